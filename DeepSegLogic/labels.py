@@ -1,0 +1,103 @@
+"""Label maps and the structures in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import geometry
+from .errors import UsageError
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept, e.g. ``Code("SCT", "10200004", "Liver")``."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One labelled anatomical structure.
+
+    Attributes:
+        value: its voxel value in the label map, > 0.
+        name: stable snake_case identifier, e.g. ``"kidney_left"``.
+        title: for people, e.g. ``"Left kidney"``.
+        color: RGB, 0 to 255.
+        category, type, modifier: SNOMED CT codes as Slicer's terminology entries use them; the modifier
+            carries the laterality where there is one.
+        laterality: ``"left"``, ``"right"`` or None.
+        body_system: for grouping, e.g. ``"Digestive"``.
+    """
+
+    value: int
+    name: str
+    title: str = ""
+    color: tuple[int, int, int] = (128, 174, 128)
+    category: Code | None = None
+    type: Code | None = None
+    modifier: Code | None = None
+    laterality: str | None = None
+    body_system: str | None = None
+
+
+@dataclass
+class LabelMap:
+    """Structures as voxel values on a volume's grid.
+
+    Attributes:
+        array: (K, J, I), C-contiguous, uint8 or uint16; 0 is background.
+        ijk_to_ras: 4×4 float64, as in :class:`~DeepSegLogic.volume.Volume`.
+        structures: those the map may hold, in label order; one may have no voxels.
+    """
+
+    array: np.ndarray
+    ijk_to_ras: np.ndarray
+    structures: list[Structure] = field(default_factory=list)
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """mm along (I, J, K)."""
+        return geometry.spacing_of(self.ijk_to_ras)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in ml."""
+        return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000.0
+
+    def structure(self, name: str) -> Structure:
+        """The structure of this name.
+
+        Raises:
+            UsageError: there is none; the nearest names are suggested.
+        """
+        for structure in self.structures:
+            if structure.name == name:
+                return structure
+        raise unknown_structure(name, [s.name for s in self.structures])
+
+    def mask(self, name: str) -> np.ndarray:
+        """Boolean (K, J, I) mask of one structure."""
+        return self.array == self.structure(name).value
+
+    def volume_ml(self, name: str) -> float:
+        """Volume of one structure in ml."""
+        return float(np.count_nonzero(self.mask(name))) * self.voxel_ml
+
+
+def unknown_structure(name: str, known: list[str]) -> UsageError:
+    """The error for a structure name that is not among ``known``, with the nearest ones."""
+    from difflib import get_close_matches
+
+    wanted = name.strip().lower().replace(" ", "_").replace("-", "_")
+    near = [k for k in known if wanted and (wanted in k or set(wanted.split("_")) == set(k.split("_")))]
+    near += [k for k in get_close_matches(wanted, known, n=3, cutoff=0.5) if k not in near]
+    if near:
+        remedy = f"Did you mean {', '.join(near[:3])}?"
+    else:
+        remedy = f"Known structures: {', '.join(known)}."
+    return UsageError(f"There is no structure named {name!r}.", remedy, code="usage.structure")

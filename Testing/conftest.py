@@ -1,0 +1,38 @@
+"""Data that several tests use. What is not on this machine is skipped, with the reason."""
+
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real CT volumes with reference labels, beside the checkout; absent on a user's machine."""
+    folder = CHECKOUT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the reference CT volumes in ../shared/data, which are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chest_ct() -> Path:
+    """The real chest CT in slicerio's wheel: 128×128×34, 3×3×10 mm."""
+    import slicerio
+
+    return Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
+
+
+@pytest.fixture(scope="session")
+def chest_segmentation() -> Path:
+    """Slicer's own segmentation of ``chest_ct``: ribs, three parts of the spine, lungs, tissue."""
+    import slicerio
+
+    return Path(slicerio.__file__).parent / "data" / "Segmentation.seg.nrrd"
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Path:
+    """The bundled demonstration model."""
+    return CHECKOUT / "Resources" / "Models" / "ct_demo"
