@@ -31,7 +31,7 @@ _HOME_OF = {
     "segment": "pipeline",
 }
 
-__all__ = [*_HOME_OF, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOME_OF, "__version__"]
 
 
 def __getattr__(name):

@@ -1,0 +1,82 @@
+"""The logits of the windows, summed along the slow axis and let go as soon as they are complete."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+class Accumulator:
+    """Rows of summed logits: (C, rows held, Y, X) float32, a sliding part of the whole (C, Z, Y, X).
+
+    It holds no more rows than a patch is high, plus those that interpolation still needs.
+
+    Args:
+        channels: C.
+        plane: (Y, X) voxels.
+        device: where the logits lie.
+        on_disk: keep them in a memory-mapped temporary file, for machines with too little memory.
+    """
+
+    def __init__(self, channels: int, plane: Sequence[int], device: torch.device, on_disk: bool = False):
+        self.base = 0  # row of the image that the first row held is
+        self._channels, self._plane, self._device = channels, tuple(plane), device
+        self._folder = tempfile.TemporaryDirectory(prefix="deepseg-") if on_disk else None
+        self._files = 0
+        self.logits = self._allocate(0)
+
+    def cover(self, stop: int) -> None:
+        """Make sure that rows up to ``stop`` (exclusive) are held; new ones are zero."""
+        missing = stop - self.base - self.logits.shape[1]
+        if missing > 0:
+            self._reshape(0, self.logits.shape[1] + missing)
+
+    def drop(self, row: int) -> None:
+        """Let rows below ``row`` go."""
+        gone = min(row - self.base, self.logits.shape[1])
+        if gone > 0:
+            self._reshape(gone, self.logits.shape[1] - gone)
+            self.base += gone
+
+    def add(self, logits: torch.Tensor, start: Sequence[int], share: Sequence[torch.Tensor]) -> None:
+        """Add one window's logits (C, Z, Y, X), weighted by its three axis shares."""
+        weighted = logits.to(self._device, torch.float32)
+        for weight in share:
+            weighted = weighted.mul_(weight.to(self._device))
+        z = start[0] - self.base
+        y, x = start[1], start[2]
+        depth, height, width = logits.shape[1:]
+        self.logits[:, z : z + depth, y : y + height, x : x + width] += weighted
+
+    def move(self, device: torch.device, on_disk: bool = False) -> None:
+        """Go on elsewhere: out of a full device, or out of memory onto the disk."""
+        self._device = device
+        if on_disk and self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="deepseg-")
+        self._reshape(0, self.logits.shape[1])
+
+    def close(self) -> None:
+        """Give memory and disk back."""
+        self.logits = self.logits[:, :0]
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _reshape(self, first: int, rows: int) -> None:
+        kept = self.logits[:, first : first + rows]
+        fresh = self._allocate(rows)
+        fresh[:, : kept.shape[1]] = kept
+        self.logits = fresh
+
+    def _allocate(self, rows: int) -> torch.Tensor:
+        shape = (self._channels, rows, *self._plane)
+        if self._folder is None or rows == 0:
+            return torch.zeros(shape, dtype=torch.float32, device=self._device)
+        self._files += 1
+        path = Path(self._folder.name) / f"logits-{self._files}"
+        fresh = torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))
+        (path.with_name(f"logits-{self._files - 1}")).unlink(missing_ok=True)
+        return fresh

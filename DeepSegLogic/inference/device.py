@@ -1,0 +1,83 @@
+"""Which device runs the network, and how networks and windows are laid out there."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import ResourceError, UsageError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The torch device for ``"auto"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"cpu"``.
+
+    Raises:
+        UsageError: not the name of a device.
+        ResourceError: this machine, or this torch, lacks that device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cuda", "mps", "cpu") or (index and not index.isdecimal()):
+        raise UsageError(f"{name!r} is not a device.", "Choose auto, cuda, mps or cpu.", code="usage.device")
+    if kind == "cuda" and not torch.cuda.is_available():
+        if torch.version.cuda is None:
+            raise ResourceError(
+                "The installed torch cannot use a GPU: it is a CPU build.",
+                "Install a CUDA build of torch, or use --device cpu.",
+                code="resource.no_gpu",
+            )
+        raise ResourceError(
+            "No CUDA GPU was found.",
+            "Check the driver with nvidia-smi, or use --device cpu.",
+            code="resource.no_gpu",
+        )
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise ResourceError(
+            f"There is no GPU number {index}.",
+            f"This machine has {torch.cuda.device_count()}; use cuda:0.",
+            code="resource.no_gpu",
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ResourceError("There is no Apple GPU (MPS) here.", "Use --device cpu.", code="resource.no_gpu")
+    return torch.device(name)
+
+
+def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, in the memory layout in which it runs fastest there."""
+    if device.type == "cpu":
+        network = _group_norms(network)
+    return network.to(device, memory_format=torch.channels_last_3d).eval().requires_grad_(False)
+
+
+def autocast(device: torch.device, full_precision: bool = False):
+    """Half precision where the hardware is made for it."""
+    if device.type == "cuda":
+        dtype = torch.float16
+        return torch.autocast("cuda", dtype, enabled=not full_precision)
+    return torch.autocast("cpu", enabled=False)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or Python ran out of memory, on whatever device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in ("can't allocate memory", "out of memory", "not enough memory")
+    )
+
+
+def _group_norms(module: nn.Module) -> nn.Module:
+    """Replace every InstanceNorm3d by the equal GroupNorm(C, C): torch's CPU code then keeps the
+    channels-last layout instead of converting twice per layer."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.InstanceNorm3d) and not child.track_running_stats:
+            norm = nn.GroupNorm(child.num_features, child.num_features, child.eps, child.affine)
+            if child.affine:
+                norm.weight, norm.bias = child.weight, child.bias
+            setattr(module, name, norm)
+        else:
+            _group_norms(child)
+    return module

@@ -1,0 +1,111 @@
+"""Labels on the volume's own grid, from logits on the network's grid.
+
+Each class is interpolated and the largest wins, but never for all classes at all voxels. The volume is
+cut into tiles; where one class is the largest at every network voxel under a tile, it is the largest
+everywhere in it, because interpolation weights are positive. Elsewhere only those classes are interpolated
+that are not below another one at every network voxel of the tile. Both are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from .resampling import apply
+
+
+class Interpolator:
+    """Rows, columns and slices of the native grid and what they need of the network's.
+
+    Args:
+        shape: (Z, Y, X) of the network's grid, without padding.
+        native_shape: of the volume's grid.
+        back: per axis the (native, network) matrix, or None where the grids agree.
+        tile: edge of a tile in network voxels.
+        regions: label value written by each channel, for overlapping outputs; None for exclusive ones.
+    """
+
+    def __init__(self, shape: Sequence[int], native_shape: Sequence[int], back, tile: int, regions=None):
+        self.native_shape = tuple(native_shape)
+        self._back = list(back)
+        self.support = [_support(m, n) for m, n in zip(back, native_shape, strict=True)]
+        self._tiles = [list(_tiles(n, max(1, round(tile * n / s)))) for n, s in zip(native_shape, shape, strict=True)]
+        self._tile_rows = max(1, round(tile * native_shape[0] / shape[0]))
+        self._regions = regions
+        # Cubic logits have negative weights, for which the shortcuts above would not be exact.
+        self._convex = all(m is None or bool((m >= 0).all()) for m in self._back)
+
+    def ready_rows(self, final: int) -> int:
+        """How many native rows (slow axis) need only network rows below ``final``."""
+        return int(torch.searchsorted(self.support[0][:, 1].contiguous(), final))
+
+    def first_row_needed(self, native_row: int) -> int:
+        """The lowest network row that native rows from ``native_row`` on need."""
+        if native_row >= self.native_shape[0]:
+            return int(self.support[0][-1, 1])
+        return int(self.support[0][native_row:, 0].min())
+
+    def label(self, logits: torch.Tensor, base: int, rows: range, out: torch.Tensor) -> None:
+        """Write the labels of native ``rows`` to ``out``.
+
+        Args:
+            logits: (C, rows held, Y, X); its first row is network row ``base``.
+            out: (native Z, Y, X) integer tensor on the CPU.
+        """
+        winners = logits.argmax(0) if self._regions is None and self._convex else None
+        for z in _tiles(rows.stop, self._tile_rows, rows.start):
+            for y in self._tiles[1]:
+                for x in self._tiles[2]:
+                    tile = (z, y, x)
+                    source = [self._source(axis, t) for axis, t in enumerate(tile)]
+                    source[0] = slice(source[0].start - base, source[0].stop - base)
+                    out[tile] = self._label_tile(logits, winners, source, base, tile)
+
+    def _source(self, axis: int, tile: slice) -> slice:
+        held = self.support[axis][tile]
+        return slice(int(held[:, 0].min()), int(held[:, 1].max()) + 1)
+
+    def _label_tile(self, logits, winners, source, base, tile):
+        block = logits[(slice(None), *source)]
+        if winners is not None:
+            present = winners[tuple(source)].unique()
+            if present.numel() == 1:
+                return present.to(torch.int32).cpu()
+            candidates = _undominated(block, present)
+            block = block[candidates]
+        for axis in range(3):
+            if self._back[axis] is not None:
+                offset = base if axis == 0 else 0
+                columns = slice(source[axis].start + offset, source[axis].stop + offset)
+                block = apply(self._back[axis][tile[axis], columns], block, axis + 1)
+        if self._regions is not None:
+            labels = torch.zeros(block.shape[1:], dtype=torch.int32, device=block.device)
+            for channel, value in zip(block, self._regions, strict=True):
+                labels[channel > 0] = value
+            return labels.cpu()
+        labels = block.argmax(0)
+        return (labels if winners is None else candidates[labels]).to(torch.int32).cpu()
+
+
+def _undominated(block: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Indices of the classes that are not below one of ``present`` at all voxels of the block."""
+    flat = block.flatten(1)
+    keep = torch.ones(len(flat), dtype=torch.bool, device=flat.device)
+    for winner in present:
+        keep &= (flat > flat[winner]).any(1)
+    keep[present] = True
+    return keep.nonzero().flatten()
+
+
+def _support(matrix: torch.Tensor | None, rows: int) -> torch.Tensor:
+    """(rows, 2): first and last network index that each native index needs."""
+    if matrix is None:
+        return torch.arange(rows)[:, None].expand(-1, 2)
+    used = (matrix != 0).to(torch.int8)
+    return torch.stack([used.argmax(1), matrix.shape[1] - 1 - used.flip(1).argmax(1)], 1)
+
+
+def _tiles(stop: int, size: int, start: int = 0) -> Iterator[slice]:
+    for at in range(start, stop, size):
+        yield slice(at, min(at + size, stop))

@@ -1,0 +1,219 @@
+"""How much memory and time a run needs, and the named steps down when there is less."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..volume import Volume
+from .plan import Plan
+from .preprocessing import network_view
+from .quality import Quality
+from .resampling import resampled_shape
+from .windows import WindowGrid
+
+_SPARE = 0.85  # share of the free memory that a plan may use: other programs live here too
+_LARGEST_BATCH = 8
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where a run computes and where it keeps its logits.
+
+    Attributes:
+        device: runs the network.
+        patch_size: (Z, Y, X) voxels of a window.
+        batch_size: windows at a time.
+        logits_device: holds the sum of the windows' logits.
+        logits_on_disk: keep that sum in a temporary file.
+    """
+
+    device: torch.device
+    patch_size: tuple[int, int, int]
+    batch_size: int = 1
+    logits_device: torch.device = _CPU
+    logits_on_disk: bool = False
+
+    def step_down(self) -> RunSettings | None:
+        """The next settings that need less memory and give the same labels; None when there are none."""
+        if self.logits_device.type != "cpu":
+            return replace(self, logits_device=_CPU)
+        if self.batch_size > 1:
+            return replace(self, batch_size=self.batch_size // 2)
+        if self.device.type != "cpu":
+            return replace(self, device=_CPU)
+        if not self.logits_on_disk:
+            return replace(self, logits_on_disk=True)
+        return None
+
+    def describe(self) -> str:
+        """e.g. ``"batches of 1 on the CPU, logits on disk"``."""
+        place = "on disk" if self.logits_on_disk else f"in {_place(self.logits_device)} memory"
+        return f"batches of {self.batch_size} on the {_place(self.device)}, logits {place}"
+
+    def describe_step_from(self, before: RunSettings) -> str:
+        """What differs from ``before``, for a warning."""
+        if self.device != before.device:
+            return "the rest of the run uses the CPU"
+        if self.batch_size != before.batch_size:
+            return f"{self.batch_size} windows at a time instead of {before.batch_size}"
+        return "logits are kept on disk" if self.logits_on_disk else "logits are kept in main memory"
+
+
+def smaller_patch(settings: RunSettings, network: nn.Module) -> RunSettings | None:
+    """Settings with the longest side of the patch halved, or None when the network allows no less."""
+    multiple = _divisor(network)
+    axis = int(np.argmax(settings.patch_size))
+    half = settings.patch_size[axis] // 2 // multiple[axis] * multiple[axis]
+    if half < max(2 * multiple[axis], 16):
+        return None
+    patch = tuple(half if a == axis else p for a, p in enumerate(settings.patch_size))
+    return replace(settings, patch_size=patch)
+
+
+@dataclass(frozen=True)
+class RunEstimate:
+    """What a run will take, said before it starts.
+
+    Attributes:
+        windows: how many the network sees.
+        settings: chosen for this machine.
+        device_bytes, ram_bytes, disk_bytes: peak need of this run, in bytes.
+        seconds: expected duration; a measurement of this machine scaled by the arithmetic to do.
+    """
+
+    windows: int
+    settings: RunSettings
+    device_bytes: int
+    ram_bytes: int
+    disk_bytes: int
+    seconds: float
+
+
+def estimate_run(
+    volume: Volume, networks: Sequence[nn.Module], plan: Plan, quality: Quality, device: torch.device
+) -> RunEstimate:
+    """Choose settings for this machine and say what they will need.
+
+    The largest activations are those of a forward pass without keeping any for training; they and the
+    arithmetic are counted by running the network on shapes alone.
+    """
+    _, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
+    shape = [volume.shape[a] for a in plan.transpose]
+    shape = [max(1, n) for n in resampled_shape(shape, spacing, plan.spacing)]
+    padded = [max(n, p) for n, p in zip(shape, plan.patch_size, strict=True)]
+    grid = WindowGrid(padded, plan.patch_size, quality.step)
+    cost = network_cost(networks[0], plan.patch_size)
+    half = 0.5 if device.type == "cuda" else 1.0
+    window = int(cost.peak_bytes * half)
+    weights = sum(p.numel() * p.element_size() for n in networks for p in n.parameters())
+    logits = 4 * plan.channels * (plan.patch_size[0] + 2) * padded[1] * padded[2]
+    image = 4 * int(np.prod(padded)) + volume.array.nbytes
+    ram = image + volume.array.size * 2 + 400 * 2**20  # the volume, its labels, Python with torch
+
+    settings = RunSettings(device, tuple(plan.patch_size))
+    free = _free_bytes(device) * _SPARE
+    if device.type == "cuda":
+        room = free - weights - 2 * window - image
+        on_device = logits * 2 < room
+        room -= logits * 2 if on_device else 0
+        batch = int(np.clip(1 + room // max(window, 1), 1, _LARGEST_BATCH))
+        settings = replace(settings, batch_size=batch, logits_device=device if on_device else _CPU)
+        device_bytes = weights + window * (batch + 1) + image + (2 * logits if on_device else 0)
+    else:
+        device_bytes = 0
+        ram += weights + window
+    if settings.logits_device.type == "cpu":
+        ram += 2 * logits
+        if ram > _free_bytes(_CPU) * _SPARE:
+            settings = replace(settings, logits_on_disk=True)
+    disk = 2 * logits if settings.logits_on_disk else 0
+    passes = len(networks) * (2 ** len(plan.mirror_axes) if quality.mirror else 1)
+    seconds = len(grid) * passes * cost.operations / _operations_per_second(device.type)
+    return RunEstimate(len(grid), settings, device_bytes, ram - disk, disk, seconds)
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Of one window: multiply-adds times two, and the peak of its float32 activations in bytes."""
+
+    operations: int
+    peak_bytes: int
+
+
+def network_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
+    """Count what one window costs, layer by layer, without computing it."""
+    total, largest, kept = 0, 0, 0
+
+    def count(layer, inputs, output):
+        nonlocal total, largest, kept
+        bytes_out = 4 * output.numel()
+        if isinstance(layer, nn.Conv3d):
+            taps = layer.in_channels // layer.groups * int(np.prod(layer.kernel_size))
+            total += 2 * output.numel() * taps
+            kept += bytes_out if any(s > 1 for s in layer.stride) else 0  # skip connections stay until the end
+        elif isinstance(layer, nn.ConvTranspose3d):
+            total += 2 * output.numel() * layer.in_channels
+        else:
+            return
+        largest = max(largest, bytes_out + 4 * inputs[0].numel())
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if not list(m.children())]
+    try:
+        parameter = next(network.parameters())
+        skeleton = torch.empty((1, 1, *patch_size), device="meta", dtype=parameter.dtype)
+        weights = {n: t.to("meta") for n, t in [*network.named_parameters(), *network.named_buffers()]}
+        with torch.inference_mode():
+            torch.func.functional_call(network, weights, (skeleton,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return NetworkCost(total, 3 * largest + kept)
+
+
+@lru_cache(maxsize=4)
+def _operations_per_second(device_type: str) -> float:
+    """Speed of a typical layer on this machine, measured once per process; takes some hundredths of a second."""
+    device = torch.device(device_type)
+    half = device_type == "cuda"
+    conv = nn.Conv3d(32, 32, 3, padding=1).to(device, torch.float16 if half else torch.float32)
+    size = 96 if half else 32
+    x = torch.zeros((1, 32, size, size, size), device=device, dtype=conv.weight.dtype)
+    conv, x = (t.to(memory_format=torch.channels_last_3d) for t in (conv, x))
+    with torch.inference_mode():
+        for _ in range(2):  # the first call sets things up
+            started = time.perf_counter()
+            conv(x)
+            if half:
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - started
+    return 0.5 * 2 * 32 * 32 * 27 * size**3 / seconds  # half: norms and activations take their time too
+
+
+def _divisor(network: nn.Module) -> np.ndarray:
+    """What each side of a patch must be a multiple of: the product of the strides."""
+    product = np.ones(3, int)
+    for layer in network.modules():
+        if isinstance(layer, nn.ConvTranspose3d):
+            product *= layer.stride
+    return product
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def _place(device: torch.device) -> str:
+    return {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}[device.type]

@@ -1,0 +1,137 @@
+"""From a volume to the network's input, and from the network's grid back to the volume's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .. import geometry
+from ..errors import InputError
+from ..volume import Volume
+from .plan import Normalization, Plan
+from .resampling import axis_matrices, resample_image, resampled_shape, separate_axis
+
+BODY_HU = -500  # between air and lung's vessels, well below fat: what is brighter belongs to the body
+BODY_MARGIN_MM = 20.0
+
+
+@dataclass
+class Prepared:
+    """A network's input and the way back.
+
+    Attributes:
+        image: (Z, Y, X) float32, normalised, on the network's grid, on the device that runs it.
+        crop: the box of the oriented, transposed volume that ``image`` shows.
+        back: per axis the (volume, network) matrix that interpolates logits, or None for none.
+        grid_to_ras: 4×4, maps (X, Y, Z) indices of ``image`` to RAS in mm.
+    """
+
+    image: torch.Tensor
+    crop: tuple[slice, slice, slice]
+    back: list[torch.Tensor | None]
+    grid_to_ras: np.ndarray
+
+    @property
+    def native_shape(self) -> tuple[int, ...]:
+        """Voxels of the box on the volume's own grid."""
+        return tuple(s.stop - s.start for s in self.crop)
+
+
+def network_view(array: np.ndarray, ijk_to_ras: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """``array`` (K, J, I) with its axes as the network sees them: a view, so writing to it writes to ``array``.
+
+    Returns:
+        the view (Z, Y, X) and the 4×4 matrix from its (X, Y, Z) indices to RAS.
+    """
+    if plan.orientation is not None:
+        array, ijk_to_ras = geometry.reorient(array, ijk_to_ras, plan.orientation)
+    columns = [2 - plan.transpose[2 - c] for c in range(3)]
+    matrix = ijk_to_ras.copy()
+    matrix[:3, :3] = ijk_to_ras[:3, columns]
+    return array.transpose(plan.transpose), matrix
+
+
+def prepare(volume: Volume, plan: Plan, device: torch.device, trim_to_body: bool = False) -> Prepared:
+    """Orient, crop, normalise and resample as the plan says.
+
+    Args:
+        trim_to_body: cut to the box of what is brighter than ``BODY_HU``, plus ``BODY_MARGIN_MM``.
+
+    Raises:
+        InputError: the volume is empty, or too thin to make one voxel of the network's grid.
+    """
+    view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
+    crop = _crop(view, matrix, plan, trim_to_body)
+    view = view[crop]
+    matrix = matrix.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ [crop[2].start, crop[1].start, crop[0].start]
+    # float32, because nnU-Net reads spacings from float32 headers and rounds shapes with them
+    spacing = [float(s) for s in geometry.spacing_of(matrix)[::-1].astype(np.float32)]
+    shape = tuple(max(1, n) for n in resampled_shape(view.shape, spacing, plan.spacing))
+
+    image = torch.from_numpy(np.ascontiguousarray(view)).to(device)
+    rule = plan.image_resampling
+    matrices = axis_matrices(rule, view.shape, shape, spacing, plan.spacing)
+    normalise = _normaliser(image, plan.normalization)
+    resampled = resample_image(image, matrices, normalise, separate_axis(rule, spacing, plan.spacing))
+    back = axis_matrices(plan.logit_resampling, shape, view.shape, plan.spacing, spacing)
+    return Prepared(resampled.contiguous(), crop, back, _resampled_matrix(matrix, view.shape, shape))
+
+
+def _crop(view: np.ndarray, matrix: np.ndarray, plan: Plan, trim_to_body: bool) -> tuple[slice, slice, slice]:
+    whole = tuple(slice(0, n) for n in view.shape)
+    crop = whole
+    if plan.crop_to_nonzero:
+        crop = _box(view != 0)
+        if crop is None:
+            raise InputError("The volume is empty: all its voxels are 0.", "Choose another volume.", code="input.empty")
+    if trim_to_body:
+        body = _box(view > BODY_HU)
+        if body is not None:
+            margin = np.ceil(BODY_MARGIN_MM / geometry.spacing_of(matrix)[::-1]).astype(int)
+            crop = tuple(
+                slice(max(c.start, b.start - int(m)), min(c.stop, b.stop + int(m)))
+                for c, b, m in zip(crop, body, margin, strict=True)
+            )
+    return crop
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if hit.size == 0:
+            return None
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    return tuple(box)
+
+
+def _resampled_matrix(matrix: np.ndarray, shape, new_shape) -> np.ndarray:
+    """Index-to-RAS matrix after resampling the same extent (voxel edges, not centres, coincide)."""
+    scale = np.array([s / n for s, n in zip(shape, new_shape, strict=True)])[::-1]
+    result = matrix.copy()
+    result[:3, :3] = matrix[:3, :3] * scale
+    result[:3, 3] = matrix[:3, 3] + matrix[:3, :3] @ ((scale - 1) / 2)
+    return result
+
+
+def _normaliser(image: torch.Tensor, rule: Normalization):
+    """A function from raw to normalised voxels; statistics of the whole image are taken here, once."""
+    if rule.scheme == "ct":
+        return lambda x: x.to(torch.float32).clamp(rule.lower, rule.upper).sub_(rule.mean).div_(max(rule.sd, 1e-8))
+    if rule.scheme == "none":
+        return lambda x: x.to(torch.float32)
+    if rule.scheme == "rescale01":
+        low = float(image.amin())
+        width = max(float(image.amax()) - low, 1e-8)
+        return lambda x: x.to(torch.float32).sub_(low).div_(width)
+    if rule.scheme in ("zscore", "zscore_nonzero"):
+        values = image[image != 0] if rule.scheme == "zscore_nonzero" else image
+        values = values.to(torch.float64)
+        mean, sd = float(values.mean()), max(float(values.std(correction=0)), 1e-8)
+        if rule.scheme == "zscore":
+            return lambda x: x.to(torch.float32).sub_(mean).div_(sd)
+        return lambda x: torch.where(x != 0, (x.to(torch.float32) - mean) / sd, 0.0)
+    raise ValueError(f"unknown normalisation {rule.scheme!r}")

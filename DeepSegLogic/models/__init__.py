@@ -1,0 +1,7 @@
+"""Models: cards, where they are found, and the backends that load them."""
+
+from .card import ModelCard
+from .loading import Model, load_model
+from .registry import find_model
+
+__all__ = ["Model", "ModelCard", "find_model", "load_model"]

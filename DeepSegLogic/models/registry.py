@@ -1,0 +1,45 @@
+"""From what the user names to a model on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import DeepSegError, ModelError
+from ..resources import resource_path
+from .card import CARD_FILE, ModelCard
+
+DEMO_MODEL = "ct_demo"
+
+
+def bundled_models() -> list[ModelCard]:
+    """The models that come with DeepSeg."""
+    try:
+        root = resource_path("Models")
+    except DeepSegError:
+        return []
+    return [ModelCard.read(card.parent) for card in sorted(root.glob(f"*/{CARD_FILE}"))]
+
+
+def find_model(name: str | Path) -> ModelCard:
+    """The model of this id, or in this folder.
+
+    A folder without a card but with an nnU-Net v2 results folder's files gets a card made from those.
+
+    Raises:
+        ModelError: there is no such model here.
+    """
+    for card in bundled_models():
+        if card.id == str(name):
+            return card
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if (folder / CARD_FILE).is_file():
+            return ModelCard.read(folder)
+        from .nnunet import card_from_results
+
+        return card_from_results(folder)
+    raise ModelError(
+        f"There is no model {str(name)!r}: neither an installed model nor a folder.",
+        "List the installed models with `deepseg models list`, or give the path of a model folder.",
+        code="model.unknown",
+    )

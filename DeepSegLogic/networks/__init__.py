@@ -1,0 +1,1 @@
+"""Network architectures that DeepSeg builds itself."""
