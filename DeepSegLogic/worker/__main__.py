@@ -1,0 +1,43 @@
+"""A worker process: ``python -m DeepSegLogic.worker [module with HANDLERS]``, started by ``ProcessLink``.
+
+It speaks over the stdin and stdout that it was started with. Libraries never see those: for them stdin is
+empty and stdout is stderr, which the client keeps as the log.
+"""
+
+import os
+import sys
+import threading
+from importlib import import_module
+
+
+def main(handlers: str) -> None:
+    reader = os.fdopen(os.dup(0), "rb")
+    writer = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+
+    import faulthandler
+
+    from .channel import Channel
+    from .engine import Worker
+    from .handshake import welcome
+
+    faulthandler.enable()  # a crash in native code says where, in the log
+    channel = Channel()
+    channel.connect(reader, writer)
+    worker = Worker(import_module(handlers).HANDLERS)
+    welcome(channel, may_share=True)
+    channel.start()
+
+    def listen():
+        worker.serve(channel)  # until the parent is gone, in whichever way
+        channel.close()
+        os._exit(0)  # the main thread may be deep in a library
+
+    threading.Thread(target=listen, name="deepseg-listen", daemon=True).start()
+    worker.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "DeepSegLogic.worker.handlers")

@@ -1,0 +1,218 @@
+"""Messages with arrays over a pair of byte streams: pipes to a child process, or a socket.
+
+A message is one line of JSON. Its arrays follow as raw bytes, or lie in a block of shared memory that the
+line names; shared memory is used where both sides run on one machine and there is enough of it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from io import BytesIO
+from math import prod
+from queue import SimpleQueue
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import DeepSegError
+from . import shared
+from .codec import pack, unpack
+
+VERSION = 1
+"""Of the protocol; both sides say theirs in their first message."""
+
+LINE_LIMIT = 16 << 20
+ARRAY_LIMIT = 32 << 30
+
+
+class ProtocolError(DeepSegError):
+    """The other side sent something that is no message, or too large a one."""
+
+    code = "internal.protocol"
+
+
+class Channel:
+    """One side of a conversation.
+
+    Args:
+        line_limit, array_limit: bytes of JSON and of arrays that one incoming message may have.
+
+    ``receive`` belongs to one thread. ``post`` may be called by any: it only queues, and a thread of the
+    channel writes, so that nobody waits for a slow or hung peer. Arrays must not be changed after ``post``.
+    """
+
+    def __init__(self, *, line_limit: int = LINE_LIMIT, array_limit: int = ARRAY_LIMIT):
+        self._reader: BinaryIO = BytesIO()
+        self._writer: BinaryIO = BytesIO()
+        self.line_limit, self.array_limit = line_limit, array_limit
+        self._outbox: SimpleQueue = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._mine = self._theirs = ""
+        self._sent = self._received = 0
+        self._blocks: dict[str, shared.SharedMemory] = {}  # sent, not yet read by the other side
+
+    def connect(self, reader: BinaryIO, writer: BinaryIO) -> None:
+        """Speak over these buffered binary streams."""
+        self._reader, self._writer = reader, writer
+
+    def share(self, mine: str, theirs: str) -> None:
+        """From now on, use shared memory whose names begin with ``mine`` (outgoing) and ``theirs``."""
+        self._mine, self._theirs = mine, theirs
+
+    def post(self, message: dict[str, Any]) -> None:
+        """Queue a message.
+
+        Raises:
+            UsageError: something in it cannot be sent.
+        """
+        arrays: list[np.ndarray] = []
+        self._outbox.put((pack(message, arrays), arrays))
+
+    def start(self) -> None:
+        """Begin to write what was posted."""
+        self._thread = threading.Thread(target=self._write_all, name="deepseg-channel", daemon=True)
+        self._thread.start()
+
+    def finish(self, timeout: float | None = None) -> None:
+        """Wait until everything posted so far is written, at most ``timeout`` seconds; ends writing."""
+        self._outbox.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def close(self) -> None:
+        """Close the streams and free all shared memory. Only once the peer has ended or hung up."""
+        self.finish()
+        for stream in (self._writer, self._reader):
+            with suppress(OSError):  # the rest of a message to a peer that is gone
+                stream.close()
+        for block in self._blocks.copy().values():
+            self._release(block)
+        if self._theirs:
+            shared.remove_from(self._theirs, self._received)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write a message now: for the handshake, before ``start``."""
+        arrays: list[np.ndarray] = []
+        self._write(pack(message, arrays), arrays)
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next message, or None when the other side has ended.
+
+        Raises:
+            ProtocolError: it is not a message, or too large.
+            UsageError: it holds something that this side does not know.
+        """
+        while True:
+            header = self._read_header()
+            if header is None:
+                return None
+            if header.get("type") == "received":
+                block = self._blocks.get(header.get("block", ""))
+                if block is not None:
+                    self._release(block)
+                continue
+            arrays = self._read_arrays(header)
+            if arrays is None:
+                return None
+            return unpack(header, arrays)
+
+    def _read_header(self) -> dict[str, Any] | None:
+        try:
+            line = self._reader.readline(self.line_limit + 1)
+        except (OSError, ValueError):  # connection reset; stream closed on our side
+            return None
+        if not line.endswith(b"\n"):
+            if len(line) > self.line_limit:
+                raise ProtocolError(f"A message is longer than {self.line_limit} bytes.")
+            return None
+        try:
+            header = json.loads(line)
+            if not isinstance(header, dict):
+                raise ValueError("not an object")
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError("The other side does not speak DeepSeg's protocol.") from error
+        return header
+
+    def _read_arrays(self, header: dict[str, Any]) -> list[np.ndarray] | None:
+        try:
+            layout = [(np.dtype(d), tuple(int(n) for n in shape)) for d, shape in header.pop("arrays", [])]
+        except (TypeError, ValueError) as error:
+            raise ProtocolError("A message describes its arrays wrongly.") from error
+        if any(dtype.kind not in "biuf" or min(shape, default=0) < 0 for dtype, shape in layout):
+            raise ProtocolError("A message holds an array that is not of plain numbers.")
+        size = sum(dtype.itemsize * prod(shape) for dtype, shape in layout)
+        if size > self.array_limit:
+            raise ProtocolError(
+                f"A message holds {size} bytes of arrays; at most {self.array_limit} are accepted.",
+                "Send a smaller volume, or raise the limit where the service is started.",
+                code="internal.protocol.size",
+            )
+        block = header.pop("block", None)
+        if block is not None:
+            return self._read_block(block, layout)
+        arrays = [np.empty(shape, dtype) for dtype, shape in layout]
+        try:
+            whole = all(self._reader.readinto(_bytes_of(a)) == a.nbytes for a in arrays if a.nbytes)
+        except (OSError, ValueError):
+            return None
+        return arrays if whole else None
+
+    def _read_block(self, name: str, layout) -> list[np.ndarray]:
+        if not self._theirs or name != f"{self._theirs}{self._received}":
+            raise ProtocolError("A message names shared memory that is not ours to read.")
+        block = shared.attach(name)
+        self._received += 1
+        arrays, offset = [], 0
+        for dtype, shape in layout:
+            # copyto frees the interpreter lock while it copies, so that a user interface keeps running
+            array = np.empty(shape, dtype)
+            np.copyto(array, np.ndarray(shape, dtype, block.buf, offset))
+            arrays.append(array)
+            offset += array.nbytes
+        block.close()
+        shared.remove(name)
+        self.post({"type": "received", "block": name})
+        return arrays
+
+    def _write_all(self) -> None:
+        try:
+            for header, arrays in self._posted():
+                self._write(header, arrays)
+        except (OSError, ValueError):  # the peer is gone, which the reading side notices and reports
+            pass
+
+    def _posted(self) -> Iterator[tuple[dict[str, Any], list[np.ndarray]]]:
+        return iter(self._outbox.get, None)
+
+    def _write(self, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        in_line = arrays
+        if arrays:
+            header = {**header, "arrays": [[a.dtype.str, a.shape] for a in arrays]}
+        if self._mine and sum(a.nbytes for a in arrays):
+            name = f"{self._mine}{self._sent}"
+            try:
+                self._blocks[name] = block = shared.create(name, sum(a.nbytes for a in arrays))
+            except OSError:
+                pass  # too little shared memory, e.g. in a container: the pipe carries the bytes
+            else:
+                self._sent += 1
+                header["block"], in_line, offset = name, [], 0
+                for array in arrays:
+                    np.copyto(np.ndarray(array.shape, array.dtype, block.buf, offset), array)
+                    offset += array.nbytes
+        self._writer.write(json.dumps(header).encode() + b"\n")
+        for array in in_line:
+            self._writer.write(_bytes_of(array))
+        self._writer.flush()
+
+    def _release(self, block: shared.SharedMemory) -> None:
+        self._blocks.pop(block.name, None)
+        block.close()
+        shared.remove(block.name)
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return memoryview(array.reshape(-1)).cast("B") if array.nbytes else memoryview(b"")

@@ -1,0 +1,310 @@
+"""The asking side, plain Python and polled: nothing here blocks, nothing calls back.
+
+Life of a worker: ``stopped`` → ``starting`` → ``ready`` ⇄ ``busy`` (→ ``cancelling``) → ``stopped``, or
+``dead`` when it ended by itself; :attr:`WorkerClient.reason` then says why. The next ``submit`` starts a new one.
+
+Example:
+    >>> with WorkerClient() as client:
+    ...     job = client.submit("segment", volume=volume, model="ct_demo")
+    ...     while client.is_open(job):
+    ...         for event in client.poll():
+    ...             print(event.kind, event.stage, event.fraction, event.message)
+    ...         time.sleep(0.05)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ..errors import Cancelled, DeepSegError, ResourceError
+from ..progress import Cancel, Progress, ignore_progress, never_cancel
+from .channel import Channel
+from .failures import explain, from_message
+from .handshake import greet
+from .links import Link, ProcessLink
+
+
+class WorkerState(str, Enum):
+    """Where a worker is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    BUSY = "busy"
+    CANCELLING = "cancelling"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened. Every job ends with exactly one ``result`` or ``error``.
+
+    Attributes:
+        kind: ``"state"`` (``message`` is the new one), ``"started"``, ``"progress"``, ``"warning"``,
+            ``"unresponsive"``, ``"result"`` or ``"error"``.
+        job: which one it is about, or None.
+        stage, fraction, message: of progress; fraction is 0 to 1 of the stage.
+        value: of a result, what the request's handler returned.
+        error: of an error; a :class:`~DeepSegLogic.errors.Cancelled` if that is why.
+        traceback: of an error, for the log.
+    """
+
+    kind: str
+    job: int | None = None
+    stage: str = ""
+    fraction: float = 0.0
+    message: str = ""
+    value: Any = None
+    error: DeepSegError | None = None
+    traceback: str = ""
+
+
+class WorkerClient:
+    """Asks a worker.
+
+    Args:
+        link: makes the way to a new worker: :class:`ProcessLink` (a child process; give its interpreter with
+            ``functools.partial(ProcessLink, python=...)``) or a partial of :class:`SocketLink`.
+        grace: seconds that a job has to notice a cancel before its worker is killed.
+        patience: seconds without a sign of life after which the worker counts as hung.
+
+    All methods are for one thread, that of the user interface.
+    """
+
+    def __init__(self, link: Callable[[], Link] = ProcessLink, *, grace: float = 5.0, patience: float = 60.0):
+        self._new_link = link
+        self.grace, self.patience = grace, patience
+        self.reason: DeepSegError | None = None
+        self._connection: _Connection | None = None
+        self._log: list[str] = []
+        self._events: list[Event] = []
+        self._jobs: dict[int, float | None] = {}  # open ones → when a cancelled one's grace ends
+        self._last_job = 0
+        self._told_state, self._told_hung = WorkerState.STOPPED, False
+
+    def __enter__(self) -> WorkerClient:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def state(self) -> WorkerState:
+        """Where the worker is in its life, as of the last ``poll``."""
+        if self._connection is None:
+            return WorkerState.DEAD if self.reason else WorkerState.STOPPED
+        if not self._connection.hello:
+            return WorkerState.STARTING
+        if any(deadline is not None for deadline in self._jobs.values()):
+            return WorkerState.CANCELLING
+        return WorkerState.BUSY if self._jobs else WorkerState.READY
+
+    @property
+    def hello(self) -> dict[str, Any]:
+        """What the running worker said of itself: ``pid``, ``python``, ``deepseg``; empty before that."""
+        return self._connection.hello if self._connection else {}
+
+    @property
+    def log(self) -> list[str]:
+        """The last lines that this worker, or else the one before, wrote to stdout and stderr."""
+        return list(self._connection.link.log) if self._connection else self._log
+
+    @property
+    def responding(self) -> bool:
+        """False once there was no sign of life for ``patience`` seconds while starting or working."""
+        waiting = self._connection is not None and (self._jobs or not self._connection.hello)
+        return not waiting or time.monotonic() - self._connection.last_sign < self.patience
+
+    def is_open(self, job: int) -> bool:
+        """True until ``poll`` has returned the job's ``result`` or ``error``."""
+        return job in self._jobs or any(e.job == job and e.kind in ("result", "error") for e in self._events)
+
+    def start(self) -> None:
+        """Start the worker if none runs, e.g. while the user still looks for the file."""
+        if self._connection is None:
+            self.reason, self._told_hung = None, False
+            self._connection = _Connection(self._new_link())
+
+    def submit(self, request: str, **params: Any) -> int:
+        """Ask for something; returns the job's number. Jobs are done in order. Arrays must not be changed
+        before the job has ``started``.
+
+        Args:
+            request: name of a handler, see :mod:`DeepSegLogic.worker.handlers`, e.g. ``"segment"``.
+            params: its keyword arguments.
+
+        Raises:
+            UsageError: a parameter cannot be sent.
+        """
+        self._collect()
+        self.start()
+        job = self._last_job + 1
+        self._connection.channel.post({"type": "request", "job": job, "name": request, "params": params})
+        if not self._jobs:
+            self._connection.last_sign = time.monotonic()
+        self._last_job = job
+        self._jobs[job] = None
+        return job
+
+    def poll(self) -> list[Event]:
+        """What happened since the last call. Call it every 50 to 100 ms."""
+        self._collect()
+        now = time.monotonic()
+        if any(deadline is not None and now > deadline for deadline in self._jobs.values()):
+            self.kill()
+        if self.responding:
+            self._told_hung = False
+        elif not self._told_hung:
+            self._told_hung = True
+            message = f"The worker has given no sign of life for {self.patience:.0f} s."
+            self._events.append(Event("unresponsive", message=message))
+        if self.state != self._told_state:
+            self._told_state = self.state
+            self._events.append(Event("state", message=self.state.value))
+        events, self._events = self._events, []
+        return events
+
+    def cancel(self, job: int | None = None) -> None:
+        """Stop one job, or all. It ends with a ``Cancelled`` error, after ``grace`` seconds at the latest."""
+        chosen = [j for j, deadline in self._jobs.items() if deadline is None and job in (None, j)]
+        for number in chosen:
+            self._jobs[number] = time.monotonic() + self.grace
+            self._connection.channel.post({"type": "cancel", "job": number})
+
+    def kill(self) -> None:
+        """End the worker at once, whatever it does: for one that hangs. Open jobs end with an error."""
+        if self._connection is not None:
+            self._connection.kill()
+
+    def close(self) -> None:
+        """End the worker and free what it used. What ``poll`` has not returned by now is lost."""
+        if self._connection is not None:
+            self.kill()
+            self._connection.thread.join()
+            self._collect()
+        self.reason = None
+        self._events.clear()
+
+    def call(
+        self,
+        request: str,
+        *,
+        progress: Progress = ignore_progress,
+        cancel: Cancel = never_cancel,
+        **params: Any,
+    ) -> Any:
+        """Ask and wait for the answer: for scripts, which have no event loop to poll from.
+
+        Raises:
+            DeepSegError: what the job ended with, e.g. ``Cancelled``.
+        """
+        job = self.submit(request, **params)
+        while True:
+            for event in self.poll():
+                if event.kind == "progress" and event.job == job:
+                    progress(event.stage, event.fraction, event.message)
+                elif event.kind == "result" and event.job == job:
+                    return event.value
+                elif event.kind == "error" and event.job == job:
+                    raise event.error
+            if cancel():
+                self.cancel(job)
+            time.sleep(0.02)
+
+    def _collect(self) -> None:
+        while self._connection is not None:
+            try:
+                message = self._connection.inbox.get_nowait()
+            except Empty:
+                return
+            if isinstance(message, DeepSegError):
+                self._bury(message)
+            else:
+                self._take(message)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        kind, job = message.get("type"), message.get("job")
+        if kind in ("started", "progress", "warning") and job in self._jobs:
+            fields = {key: message[key] for key in ("stage", "fraction", "message") if key in message}
+            self._events.append(Event(kind, job, **fields))
+        elif kind == "result" and job in self._jobs:
+            del self._jobs[job]
+            self._events.append(Event("result", job, value=message.get("value")))
+        elif kind == "error" and job in self._jobs:
+            del self._jobs[job]
+            self._events.append(_failed(job, from_message(message), message.get("traceback", "")))
+
+    def _bury(self, reason: DeepSegError) -> None:
+        """The worker has ended, and so has every job that it had."""
+        wanted = self._connection.killed
+        self._log = list(self._connection.link.log)
+        self._connection = None
+        self.reason = None if wanted else reason
+        for job, deadline in self._jobs.items():
+            self._events.append(_failed(job, reason if deadline is None else Cancelled()))
+        self._jobs.clear()
+
+
+def _failed(job: int, error: DeepSegError, traceback: str = "") -> Event:
+    return Event("error", job, message=str(error), error=error, traceback=traceback)
+
+
+class _Connection:
+    """The threads of one worker's life. They only move messages; the client looks at them in ``poll``."""
+
+    def __init__(self, link: Link):
+        self.link = link
+        self.channel = Channel()
+        self.inbox: SimpleQueue[dict[str, Any] | DeepSegError] = SimpleQueue()  # an error is the last item
+        self.hello: dict[str, Any] = {}
+        self.last_sign = time.monotonic()
+        self.killed = False
+        self.thread = threading.Thread(target=self._keep, name="deepseg-worker", daemon=True)
+        self.thread.start()
+
+    def kill(self) -> None:
+        self.killed = True
+        self.link.kill()
+
+    def _keep(self) -> None:
+        self.inbox.put(self._live())
+
+    def _live(self) -> DeepSegError:
+        """From start to end; returns why it ended."""
+        failure: DeepSegError | None = None
+        try:
+            self.link.open(self.channel)
+        except DeepSegError as error:
+            return error
+        if self.killed:  # before there was anything to kill
+            self.link.kill()
+        try:
+            hello = greet(self.channel, token=self.link.token, share=self.link.share)
+            self.channel.start()
+            self.last_sign = time.monotonic()
+            self.hello = hello
+            while (message := self.channel.receive()) is not None:
+                if message.get("type") == "error" and message.get("job") is None:  # it ends the conversation
+                    raise from_message(message)
+                self._heard(message)
+        except Exception as error:
+            failure = explain(error)
+            self.link.kill()
+        reason = self.link.autopsy(started=bool(self.hello))
+        self.channel.close()
+        if self.killed:
+            return ResourceError("The worker was stopped.", "Run again.", code="resource.stopped")
+        return reason if failure is None or failure.code == "resource.worker" else failure
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "heartbeat":  # the worker lives, but does the job?
+            self.last_sign = max(self.last_sign, time.monotonic() - float(message["silent"]))
+        else:
+            self.last_sign = time.monotonic()
+            self.inbox.put(message)

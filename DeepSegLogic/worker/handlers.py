@@ -1,0 +1,109 @@
+"""What a worker can be asked for. To add a request, write a function and put it into ``HANDLERS``.
+
+A handler gets its :class:`~DeepSegLogic.worker.engine.Job` (progress, cancel, what is warm) and the request's
+keyword arguments; what it returns is the result. Arguments and result are whatever ``codec`` can send.
+Heavy imports belong inside the functions: the worker says hello before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .engine import Handler, Job
+
+if TYPE_CHECKING:
+    from ..labels import LabelMap
+    from ..models import Model
+    from ..pipeline import Result
+    from ..surfaces import SurfaceSet
+    from ..volume import Volume
+
+
+def ping(job: Job) -> dict[str, Any]:
+    """Who is there, and the id of the model that is loaded: ``pid``, ``python``, ``model``."""
+    model = job.warm.get("model")
+    return {"pid": os.getpid(), "python": platform.python_version(), "model": model and model[0][0]}
+
+
+def segment(job: Job, *, volume: Volume, model: str, device: str = "auto", **options: Any) -> Result:
+    """:func:`DeepSegLogic.pipeline.segment`; the model stays loaded for the next request.
+
+    Args:
+        volume, model, device: as there; ``model`` is an id or a folder.
+        options: ``structures``, ``quality``, ``keep_probabilities``, ``force``, as there.
+    """
+    from .. import pipeline
+
+    return pipeline.segment(
+        volume, _loaded(job, model), device=device, progress=job.progress, cancel=job.cancel, **options
+    )
+
+
+def estimate(
+    job: Job,
+    *,
+    shape: list[int],
+    ijk_to_ras: np.ndarray,
+    model: str,
+    device: str = "auto",
+    quality: str = "standard",
+) -> dict[str, Any]:
+    """What ``segment`` will take on this machine; loads the model, which ``segment`` then finds warm.
+
+    Args:
+        shape, ijk_to_ras: of the volume, (K, J, I) and 4×4; its voxels are not needed.
+        model, device, quality: as for ``segment``.
+
+    Returns:
+        ``seconds``, ``windows``, ``device_bytes``, ``ram_bytes``, ``disk_bytes``, ``device`` and ``run`` (in
+        words), see :class:`~DeepSegLogic.inference.memory.RunEstimate`.
+    """
+    from ..inference.device import choose_device
+    from ..inference.memory import estimate_run
+    from ..inference.quality import quality as quality_named
+    from ..volume import Volume
+
+    loaded = _loaded(job, model)
+    nothing = np.broadcast_to(np.int16(0), tuple(shape))
+    told = estimate_run(
+        Volume(nothing, ijk_to_ras), loaded.networks, loaded.plan, quality_named(quality), choose_device(device)
+    )
+    numbers = ("seconds", "windows", "device_bytes", "ram_bytes", "disk_bytes")
+    words = {"device": str(told.settings.device), "run": told.settings.describe()}
+    return {name: getattr(told, name) for name in numbers} | words
+
+
+def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
+    """:func:`DeepSegLogic.surfaces.extract_surfaces` with its options."""
+    from ..surfaces import extract_surfaces
+
+    return extract_surfaces(label_map, progress=job.progress, cancel=job.cancel, **options)
+
+
+def _loaded(job: Job, name: str) -> Model:
+    """The model of this id or folder, loaded now or by an earlier job. One is kept: GPU memory is short."""
+    job.progress("load model", 0.0, name)  # importing torch is most of it, the first time
+    from ..models import find_model, load_model
+
+    card = find_model(name)
+    files = [f for f in Path(card.folder).rglob("*") if f.is_file()]
+    version = (card.id, str(card.folder), max(f.stat().st_mtime_ns for f in files))  # installed anew meanwhile?
+    kept = job.warm.get("model")
+    if kept is None or kept[0] != version:
+        job.warm.pop("model", None)
+        kept = job.warm["model"] = (version, load_model(card))
+    job.progress("load model", 1.0, name)
+    return kept[1]
+
+
+HANDLERS: dict[str, Handler] = {
+    "ping": ping,
+    "segment": segment,
+    "estimate": estimate,
+    "surfaces": surfaces,
+}
