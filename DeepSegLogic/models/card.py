@@ -11,6 +11,25 @@ from ..errors import ModelError
 CARD_FILE = "card.json"
 
 
+@dataclass(frozen=True)
+class Part:
+    """One network of a model and where its weights come from.
+
+    Attributes:
+        name: folder inside the model's; ``""`` where the model has one network only.
+        structures: names in the network's own label order; empty: those of the model.
+        url: of the zip file; empty for a model that is not downloaded.
+        digest: ``"sha256:…"`` or ``"sha1:…"`` of the zip file, where known.
+        size_bytes: of the zip file, about; None when unknown.
+    """
+
+    name: str = ""
+    structures: tuple[str, ...] = ()
+    url: str = ""
+    digest: str | None = None
+    size_bytes: int | None = None
+
+
 @dataclass
 class ModelCard:
     """Description of a model; ``card.json`` in its folder.
@@ -30,6 +49,11 @@ class ModelCard:
         dice: measured agreement, by data set and structure.
         size_bytes: on disk.
         digests: SHA-256 by file, ``"sha256:…"``.
+        source: web page of the publisher.
+        memory_gb: working memory a run takes, about; None when unknown.
+        notes: what a user should know before relying on it, one sentence each.
+        parts: its networks; several are run one after the other and their labels joined.
+        network: for the ``"torchscript"`` backend, see :mod:`DeepSegLogic.models.torchscript`.
         folder: where the files lie; not part of the JSON.
     """
 
@@ -50,6 +74,11 @@ class ModelCard:
     dice: dict = field(default_factory=dict)
     size_bytes: int | None = None
     digests: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    memory_gb: float | None = None
+    notes: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    network: dict = field(default_factory=dict)
     folder: Path | None = None
 
     @classmethod
@@ -61,9 +90,7 @@ class ModelCard:
         """
         path = Path(folder) / CARD_FILE
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            known = {f.name for f in fields(cls)} - {"folder"}
-            return cls(**{k: v for k, v in data.items() if k in known}, folder=Path(folder))
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")), Path(folder))
         except FileNotFoundError:
             raise ModelError(
                 f"The model folder {folder} has no {CARD_FILE}.", "Import the model again.", code="model.card"
@@ -74,6 +101,17 @@ class ModelCard:
                 "Install the model again.",
                 code="model.card",
             ) from error
+
+    @classmethod
+    def from_json(cls, data: dict, folder: Path | None = None) -> ModelCard:
+        """The card of plain JSON values; names it does not know are ignored.
+
+        Raises:
+            TypeError, AttributeError: the values are no card.
+        """
+        known = {f.name for f in fields(cls)} - {"folder", "parts"}
+        parts = [Part(**{**p, "structures": tuple(p.get("structures", ()))}) for p in data.get("parts", ())]
+        return cls(**{k: v for k, v in data.items() if k in known}, parts=parts, folder=folder)
 
     def to_json(self) -> dict:
         """The card as plain JSON values."""
