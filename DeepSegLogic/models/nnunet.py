@@ -33,7 +33,7 @@ def load_nnunet(card: ModelCard) -> Model:
         ModelError: files are missing or broken, or the plan asks for what this engine does not have.
     """
     plans, dataset = _read_json(card.folder / "plans.json"), _read_json(card.folder / "dataset.json")
-    checkpoints = [read_checkpoint(path) for path in _checkpoint_files(card.folder)]
+    checkpoints = [read_checkpoint(path) for path in checkpoint_files(card.folder)]
     try:
         configuration = _configuration(plans, checkpoints[0]["init_args"]["configuration"])
         plan = _plan(plans, configuration, dataset, card, checkpoints[0].get("inference_allowed_mirroring_axes"))
@@ -89,14 +89,19 @@ def card_from_results(folder: Path) -> ModelCard:
 def weights_digest(folder: Path) -> str:
     """SHA-256 over the weights of all folds, for the provenance of a result."""
     digest = hashlib.sha256()
-    for path in _checkpoint_files(folder):
+    for path in checkpoint_files(folder):
         with path.open("rb") as file:
             for block in iter(lambda: file.read(2**20), b""):
                 digest.update(block)
     return f"sha256:{digest.hexdigest()}"
 
 
-def _checkpoint_files(folder: Path) -> list[Path]:
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The weights that are used of each fold.
+
+    Raises:
+        ModelError: there are none.
+    """
     files = []
     for fold in sorted(Path(folder).glob("fold_*")):
         files += [fold / name for name in CHECKPOINTS if (fold / name).is_file()][:1]
