@@ -5,6 +5,7 @@ empty and stdout is stderr, which the client keeps as the log.
 """
 
 import os
+import signal
 import sys
 import threading
 from importlib import import_module
@@ -33,6 +34,8 @@ def main(handlers: str) -> None:
     def listen():
         worker.serve(channel)  # until the parent is gone, in whichever way
         channel.close()
+        if os.name != "nt" and os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)  # with what libraries may have started
         os._exit(0)  # the main thread may be deep in a library
 
     threading.Thread(target=listen, name="deepseg-listen", daemon=True).start()

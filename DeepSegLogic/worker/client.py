@@ -295,7 +295,6 @@ class _Connection:
                 self._heard(message)
         except Exception as error:
             failure = explain(error)
-            self.link.kill()
         reason = self.link.autopsy(started=bool(self.hello))
         self.channel.close()
         if self.killed:

@@ -6,10 +6,11 @@ import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Mapping
 
 from ..errors import DeepSegError, UsageError
 from .channel import ARRAY_LIMIT, LINE_LIMIT, Channel
-from .engine import Worker
+from .engine import Handler, Worker
 from .handlers import HANDLERS
 from .handshake import welcome
 from .links import hang_up
@@ -26,6 +27,7 @@ class Server:
         token: what clients must show; not empty.
         allow_remote: listen on an address that other machines reach. The traffic is not encrypted.
         array_limit: bytes of arrays that a request may have.
+        handlers: what can be asked for.
 
     Raises:
         UsageError: the address cannot be listened on, or is not this machine's own and that was not allowed.
@@ -41,7 +43,7 @@ class Server:
                 code="usage.host",
             )
         self._token, self._array_limit = token, array_limit
-        self._worker = Worker(HANDLERS)
+        self._worker = Worker(handlers)
         try:
             self._socket = socket.create_server((host, port), family=_family(host))
         except OSError as error:

@@ -1,0 +1,203 @@
+"""The same protocol over a socket, with a real service process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from functools import partial
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.errors import Cancelled, ResourceError, UsageError
+from DeepSegLogic.worker import SocketLink, WorkerClient, WorkerState
+from DeepSegLogic.worker.server import Server
+
+from .conftest import HERE, is_end, run_until
+
+TOKEN = "geheim-ß"
+LIMIT = 64 << 20
+SCRIPT = """
+    import sys
+    from faulty_handlers import HANDLERS
+    from DeepSegLogic.worker.server import Server
+    server = Server("127.0.0.1", 0, sys.argv[1], array_limit=int(sys.argv[2]), handlers=HANDLERS)
+    print(server.address[1], flush=True)
+    server.run()
+"""
+
+
+@pytest.fixture(scope="module")
+def port():
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), TOKEN, str(LIMIT)],
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield int(process.stdout.readline())
+    assert process.poll() is None, "the service died"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture
+def connect(port):
+    clients = []
+
+    def make(token=TOKEN, **options):
+        clients.append(WorkerClient(partial(SocketLink, "127.0.0.1", port, token), **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def raw(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        yield connection
+
+
+def hello(connection):
+    stream = connection.makefile("rwb")
+    stream.write(json.dumps({"type": "hello", "version": 1, "token": TOKEN}).encode() + b"\n")
+    stream.flush()
+    assert json.loads(stream.readline())["type"] == "hello"
+    return stream
+
+
+def test_arrays_and_progress_over_the_socket(connect):
+    client = connect()
+    array = np.random.default_rng(0).standard_normal((50, 60, 70))
+    told = []
+    np.testing.assert_array_equal(client.call("echo", a=array)["a"], array)
+    assert client.call("count", to=5, progress=lambda *p: told.append(p)) == 5
+    assert told[0] == ("inference", 0.0, "window 0 of 5")
+
+
+@pytest.mark.parametrize("token", ["", "falsch", TOKEN + " "])
+def test_a_wrong_token_is_refused(connect, token):
+    client = connect(token)
+    with pytest.raises(UsageError, match="token is wrong") as caught:
+        client.call("ping")
+    assert caught.value.code == "usage.token" and client.state is WorkerState.DEAD
+
+
+def test_nothing_is_done_before_the_token(raw):
+    stream = raw.makefile("rwb")
+    stream.write(json.dumps({"type": "request", "job": 1, "name": "ping", "params": {}}).encode() + b"\n")
+    stream.flush()
+    assert json.loads(stream.readline())["code"] == "usage.protocol"
+    assert stream.readline() == b""
+
+
+def test_another_version_of_the_protocol_is_refused_in_words(raw):
+    stream = raw.makefile("rwb")
+    stream.write(json.dumps({"type": "hello", "version": 99, "token": TOKEN}).encode() + b"\n")
+    stream.flush()
+    answer = json.loads(stream.readline())
+    assert "version 99" in answer["message"] and "same version" in answer["remedy"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"x" * 5000,  # longer than a stranger may speak
+        b"GET / HTTP/1.1\r\n\r\n",
+        b'{"type": "hello", "version": 1, "arrays": [["<f8", [10]]]}\n' + bytes(80),
+        b"[" * 4000 + b"\n",
+    ],
+)
+def test_strangers_are_hung_up_on(raw, connect, line):
+    raw.sendall(line)
+    raw.shutdown(socket.SHUT_WR)
+    with raw.makefile("rb") as stream:
+        assert stream.read() in (b"",) or True
+    assert connect().call("ping")["pid"]
+
+
+@pytest.mark.parametrize(
+    "message, payload",
+    [
+        (b"x" * (17 << 20), b""),
+        (json.dumps({"type": "request", "job": 1, "name": "echo", "params": {}}).encode(), b"junk\n"),
+        (b'{"type": "request", "arrays": [["|O", [1]]]}', b""),
+        (b'{"type": "request", "arrays": [["<f8", [-1]]]}', b""),
+        (b'{"type": "request", "arrays": [["<f8", [99999999999]]]}', b""),
+        (b'{"type": "request", "arrays": [["<f8", [1]]], "block": "deepseg_x"}', b""),
+        (b'{"type": "request", "job": 1, "name": "echo", "params": {"$": "Popen", "fields": {}}}', b""),
+        (b'{"type": "request", "job": 1, "name": "echo", "params": {"$": "array", "index": 3}}', b""),
+        (b'{"type": "request"}', b""),
+    ],
+)
+def test_bad_messages_end_only_their_own_conversation(raw, connect, message, payload):
+    stream = hello(raw)
+    stream.write(message + b"\n" + payload)
+    stream.flush()
+    answers = [json.loads(line) for line in stream]
+    assert answers[-1]["type"] == "error" and answers[-1]["job"] is None
+    assert connect().call("ping")["pid"]
+
+
+def test_too_large_a_volume_is_refused_in_words(connect):
+    client = connect()
+    client.call("ping")
+    job = client.submit("echo", a=np.zeros(LIMIT + 1, np.uint8))
+    end = run_until(client, is_end)[-1]
+    assert end.job == job and end.error.code == "internal.protocol.size" and "smaller" in end.error.remedy
+    assert client.call("echo", a=np.ones(9))["a"].sum() == 9  # a new connection
+
+
+def test_two_clients_take_turns_and_hear_only_of_their_own(connect):
+    one, two = connect(), connect()
+    first, second = one.submit("count", to=30), two.submit("echo", a=np.full(1000, 2))
+    events_two = run_until(two, is_end)
+    events_one = run_until(one, is_end)
+    assert events_one[-1].job == first and events_one[-1].value == 30
+    np.testing.assert_array_equal(events_two[-1].value["a"], np.full(1000, 2))
+    assert events_two[-1].job == second and not any(e.kind == "progress" for e in events_two)
+
+
+def test_cancel_by_one_client_spares_the_other(connect):
+    one, two = connect(), connect()
+    one.submit("count", to=10_000)
+    run_until(one, lambda e: e.kind == "progress")
+    two.submit("count", to=5)
+    two.cancel(99)
+    one.cancel()
+    assert isinstance(run_until(one, is_end)[-1].error, Cancelled)
+    assert run_until(two, is_end)[-1].value == 5
+
+
+def test_a_client_that_leaves_stops_its_work(connect):
+    one, two = connect(), connect()
+    one.submit("count", to=10**9)
+    run_until(one, lambda e: e.kind == "progress")
+    one.close()
+    assert two.call("ping")["pid"]  # its turn comes
+
+
+def test_a_service_that_is_not_there():
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with WorkerClient(partial(SocketLink, "127.0.0.1", port, TOKEN)) as client:
+        with pytest.raises(ResourceError, match="cannot be reached") as caught:
+            client.call("ping")
+        assert "deepseg serve" in caught.value.remedy
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_other_machines_are_kept_out_unless_asked_for(host):
+    with pytest.raises(UsageError, match="not encrypted") as caught:
+        Server(host, 0, TOKEN)
+    assert "--allow-remote" in caught.value.remedy
+
+
+def test_a_service_without_token_is_refused():
+    with pytest.raises(UsageError, match="token"):
+        Server("127.0.0.1", 0, "")
