@@ -32,11 +32,13 @@ def main(handlers: str) -> None:
     channel.start()
 
     def listen():
-        worker.serve(channel)  # until the parent is gone, in whichever way
-        channel.close()
-        if os.name != "nt" and os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)  # with what libraries may have started
-        os._exit(0)  # the main thread may be deep in a library
+        try:
+            worker.serve(channel)  # until the parent is gone, in whichever way
+            channel.close()
+        finally:
+            if os.name != "nt" and os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGKILL)  # with what libraries may have started
+            os._exit(0)  # the main thread may be deep in a library
 
     threading.Thread(target=listen, name="deepseg-listen", daemon=True).start()
     worker.run()

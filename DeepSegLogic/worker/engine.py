@@ -80,7 +80,7 @@ class Worker:
         try:
             while (message := channel.receive()) is not None:
                 self._take(message, channel)
-        except (DeepSegError, KeyError, OSError) as error:  # nobody knows whose job that was: end them all
+        except Exception as error:  # nobody knows whose job that was: end them all
             channel.post({**to_message(error), "job": None})
         finally:
             self._stop(lambda job: job.channel is channel)

@@ -87,7 +87,6 @@ def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
 
 def _loaded(job: Job, name: str) -> Model:
     """The model of this id or folder, loaded now or by an earlier job. One is kept: GPU memory is short."""
-    job.progress("load model", 0.0, name)  # importing torch is most of it, the first time
     from ..models import find_model, load_model
 
     card = find_model(name)
@@ -95,9 +94,10 @@ def _loaded(job: Job, name: str) -> Model:
     version = (card.id, str(card.folder), max(f.stat().st_mtime_ns for f in files))  # installed anew meanwhile?
     kept = job.warm.get("model")
     if kept is None or kept[0] != version:
+        job.progress("load model", 0.0, card.title)  # importing torch is most of it, the first time
         job.warm.pop("model", None)
         kept = job.warm["model"] = (version, load_model(card))
-    job.progress("load model", 1.0, name)
+        job.progress("load model", 1.0, card.title)
     return kept[1]
 
 

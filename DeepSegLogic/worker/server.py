@@ -33,7 +33,16 @@ class Server:
         UsageError: the address cannot be listened on, or is not this machine's own and that was not allowed.
     """
 
-    def __init__(self, host: str, port: int, token: str, *, allow_remote: bool = False, array_limit: int = ARRAY_LIMIT):
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        token: str,
+        *,
+        allow_remote: bool = False,
+        array_limit: int = ARRAY_LIMIT,
+        handlers: Mapping[str, Handler] = HANDLERS,
+    ):
         if not token:
             raise UsageError("The service needs a token.", "Give one with --token.", code="usage.token")
         if not (allow_remote or _is_loopback(host)):

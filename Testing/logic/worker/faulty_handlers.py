@@ -20,6 +20,10 @@ def echo(job, **params):
     return params
 
 
+def sum(job, *, array):
+    return array.sum()
+
+
 def threshold(job, *, volume):
     """A stand-in for a network: 1 where there is bone."""
     return LabelMap((volume.array > 300).astype(np.uint8), volume.ijk_to_ras)
@@ -108,6 +112,6 @@ def where(job, *, folder):
 
 HANDLERS = {
     **handlers.HANDLERS,
-    **{f.__name__: f for f in (echo, threshold, load_once, count, deaf, hold_the_lock, fail, die)},
+    **{f.__name__: f for f in (echo, sum, threshold, load_once, count, deaf, hold_the_lock, fail, die)},
     **{f.__name__: f for f in (die_while_sending, chatter, where)},
 }

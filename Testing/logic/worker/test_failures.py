@@ -203,9 +203,7 @@ PARENT = """
 """
 
 
-@pytest.mark.parametrize(
-    "request_, handlers", [("deaf", "faulty_handlers"), ("hold_the_lock", "impatient_handlers")]
-)
+@pytest.mark.parametrize("request_, handlers", [("deaf", "faulty_handlers"), ("hold_the_lock", "impatient_handlers")])
 def test_the_child_ends_itself_when_its_parent_is_gone(request_, handlers):
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PARENT), request_, handlers],
@@ -227,9 +225,7 @@ def test_the_child_ends_itself_when_its_parent_is_gone(request_, handlers):
         shared.remove(name)
 
 
-@pytest.mark.parametrize(
-    "python, words", [("/no/such/python", "cannot be started"), ("/bin/false", "could not start")]
-)
+@pytest.mark.parametrize("python, words", [("/no/such/python", "cannot be started"), ("/bin/false", "could not start")])
 def test_an_interpreter_that_does_not_work(new_client, python, words):
     client = new_client(python=python)
     with pytest.raises(ResourceError, match=words) as caught:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DeepSegLogic.errors import UsageError
+from DeepSegLogic.errors import ResourceError, UsageError
 from DeepSegLogic.labels import Code, LabelMap, Structure
 from DeepSegLogic.volume import Volume
 from DeepSegLogic.worker import WorkerState, shared
+from DeepSegLogic.worker.links import default_python
 
 from .conftest import HERE, is_end, leftovers, run_until
 
@@ -189,3 +190,14 @@ def test_the_current_folder_is_not_imported_from(client, tmp_path, monkeypatch):
     if sys.version_info < (3, 11):
         pytest.skip("Python 3.10 has no PYTHONSAFEPATH")
     assert client.call("ping")["pid"]
+
+
+def test_inside_slicer_the_interpreter_is_pythonslicer(tmp_path, monkeypatch):
+    python_slicer = tmp_path / "PythonSlicer"
+    python_slicer.touch(0o755)
+    monkeypatch.setattr(sys, "executable", "/opt/Slicer/bin/SlicerApp-real")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert default_python() == str(python_slicer)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ResourceError, match="interpreter"):
+        default_python()

@@ -117,7 +117,7 @@ def test_strangers_are_hung_up_on(raw, connect, line):
     raw.sendall(line)
     raw.shutdown(socket.SHUT_WR)
     with raw.makefile("rb") as stream:
-        assert stream.read() in (b"",) or True
+        stream.read()  # returns: the other side has hung up
     assert connect().call("ping")["pid"]
 
 

@@ -1,0 +1,79 @@
+"""What a warm worker saves: the second Segment against the first, and what the transport costs.
+
+    python Testing/benchmarks/worker.py [--model ct_demo] [--volume CT] [--device auto] [--runs 3]
+
+Prints a table; nothing is asserted.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from DeepSegLogic import read_volume
+from DeepSegLogic.worker import ProcessLink, WorkerClient
+
+
+def chest_ct() -> Path:
+    import slicerio
+
+    return Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
+
+
+def timed(client, request, **params):
+    """Seconds to the answer, the answer, and the longest single call of ``submit`` or ``poll``."""
+    started = last = time.perf_counter()
+    job = client.submit(request, **params)
+    longest = time.perf_counter() - last
+    while True:
+        last = time.perf_counter()
+        events = client.poll()
+        longest = max(longest, time.perf_counter() - last)
+        for event in events:
+            if event.job == job and event.kind == "error":
+                raise event.error
+            if event.job == job and event.kind == "result":
+                return time.perf_counter() - started, event.value, longest
+        time.sleep(0.005)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="ct_demo")
+    parser.add_argument("--volume", type=Path, default=chest_ct())
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    volume = read_volume(options.volume)
+    request = {"volume": volume, "model": options.model, "device": options.device}
+
+    with WorkerClient() as client:
+        cold, result, blocked = timed(client, "segment", **request)
+        warm = []
+        for _ in range(options.runs):
+            seconds, result, longest = timed(client, "segment", **request)
+            warm.append(seconds)
+            blocked = max(blocked, longest)
+        print(f"volume {volume.shape}, model {options.model}, {result.provenance['settings']['device']}")
+        print(f"first Segment, with process start   {cold:8.2f} s")
+        print(f"warm Segment, median of {len(warm)}            {statistics.median(warm):8.2f} s")
+        print(f"ratio                               {cold / statistics.median(warm):8.1f}")
+        print(f"stages of the last, seconds         {result.timings}")
+        print(f"longest submit or poll              {blocked * 1000:8.1f} ms")
+
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "logic" / "worker")
+    with WorkerClient(partial(ProcessLink, handlers="faulty_handlers")) as client:
+        body = np.ones((400, 512, 512), np.int16)
+        client.call("ping")
+        there, _, _ = timed(client, "sum", array=body)
+        both, _, blocked = timed(client, "echo", array=body)
+    print(f"{body.nbytes >> 20} MB to the worker / there and back  {there:.2f} / {both:.2f} s")
+    print(f"longest submit or poll meanwhile    {blocked * 1000:8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
