@@ -111,6 +111,10 @@ class Engine:
         self._accumulator = accumulator
         done, total, started = 0, len(grid), time.monotonic()
         written = 0
+
+        def fraction():  # labels take a small part of the time, and trail the windows
+            return 0.95 * done / total + 0.05 * written / out.shape[0]
+
         try:
             levels = list(grid.levels())
             for index, (z, inner) in enumerate(levels):
@@ -127,10 +131,10 @@ class Engine:
                     at += len(batch)
                     done += len(batch)
                     left = (time.monotonic() - started) / done * (total - done)
-                    progress("inference", 0.95 * done / total, f"window {done} of {total}, {_duration(left)} left")
+                    progress("inference", fraction(), f"window {done} of {total}, {_duration(left)} left")
                 final = levels[index + 1][0] if index + 1 < len(levels) else image.shape[0]
                 written = self._finish(accumulator, interpolator, meter, before, final, shape, written, out)
-                progress("inference", 0.95 * done / total + 0.05 * written / out.shape[0], "writing labels")
+                progress("inference", fraction(), "writing labels")
                 check(cancel)
         finally:
             accumulator.close()
