@@ -74,9 +74,7 @@ def segment(
         Cancelled: ``cancel`` said so.
     """
     from .inference.device import choose_device
-    from .inference.engine import Engine
-    from .inference.memory import estimate_run
-    from .inference.preprocessing import network_view, prepare
+    from .inference.parts import joined_top
     from .inference.quality import quality as quality_named
 
     progress, cancel = progress or ignore_progress, cancel or never_cancel
@@ -87,49 +85,110 @@ def segment(
     clock.lap("load model")
     check(cancel)
     warnings = [*volume.warnings, *check_volume(volume, model.card, force)]
-    if model.plan.orientation is None:
-        warnings.append(
-            f"The model {model.card.id} does not say how its training images were oriented; the volume is used as "
-            f"it lies ({volume.orientation}). State the orientation in a card.json if results look wrong."
-        )
 
-    progress("preprocess", 0.0, "resampling")
-    estimate = estimate_run(volume, model.networks, model.plan, chosen_quality, chosen_device)
-    prepared = prepare(volume, model.plan, chosen_device, chosen_quality.trim_to_body)
-    progress("preprocess", 1.0, "resampling")
-    clock.lap("preprocess")
-    check(cancel)
-
-    engine = Engine(
-        model.networks,
-        model.plan,
-        estimate.settings,
-        step=chosen_quality.step,
-        mirror=chosen_quality.mirror,
-        keep_probabilities=keep_probabilities,
-    )
-    prediction = engine.run(prepared, progress, cancel)
+    run = _Run(volume, model, wanted, chosen_quality, chosen_device, keep_probabilities, clock)
+    run.all_parts(progress, cancel)
     progress("inference", 1.0, "done")
-    clock.lap("inference")
 
-    labels = np.zeros(volume.shape, prediction.labels.dtype)
-    network_view(labels, volume.ijk_to_ras, model.plan)[0][prepared.crop] = prediction.labels
-    _keep_only(labels, wanted)
-    label_map = LabelMap(labels, volume.ijk_to_ras.copy(), [structure_for(n, v) for v, n in wanted.items()])
-    confidence = {n: c for n, c in prediction.meter.confidence().items() if n in wanted.values()}
-    top = prediction.meter.top()
+    label_map = LabelMap(run.labels, volume.ijk_to_ras.copy(), [structure_for(n, v) for v, n in wanted.items()])
+    top = joined_top(run.tops) if run.tops else None
     if top is not None:
         top.volume_digest = volume_digest(volume)
     clock.lap("finish")
     settings = {"structures": list(wanted.values()), "quality": quality, "device": str(chosen_device)}
     return Result(
         label_map,
-        confidence,
-        warnings + prediction.warnings,
+        run.confidence,
+        list(dict.fromkeys(warnings + run.warnings)),
         clock.laps,
-        _provenance(model, settings, engine.settings.describe()),
+        _provenance(model, settings, run.described),
         top,
     )
+
+
+class _Run:
+    """The networks of a model over one volume, one after the other; later ones win where two mark a voxel."""
+
+    def __init__(self, volume, model: Model, wanted: dict[int, str], quality, device, keep_probabilities, clock):
+        from .inference.parts import SharedInput
+
+        self.volume, self.model, self.wanted, self.quality, self.device = volume, model, wanted, quality, device
+        self.keep_probabilities, self.clock = keep_probabilities, clock
+        dtype = np.uint8 if max(model.labels, default=0) < 256 else np.uint16
+        self.labels = np.zeros(volume.shape, dtype)
+        self.confidence: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self.tops: list[TopProbabilities] = []
+        self.described = ""
+        self._shared = SharedInput(volume, device, quality.trim_to_body)
+
+    def all_parts(self, progress: Progress, cancel: Cancel) -> None:
+        names = set(self.wanted.values())
+        count = len(self.model.cards_for(names))
+        for number, part in enumerate(self.model.networks_for(names)):
+            self.clock.lap("load model")
+            check(cancel)
+            self._one(part, _share(progress, number, count, part.card.id), cancel)
+
+    def _one(self, part: Model, progress: Progress, cancel: Cancel) -> None:
+        from .inference.engine import Engine
+        from .inference.memory import estimate_run
+        from .inference.parts import renamed_top
+        from .inference.preprocessing import network_view, prepare
+
+        plan = part.plan
+        if plan.orientation is None:
+            self.warnings.append(
+                f"The model {part.card.id} does not say how its training images were oriented; the volume is used as "
+                f"it lies ({self.volume.orientation}). State the orientation in a card.json if results look wrong."
+            )
+        progress("preprocess", 0.0, "resampling")
+        estimate = estimate_run(self.volume, part.networks, plan, self.quality, self.device)
+        if part is self.model:
+            prepared = prepare(self.volume, plan, self.device, self.quality.trim_to_body)
+        else:
+            prepared = self._shared.prepared_for(plan)
+        progress("preprocess", 1.0, "resampling")
+        self.clock.lap("preprocess")
+        check(cancel)
+
+        engine = Engine(
+            part.networks,
+            plan,
+            estimate.settings,
+            step=self.quality.step,
+            mirror=self.quality.mirror,
+            keep_probabilities=self.keep_probabilities,
+        )
+        prediction = engine.run(prepared, progress, cancel)
+        self.clock.lap("inference")
+        self.warnings += prediction.warnings
+        self.described = engine.settings.describe()
+
+        values = self._values_of(plan.labels)
+        marked = np.where(np.isin(values, list(self.wanted)), values, 0)[prediction.labels]
+        box = network_view(self.labels, self.volume.ijk_to_ras, plan)[0][prepared.crop]
+        np.copyto(box, marked, where=marked > 0)
+        named = prediction.meter.confidence().items()
+        self.confidence |= {n: c for n, c in named if n in self.wanted.values()}
+        top = prediction.meter.top()
+        if top is not None:
+            self.tops.append(renamed_top(top, values))
+
+    def _values_of(self, labels: dict[int, str]) -> np.ndarray:
+        """The model's label value by a part's."""
+        by_name = {n: v for v, n in self.model.labels.items()}
+        values = np.zeros(max(labels) + 1, self.labels.dtype)
+        for value, name in labels.items():
+            values[value] = by_name[name]
+        return values
+
+
+def _share(progress: Progress, number: int, count: int, name: str) -> Progress:
+    """Progress of one part as a share of all."""
+    if count == 1:
+        return progress
+    return lambda stage, fraction, message: progress(stage, (number + fraction) / count, f"{name}: {message}")
 
 
 def check_volume(volume: Volume, card: ModelCard, force: bool) -> list[str]:
@@ -172,7 +231,7 @@ def _loaded(model, progress: Progress) -> Model:
 
 def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
     """Names by label value of the structures asked for."""
-    labels = model.plan.labels
+    labels = model.labels
     if not labels:
         raise ModelError(f"The model {model.card.id} names no structures.", "Install it again.", code="model.plan")
     if structures is None:
@@ -184,25 +243,20 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
     return {v: n for v, n in sorted(labels.items()) if n in structures}
 
 
-def _keep_only(labels: np.ndarray, wanted: dict[int, str]) -> None:
-    keep = np.zeros(np.iinfo(labels.dtype).max + 1, labels.dtype)
-    for value in wanted:
-        keep[value] = value
-    labels[...] = keep[labels]
-
-
 def _provenance(model: Model, settings: dict, run: str) -> dict:
     import torch
 
     from . import __version__
+    from .models.digests import model_digest
     from .models.nnunet import weights_digest
 
     card = model.card
+    digest = model_digest(card.digests) if card.digests else weights_digest(card.folder)
     facts = {
         "id": card.id,
         "version": card.version,
         "licence": card.licence,
-        "digest": weights_digest(card.folder),
+        "digest": digest,
     }
     versions = {"deepseg": __version__, "torch": torch.__version__, "numpy": np.__version__}
     return {"model": facts, "settings": settings, "run": run, "versions": versions}
@@ -217,5 +271,5 @@ class _Clock:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps[stage] = round(now - self._last, 3)
+        self.laps[stage] = round(self.laps.get(stage, 0.0) + now - self._last, 3)
         self._last = now

@@ -151,6 +151,8 @@ class NetworkCost:
 
 def network_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
     """Count what one window costs, layer by layer, without computing it."""
+    if any(isinstance(m, torch.jit.ScriptModule) for m in network.modules()):
+        return _guessed_cost(network, patch_size)
     total, largest, kept = 0, 0, 0
 
     def count(layer, inputs, output):
@@ -177,6 +179,14 @@ def network_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
         for hook in hooks:
             hook.remove()
     return NetworkCost(total, 3 * largest + kept)
+
+
+def _guessed_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
+    """For a scripted network, which cannot be run on shapes: as if half of its weights worked at a quarter of
+    the resolution, and 64 maps at the full one were in memory at once."""
+    voxels = int(np.prod(patch_size))
+    weights = sum(p.numel() for p in network.parameters())
+    return NetworkCost(weights * voxels // 64, 64 * 4 * voxels)
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -12,8 +17,9 @@ class Normalization:
     Attributes:
         scheme: ``"ct"`` (clip to [lower, upper] HU, then standardise with mean and sd), ``"zscore"`` (the
             volume's own mean and sd), ``"zscore_nonzero"`` (those of its non-zero part), ``"rescale01"``
-            (its own range to [0, 1]) or ``"none"``.
+            (its own range to [0, 1]), ``"function"`` or ``"none"``.
         lower, upper, mean, sd: for ``"ct"``, in HU.
+        function: for ``"function"``, from the resampled image (Z, Y, X) float32 to the network's input.
     """
 
     scheme: str
@@ -21,6 +27,7 @@ class Normalization:
     upper: float = 0.0
     mean: float = 0.0
     sd: float = 1.0
+    function: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,12 @@ class Prepared:
         return tuple(s.stop - s.start for s in self.crop)
 
 
+def normalised(image: torch.Tensor, rule: Normalization) -> torch.Tensor:
+    """A resampled image (Z, Y, X) float32, normalised; the image itself stays as it is."""
+    result = _normaliser(image, rule)(image.clone())
+    return result if rule.function is None else rule.function(result)
+
+
 def network_view(array: np.ndarray, ijk_to_ras: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """``array`` (K, J, I) with its axes as the network sees them: a view, so writing to it writes to ``array``.
 
@@ -76,6 +82,8 @@ def prepare(volume: Volume, plan: Plan, device: torch.device, trim_to_body: bool
     matrices = axis_matrices(rule, view.shape, shape, spacing, plan.spacing)
     normalise = _normaliser(image, plan.normalization)
     resampled = resample_image(image, matrices, normalise, separate_axis(rule, spacing, plan.spacing))
+    if plan.normalization.function is not None:
+        resampled = plan.normalization.function(resampled)
     back = axis_matrices(plan.logit_resampling, shape, view.shape, plan.spacing, spacing)
     return Prepared(resampled.contiguous(), crop, back, _resampled_matrix(matrix, view.shape, shape))
 
@@ -121,7 +129,7 @@ def _normaliser(image: torch.Tensor, rule: Normalization):
     """A function from raw to normalised voxels; statistics of the whole image are taken here, once."""
     if rule.scheme == "ct":
         return lambda x: x.to(torch.float32).clamp(rule.lower, rule.upper).sub_(rule.mean).div_(max(rule.sd, 1e-8))
-    if rule.scheme == "none":
+    if rule.scheme in ("none", "function"):  # a function is applied after resampling
         return lambda x: x.to(torch.float32)
     if rule.scheme == "rescale01":
         low = float(image.amin())

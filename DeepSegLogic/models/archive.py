@@ -85,9 +85,7 @@ def _checked(zipped: zipfile.ZipFile, archive: Path) -> list[tuple[zipfile.ZipIn
             members.append((member, path.parts))
     total = sum(m.file_size for m, _ in members)
     if len(members) > MAX_FILES or total > max(SMALL, MAX_RATIO * archive.stat().st_size):
-        raise _bad(
-            archive, f"it would unpack to {len(members)} files of {total / 1e9:.1f} GB, as a zip bomb does"
-        )
+        raise _bad(archive, f"it would unpack to {len(members)} files of {total / 1e9:.1f} GB, as a zip bomb does")
     return members
 
 

@@ -40,9 +40,9 @@ _SYNONYMS = [  # words that mean the same to a user; a search for one finds all
     ("hip", "pelvis"),
     ("mr", "mri"),
 ]
-_NOISE = set(
-    "a an and are can find for from get give gives has have i in is it me model models need of on or "
-    "see show that the to want what which with".split()
+_NOISE = re.compile(
+    "a|an|and|are|can|find|for|from|get|gives?|has|have|i|in|is|it|me|models?|needs?|of|on|or|see|shows?|that|the"
+    "|to|wants?|what|which|with"
 )
 
 
@@ -52,11 +52,13 @@ class Match:
 
     Attributes:
         card: the model.
-        structures: those of its structures that the words name, best evidence first.
+        structures: those of its structures that the words name best.
+        missing: words that it has nothing of; empty unless no model has all of them.
     """
 
     card: ModelCard
     structures: list[str]
+    missing: list[str]
 
 
 @cache
@@ -75,25 +77,33 @@ def search(words: str, cards: Iterable[ModelCard]) -> list[Match]:
     """Those ``cards`` whose title, structures and description together have all of the words.
 
     A word stands for its plural and for common synonyms (``renal`` finds ``kidney``); little words such as
-    "which", "with" and "and" are skipped. Models whose structures say the most come first.
+    "which", "with" and "and" are skipped. Models whose structures say the most come first. If no model has
+    all of the words, those that lack the fewest are given.
     """
-    wanted = [_variants(w) for w in _words(words) if w not in _NOISE]
+    wanted = {w: _variants(_singular(w)) for w in _tokens(words) if not _NOISE.fullmatch(w)}
     found = []
     for card in cards:
-        names = {s: " ".join(_words(s)) for s in card.structures}
-        everything = " ".join([*_words(f"{card.id} {card.title} {card.description} {card.modality}"), *names.values()])
-        if not all(_has(everything, variants) for variants in wanted):
-            continue
-        hits = {s: sum(_has(text, variants) for variants in wanted) for s, text in names.items()}
+        title = _normal(f"{card.id} {card.title}")
+        names = {s: _normal(s) for s in card.structures}
+        everything = " ".join([title, _normal(f"{card.description} {card.modality}"), *names.values()])
+        missing = [w for w, variants in wanted.items() if not _has(everything, variants)]
+        hits = {s: sum(_has(text, variants) for variants in wanted.values()) for s, text in names.items()}
         best = max(hits.values(), default=0)
-        title = sum(_has(" ".join(_words(f"{card.id} {card.title}")), variants) for variants in wanted)
-        named = sorted((s for s in hits if hits[s]), key=lambda s: -hits[s])
-        found.append(((-best, -title), Match(card, named)))
-    return [match for _, match in sorted(found, key=lambda f: f[0])]
+        in_title = sum(_has(title, variants) for variants in wanted.values())
+        named = [s for s in hits if best and hits[s] == best]
+        found.append((len(missing), -best, -in_title, Match(card, named, missing)))
+    fewest = min((f[0] for f in found), default=0)
+    if not wanted or fewest == len(wanted):
+        return []
+    return [f[-1] for f in sorted(found, key=lambda f: f[:-1]) if f[0] == fewest]
 
 
-def _words(text: str) -> list[str]:
-    return [_singular(w) for w in re.findall(r"[a-z0-9]+", text.lower())]
+def _tokens(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def _normal(text: str) -> str:
+    return " ".join(_singular(w) for w in _tokens(text))
 
 
 def _singular(word: str) -> str:
@@ -102,7 +112,7 @@ def _singular(word: str) -> str:
 
 def _variants(word: str) -> list[str]:
     """The word itself and its synonyms, each as it looks in normalised text."""
-    groups = [[" ".join(_words(term)) for term in group] for group in _SYNONYMS]
+    groups = [[_normal(term) for term in group] for group in _SYNONYMS]
     return [word, *(term for group in groups if word in group for term in group if term != word)]
 
 

@@ -7,7 +7,6 @@ Proxies and certificate authorities come from the environment, as everywhere wit
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import shutil
 import threading
@@ -20,6 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from ..errors import Cancelled, DeepSegError, ModelError, OutputError, ResourceError
 from ..progress import Cancel, Progress, ignore_progress, never_cancel
+from .digests import file_digest
 
 ATTEMPTS = 6
 BACKOFF_S = 1.0  # before the second attempt; doubled each time
@@ -65,15 +65,6 @@ def download(
     if transfer.error is not None:
         raise transfer.error
     return target
-
-
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """``"<algorithm>:<hex>"`` of a file."""
-    state = hashlib.new(algorithm)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            state.update(block)
-    return f"{algorithm}:{state.hexdigest()}"
 
 
 def check_free_space(folder: Path, needed: int) -> None:
@@ -241,7 +232,7 @@ class _Transfer:
         host = urlsplit(self.url).hostname
         return ModelError(
             f"{host} {reason.get(status, 'does not send')} {self.url} (HTTP {status}).",
-            bring_by_hand(self.url, self.target),
+            "Check the address, or ask the publisher.",
             code="model.refused",
         )
 
@@ -249,23 +240,16 @@ class _Transfer:
         host = urlsplit(self.url).hostname
         return ModelError(
             f"{host} cannot be reached ({_reason(error)}).",
-            "Check the connection, and the proxy in HTTPS_PROXY if there is one. "
-            + bring_by_hand(self.url, self.target),
+            "Check the connection, and the proxy in HTTPS_PROXY if there is one.",
             code="model.offline",
         )
 
     def _untrusted_certificate(self, error: Exception) -> ModelError:
         return ModelError(
             f"The certificate of {urlsplit(self.url).hostname} is not trusted: {_reason(error)}.",
-            "If your institute inspects encrypted traffic, set REQUESTS_CA_BUNDLE to its certificate file. "
-            + bring_by_hand(self.url, self.target),
+            "If your institute inspects encrypted traffic, set REQUESTS_CA_BUNDLE to its certificate file.",
             code="model.certificate",
         )
-
-
-def bring_by_hand(url: str, target: Path) -> str:
-    """The sentence that tells what to carry where if this machine cannot download."""
-    return f"Or download {url} elsewhere and put it at {target}."
 
 
 def _range_start(response: requests.Response) -> int:

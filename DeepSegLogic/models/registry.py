@@ -7,6 +7,8 @@ from pathlib import Path
 from ..errors import DeepSegError, ModelError
 from ..resources import resource_path
 from .card import CARD_FILE, ModelCard
+from .catalogue import in_catalogue
+from .store import Store
 
 DEMO_MODEL = "ct_demo"
 
@@ -21,16 +23,19 @@ def bundled_models() -> list[ModelCard]:
 
 
 def find_model(name: str | Path) -> ModelCard:
-    """The model of this id, or in this folder.
+    """The bundled or installed model of this id, or the one in this folder.
 
     A folder without a card but with an nnU-Net v2 results folder's files gets a card made from those.
 
     Raises:
-        ModelError: there is no such model here.
+        ModelError: there is no such model here; for one of the catalogue the remedy says how to get it.
     """
+    store = Store()
     for card in bundled_models():
         if card.id == str(name):
             return card
+    if card := store.find(str(name)):
+        return card
     folder = Path(name).expanduser()
     if folder.is_dir():
         if (folder / CARD_FILE).is_file():
@@ -38,8 +43,14 @@ def find_model(name: str | Path) -> ModelCard:
         from .nnunet import card_from_results
 
         return card_from_results(folder)
+    if card := in_catalogue(str(name)):
+        raise ModelError(
+            f"The model {card.id} ({card.title}) is not on this machine.",
+            f"Get it with `deepseg models download {card.id}`. {store.how_to_bring(card)}",
+            code="model.not_installed",
+        )
     raise ModelError(
         f"There is no model {str(name)!r}: neither an installed model nor a folder.",
-        "List the installed models with `deepseg models list`, or give the path of a model folder.",
+        "List the models with `deepseg models list`, or give the path of a model folder.",
         code="model.unknown",
     )
