@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import threading
 import time
@@ -269,5 +270,4 @@ def _reason(error: Exception) -> str:
     """The innermost cause in one line, without urllib3's wrapping."""
     while getattr(error, "args", None) and isinstance(error.args[-1], Exception):
         error = error.args[-1]
-    reason = getattr(error, "reason", None)
-    return str(reason if reason else error).rpartition(">: ")[2].strip() or type(error).__name__
+    return re.sub(r"^\w*Connection\(.*?\): ", "", str(getattr(error, "reason", None) or error)) or type(error).__name__

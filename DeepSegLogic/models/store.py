@@ -123,7 +123,7 @@ class Store:
     def install(self, card: ModelCard, staged: Path) -> ModelCard:
         """Record the digests of the staged files and put the model in its place, all at once."""
         card.digests = folder_digests(staged)
-        card.size_bytes = disk_use(staged)
+        card.size_bytes = sum(f.stat().st_size for f in model_files(staged).values())
         (staged / CARD_FILE).write_text(json.dumps(card.to_json(), indent=2, ensure_ascii=False), "utf-8")
         target = self.root / card.id
         if target.exists():

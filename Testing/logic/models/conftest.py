@@ -1,11 +1,15 @@
-"""A release site on this machine, and stores of their own for the tests."""
+"""A release site on this machine, small networks in nnU-Net's format, and stores of their own for the tests."""
 
+import io
+import json
 import random
 import ssl
 import threading
 import time
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 from DeepSegLogic.models import download as download_module
@@ -125,3 +129,84 @@ def site():
 def new_site():
     """The class, for tests that need another kind of site."""
     return ReleaseSite
+
+
+ARCHITECTURE = {
+    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "arch_kwargs": {
+        "n_stages": 3,
+        "features_per_stage": [4, 8, 8],
+        "conv_op": "torch.nn.modules.conv.Conv3d",
+        "kernel_sizes": [[3, 3, 3]] * 3,
+        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+        "n_conv_per_stage": [1, 1, 1],
+        "n_conv_per_stage_decoder": [1, 1],
+        "conv_bias": True,
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+        "nonlin": "torch.nn.LeakyReLU",
+    },
+    "_kw_requires_import": ["conv_op", "norm_op", "nonlin"],
+}
+
+
+@pytest.fixture
+def nnunet_folder():
+    """Makes an nnU-Net v2 results folder with a small network of random weights."""
+    import torch
+
+    from DeepSegLogic.networks.unet import build_unet
+
+    def make(folder, structures, seed=0, spacing=(3.0, 3.0, 3.0), hounsfield=(-200.0, 300.0), patch=(32, 32, 32)):
+        torch.manual_seed(seed)
+        network = build_unet(ARCHITECTURE, 1, len(structures) + 1)
+        resampling = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
+        configuration = {
+            "spacing": list(spacing),
+            "patch_size": list(patch),
+            "normalization_schemes": ["CTNormalization"],
+            "use_mask_for_norm": [False],
+            "architecture": ARCHITECTURE,
+            "resampling_fn_data": "resample_data_or_seg_to_shape",
+            "resampling_fn_data_kwargs": resampling,
+            "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+            "resampling_fn_probabilities_kwargs": resampling,
+        }
+        low, high = hounsfield
+        intensity = {"percentile_00_5": low, "percentile_99_5": high, "mean": (low + high) / 2, "std": (high - low) / 4}
+        plans = {
+            "dataset_name": "Dataset999_Small",
+            "image_reader_writer": "SimpleITKIO",
+            "transpose_forward": [0, 1, 2],
+            "foreground_intensity_properties_per_channel": {"0": intensity},
+            "configurations": {"3d_fullres": configuration},
+        }
+        labels = {"background": 0, **{name: value for value, name in enumerate(structures, start=1)}}
+        (folder / "fold_0").mkdir(parents=True)
+        (folder / "plans.json").write_text(json.dumps(plans))
+        (folder / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": labels}))
+        checkpoint = {
+            "network_weights": network.state_dict(),
+            "init_args": {"configuration": "3d_fullres", "fold": 0},
+            "inference_allowed_mirroring_axes": (0, 1, 2),
+            "logging": {"epoch": np.float64(1.5)},
+        }
+        torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def zip_of():
+    """The bytes of a zip file of a folder, as a release site offers it."""
+
+    def make(folder, inside=""):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
+            for file in sorted(folder.rglob("*")):
+                if file.is_file():
+                    zipped.write(file, f"{inside}{file.relative_to(folder).as_posix()}")
+        return buffer.getvalue()
+
+    return make

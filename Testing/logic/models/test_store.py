@@ -1,0 +1,285 @@
+"""The store: models appear whole or not at all, are checked, carried and removed."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+
+from DeepSegLogic.errors import Cancelled, ModelError, UsageError
+from DeepSegLogic.models import fetch, find_model, importing, load_model, registry
+from DeepSegLogic.models.card import ModelCard, Part
+from DeepSegLogic.models.fetch import download_model, ensure_model
+from DeepSegLogic.models.importing import export_model, import_model, lacks
+from DeepSegLogic.models.store import Store, disk_use, verify
+
+ORGANS, BONES = ("liver", "spleen"), ("sternum", "sacrum", "skull")
+
+
+@pytest.fixture
+def networks(tmp_path, nnunet_folder):
+    return {
+        "organs": nnunet_folder(tmp_path / "trained" / "organs", ORGANS, seed=1),
+        "bones": nnunet_folder(tmp_path / "trained" / "bones", BONES, seed=2),
+    }
+
+
+@pytest.fixture
+def whole(site, networks, zip_of, monkeypatch):
+    """The catalogue's card of a model of two networks on the release site."""
+    inside = "Dataset901_Parts/nnUNetTrainer__nnUNetPlans__3d_fullres/"
+    parts = []
+    for name, folder in networks.items():
+        site.files[f"{name}.zip"] = zip_of(folder, inside)
+        parts.append(Part(name, ORGANS if name == "organs" else BONES, site.url(f"{name}.zip")))
+    return listed(ModelCard("whole", "Whole body", structures=[*BONES, *ORGANS], parts=parts), monkeypatch)
+
+
+@pytest.fixture
+def single(site, networks, zip_of, monkeypatch):
+    site.files["organs.zip"] = zip_of(networks["organs"])
+    card = ModelCard("single", "Organs", licence="Apache-2.0", citation="A paper", structures=list(ORGANS))
+    card.parts = [Part(url=site.url("organs.zip"))]
+    return listed(card, monkeypatch)
+
+
+def listed(card, monkeypatch):
+    """Make ``card`` the only one of the catalogue."""
+    for module in (fetch, registry):
+        monkeypatch.setattr(module, "in_catalogue", lambda name: card if name == card.id else None)
+    monkeypatch.setattr(importing, "catalogue", lambda: (card,))
+    return card
+
+
+def nothing_but(store, *names):
+    left = {p.name for p in store.rglob("*") if p.is_file() and ".locks" not in p.parts}
+    return left == set(names)
+
+
+def test_a_download_is_installed_whole_with_its_digests(single, own_store):
+    card = download_model(single)
+    assert find_model("single").folder == card.folder == own_store / "single"
+    assert sorted(card.digests) == ["dataset.json", "fold_0/checkpoint_final.pth", "plans.json"]
+    assert verify(card) == []
+    assert card.size_bytes == disk_use(card.folder) - (card.folder / "card.json").stat().st_size
+    assert load_model(card).labels == {1: "liver", 2: "spleen"}
+    assert list((own_store / "downloads").iterdir()) == []
+
+
+def test_what_is_installed_is_not_fetched_again(single, site):
+    download_model(single)
+    count = len(site.requests)
+    download_model(single)
+    assert len(site.requests) == count
+
+
+def test_a_user_is_asked_and_may_decline(single, site):
+    asked = []
+    with pytest.raises(Cancelled):
+        ensure_model("single", lambda card: asked.append(card.licence))
+    assert asked == ["Apache-2.0"] and site.requests == []
+    assert ensure_model("single", lambda card: True).folder
+    assert ensure_model("single", lambda card: pytest.fail("asked twice")).id == "single"
+
+
+def test_offline_the_error_says_what_to_bring_where(whole, site, own_store):
+    site.close()
+    with pytest.raises(ModelError) as caught:
+        ensure_model("whole", lambda card: True)
+    for part in whole.parts:
+        assert part.url in caught.value.remedy
+    assert str(own_store / "downloads") in caught.value.remedy
+    with pytest.raises(ModelError) as caught:
+        find_model("whole")
+    assert caught.value.code == "model.not_installed" and str(own_store / "downloads") in caught.value.remedy
+
+
+def test_archives_brought_by_hand_need_no_network(whole, site, own_store, tmp_path):
+    for part in whole.parts:
+        (tmp_path / f"{part.name}.zip").write_bytes(site.files[f"{part.name}.zip"])
+    site.close()
+    with pytest.raises(ModelError, match="also needs") as caught:
+        import_model(tmp_path / "organs.zip")
+    assert caught.value.code == "model.incomplete" and Store().find("whole") is None
+    card = import_model(tmp_path / "bones.zip")
+    assert card.id == "whole" and (card.folder / "organs" / "plans.json").is_file()
+
+
+def test_a_broken_part_leaves_nothing_and_is_fetched_again(whole, site, own_store):
+    good = site.files["bones.zip"]
+    site.files["bones.zip"] = good[:-100]
+    with pytest.raises(ModelError, match="not a complete zip"):
+        download_model(whole)
+    assert Store().find("whole") is None and nothing_but(own_store, "organs.zip", "known.json")
+    site.files["bones.zip"] = good
+    download_model(whole)
+    assert [path for path, _ in site.requests].count("/organs.zip") == 1
+
+
+def test_a_file_changed_at_its_source_is_refused_ever_after(single, site, networks, zip_of):
+    download_model(single)
+    Store().remove("single")
+    (networks["organs"] / "plans.json").write_text(
+        (networks["organs"] / "plans.json").read_text().replace("Small", "Other")
+    )
+    site.files["organs.zip"], site.etag = zip_of(networks["organs"]), '"two"'
+    with pytest.raises(ModelError, match="not the one that was first downloaded") as caught:
+        download_model(single)
+    assert caught.value.code == "model.digest" and Store().find("single") is None
+
+
+def test_a_digest_of_the_catalogue_is_checked(single, monkeypatch):
+    wrong = ModelCard.from_json({**single.to_json(), "parts": [{"url": single.parts[0].url, "digest": "sha1:00"}]})
+    with pytest.raises(ModelError, match="published"):
+        download_model(wrong)
+
+
+@pytest.mark.parametrize("missing", ["fold_0/checkpoint_final.pth", "plans.json"])
+def test_an_archive_without_its_checkpoint_is_refused(single, site, networks, zip_of, missing):
+    (networks["organs"] / missing).unlink()
+    site.files["organs.zip"] = zip_of(networks["organs"])
+    with pytest.raises(ModelError):
+        download_model(single)
+    assert Store().find("single") is None
+
+
+def test_a_network_of_other_structures_is_refused(single, site, networks, zip_of):
+    site.files["organs.zip"] = zip_of(networks["bones"])
+    with pytest.raises(ModelError, match="marks 3 structures"):
+        download_model(single)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["EVIL_FOLDER"],)
+
+
+def test_a_checkpoint_with_code_is_refused_and_the_code_does_not_run(
+    single, site, networks, zip_of, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EVIL_FOLDER", str(tmp_path / "evil"))
+    checkpoint = networks["organs"] / "fold_0" / "checkpoint_final.pth"
+    torch.save({"network_weights": {}, "init_args": Evil()}, checkpoint)
+    site.files["organs.zip"] = zip_of(networks["organs"])
+    with pytest.raises(ModelError, match="code"):
+        download_model(single)
+    checkpoint.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ModelError):
+        import_model(networks["organs"])
+    assert not (tmp_path / "evil").exists() and Store().installed() == []
+    pickle.loads(checkpoint.read_bytes())  # the trap is a real one
+    assert (tmp_path / "evil").exists()
+
+
+def program(whole) -> list[str]:
+    """Another process that downloads the model."""
+    source = f"""
+        import json
+        from DeepSegLogic.models.card import ModelCard
+        from DeepSegLogic.models.fetch import download_model
+        print(download_model(ModelCard.from_json(json.loads({json.dumps(whole.to_json())!r}))).folder)
+    """
+    return [sys.executable, "-c", textwrap.dedent(source)]
+
+
+def test_two_programs_at_once_fetch_it_once(whole, site):
+    site.delay_s = 0.01
+    both = [subprocess.Popen(program(whole), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    folders = {process.communicate()[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0] and len(folders) == 1
+    assert sorted(path for path, _ in site.requests) == ["/bones.zip", "/organs.zip"]
+    assert verify(find_model("whole")) == []
+
+
+def test_killed_at_any_moment_the_model_is_there_whole_or_not_at_all(whole, site, own_store):
+    site.delay_s = 0.004
+    for wait in (1.5, 2.5, 3.0):
+        process = subprocess.Popen(program(whole), stdout=subprocess.DEVNULL)
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+        card = Store().find("whole")
+        assert card is None or verify(card) == []
+    site.delay_s = 0.0
+    assert verify(download_model(whole)) == []
+    assert not any((own_store / ".staging").iterdir())
+
+
+def test_waiting_for_another_program_can_be_cancelled(single):
+    with Store().lock("single"), pytest.raises(Cancelled):
+        download_model(single, cancel=lambda: True)
+
+
+def test_changes_are_found(single):
+    card = download_model(single)
+    (card.folder / "plans.json").write_text("{}")
+    (card.folder / "dataset.json").unlink()
+    (card.folder / "extra.py").write_text("")
+    assert sorted(verify(card)) == [
+        "dataset.json is missing.",
+        "extra.py was not part of the model.",
+        "plans.json has changed.",
+    ]
+    with pytest.raises(ModelError, match="not exported"):
+        export_model(card, card.folder.parent)
+
+
+def test_export_and_import_carry_a_model_to_another_machine(whole, tmp_path, monkeypatch):
+    card = download_model(whole)
+    (tmp_path / "usb").mkdir()
+    file = export_model(card, tmp_path / "usb")
+    assert file == tmp_path / "usb" / "whole.deepseg.zip"
+    monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "other machine"))
+    there = import_model(file)
+    assert there.to_json() == card.to_json() and verify(there) == []
+    assert there.folder == tmp_path / "other machine" / "whole"
+    with pytest.raises(UsageError, match="installed already"):
+        import_model(file)
+    assert import_model(file, replace_installed=True).id == "whole"
+    assert import_model(file, changes={"id": "second"}).folder.name == "second"
+
+
+def test_a_damaged_export_is_refused(single, tmp_path):
+    file = export_model(download_model(single), tmp_path)
+    Store().remove("single")
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"Dataset999_Small", b"Dataset999_Smell"))
+    with pytest.raises(ModelError):
+        import_model(file)
+    assert Store().find("single") is None
+
+
+def test_a_plain_results_folder_is_imported_without_the_patients_images(networks):
+    folder = networks["organs"]
+    (folder / "fold_0" / "validation").mkdir()
+    (folder / "fold_0" / "validation" / "patient.nii.gz").write_bytes(b"x")
+    card = import_model(folder, changes={"licence": "CC-BY-4.0"})
+    assert card.id == "dataset999_small" and card.structures == list(ORGANS) and card.licence == "CC-BY-4.0"
+    assert not list(card.folder.rglob("*.nii.gz"))
+    assert lacks(card) == ["whom to cite"]
+    assert load_model(card).labels == {1: "liver", 2: "spleen"}
+
+
+def test_a_zip_of_several_models_is_named(networks, zip_of, tmp_path):
+    (tmp_path / "two.zip").write_bytes(zip_of(networks["organs"].parent))
+    with pytest.raises(ModelError, match="more than one model"):
+        import_model(tmp_path / "two.zip")
+
+
+@pytest.mark.parametrize("bad", ["../outside", "downloads", "", ".hidden", "a/b"])
+def test_ids_that_are_paths_are_refused(networks, bad):
+    with pytest.raises(UsageError):
+        import_model(networks["organs"], changes={"id": bad})
+
+
+def test_removing_frees_the_disk(single, own_store):
+    size = disk_use(download_model(single).folder)
+    assert Store().remove("single") == size
+    assert not (own_store / "single").exists() and nothing_but(own_store, "known.json")
+    with pytest.raises(ModelError):
+        Store().remove("single")
