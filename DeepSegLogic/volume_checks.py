@@ -58,5 +58,6 @@ def ct_doubts(volume: Volume) -> tuple[list[str], list[str]]:
     if high - low < SMALLEST_RANGE_HU:
         return [f"Its values span only {high - low:g}, less than soft tissue and air in HU."], []
     if low > AIR_HU:
-        return [], [f"The volume has no air (lowest value {low:g} HU); is it a CT in HU?"]
+        sentence = f"It has no air (lowest value: {low:g}); lungs and the surroundings are near -1000 HU."
+        return ([], [sentence]) if volume.modality == "CT" else ([sentence], [])
     return [], []

@@ -1,0 +1,79 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import OutputError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary path in the folder of ``path`` with its suffixes; renamed to ``path`` when all went well.
+
+    On any error the temporary file is removed and what stood at ``path`` stays. The folder is made.
+
+    Raises:
+        OutputError: the file or its folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".deepseg-", dir=path.parent))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        temporary = folder / path.name
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path | str) -> Iterator[Path]:
+    """A temporary folder whose files and sub-folders move into ``folder`` when all went well.
+
+    Files of ``folder`` that have no successor stay; a sub-folder is replaced as a whole.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".deepseg-", dir=folder))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield temporary
+        for item in sorted(temporary.iterdir()):
+            target = folder / item.name
+            if target.is_dir():
+                retired = temporary / f".old-{item.name}"
+                target.replace(retired)
+            item.replace(target)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The error for a file or folder that cannot be written, with its reason."""
+    if error.errno == 28:  # ENOSPC
+        return OutputError(
+            f"The disk is full: {path} was not written; what was there before is unchanged.",
+            "Make room or choose another folder.",
+            code="output.disk_full",
+        )
+    reason = error.strerror or str(error)
+    return OutputError(
+        f"{path} cannot be written ({reason}).", "Choose a folder that you may write to.", code="output.not_writable"
+    )

@@ -1,0 +1,219 @@
+"""Images and label maps from files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..geometry import LPS_TO_RAS
+from ..labels import LabelMap
+from ..terminology import standard_structures, structure_for
+from ..volume import Volume
+from . import header
+
+FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder of DICOM slices"
+
+
+def read_volume(path: Path | str) -> Volume:
+    """Read a scalar 3D image from a file, a DICOM folder, or the series that one DICOM file belongs to.
+
+    Voxels come as int16 where that holds them exactly, else as float32; the grid as it is in the file,
+    from ITK's LPS to RAS.
+
+    Raises:
+        InputError: not an image, truncated, not 3D, not scalar, without a usable voxel size, or with voxels
+            that are not numbers.
+    """
+    path = Path(path).expanduser()
+    _must_exist(path)
+    if path.is_dir() or _is_dicom(path):
+        from .dicom import read_series
+
+        return read_series(path)
+    image, warnings = _read_3d(path)
+    array = _voxels(image, path)
+    volume = Volume(array, ijk_to_ras(image), path.name.split(".")[0] or path.name, warnings=warnings)
+    modality = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else None
+    volume.modality = modality
+    return volume
+
+
+def read_label_map(path: Path | str) -> LabelMap:
+    """Read a label map: any image of whole numbers, or Slicer's ``.seg.nrrd``.
+
+    A ``.seg.nrrd`` brings its own names, colours and codes. Values of a plain image take their names from
+    the 117 structures of TotalSegmentator's ``total`` task; a value beyond those is called ``label_N``.
+
+    Raises:
+        InputError: as :func:`read_volume`; values that are not whole, negative, or beyond 65535.
+    """
+    path = Path(path).expanduser()
+    _must_exist(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a label map.", f"Give a file: {FORMATS}.", code="input.format")
+    if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
+        from .segmentation import read_segmentation
+
+        return read_segmentation(path)
+    image, _ = _read_3d(path)
+    array = label_values(sitk.GetArrayFromImage(image), path)
+    names = {s.value: s.name for s in standard_structures()}
+    values = [int(v) for v in np.unique(array) if v]
+    structures = [structure_for(names.get(v, f"label_{v}"), v) for v in values]
+    return LabelMap(array, ijk_to_ras(image), structures)
+
+
+def label_values(array: np.ndarray, path: Path) -> np.ndarray:
+    """Voxels as uint8 or uint16, C-contiguous.
+
+    Raises:
+        InputError: a value is not a whole number from 0 to 65535.
+    """
+    if array.dtype.kind == "f" and (not np.isfinite(array).all() or (array != np.round(array)).any()):
+        raise InputError(
+            f"{path} is not a label map: it has values that are not whole numbers.",
+            "Give a label map, whose voxels hold the number of their structure.",
+            code="input.labels",
+        )
+    low, high = array.min(), array.max()
+    if low < 0 or high > 65535:
+        raise InputError(
+            f"{path} is not a label map: its values reach from {low} to {high}.",
+            "Give a label map with values from 0 to 65535.",
+            code="input.labels",
+        )
+    return np.ascontiguousarray(array, np.uint8 if high < 256 else np.uint16)
+
+
+def ijk_to_ras(image: sitk.Image) -> np.ndarray:
+    """4×4 matrix of an ITK image, whose coordinates are LPS."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) @ np.diag(image.GetSpacing())
+    matrix[:3, 3] = image.GetOrigin()
+    return LPS_TO_RAS @ matrix
+
+
+def compact(array: np.ndarray) -> np.ndarray:
+    """int16 where it holds all voxels exactly, else float32; C-contiguous."""
+    if array.dtype.kind in "iu":
+        fits = array.size == 0 or (array.min() >= -32768 and array.max() <= 32767)
+        return np.ascontiguousarray(array, np.int16 if fits else np.float32)
+    if array.dtype.kind == "f" and array.size and np.abs(array).max() <= 32767 and (array == np.rint(array)).all():
+        return np.ascontiguousarray(array, np.int16)
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _voxels(image: sitk.Image, path: Path) -> np.ndarray:
+    array = sitk.GetArrayFromImage(image)
+    if array.dtype.kind == "f":
+        bad = int(array.size - np.isfinite(array).sum())
+        if bad:
+            raise InputError(
+                f"{path} has {bad} voxels that are not numbers (NaN or infinite).",
+                "Replace them, for instance by -1024 HU (air), and try again.",
+                code="input.not_finite",
+            )
+    if array.min() == array.max():
+        raise InputError(
+            f"{path} is empty: all its voxels are {array.flat[0]}.", "Choose another volume.", code="input.empty"
+        )
+    return compact(array)
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"There is no file {path}.", "Check the path.", code="input.missing")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes).", "Copy or export the file again.", code="input.truncated")
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened ({error.strerror}).", "Check its permissions.", code="input.missing"
+        ) from error
+
+
+def _read_3d(path: Path) -> tuple[sitk.Image, list[str]]:
+    """The image in a file and what had to be corrected, after everything that ITK lets pass was checked."""
+    header.check(path)
+    try:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        if header.is_nrrd(path):  # ITK goes by the suffix, which may be missing
+            reader.SetImageIO("NrrdImageIO")
+        reader.ReadImageInformation()
+        size, components = reader.GetSize(), reader.GetNumberOfComponents()
+        pixel = reader.GetPixelID()
+    except RuntimeError as error:
+        raise _not_an_image(path, error) from error
+    _must_be_scalar(path, components, pixel)
+    warnings = _must_be_3d(path, size)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _truncated_or(path, error) from error
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
+    if not all(s > 0 and np.isfinite(s) for s in image.GetSpacing()):
+        raise InputError(
+            f"{path} has no usable voxel size: {image.GetSpacing()} mm.", "Correct its header.", code="input.spacing"
+        )
+    return image, warnings
+
+
+def _must_be_scalar(path: Path, components: int, pixel: int) -> None:
+    if components > 1 or "complex" in sitk.GetPixelIDValueAsString(pixel):
+        kind = {3: "a colour (RGB) image", 4: "a colour (RGBA) image"}.get(components, "not a scalar image")
+        raise InputError(
+            f"{path} is {kind}: {components} values per voxel.", "Give a grey-value CT volume.", code="input.scalar"
+        )
+
+
+def _must_be_3d(path: Path, size: tuple[int, ...]) -> list[str]:
+    shown = "×".join(map(str, size))
+    if len(size) == 4 and size[3] == 1:
+        return ["The image has a fourth axis with one frame; that frame is used."]
+    if len(size) == 4:
+        raise InputError(
+            f"{path} is a 4D image ({shown}): {size[3]} frames.",
+            "Extract one frame as a 3D volume and segment that.",
+            code="input.dimension",
+        )
+    if len(size) != 3 or min(size) < 2:
+        raise InputError(
+            f"{path} is a single slice or a 2D image ({shown}).",
+            "Give a 3D volume, or the folder that holds all slices of the series.",
+            code="input.dimension",
+        )
+    return []
+
+
+def _not_an_image(path: Path, error: Exception) -> InputError:
+    if re.search(r"spacing|direction|orthonormal|determinant", str(error), re.IGNORECASE):
+        return InputError(
+            f"{path} has a geometry that ITK refuses ({_reason(error)}).",
+            "Correct the orientation in its header, or resample it onto a rectangular grid.",
+            code="input.geometry",
+        )
+    return InputError(f"{path} is not an image that can be read.", f"Give {FORMATS}.", code="input.format")
+
+
+def _truncated_or(path: Path, error: Exception) -> InputError:
+    if re.search(
+        r"bytes|truncat|got only|read (failed|error)|unexpected|premature|EOF|inflate|gzread|data file", str(error), re.I
+    ):
+        return header.truncated(path)
+    return InputError(f"{path} cannot be read ({_reason(error)}).", "Copy or export it again.", code="input.format")
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".")[:200] if lines else type(error).__name__
