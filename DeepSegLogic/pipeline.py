@@ -247,11 +247,14 @@ def _provenance(model: Model, settings: dict, run: str) -> dict:
     import torch
 
     from . import __version__
-    from .models.digests import model_digest
+    from .models.digests import folder_digests, model_digest
     from .models.nnunet import weights_digest
 
     card = model.card
-    digest = model_digest(card.digests) if card.digests else weights_digest(card.folder)
+    if card.backend == "nnunet" and not card.digests:
+        digest = weights_digest(card.folder)  # a training's folder also holds images
+    else:
+        digest = model_digest(card.digests or folder_digests(card.folder))
     facts = {
         "id": card.id,
         "version": card.version,

@@ -91,10 +91,14 @@ def load_bundle(card: ModelCard) -> Model:
             raise
         except Exception as error:  # the configuration is a program: it can raise anything
             raise ModelError(
-                f"The configuration of the bundle {card.id} failed: {type(error).__name__}: {error}",
+                f"The configuration of the bundle {card.id} failed: {_innermost(error)!r}.",
                 "Check that its MONAI version and the packages in its metadata.json are installed.",
                 code="model.bundle",
             ) from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    return error if error.__cause__ is None else _innermost(error.__cause__)
 
 
 def _metadata(folder: Path) -> dict:
@@ -125,8 +129,9 @@ def _channels(meta: dict) -> list[str]:
 
 
 def _structures(meta: dict) -> list[str]:
+    """Names as DeepSeg writes them: ``"Left Kidney"`` becomes ``"left_kidney"``, ``"vertebrae_L5"`` stays."""
     names = [re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") for name in _channels(meta)]
-    return [n if any(c.isupper() for c in n[1:]) else n.lower() for n in names if n.lower() != "background"]
+    return [n.lower() if n[0].isupper() else n for n in names if n.lower() != "background"]
 
 
 def _config_file(folder: Path) -> Path:

@@ -25,7 +25,8 @@ def bundled_models() -> list[ModelCard]:
 def find_model(name: str | Path) -> ModelCard:
     """The bundled or installed model of this id, or the one in this folder.
 
-    A folder without a card but with an nnU-Net v2 results folder's files gets a card made from those.
+    A folder without a card but with the files of a MONAI bundle or an nnU-Net v2 training gets a card made
+    from those.
 
     Raises:
         ModelError: there is no such model here; for one of the catalogue the remedy says how to get it.
@@ -40,6 +41,10 @@ def find_model(name: str | Path) -> ModelCard:
     if folder.is_dir():
         if (folder / CARD_FILE).is_file():
             return ModelCard.read(folder)
+        if (folder / "configs" / "metadata.json").is_file():
+            from .monai_bundle import card_from_bundle
+
+            return card_from_bundle(folder)
         from .nnunet import card_from_results
 
         return card_from_results(folder)

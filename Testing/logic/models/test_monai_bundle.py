@@ -1,0 +1,233 @@
+"""A real MONAI bundle, written with MONAI, against MONAI's own pipeline on a real CT."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from DeepSegLogic.errors import ModelError
+from DeepSegLogic.io import read_volume
+from DeepSegLogic.models import find_model, load_model
+from DeepSegLogic.models.importing import import_model
+from DeepSegLogic.models.trust import is_trusted, trust
+from DeepSegLogic.pipeline import segment
+
+monai_transforms = pytest.importorskip("monai.transforms")
+
+NETWORK = {
+    "_target_": "UNet",
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 3,
+    "channels": [8, 16],
+    "strides": [2],
+    "num_res_units": 1,
+    "norm": "instance",
+}
+
+
+def configuration(pixdim, intensity) -> dict:
+    return {
+        "imports": ["$import os"],
+        "bundle_root": ".",
+        "image_key": "image",
+        "pixdim": pixdim,
+        "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
+        "network_def": NETWORK,
+        "network": "$@network_def.to(@device)",
+        "preprocessing": {
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "LoadImaged", "keys": "@image_key"},
+                {"_target_": "EnsureChannelFirstd", "keys": "@image_key"},
+                {"_target_": "Orientationd", "keys": "@image_key", "axcodes": "RAS"},
+                {"_target_": "Spacingd", "keys": "@image_key", "pixdim": "@pixdim", "mode": "bilinear"},
+                *intensity,
+                {"_target_": "EnsureTyped", "keys": "@image_key"},
+            ],
+        },
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [96, 80, 64], "overlap": 0.5},
+        "postprocessing": {
+            "_target_": "Compose",
+            "transforms": [{"_target_": "Activationsd", "keys": "pred", "softmax": True}],
+        },
+        "checkpointloader": {
+            "_target_": "CheckpointLoader",
+            "load_path": "$@bundle_root + '/models/weights.pt'",
+            "load_dict": {"model": "@network"},
+        },
+    }
+
+
+WINDOW = [
+    {"_target_": "ScaleIntensityRanged", "keys": "@image_key", "a_min": -175, "a_max": 250, "b_min": 0, "b_max": 1}
+    | {"clip": True}
+]
+WHOLE_BODY = [  # as the zoo's whole-body bundle normalises
+    {"_target_": "NormalizeIntensityd", "keys": "@image_key", "nonzero": True},
+    {"_target_": "ScaleIntensityd", "keys": "@image_key", "minv": -1.0, "maxv": 1.0},
+]
+METADATA = {
+    "version": "0.1.0",
+    "name": "Two organs",
+    "description": "Made in a test",
+    "references": ["A paper"],
+    "network_data_format": {
+        "inputs": {"image": {"modality": "CT", "num_channels": 1, "spatial_shape": [96, 80, 64]}},
+        "outputs": {"pred": {"channel_def": {"0": "background", "1": "Left Kidney", "2": "spleen"}}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def volume(shared_data):
+    """A crop of the abdomen CT, 3 mm."""
+    volume = read_volume(shared_data / "abdomen_ct" / "ct.nii.gz")
+    volume.array = np.ascontiguousarray(volume.array[30:90, 20:92, 20:108])
+    return volume
+
+
+@pytest.fixture(scope="module")
+def weights(volume):
+    """A network that was shortly trained to tell bright from dark tissue, so that its borders lie on edges."""
+    from monai.networks.nets import UNet
+
+    torch.manual_seed(0)
+    network = UNet(**{k: v for k, v in NETWORK.items() if k != "_target_"})
+    hounsfield = torch.from_numpy(volume.array[:48, :48, :64].astype(np.float32))[None, None]
+    target = ((hounsfield > 60).long() + 2 * (hounsfield < -20).long())[:, 0]
+    image = ((hounsfield + 175) / 425).clamp(0, 1)
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    for _ in range(40):
+        loss = torch.nn.functional.cross_entropy(network(image), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network.state_dict()
+
+
+@pytest.fixture
+def make_bundle(tmp_path, weights):
+    def make(pixdim=3.0, intensity=WINDOW, **changes):
+        folder = tmp_path / "two_organs"
+        for name in ("configs", "models"):
+            (folder / name).mkdir(parents=True)
+        (folder / "LICENSE").write_text("Apache License\nVersion 2.0\n\nTERMS")
+        (folder / "configs" / "metadata.json").write_text(json.dumps(METADATA))
+        settings = configuration(pixdim, intensity) | changes
+        (folder / "configs" / "inference.json").write_text(json.dumps(settings))
+        torch.save(weights, folder / "models" / "weights.pt")
+        return folder
+
+    return make
+
+
+def reference(folder, volume):
+    """Labels as MONAI itself makes them: its transforms, network and argmax, inverted with linear interpolation."""
+    from monai.bundle import ConfigParser
+    from monai.data import MetaTensor
+    from monai.inferers import sliding_window_inference
+
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "inference.json"))
+    pipeline = parser.get_parsed_content("preprocessing")
+    pipeline = monai_transforms.Compose([t for t in pipeline.transforms if "Load" not in type(t).__name__])
+    image = MetaTensor(torch.from_numpy(volume.array.transpose(2, 1, 0).astype(np.float32)), volume.ijk_to_ras)
+    image.meta["original_channel_dim"] = "no_channel"
+    data = pipeline({"image": image})
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(folder / "models" / "weights.pt"))
+    with torch.no_grad():
+        data["pred"] = sliding_window_inference(data["image"][None].cpu(), (96, 80, 64), 1, network, 0.5, "gaussian")[0]
+    inverted = monai_transforms.Invertd("pred", pipeline, orig_keys="image", nearest_interp=False)(data)["pred"]
+    return inverted.argmax(0).numpy().transpose(2, 1, 0)
+
+
+def dice(a, b):
+    scores = [2 * np.sum((a == v) & (b == v)) / max(1, np.sum(a == v) + np.sum(b == v)) for v in (0, 1, 2)]
+    return min(scores)
+
+
+def test_nothing_of_a_bundle_runs_before_it_is_trusted(make_bundle, tmp_path, volume):
+    folder = make_bundle(pixdim=f"$__import__('os').mkdir({str(tmp_path / 'ran')!r}) or [3.0, 3.0, 3.0]")
+    card = import_model(folder)
+    assert not is_trusted(card)
+    for call in (lambda: load_model(card), lambda: segment(volume, card.id, device="cpu")):
+        with pytest.raises(ModelError, match="trust") as caught:
+            call()
+        assert caught.value.code == "model.untrusted"
+    assert not (tmp_path / "ran").exists()
+    trust(card)
+    load_model(card)
+    assert (tmp_path / "ran").exists()
+
+
+def test_trust_ends_when_a_file_changes(make_bundle):
+    card = import_model(make_bundle())
+    trust(card)
+    assert is_trusted(card) and load_model(card)
+    config = card.folder / "configs" / "inference.json"
+    config.write_text(config.read_text() + " ")
+    with pytest.raises(ModelError, match="trust"):
+        load_model(card)
+
+
+def test_the_card_comes_from_the_metadata(make_bundle):
+    card = import_model(make_bundle())
+    assert (card.id, card.title, card.modality, card.licence) == ("two_organs", "Two organs", "CT", "Apache-2.0")
+    assert card.structures == ["left_kidney", "spleen"] and card.citation == "A paper"
+
+
+@pytest.mark.parametrize("intensity", [WINDOW, WHOLE_BODY])
+def test_labels_equal_monais_own_at_the_same_spacing(make_bundle, volume, intensity):
+    folder = make_bundle(intensity=intensity)
+    card = import_model(folder)
+    trust(card)
+    result = segment(volume, card.id, device="cpu")
+    expected = reference(folder, volume)
+    assert len(np.unique(expected)) > 1
+    assert np.mean(result.label_map.array == expected) > 0.9999
+    assert [s.name for s in result.label_map.structures] == ["left_kidney", "spleen"]
+
+
+def test_labels_agree_with_monais_own_after_resampling(make_bundle, volume):
+    """MONAI lays the resampled grid half a voxel elsewhere, so borders may differ by a voxel."""
+    folder = make_bundle(pixdim=[2.0, 2.5, 4.0])
+    card = import_model(folder)
+    trust(card)
+    result = segment(volume, card.id, device="cpu")
+    score = dice(result.label_map.array, reference(folder, volume))
+    print("smallest Dice with MONAI after resampling:", score)
+    assert score > 0.9
+
+
+def test_sigmoid_outputs_become_regions(make_bundle):
+    sigmoid = {"_target_": "Compose", "transforms": [{"_target_": "Activationsd", "keys": "pred", "sigmoid": True}]}
+    card = import_model(make_bundle(postprocessing=sigmoid))
+    trust(card)
+    assert load_model(card).plan.regions == (0, 1, 2)
+
+
+def test_a_step_that_the_engine_lacks_is_named(make_bundle):
+    card = import_model(make_bundle(intensity=[{"_target_": "Resized", "keys": "image", "spatial_size": [9, 9, 9]}]))
+    trust(card)
+    with pytest.raises(ModelError, match="Resized") as caught:
+        load_model(card)
+    assert caught.value.code == "model.unsupported"
+
+
+def test_a_configuration_that_fails_says_why(make_bundle):
+    card = import_model(make_bundle(network_def="$1 / 0"))
+    trust(card)
+    with pytest.raises(ModelError, match="division by zero") as caught:
+        load_model(card)
+    assert caught.value.code == "model.bundle"
+
+
+def test_a_bundle_in_a_folder_runs_where_it_lies(make_bundle, volume):
+    folder = make_bundle()
+    card = find_model(folder)
+    assert card.backend == "monai"
+    trust(card)
+    assert segment(volume, folder, device="cpu").label_map.array.any()
