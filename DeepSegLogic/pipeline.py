@@ -19,6 +19,7 @@ from .volume import Volume
 
 if TYPE_CHECKING:
     from .inference.confidence import TopProbabilities
+    from .inference.memory import RunEstimate
 
 
 @dataclass
@@ -189,6 +190,35 @@ def _share(progress: Progress, number: int, count: int, name: str) -> Progress:
     if count == 1:
         return progress
     return lambda stage, fraction, message: progress(stage, (number + fraction) / count, f"{name}: {message}")
+
+
+def estimate(
+    volume: Volume,
+    model: str | Path | ModelCard | Model,
+    *,
+    structures: list[str] | None = None,
+    device: str = "auto",
+    quality: str = "standard",
+) -> RunEstimate:
+    """What :func:`segment` with the same arguments would need; of several networks the sum of the times, and
+    the largest memory.
+
+    Raises:
+        UsageError, ModelError, ResourceError: as :func:`segment`.
+    """
+    from .inference.device import choose_device
+    from .inference.memory import estimate_run, joined_estimates
+    from .inference.quality import quality as quality_named
+
+    chosen_quality, chosen_device = quality_named(quality), choose_device(device)
+    model = _loaded(model, ignore_progress)
+    names = set(_wanted(structures, model).values())
+    return joined_estimates(
+        [
+            estimate_run(volume, part.networks, part.plan, chosen_quality, chosen_device)
+            for part in model.networks_for(names)
+        ]
+    )
 
 
 def check_volume(volume: Volume, card: ModelCard, force: bool) -> list[str]:

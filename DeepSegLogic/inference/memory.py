@@ -141,6 +141,12 @@ def estimate_run(
     return RunEstimate(len(grid), settings, device_bytes, ram - disk, disk, seconds)
 
 
+def joined_estimates(parts: Sequence[RunEstimate]) -> RunEstimate:
+    """Of networks that run one after the other."""
+    hungriest = max(parts, key=lambda p: p.device_bytes + p.ram_bytes)
+    return replace(hungriest, windows=sum(p.windows for p in parts), seconds=sum(p.seconds for p in parts))
+
+
 @dataclass(frozen=True)
 class NetworkCost:
     """Of one window: multiply-adds times two, and the peak of its float32 activations in bytes."""

@@ -1,0 +1,77 @@
+"""The command line ``deepseg``: a thin face on the calls of the logic layer."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+import typer
+
+from ..errors import DeepSegError
+from .console import print_error
+from .demo import demo
+from .doctor import doctor
+from .estimate import estimate
+from .segment import segment
+from .serve import serve
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Add --debug to any command to see where an error came from. For research use only.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    """Organ segmentation and 3D organ models from CT."""
+    if version:
+        from .. import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+for command in (segment, demo, estimate, doctor, serve):
+    app.command()(command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code (see the README for what each one means)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    as_json = "--json" in arguments
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter shows its code instead
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(arguments, prog_name="deepseg", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        return print_error(as_json, "cancelled", "Cancelled.", "", 130)
+    except BrokenPipeError:  # the reader of our output has gone, e.g. `deepseg … | head`
+        sys.stderr.close()
+        return 0
+    except DeepSegError as error:
+        if debug:
+            traceback.print_exc()
+        return print_error(as_json, error.code, error.message, error.remedy, error.exit_code)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        sentence = f"Something unforeseen went wrong ({type(error).__name__}: {error})."
+        remedy = "Run again with --debug and report what it prints, with the output of `deepseg doctor`."
+        return print_error(as_json, "internal", sentence, remedy, 1)
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""``deepseg demo``: the whole way from a real CT to organ models, with nothing to bring."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Console, Json, Quiet
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo-output"),
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Segment the chest CT that comes with slicerio, with the bundled model."""
+    import slicerio
+
+    from .segment import segment_to_folder
+
+    source = Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
+    console = Console(quiet, as_json)
+    segment_to_folder(console, source, output, model="ct_demo", formats=["stl", "glb"])
+    console.say(f"Look at {output / 'preview.png'}; drop segmentation.seg.nrrd into 3D Slicer to see it there.")

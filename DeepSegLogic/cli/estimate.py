@@ -1,0 +1,42 @@
+"""``deepseg estimate``: what a run would need, without running it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Console, Json, Quiet
+from .segment import Device, Model, Quality
+
+
+def estimate(
+    input: Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.")],
+    model: Model = "ct_demo",
+    device: Device = "auto",
+    quality: Quality = "standard",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Say how long a segmentation will take on this machine, and how much memory."""
+    from ..io import read_volume
+    from ..pipeline import estimate as estimate_segment
+
+    console = Console(quiet, as_json)
+    found = estimate_segment(read_volume(input), model, device=device, quality=quality)
+    console.say(f"{found.windows} windows, {found.settings.describe()}")
+    console.say(
+        f"About {found.seconds:.0f} s, {found.ram_bytes / 1e9:.1f} GB of memory",
+    )
+    if found.device_bytes:
+        console.say(f"{found.device_bytes / 1e9:.1f} GB of GPU memory")
+    if found.disk_bytes:
+        console.say(f"{found.disk_bytes / 1e9:.1f} GB of temporary disk space")
+    console.event(
+        "estimate",
+        windows=found.windows,
+        settings=found.settings.describe(),
+        seconds=round(found.seconds, 1),
+        ram_bytes=found.ram_bytes,
+        device_bytes=found.device_bytes,
+        disk_bytes=found.disk_bytes,
+    )

@@ -1,0 +1,104 @@
+"""The folder of results that a segmentation leaves: whole, or as it was before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .errors import OutputError
+from .io import write_label_map
+from .io.atomic import atomic_folder, cannot_write
+from .measures import Measurement, measure, write_measurements
+from .pipeline import Result
+from .progress import Cancel, Progress, check
+from .volume import Volume
+
+
+def check_output_folder(folder: Path) -> None:
+    """Find out before a long run whether its results can be written.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError as error:
+        raise OutputError(
+            f"{folder} is a file, not a folder.", "Choose another folder.", code="output.not_writable"
+        ) from error
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def write_outputs(
+    folder: Path,
+    volume: Volume,
+    result: Result,
+    *,
+    source: Path,
+    formats: list[str],
+    progress: Progress,
+    cancel: Cancel,
+) -> tuple[list[Measurement], list[str]]:
+    """Write label maps, surfaces, measurements, preview and provenance.
+
+    Everything is made beside its place and moved there at the end, so that a failure or a cancellation
+    leaves the results of an earlier run as they were.
+
+    Args:
+        source: the file or folder that was segmented, for the provenance.
+        formats: of the surfaces; none for no surfaces.
+
+    Returns:
+        the measurements, and the names of what was written.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full.
+        Cancelled: ``cancel`` said so.
+    """
+    from .preview import write_preview
+    from .surfaces import export_surfaces, extract_surfaces
+
+    label_map = result.label_map
+    with atomic_folder(folder) as temporary:
+        progress("write", 0.0, "label maps")
+        write_label_map(label_map, temporary / "segmentation.seg.nrrd")
+        write_label_map(label_map, temporary / "segmentation.nii.gz")
+        rows = measure(label_map, volume, result.confidence)
+        write_measurements(rows, temporary / "measurements.csv")
+        surfaces = extract_surfaces(label_map, progress=progress, cancel=cancel)
+        check(cancel)
+        if formats:
+            progress("write", 0.4, "surfaces")
+            export_surfaces(surfaces, temporary / "surfaces", formats)
+        check(cancel)
+        progress("write", 0.7, "preview")
+        write_preview(volume, label_map, surfaces, temporary / "preview.png")
+        facts = {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "input": {"name": source.name, "digest": source_digest(source)},
+            **result.provenance,
+            "timings_s": result.timings,
+            "warnings": result.warnings,
+            "intended_use": "Research use only.",
+        }
+        (temporary / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        names = sorted(p.name + ("/" if p.is_dir() else "") for p in temporary.iterdir())
+        check(cancel)
+    progress("write", 1.0, "done")
+    return rows, names
+
+
+def source_digest(source: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder in the order of their names."""
+    digest = hashlib.sha256()
+    for path in [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(2**20), b""):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
