@@ -9,6 +9,7 @@ import click
 import typer
 
 from ..errors import DeepSegError
+from . import models
 from .console import print_error
 from .demo import demo
 from .doctor import doctor
@@ -37,6 +38,7 @@ def _root(context: typer.Context, version: bool = typer.Option(False, "--version
 
 for command in (segment, demo, estimate, doctor, serve):
     app.command()(command)
+app.add_typer(models.app, name="models")
 
 
 def main(arguments: list[str] | None = None) -> int:

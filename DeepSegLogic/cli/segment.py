@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import Console, Json, Quiet
+from .models import obtain
 
 Model = Annotated[str, typer.Option("--model", "-m", help="Id of an installed model, or a model folder.")]
 Structures = Annotated[str, typer.Option("--structures", "-s", help="Names with commas between; all if not given.")]
@@ -50,7 +51,7 @@ def segment_to_folder(console: Console, source: Path, output: Path, *, model, fo
 
     check_formats(formats)
     check_output_folder(output)
-    card = _model(console, model, yes)
+    card = obtain(console, model, yes)
     with console.working():
         console.progress("read", 0.0, source.name)
         volume = read_volume(source)
@@ -85,24 +86,6 @@ def segment_to_folder(console: Console, source: Path, output: Path, *, model, fo
 def split(names: str) -> list[str] | None:
     """``"liver, spleen"`` as a list; None for nothing."""
     return [n.strip() for n in names.split(",") if n.strip()] or None
-
-
-def _model(console: Console, name: str, yes: bool):
-    """The model, downloaded first if the user agrees."""
-    import sys
-
-    from ..models.fetch import ensure_model
-
-    def confirm(card) -> bool:
-        if yes:
-            return True
-        if console.quiet or console.as_json or not sys.stdin.isatty():
-            return False
-        size = f"{card.size_bytes / 1e6:.0f} MB" if card.size_bytes else "size unknown"
-        return typer.confirm(f"{card.title} is not installed ({size}, licence: {card.licence}). Download it?")
-
-    with console.working():
-        return ensure_model(name, confirm, console.progress, console.cancelled)
 
 
 def _table(rows):

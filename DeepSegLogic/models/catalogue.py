@@ -74,7 +74,7 @@ def in_catalogue(model_id: str) -> ModelCard | None:
 
 
 def search(words: str, cards: Iterable[ModelCard]) -> list[Match]:
-    """Those ``cards`` whose title, structures and description together have all of the words.
+    """Those ``cards`` whose title and structures together have all of the words.
 
     A word stands for its plural and for common synonyms (``renal`` finds ``kidney``); little words such as
     "which", "with" and "and" are skipped. Models whose structures say the most come first. If no model has
@@ -85,7 +85,7 @@ def search(words: str, cards: Iterable[ModelCard]) -> list[Match]:
     for card in cards:
         title = _normal(f"{card.id} {card.title}")
         names = {s: _normal(s) for s in card.structures}
-        everything = " ".join([title, _normal(f"{card.description} {card.modality}"), *names.values()])
+        everything = " ".join([title, _normal(card.modality or ""), *names.values()])
         missing = [w for w, variants in wanted.items() if not _has(everything, variants)]
         hits = {s: sum(_has(text, variants) for variants in wanted.values()) for s, text in names.items()}
         best = max(hits.values(), default=0)
