@@ -63,21 +63,20 @@ def render(surfaces: SurfaceSet, size: int):
     camera.SetViewUp(0, 0, 1)
     renderer.ResetCamera()
     camera.Zoom(1.35)
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)  # it warns of no display, then does without
     window = vtk.vtkRenderWindow()
     window.SetOffScreenRendering(1)
     window.SetMultiSamples(8)
     window.SetSize(size, size)
     window.AddRenderer(renderer)
-    verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
-    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)  # it warns of no display, then does without
     window.Render()
-    vtk.vtkLogger.SetStderrVerbosity(verbosity)
     capture = vtk.vtkWindowToImageFilter()
     capture.SetInput(window)
     capture.ReadFrontBufferOff()
     capture.Update()
     pixels = numpy_support.vtk_to_numpy(capture.GetOutput().GetPointData().GetScalars())
     window.Finalize()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_INFO)
     return Image.fromarray(np.ascontiguousarray(pixels.reshape(size, size, 3)[::-1]))
 
 
