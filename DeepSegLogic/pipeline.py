@@ -125,11 +125,10 @@ class _Run:
 
     def all_parts(self, progress: Progress, cancel: Cancel) -> None:
         names = set(self.wanted.values())
-        count = len(self.model.cards_for(names))
-        for number, part in enumerate(self.model.networks_for(names)):
-            self.clock.lap("load model")
+        cards = self.model.cards_for(names)
+        for number, card in enumerate(cards):
             check(cancel)
-            self._one(part, _share(progress, number, count, part.card.id), cancel)
+            self._one(self.model.part(card), _share(progress, number, len(cards), card.id), cancel)
 
     def _one(self, part: Model, progress: Progress, cancel: Cancel) -> None:
         from .inference.engine import Engine
@@ -137,6 +136,7 @@ class _Run:
         from .inference.parts import renamed_top
         from .inference.preprocessing import network_view, prepare
 
+        self.clock.lap("load model")
         plan = part.plan
         if plan.orientation is None:
             self.warnings.append(
@@ -216,7 +216,7 @@ def estimate(
     return joined_estimates(
         [
             estimate_run(volume, part.networks, part.plan, chosen_quality, chosen_device)
-            for part in model.networks_for(names)
+            for part in map(model.part, model.cards_for(names))
         ]
     )
 

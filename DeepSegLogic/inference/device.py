@@ -49,7 +49,9 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to a device, in the memory layout in which it runs fastest there."""
     if device.type == "cpu":
         network = _group_norms(network)
-    return network.to(device, memory_format=torch.channels_last_3d).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network.to(device, memory_format=torch.channels_last_3d).eval()
 
 
 def autocast(device: torch.device, full_precision: bool = False):

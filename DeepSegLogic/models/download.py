@@ -22,8 +22,8 @@ from ..errors import Cancelled, DeepSegError, ModelError, OutputError, ResourceE
 from ..progress import Cancel, Progress, ignore_progress, never_cancel
 from .digests import file_digest
 
-ATTEMPTS = 6
-BACKOFF_S = 1.0  # before the second attempt; doubled each time
+ATTEMPTS = 5
+BACKOFF_S = 0.5  # before the second attempt; doubled each time
 TIMEOUT_S = (10.0, 30.0)  # connect, and between two reads
 _CHUNK = 1 << 18
 _POLL_S = 0.2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ class Model:
         card: its description.
         plan: what its networks expect and what their outputs mean; None for a model of several parts.
         networks: from (N, 1, Z, Y, X) float32 to logits (N, C, Z, Y, X); several form an ensemble. None are
-            held for a model of several parts: those are loaded one at a time, see :meth:`networks_for`.
+            held for a model of several parts: those are loaded one at a time, see :meth:`part`.
     """
 
     card: ModelCard
@@ -42,10 +42,9 @@ class Model:
         needed = [p for p in self.card.parts if any(s in structures for s in p.structures)]
         return [self._card_of(part) for part in needed]
 
-    def networks_for(self, structures: Container[str]) -> Iterator[Model]:
-        """What must run to mark these structures; each part is loaded when it is asked for."""
-        for card in self.cards_for(structures):
-            yield self if card is self.card else load_model(card)
+    def part(self, card: ModelCard) -> Model:
+        """The part of this card, loaded; keep no reference to it when the next one is wanted."""
+        return self if card is self.card else load_model(card)
 
     def _card_of(self, part: Part) -> ModelCard:
         return replace(

@@ -11,8 +11,8 @@ are needed, and ``network``::
       "architecture": {"name": "UNet", "arguments": {"spatial_dims": 3, …}}     for a state_dict only
     }
 
-What is safe: a ``state_dict`` is read as numbers only, and its architecture can name nothing but a network
-of ``monai.networks.nets``. TorchScript is a program in a language of its own: it cannot call Python, but it
+What is safe: a ``state_dict`` is read as numbers only, and its architecture can name nothing but one of
+``ARCHITECTURES``. TorchScript is a program in a language of its own: it cannot call Python, but it
 can use every operator of torch, and some of those read and write files. So it runs only once it is trusted.
 """
 
@@ -30,6 +30,19 @@ from .trust import require_trust
 from .weights import read_checkpoint
 
 SCRIPT, STATE = "model.ts", "model.pt"
+ARCHITECTURES = (  # of monai.networks.nets; none of them can be told to fetch or read files
+    "AttentionUnet",
+    "BasicUNet",
+    "BasicUNetPlusPlus",
+    "DynUNet",
+    "HighResNet",
+    "SegResNet",
+    "SegResNetDS",
+    "SwinUNETR",
+    "UNETR",
+    "UNet",
+    "VNet",
+)
 NEEDED = ("spacing", "orientation", "structures", "network")
 
 
@@ -87,9 +100,9 @@ def _scripted(card: ModelCard):
 def _built(card: ModelCard, architecture: dict):
     from monai.networks import nets
 
-    name = architecture["name"]
-    if name not in nets.__all__ if hasattr(nets, "__all__") else not hasattr(nets, name):
-        raise _wrong(card, f"the architecture {name!r}, which is no network of monai.networks.nets")
+    name = architecture.get("name")
+    if name not in ARCHITECTURES:
+        raise _wrong(card, f"the architecture {name!r} (known: {', '.join(ARCHITECTURES)})")
     try:
         network = getattr(nets, name)(**architecture.get("arguments", {}))
         network.load_state_dict(read_checkpoint(card.folder / STATE))
@@ -129,9 +142,11 @@ def _normalization(card: ModelCard, intensity) -> Normalization:
     try:
         (lower, upper), (low, high) = intensity["window"], intensity.get("range", (0, 1))
         sd = (upper - lower) / (high - low)
-        return Normalization("ct", lower, upper, lower - low * sd, sd)
     except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
         raise _wrong(card, f'"intensity": {intensity!r}') from error
+    if sd <= 0:
+        raise _wrong(card, f'"intensity": {intensity!r}, an empty window')
+    return Normalization("ct", lower, upper, lower - low * sd, sd)
 
 
 def _wrong(card: ModelCard, what: str) -> ModelError:

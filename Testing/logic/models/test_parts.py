@@ -1,0 +1,142 @@
+"""Models of several networks against their networks run one by one and merged by hand."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.inference import parts
+from DeepSegLogic.io import read_volume
+from DeepSegLogic.models import find_model, load_model, loading
+from DeepSegLogic.models.card import ModelCard, Part
+from DeepSegLogic.models.store import Store
+from DeepSegLogic.pipeline import segment
+from DeepSegLogic.volume import Volume
+
+ORGANS, BONES = ("liver", "spleen"), ("sternum", "sacrum", "skull")
+NAMES = ["skull", "liver", "sternum", "spleen", "sacrum"]  # the whole's own order
+
+
+@pytest.fixture(scope="module")
+def volume(shared_data):
+    volume = read_volume(shared_data / "abdomen_ct" / "ct.nii.gz")
+    volume.array = np.ascontiguousarray(volume.array[30:80, 20:80, 20:90])
+    return volume
+
+
+@pytest.fixture
+def whole(nnunet_folder, own_store):
+    """An installed model of two networks; they normalise differently but want the same grid."""
+    folder = own_store / "whole"
+    nnunet_folder(folder / "organs", ORGANS, seed=22)
+    nnunet_folder(folder / "bones", BONES, seed=21, hounsfield=(100.0, 1500.0))
+    card = ModelCard("whole", "Whole body", orientation="RAS", structures=NAMES)
+    card.parts = [Part("organs", ORGANS), Part("bones", BONES)]
+    with Store().lock("whole"), Store().staging("whole") as staged:
+        for part in card.parts:
+            (folder / part.name).rename(staged / part.name)
+        return Store().install(card, staged)
+
+
+def alone(card, name, volume):
+    """One network as a model of its own."""
+    single = ModelCard(name, name, orientation="RAS", folder=card.folder / name)
+    return segment(volume, single, device="cpu").label_map
+
+
+def merged(card, volume):
+    expected = np.zeros(volume.shape, int)
+    for name in ("organs", "bones"):
+        labels = alone(card, name, volume)
+        for structure in labels.structures:
+            expected[labels.array == structure.value] = NAMES.index(structure.name) + 1
+    return expected
+
+
+def test_the_merge_is_that_done_by_hand(whole, volume):
+    result = segment(volume, "whole", device="cpu")
+    expected = merged(whole, volume)
+    assert len(np.unique(expected)) == 6
+    np.testing.assert_array_equal(result.label_map.array, expected)
+    assert {s.name: s.value for s in result.label_map.structures} == {n: v for v, n in enumerate(NAMES, start=1)}
+    assert set(result.confidence) == set(NAMES)
+
+
+def test_the_same_volume_resampled_gives_nearly_the_same_labels(whole, volume):
+    """Shared resampling comes before each network's normalisation, not after it: borders move a little."""
+    finer = Volume(volume.array, volume.ijk_to_ras @ np.diag([0.8, 0.8, 0.8, 1.0]))
+    agreement = np.mean(segment(finer, "whole", device="cpu").label_map.array == merged(whole, finer))
+    print("voxels that agree after resampling:", agreement)
+    assert agreement > 0.9
+
+
+def test_only_the_parts_that_are_needed_run(whole, volume, monkeypatch):
+    loaded = []
+    load = loading.load_model
+    monkeypatch.setattr(loading, "load_model", lambda card: loaded.append(card.id) or load(card))
+    result = segment(volume, "whole", structures=["liver"], device="cpu")
+    assert loaded == ["whole/organs"]
+    labels = alone(whole, "organs", volume)
+    np.testing.assert_array_equal(result.label_map.array == 2, labels.mask("liver"))
+    assert set(np.unique(result.label_map.array)) == {0, 2} and [s.name for s in result.label_map.structures] == [
+        "liver"
+    ]
+
+
+def test_one_network_is_in_memory_at_a_time_over_one_resampled_volume(whole, volume, monkeypatch):
+    alive, prepared = [], []
+    load, prepare = loading.load_model, parts.prepare
+
+    def load_and_watch(card):
+        gc.collect()
+        assert all(network() is None for network in alive)
+        model = load(card)
+        alive.extend(weakref.ref(network) for network in model.networks)
+        return model
+
+    monkeypatch.setattr(loading, "load_model", load_and_watch)
+    monkeypatch.setattr(parts, "prepare", lambda *args: prepared.append(1) or prepare(*args))
+    segment(volume, "whole", device="cpu")
+    assert len(alive) == 2 and len(prepared) == 1
+
+
+def test_networks_of_other_spacings_are_prepared_each_for_itself(nnunet_folder, whole, volume, monkeypatch):
+    import shutil
+
+    shutil.rmtree(whole.folder / "bones")
+    nnunet_folder(whole.folder / "bones", BONES, seed=21, spacing=(6.0, 6.0, 6.0))
+    result = segment(volume, "whole", device="cpu", keep_probabilities=True)
+    assert np.mean(result.label_map.array == merged(whole, volume)) > 0.9
+    assert result.probabilities is None  # they lie on two grids
+
+
+def test_progress_runs_once_from_start_to_end(whole, volume):
+    seen = []
+    segment(volume, "whole", device="cpu", progress=lambda *report: seen.append(report))
+    inference = [fraction for stage, fraction, _ in seen if stage == "inference"]
+    assert inference == sorted(inference) and inference[-1] == 1.0 and max(inference[:3]) < 0.5
+    assert any("whole/bones" in message for _, _, message in seen)
+
+
+def test_probabilities_of_the_parts_are_joined(whole, volume):
+    top = segment(volume, "whole", device="cpu", keep_probabilities=True).probabilities
+    tops = {n: segment(volume, ModelCard(n, n, orientation="RAS", folder=whole.folder / n), device="cpu",
+                       keep_probabilities=True).probabilities for n in ("organs", "bones")}  # fmt: skip
+    liver = tops["organs"].probability(1, volume.shape, volume.ijk_to_ras)
+    joined = top.probability(NAMES.index("liver") + 1, volume.shape, volume.ijk_to_ras)
+    kept = joined > 0
+    np.testing.assert_allclose(joined[kept], liver[kept], atol=1e-6)
+    assert np.all(np.diff(top.values.astype(int), axis=0) <= 0)  # most probable first
+    background = [t.probability(0, volume.shape, volume.ijk_to_ras) for t in tops.values()]
+    joined = top.probability(0, volume.shape, volume.ijk_to_ras)
+    kept = joined > 0
+    np.testing.assert_allclose(joined[kept], (background[0] * background[1])[kept], atol=1 / 255)
+
+
+def test_a_model_of_parts_can_be_kept_warm(whole, volume):
+    model = load_model(find_model("whole"))
+    assert model.networks == [] and list(model.labels.values()) == NAMES
+    first = segment(volume, model, structures=["skull"], device="cpu").label_map.array
+    second = segment(volume, model, structures=["skull"], device="cpu").label_map.array
+    np.testing.assert_array_equal(first, second)
