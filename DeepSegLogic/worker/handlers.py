@@ -63,16 +63,11 @@ def estimate(
         ``seconds``, ``windows``, ``device_bytes``, ``ram_bytes``, ``disk_bytes``, ``device`` and ``run`` (in
         words), see :class:`~DeepSegLogic.inference.memory.RunEstimate`.
     """
-    from ..inference.device import choose_device
-    from ..inference.memory import estimate_run
-    from ..inference.quality import quality as quality_named
+    from .. import pipeline
     from ..volume import Volume
 
-    loaded = _loaded(job, model)
     nothing = np.broadcast_to(np.int16(0), tuple(shape))
-    told = estimate_run(
-        Volume(nothing, ijk_to_ras), loaded.networks, loaded.plan, quality_named(quality), choose_device(device)
-    )
+    told = pipeline.estimate(Volume(nothing, ijk_to_ras), _loaded(job, model), device=device, quality=quality)
     numbers = ("seconds", "windows", "device_bytes", "ram_bytes", "disk_bytes")
     words = {"device": str(told.settings.device), "run": told.settings.describe()}
     return {name: getattr(told, name) for name in numbers} | words
