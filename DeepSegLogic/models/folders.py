@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelError
 from .card import CARD_FILE, ModelCard, Part
-from .nnunet import CHECKPOINTS, checkpoint_files
-from .weights import read_checkpoint
+from .nnunet import CHECKPOINTS, checkpoint_files, load_nnunet
 
 _MARKS = {  # the file that tells what a folder is
     "deepseg": CARD_FILE,
@@ -53,7 +52,7 @@ def place(card: ModelCard, part: Part, source: Path, model_folder: Path) -> None
     validation images there, which are patients' data.
 
     Raises:
-        ModelError: files are missing, hold code, or mark other structures than the card says.
+        ModelError: files are missing, hold code, cannot be used, or mark other structures than the card says.
     """
     kind, root = recognise(source)
     if kind != card.backend:
@@ -68,13 +67,11 @@ def place(card: ModelCard, part: Part, source: Path, model_folder: Path) -> None
         shutil.copytree(root, target, dirs_exist_ok=True)
         return
     for checkpoint in checkpoint_files(root):
-        read_checkpoint(checkpoint)
         (target / checkpoint.parent.name).mkdir()
         shutil.copy2(checkpoint, target / checkpoint.parent.name / CHECKPOINTS[0])
     for name in ("plans.json", "dataset.json"):
         shutil.copy2(root / name, target / name)
-    names = json.loads((root / "dataset.json").read_text("utf-8"))["labels"]
-    marked = len([n for n in names if n not in ("background", "ignore")])
+    marked = len(load_nnunet(replace(card, folder=target)).plan.labels)
     expected = len(part.structures or card.structures)
     if marked != expected:
         raise ModelError(

@@ -75,11 +75,14 @@ def card_from_results(folder: Path) -> ModelCard:
     plans, dataset = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
     channels = [str(c).upper() for c in dataset.get("channel_names", {}).values()]
     name = dataset.get("name") or plans.get("dataset_name") or folder.name
+    labels = {n: v for n, v in dataset.get("labels", {}).items() if n not in ("background", "ignore")}
+    if all(isinstance(value, int) for value in labels.values()):
+        labels = dict(sorted(labels.items(), key=lambda item: item[1]))
     return ModelCard(
         id=folder.name,
         title=str(name),
         modality="CT" if channels == ["CT"] else None,
-        structures=[n for n in dataset.get("labels", {}) if n not in ("background", "ignore")],
+        structures=list(labels),
         licence="unknown",
         description="An nnU-Net v2 results folder without a model card.",
         folder=folder,
