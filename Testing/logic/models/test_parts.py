@@ -1,16 +1,21 @@
 """Models of several networks against their networks run one by one and merged by hand."""
 
 import gc
+import json
+import shutil
 import weakref
 
 import numpy as np
 import pytest
+import torch
 
 from DeepSegLogic.inference import parts
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.models import find_model, load_model, loading
 from DeepSegLogic.models.card import ModelCard, Part
+from DeepSegLogic.models.digests import folder_digests
 from DeepSegLogic.models.store import Store
+from DeepSegLogic.models.weights import read_checkpoint
 from DeepSegLogic.pipeline import segment
 from DeepSegLogic.volume import Volume
 
@@ -63,6 +68,42 @@ def test_the_merge_is_that_done_by_hand(whole, volume):
     assert set(result.confidence) == set(NAMES)
 
 
+def half(demo_model, folder, names):
+    """The bundled, trained network with the outputs of some of its structures only."""
+    (folder / "fold_0").mkdir(parents=True)
+    shutil.copy(demo_model / "plans.json", folder / "plans.json")
+    dataset = json.loads((demo_model / "dataset.json").read_text())
+    channels = [0, *(dataset["labels"][name] for name in names)]
+    dataset["labels"] = {"background": 0, **{name: value for value, name in enumerate(names, start=1)}}
+    (folder / "dataset.json").write_text(json.dumps(dataset))
+    checkpoint = read_checkpoint(demo_model / "fold_0" / "checkpoint_final.pth")
+    weights = checkpoint["network_weights"]
+    for name in weights:
+        if ".seg_layers." in name:
+            weights[name] = weights[name][channels].clone()
+    torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
+
+
+def test_two_trained_networks_are_merged_as_by_hand(demo_model, tmp_path, shared_data):
+    volume = read_volume(shared_data / "abdomen_ct" / "ct.nii.gz")
+    volume.array = np.ascontiguousarray(volume.array[20:84, 20:84, 15:95])
+    names = find_model(demo_model).structures
+    halves = {"first": tuple(names[::2]), "second": tuple(names[1::2])}
+    for name, structures in halves.items():
+        half(demo_model, tmp_path / "whole" / name, structures)
+    card = ModelCard("whole", "Both", orientation="RAS", structures=names, folder=tmp_path / "whole")
+    card.parts = [Part(name, structures) for name, structures in halves.items()]
+    expected = np.zeros(volume.shape, int)
+    for name in halves:
+        labels = alone(card, name, volume)
+        for structure in labels.structures:
+            expected[labels.array == structure.value] = names.index(structure.name) + 1
+    card.digests = folder_digests(card.folder)
+    result = segment(volume, card, device="cpu")
+    assert len(np.unique(expected)) > 3
+    np.testing.assert_array_equal(result.label_map.array, expected)
+
+
 def test_the_same_volume_resampled_gives_nearly_the_same_labels(whole, volume):
     """Shared resampling comes before each network's normalisation, not after it: borders move a little."""
     finer = Volume(volume.array, volume.ijk_to_ras @ np.diag([0.8, 0.8, 0.8, 1.0]))
@@ -102,8 +143,6 @@ def test_one_network_is_in_memory_at_a_time_over_one_resampled_volume(whole, vol
 
 
 def test_networks_of_other_spacings_are_prepared_each_for_itself(nnunet_folder, whole, volume, monkeypatch):
-    import shutil
-
     shutil.rmtree(whole.folder / "bones")
     nnunet_folder(whole.folder / "bones", BONES, seed=21, spacing=(6.0, 6.0, 6.0))
     result = segment(volume, "whole", device="cpu", keep_probabilities=True)
