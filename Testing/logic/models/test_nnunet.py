@@ -82,7 +82,7 @@ def test_truncated_weights_are_corrupted(folder):
 
 def test_garbage_instead_of_weights_is_corrupted(folder):
     (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"<html>404 not found</html>")
-    with pytest.raises(ModelError, match="corrupted|code"):
+    with pytest.raises(ModelError, match=r"corrupted|code"):
         load(folder)
 
 

@@ -1,0 +1,164 @@
+"""Between MRML nodes and the logic layer's types, without files.
+
+Runs unchanged in the desktop application and on ``slicer-core``.
+"""
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from DeepSegLogic.errors import InputError, UsageError
+from DeepSegLogic.io.reading import compact
+from DeepSegLogic.io.segmentation import ANATOMIC_CONTEXT, CONTEXT
+from DeepSegLogic.labels import LabelMap, Structure
+from DeepSegLogic.volume import Volume
+
+TAG_PREFIX = "DeepSeg."
+
+
+def volumeFromNode(node) -> Volume:
+    """The scalar volume of a ``vtkMRMLScalarVolumeNode``, where its parent transforms put it.
+
+    Raises:
+        InputError: no image data, several components, a label map, or a transform that bends space.
+    """
+    image = node.GetImageData() if node is not None else None
+    if image is None or image.GetPointData().GetScalars() is None:
+        raise InputError("The volume has no voxels.", "Load a CT, or choose another volume.", code="input.empty")
+    name = node.GetName()
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(f"{name} is a label map.", "Choose the CT itself.", code="input.scalar")
+    scalars = image.GetPointData().GetScalars()
+    if scalars.GetNumberOfComponents() != 1:
+        raise InputError(f"{name} has several values per voxel.", "Choose a grey-value CT.", code="input.scalar")
+    array = numpy_support.vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
+    ijkToRas = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(ijkToRas)
+    return Volume(compact(array).copy(), _worldMatrix(node) @ _numpy(ijkToRas), name, _modality(node))
+
+
+def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=None, tags=None) -> None:
+    """Fill a segmentation node with one segment per structure, replacing what it holds.
+
+    Args:
+        volumeNode: becomes the reference geometry, and gives its parent transform.
+        tags: facts kept on each segment, e.g. model and version.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    segmentation.SetSourceRepresentationName(_binaryLabelmap())
+    segmentation.RemoveAllSegments()
+    matrix = labelMap.ijk_to_ras
+    if volumeNode is not None:
+        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        matrix = np.linalg.inv(_worldMatrix(volumeNode)) @ matrix
+    shared = _orientedImage(labelMap.array, matrix)
+    for structure in labelMap.structures:
+        segment = slicer.vtkSegment()
+        segment.SetName(structure.title or structure.name)
+        segment.SetColor([c / 255 for c in structure.color])
+        segment.SetLabelValue(structure.value)
+        segment.SetTag("TerminologyEntry", terminologyEntry(structure))
+        for name, value in {"structure": structure.name, **(tags or {})}.items():
+            segment.SetTag(TAG_PREFIX + name, str(value))
+        segment.AddRepresentation(_binaryLabelmap(), shared)
+        segmentation.AddSegment(segment, structure.name)
+
+
+def labelMapFromSegmentation(segmentationNode, volume: Volume) -> LabelMap:
+    """The segments on a volume's grid; where two overlap, the later one wins.
+
+    Raises:
+        UsageError: the segmentation has no segments.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
+    if not ids:
+        raise UsageError("The segmentation has no segments.", "Segment a volume first.", code="usage.empty")
+    toWorld = _worldMatrix(segmentationNode)
+    array = np.zeros(volume.shape, np.uint8 if len(ids) < 256 else np.uint16)
+    structures = []
+    for value, segmentID in enumerate(ids, start=1):
+        image = slicer.vtkOrientedImageData()
+        segmentationNode.GetBinaryLabelmapRepresentation(segmentID, image)
+        matrix = vtk.vtkMatrix4x4()
+        image.GetImageToWorldMatrix(matrix)
+        _paste(array, value, image, np.linalg.inv(volume.ijk_to_ras) @ toWorld @ _numpy(matrix))
+        structures.append(_structure(segmentation.GetSegment(segmentID), segmentID, value))
+    return LabelMap(array, volume.ijk_to_ras.copy(), structures)
+
+
+def terminologyEntry(structure: Structure) -> str:
+    """A structure's codes as Slicer serialises them."""
+
+    def code(entry):
+        return f"{entry.scheme}^{entry.value}^{entry.meaning}" if entry else "^^"
+
+    codes = "~".join(code(c) for c in (structure.category, structure.type, structure.modifier))
+    return f"{CONTEXT}~{codes}~{ANATOMIC_CONTEXT}~^^~^^"
+
+
+def _paste(array, value, image, toGrid) -> None:
+    """Copy a binary image into the grid. Both have the same voxels, shifted by whole ones, as a rule."""
+    extent = image.GetExtent()
+    shape = (extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
+    if 0 in shape or image.GetPointData().GetScalars() is None:
+        return
+    mask = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape) > 0
+    kji = np.argwhere(mask) + np.array(extent[4::-2])
+    ijk = np.rint(kji[:, ::-1] @ toGrid[:3, :3].T + toGrid[:3, 3]).astype(int)
+    inside = ((ijk >= 0) & (ijk < array.shape[::-1])).all(1)
+    i, j, k = ijk[inside].T
+    array[k, j, i] = value
+
+
+def _structure(segment, segmentID: str, value: int) -> Structure:
+    from dataclasses import replace
+
+    from DeepSegLogic.terminology import structure_for
+
+    name = vtk.reference("")
+    known = segment.GetTag(TAG_PREFIX + "structure", name)
+    structure = structure_for(str(name) if known else segmentID, value)
+    color = tuple(round(255 * c) for c in segment.GetColor())
+    return replace(structure, title=segment.GetName(), color=color)
+
+
+def _orientedImage(array: np.ndarray, ijkToRas: np.ndarray):
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(*array.shape[::-1])
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(array.ravel(), deep=True))
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(ijkToRas.ravel())
+    image.SetGeometryFromImageToWorldMatrix(matrix)
+    return image
+
+
+def _worldMatrix(node) -> np.ndarray:
+    """From a node's own coordinates to the world's."""
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return np.eye(4)
+    if not transform.IsTransformToWorldLinear():
+        raise InputError(
+            f"{node.GetName()} is under a transform that bends space.",
+            "Harden the transform, or take the volume out of it.",
+            code="input.geometry",
+        )
+    matrix = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(matrix)
+    return _numpy(matrix)
+
+
+def _modality(node):
+    """What the DICOM import noted, if the volume came from there."""
+    return node.GetAttribute("DICOM.Modality") or None
+
+
+def _numpy(matrix) -> np.ndarray:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def _binaryLabelmap() -> str:
+    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()

@@ -1,0 +1,113 @@
+"""The MRML bridge on real MRML nodes (slicer-core)."""
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="needs slicer-core")
+
+import vtk  # noqa: E402
+from DeepSegLib import bridge  # noqa: E402
+from vtk.util import numpy_support  # noqa: E402
+
+from DeepSegLogic.errors import InputError  # noqa: E402
+from DeepSegLogic.labels import LabelMap  # noqa: E402
+from DeepSegLogic.terminology import structure_for  # noqa: E402
+
+
+@pytest.fixture
+def scene():
+    return slicer.vtkMRMLScene()
+
+
+def matrix(left_handed=False):
+    rotation, _ = np.linalg.qr(np.eye(3) + 0.3 * np.random.default_rng(1).standard_normal((3, 3)))
+    result = np.eye(4)
+    result[:3, :3] = rotation @ np.diag([0.8, 0.9, 2.5])
+    if (np.linalg.det(result[:3, :3]) < 0) != left_handed:
+        result[:3, 0] *= -1
+    result[:3, 3] = -12.5, 30, 400
+    return result
+
+
+def vtk_matrix(array):
+    result = vtk.vtkMatrix4x4()
+    result.DeepCopy(array.ravel())
+    return result
+
+
+def volume_node(scene, array, ijk_to_ras, kind="vtkMRMLScalarVolumeNode"):
+    image = vtk.vtkImageData()
+    image.SetDimensions(*array.shape[::-1])
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(array.ravel(), deep=True))
+    node = scene.AddNewNodeByClass(kind, "CT")
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(vtk_matrix(ijk_to_ras))
+    return node
+
+
+def label_map(ijk_to_ras):
+    array = np.zeros((9, 12, 14), np.uint8)
+    array[2:6, 3:7, 4:9] = 5
+    array[6:8, 8:11, 1:4] = 2
+    return LabelMap(array, ijk_to_ras, [structure_for("liver", 5), structure_for("kidney_right", 2)])
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+def test_volume_node_keeps_voxels_and_place(scene, left_handed):
+    array = np.random.default_rng(0).integers(-1000, 1000, (5, 6, 7)).astype(np.int16)
+    volume = bridge.volumeFromNode(volume_node(scene, array, matrix(left_handed)))
+    np.testing.assert_array_equal(volume.array, array)
+    np.testing.assert_allclose(volume.ijk_to_ras, matrix(left_handed), atol=1e-9)
+
+
+def test_parent_transform_moves_the_volume(scene):
+    array = np.zeros((5, 6, 7), np.int16)
+    node = volume_node(scene, array, matrix())
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    shift = np.eye(4)
+    shift[:3, 3] = 10, 20, 30
+    transform.SetMatrixTransformToParent(vtk_matrix(shift))
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    np.testing.assert_allclose(bridge.volumeFromNode(node).ijk_to_ras, shift @ matrix(), atol=1e-9)
+
+
+def test_what_is_no_ct_is_refused(scene):
+    with pytest.raises(InputError, match="no voxels"):
+        bridge.volumeFromNode(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))
+    node = volume_node(scene, np.zeros((3, 4, 5), np.int16), np.eye(4), "vtkMRMLLabelMapVolumeNode")
+    with pytest.raises(InputError, match="label map"):
+        bridge.volumeFromNode(node)
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+@pytest.mark.parametrize("under_transform", [False, True])
+def test_label_map_becomes_segments_and_comes_back(scene, left_handed, under_transform):
+    node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix(left_handed))
+    if under_transform:
+        transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        transform.SetMatrixTransformToParent(vtk_matrix(matrix()))
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    volume = bridge.volumeFromNode(node)
+    source = label_map(volume.ijk_to_ras)
+    segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    bridge.segmentationFromLabelMap(source, segmentation_node, node, {"model": "ct_demo"})
+    segment = segmentation_node.GetSegmentation().GetSegment("kidney_right")
+    assert segment.GetName() == "Right kidney"
+    tag = vtk.reference("")
+    assert segment.GetTag("TerminologyEntry", tag)
+    assert "SCT^64033007^Kidney~SCT^24028007^Right" in str(tag)
+    assert segment.GetTag("DeepSeg.model", tag)
+    assert str(tag) == "ct_demo"
+    back = bridge.labelMapFromSegmentation(segmentation_node, volume)
+    np.testing.assert_array_equal(back.array > 0, source.array > 0)
+    for structure in source.structures:
+        np.testing.assert_array_equal(back.mask(structure.name), source.mask(structure.name))
+
+
+def test_segments_are_where_slicer_says(scene):
+    """Slicer's own centre of a segment is the centre of its voxels in RAS."""
+    node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix())
+    segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    bridge.segmentationFromLabelMap(label_map(matrix()), segmentation_node, node)
+    expected = (matrix() @ [6.0, 4.5, 3.5, 1])[:3]
+    np.testing.assert_allclose(segmentation_node.GetSegmentCenterRAS("liver"), expected, atol=1e-3)

@@ -1,0 +1,226 @@
+"""``deepseg segment`` as users and programs start it: a process of its own, on the real chest CT."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from DeepSegLogic.cli import main
+
+OUTPUTS = [
+    "measurements.csv",
+    "preview.png",
+    "provenance.json",
+    "segmentation.nii.gz",
+    "segmentation.seg.nrrd",
+    "surfaces",
+]
+
+
+def deepseg(*arguments, **options):
+    command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory, chest_ct):
+    """One run with everything, for several tests to look at."""
+    folder = tmp_path_factory.mktemp("Ergebnis mit ä und Leerzeichen") / "out"
+    done = deepseg("segment", chest_ct, "-o", folder, "--surfaces", "stl,glb", "--json")
+    assert done.returncode == 0, done.stderr
+    return folder, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_everything_promised_is_there(result):
+    folder, _ = result
+    assert sorted(p.name for p in folder.iterdir()) == OUTPUTS
+    assert (folder / "surfaces" / "lung_left.stl").stat().st_size > 1000
+    assert (folder / "surfaces" / "organs.glb").read_bytes()[:4] == b"glTF"
+
+
+def test_geometry_equals_the_inputs(result, chest_ct):
+    folder, _ = result
+    ours, theirs = sitk.ReadImage(str(folder / "segmentation.nii.gz")), sitk.ReadImage(str(chest_ct))
+    assert ours.GetSize() == theirs.GetSize()
+    np.testing.assert_allclose(ours.GetOrigin(), theirs.GetOrigin(), atol=1e-3)
+    np.testing.assert_allclose(ours.GetSpacing(), theirs.GetSpacing(), atol=1e-5)
+    np.testing.assert_allclose(ours.GetDirection(), theirs.GetDirection(), atol=1e-6)
+
+
+def test_measurements_equal_simpleitks(result, chest_ct):
+    folder, _ = result
+    labels = sitk.ReadImage(str(folder / "segmentation.nii.gz"))
+    image = sitk.ReadImage(str(chest_ct))
+    image.CopyInformation(labels)
+    statistics = sitk.LabelIntensityStatisticsImageFilter()
+    statistics.Execute(sitk.Cast(labels, sitk.sitkUInt16), image)
+    values = {
+        n: i for i, n in enumerate(json.loads((folder / "provenance.json").read_text())["settings"]["structures"], 1)
+    }
+    rows = list(csv.DictReader((folder / "measurements.csv").open(encoding="utf-8")))
+    assert len(rows) == len(values)
+    for row in rows:
+        value = values[row["name"]]
+        assert int(row["voxels"]) == (statistics.GetNumberOfPixels(value) if statistics.HasLabel(value) else 0)
+        if int(row["voxels"]):
+            assert float(row["volume_ml"]) == pytest.approx(statistics.GetPhysicalSize(value) / 1000, rel=1e-4)
+            assert float(row["mean_hu"]) == pytest.approx(statistics.GetMean(value), abs=0.06)
+            assert float(row["sd_hu"]) == pytest.approx(statistics.GetStandardDeviation(value), rel=0.02, abs=0.5)
+
+
+def test_events_tell_the_whole_run(result):
+    _, events = result
+    assert {e["event"] for e in events} <= {"progress", "warning", "result"}
+    stages = list(dict.fromkeys(e["stage"] for e in events if e["event"] == "progress"))
+    assert [s for s in stages if s in ("read", "preprocess", "inference", "write")] == [
+        "read",
+        "preprocess",
+        "inference",
+        "write",
+    ]
+    assert all(0 <= e["fraction"] <= 1 for e in events if e["event"] == "progress")
+    assert events[-1]["event"] == "result"
+    lung = next(s for s in events[-1]["structures"] if s["name"] == "lung_left")
+    assert 1000 < lung["volume_ml"] < 6000
+
+
+def test_provenance_names_model_settings_and_input(result, chest_ct):
+    import hashlib
+
+    facts = json.loads((result[0] / "provenance.json").read_text())
+    assert facts["input"]["digest"] == f"sha256:{hashlib.sha256(chest_ct.read_bytes()).hexdigest()}"
+    assert facts["model"]["id"] == "ct_demo"
+    assert facts["model"]["digest"].startswith("sha256:")
+    assert {"deepseg", "torch", "numpy"} <= set(facts["versions"])
+    assert "Research use only" in facts["intended_use"]
+
+
+def test_only_the_structures_asked_for(tmp_path, chest_ct):
+    done = deepseg("segment", chest_ct, "-o", tmp_path, "-s", "lung_left, vertebrae", "--surfaces", "", "--quiet")
+    assert (done.returncode, done.stdout) == (0, "")
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "segmentation.nii.gz")))
+    assert len(np.unique(labels)) == 3
+    assert not (tmp_path / "surfaces").exists()
+
+
+@pytest.fixture
+def bad(tmp_path, chest_ct, capfd):
+    """Runs the command in this process and checks that an error looks like one."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "segmentation.nii.gz").write_text("an earlier result")
+
+    def run(*arguments, code, said):
+        arguments = [str(a) for a in arguments]
+        if "-o" not in arguments:
+            arguments += ["-o", str(out)]
+        assert main(["segment", *arguments]) == code
+        text = capfd.readouterr().err
+        assert said in text
+        assert "Traceback" not in text
+        assert [p.name for p in out.iterdir()] == ["segmentation.nii.gz"]
+        assert (out / "segmentation.nii.gz").read_text() == "an earlier result"
+        return text
+
+    return run
+
+
+def test_unknown_structure_suggests_the_nearest(bad, chest_ct):
+    assert "lung_left" in bad(chest_ct, "-s", "left_lung", code=2, said="no structure named 'left_lung'")
+    assert "kidney_left" in bad(chest_ct, "-s", "kidney", code=2, said="Did you mean")
+
+
+def test_settings_that_do_not_exist(bad, chest_ct):
+    bad(chest_ct, "--quality", "superb", code=2, said="fast, standard, best")
+    bad(chest_ct, "--device", "tpu", code=2, said="not a device")
+    bad(chest_ct, "--surfaces", "dwg", code=2, said="no surface format 'dwg'")
+    bad(chest_ct, "--model", "nowhere", code=4, said="no model 'nowhere'")
+
+
+def test_inputs_that_are_no_ct(bad, tmp_path):
+    bad(tmp_path / "nothing.nii.gz", code=3, said="no file")
+    (tmp_path / "text.nii.gz").write_text("hello")
+    bad(tmp_path / "text.nii.gz", code=3, said="not a NIfTI")
+
+
+def test_an_mr_is_refused_with_the_reason_and_taken_when_told(bad, shared_data, tmp_path):
+    mr = shared_data / "abdomen_mr" / "mr.nii.gz"
+    assert "--force" in bad(mr, code=3, said="has no air")
+    done = deepseg("segment", mr, "-o", tmp_path / "forced", "--force", "-s", "liver", "--surfaces", "")
+    assert done.returncode == 0
+    assert "Warning: It has no air" in done.stderr
+
+
+def test_output_that_cannot_be_written(bad, chest_ct, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    bad(chest_ct, "-o", tmp_path / "file", code=5, said="is a file, not a folder")
+    bad(chest_ct, "-o", "/proc/deepseg", code=5, said="cannot be written")
+
+
+def test_errors_are_events_for_programs(tmp_path, capfd):
+    assert main(["segment", str(tmp_path / "no.nii"), "-o", str(tmp_path), "--json"]) == 3
+    event = json.loads(capfd.readouterr().out)
+    assert (event["event"], event["code"], event["exit_code"]) == ("error", "input.missing", 3)
+    assert event["remedy"]
+
+
+def test_debug_shows_where_it_came_from(tmp_path, capfd):
+    assert main(["segment", str(tmp_path / "no.nii"), "-o", str(tmp_path), "--debug"]) == 3
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path, chest_ct):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "segmentation.nii.gz").write_text("an earlier result")
+    command = [
+        sys.executable,
+        "-c",
+        "from DeepSegLogic.cli import run; run()",
+        "segment",
+        chest_ct,
+        "-o",
+        out,
+        "--json",
+    ]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if '"inference"' in line:
+            break
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(rest.splitlines()[-1])["code"] == "cancelled"
+    assert "Traceback" not in errors
+    assert time.monotonic() - started < 30
+    assert [p.name for p in out.iterdir()] == ["segmentation.nii.gz"]
+
+
+def test_doctor_reports_without_torch_or_models_missing(capfd):
+    code = main(["doctor", "--json"])
+    findings = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    topics = {f["topic"] for f in findings}
+    assert {"DeepSeg", "Python", "torch", "Device", "Memory", "Models"} <= topics
+    assert code == (1 if any(f["remedy"] for f in findings) else 0)
+
+
+def test_help_is_quick_and_loads_no_torch():
+    code = "import sys; from DeepSegLogic.cli import main; main(['--help']); print(sorted({'torch', 'vtk'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "segment" in done.stdout
+
+
+def test_import_loads_nothing_heavy():
+    code = (
+        "import sys, DeepSegLogic; print([m for m in ('torch','vtk','SimpleITK','scipy','monai') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
