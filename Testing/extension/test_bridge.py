@@ -47,8 +47,8 @@ def volume_node(scene, array, ijk_to_ras, kind="vtkMRMLScalarVolumeNode"):
 
 def label_map(ijk_to_ras):
     array = np.zeros((9, 12, 14), np.uint8)
-    array[2:6, 3:7, 4:9] = 5
-    array[6:8, 8:11, 1:4] = 2
+    array[2:7, 3:8, 4:9] = 5
+    array[7:8, 8:11, 1:4] = 2
     return LabelMap(array, ijk_to_ras, [structure_for("liver", 5), structure_for("kidney_right", 2)])
 
 
@@ -109,5 +109,5 @@ def test_segments_are_where_slicer_says(scene):
     node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix())
     segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     bridge.segmentationFromLabelMap(label_map(matrix()), segmentation_node, node)
-    expected = (matrix() @ [6.0, 4.5, 3.5, 1])[:3]
+    expected = (matrix() @ [6, 5, 4, 1])[:3]
     np.testing.assert_allclose(segmentation_node.GetSegmentCenterRAS("liver"), expected, atol=1e-3)
