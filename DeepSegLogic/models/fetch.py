@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import Cancelled, ModelError
@@ -58,7 +59,10 @@ def download_model(
         ModelError, ResourceError, Cancelled: as :func:`~DeepSegLogic.models.download.download`.
     """
     store = store or Store()
-    with store.lock(card.id, progress, cancel):
+    archives = sorted({store.archive_path(part).name for part in card.parts})  # two models may share one
+    with ExitStack() as locks:
+        for name in (card.id, *archives):
+            locks.enter_context(store.lock(name, progress, cancel))
         if installed := store.find(card.id):
             return installed  # by another program while this one waited
         store.downloads.mkdir(parents=True, exist_ok=True)

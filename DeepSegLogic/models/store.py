@@ -16,6 +16,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +24,7 @@ import filelock
 import platformdirs
 
 from ..errors import ModelError, UsageError
+from ..io.atomic import atomic_path, cannot_write
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .card import CARD_FILE, ModelCard, Part
 from .digests import file_digest, folder_digests, model_files
@@ -96,7 +98,10 @@ class Store:
                 code="usage.model_id",
             )
         folder = self.root / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
         lock = filelock.FileLock(folder / f"{name}.lock")
         while not lock.is_locked:
             try:
@@ -114,16 +119,18 @@ class Store:
         """Yield an empty folder for a model's files; call :meth:`install` before leaving. Needs ``lock(name)``."""
         folder = self.root / ".staging" / name
         shutil.rmtree(folder, ignore_errors=True)  # of a program that was killed
-        folder.mkdir(parents=True)
         try:
+            folder.mkdir(parents=True)
             yield folder
+        except OSError as error:
+            raise cannot_write(folder, error) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def install(self, card: ModelCard, staged: Path) -> ModelCard:
         """Record the digests of the staged files and put the model in its place, all at once."""
-        card.digests = folder_digests(staged)
-        card.size_bytes = sum(f.stat().st_size for f in model_files(staged).values())
+        size = sum(f.stat().st_size for f in model_files(staged).values())
+        card = replace(card, digests=folder_digests(staged), size_bytes=size)
         (staged / CARD_FILE).write_text(json.dumps(card.to_json(), indent=2, ensure_ascii=False), "utf-8")
         target = self.root / card.id
         if target.exists():
@@ -143,8 +150,11 @@ class Store:
         """Take a model away by one rename, then delete it."""
         bin_ = self.root / ".staging" / f"{folder.name}.removed"
         shutil.rmtree(bin_, ignore_errors=True)
-        bin_.parent.mkdir(exist_ok=True)
-        folder.rename(bin_)
+        try:
+            bin_.parent.mkdir(exist_ok=True)
+            folder.rename(bin_)
+        except OSError as error:  # on Windows, while another program has one of its files open
+            raise cannot_write(folder, error) from error
         shutil.rmtree(bin_, ignore_errors=True)
 
     def recorded(self, kind: str) -> dict[str, str]:
@@ -156,8 +166,6 @@ class Store:
 
     def record(self, kind: str, key: str, value: str) -> None:
         """Add to ``known.json``."""
-        from ..io.atomic import atomic_path
-
         with self.lock("known"):
             path = self.root / "known.json"
             known = {k: self.recorded(k) for k in ("archives", "trusted")}

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 import torch
 
-from DeepSegLogic.errors import Cancelled, ModelError, UsageError
+from DeepSegLogic.errors import Cancelled, DeepSegError, ModelError, OutputError, UsageError
 from DeepSegLogic.models import fetch, find_model, importing, load_model, registry
 from DeepSegLogic.models.card import ModelCard, Part
 from DeepSegLogic.models.fetch import download_model, ensure_model
@@ -60,6 +60,13 @@ def nothing_but(store, *names):
     return left == set(names)
 
 
+def test_the_store_is_where_the_user_or_the_platform_says(monkeypatch, tmp_path):
+    assert Store().root == tmp_path / "store"
+    monkeypatch.delenv("DEEPSEG_MODELS")
+    assert Store().root.parts[-2:] == ("DeepSeg", "models") and Store().root.is_absolute()
+    assert Store(tmp_path / "other").root == tmp_path / "other"
+
+
 def test_a_download_is_installed_whole_with_its_digests(single, own_store):
     card = download_model(single)
     assert find_model("single").folder == card.folder == own_store / "single"
@@ -68,6 +75,27 @@ def test_a_download_is_installed_whole_with_its_digests(single, own_store):
     assert card.size_bytes == disk_use(card.folder) - (card.folder / "card.json").stat().st_size
     assert load_model(card).labels == {1: "liver", 2: "spleen"}
     assert list((own_store / "downloads").iterdir()) == []
+
+
+def test_the_catalogue_stays_as_it_was(single):
+    download_model(single)
+    assert single.digests == {} and single.folder is None
+
+
+def test_a_store_that_cannot_be_written_is_named(single, own_store):
+    own_store.write_text("a file")
+    with pytest.raises(OutputError, match="store"):
+        download_model(single)
+
+
+def test_a_disk_that_fills_up_while_unpacking_is_said(single, own_store, monkeypatch):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fetch, "extract", full)
+    with pytest.raises(DeepSegError, match="disk is full"):
+        download_model(single)
+    assert Store().installed() == []
 
 
 def test_what_is_installed_is_not_fetched_again(single, site):
@@ -167,7 +195,7 @@ def test_a_checkpoint_with_code_is_refused_and_the_code_does_not_run(
     site.files["organs.zip"] = zip_of(networks["organs"])
     with pytest.raises(ModelError, match="code"):
         download_model(single)
-    checkpoint.write_bytes(pickle.dumps(Evil()))
+    checkpoint.write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(ModelError):
         import_model(networks["organs"])
     assert not (tmp_path / "evil").exists() and Store().installed() == []
