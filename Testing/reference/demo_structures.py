@@ -1,0 +1,24 @@
+"""The structures of the demonstration model, and which of TotalSegmentator's each one is made of."""
+
+PLAIN = [
+    *("spleen", "kidney_right", "kidney_left", "gallbladder", "liver", "stomach", "duodenum", "small_bowel", "colon"),
+    *("urinary_bladder", "aorta", "inferior_vena_cava", "femur_left", "femur_right", "hip_left", "hip_right"),
+    *("gluteus_maximus_left", "gluteus_maximus_right", "gluteus_medius_left", "gluteus_medius_right"),
+    *("autochthon_left", "autochthon_right", "iliopsoas_left", "iliopsoas_right"),
+]
+MERGED = {  # ours: how the names begin that it is made of
+    "sacrum": ("sacrum", "vertebrae_S1"),
+    "vertebrae": ("vertebrae_L", "vertebrae_T", "vertebrae_C"),
+    "ribs_left": ("rib_left",),
+    "ribs_right": ("rib_right",),
+    "lung_left": ("lung_upper_lobe_left", "lung_lower_lobe_left"),
+    "lung_right": ("lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"),
+}
+NAMES = [*PLAIN, *MERGED]
+
+
+def ours(name: str) -> str | None:
+    """The demonstration model's structure that one of TotalSegmentator's belongs to, if any."""
+    if name in PLAIN:
+        return name
+    return next((merged for merged, parts in MERGED.items() if name.startswith(parts)), None)
