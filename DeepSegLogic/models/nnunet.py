@@ -199,7 +199,32 @@ def _resampling(configuration: dict, key: str, separate: bool | None) -> Resampl
     raise ValueError(f"the resampling {function}")
 
 
+def _early_architecture(configuration: dict) -> dict:
+    """The network of plans written before nnU-Net 2.4, which spell it out in entries of their own.
+
+    TotalSegmentator's version 2 weights are of that time.
+    """
+    name, counts = configuration["UNet_class_name"], configuration["n_conv_per_stage_encoder"]
+    base, most = configuration["UNet_base_num_features"], configuration["unet_max_num_features"]
+    blocks = "n_blocks_per_stage" if name == "ResidualEncoderUNet" else "n_conv_per_stage"
+    return {
+        "network_class_name": name,
+        "arch_kwargs": {
+            "n_stages": len(counts),
+            "features_per_stage": [min(base * 2**stage, most) for stage in range(len(counts))],
+            "conv_op": "torch.nn.modules.conv.Conv3d",
+            "kernel_sizes": configuration["conv_kernel_sizes"],
+            "strides": configuration["pool_op_kernel_sizes"],
+            blocks: counts,
+            "n_conv_per_stage_decoder": configuration["n_conv_per_stage_decoder"],
+            "conv_bias": True,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+            "nonlin": "torch.nn.LeakyReLU",
+        },
+    }
+
+
 def _network(configuration: dict, inputs: int, classes: int, checkpoint: dict) -> UNet:
-    network = build_unet(configuration["architecture"], inputs, classes)
+    network = build_unet(configuration.get("architecture") or _early_architecture(configuration), inputs, classes)
     network.load_nnunet_weights(checkpoint["network_weights"])
     return network.eval()

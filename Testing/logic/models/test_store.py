@@ -295,6 +295,29 @@ def test_a_plain_results_folder_is_imported_without_the_patients_images(networks
     assert load_model(card).labels == {1: "liver", 2: "spleen"}
 
 
+def test_plans_of_early_nnunet_versions_describe_the_same_network(networks):
+    """As in TotalSegmentator's version 2 weights: no "architecture", but entries of their own."""
+    path = networks["organs"] / "plans.json"
+    before = load_model(find_model(networks["organs"]))
+    plans = json.loads(path.read_text())
+    configuration = plans["configurations"]["3d_fullres"]
+    del configuration["architecture"]
+    configuration |= {
+        "UNet_class_name": "PlainConvUNet",
+        "UNet_base_num_features": 4,
+        "unet_max_num_features": 8,
+        "n_conv_per_stage_encoder": [1, 1, 1],
+        "n_conv_per_stage_decoder": [1, 1],
+        "num_pool_per_axis": [2, 2, 2],
+        "pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+        "conv_kernel_sizes": [[3, 3, 3]] * 3,
+    }
+    path.write_text(json.dumps(plans))
+    image = torch.rand(1, 1, 16, 16, 16)
+    after = load_model(import_model(networks["organs"]))
+    torch.testing.assert_close(after.networks[0](image), before.networks[0](image))
+
+
 def test_a_zip_of_several_models_is_named(networks, zip_of, tmp_path):
     (tmp_path / "two.zip").write_bytes(zip_of(networks["organs"].parent))
     with pytest.raises(ModelError, match="more than one model"):
