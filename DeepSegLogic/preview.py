@@ -82,19 +82,11 @@ def render(surfaces: SurfaceSet, size: int):
 
 def _actor(surface):
     import vtk
-    from vtk.util import numpy_support
 
-    points = vtk.vtkPoints()
-    points.SetData(numpy_support.numpy_to_vtk(surface.points, deep=True))
-    cells = vtk.vtkCellArray()
-    offsets = numpy_support.numpy_to_vtkIdTypeArray(np.arange(0, surface.triangles.size + 1, 3), deep=True)
-    corners = numpy_support.numpy_to_vtkIdTypeArray(surface.triangles.ravel().astype(np.int64), deep=True)
-    cells.SetData(offsets, corners)
-    mesh = vtk.vtkPolyData()
-    mesh.SetPoints(points)
-    mesh.SetPolys(cells)
+    from .surfaces.convert import polydata
+
     normals = vtk.vtkPolyDataNormals()
-    normals.SetInputData(mesh)
+    normals.SetInputData(polydata(surface.points, surface.triangles))
     normals.SplittingOff()
     normals.ConsistencyOff()
     mapper = vtk.vtkPolyDataMapper()

@@ -1,4 +1,4 @@
-"""Closed surfaces from a label map."""
+"""Closed surfaces of all structures of a label map, with shared boundaries."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import UsageError
 from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap, Structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .fairing import fair
+from .net import Net, build_net
 
-_PASS_BAND, _ITERATIONS = 0.1, 15
+SMOOTHING = {"none": 0, "light": 8, "standard": 24, "strong": 80}
+"""Iterations of the relaxation by name."""
+
+_APART = 0.04  # voxels by which sheets that would touch at a corner or an edge are parted
 
 
 @dataclass
@@ -30,9 +36,14 @@ class Surface:
 
 @dataclass
 class SurfaceSet:
-    """Surfaces of the structures of one label map that have voxels."""
+    """Surfaces of the structures of one label map that have voxels, in label order.
+
+    Attributes:
+        smoothing: name of the smoothing that made them.
+    """
 
     surfaces: list[Surface] = field(default_factory=list)
+    smoothing: str = "standard"
 
     def __iter__(self):
         return iter(self.surfaces)
@@ -40,63 +51,171 @@ class SurfaceSet:
     def __len__(self):
         return len(self.surfaces)
 
+    def __getitem__(self, name: str) -> Surface:
+        return next(s for s in self.surfaces if s.structure.name == name)
+
 
 def extract_surfaces(
     label_map: LabelMap,
     structures: list[str] | None = None,
     *,
+    smoothing: str = "standard",
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
 ) -> SurfaceSet:
-    """Extract the surface of each structure: flying edges on its own box, then windowed-sinc smoothing.
+    """Extract the surfaces of structures in one pass.
 
-    Sources: vtkDiscreteFlyingEdges3D; Taubin et al., Optimal Surface Smoothing as Filter Design, ECCV 1996
-    (vtkWindowedSincPolyDataFilter).
+    Every surface is closed, also where the volume's border cuts a structure, each of its edges has two faces
+    and each of its points one sheet. Structures that touch share their boundary point for point. Each one
+    encloses the volume of its voxels, see :mod:`DeepSegLogic.surfaces.fairing`.
+
+    Args:
+        structures: names; None for all. Those left out count as background.
+        smoothing: a key of :data:`SMOOTHING`.
 
     Raises:
-        UsageError: an unknown structure.
+        UsageError: an unknown structure or smoothing.
         Cancelled: ``cancel`` said so.
     """
-    from scipy.ndimage import find_objects
-
+    if smoothing not in SMOOTHING:
+        raise UsageError(
+            f"There is no smoothing named {smoothing!r}.",
+            f"Choose one of {', '.join(SMOOTHING)}.",
+            code="usage.smoothing",
+        )
     wanted = label_map.structures if structures is None else [label_map.structure(n) for n in structures]
-    boxes = find_objects(label_map.array.astype(np.int32, copy=False))
-    result = SurfaceSet()
+    progress("surfaces", 0.0, "boundaries")
+    net = _net_of(label_map, [s.value for s in wanted])
+    check(cancel)
+    progress("surfaces", 0.2, "smoothing")
+    positions = fair(net, label_map.spacing, SMOOTHING[smoothing])
+    check(cancel)
+    result = SurfaceSet(smoothing=smoothing)
+    mirrored = np.linalg.det(label_map.ijk_to_ras[:3, :3]) < 0  # such a grid turns surfaces inside out
+    faces = _faces_by_label(net)
     for done, structure in enumerate(wanted):
         check(cancel)
-        progress("surfaces", done / len(wanted), structure.title)
-        box = boxes[structure.value - 1] if structure.value <= len(boxes) else None
-        if box is not None:
-            result.surfaces.append(_surface(label_map, structure, box))
+        progress("surfaces", 0.6 + 0.4 * done / len(wanted), structure.title)
+        if structure.value in faces:
+            points, triangles = _assembled(net, positions, *faces[structure.value])
+            points = ijk_to_ras_points(points, label_map.ijk_to_ras)
+            triangles = np.ascontiguousarray(triangles[:, ::-1]) if mirrored else triangles
+            result.surfaces.append(Surface(structure, points, triangles))
     progress("surfaces", 1.0, "done")
     return result
 
 
-def _surface(label_map: LabelMap, structure: Structure, box) -> Surface:
-    import vtk
-    from vtk.util import numpy_support
+def update_surfaces(
+    previous: SurfaceSet, label_map: LabelMap, changed: tuple[slice, slice, slice], before: np.ndarray
+) -> SurfaceSet:
+    """Surfaces after an edit: only structures that the edit touched, and their neighbours, are made anew.
 
-    mask = np.pad((label_map.array[box] == structure.value).astype(np.uint8), 1)  # closed also at the volume's border
-    image = vtk.vtkImageData()
-    image.SetDimensions(*mask.shape[::-1])
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(mask.ravel(), deep=True))
-    contour = vtk.vtkDiscreteFlyingEdges3D()
-    contour.SetInputData(image)
-    contour.SetValue(0, 1)
-    smooth = vtk.vtkWindowedSincPolyDataFilter()
-    smooth.SetInputConnection(contour.GetOutputPort())
-    smooth.SetNumberOfIterations(_ITERATIONS)
-    smooth.SetPassBand(_PASS_BAND)
-    smooth.BoundarySmoothingOff()
-    smooth.NonManifoldSmoothingOn()
-    smooth.NormalizeCoordinatesOn()
-    smooth.Update()
-    mesh = smooth.GetOutput()
-    ijk = numpy_support.vtk_to_numpy(mesh.GetPoints().GetData()).astype(float)
-    ijk += [s.start - 1 for s in reversed(box)]
-    triangles = numpy_support.vtk_to_numpy(mesh.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64)
-    points = ijk_to_ras_points(ijk, label_map.ijk_to_ras)
-    corners = points[triangles]
-    if np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) < 0:
-        triangles = triangles[:, ::-1]  # a left-handed grid turns surfaces inside out
-    return Surface(structure, points, np.ascontiguousarray(triangles))
+    Args:
+        previous: surfaces of the label map as it was.
+        label_map: as it is now.
+        changed: box (K, J, I) outside of which nothing changed.
+        before: the voxels of that box as they were.
+
+    Returns:
+        a new set; surfaces that stayed are the same objects.
+    """
+    around = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in changed)
+    touched = (set(np.unique(before)) | set(np.unique(label_map.array[around]))) - {0}
+    renewed = [s.name for s in label_map.structures if s.value in touched]
+    kept = {s.structure.value: s for s in previous if s.structure.value not in touched}
+    if not renewed:
+        return SurfaceSet(list(previous), previous.smoothing)
+    # Neighbours are needed so that shared boundaries come out shared; only the touched ones are exchanged.
+    fresh = extract_surfaces(_crop_around(label_map, touched), smoothing=previous.smoothing)
+    kept |= {s.structure.value: s for s in fresh if s.structure.value in touched}
+    return SurfaceSet([kept[s.value] for s in label_map.structures if s.value in kept], previous.smoothing)
+
+
+def _crop_around(label_map: LabelMap, values: set[int]) -> LabelMap:
+    """The part of a label map that holds some structures whole, and two voxels more."""
+    where = [np.flatnonzero(np.isin(label_map.array, list(values)).any(tuple({0, 1, 2} - {a}))) for a in range(3)]
+    box = tuple(slice(max(0, w[0] - 2), w[-1] + 3) if len(w) else slice(0, 1) for w in where)
+    matrix = label_map.ijk_to_ras.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ [s.start for s in reversed(box)]
+    return LabelMap(label_map.array[box], matrix, label_map.structures)
+
+
+def _net_of(label_map: LabelMap, values: list[int]) -> Net:
+    """The net of some labels, from the part of the volume that holds them."""
+    array = label_map.array
+    keep = np.zeros(int(array.max(initial=0)) + 1, array.dtype)
+    keep[[v for v in values if v < len(keep)]] = [v for v in values if v < len(keep)]
+    array = keep[array]
+    where = [np.flatnonzero(array.any(tuple({0, 1, 2} - {a}))) for a in range(3)]
+    if any(len(w) == 0 for w in where):
+        return build_net(np.zeros((1, 1, 1), array.dtype))
+    box = tuple(slice(w[0], w[-1] + 1) for w in where)
+    return build_net(array[box], [s.start for s in box])
+
+
+def _faces_by_label(net: Net) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """By label, its faces (n, 4), counter-clockwise seen from outside, and the sheet of each corner."""
+    labels = np.concatenate([net.low, net.high])
+    quads = np.concatenate([net.quads, net.quads[:, ::-1]])
+    fans = np.concatenate([net.fans[:, 0], net.fans[:, 1, ::-1]])
+    order = np.argsort(labels, kind="stable")
+    labels = labels[order]
+    cuts = np.flatnonzero(np.diff(labels)) + 1
+    groups = np.split(order, cuts)
+    return {int(labels[at]): (quads[g], fans[g]) for at, g in zip([0, *cuts], groups, strict=True) if labels[at] > 0}
+
+
+def _assembled(net: Net, positions, quads, fans) -> tuple[np.ndarray, np.ndarray]:
+    """Points (I, J, K) and triangles of one structure, with a point of its own for every sheet at a vertex."""
+    keys, corner = np.unique(quads.ravel() * 4 + fans.ravel(), return_inverse=True)
+    corner = corner.reshape(quads.shape)
+    vertex = keys // 4
+    points = positions[vertex]
+    lonely = np.bincount(vertex, minlength=len(net.vertices))[vertex] == 1
+    if not lonely.all():
+        points = points.copy()
+        centres = net.vertices[quads].mean(1)
+        towards = np.zeros_like(points)
+        for c in range(4):
+            np.add.at(towards, corner[:, c], centres - net.vertices[quads[:, c]])
+        points[~lonely] += _APART * _unit(towards[~lonely])
+    return _triangulated(net, points, corner, quads)
+
+
+def _triangulated(net: Net, points, corner, quads) -> tuple[np.ndarray, np.ndarray]:
+    """Two triangles per face; faces at an edge that four of them share get a point in its middle instead."""
+    ends = np.stack([corner, np.roll(corner, -1, 1)], 2)
+    edges = np.sort(ends, 2) @ [len(points), 1]
+    _, where, counts = np.unique(edges.ravel(), return_inverse=True, return_counts=True)
+    crowded = (counts[where] > 2).reshape(edges.shape)
+    plain = ~crowded.any(1)
+    triangles = [corner[plain][:, [0, 1, 2]], corner[plain][:, [0, 2, 3]]]
+    if plain.all():
+        return points, np.concatenate(triangles)
+    outward = np.cross(
+        net.vertices[quads[:, 1]] - net.vertices[quads[:, 0]], net.vertices[quads[:, 3]] - net.vertices[quads[:, 0]]
+    )
+    empty = net.vertices[quads].mean(1) + outward / 2  # centre of the voxel that the face looks at
+    extra, numbers = [], {}
+    for face in np.flatnonzero(~plain):
+        ring = []
+        for c in range(4):
+            ring.append(corner[face, c])
+            if crowded[face, c]:
+                key = (edges[face, c], *np.rint(2 * empty[face]).astype(int))
+                if key not in numbers:
+                    numbers[key] = len(points) + len(extra)
+                    middle = points[ends[face, c]].mean(0)
+                    rest = net.vertices[quads[face, [c, (c + 1) % 4]]].mean(0)
+                    extra.append(middle + _APART * _unit((empty[face] - rest)[None])[0])
+                ring.append(numbers[key])
+        # The fan starts at a middle point, so that the crowded edge itself is used by no triangle.
+        start = next(n for n, p in enumerate(ring) if p >= len(points))
+        ring = ring[start:] + ring[:start]
+        triangles.append(np.array([[ring[0], ring[n], ring[n + 1]] for n in range(1, len(ring) - 1)]))
+    return np.concatenate([points, extra]), np.concatenate(triangles)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(length, 1e-12)

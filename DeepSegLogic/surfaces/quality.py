@@ -1,0 +1,163 @@
+"""What is known about a surface: is it a solid, and how far is it from its mask?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..geometry import ijk_to_ras_points
+from ..labels import LabelMap
+from .extract import Surface
+
+_SAMPLES = 20_000  # points of a surface or mask boundary that distances are taken at
+
+
+@dataclass(frozen=True)
+class SurfaceQuality:
+    """Of one surface. Lengths in mm, volumes in ml.
+
+    Attributes:
+        closed: every edge has two faces.
+        edge_manifold: no edge has more than two faces.
+        vertex_manifold: the faces at each point form one sheet.
+        outward: faces are oriented alike, and outwards.
+        components: pieces of the surface; a cavity is one of its own.
+        mask_components: pieces of the mask, voxels that touch by a face or an edge being one.
+        euler: Euler number, V - E + F.
+        triangles: their count.
+        mesh_ml, mask_ml, drift_percent: volume inside the surface, of the mask, and what they differ by.
+        to_mask_mm, from_mask_mm: mean, 95th percentile and maximum of the distances from the surface's points
+            to the boundary of the mask's voxels, and back.
+    """
+
+    closed: bool
+    edge_manifold: bool
+    vertex_manifold: bool
+    outward: bool
+    components: int
+    mask_components: int
+    euler: int
+    triangles: int
+    mesh_ml: float
+    mask_ml: float
+    drift_percent: float
+    to_mask_mm: tuple[float, float, float]
+    from_mask_mm: tuple[float, float, float]
+
+    @property
+    def sound(self) -> bool:
+        """Whether the surface bounds a solid that can be printed or simulated."""
+        return self.closed and self.edge_manifold and self.vertex_manifold and self.outward
+
+    def as_json(self) -> dict:
+        """As plain JSON values, with ``sound``."""
+        return {**asdict(self), "sound": self.sound}
+
+
+def check_surface(surface: Surface, label_map: LabelMap) -> SurfaceQuality:
+    """Examine a surface and compare it with the mask that it was made from."""
+    from scipy.ndimage import find_objects, generate_binary_structure, label
+
+    value = surface.structure.value
+    box = find_objects(label_map.array.astype(np.int32, copy=False))[value - 1]
+    mask = label_map.array[box] == value
+    volume = mesh_volume_ml(surface.points, surface.triangles)
+    mask_ml = float(mask.sum()) * label_map.voxel_ml
+    edges, counts, balanced = _edges(surface.triangles)
+    return SurfaceQuality(
+        closed=bool((counts == 2).all()),
+        edge_manifold=bool((counts <= 2).all()),
+        vertex_manifold=_one_sheet_per_point(surface.triangles, len(surface.points)),
+        outward=balanced and volume > 0,
+        components=_pieces(edges, len(surface.points)),
+        mask_components=int(label(mask, generate_binary_structure(3, 2))[1]),
+        euler=len(surface.points) - len(edges) + len(surface.triangles),
+        triangles=len(surface.triangles),
+        mesh_ml=volume,
+        mask_ml=mask_ml,
+        drift_percent=100 * (volume - mask_ml) / mask_ml,
+        **_distances(surface, mask, box, label_map.ijk_to_ras),
+    )
+
+
+def mesh_volume_ml(points: np.ndarray, triangles: np.ndarray) -> float:
+    """Volume inside a closed surface in ml; negative if it is inside out."""
+    a, b, c = (points - points.mean(0))[triangles].transpose(1, 0, 2)
+    return float(np.einsum("ij,ij->", a, np.cross(b, c))) / 6000
+
+
+def _edges(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Edges (E, 2), how many faces each has, and whether each is run through both ways equally often."""
+    directed = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    forward = directed[:, 0] < directed[:, 1]
+    edges, inverse, counts = np.unique(np.sort(directed, 1), axis=0, return_inverse=True, return_counts=True)
+    balance = np.bincount(inverse.ravel(), np.where(forward, 1, -1))
+    return edges, counts, bool((balance == 0).all())
+
+
+def _pieces(edges: np.ndarray, points: int) -> int:
+    return _components(edges[:, 0], edges[:, 1], points)
+
+
+def _one_sheet_per_point(triangles: np.ndarray, points: int) -> bool:
+    """Corners of triangles joined across edges: as many groups as points, if each point has one sheet."""
+    corners = np.arange(triangles.size).reshape(triangles.shape)
+    first, second, one, other = [], [], [], []
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        swap = triangles[:, a] > triangles[:, b]
+        first.append(np.where(swap, triangles[:, b], triangles[:, a]))
+        second.append(np.where(swap, triangles[:, a], triangles[:, b]))
+        one.append(np.where(swap, corners[:, b], corners[:, a]))
+        other.append(np.where(swap, corners[:, a], corners[:, b]))
+    first, second, one, other = (np.concatenate(x) for x in (first, second, one, other))
+    order = np.lexsort((second, first))
+    same = (np.diff(first[order]) == 0) & (np.diff(second[order]) == 0)
+    left, right = order[:-1][same], order[1:][same]
+    groups = _components(
+        np.concatenate([one[left], other[left]]), np.concatenate([one[right], other[right]]), triangles.size
+    )
+    return groups == points
+
+
+def _components(a: np.ndarray, b: np.ndarray, nodes: int) -> int:
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(nodes, nodes))
+    return int(connected_components(graph, directed=False, return_labels=False))
+
+
+def _distances(surface: Surface, mask: np.ndarray, box, ijk_to_ras: np.ndarray) -> dict[str, tuple]:
+    """Between the surface and the faces of the mask's boundary voxels, both ways."""
+    from .net import build_net
+
+    net = build_net(mask.astype(np.uint8), [s.start for s in box])
+    boundary = ijk_to_ras_points(net.vertices, ijk_to_ras)
+    faces = np.concatenate([net.quads[:, [0, 1, 2]], net.quads[:, [0, 2, 3]]])
+    return {
+        "to_mask_mm": _to_mesh(_some(surface.points), boundary, faces),
+        "from_mask_mm": _to_mesh(_some(boundary), surface.points, surface.triangles),
+    }
+
+
+def _to_mesh(points: np.ndarray, corners: np.ndarray, triangles: np.ndarray) -> tuple[float, float, float]:
+    """Mean, 95th percentile and maximum of the distances of points to a mesh."""
+    import vtk
+
+    from .convert import polydata
+
+    locator = vtk.vtkStaticCellLocator()
+    locator.SetDataSet(polydata(corners, triangles))
+    locator.BuildLocator()
+    nearest, cell, sub, squared = [0.0] * 3, vtk.reference(0), vtk.reference(0), vtk.reference(0.0)
+    distances = np.empty(len(points))
+    for n, point in enumerate(points):
+        locator.FindClosestPoint(point, nearest, cell, sub, squared)
+        distances[n] = squared.get()
+    distances = np.sqrt(distances)
+    return tuple(round(float(v), 4) for v in (distances.mean(), np.percentile(distances, 95), distances.max()))
+
+
+def _some(points: np.ndarray) -> np.ndarray:
+    return points if len(points) <= _SAMPLES else points[:: -(-len(points) // _SAMPLES)]
