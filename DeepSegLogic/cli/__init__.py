@@ -16,6 +16,7 @@ from .doctor import doctor
 from .estimate import estimate
 from .segment import segment
 from .serve import serve
+from .surfaces import surfaces
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +37,7 @@ def _root(context: typer.Context, version: bool = typer.Option(False, "--version
         raise typer.Exit
 
 
-for command in (segment, demo, estimate, doctor, serve):
+for command in (segment, surfaces, demo, estimate, doctor, serve):
     app.command()(command)
 app.add_typer(models.app, name="models")
 

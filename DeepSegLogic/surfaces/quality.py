@@ -27,8 +27,9 @@ class SurfaceQuality:
         euler: Euler number, V - E + F.
         triangles: their count.
         mesh_ml, mask_ml, drift_percent: volume inside the surface, of the mask, and what they differ by.
-        to_mask_mm, from_mask_mm: mean, 95th percentile and maximum of the distances from the surface's points
-            to the boundary of the mask's voxels, and back.
+        to_mask_mm: mean, 95th percentile and maximum of the distances from the surface's points to the
+            boundary of the mask's voxels.
+        from_mask_mm: the same from the middles of the boundary voxels' faces to the surface.
     """
 
     closed: bool
@@ -79,6 +80,13 @@ def check_surface(surface: Surface, label_map: LabelMap) -> SurfaceQuality:
         drift_percent=100 * (volume - mask_ml) / mask_ml,
         **_distances(surface, mask, box, label_map.ijk_to_ras),
     )
+
+
+def is_sound(surface: Surface) -> bool:
+    """Whether a surface is closed, manifold and outward, see :attr:`SurfaceQuality.sound`."""
+    _, counts, balanced = _edges(surface.triangles)
+    closed = bool((counts == 2).all()) and balanced and mesh_volume_ml(surface.points, surface.triangles) > 0
+    return closed and _one_sheet_per_point(surface.triangles, len(surface.points))
 
 
 def mesh_volume_ml(points: np.ndarray, triangles: np.ndarray) -> float:
@@ -135,14 +143,20 @@ def _distances(surface: Surface, mask: np.ndarray, box, ijk_to_ras: np.ndarray) 
     net = build_net(mask.astype(np.uint8), [s.start for s in box])
     boundary = ijk_to_ras_points(net.vertices, ijk_to_ras)
     faces = np.concatenate([net.quads[:, [0, 1, 2]], net.quads[:, [0, 2, 3]]])
+    middles = boundary[net.quads].mean(1)
     return {
-        "to_mask_mm": _to_mesh(_some(surface.points), boundary, faces),
-        "from_mask_mm": _to_mesh(_some(boundary), surface.points, surface.triangles),
+        "to_mask_mm": summary(distances_to_mesh(_some(surface.points), boundary, faces)),
+        "from_mask_mm": summary(distances_to_mesh(_some(middles), surface.points, surface.triangles)),
     }
 
 
-def _to_mesh(points: np.ndarray, corners: np.ndarray, triangles: np.ndarray) -> tuple[float, float, float]:
-    """Mean, 95th percentile and maximum of the distances of points to a mesh."""
+def summary(distances: np.ndarray) -> tuple[float, float, float]:
+    """Mean, 95th percentile and maximum."""
+    return tuple(round(float(v), 4) for v in (distances.mean(), np.percentile(distances, 95), distances.max()))
+
+
+def distances_to_mesh(points: np.ndarray, corners: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Distance of each point (N, 3) to the nearest triangle."""
     import vtk
 
     from .convert import polydata
@@ -155,8 +169,7 @@ def _to_mesh(points: np.ndarray, corners: np.ndarray, triangles: np.ndarray) -> 
     for n, point in enumerate(points):
         locator.FindClosestPoint(point, nearest, cell, sub, squared)
         distances[n] = squared.get()
-    distances = np.sqrt(distances)
-    return tuple(round(float(v), 4) for v in (distances.mean(), np.percentile(distances, 95), distances.max()))
+    return np.sqrt(distances)
 
 
 def _some(points: np.ndarray) -> np.ndarray:
