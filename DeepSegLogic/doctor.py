@@ -15,13 +15,12 @@ PACKAGES = (
     "SimpleITK",
     "vtk",
     "scipy",
-    "scikit-image",
     "slicerio",
     "trimesh",
     "monai",
     "trame-slicer",
 )
-_OPTIONAL = {"monai": "MONAI bundles", "trame-slicer": "the browser app"}
+_OPTIONAL = {"monai": "MONAI bundles"}
 
 
 @dataclass
@@ -57,7 +56,7 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, version(name))
     except PackageNotFoundError:
-        module = {"scikit-image": "skimage", "trame-slicer": "trame_slicer"}.get(name, name)
+        module = name
         if find_spec(module) is not None:  # Slicer's own packages carry no metadata
             return Finding(name, "present")
         if name in _OPTIONAL:
