@@ -9,17 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-PACKAGES = (
-    "torch",
-    "numpy",
-    "SimpleITK",
-    "vtk",
-    "scipy",
-    "slicerio",
-    "trimesh",
-    "monai",
-    "trame-slicer",
-)
+PACKAGES = ("torch", "numpy", "SimpleITK", "vtk", "scipy", "slicerio", "trimesh", "monai")
 _OPTIONAL = {"monai": "MONAI bundles"}
 
 
@@ -56,8 +46,7 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, version(name))
     except PackageNotFoundError:
-        module = name
-        if find_spec(module) is not None:  # Slicer's own packages carry no metadata
+        if find_spec(name) is not None:  # Slicer's own packages carry no metadata
             return Finding(name, "present")
         if name in _OPTIONAL:
             return Finding(name, f"not installed (only for {_OPTIONAL[name]})")

@@ -207,9 +207,8 @@ def _not_an_image(path: Path, error: Exception) -> InputError:
 
 
 def _truncated_or(path: Path, error: Exception) -> InputError:
-    if re.search(
-        r"bytes|truncat|got only|read (failed|error)|unexpected|premature|EOF|inflate|gzread|data file", str(error), re.I
-    ):
+    signs = r"bytes|truncat|got only|read (failed|error)|unexpected|premature|EOF|inflate|gzread|data file"
+    if re.search(signs, str(error), re.IGNORECASE):
         return header.truncated(path)
     return InputError(f"{path} cannot be read ({_reason(error)}).", "Copy or export it again.", code="input.format")
 

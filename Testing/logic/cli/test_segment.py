@@ -212,7 +212,10 @@ def test_doctor_reports_without_torch_or_models_missing(capfd):
 
 
 def test_help_is_quick_and_loads_no_torch():
-    code = "import sys; from DeepSegLogic.cli import main; main(['--help']); print(sorted({'torch', 'vtk'} & {*sys.modules}))"
+    code = (
+        "import sys; from DeepSegLogic.cli import main; main(['--help']);"
+        "print(sorted({'torch', 'vtk'} & {*sys.modules}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "segment" in done.stdout
