@@ -21,7 +21,7 @@ WIRE_TYPES = {
     "Structure": "labels",
     "Code": "labels",
     "Result": "pipeline",
-    "TopProbabilities": "pipeline",
+    "TopProbabilities": "inference.confidence",
     "SurfaceSet": "surfaces",
     "Surface": "surfaces",
     "SurfaceQuality": "surfaces",

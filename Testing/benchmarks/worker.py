@@ -52,18 +52,17 @@ def main():
     request = {"volume": volume, "model": options.model, "device": options.device}
 
     with WorkerClient() as client:
-        cold, result, blocked = timed(client, "segment", **request)
-        warm = []
-        for _ in range(options.runs):
+        runs, blocked = [], 0.0
+        for _ in range(1 + options.runs):
             seconds, result, longest = timed(client, "segment", **request)
-            warm.append(seconds)
+            runs.append((seconds, seconds - result.timings["inference"]))
             blocked = max(blocked, longest)
         print(f"volume {volume.shape}, model {options.model}, {result.provenance['settings']['device']}")
-        print(f"first Segment, with process start   {cold:8.2f} s")
-        print(f"warm Segment, median of {len(warm)}            {statistics.median(warm):8.2f} s")
-        print(f"ratio                               {cold / statistics.median(warm):8.1f}")
-        print(f"stages of the last, seconds         {result.timings}")
-        print(f"longest submit or poll              {blocked * 1000:8.1f} ms")
+        for i, what in enumerate(("whole run", "all but the network")):
+            first, warm = runs[0][i], statistics.median(run[i] for run in runs[1:])
+            print(f"{what:<20} first {first:7.2f} s, warm {warm:7.2f} s, ratio {first / warm:6.1f}")
+        print(f"stages of the last, seconds: {result.timings}")
+        print(f"longest submit or poll: {blocked * 1000:.1f} ms")
 
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "logic" / "worker")
     with WorkerClient(partial(ProcessLink, handlers="faulty_handlers")) as client:
@@ -72,7 +71,7 @@ def main():
         there, _, _ = timed(client, "sum", array=body)
         both, _, blocked = timed(client, "echo", array=body)
     print(f"{body.nbytes >> 20} MB to the worker / there and back  {there:.2f} / {both:.2f} s")
-    print(f"longest submit or poll meanwhile    {blocked * 1000:8.1f} ms")
+    print(f"longest submit or poll meanwhile: {blocked * 1000:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ def test_jobs_run_in_order_and_tell_about_themselves(client):
 def test_chatter_of_libraries_goes_to_the_log(client):
     assert client.call("chatter") == "said enough"
     client.call("ping")
+    client.close()  # the log is complete
     log = "\n".join(client.log)
     for words in ('"forged"', "bytes", "from C", "from a child", "EOFError"):
         assert words in log

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -201,3 +202,19 @@ def test_other_machines_are_kept_out_unless_asked_for(host):
 def test_a_service_without_token_is_refused():
     with pytest.raises(UsageError, match="token"):
         Server("127.0.0.1", 0, "")
+
+
+def test_the_command_serves_and_stops_on_ctrl_c():
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    port = int(process.stdout.readline().rsplit(":", 1)[1])
+    token = process.stdout.readline().split()[1]
+    with WorkerClient(partial(SocketLink, "127.0.0.1", port, token)) as client:
+        assert client.call("ping")["pid"] == process.pid
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.stdout.close()
