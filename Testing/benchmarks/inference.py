@@ -1,0 +1,150 @@
+"""Time and memory of the engine against nnU-Net's own predictor, interleaved in one run.
+
+    python Testing/benchmarks/inference.py --model FOLDER --shape 256 256 200 --spacing 1.5 \\
+        --peer /tmp/nnunet/bin/python [--repeats 2] [--device cpu]
+    python Testing/benchmarks/inference.py --model ct_demo --image CT.nii.gz --peer …
+
+``--peer`` is the interpreter of an environment with nnunetv2 (see Testing/reference/README.md); without it only
+our own figures are printed. Each run is a process of its own: start, import, load, run, write. Peak memory is that of its whole process tree.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import SimpleITK as sitk
+
+OURS = """
+import sys
+from DeepSegLogic.io import read_volume, write_label_map
+from DeepSegLogic.pipeline import segment
+image, model, out, device, quality = sys.argv[1:]
+result = segment(read_volume(image), model, device=device, quality=quality, force=True)
+write_label_map(result.label_map, out)
+print(result.timings)
+"""
+THEIRS = """
+import sys, torch
+for name in ("nms", "qnms"):
+    torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+image, model, out, device = sys.argv[1:5]
+predictor = nnUNetPredictor(use_mirroring=False, perform_everything_on_device=device != "cpu",
+                            device=torch.device(device), allow_tqdm=False)
+predictor.initialize_from_trained_model_folder(model, None)
+predictor.predict_from_files_sequential([[image]], [out.removesuffix(".nii.gz")], False, True)
+"""
+
+
+def measured(command: list[str]) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and peak memory (GB, proportional share of the process tree) of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    root, peak = psutil.Process(process.pid), 0
+    while process.poll() is None:
+        total = 0
+        try:
+            for member in (root, *root.children(recursive=True)):
+                total += member.memory_full_info().pss
+        except psutil.Error:
+            pass
+        peak = max(peak, total)
+        time.sleep(0.1)
+    wall = time.perf_counter() - started
+    if process.returncode:
+        raise SystemExit(f"failed: {' '.join(command[:2])}\n{process.stdout.read()[-2000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu, peak / 1e9
+
+
+def synthetic_ct(path: Path, shape: list[int], spacing: float) -> None:
+    """A body of ellipsoids with noise; for time and memory only."""
+    rng = np.random.default_rng(0)
+    grid = np.ogrid[tuple(slice(0, n) for n in shape)]
+    centre = np.array(shape) / 2
+    array = np.full(shape, -1000, np.float32)
+
+    def ellipsoid(at, radii, value):
+        array[sum(((g - c) / r) ** 2 for g, c, r in zip(grid, at, radii, strict=True)) < 1] = value
+
+    ellipsoid(centre, np.array(shape) * (0.42, 0.32, 0.7), 20)
+    for _ in range(60):
+        size = np.array(shape)
+        at = centre + rng.uniform(-0.28, 0.28, 3) * size
+        ellipsoid(at, rng.uniform(0.02, 0.1, 3) * size, rng.uniform(-800, 1000))
+    array += rng.standard_normal(array.shape, np.float32) * 15
+    image = sitk.GetImageFromArray(array.T.astype(np.int16))
+    image.SetSpacing([spacing] * 3)
+    sitk.WriteImage(image, str(path))
+
+
+def agreement(ours: Path, theirs: Path) -> str:
+    """Mean Dice over labels, and the share of equal voxels."""
+    a, b = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (ours, theirs))
+    values = [v for v in np.unique(b) if v]
+    dice = [
+        2 * np.count_nonzero((a == v) & (b == v)) / (np.count_nonzero(a == v) + np.count_nonzero(b == v))
+        for v in values
+    ]
+    return f"mean Dice {np.mean(dice):.4f} over {len(values)} labels, {100 * (a == b).mean():.2f} % of voxels equal"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="id or folder")
+    parser.add_argument("--image", type=Path)
+    parser.add_argument("--shape", type=int, nargs=3, default=[256, 256, 200])
+    parser.add_argument("--spacing", type=float, default=1.5)
+    parser.add_argument("--peer")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--qualities", nargs="+", default=["standard", "fast"])
+    options = parser.parse_args()
+    from DeepSegLogic.models import find_model
+
+    folder = str(find_model(options.model).folder)
+    with tempfile.TemporaryDirectory() as work:
+        image = options.image or Path(work) / "ct.nii.gz"
+        if options.image is None:
+            synthetic_ct(image, options.shape, options.spacing)
+        runs = {
+            f"DeepSeg {q}": [
+                *(sys.executable, "-c", OURS, str(image), folder),
+                *(f"{work}/{q}.nii.gz", options.device, q),
+            ]
+            for q in options.qualities
+        }
+        if options.peer:
+            runs["nnUNetPredictor"] = [
+                *(options.peer, "-c", THEIRS, str(image), folder, f"{work}/peer.nii.gz", options.device)
+            ]
+        figures = {name: [] for name in runs}
+        for _ in range(options.repeats):
+            for name, command in runs.items():
+                figures[name].append(measured(command))
+        reference = "nnUNetPredictor" if options.peer else next(iter(runs))
+        base = [statistics.median(f[i] for f in figures[reference]) for i in range(3)]
+        print(f"| run | wall / {reference} | CPU s / {reference} | peak memory / {reference} | peak GB |")
+        print("|---|---|---|---|---|")
+        for name, found in figures.items():
+            cells = []
+            for i in range(3):
+                ratios = [f[i] / base[i] for f in found]
+                cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+            print(f"| {name} | {' | '.join(cells)} | {statistics.median(f[2] for f in found):.1f} |")
+        if options.peer:
+            for q in options.qualities:
+                print(f"{q}: {agreement(Path(work) / f'{q}.nii.gz', Path(work) / 'peer.nii.gz')}")
+
+
+if __name__ == "__main__":
+    main()
