@@ -5,7 +5,8 @@
     python Testing/benchmarks/inference.py --model ct_demo --image CT.nii.gz --peer …
 
 ``--peer`` is the interpreter of an environment with nnunetv2 (see Testing/reference/README.md); without it only
-our own figures are printed. Each run is a process of its own: start, import, load, run, write. Peak memory is that of its whole process tree.
+our own figures are printed. Each run is a process of its own: start, import, load, run, write. Peak memory is that
+of its whole process tree.
 """
 
 import argparse
