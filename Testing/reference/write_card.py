@@ -46,7 +46,7 @@ def main() -> None:
         "provenance": {
             "subjects": 2,
             "script": "Testing/reference/train_demo_model.py",
-            "trainer": "nnunetv2 2.8.1, nnUNetTrainerNoMirroring with AdamW",
+            "trainer": "nnunetv2 2.8.1, nnUNetTrainerNoDA with AdamW, 1920 steps",
             "date": options.date,
         },
         "dice": scores,
