@@ -18,8 +18,8 @@ from .terminology import structure_for
 from .volume import Volume
 
 if TYPE_CHECKING:
-    from .inference.confidence import TopProbabilities
     from .inference.memory import RunEstimate
+    from .inference.probabilities import TopProbabilities
 
 
 @dataclass

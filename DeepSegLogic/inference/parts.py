@@ -10,9 +10,10 @@ import torch
 
 from .. import geometry
 from ..volume import Volume
-from .confidence import KEPT, TopProbabilities
+from .confidence import KEPT
 from .plan import Normalization, Plan
 from .preprocessing import Prepared, normalised, prepare
+from .probabilities import TopProbabilities
 
 
 class SharedInput:

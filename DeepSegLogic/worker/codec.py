@@ -21,10 +21,10 @@ WIRE_TYPES = {
     "Structure": "labels",
     "Code": "labels",
     "Result": "pipeline",
-    "TopProbabilities": "inference.confidence",
+    "TopProbabilities": "inference.probabilities",
     "SurfaceSet": "surfaces",
     "Surface": "surfaces",
-    "SurfaceQuality": "surfaces",
+    "SurfaceQuality": "surfaces.quality",
 }
 """Name of a dataclass → the module of ``DeepSegLogic`` that has it. Add a line to send another one."""
 

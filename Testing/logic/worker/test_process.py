@@ -202,3 +202,16 @@ def test_inside_slicer_the_interpreter_is_pythonslicer(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ResourceError, match="interpreter"):
         default_python()
+
+
+def test_receiving_a_result_loads_nothing_heavy():
+    """The client lives in Slicer, beside other extensions; torch belongs into the worker."""
+    script = """
+        import importlib, sys
+        from DeepSegLogic.worker.codec import WIRE_TYPES
+        for name, module in WIRE_TYPES.items():
+            getattr(importlib.import_module(f"DeepSegLogic.{module}"), name)
+        print({"torch", "monai", "vtk", "vtkmodules", "scipy", "skimage"} & set(sys.modules))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
