@@ -155,9 +155,12 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
 
 def _faces_by_label(net: Net) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """By label, its faces (n, 4), counter-clockwise seen from outside, and the sheet of each corner."""
+    if len(net.quads) == 0:
+        return {}
+    turned = [0, 3, 2, 1]  # the first corner stays, so that both sides split a face along the same diagonal
     labels = np.concatenate([net.low, net.high])
-    quads = np.concatenate([net.quads, net.quads[:, ::-1]])
-    fans = np.concatenate([net.fans[:, 0], net.fans[:, 1, ::-1]])
+    quads = np.concatenate([net.quads, net.quads[:, turned]])
+    fans = np.concatenate([net.fans[:, 0], net.fans[:, 1][:, turned]])
     order = np.argsort(labels, kind="stable")
     labels = labels[order]
     cuts = np.flatnonzero(np.diff(labels)) + 1

@@ -8,7 +8,8 @@ from .net import Net
 
 LIMIT = 0.45  # voxels that a vertex may move along each axis: two sides of a plate one voxel thick never meet
 _RELAXATION = 0.5
-_VOLUME_STEPS = 12
+_VOLUME_STEPS = 40
+_LARGEST_STEP = 0.1  # voxels: what has nearly vanished has a gradient that promises too much
 _VOLUME_TOLERANCE = 5e-4  # relative
 
 
@@ -72,7 +73,8 @@ def _with_volumes_restored(net: Net, positions: np.ndarray) -> np.ndarray:
         free = (positions > lowest) & (positions < highest)
         squared = volumes.squared_lengths(gradients, free)
         step = np.divide(missing, squared, out=np.zeros_like(missing), where=squared > 0)
-        positions = np.clip(positions + volumes.move(gradients, step), lowest, highest)
+        move = np.clip(volumes.move(gradients, step), -_LARGEST_STEP, _LARGEST_STEP)
+        positions = np.clip(positions + move, lowest, highest)
     return positions
 
 

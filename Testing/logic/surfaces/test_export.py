@@ -1,0 +1,108 @@
+"""Surface files, read back by other libraries; and ``deepseg surfaces``."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import trimesh
+import vtk
+
+from DeepSegLogic.cli import main
+from DeepSegLogic.io import write_label_map
+from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.surfaces import export_surfaces, extract_surfaces
+from DeepSegLogic.terminology import structure_for
+
+
+@pytest.fixture(scope="module")
+def labels():
+    array = np.zeros((20, 30, 30), np.uint8)
+    array[4:14, 4:14, 4:16] = 1
+    array[4:14, 14:24, 4:16] = 2
+    matrix = np.diag([2.0, 2.0, 2.0, 1.0])
+    matrix[:3, 3] = 100, -200, 300
+    return LabelMap(array, matrix, [structure_for("liver", 1), structure_for("con", 2)])
+
+
+@pytest.fixture(scope="module")
+def surfaces(labels):
+    return extract_surfaces(labels)
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+@pytest.mark.parametrize("kind", ["stl", "ply", "obj"])
+def test_meshes_lie_where_the_file_says(tmp_path, surfaces, kind, system):
+    written = export_surfaces(surfaces, tmp_path, [kind], system)
+    assert [p.name for p in written] == [f"liver.{kind}", f"con_.{kind}"]  # con is no file name on Windows
+    mesh = trimesh.load(written[0], force="mesh")
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(1200 * 8, rel=2e-3)
+    sign = np.array([-1, -1, 1]) if system == "LPS" else np.ones(3)
+    np.testing.assert_allclose(mesh.center_mass, sign * (np.array([9.5, 8.5, 8.5]) * 2 + [100, -200, 300]), atol=0.1)
+    assert f"SPACE={system}" in written[0].read_bytes()[:300].decode("latin-1")
+
+
+def test_glb_has_names_colours_metres_and_stands_upright(tmp_path, surfaces):
+    scene = trimesh.load(export_surfaces(surfaces, tmp_path, ["glb"])[0])
+    assert set(scene.geometry) == {"liver", "con_"}
+    liver = scene.geometry["liver"]
+    np.testing.assert_array_equal(liver.visual.material.baseColorFactor[:3], structure_for("liver", 1).color)
+    assert liver.volume == pytest.approx(1200 * 8e-9, rel=2e-3)
+    assert liver.centroid[1] == pytest.approx(0.317, abs=1e-3)  # superior is up
+
+
+def test_3mf_is_in_millimetres(tmp_path, surfaces):
+    path = export_surfaces(surfaces, tmp_path, ["3mf"])[0]
+    with zipfile.ZipFile(path) as archive:
+        model = archive.read("3D/3dmodel.model").decode()
+    assert 'unit="millimeter"' in model
+    assert "liver" in model
+
+
+def test_vtp_opens_in_vtk(tmp_path, surfaces):
+    reader = vtk.vtkXMLPolyDataReader()
+    reader.SetFileName(str(export_surfaces(surfaces, tmp_path, ["vtp"])[0]))
+    reader.Update()
+    mass = vtk.vtkMassProperties()
+    mass.SetInputConnection(reader.GetOutputPort())
+    assert mass.GetVolume() == pytest.approx(1200 * 8, rel=2e-3)
+
+
+def test_joint_file_holds_all(tmp_path, surfaces):
+    path = export_surfaces(surfaces, tmp_path, ["stl"], joint=True)[0]
+    assert trimesh.load(path, force="mesh", process=False).volume == pytest.approx(2 * 1200 * 8, rel=2e-3)
+
+
+def test_command_line_makes_models_and_says_how_true_they_are(tmp_path, labels, capfd):
+    write_label_map(labels, tmp_path / "labels.seg.nrrd")
+    out = tmp_path / "models"
+    assert main(["surfaces", str(tmp_path / "labels.seg.nrrd"), "-o", str(out), "-f", "stl,glb", "--quiet"]) == 0
+    assert capfd.readouterr().out == ""
+    quality = json.loads((out / "surfaces.json").read_text())
+    assert all(q["sound"] and abs(q["drift_percent"]) < 0.5 for q in quality.values())
+    assert (out / "liver.stl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["-s", "left_ear"], 2, "no structure named"),
+        (["-f", "dwg"], 2, "dwg"),
+        (["--max-error-mm", "1", "--triangles", "9"], 2, "Give one of them"),
+        (["--coordinates", "xyz"], 2, "coordinate system"),
+        (["--smoothing", "silky"], 2, "silky"),
+    ],
+)
+def test_bad_settings(tmp_path, labels, capfd, arguments, code, said):
+    write_label_map(labels, tmp_path / "labels.nrrd")
+    assert main(["surfaces", str(tmp_path / "labels.nrrd"), "-o", str(tmp_path / "out"), *arguments]) == code
+    assert said in capfd.readouterr().err
+    assert not any((tmp_path / "out").rglob("*.stl"))
+
+
+def test_an_empty_label_map_is_refused(tmp_path, labels, capfd):
+    empty = LabelMap(np.zeros_like(labels.array), labels.ijk_to_ras, [])
+    write_label_map(empty, tmp_path / "labels.nii.gz")
+    assert main(["surfaces", str(tmp_path / "labels.nii.gz"), "-o", str(tmp_path / "out")]) == 3
+    assert "no labelled voxel" in capfd.readouterr().err

@@ -1,0 +1,247 @@
+"""Surfaces against closed formulas, and against trimesh's own idea of what a solid is."""
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial import cKDTree
+
+from DeepSegLogic.errors import UsageError
+from DeepSegLogic.geometry import ijk_to_ras_points
+from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.surfaces import SMOOTHING, extract_surfaces, update_surfaces
+from DeepSegLogic.surfaces.extract import Surface
+from DeepSegLogic.surfaces.quality import check_surface, is_sound
+from DeepSegLogic.surfaces.simplify import simplify_surfaces
+from DeepSegLogic.terminology import structure_for
+
+
+def label_map(array, matrix=None):
+    values = [int(v) for v in np.unique(array) if v]
+    return LabelMap(
+        array.astype(np.uint8), np.eye(4) if matrix is None else matrix, [structure_for(f"s{v}", v) for v in values]
+    )
+
+
+def solid(surface, single=False):
+    """As trimesh sees it; ``single`` after a trip through STL, which merges points of the same place."""
+    points = surface.points.astype(np.float32) if single else surface.points
+    return trimesh.Trimesh(points, surface.triangles, process=single)
+
+
+def assert_solid(surface):
+    for single in (False, True):
+        mesh = solid(surface, single)
+        assert mesh.is_watertight
+        assert mesh.is_winding_consistent
+        assert mesh.volume > 0
+    assert is_sound(surface)
+
+
+def ball(shape, centre, radius, spacing=(1, 1, 1)):
+    grid = np.ogrid[tuple(slice(0, n) for n in shape)]
+    return sum(((g - c) * s / radius) ** 2 for g, c, s in zip(grid, centre, spacing, strict=True)) < 1
+
+
+def oblique(spacing, left_handed=False):
+    rotation, _ = np.linalg.qr(np.eye(3) + 0.3 * np.random.default_rng(1).standard_normal((3, 3)))
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation @ np.diag(spacing)
+    if (np.linalg.det(matrix[:3, :3]) < 0) != left_handed:
+        matrix[:3, 0] *= -1
+    matrix[:3, 3] = 100, -50, 900
+    return matrix
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHING)
+def test_sphere(smoothing):
+    mask = ball((40, 40, 40), (20, 19.5, 20.3), 15)
+    surface = extract_surfaces(label_map(mask), smoothing=smoothing)["s1"]
+    assert_solid(surface)
+    mesh = solid(surface)
+    assert mesh.volume == pytest.approx(mask.sum(), rel=1e-3)
+    assert mesh.euler_number == 2
+    if smoothing in ("standard", "strong"):
+        assert mesh.area == pytest.approx(4 * np.pi * 15**2, rel=0.03)
+        distance = np.linalg.norm(surface.points - [20.3, 19.5, 20], axis=1)
+        assert np.abs(distance - 15).max() < 0.7
+
+
+def test_stairs_of_thick_slices_go():
+    """A sphere in slices of 5 mm: the area of the stairs is far above the sphere's, the smoothed one near it."""
+    spacing = (5.0, 1.0, 1.0)
+    mask = ball((12, 60, 60), (5.5, 30, 30), 24, spacing)
+    labels = label_map(mask, np.diag([1.0, 1.0, 5.0, 1.0]))
+    rough, smooth = (extract_surfaces(labels, smoothing=s)["s1"] for s in ("none", "strong"))
+    assert_solid(smooth)
+    assert solid(smooth).volume == pytest.approx(mask.sum() * 5, rel=1e-3)
+    assert solid(rough).area > 1.4 * 4 * np.pi * 24**2
+    assert solid(smooth).area == pytest.approx(4 * np.pi * 24**2, rel=0.06)
+
+
+def test_torus_keeps_its_hole():
+    z, y, x = np.ogrid[:20, :50, :50]
+    mask = (np.sqrt((x - 25) ** 2 + (y - 25) ** 2) - 15) ** 2 + (z - 10) ** 2 < 6**2
+    surface = extract_surfaces(label_map(mask))["s1"]
+    assert_solid(surface)
+    assert solid(surface).euler_number == 0
+    assert solid(surface).volume == pytest.approx(mask.sum(), rel=2e-3)
+    assert solid(surface).area == pytest.approx(4 * np.pi**2 * 15 * 6, rel=0.06)
+
+
+@pytest.mark.parametrize("smoothing", ["none", "standard"])
+def test_neighbours_share_their_boundary(smoothing):
+    """Two halves of a ball: the points of the face between them are the same, and together they are the ball."""
+    mask = ball((30, 30, 30), (15, 15, 15), 11).astype(np.uint8)
+    mask[:, :, 15:][mask[:, :, 15:] > 0] = 2
+    surfaces = extract_surfaces(label_map(mask), smoothing=smoothing)
+    first, second = surfaces["s1"], surfaces["s2"]
+    for surface in surfaces:
+        assert_solid(surface)
+
+    def faces(surface):
+        return {frozenset(map(tuple, np.round(surface.points[t], 9))) for t in surface.triangles}
+
+    shared = faces(first) & faces(second)
+    cross_section = int((mask[:, :, 14] > 0).sum())
+    assert len(shared) == pytest.approx(2 * cross_section, rel=0.15)
+    whole = solid(extract_surfaces(label_map(mask > 0), smoothing="none")["s1"]).volume
+    assert solid(first).volume + solid(second).volume == pytest.approx(whole, rel=2e-3)
+
+
+def test_thin_plate_survives():
+    mask = np.zeros((12, 30, 30), bool)
+    mask[6, 5:25, 5:25] = True
+    surface = extract_surfaces(label_map(mask), smoothing="strong")["s1"]
+    assert_solid(surface)
+    assert solid(surface).volume == pytest.approx(400, rel=0.02)
+    assert solid(surface).body_count == 1
+
+
+def test_cut_by_the_border_is_closed():
+    mask = ball((20, 20, 20), (0, 10, 10), 8)
+    surface = extract_surfaces(label_map(mask))["s1"]
+    assert_solid(surface)
+    assert solid(surface).volume == pytest.approx(mask.sum(), rel=2e-3)
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+def test_oblique_and_mirrored_grids_stay_outward_and_in_place(left_handed):
+    mask = ball((16, 40, 30), (8, 20, 14), 12, (2.5, 0.8, 0.9))
+    matrix = oblique((0.9, 0.8, 2.5), left_handed)
+    labels = label_map(mask, matrix)
+    surface = extract_surfaces(labels)["s1"]
+    assert_solid(surface)
+    assert solid(surface).volume / 1000 == pytest.approx(labels.volume_ml("s1"), rel=2e-3)
+    centre = ijk_to_ras_points(np.argwhere(mask)[:, ::-1].mean(0)[None], matrix)[0]
+    np.testing.assert_allclose(solid(surface).center_mass, centre, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    "voxels",
+    [
+        [(2, 2, 2)],
+        [(2, 2, 2), (2, 3, 3)],  # touch by an edge
+        [(2, 2, 2), (3, 3, 3)],  # touch by a corner
+        [(2, 2, 2), (2, 3, 3), (3, 2, 3), (3, 3, 2)],  # a checkerboard
+        [(2, 2, 2), (2, 3, 3), (2, 4, 4), (3, 4, 4), (3, 3, 3)],
+    ],
+)
+@pytest.mark.parametrize("smoothing", ["none", "standard"])
+def test_voxels_that_hardly_touch_still_make_a_solid(voxels, smoothing):
+    mask = np.zeros((7, 7, 7), bool)
+    mask[tuple(np.array(voxels).T)] = True
+    surface = extract_surfaces(label_map(mask), smoothing=smoothing)["s1"]
+    assert_solid(surface)
+    assert solid(surface).volume == pytest.approx(len(voxels), rel=0.35)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_labels_make_solids(seed):
+    """Salt and pepper of three labels: every awkward neighbourhood there is."""
+    rng = np.random.default_rng(seed)
+    array = rng.choice(4, (9, 10, 11), p=[0.55, 0.2, 0.15, 0.1])
+    for surface in extract_surfaces(label_map(array), smoothing="none"):
+        mesh = solid(surface)
+        assert mesh.is_watertight
+        assert mesh.is_winding_consistent
+        assert is_sound(surface)
+        assert mesh.volume == pytest.approx((array == surface.structure.value).sum(), rel=0.12)
+
+
+def test_cavity_is_a_surface_of_its_own():
+    mask = ball((30, 30, 30), (15, 15, 15), 12) & ~ball((30, 30, 30), (15, 15, 15), 5)
+    quality = check_surface(extract_surfaces(label_map(mask))["s1"], label_map(mask))
+    assert (quality.components, quality.mask_components, quality.euler) == (2, 1, 4)
+    assert quality.sound
+    assert abs(quality.drift_percent) < 0.5
+
+
+def test_real_organs_keep_their_volume(shared_data):
+    """61 structures at 3 mm, ribs of a few voxels among them."""
+    from DeepSegLogic.io import read_label_map
+
+    labels = read_label_map(shared_data / "abdomen_ct" / "labels.nii.gz")
+    drifts = []
+    for surface in extract_surfaces(labels):
+        mesh = solid(surface, single=True)
+        assert mesh.is_watertight, surface.structure.name
+        ml = labels.volume_ml(surface.structure.name)
+        if ml > 1:
+            drifts.append(abs(mesh.volume / 1000 / ml - 1) * 100)
+    assert len(drifts) > 50
+    assert np.median(drifts) <= 0.5
+    assert max(drifts) <= 2
+
+
+def test_an_edit_renews_what_it_touched():
+    array = np.zeros((20, 40, 40), np.uint8)
+    array[5:15, 5:15, 5:15] = 1
+    array[5:15, 15:25, 5:15] = 2
+    array[5:15, 30:38, 30:38] = 3
+    labels = label_map(array)
+    before = extract_surfaces(labels)
+    box = (slice(5, 8), slice(12, 18), slice(5, 10))
+    old = array[box].copy()
+    labels.array[box] = 1
+    after = update_surfaces(before, labels, box, old)
+    full = extract_surfaces(labels)
+    assert after["s3"] is before["s3"]
+    for name in ("s1", "s2"):
+        np.testing.assert_array_equal(after[name].triangles, full[name].triangles)
+        np.testing.assert_allclose(after[name].points, full[name].points, atol=0.01)
+
+
+def test_simplified_within_the_error():
+    surfaces = extract_surfaces(label_map(ball((50, 50, 50), (25, 25, 25), 20)))
+    simple = simplify_surfaces(surfaces, max_error_mm=0.3)["s1"]
+    assert_solid(simple)
+    assert len(simple.triangles) < 0.5 * len(surfaces["s1"].triangles)
+    samples, _ = trimesh.sample.sample_surface(solid(surfaces["s1"]), 200_000, seed=0)
+    distance, _ = cKDTree(samples).query(simple.points)
+    assert distance.max() <= 0.3 + 0.15  # samples lie 0.15 mm apart
+    few = simplify_surfaces(surfaces, triangles=500)["s1"]
+    assert_solid(few)
+    assert len(few.triangles) <= 500
+    with pytest.raises(UsageError):
+        simplify_surfaces(surfaces, triangles=0)
+
+
+def test_broken_surfaces_are_told():
+    labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
+    good = extract_surfaces(labels)["s1"]
+    opened = Surface(good.structure, good.points, good.triangles[1:])
+    turned = Surface(good.structure, good.points, good.triangles[:, ::-1])
+    doubled = Surface(good.structure, good.points, np.concatenate([good.triangles, good.triangles[:1]]))
+    assert check_surface(good, labels).sound
+    assert not check_surface(opened, labels).closed
+    assert not check_surface(turned, labels).outward
+    assert not check_surface(doubled, labels).edge_manifold
+
+
+def test_nothing_and_unknown():
+    assert len(extract_surfaces(label_map(np.zeros((4, 5, 6))))) == 0
+    labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
+    with pytest.raises(UsageError, match="no smoothing"):
+        extract_surfaces(labels, smoothing="silky")
+    with pytest.raises(UsageError, match="no structure"):
+        extract_surfaces(labels, ["liver"])
