@@ -46,7 +46,7 @@ def main() -> None:
         "provenance": {
             "subjects": 2,
             "script": "Testing/reference/train_demo_model.py",
-            "trainer": "nnunetv2 2.8.1, nnUNetTrainerNoDA with AdamW, 1920 steps",
+            "trainer": "nnunetv2 2.8.1, nnUNetTrainerNoDA with AdamW, stopped at step 1860 of 1920",
             "date": options.date,
         },
         "dice": scores,
