@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -124,7 +125,8 @@ def test_code_in_weights_is_refused_and_does_not_run(folder, tmp_path, save):
     assert not target.exists()
     if save is _torch_save:
         assert caught.value.code == "model.untrusted"
-    torch.load(path, weights_only=False)  # the file is a real bomb: without the guard it goes off
+    with suppress(RuntimeError, pickle.UnpicklingError, AttributeError, TypeError):
+        torch.load(path, weights_only=False)  # the file is a real bomb: without the guard it goes off
     assert target.exists()
 
 
