@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 
-import click
 import typer
 
 from ..errors import DeepSegError
@@ -17,6 +16,10 @@ from .estimate import estimate
 from .segment import segment
 from .serve import serve
 from .surfaces import surfaces
+
+_BadCommandLine = (
+    typer.BadParameter.__base__.__base__
+)  # ClickException: typer brings a click of its own, or the package
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,12 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = app(arguments, prog_name="deepseg", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
+    except _BadCommandLine as error:
         error.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return print_error(as_json, "cancelled", "Cancelled.", "", 130)
     except BrokenPipeError:  # the reader of our output has gone, e.g. `deepseg … | head`
         sys.stderr.close()

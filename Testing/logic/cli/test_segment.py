@@ -231,3 +231,13 @@ def test_import_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_wrong_command_line_is_a_usage_error(capfd):
+    assert main(["segment"]) == 2
+    assert main(["segmnt"]) == 2
+    assert main(["segment", "a", "-o", "b", "--frobnicate"]) == 2
+    text = capfd.readouterr().err
+    assert "--frobnicate" in text
+    assert "unforeseen" not in text
+    assert main(["--version"]) == 0
