@@ -11,10 +11,13 @@ from pathlib import Path
 from .errors import OutputError
 from .io import write_label_map
 from .io.atomic import atomic_folder, cannot_write
+from .labels import LabelMap
 from .measures import Measurement, measure, write_measurements
 from .pipeline import Result
-from .progress import Cancel, Progress, check
+from .progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .volume import Volume
+
+LABEL_FORMATS = ("seg.nrrd", "nii.gz")
 
 
 def check_output_folder(folder: Path) -> None:
@@ -62,7 +65,7 @@ def write_outputs(
         Cancelled: ``cancel`` said so.
     """
     from .preview import write_preview
-    from .surfaces import export_surfaces, extract_surfaces
+    from .surfaces import extract_surfaces, write_surfaces
 
     label_map = result.label_map
     with atomic_folder(folder) as temporary:
@@ -71,11 +74,11 @@ def write_outputs(
         write_label_map(label_map, temporary / "segmentation.nii.gz")
         rows = measure(label_map, volume, result.confidence)
         write_measurements(rows, temporary / "measurements.csv")
-        surfaces = extract_surfaces(label_map, progress=progress, cancel=cancel)
-        check(cancel)
         if formats:
-            progress("write", 0.4, "surfaces")
-            export_surfaces(surfaces, temporary / "surfaces", formats)
+            made = write_surfaces(label_map, temporary / "surfaces", formats, progress=progress, cancel=cancel)
+            surfaces = made.surfaces
+        else:
+            surfaces = extract_surfaces(label_map, progress=progress, cancel=cancel)
         check(cancel)
         progress("write", 0.7, "preview")
         write_preview(volume, label_map, surfaces, temporary / "preview.png")
@@ -92,6 +95,46 @@ def write_outputs(
         check(cancel)
     progress("write", 1.0, "done")
     return rows, names
+
+
+def export_result(
+    folder: Path,
+    label_map: LabelMap,
+    volume: Volume,
+    formats: list[str],
+    *,
+    confidence: dict[str, float] | None = None,
+    progress: Progress = ignore_progress,
+    cancel: Cancel = never_cancel,
+    **surface_options,
+) -> list[Path]:
+    """Write what a user picked of a result.
+
+    Args:
+        formats: any of :data:`LABEL_FORMATS`, ``"csv"`` (measurements) and the formats of surfaces.
+        surface_options: of :func:`~DeepSegLogic.surfaces.write_surfaces`.
+
+    Returns:
+        the paths of all files.
+
+    Raises:
+        UsageError, OutputError, Cancelled: nothing was written.
+    """
+    from .surfaces import check_formats, write_surfaces
+
+    meshes = [f for f in formats if f not in (*LABEL_FORMATS, "csv")]
+    check_formats(meshes)
+    with atomic_folder(folder) as temporary:
+        for suffix in LABEL_FORMATS:
+            if suffix in formats:
+                write_label_map(label_map, temporary / f"segmentation.{suffix}")
+        if "csv" in formats:
+            write_measurements(measure(label_map, volume, confidence), temporary / "measurements.csv")
+        if meshes:
+            write_surfaces(label_map, temporary, meshes, progress=progress, cancel=cancel, **surface_options)
+        names = sorted(p.name for p in temporary.iterdir())
+        check(cancel)
+    return [folder / name for name in names]
 
 
 def source_digest(source: Path) -> str:

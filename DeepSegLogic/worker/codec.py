@@ -25,6 +25,7 @@ WIRE_TYPES = {
     "SurfaceSet": "surfaces",
     "Surface": "surfaces",
     "SurfaceQuality": "surfaces.quality",
+    "Measurement": "measures",
 }
 """Name of a dataclass → the module of ``DeepSegLogic`` that has it. Add a line to send another one."""
 

@@ -18,6 +18,7 @@ from .engine import Handler, Job
 
 if TYPE_CHECKING:
     from ..labels import LabelMap
+    from ..measures import Measurement
     from ..models import Model
     from ..pipeline import Result
     from ..surfaces import SurfaceSet
@@ -80,6 +81,53 @@ def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
     return extract_surfaces(label_map, progress=job.progress, cancel=job.cancel, **options)
 
 
+def measure(job: Job, *, label_map: LabelMap, volume: Volume, confidence: dict[str, float]) -> list[Measurement]:
+    """:func:`DeepSegLogic.measures.measure`."""
+    from ..measures import measure
+
+    return measure(label_map, volume, confidence)
+
+
+def export(
+    job: Job,
+    *,
+    label_map: LabelMap,
+    volume: Volume,
+    confidence: dict[str, float],
+    folder: str,
+    formats: list[str],
+    **options: Any,
+) -> list[str]:
+    """:func:`DeepSegLogic.outputs.export_result` with its options; the paths of what was written."""
+    from ..outputs import export_result
+
+    written = export_result(
+        Path(folder),
+        label_map,
+        volume,
+        formats,
+        confidence=confidence,
+        progress=job.progress,
+        cancel=job.cancel,
+        **options,
+    )
+    return [str(path) for path in written]
+
+
+def install_model(job: Job, *, model: str) -> str:
+    """Download a model of the catalogue and install it; returns its id."""
+    from ..models.fetch import ensure_model
+
+    return ensure_model(model, lambda card: True, job.progress, job.cancel).id
+
+
+def import_model(job: Job, *, path: str) -> str:
+    """:func:`DeepSegLogic.models.importing.import_model`; returns the model's id."""
+    from ..models.importing import import_model
+
+    return import_model(Path(path), progress=job.progress, cancel=job.cancel).id
+
+
 def _loaded(job: Job, name: str) -> Model:
     """The model of this id or folder, loaded now or by an earlier job. One is kept: GPU memory is short."""
     from ..models import find_model, load_model
@@ -101,4 +149,8 @@ HANDLERS: dict[str, Handler] = {
     "segment": segment,
     "estimate": estimate,
     "surfaces": surfaces,
+    "measure": measure,
+    "export": export,
+    "install_model": install_model,
+    "import_model": import_model,
 }

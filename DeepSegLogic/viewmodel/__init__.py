@@ -1,0 +1,28 @@
+"""What a face of DeepSeg shows and lets one do, without Qt and without a browser.
+
+The panel in Slicer and the web page bind their widgets to one :class:`Session`, poll it, and hold no rules of
+their own.
+"""
+
+from .anatomy import PRESETS, Group, groups_of, preset_names, search_structures
+from .models import ModelEntry, model_entries
+from .preflight import Note, Preflight, preflight
+from .session import Phase, Run, Session
+from .signal import Signal
+
+__all__ = [
+    "PRESETS",
+    "Group",
+    "ModelEntry",
+    "Note",
+    "Phase",
+    "Preflight",
+    "Run",
+    "Session",
+    "Signal",
+    "groups_of",
+    "model_entries",
+    "preflight",
+    "preset_names",
+    "search_structures",
+]

@@ -1,0 +1,84 @@
+"""What can be said of a volume before it is segmented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import InputError
+from ..models.card import ModelCard
+from ..volume import Volume
+from ..volume_checks import ct_doubts, reject_unusable
+
+COARSE_MM = 5.0
+LARGE_VOXELS = 512 * 512 * 800
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know about the input, and the way out. ``blocking``: it cannot be segmented as it is."""
+
+    text: str
+    remedy: str = ""
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Facts of a volume in one line, and notes, the blocking ones first."""
+
+    facts: str = ""
+    notes: tuple[Note, ...] = field(default_factory=tuple)
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing stands in the way."""
+        return bool(self.facts) and not any(note.blocking for note in self.notes)
+
+
+def preflight(volume: Volume | None, card: ModelCard | None = None) -> Preflight:
+    """Look at a volume with the eyes of a model."""
+    if volume is None:
+        return Preflight()
+    try:
+        reject_unusable(volume)
+    except InputError as error:
+        return Preflight(_facts(volume), (Note(error.message, error.remedy, blocking=True),))
+    notes = []
+    if card is not None and card.modality == "CT":
+        reasons, doubts = ct_doubts(volume)
+        notes += [Note(r, "Choose a CT in HU, or tick 'Segment anyway' if you are sure.", True) for r in reasons]
+        notes += [Note(d) for d in doubts]
+    elif card is not None and card.modality == "MR" and volume.modality == "CT":
+        notes.append(Note(f"The model {card.id} is for MR, the volume is a CT.", "Choose a model for CT."))
+    notes += [Note(sentence) for sentence in volume.warnings]
+    return Preflight(_facts(volume), (*notes, *_geometry_notes(volume)))
+
+
+def _facts(volume: Volume) -> str:
+    size = "×".join(str(n) for n in volume.shape[::-1])
+    spacing = " × ".join(f"{s:.3g}" for s in volume.spacing)
+    extent = " × ".join(f"{n * s / 10:.0f}" for n, s in zip(volume.shape[::-1], volume.spacing, strict=True))
+    modality = volume.modality or "modality not stated"
+    return f"{modality} · {size} voxels of {spacing} mm · {volume.orientation} · {extent} cm"
+
+
+def _geometry_notes(volume: Volume) -> list[Note]:
+    notes = []
+    spacing, extent = volume.spacing, volume.spacing * volume.shape[::-1]
+    if spacing.max() > COARSE_MM:
+        notes.append(
+            Note(f"Voxels are {spacing.max():.3g} mm thick: small structures will be missed.", "Load a thinner series.")
+        )
+    if min(volume.shape) < 8 or extent.min() < 30:
+        notes.append(
+            Note(f"The volume is only {extent.min():.0f} mm thick: models know whole organs.", "Load more slices.")
+        )
+    directions = np.abs(volume.ijk_to_ras[:3, :3] / spacing)
+    tilt = np.degrees(np.arccos(np.clip(directions.max(0), 0, 1))).max()
+    if tilt > 15:
+        notes.append(Note(f"The volume is turned by {tilt:.0f}° against the patient's axes: results may be poorer."))
+    if volume.array.size > LARGE_VOXELS:
+        notes.append(Note("The volume is very large: this takes time and memory.", "Crop it to what you need."))
+    return notes

@@ -1,0 +1,438 @@
+"""One user's work: a volume, a model, a run, its result. The faces only show it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Cancelled, DeepSegError, UsageError
+from ..labels import LabelMap
+from ..volume import Volume
+from ..worker import Event, WorkerClient
+from .anatomy import Group, groups_of, preset_names
+from .models import ModelEntry, model_entries
+from .preflight import Preflight, preflight
+from .signal import Signal
+
+if TYPE_CHECKING:
+    from ..measures import Measurement
+    from ..models.card import ModelCard
+    from ..pipeline import Result
+    from ..surfaces import SurfaceSet
+
+POLL_S = 0.05
+LOW_CONFIDENCE = 0.6
+_STAGES = {"load model": 0.05, "preprocess": 0.10, "inference": 0.85}  # shares of a run's time, about
+_TITLES = {
+    "load model": "Loading the model",
+    "preprocess": "Preparing the volume",
+    "inference": "Finding structures",
+    "download": "Downloading",
+    "extract": "Unpacking",
+    "surfaces": "Making surfaces",
+    "check": "Checking surfaces",
+    "write": "Writing",
+    "wait": "Waiting",
+}
+
+
+class Phase(str, Enum):
+    """Where the long task is."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass
+class Run:
+    """The long task under way, or the last one.
+
+    Attributes:
+        task: ``"segment"``, ``"install"`` or ``"export"``; empty before the first.
+        fraction: of the whole task, 0 to 1.
+        stage, message: in words.
+        remaining_s: seconds, about; None while unknown.
+        error: of a failed one.
+        warnings: of this task, one sentence each.
+    """
+
+    task: str = ""
+    phase: Phase = Phase.IDLE
+    fraction: float = 0.0
+    stage: str = ""
+    message: str = ""
+    remaining_s: float | None = None
+    error: DeepSegError | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it still goes on."""
+        return self.phase in (Phase.RUNNING, Phase.CANCELLING)
+
+
+class Session:
+    """The state that a face shows, and the commands it offers. All for one thread; nothing blocks.
+
+    Call :meth:`poll` every 50 to 100 ms. :attr:`changed` then tells which attribute to show anew: ``"input"``,
+    ``"models"``, ``"structures"``, ``"estimate"``, ``"run"``, ``"result"``, ``"measurements"``, ``"surfaces"``,
+    ``"exported"`` or ``"log"``.
+
+    Attributes:
+        volume: the input, or None.
+        preflight: what can be said of it.
+        estimate: what a run will take, as the worker's ``estimate`` request tells; None while unknown.
+        models: the list to choose from, as searched.
+        model: the card of the model chosen.
+        chosen: names of the structures wanted, in label order.
+        quality, device, force: settings of the next run.
+        run: the long task.
+        result: of the last good segmentation; it stays when a later run fails.
+        measurements: of its structures; those to look at first come first.
+        surfaces: of its structures, once :meth:`show_surfaces` was asked for.
+        exported: what the last export wrote.
+        log: lines for the curious: what was done, what went wrong with its traceback.
+    """
+
+    def __init__(self, client: WorkerClient | None = None, model: str = "ct_demo"):
+        self.changed = Signal()
+        self.volume: Volume | None = None
+        self.preflight = Preflight()
+        self.estimate: dict[str, Any] | None = None
+        self.models: list[ModelEntry] = model_entries()
+        self.model: ModelCard | None = None
+        self.chosen: list[str] = []
+        self.quality, self.device, self.force = "standard", "auto", False
+        self.run = Run()
+        self.result: Result | None = None
+        self.result_volume: Volume | None = None
+        self.measurements: list[Measurement] = []
+        self.surfaces: SurfaceSet | None = None
+        self.exported: list[Path] = []
+        self.log: list[str] = []
+        self._client = client or WorkerClient()
+        self._answers: dict[int, Callable[[Any], None]] = {}  # job → what its result is given to
+        self._task: int | None = None  # job of ``run``
+        self._estimating: int | None = None
+        self._search = ""
+        self._remembered: dict[str, list[str]] = {}
+        self._clock = (0.0, 0.0)
+        if any(entry.card.id == model and entry.installed for entry in self.models):
+            self.choose_model(model)
+
+    # --- input -------------------------------------------------------------------------------------------------
+
+    def set_volume(self, volume: Volume | None) -> None:
+        """Choose the input. An earlier result stays until the next one replaces it."""
+        self.volume = volume
+        self._look()
+
+    def choose_model(self, model_id: str) -> None:
+        """Choose a model of the list; the structures chosen for it last time are chosen again.
+
+        Raises:
+            UsageError: there is none of this id.
+        """
+        entry = next((e for e in model_entries() if e.card.id == model_id), None)
+        if entry is None:
+            raise UsageError(f"There is no model {model_id}.", "Choose one of the list.", code="usage.model")
+        if self.model is not None:
+            self._remembered[self.model.id] = self.chosen
+        self.model = entry.card
+        self.chosen = self._remembered.get(model_id, list(entry.card.structures))
+        self._tell("models", "structures")
+        self._look()
+
+    @property
+    def model_installed(self) -> bool:
+        """Whether the model chosen is on this machine."""
+        return self.model is not None and self.model.folder is not None
+
+    def search_models(self, words: str) -> None:
+        """Show only the models that ``words`` find; all for none."""
+        self._search = words
+        self.models = model_entries(words)
+        self._tell("models")
+
+    @property
+    def groups(self) -> list[Group]:
+        """The chosen model's structures by body system."""
+        return groups_of(self.model.structures) if self.model else []
+
+    def choose_structures(self, names: list[str]) -> None:
+        """Choose what to segment, by name; names that the model lacks are left out."""
+        known = self.model.structures if self.model else []
+        self.chosen = [name for name in known if name in set(names)]
+        self._tell("structures")
+
+    def choose_preset(self, preset: str) -> None:
+        """Choose the structures of a preset that the model has."""
+        self.choose_structures(preset_names(preset, self.model.structures if self.model else []))
+
+    def set_quality(self, quality: str) -> None:
+        """Choose ``"fast"``, ``"standard"`` or ``"best"``."""
+        self.quality = quality
+        self._look()
+
+    def set_device(self, device: str) -> None:
+        """Choose ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``."""
+        self.device = device
+        self._look()
+
+    def ask_estimate(self) -> None:
+        """Ask the worker what a run will take; loads the model there, so that the run starts sooner."""
+        if self.volume is None or not self.model_installed or self.run.busy:
+            return
+        job = self._estimating = self._submit(
+            "estimate",
+            lambda answer: self._estimated(job, answer),
+            shape=list(self.volume.shape),
+            ijk_to_ras=self.volume.ijk_to_ras,
+            model=self.model.id,
+            device=self.device,
+            quality=self.quality,
+        )
+
+    # --- long tasks --------------------------------------------------------------------------------------------
+
+    @property
+    def why_not(self) -> str:
+        """Why :meth:`segment` cannot start, in words; empty when it can."""
+        if self.volume is None:
+            return "Load a CT first."
+        if self.model is None:
+            return "Choose a model."
+        if not self.model_installed:
+            return "Install the model first."
+        if not self.chosen:
+            return "Choose at least one structure."
+        blocking = [note for note in self.preflight.notes if note.blocking]
+        if blocking and not self.force:
+            return f"{blocking[0].text} {blocking[0].remedy}".strip()
+        return "Wait for the task under way." if self.run.busy else ""
+
+    def segment(self) -> None:
+        """Start to segment.
+
+        Raises:
+            UsageError: it cannot start; the message is :attr:`why_not`.
+        """
+        if self.why_not:
+            raise UsageError(self.why_not, code="usage.not_ready")
+        volume, everything = self.volume, len(self.chosen) == len(self.model.structures)
+        self._start(
+            "segment",
+            "segment",
+            lambda result: self._segmented(volume, result),
+            volume=volume,
+            model=self.model.id,
+            structures=None if everything else self.chosen,
+            device=self.device,
+            quality=self.quality,
+            force=self.force,
+            keep_probabilities=True,
+        )
+
+    def install(self, model_id: str) -> None:
+        """Download a model of the catalogue; whoever calls this has shown its licence and size."""
+        self._start("install", "install_model", lambda _: self._installed(model_id), model=model_id)
+
+    def import_model(self, path: Path) -> None:
+        """Take a model from a file or folder."""
+        self._start("install", "import_model", self._installed, path=str(path))
+
+    def remove_model(self, model_id: str) -> None:
+        """Delete a model that was downloaded or imported.
+
+        Raises:
+            ModelError, OutputError: it is not there, or in use.
+        """
+        from ..models.store import Store
+
+        Store().remove(model_id)
+        if self.model is not None and self.model.id == model_id:
+            self.model, self.chosen = None, []
+        self.search_models(self._search)
+        self._look()
+
+    def export(self, folder: Path, formats: list[str], label_map: LabelMap | None = None, **options: Any) -> None:
+        """Write the result to a folder, see the worker's ``export`` request.
+
+        Args:
+            formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``.
+            label_map: what to write if not the result as it came, e.g. after corrections.
+
+        Raises:
+            UsageError: there is nothing to export.
+        """
+        if self.result is None:
+            raise UsageError("There is nothing to export yet.", "Segment a volume first.", code="usage.empty")
+        self._start(
+            "export",
+            "export",
+            self._wrote,
+            label_map=label_map or self.result.label_map,
+            volume=self.result_volume,
+            confidence=self.result.confidence,
+            folder=str(folder),
+            formats=formats,
+            **options,
+        )
+
+    def cancel(self) -> None:
+        """Stop the long task; what it had before stays."""
+        if self.run.phase is Phase.RUNNING:
+            self._client.cancel(self._task)
+            self.run.phase, self.run.remaining_s = Phase.CANCELLING, None
+            self._tell("run")
+
+    def show_surfaces(self, label_map: LabelMap | None = None) -> None:
+        """Make surfaces of the result, or of a corrected label map."""
+        chosen = label_map or (self.result.label_map if self.result else None)
+        if chosen is not None:
+            self._submit("surfaces", self._surfaced, label_map=chosen)
+
+    def measure(self, label_map: LabelMap) -> None:
+        """Measure a corrected label map of the result's volume."""
+        if self.result is not None:
+            confidence = self.result.confidence
+            self._submit(
+                "measure", self._measured, label_map=label_map, volume=self.result_volume, confidence=confidence
+            )
+
+    def poll(self) -> None:
+        """Take in what happened. Emits :attr:`changed`."""
+        for event in self._client.poll():
+            if event.kind == "progress" and event.job == self._task:
+                self._progressed(event)
+            elif event.kind in ("warning", "unresponsive"):
+                self.run.warnings.append(event.message)
+                self._write(event.message)
+                self._tell("run")
+            elif event.kind == "result":
+                self._finish(event)
+            elif event.kind == "error":
+                self._failed(event)
+
+    def close(self) -> None:
+        """End the worker."""
+        self._client.close()
+
+    # --- what comes back ---------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        self.preflight = preflight(self.volume, self.model)
+        self.estimate = self._estimating = None
+        self._tell("input", "estimate")
+
+    def _start(self, task: str, request: str, answer: Callable[[Any], None], **params: Any) -> None:
+        if self.run.busy:
+            raise UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy")
+        self.run = Run(task, Phase.RUNNING, stage="Starting")
+        self._clock = (time.monotonic(), 0.0)
+        self._task = self._submit(request, answer, **params)
+        self._write(f"{task}: started")
+        self._tell("run")
+
+    def _submit(self, request: str, answer: Callable[[Any], None], **params: Any) -> int:
+        job = self._client.submit(request, **params)
+        self._answers[job] = answer
+        return job
+
+    def _progressed(self, event: Event) -> None:
+        run = self.run
+        before, total = 0.0, event.fraction
+        if run.task == "segment" and event.stage in _STAGES:
+            order = list(_STAGES)
+            before = sum(_STAGES[stage] for stage in order[: order.index(event.stage)])
+            total = before + _STAGES[event.stage] * event.fraction
+        stage = _TITLES.get(event.stage, event.stage.capitalize())
+        if stage != run.stage:
+            self._clock = (time.monotonic(), event.fraction)
+        run.fraction = max(run.fraction, total) if run.task == "segment" else total
+        run.stage, run.message = stage, event.message
+        run.remaining_s = self._remaining(event)
+        self._tell("run")
+
+    def _remaining(self, event: Event) -> float | None:
+        """From the pace of the stage that takes nearly all the time."""
+        began, first = self._clock
+        gone, done = time.monotonic() - began, event.fraction - first
+        if event.stage not in ("inference", "download") or done < 0.02 or gone < 1.0:
+            return None
+        return gone * (1 - event.fraction) / done
+
+    def _finish(self, event: Event) -> None:
+        answer = self._answers.pop(event.job, None)
+        if event.job == self._task:
+            self.run.phase, self.run.fraction, self.run.remaining_s = Phase.DONE, 1.0, None
+            self._write(f"{self.run.task}: done")
+        if answer is not None:
+            answer(event.value)
+        if event.job == self._task:
+            self._tell("run")
+
+    def _failed(self, event: Event) -> None:
+        self._answers.pop(event.job, None)
+        cancelled = isinstance(event.error, Cancelled)
+        if not cancelled:
+            self._write(f"{event.error.code}: {event.error}\n{event.traceback}".rstrip())
+        if event.job == self._task:
+            self.run.phase = Phase.CANCELLED if cancelled else Phase.FAILED
+            self.run.error, self.run.remaining_s = event.error, None
+            self._tell("run")
+
+    def _estimated(self, job: int, answer: dict[str, Any]) -> None:
+        if job == self._estimating:  # the last one asked for; settings may have changed meanwhile
+            self.estimate = answer
+            self._tell("estimate")
+
+    def _segmented(self, volume: Volume, result: Result) -> None:
+        self.result, self.result_volume, self.surfaces, self.measurements = result, volume, None, []
+        self.run.warnings += [w for w in result.warnings if w not in self.run.warnings]
+        for warning in result.warnings:
+            self._write(warning)
+        self._write(f"timings in s: {result.timings}; {result.provenance.get('run', '')}")
+        self._tell("result")
+        self.measure(result.label_map)
+
+    def _measured(self, rows: list[Measurement]) -> None:
+        self.measurements = sorted(rows, key=_doubtful_first)
+        self._tell("measurements")
+
+    def _surfaced(self, surfaces: SurfaceSet) -> None:
+        self.surfaces = surfaces
+        self._tell("surfaces")
+
+    def _installed(self, model_id: str) -> None:
+        self.search_models(self._search)
+        self.choose_model(model_id)
+
+    def _wrote(self, paths: list[str]) -> None:
+        self.exported = [Path(p) for p in paths]
+        self._tell("exported")
+
+    def _write(self, line: str) -> None:
+        self.log.append(f"{time.strftime('%H:%M:%S')} {line}")
+        self._tell("log")
+
+    def _tell(self, *parts: str) -> None:
+        for part in parts:
+            self.changed.emit(part)
+
+
+def _doubtful_first(row: Measurement) -> tuple:
+    """Structures found with low confidence, then the others as they come, then those not found."""
+    if row.voxels == 0:
+        return (2, 0.0)
+    if row.confidence is not None and row.confidence < LOW_CONFIDENCE:
+        return (0, row.confidence)
+    return (1, 0.0)

@@ -1,0 +1,125 @@
+"""A session with a real worker and the bundled model."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import trimesh
+
+from DeepSegLogic.errors import UsageError
+from DeepSegLogic.io import read_volume
+from DeepSegLogic.viewmodel import Phase, Session
+from DeepSegLogic.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def small_ct():
+    """The demonstration CT at a third of its resolution in plane."""
+    import slicerio
+
+    volume = read_volume(Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd")
+    matrix = volume.ijk_to_ras @ np.diag([3.0, 3.0, 1.0, 1.0])
+    return Volume(np.ascontiguousarray(volume.array[:, ::3, ::3]), matrix, "small", "CT")
+
+
+@pytest.fixture
+def session():
+    made = Session()
+    yield made
+    made.close()
+
+
+def wait(session, until, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not until():
+        session.poll()
+        assert time.monotonic() < deadline, (session.run, session.log)
+        time.sleep(0.01)
+
+
+def test_from_volume_to_files(session, small_ct, tmp_path):
+    told = []
+    session.changed.connect(told.append)
+    session.set_volume(small_ct)
+    assert session.why_not == "" and session.preflight.ready
+    session.ask_estimate()
+    wait(session, lambda: session.estimate)
+    assert session.estimate["windows"] > 0
+
+    fractions = []
+    session.changed.connect(lambda part: fractions.append(session.run.fraction) if part == "run" else None)
+    session.choose_preset("Thorax")
+    wanted = list(session.chosen)
+    assert "lung_left" in wanted and "liver" not in wanted
+    session.segment()
+    assert session.why_not  # one at a time
+    with pytest.raises(UsageError):
+        session.segment()
+    wait(session, lambda: session.measurements)
+    assert session.run.phase is Phase.DONE
+    assert fractions == sorted(fractions) and len(set(fractions)) > 5
+    assert [s.name for s in session.result.label_map.structures] == wanted
+    assert {"input", "estimate", "structures", "run", "result", "measurements"} <= set(told)
+    # against the voxels themselves
+    rows = {row.name: row for row in session.measurements}
+    label_map = session.result.label_map
+    assert rows["lung_left"].voxels == np.count_nonzero(label_map.mask("lung_left")) > 1000
+
+    session.show_surfaces()
+    wait(session, lambda: session.surfaces)
+    session.export(tmp_path / "out", ["stl", "glb", "nii.gz", "csv"])
+    wait(session, lambda: not session.run.busy)
+    assert session.run.phase is Phase.DONE, session.run.error
+    names = {path.name for path in session.exported}
+    assert {"lung_left.stl", "organs.glb", "segmentation.nii.gz", "measurements.csv", "surfaces.json"} <= names
+    mesh = trimesh.load_mesh(tmp_path / "out" / "lung_left.stl")
+    assert mesh.is_watertight and mesh.volume / 1000 == pytest.approx(rows["lung_left"].volume_ml, rel=0.02)
+    image = sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz"))
+    assert np.array_equal(sitk.GetArrayViewFromImage(image) > 0, label_map.array > 0)
+
+
+def test_cancel_and_failure_keep_the_last_good_result(session, small_ct, tmp_path):
+    session.set_volume(small_ct)
+    kept = session.result = object()
+    session.segment()
+    wait(session, lambda: session.run.stage == "Finding structures")
+    session.cancel()
+    wait(session, lambda: not session.run.busy)
+    assert session.run.phase is Phase.CANCELLED and session.result is kept
+
+    session.segment()
+    wait(session, lambda: session.run.stage == "Finding structures")
+    session._client.kill()
+    wait(session, lambda: not session.run.busy)
+    assert session.run.phase is Phase.FAILED and session.result is kept
+    assert "stopped" in str(session.run.error) and "stopped" in session.log[-1]
+
+
+def test_what_is_missing_is_said(session, small_ct):
+    assert session.why_not == "Load a CT first."
+    session.set_volume(small_ct)
+    session.choose_structures([])
+    assert "structure" in session.why_not
+    session.choose_structures(["liver", "no such thing"])
+    assert session.chosen == ["liver"] and session.why_not == ""
+    session.set_volume(Volume(small_ct.array, small_ct.ijk_to_ras, "x", "MR"))
+    assert "MR" in session.why_not
+    session.force = True
+    assert session.why_not == ""
+    with pytest.raises(UsageError):
+        session.export(Path("nowhere"), ["stl"])
+
+
+def test_models_are_searched_and_structures_remembered(session):
+    session.search_models("liver vessels")
+    assert session.models and any("liver_vessels" in e.card.id for e in session.models)
+    absent = next(e.card.id for e in session.models if not e.installed)
+    session.choose_structures(["liver"])
+    session.choose_model(absent)
+    assert not session.model_installed
+    session.choose_model("ct_demo")
+    assert session.chosen == ["liver"]
+    with pytest.raises(UsageError):
+        session.choose_model("nothing like it")
