@@ -13,8 +13,8 @@ from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .fairing import fair
 from .net import Net, build_net
 
-SMOOTHING = {"none": 0, "light": 8, "standard": 24, "strong": 80}
-"""Iterations of the relaxation by name."""
+SMOOTHING = {"none": 0, "light": 4, "standard": 14, "strong": 46}
+"""Steps of the relaxation by name."""
 
 _APART = 0.04  # voxels by which sheets that would touch at a corner or an edge are parted
 
@@ -88,16 +88,16 @@ def extract_surfaces(
     net = _net_of(label_map, [s.value for s in wanted])
     check(cancel)
     progress("surfaces", 0.2, "smoothing")
-    positions = fair(net, label_map.spacing, SMOOTHING[smoothing])
+    positions = fair(net, SMOOTHING[smoothing])
     check(cancel)
     result = SurfaceSet(smoothing=smoothing)
     mirrored = np.linalg.det(label_map.ijk_to_ras[:3, :3]) < 0  # such a grid turns surfaces inside out
-    faces = _faces_by_label(net)
+    sheets = _Sheets(net, positions)
     for done, structure in enumerate(wanted):
         check(cancel)
         progress("surfaces", 0.6 + 0.4 * done / len(wanted), structure.title)
-        if structure.value in faces:
-            points, triangles = _assembled(net, positions, *faces[structure.value])
+        if structure.value in sheets.faces:
+            points, triangles = sheets.of(structure.value)
             points = ijk_to_ras_points(points, label_map.ijk_to_ras)
             triangles = np.ascontiguousarray(triangles[:, ::-1]) if mirrored else triangles
             result.surfaces.append(Surface(structure, points, triangles))
@@ -153,70 +153,94 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
     return build_net(array[box], [s.start for s in box])
 
 
-def _faces_by_label(net: Net) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """By label, its faces (n, 4), counter-clockwise seen from outside, and the sheet of each corner."""
-    if len(net.quads) == 0:
-        return {}
-    turned = [0, 3, 2, 1]  # the first corner stays, so that both sides split a face along the same diagonal
-    labels = np.concatenate([net.low, net.high])
-    quads = np.concatenate([net.quads, net.quads[:, turned]])
-    fans = np.concatenate([net.fans[:, 0], net.fans[:, 1][:, turned]])
-    order = np.argsort(labels, kind="stable")
-    labels = labels[order]
-    cuts = np.flatnonzero(np.diff(labels)) + 1
-    groups = np.split(order, cuts)
-    return {int(labels[at]): (quads[g], fans[g]) for at, g in zip([0, *cuts], groups, strict=True) if labels[at] > 0}
+class _Sheets:
+    """Surfaces of single labels cut out of the net.
+
+    Attributes:
+        faces: by label the numbers of its faces; those above the net's count are seen from the other side.
+    """
+
+    def __init__(self, net: Net, positions: np.ndarray):
+        self._net, self._positions = net, positions
+        labels = np.concatenate([net.low, net.high])
+        order = np.argsort(labels, kind="stable")
+        ends = np.cumsum(np.bincount(labels)) if len(labels) else []
+        groups = np.split(order, ends[:-1]) if len(labels) else []
+        self.faces = {label: group for label, group in enumerate(groups) if label > 0 and len(group)}
+        self._number = np.empty(4 * len(net.vertices), np.int64)  # scratch, by vertex and fan
+
+    def of(self, label: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points (I, J, K) and triangles, with a point of its own for every sheet at a vertex."""
+        net, turned = self._net, [0, 3, 2, 1]  # the first corner stays, so that both sides split a face alike
+        faces = self.faces[label]
+        near, far = faces[faces < len(net.quads)], faces[faces >= len(net.quads)] - len(net.quads)
+        quads = np.concatenate([net.quads[near], net.quads[far][:, turned]])
+        fans = np.concatenate([net.fans[near, 0], net.fans[far, 1][:, turned]])
+        crowded = np.concatenate([net.crowded[near], net.crowded[far][:, [3, 2, 1, 0]]])
+        keys, corner = self._numbered(quads * 4 + fans)
+        points = self._positions[keys // 4]
+        if fans.any():
+            _part_sheets(net, points, keys // 4, corner, quads)
+        return _triangulated(net, points, corner, quads, crowded)
+
+    def _numbered(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As ``np.unique`` with ``return_inverse``, in another order but without sorting."""
+        number, flat = self._number, values.ravel()
+        at = np.arange(len(flat))
+        number[flat] = at  # one of each value's places stays
+        keys = flat[number[flat] == at]
+        number[keys] = np.arange(len(keys))
+        return keys, number[flat].reshape(values.shape)
 
 
-def _assembled(net: Net, positions, quads, fans) -> tuple[np.ndarray, np.ndarray]:
-    """Points (I, J, K) and triangles of one structure, with a point of its own for every sheet at a vertex."""
-    keys, corner = np.unique(quads.ravel() * 4 + fans.ravel(), return_inverse=True)
-    corner = corner.reshape(quads.shape)
-    vertex = keys // 4
-    points = positions[vertex]
+def _part_sheets(net: Net, points, vertex, corner, quads) -> None:
+    """Move the points of sheets that share a vertex a little apart, each towards its own faces."""
     lonely = np.bincount(vertex, minlength=len(net.vertices))[vertex] == 1
-    if not lonely.all():
-        points = points.copy()
-        centres = net.vertices[quads].mean(1)
-        towards = np.zeros_like(points)
-        for c in range(4):
-            np.add.at(towards, corner[:, c], centres - net.vertices[quads[:, c]])
-        points[~lonely] += _APART * _unit(towards[~lonely])
-    return _triangulated(net, points, corner, quads)
+    touching = np.flatnonzero(~lonely[corner].all(1))
+    centres = net.vertices[quads[touching]].mean(1)
+    towards = np.zeros_like(points)
+    for c in range(4):
+        np.add.at(towards, corner[touching, c], centres - net.vertices[quads[touching, c]])
+    points[~lonely] += _APART * _unit(towards[~lonely])
 
 
-def _triangulated(net: Net, points, corner, quads) -> tuple[np.ndarray, np.ndarray]:
-    """Two triangles per face; faces at an edge that four of them share get a point in its middle instead."""
-    ends = np.stack([corner, np.roll(corner, -1, 1)], 2)
+def _triangulated(net: Net, points, corner, quads, crowded) -> tuple[np.ndarray, np.ndarray]:
+    """Two triangles per face; faces at an edge that four of them share get a point in its middle instead.
+
+    Args:
+        crowded: sides at which four faces of any labels meet.
+    """
+    suspects = np.flatnonzero(crowded.any(1))
+    ends = np.stack([corner[suspects], np.roll(corner[suspects], -1, 1)], 2)
     edges = np.sort(ends, 2) @ [len(points), 1]
     _, where, counts = np.unique(edges.ravel(), return_inverse=True, return_counts=True)
-    crowded = (counts[where] > 2).reshape(edges.shape)
-    plain = ~crowded.any(1)
+    shared = (counts[where] > 2).reshape(edges.shape)
+    odd = shared.any(1)
+    plain = np.ones(len(corner), bool)
+    plain[suspects[odd]] = False
     triangles = [corner[plain][:, [0, 1, 2]], corner[plain][:, [0, 2, 3]]]
-    if plain.all():
-        return points, np.concatenate(triangles)
-    outward = np.cross(
-        net.vertices[quads[:, 1]] - net.vertices[quads[:, 0]], net.vertices[quads[:, 3]] - net.vertices[quads[:, 0]]
-    )
-    empty = net.vertices[quads].mean(1) + outward / 2  # centre of the voxel that the face looks at
     extra, numbers = [], {}
-    for face in np.flatnonzero(~plain):
+    for at in np.flatnonzero(odd):
+        face = suspects[at]
+        places = net.vertices[quads[face]]
+        outward = np.cross(places[1] - places[0], places[3] - places[0])
+        empty = places.mean(0) + outward / 2  # centre of the voxel that the face looks at
         ring = []
         for c in range(4):
             ring.append(corner[face, c])
-            if crowded[face, c]:
-                key = (edges[face, c], *np.rint(2 * empty[face]).astype(int))
+            if shared[at, c]:
+                key = (edges[at, c], *np.rint(2 * empty).astype(int))
                 if key not in numbers:
                     numbers[key] = len(points) + len(extra)
-                    middle = points[ends[face, c]].mean(0)
-                    rest = net.vertices[quads[face, [c, (c + 1) % 4]]].mean(0)
-                    extra.append(middle + _APART * _unit((empty[face] - rest)[None])[0])
+                    middle = points[ends[at, c]].mean(0)
+                    rest = places[[c, (c + 1) % 4]].mean(0)
+                    extra.append(middle + _APART * _unit((empty - rest)[None])[0])
                 ring.append(numbers[key])
         # The fan starts at a middle point, so that the crowded edge itself is used by no triangle.
         start = next(n for n, p in enumerate(ring) if p >= len(points))
         ring = ring[start:] + ring[:start]
         triangles.append(np.array([[ring[0], ring[n], ring[n + 1]] for n in range(1, len(ring) - 1)]))
-    return np.concatenate([points, extra]), np.concatenate(triangles)
+    return np.concatenate([points, *([extra] if extra else [])]), np.concatenate(triangles)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

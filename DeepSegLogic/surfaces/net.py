@@ -11,18 +11,17 @@ from functools import lru_cache
 
 import numpy as np
 
-_FANS = 4  # no vertex of a voxel mask has more
-
-
 @dataclass
 class Net:
     """Faces between voxels of different labels, on a grid padded by one voxel of background.
 
     Attributes:
         vertices: (V, 3) float64 (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5.
-        quads: (F, 4) int64 indices of vertices, counter-clockwise seen from the higher voxel index.
+        quads: (F, 4) int32 indices of vertices, counter-clockwise seen from the higher voxel index.
         low, high: (F,) labels of the voxel before and behind each face, along its axis.
-        fans: (F, 2, 4) int64, at each corner which sheet of the low and of the high label's surface the
+        edges: (E, 2) int32, the pairs of vertices that a side of a face joins.
+        crowded: (F, 4) bool, whether four faces meet at the side from corner c to the next.
+        fans: (F, 2, 4) uint8, at each corner which sheet of the low and of the high label's surface the
             face belongs to; more than one sheet meets where voxels touch only by an edge or a corner.
     """
 
@@ -30,6 +29,8 @@ class Net:
     quads: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    edges: np.ndarray
+    crowded: np.ndarray
     fans: np.ndarray
 
 
@@ -41,43 +42,56 @@ def build_net(labels: np.ndarray, offset=(0, 0, 0)) -> Net:
         offset: (K, J, I) index of its first voxel on the volume's grid.
     """
     padded = np.pad(labels, 1)
-    lattice = tuple(n + 1 for n in padded.shape)  # corners of voxels; corner n lies before voxel n
-    strides = np.array([lattice[1] * lattice[2], lattice[2], 1])
+    # Everything is addressed by flat index. Corner n lies before voxel n; background all round keeps a step
+    # along any axis inside the array.
+    flat, strides = padded.ravel(), np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
     corners, low, high, axes = [], [], [], []
-    for axis in range(3):
-        before = padded[tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))]
-        behind = padded[tuple(slice(1, None) if a == axis else slice(None) for a in range(3))]
-        found = np.nonzero(before != behind)
-        low.append(before[found])
-        high.append(behind[found])
-        start = sum(f * s for f, s in zip(found, strides, strict=True)) + strides[axis]
+    for axis, stride in enumerate(strides):
+        found = np.flatnonzero(flat[:-stride] != flat[stride:])
+        low.append(flat[found])
+        high.append(flat[found + stride])
         # In (I, J, K) order the next two axes span the face, so that its normal points along the axis.
         u, v = strides[(axis + 2) % 3], strides[(axis + 1) % 3]
-        corners.append(start[:, None] + np.array([0, u, u + v, v]))
-        axes.append(np.full(len(start), axis, np.int8))
-    corners, low, high = np.concatenate(corners), np.concatenate(low), np.concatenate(high)
-    used = np.zeros(int(np.prod(lattice)), bool)
+        corners.append((found + stride)[:, None] + np.array([0, u, u + v, v]))
+        axes.append(np.full(len(found), axis, np.int8))
+    corners, low, high, axes = (np.concatenate(x) for x in (corners, low, high, axes))
+    used = np.zeros(len(flat), bool)
     used[corners.ravel()] = True
     points = np.flatnonzero(used)
-    number = np.empty(len(used), np.int64) if len(points) else np.zeros(0, np.int64)
-    number[points] = np.arange(len(points))
-    kji = np.stack(np.unravel_index(points, lattice), 1)
-    vertices = (kji + np.array(offset) - 1.5)[:, ::-1]
+    number = np.empty(len(flat), np.int32)
+    number[points] = np.arange(len(points), dtype=np.int32)
     quads = number[corners]
-    return Net(vertices, quads, low, high, _fans(padded, kji, quads, low, high, np.concatenate(axes)))
+    kji = np.stack(np.unravel_index(points, padded.shape), 1)
+    vertices = (kji[:, ::-1] + (np.array(offset)[::-1] - 1.5)).astype(float)
+    side, meeting = _sides(quads, axes, len(points))
+    starts = np.flatnonzero(meeting)
+    edges = np.stack([starts // 3, number[points[starts // 3] + strides[starts % 3]]], 1).astype(np.int32)
+    around = np.stack([flat[points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]] for b in range(8)], 1)
+    return Net(vertices, quads, low, high, edges, meeting[side] > 3, _fans(around, quads, low, high, axes))
 
 
-def _fans(padded, kji, quads, low, high, axes) -> np.ndarray:
-    """See :attr:`Net.fans`; zero except at the few corners where sheets meet."""
+def _sides(quads: np.ndarray, axes: np.ndarray, vertices: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each face's sides, (F, 4): three times the vertex it starts at and the axis it runs along;
+    and by that number how many faces have it."""
+    # From corner 0 a face runs along u, v, u, v, see build_net; sides 2 and 3 start at their end.
+    along = np.stack([(axes + 2) % 3, (axes + 1) % 3], 1)
+    side = np.empty(quads.shape, np.int64)
+    for n, start in enumerate((0, 1, 3, 0)):
+        side[:, n] = 3 * quads[:, start].astype(np.int64) + along[:, n % 2]
+    return side, np.bincount(side.ravel(), minlength=3 * vertices)
+
+
+def _fans(around, quads, low, high, axes) -> np.ndarray:
+    """See :attr:`Net.fans`; zero except at the few corners where sheets meet.
+
+    Args:
+        around: (V, 8) labels of the voxels at each vertex; bit 2, 1, 0 of the column is the side along K, J, I.
+    """
     table, counts = _fan_table()
-    bits = np.array([[b >> 2 & 1, b >> 1 & 1, b & 1] for b in range(8)])
-    around = np.stack([padded[tuple((kji + b - 1).T)] for b in bits], 1)  # labels of the voxels at each vertex
-    weights = 1 << np.arange(8)
     several = np.zeros(len(around), bool)
     for b in range(8):
-        occupied = ((around == around[:, b : b + 1]) @ weights).astype(np.uint8)
-        several |= (counts[occupied] > 1) & (around[:, b] > 0)
-    fans = np.zeros((len(quads), 2, 4), np.int64)
+        several |= (counts[_occupancy(around, around[:, b])] > 1) & (around[:, b] > 0)
+    fans = np.zeros((len(quads), 2, 4), np.uint8)
     face, corner = np.nonzero(several[quads])
     # Seen from corner c of a face, the low voxel lies at these bits; see the order of corners above.
     axis = axes[face]
@@ -86,9 +100,14 @@ def _fans(padded, kji, quads, low, high, axes) -> np.ndarray:
     position = u_side * bit[(axis + 2) % 3] + v_side * bit[(axis + 1) % 3]
     vertex_labels = around[quads[face, corner]]
     for side, label in enumerate((low, high)):
-        occupied = ((vertex_labels == label[face][:, None]) @ weights).astype(np.uint8)
+        occupied = _occupancy(vertex_labels, label[face])
         fans[face, side, corner] = np.maximum(table[occupied, axis, position], 0)
     return fans
+
+
+def _occupancy(around: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(V,) uint8, bit b set where the voxel b at the vertex has the vertex's ``label``."""
+    return np.packbits(around == label[:, None], axis=1, bitorder="little")[:, 0]
 
 
 @lru_cache(maxsize=1)
