@@ -146,7 +146,8 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
     keep = np.zeros(int(array.max(initial=0)) + 1, array.dtype)
     keep[[v for v in values if v < len(keep)]] = [v for v in values if v < len(keep)]
     array = keep[array]
-    where = [np.flatnonzero(array.any(tuple({0, 1, 2} - {a}))) for a in range(3)]
+    rows = array.any(2)
+    where = [np.flatnonzero(any_) for any_ in (rows.any(1), rows.any(0), array.any((0, 1)))]
     if any(len(w) == 0 for w in where):
         return build_net(np.zeros((1, 1, 1), array.dtype))
     box = tuple(slice(w[0], w[-1] + 1) for w in where)
@@ -178,7 +179,7 @@ class _Sheets:
         fans = np.concatenate([net.fans[near, 0], net.fans[far, 1][:, turned]])
         crowded = np.concatenate([net.crowded[near], net.crowded[far][:, [3, 2, 1, 0]]])
         keys, corner = self._numbered(quads * 4 + fans)
-        points = self._positions[keys // 4]
+        points = self._positions.take(keys // 4, 0)
         if fans.any():
             _part_sheets(net, points, keys // 4, corner, quads)
         return _triangulated(net, points, corner, quads, crowded)

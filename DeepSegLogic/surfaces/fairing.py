@@ -11,6 +11,7 @@ _PACE = (1.2, 0.55)  # of two steps; together as far as 3.5 steps of 0.5, and no
 _VOLUME_STEPS = 25
 _LARGEST_STEP = 0.1  # voxels: what has nearly vanished has a gradient that promises too much
 _VOLUME_TOLERANCE = 5e-4  # relative
+_PIECE = 16384  # faces
 
 
 def fair(net: Net, steps: int) -> np.ndarray:
@@ -47,71 +48,91 @@ def _relaxed(net: Net, steps: int) -> np.ndarray:
 def _with_volumes_restored(net: Net, positions: np.ndarray) -> np.ndarray:
     """Move vertices along the gradients of the volumes until each label has that of its voxels again.
 
-    The gradients are those of the relaxed net; all labels move at once. How far a label goes for what it lacks is
-    learnt from what its last step brought: neighbours share vertices, and the box holds some back.
+    All labels move at once. How far a label goes for what it lacks is learnt from what its last step brought:
+    neighbours share vertices, and the box holds some back.
     """
     shape = _Shape(net)
-    target = shape.volumes(net.vertices)
-    found = shape.volumes(positions)
-    gradients, squared = shape.gradients(positions)
+    middle = net.vertices.mean(0)  # sums keep their digits from a point amid the net
+    start = (net.vertices - middle).T.copy()
+    places = (positions - middle).T.copy()
+    target, found = shape.volumes(start), shape.volumes(places)
+    squared = shape.squared_gradients(places)
     gain = np.divide(1.0, squared, out=np.zeros_like(squared), where=squared > 0)
-    lowest, highest = net.vertices - LIMIT, net.vertices + LIMIT
     for _ in range(_VOLUME_STEPS):
         missing = np.where(target > 0, target - found, 0.0)
         missing[0] = 0.0  # the background takes what is left
         if (np.abs(missing) <= _VOLUME_TOLERANCE * np.maximum(target, 1)).all():
             break
-        move = np.clip(shape.move(gradients, missing * gain), -_LARGEST_STEP, _LARGEST_STEP)
-        positions = np.clip(positions + move, lowest, highest)
-        before, found = found, shape.volumes(positions)
+        move = shape.move(places, missing * gain)
+        np.clip(move, -_LARGEST_STEP, _LARGEST_STEP, out=move)
+        move += places
+        move -= start
+        np.clip(move, -LIMIT, LIMIT, out=move)
+        places = np.add(move, start, out=move)
+        before, found = found, shape.volumes(places)
         brought = np.divide(found - before, missing, out=np.ones_like(missing), where=missing != 0)
         gain /= np.clip(brought, 0.5, 2.0)
-    return positions
+    return np.ascontiguousarray(places.T) + middle
 
 
 class _Shape:
     """Volumes of the labels inside a net, in voxels, and their gradients, as its vertices move.
 
-    A face counts as two triangles, split along the diagonal from corner 0 to corner 2.
+    A face counts as two triangles, split along the diagonal from corner 0 to corner 2. Places are (3, V). Faces
+    are worked off in pieces that fit into the processor's cache.
     """
 
     def __init__(self, net: Net):
-        self._low, self._high = net.low, net.high
         self._count = int(max(net.low.max(), net.high.max())) + 1
-        self._vertices = len(net.vertices)
-        self._corners = net.quads.T.astype(np.intp, order="C")  # (4, F); numpy gathers fastest by its own index type
+        self._pieces = []
+        for begin in range(0, len(net.quads), _PIECE):
+            part = slice(begin, begin + _PIECE)
+            corners = net.quads[part].T.astype(np.intp)  # numpy gathers fastest by its own index type
+            span = slice(int(corners.min()), int(corners.max()) + 1)
+            self._pieces.append((span, corners - span.start, net.low[part], net.high[part]))
 
-    def volumes(self, positions: np.ndarray) -> np.ndarray:
+    def volumes(self, places: np.ndarray) -> np.ndarray:
         """By label."""
-        a, b, c, d = self._at(positions)
-        ax, ay, az = a
-        nx, ny, nz = _cross(b - d, c)
-        share = (ax * nx + ay * ny + az * nz) / 6
-        return np.bincount(self._low, share, self._count) - np.bincount(self._high, share, self._count)
+        total = np.zeros(self._count)
+        for span, corners, low, high in self._pieces:
+            a, b, c, d = places[:, span].take(corners, 1).swapaxes(0, 1)
+            b -= d
+            share = (a * _cross(b, c)).sum(0) / 6
+            total += np.bincount(low, share, self._count) - np.bincount(high, share, self._count)
+        return total
 
-    def gradients(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(4, 3, F) gradient of the low label's volume by corner of each face; and by label about the squared
-        length of its whole gradient, as if the four faces at a vertex lay in one plane."""
-        a, b, c, d = self._at(positions)
-        across = _cross(c, a) / 6
-        gradients = np.stack([_cross(b - d, c) / 6, across, _cross(a, b - d) / 6, -across])
-        normal = _cross(c - a, d - b) / 2
-        squared = (normal * normal).sum(0)
-        return gradients, np.bincount(self._low, squared, self._count) + np.bincount(self._high, squared, self._count)
+    def squared_gradients(self, places: np.ndarray) -> np.ndarray:
+        """By label about the squared length of its volume's gradient, as if the faces at a vertex lay in a plane."""
+        total = np.zeros(self._count)
+        for span, corners, low, high in self._pieces:
+            a, b, c, d = places[:, span].take(corners, 1).swapaxes(0, 1)
+            squared = (_cross(c - a, d - b) ** 2).sum(0) / 4
+            total += np.bincount(low, squared, self._count) + np.bincount(high, squared, self._count)
+        return total
 
-    def move(self, gradients: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """(V, 3) the sum over labels of step times gradient."""
-        factor = step[self._low] - step[self._high]
-        flat = self._corners.ravel()
-        columns = [np.bincount(flat, (gradients[:, axis] * factor).ravel(), self._vertices) for axis in range(3)]
-        return np.stack(columns, 1)
-
-    def _at(self, positions: np.ndarray) -> list[np.ndarray]:
-        """(3, F) places of each corner, from a point amid them to keep digits."""
-        x, y, z = (positions - positions.mean(0)).T.copy()
-        return [np.stack([x[n], y[n], z[n]]) for n in self._corners]
+    def move(self, places: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """(3, V) the sum over labels of step times gradient."""
+        moves = np.zeros_like(places)
+        for span, corners, low, high in self._pieces:
+            factor = (step[low] - step[high]) / 6
+            if not factor.any():
+                continue
+            a, b, c, d = places[:, span].take(corners, 1).swapaxes(0, 1)
+            b -= d
+            b *= factor
+            across = _cross(c, a) * factor
+            parts = np.concatenate([_cross(b, c), across, _cross(a, b), -across], 1)
+            flat, length = corners.ravel(), span.stop - span.start
+            for axis in range(3):
+                moves[axis, span] += np.bincount(flat, parts[axis], length)
+        return moves
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cross products of (3, N) columns; several times faster than numpy's general one."""
-    return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+    result = np.empty_like(a)
+    for axis in range(3):
+        u, v = (axis + 1) % 3, (axis + 2) % 3
+        np.multiply(a[u], b[v], out=result[axis])
+        result[axis] -= a[v] * b[u]
+    return result

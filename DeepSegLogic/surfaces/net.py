@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+
 @dataclass
 class Net:
     """Faces between voxels of different labels, on a grid padded by one voxel of background.
@@ -66,8 +67,8 @@ def build_net(labels: np.ndarray, offset=(0, 0, 0)) -> Net:
     side, meeting = _sides(quads, axes, len(points))
     starts = np.flatnonzero(meeting)
     edges = np.stack([starts // 3, number[points[starts // 3] + strides[starts % 3]]], 1).astype(np.int32)
-    around = np.stack([flat[points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]] for b in range(8)], 1)
-    return Net(vertices, quads, low, high, edges, meeting[side] > 3, _fans(around, quads, low, high, axes))
+    around = np.stack([flat[points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]] for b in range(8)])
+    return Net(vertices, quads, low, high, edges, meeting[side] > 3, _fans(around, quads, axes))
 
 
 def _sides(quads: np.ndarray, axes: np.ndarray, vertices: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,16 +82,15 @@ def _sides(quads: np.ndarray, axes: np.ndarray, vertices: int) -> tuple[np.ndarr
     return side, np.bincount(side.ravel(), minlength=3 * vertices)
 
 
-def _fans(around, quads, low, high, axes) -> np.ndarray:
+def _fans(around, quads, axes) -> np.ndarray:
     """See :attr:`Net.fans`; zero except at the few corners where sheets meet.
 
     Args:
-        around: (V, 8) labels of the voxels at each vertex; bit 2, 1, 0 of the column is the side along K, J, I.
+        around: (8, V) labels of the voxels at each vertex; bit 2, 1, 0 of the row is the side along K, J, I.
     """
     table, counts = _fan_table()
-    several = np.zeros(len(around), bool)
-    for b in range(8):
-        several |= (counts[_occupancy(around, around[:, b])] > 1) & (around[:, b] > 0)
+    occupied = _occupancy(around)
+    several = ((counts > 1)[occupied] & (around > 0)).any(0)
     fans = np.zeros((len(quads), 2, 4), np.uint8)
     face, corner = np.nonzero(several[quads])
     # Seen from corner c of a face, the low voxel lies at these bits; see the order of corners above.
@@ -98,16 +98,23 @@ def _fans(around, quads, low, high, axes) -> np.ndarray:
     u_side, v_side = np.isin(corner, (0, 3)).astype(int), np.isin(corner, (0, 1)).astype(int)
     bit = np.array([4, 2, 1])
     position = u_side * bit[(axis + 2) % 3] + v_side * bit[(axis + 1) % 3]
-    vertex_labels = around[quads[face, corner]]
-    for side, label in enumerate((low, high)):
-        occupied = _occupancy(vertex_labels, label[face])
-        fans[face, side, corner] = np.maximum(table[occupied, axis, position], 0)
+    vertex = quads[face, corner]
+    for side, voxel in enumerate((position, position | bit[axis])):
+        fans[face, side, corner] = np.maximum(table[occupied[voxel, vertex], axis, position], 0)
     return fans
 
 
-def _occupancy(around: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """(V,) uint8, bit b set where the voxel b at the vertex has the vertex's ``label``."""
-    return np.packbits(around == label[:, None], axis=1, bitorder="little")[:, 0]
+def _occupancy(around: np.ndarray) -> np.ndarray:
+    """(8, V) uint8: at each vertex, for each voxel which of the eight have its label, as bits."""
+    occupied = np.empty(around.shape, np.uint8)
+    for b in range(8):
+        occupied[b] = 1 << b
+    for b in range(8):
+        for other in range(b):
+            same = (around[b] == around[other]).view(np.uint8)
+            occupied[b] |= same << other
+            occupied[other] |= same << b
+    return occupied
 
 
 @lru_cache(maxsize=1)

@@ -248,7 +248,9 @@ def main():
     if options.picture:
         picture(options.picture, options.data)
         return
-    print("| case | method | time | peak memory, MB | triangles | drift median, worst % | farthest p95, voxels ", end="")
+    print(
+        "| case | method | time | peak memory, MB | triangles | drift median, worst % | farthest p95, voxels ", end=""
+    )
     print("| not solid | touching pairs apart |\n|---|---|---|---|---|---|---|---|---|")
     for case in [options.case] if options.case else CASES:
         rounds = [{m: run(m, case, options.data, judge=n == 0) for m in METHODS} for n in range(ROUNDS)]
