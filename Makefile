@@ -4,10 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo web test lint clean
 
 demo: $(READY)
 	$(BIN)/deepseg demo -o demo-output
+
+web: $(READY)
+	$(BIN)/deepseg web "$$($(BIN)/python -c 'from DeepSegLogic.cli.demo import demo_ct; print(demo_ct())')"
 
 test: $(READY)
 	$(BIN)/ruff check .

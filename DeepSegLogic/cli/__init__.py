@@ -16,6 +16,7 @@ from .estimate import estimate
 from .segment import segment
 from .serve import serve
 from .surfaces import surfaces
+from .web import web
 
 _BadCommandLine = (
     typer.BadParameter.__base__.__base__
@@ -40,7 +41,7 @@ def _root(context: typer.Context, version: bool = typer.Option(False, "--version
         raise typer.Exit
 
 
-for command in (segment, surfaces, demo, estimate, doctor, serve):
+for command in (segment, surfaces, demo, estimate, doctor, serve, web):
     app.command()(command)
 app.add_typer(models.app, name="models")
 

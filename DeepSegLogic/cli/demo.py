@@ -14,11 +14,17 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Segment the chest CT that comes with slicerio, with the bundled model."""
-    import slicerio
-
     from .segment import segment_to_folder
 
-    source = Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
+    source = demo_ct()
     console = Console(quiet, as_json)
     segment_to_folder(console, source, output, model="ct_demo", formats=["stl", "glb"])
     console.say(f"Look at {output / 'preview.png'}; drop segmentation.seg.nrrd into 3D Slicer to see it there.")
+    console.say("Or open it in the browser: make web")
+
+
+def demo_ct() -> Path:
+    """The chest CT in slicerio's wheel: 128×128×34 voxels of 3×3×10 mm."""
+    import slicerio
+
+    return Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"

@@ -1,0 +1,141 @@
+"""From the view model to the page's state: plain values, no rules."""
+
+from __future__ import annotations
+
+from DeepSegLogic.errors import DeepSegError
+from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.viewmodel.anatomy import PRESETS, preset_names
+from DeepSegLogic.viewmodel.session import LOW_CONFIDENCE, Phase, Run, Session
+
+
+def initial() -> dict:
+    """The state of a page that has nothing yet."""
+    return {
+        "volume_name": "",
+        "facts": "",
+        "notes": [],
+        "reading": "",
+        "models": [],
+        "model": None,
+        "model_text": "",
+        "words": "",
+        "groups": [],
+        "presets": [],
+        "chosen": [],
+        "total": 0,
+        "quality": "standard",
+        "force": False,
+        "why_not": "",
+        "estimate": "",
+        "run": _run(Run()),
+        "rows": [],
+        "visible": [],
+        "current": "",
+        "fill": 0.35,
+        "solid": 1.0,
+        "tab": "segment",
+        "alert": None,
+        "log": [],
+    }
+
+
+def input_state(session: Session) -> dict:
+    """Facts and notes of the volume."""
+    return {
+        "volume_name": session.volume.name if session.volume else "",
+        "facts": session.preflight.facts,
+        "notes": [{"text": n.text, "remedy": n.remedy, "blocking": n.blocking} for n in session.preflight.notes],
+        "force": session.force,
+    }
+
+
+def models_state(session: Session) -> dict:
+    """The list of models and the one chosen."""
+    card = session.model
+    entries = [
+        {
+            "value": e.card.id,
+            "title": e.card.title,
+            "subtitle": f"{len(e.card.structures)} structures · "
+            + ("installed" if e.installed else f"download{_size(e.size_bytes)}"),
+        }
+        for e in session.models
+    ]
+    return {
+        "models": entries,
+        "model": card.id if card else None,
+        "model_text": f"{card.description} Licence: {card.licence}." if card else "",
+        "model_installed": session.model_installed,
+    }
+
+
+def structures_state(session: Session) -> dict:
+    """The chosen model's structures and which of them are chosen."""
+    names = session.model.structures if session.model else []
+    return {
+        "groups": [
+            {"title": g.title, "items": [{"name": s.name, "title": s.title} for s in g.structures]}
+            for g in session.groups
+        ],
+        "presets": [title for title in PRESETS if preset_names(title, names)],
+        "chosen": session.chosen,
+        "total": len(names),
+    }
+
+
+def run_state(session: Session) -> dict:
+    """The long task."""
+    return {"run": _run(session.run)}
+
+
+def estimate_state(session: Session) -> dict:
+    """What a run will take."""
+    told = session.estimate
+    return {"estimate": f"About {_time(told['seconds'])} on {told['device']}" if told else ""}
+
+
+def result_state(session: Session) -> dict:
+    """The table of results; those to look at first come first."""
+    if session.result is None:
+        return {"rows": []}
+    colors = {s.name: "#{:02x}{:02x}{:02x}".format(*s.color) for s in session.result.label_map.structures}
+    return {
+        "rows": [
+            {
+                "name": m.name,
+                "title": m.title or structure_for(m.name, 1).title,
+                "color": colors.get(m.name, "#888888"),
+                "volume": f"{m.volume_ml:.1f}" if m.voxels else "–",
+                "confidence": f"{m.confidence:.2f}" if m.confidence is not None and m.voxels else "",
+                "doubtful": bool(m.voxels and m.confidence is not None and m.confidence < LOW_CONFIDENCE),
+                "found": m.voxels > 0,
+            }
+            for m in session.measurements
+        ]
+    }
+
+
+def alert(error: DeepSegError) -> dict:
+    """An error as the page shows it."""
+    return {"message": error.message, "remedy": error.remedy, "code": error.code}
+
+
+def _run(run: Run) -> dict:
+    return {
+        "task": run.task,
+        "phase": run.phase.value,
+        "busy": run.busy,
+        "percent": round(100 * run.fraction, 1),
+        "stage": "Cancelling" if run.phase is Phase.CANCELLING else run.stage,
+        "message": run.message,
+        "remaining": f"about {_time(run.remaining_s)} left" if run.remaining_s is not None else "",
+        "warnings": run.warnings,
+    }
+
+
+def _time(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def _size(size_bytes: int | None) -> str:
+    return f" {size_bytes / 1e6:.0f} MB" if size_bytes else ""

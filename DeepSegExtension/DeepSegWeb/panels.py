@@ -1,0 +1,193 @@
+"""The drawer: what to segment, with what, and what came of it. Shows the state that ``binding`` makes."""
+
+from __future__ import annotations
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+
+def segment_panel(app) -> None:
+    """Input, model and structures."""
+    _input(app)
+    _model()
+    _structures(app)
+
+
+def _input(app) -> None:
+    _title("Input")
+    with html.Div(v_if=("reading",), classes="ds-note"):
+        v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
+        html.Span("Reading {{ reading }}")
+    with html.Div(v_else_if=("!facts",), classes="ds-note"):
+        html.Span("No CT yet. Open a file or a DICOM folder.")
+    with html.Div(v_else=True):
+        html.Div("{{ volume_name }}", classes="text-body-2 font-weight-medium text-truncate")
+        html.Div("{{ facts }}", classes="ds-note")
+    with v3.VAlert(
+        v_for="(note, i) in notes",
+        key=("i",),
+        type=("note.blocking ? 'warning' : 'info'",),
+        variant="tonal",
+        density="compact",
+        classes="mt-2 ds-note",
+    ):
+        html.Span("{{ note.text }} {{ note.remedy }}")
+    v3.VCheckbox(
+        v_if=("notes.some((n) => n.blocking)",),
+        v_model=("force",),
+        label="Segment anyway",
+        density="compact",
+        hide_details=True,
+    )
+
+
+def _model() -> None:
+    _title("Model")
+    v3.VSelect(
+        v_model=("model",),
+        items=("models.filter((m) => m.installed)",),
+        item_props=True,
+        label="Model",
+        density="compact",
+        variant="outlined",
+        hide_details=True,
+        disabled=("run.busy",),
+    )
+    html.Div("{{ model_text }}", classes="ds-note mt-1")
+
+
+def _structures(app) -> None:
+    with html.Div(classes="d-flex align-center justify-space-between"):
+        _title("Structures")
+        html.Span("{{ chosen.length }} of {{ total }}", classes="ds-note")
+    with html.Div(classes="d-flex flex-wrap ga-1 mb-1"):
+        v3.VChip("All", size="small", click=app.choose_all)
+        v3.VChip("None", size="small", click="chosen = []")
+        v3.VChip(
+            "{{ preset }}",
+            v_for="preset in presets",
+            key=("preset",),
+            size="small",
+            click=(app.choose_preset, "[preset]"),
+        )
+    v3.VTextField(
+        v_if=("total > 12",),
+        v_model=("words",),
+        label="Find a structure",
+        prepend_inner_icon="mdi-magnify",
+        density="compact",
+        variant="outlined",
+        hide_details=True,
+        clearable=True,
+        classes="mb-1",
+    )
+    with html.Div(v_for="group in groups", key=("group.title",)):
+        html.Div("{{ group.title }}", classes="ds-note mt-1")
+        v3.VCheckbox(
+            v_for="s in group.items.filter((s) => s.title.toLowerCase().includes((words || '').toLowerCase()))",
+            key=("s.name",),
+            v_model=("chosen",),
+            value=("s.name",),
+            label=("s.title",),
+            density="compact",
+            hide_details=True,
+            disabled=("run.busy",),
+        )
+
+
+def result_panel(app) -> None:
+    """The table of structures and how to show them."""
+    html.Div("Nothing segmented yet.", v_if=("!rows.length",), classes="ds-note mt-4")
+    with html.Div(v_else=True):
+        _title("Found")
+        with html.Table(classes="ds-table", raw_attrs=['aria-label="Structures found"']):
+            with html.Thead(), html.Tr():
+                html.Th("", raw_attrs=['aria-label="Visible"'])
+                html.Th("Structure")
+                html.Th("ml", classes="num")
+                html.Th("Confidence", classes="num")
+            with html.Tbody():
+                _row(app)
+        html.Div(
+            "Confidence is the model's own mean probability. Low ones come first: look at them.",
+            classes="ds-note mt-2",
+        )
+        _title("Display")
+        _slider("fill", "Fill in slices")
+        _slider("solid", "Opacity in 3D")
+
+
+def _row(app) -> None:
+    with html.Tr(v_for="row in rows", key=("row.name",), classes=("row.name === current ? 'current' : ''",)):
+        with html.Td():
+            html.Input(
+                v_if=("row.found",),
+                type="checkbox",
+                value=("row.name",),
+                v_model=("visible",),
+                raw_attrs=[":aria-label=\"'Show ' + row.title\""],
+            )
+        with html.Td(), html.Div(classes="d-flex align-center ga-2"):
+            html.Span(classes="ds-dot", style=("{background: row.color}",))
+            html.Button(
+                "{{ row.title }}",
+                v_if=("row.found",),
+                classes="name",
+                click=(app.jump_to, "[row.name]"),
+                raw_attrs=['title="Go there"'],
+            )
+            html.Span("{{ row.title }} (not found)", v_else=True, classes="text-medium-emphasis")
+        html.Td("{{ row.volume }}", classes="num")
+        with html.Td(classes="num"):
+            v3.VIcon(
+                "mdi-alert-outline",
+                v_if=("row.doubtful",),
+                size="x-small",
+                color="warning",
+                raw_attrs=['aria-label="Low: look at it"'],
+            )
+            html.Span("{{ row.confidence }}")
+
+
+def run_panel(app) -> None:
+    """Segment or Cancel, and how far it is; always in sight."""
+    with html.Div(v_if=("run.busy",)):
+        with html.Div(classes="d-flex justify-space-between ds-note"):
+            html.Span("{{ run.stage }}")
+            html.Span("{{ run.remaining }}")
+        v3.VProgressLinear(
+            model_value=("run.percent",),
+            color="primary",
+            height=8,
+            rounded=True,
+            classes="my-2",
+            raw_attrs=['aria-label="Progress"'],
+        )
+        v3.VBtn(
+            "Cancel",
+            block=True,
+            variant="tonal",
+            disabled=("run.phase === 'cancelling'",),
+            click=app.cancel,
+        )
+    with html.Div(v_else=True):
+        html.Div("Cancelled.", v_if=("run.phase === 'cancelled'",), classes="ds-note mb-1")
+        html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
+        v3.VBtn("Segment", block=True, color="primary", disabled=("!!why_not",), click=app.segment)
+
+
+def _slider(name: str, label: str) -> None:
+    html.Div(label, classes="ds-note")
+    v3.VSlider(
+        v_model=(name,),
+        min=0,
+        max=1,
+        step=0.05,
+        density="compact",
+        hide_details=True,
+        raw_attrs=[f'aria-label="{label}"'],
+    )
+
+
+def _title(text: str) -> None:
+    html.Div(text, classes="ds-section", raw_attrs=['role="heading"', 'aria-level="2"'])

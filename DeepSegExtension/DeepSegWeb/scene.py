@@ -1,0 +1,117 @@
+"""The MRML scene that the browser shows: one volume, one segmentation."""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+from DeepSegLib import bridge
+from trame_slicer.core import SlicerApp
+from vtk.util import numpy_support
+
+from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.surfaces import SurfaceSet
+from DeepSegLogic.surfaces.convert import polydata
+from DeepSegLogic.volume import Volume
+
+CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+SOFT_TISSUE = (400.0, 40.0)  # window and level in HU
+
+
+class Scene:
+    """Shows volumes, results and surfaces in all views.
+
+    Attributes:
+        app: the Slicer application: MRML scene, views, segmentation editor.
+        volume_node, segmentation_node: what is shown, or None.
+    """
+
+    def __init__(self):
+        vtk.vtkObject.GlobalWarningDisplayOff()  # remarks on displays and events that are for programmers
+        self.app = SlicerApp()
+        self.volume_node = None
+        self.segmentation_node = None
+
+    def show_volume(self, volume: Volume) -> None:
+        """Show a volume instead of what is there; an earlier result goes."""
+        self.clear_segmentation()
+        if self.volume_node is not None:
+            self.app.scene.RemoveNode(self.volume_node)
+        self.volume_node = node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
+        image = vtk.vtkImageData()
+        image.SetDimensions(*volume.shape[::-1])
+        image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
+        matrix = vtk.vtkMatrix4x4()
+        matrix.DeepCopy(volume.ijk_to_ras.ravel())
+        node.SetAndObserveImageData(image)
+        node.SetIJKToRASMatrix(matrix)
+        node.CreateDefaultDisplayNodes()
+        if volume.modality in ("CT", None):
+            node.GetDisplayNode().AutoWindowLevelOff()
+            node.GetDisplayNode().SetWindowLevel(*SOFT_TISSUE)
+        self.app.display_manager.show_volume_in_slice_background(node)
+        self.app.display_manager.reset_views()
+
+    def show_result(self, label_map: LabelMap, model: str) -> None:
+        """Show a label map of the volume as a segmentation."""
+        self.clear_segmentation()
+        self.segmentation_node = node = self.app.segmentation_editor.create_empty_segmentation_node()
+        node.SetName("DeepSeg")
+        bridge.segmentationFromLabelMap(label_map, node, self.volume_node, {"model": model})
+        self.app.segmentation_editor.set_active_segmentation(node, self.volume_node)
+
+    def show_surfaces(self, surfaces: SurfaceSet) -> None:
+        """Put surfaces into the segmentation, to be seen in 3D. Structures without one get an empty one."""
+        if self.segmentation_node is None:
+            return
+        made = {s.structure.name: s for s in surfaces}
+        segmentation = self.segmentation_node.GetSegmentation()
+        for index in range(segmentation.GetNumberOfSegments()):
+            surface = made.get(segmentation.GetNthSegmentID(index))
+            mesh = _shaded(surface) if surface else vtk.vtkPolyData()
+            segmentation.GetNthSegment(index).AddRepresentation(CLOSED_SURFACE, mesh)
+        self.app.segmentation_editor.set_surface_representation_enabled(True)
+        self.segmentation_node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
+        self.segmentation_node.Modified()
+        for view in self.app.view_manager.get_threed_views():
+            view.reset_view()
+
+    def clear_segmentation(self) -> None:
+        """Take the result away."""
+        if self.segmentation_node is not None:
+            self.app.segmentation_editor.clear()
+            self.app.scene.RemoveNode(self.segmentation_node)
+            self.segmentation_node = None
+
+    def set_visible(self, names: set[str]) -> None:
+        """Show these structures and no others."""
+        display = self.segmentation_node.GetDisplayNode()
+        segmentation = self.segmentation_node.GetSegmentation()
+        modifying = display.StartModify()
+        for index in range(segmentation.GetNumberOfSegments()):
+            name = segmentation.GetNthSegmentID(index)
+            display.SetSegmentVisibility(name, name in names)
+        display.EndModify(modifying)
+
+    def set_opacity(self, slices: float, surfaces: float) -> None:
+        """How opaque structures are, 0 to 1, in slices (their outline stays) and in 3D."""
+        if self.segmentation_node is not None:
+            self.segmentation_node.GetDisplayNode().SetOpacity2DFill(slices)
+            self.segmentation_node.GetDisplayNode().SetOpacity3D(surfaces)
+
+    def jump_to(self, name: str) -> None:
+        """Centre all views on a structure."""
+        centre = self.segmentation_node.GetSegmentCenterRAS(name)
+        slicer.vtkMRMLSliceNode.JumpAllSlices(self.app.scene, *centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+
+    def label_map(self, volume: Volume) -> LabelMap:
+        """The segmentation as it is now, after corrections."""
+        return bridge.labelMapFromSegmentation(self.segmentation_node, volume)
+
+
+def _shaded(surface):
+    """A mesh with normals: flat triangles look like facets."""
+    normals = vtk.vtkPolyDataNormals()
+    normals.SetInputData(polydata(surface.points, surface.triangles))
+    normals.SplittingOff()
+    normals.Update()
+    return normals.GetOutput()

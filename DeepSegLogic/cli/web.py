@@ -1,0 +1,44 @@
+"""``deepseg web``: the whole story in a browser."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError, UsageError
+
+
+def web(
+    source: Annotated[
+        Path | None, typer.Argument(help="CT to open: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Nothing is encrypted: prefer an ssh tunnel.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
+) -> None:
+    """Open DeepSeg in the browser; the link holds a token that nobody else knows."""
+    import os
+    import sys
+    import webbrowser
+
+    if source is not None and not source.exists():
+        raise InputError(f"{source} does not exist.", "Give a CT file or a DICOM folder.", code="input.missing")
+    sys.argv[1:] = []  # trame reads the command line too, and this one is not meant for it
+    os.environ["WSLINK_READY_MSG"] = ""
+    try:
+        from DeepSegWeb.app import WebApp
+    except ImportError as error:
+        raise UsageError(
+            f"The page needs packages that are not installed ({error.name}).",
+            'Run: pip install "deepseg[web]"',
+            code="usage.extra",
+        ) from error
+
+    def ready(url: str) -> None:
+        print(f"DeepSeg is at {url}\nStop with Ctrl+C. Research use only.", flush=True)
+        if not no_browser:
+            webbrowser.open(url)
+
+    WebApp(source).start(host, port, ready)
