@@ -13,6 +13,7 @@ from .console import print_error
 from .demo import demo
 from .doctor import doctor
 from .estimate import estimate
+from .refine import refine
 from .segment import segment
 from .serve import serve
 from .surfaces import surfaces
@@ -41,7 +42,7 @@ def _root(context: typer.Context, version: bool = typer.Option(False, "--version
         raise typer.Exit
 
 
-for command in (segment, surfaces, demo, estimate, doctor, serve, web):
+for command in (segment, refine, surfaces, demo, estimate, doctor, serve, web):
     app.command()(command)
 app.add_typer(models.app, name="models")
 

@@ -1,0 +1,69 @@
+"""``deepseg refine``: prompts correct a label map."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Console, Json, Quiet
+
+
+def refine(
+    labels: Annotated[Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.")],
+    image: Annotated[Path, typer.Option("--image", "-i", help="The CT that was segmented.")],
+    prompts: Annotated[Path, typer.Option("--prompts", "-p", help="Prompts, as docs/refine.md describes them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the corrected label map.")],
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Correct structures of a label map by points, scribbles, boxes and lassos; only those structures change."""
+    from ..io import read_label_map, read_volume
+    from ..refine import read_prompts
+    from ..refine import refine as run
+
+    console = Console(quiet, as_json)
+    wanted = read_prompts(prompts)
+    with console.working():
+        label_map, volume = read_label_map(labels), read_volume(image)
+        result = run(
+            label_map,
+            wanted.prompts,
+            volume=volume,
+            locked=wanted.locked,
+            add=wanted.add,
+            progress=console.progress,
+            cancel=console.cancelled,
+        )
+        _write(result.label_map, output, labels)
+    for number, reason in result.skipped.items():
+        console.warning(f"Prompt {number} has no effect: {reason}.")
+    for note in result.notes:
+        console.warning(note)
+    for name, (gained, lost) in result.changes_ml.items():
+        console.say(f"{name}: +{gained:.2f} ml, -{lost:.2f} ml")
+    if not result.changes_ml:
+        console.say("Nothing changed.")
+    console.say(f"Written to {output}. Research use only.")
+    console.event(
+        "result",
+        output=str(output),
+        changes_ml=result.changes_ml,
+        skipped=result.skipped,
+        notes=result.notes,
+        changed_box=result.changed_box and [[s.start, s.stop] for s in result.changed_box],
+    )
+
+
+def _write(label_map, output: Path, labels: Path) -> None:
+    """Write with the voxel type of the file that was corrected."""
+    from dataclasses import replace
+
+    import SimpleITK as sitk
+
+    from ..io import write_label_map
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(labels))
+    reader.ReadImageInformation()
+    kind = sitk.GetArrayViewFromImage(sitk.Image([1, 1, 1], reader.GetPixelID())).dtype
+    write_label_map(replace(label_map, array=label_map.array.astype(kind)), output)
