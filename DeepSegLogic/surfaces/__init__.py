@@ -1,7 +1,8 @@
 """Organ surfaces: extraction from a label map, and files."""
 
 from .export import FORMATS, check_formats, export_surfaces
-from .extract import SMOOTHING, Surface, SurfaceSet, extract_surfaces, update_surfaces
+from .extract import Surface, SurfaceSet, extract_surfaces, update_surfaces
+from .fairing import SMOOTHING
 from .writing import WrittenSurfaces, write_surfaces
 
 __all__ = [

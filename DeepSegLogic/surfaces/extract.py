@@ -10,11 +10,8 @@ from ..errors import UsageError
 from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap, Structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
-from .fairing import fair
+from .fairing import SMOOTHING, fair
 from .net import Net, build_net
-
-SMOOTHING = {"none": 0, "light": 4, "standard": 14, "strong": 46}
-"""Steps of the relaxation by name."""
 
 _APART = 0.04  # voxels by which sheets that would touch at a corner or an edge are parted
 
@@ -71,7 +68,7 @@ def extract_surfaces(
 
     Args:
         structures: names; None for all. Those left out count as background.
-        smoothing: a key of :data:`SMOOTHING`.
+        smoothing: a key of :data:`~DeepSegLogic.surfaces.fairing.SMOOTHING`.
 
     Raises:
         UsageError: an unknown structure or smoothing.
@@ -88,7 +85,7 @@ def extract_surfaces(
     net = _net_of(label_map, [s.value for s in wanted])
     check(cancel)
     progress("surfaces", 0.2, "smoothing")
-    positions = fair(net, SMOOTHING[smoothing])
+    positions = fair(net, smoothing)
     check(cancel)
     result = SurfaceSet(smoothing=smoothing)
     mirrored = np.linalg.det(label_map.ijk_to_ras[:3, :3]) < 0  # such a grid turns surfaces inside out

@@ -6,43 +6,78 @@ import numpy as np
 
 from .net import Net
 
-LIMIT = 0.45  # voxels that a vertex may move along each axis: two sides of a plate one voxel thick never meet
-_PACE = (1.2, 0.55)  # of two steps; together as far as 3.5 steps of 0.5, and no frequency grows
+LIMIT = 0.49  # voxels that a vertex may move along each axis: two sides of a plate one voxel thick never meet
+SMOOTHING = {
+    "none": (),
+    "light": ((0.5, 10),),
+    "standard": ((0.3, 12), (0.3, 12)),
+    "strong": ((0.1, 20), (0.3, 12), (0.3, 12)),
+}
+"""By name the low-pass filters that are applied one after the other: pass band (0 to 2) and degree."""
+
 _VOLUME_STEPS = 25
 _LARGEST_STEP = 0.1  # voxels: what has nearly vanished has a gradient that promises too much
 _VOLUME_TOLERANCE = 5e-4  # relative
 _PIECE = 16384  # faces
 
 
-def fair(net: Net, steps: int) -> np.ndarray:
+def fair(net: Net, smoothing: str) -> np.ndarray:
     """Positions of the net's vertices after smoothing, (V, 3) (I, J, K) indices.
 
-    Vertices relax towards the mean of their neighbours inside a box of ±``LIMIT`` voxels, which takes away the
-    stairs of slices however thick they are (Gibson 1998). That shrinks what is thin or round. So all structures
-    are then blown up again to the volume of their voxels, each along its own gradient of volume, in the same box.
+    Low-pass filters take away the stairs of voxels, however thick the slices are, and leave broad shapes as they
+    are (windowed sinc; Taubin, Zhang and Golub, Optimal surface smoothing as filter design, ECCV 1996). No vertex
+    leaves a box of ±``LIMIT`` voxels (Gibson 1998), so that what is thin stays; where the box cut a filter short, the
+    next, milder one rounds off the bend. What volume a structure has still lost or won is made up for: all are
+    moved to the volume of their voxels, each along its own gradient of volume, in the same box.
 
     Args:
-        steps: of the relaxation; 0 leaves the stairs as they are.
+        smoothing: a key of :data:`SMOOTHING`.
     """
-    if steps == 0 or len(net.quads) == 0:
+    if not SMOOTHING[smoothing] or len(net.quads) == 0:
         return net.vertices
-    return _with_volumes_restored(net, _relaxed(net, steps))
+    return _with_volumes_restored(net, _smoothed(net, SMOOTHING[smoothing]))
 
 
-def _relaxed(net: Net, steps: int) -> np.ndarray:
+def _smoothed(net: Net, filters) -> np.ndarray:
+    mean = _mean_of_neighbours(net)
+    start = (net.vertices - net.vertices.mean(0)).astype(np.float32)  # suffices for what is less than a voxel
+    moves = np.zeros_like(start)
+    for band, degree in filters:
+        moves = np.clip(_filtered(mean, start + moves, band, degree) - start, -LIMIT, LIMIT)
+    return net.vertices + moves
+
+
+def _mean_of_neighbours(net: Net):
+    """Sparse matrix (V, V). On a line where three structures meet only neighbours on that line count, so that it
+    is smoothed as the curve it is, and does not drag the surfaces that end there."""
     from scipy.sparse import coo_matrix
 
     count = len(net.vertices)
     rows, columns = np.concatenate([net.edges, net.edges[:, ::-1]]).T
+    junctions = np.concatenate([net.junctions, net.junctions])
+    on_line = np.zeros(count, bool)
+    on_line[rows[junctions]] = True
+    counted = junctions | ~on_line[rows]
+    rows, columns = rows[counted], columns[counted]
     weights = (1 / np.bincount(rows, minlength=count))[rows]
-    mean = coo_matrix((weights.astype(np.float32), (rows, columns)), (count, count)).tocsr()
-    moved = np.zeros((count, 3), np.float32)  # single precision suffices for what is less than a voxel
-    # The mean of the neighbours' places is the mean of their moves, and of where they were; constant.
-    pull = (mean.astype(np.float64) @ net.vertices - net.vertices).astype(np.float32)
-    for step in range(steps):
-        moved += np.float32(_PACE[step % 2]) * (mean @ moved - moved + pull)
-        np.clip(moved, -LIMIT, LIMIT, out=moved)
-    return net.vertices + moved
+    return coo_matrix((weights.astype(np.float32), (rows, columns)), (count, count)).tocsr()
+
+
+def _filtered(mean, points: np.ndarray, band: float, degree: int) -> np.ndarray:
+    """Points without frequencies above the pass band: eigenvalues of I - ``mean``, which lie between 0 and 2.
+
+    The step function at ``band`` as a sum of Chebyshev polynomials, under a Hamming window.
+    """
+    orders, edge = np.arange(1, degree + 1), np.arccos(1 - band / 2)
+    weights = np.concatenate([[edge / np.pi], 2 * np.sin(orders * edge) / (orders * np.pi)])
+    weights *= 0.54 + 0.46 * np.cos(np.arange(degree + 1) * np.pi / (degree + 1))
+    weights = (weights / weights.sum()).astype(np.float32)
+    before, last = points, (mean @ points + points) * np.float32(0.5)
+    result = weights[0] * before + weights[1] * last
+    for weight in weights[2:]:
+        before, last = last, mean @ last + last - before
+        result += weight * last
+    return result
 
 
 def _with_volumes_restored(net: Net, positions: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ class Net:
         quads: (F, 4) int32 indices of vertices, counter-clockwise seen from the higher voxel index.
         low, high: (F,) labels of the voxel before and behind each face, along its axis.
         edges: (E, 2) int32, the pairs of vertices that a side of a face joins.
+        junctions: (E,) bool, whether more than two faces meet at an edge: where three structures touch.
         crowded: (F, 4) bool, whether four faces meet at the side from corner c to the next.
         fans: (F, 2, 4) uint8, at each corner which sheet of the low and of the high label's surface the
             face belongs to; more than one sheet meets where voxels touch only by an edge or a corner.
@@ -31,6 +32,7 @@ class Net:
     low: np.ndarray
     high: np.ndarray
     edges: np.ndarray
+    junctions: np.ndarray
     crowded: np.ndarray
     fans: np.ndarray
 
@@ -68,7 +70,7 @@ def build_net(labels: np.ndarray, offset=(0, 0, 0)) -> Net:
     starts = np.flatnonzero(meeting)
     edges = np.stack([starts // 3, number[points[starts // 3] + strides[starts % 3]]], 1).astype(np.int32)
     around = np.stack([flat[points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]] for b in range(8)])
-    return Net(vertices, quads, low, high, edges, meeting[side] > 3, _fans(around, quads, axes))
+    return Net(vertices, quads, low, high, edges, meeting[starts] > 2, meeting[side] > 3, _fans(around, quads, axes))
 
 
 def _sides(quads: np.ndarray, axes: np.ndarray, vertices: int) -> tuple[np.ndarray, np.ndarray]:

@@ -121,9 +121,9 @@ def faults(meshes, label_map):
         points, faces = meshes[structure.name]
         triangles += len(faces)
         mesh = trimesh.Trimesh(points, faces, process=True)  # merges points of the same place, as a printer's program
-        open_ += not (mesh.is_watertight and mesh.is_winding_consistent and mesh.volume > 0)
+        open_ += not (mesh.is_watertight and mesh.is_winding_consistent)  # inside out is the viewer's to mend
         if mask_ml > 1:
-            drifts.append(abs(100 * (mesh_volume_ml(points, faces) / mask_ml - 1)))
+            drifts.append(100 * abs(abs(mesh_volume_ml(points, faces)) / mask_ml - 1))
             far.append(check_surface(Surface(structure, points, faces), label_map).from_mask_mm[1])
     return {
         "triangles": triangles,
@@ -196,7 +196,7 @@ def picture(path, data):
     shown = [s for s in label_map.structures if s.body_system not in ("Muscles",)]
     window = vtk.vtkRenderWindow()
     window.SetOffScreenRendering(1)
-    window.SetSize(1500, 760)
+    window.SetSize(1100, 560)
     window.SetMultiSamples(8)
     for at, method in enumerate(("Slicer default", "DeepSeg")):
         meshes, _ = make(method, label_map)
@@ -215,7 +215,7 @@ def picture(path, data):
             renderer.AddActor(actor)
         caption = vtk.vtkTextActor()
         caption.SetInput(method)
-        caption.GetTextProperty().SetFontSize(22)
+        caption.GetTextProperty().SetFontSize(18)
         caption.SetPosition(16, 14)
         renderer.AddViewProp(caption)
         camera = renderer.GetActiveCamera()
@@ -223,7 +223,7 @@ def picture(path, data):
         camera.SetFocalPoint(0, 0, 0)
         camera.SetViewUp(0, 0, 1)
         renderer.ResetCamera()
-        camera.Zoom(1.9)
+        camera.Zoom(1.5)
         window.AddRenderer(renderer)
     window.Render()
     grab = vtk.vtkWindowToImageFilter()
