@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 
 import trame_slicer.module
 from trame.app import get_server
-from trame.ui.vuetify3 import VAppLayout
-from trame.widgets import html
-from trame.widgets import vuetify3 as v3
 
-from DeepSegLogic.errors import DeepSegError
+from DeepSegLogic.errors import DeepSegError, ResourceError
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.viewmodel.session import Phase, Session
 
-from . import binding, panels
+from . import binding
+from .editing import Editing
 from .gate import Gate
+from .page import ASSETS, build_page
 from .scene import Scene
+from .transfers import Transfers
 from .views import make_views
 
 POLL_S = 0.08
-_ASSETS = {"serve": {"deepseg": str(Path(__file__).with_name("serve"))}, "scripts": ["deepseg/deepseg.js"]}
-_ASSETS["styles"] = ["deepseg/deepseg.css"]
-_THEME = {
-    "theme": {
-        "defaultTheme": "deepseg",
-        "themes": {
-            "deepseg": {
-                "dark": True,
-                "colors": {
-                    "background": "#15181c",
-                    "surface": "#1c2127",
-                    "primary": "#4aa3df",
-                    "warning": "#e0a84a",
-                    "error": "#e07070",
-                },
-            }
-        },
-    }
-}
+SETTLE_S = 0.8  # after the last stroke, before measures and surfaces are made anew
 
 
 class WebApp:
@@ -54,23 +37,34 @@ class WebApp:
         self.server = get_server("deepseg", client_type="vue3")
         self.state = self.server.state
         self.server.enable_module(trame_slicer.module)
-        self.server.enable_module(_ASSETS)
+        self.server.enable_module(ASSETS)
         self.gate = Gate()
+        self.transfers = Transfers(self.open, self._say)
         self.session = Session()
         self.scene = Scene()
-        self._layouts = make_views(self.server, self.scene.app)
+        self.editing = Editing(self.scene.app.segmentation_editor, self._edited)
         self._source = source
+        self._corrected = None  # label map after strokes, if there were any
+        self._stroke_at: float | None = None
         self.state.trame__title = "DeepSeg"
         self.state.update(binding.initial())
         for part in ("input", "models", "structures"):
             self._show(part)
         self.session.changed.connect(self._show)
         self._bind()
-        self._build()
+        self._start_download = build_page(self, make_views(self.server, self.scene.app))
 
     def start(self, host: str, port: int, ready) -> None:
-        """Serve until it is stopped; ``ready(url)`` is called once."""
-        self.server.controller.on_server_bind.add(lambda web_server: self.gate.attach(web_server.app))
+        """Serve until it is stopped; ``ready(url)`` is called once.
+
+        Raises:
+            ResourceError: the address is taken.
+        """
+
+        @self.server.controller.add("on_server_bind")
+        def _(web_server):
+            self.gate.attach(web_server.app)
+            self.transfers.attach(web_server.app)
 
         @self.server.controller.add_task("on_server_ready")
         async def _(**_state):
@@ -80,31 +74,31 @@ class WebApp:
                 await self.open(self._source)
             await self._poll()
 
+        options = {"open_browser": False, "show_connection_info": False, "disable_logging": True, "timeout": 0}
         try:
-            self.server.start(
-                host=host,
-                port=port,
-                open_browser=False,
-                show_connection_info=False,
-                disable_logging=True,
-                timeout=0,
-            )
+            self.server.start(host=host, port=port, **options)
+        except OSError as error:
+            raise ResourceError(
+                f"Cannot listen on {host}:{port} ({error.strerror}).", "Choose another port.", code="resource.port"
+            ) from error
         finally:
             self.session.close()
+            self.transfers.close()
 
     # --- commands of the page ----------------------------------------------------------------------------------
 
     async def open(self, source: Path) -> None:
-        """Read a volume and show it."""
+        """Read a volume and show it instead of the one before."""
         with self.state:
             self.state.reading, self.state.alert = source.name, None
         try:
             volume = await asyncio.to_thread(read_volume, source)
-            self.scene.show_volume(volume)
+            self._drop_result()
+            self.scene.show_volume(volume, self.state.window)
             self.session.set_volume(volume)
             self.session.ask_estimate()
         except DeepSegError as error:
-            self.state.alert = binding.alert(error)
+            self._say(error)
         finally:
             with self.state:
                 self.state.reading = ""
@@ -128,9 +122,24 @@ class WebApp:
         self.session.choose_preset(preset)
 
     def jump_to(self, name: str) -> None:
-        """Centre the views on a structure."""
+        """Make a structure the current one and centre the views on it."""
         self.state.current = name
         self.scene.jump_to(name)
+
+    def undo(self) -> None:
+        """Take the last stroke back."""
+        self.editing.undo()
+
+    def redo(self) -> None:
+        """Do the stroke again."""
+        self.editing.redo()
+
+    def export(self) -> None:
+        """Write the formats chosen; the download starts when they are ready."""
+        self.state.exporting, self.state.alert = False, None
+        with self._saying():
+            self._settle()
+            self.session.export(self.transfers.export_folder(), list(self.state.formats), self._corrected)
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -144,6 +153,12 @@ class WebApp:
                     session.choose_model(model)
                     session.ask_estimate()
 
+        @change("quality")
+        def _(quality, **_):
+            if quality != session.quality:
+                session.set_quality(quality)
+                session.ask_estimate()
+
         @change("chosen")
         def _(chosen, **_):
             if chosen != session.chosen:
@@ -156,12 +171,19 @@ class WebApp:
 
         @change("visible")
         def _(visible, **_):
-            if self.scene.segmentation_node is not None:
-                self.scene.set_visible(set(visible))
+            self.scene.set_visible(set(visible))
 
         @change("fill", "solid")
         def _(fill, solid, **_):
             self.scene.set_opacity(fill, solid)
+
+        @change("window")
+        def _(window, **_):
+            self.scene.set_window(window)
+
+        @change("tool", "current", "brush")
+        def _(tool, current, brush, **_):
+            self.editing.use(tool or "", current, brush)
 
     def _show(self, part: str) -> None:
         session, state = self.session, self.state
@@ -169,62 +191,59 @@ class WebApp:
         if to_state is not None:
             state.update(to_state(session))
         if part == "result":
+            self._drop_result()
             self.scene.show_result(session.result.label_map, session.model.id)
             self.scene.set_opacity(state.fill, state.solid)
             state.visible = [s.name for s in session.result.label_map.structures]
             session.show_surfaces()
-        elif part == "measurements":
+        elif part == "measurements" and self.scene.segmentation_node is not None:
             state.update(binding.result_state(session))
             state.tab = "result"
         elif part == "surfaces" and session.surfaces is not None:
-            self.scene.show_surfaces(session.surfaces)
+            self.scene.show_surfaces(session.surfaces, look=self._corrected is None)
+        elif part == "exported":
+            asyncio.ensure_future(self._deliver())  # noqa: RUF006
         elif part == "run" and session.run.phase is Phase.FAILED:
-            state.alert = binding.alert(session.run.error)
+            self._say(session.run.error)
         state.why_not = session.why_not
+
+    async def _deliver(self) -> None:
+        url = await self.transfers.offer(self.session.exported, f"{self.session.result_volume.name}-deepseg")
+        self._start_download.exec(url)
+
+    def _drop_result(self) -> None:
+        self.scene.clear_segmentation()
+        self._corrected = self._stroke_at = None
+        self.state.update({"rows": [], "tool": "", "current": ""})
+
+    def _edited(self) -> None:
+        self.state.update(self.editing.state)
+        if self.scene.segmentation_node is not None and (self.editing.state["can_undo"] or self._corrected):
+            self._stroke_at = time.monotonic()
+
+    def _settle(self) -> None:
+        """Take strokes into account."""
+        if self._stroke_at is not None:
+            self._stroke_at = None
+            self._corrected = self.scene.label_map(self.session.result_volume)
+            self.session.measure(self._corrected)
+            self.session.show_surfaces(self._corrected)
 
     async def _poll(self) -> None:
         while True:
             with self.state:
                 self.session.poll()
+                if self._stroke_at is not None and time.monotonic() - self._stroke_at > SETTLE_S:
+                    self._settle()
             await asyncio.sleep(POLL_S)
+
+    def _say(self, error: DeepSegError) -> None:
+        with self.state:
+            self.state.alert = binding.alert(error)
 
     @contextlib.contextmanager
     def _saying(self):
-        """Errors are said on the page."""
         try:
             yield
         except DeepSegError as error:
-            self.state.alert = binding.alert(error)
-
-    # --- page --------------------------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        with VAppLayout(self.server, vuetify_config=_THEME, full_height=True) as layout:
-            with v3.VAppBar(density="compact", flat=True, color="surface"):
-                v3.VAppBarTitle("DeepSeg", classes="flex-0-0 font-weight-medium mr-4")
-                html.Span("{{ volume_name }}", classes="text-body-2 text-medium-emphasis text-truncate")
-                v3.VSpacer()
-                v3.VChip("Research use only", size="small", color="warning", variant="tonal", classes="mr-3")
-            with v3.VNavigationDrawer(permanent=True, width=330, color="surface"):
-                with v3.VTabs(v_model=("tab",), density="compact", grow=True, color="primary"):
-                    v3.VTab("Segment", value="segment")
-                    v3.VTab("Result", value="result")
-                with html.Div(v_show=("tab === 'segment'",), classes="px-4 pb-4"):
-                    panels.segment_panel(self)
-                with html.Div(v_show=("tab === 'result'",), classes="px-4 pb-4"):
-                    panels.result_panel(self)
-                with v3.Template(v_slot_append=True), html.Div(classes="pa-4"):
-                    with v3.VAlert(
-                        v_if=("alert",),
-                        type="error",
-                        variant="tonal",
-                        density="compact",
-                        closable=True,
-                        click_close="alert = null",
-                        classes="mb-3 ds-note",
-                    ):
-                        html.Div("{{ alert.message }}")
-                        html.Div("{{ alert.remedy }}", classes="mt-1")
-                    panels.run_panel(self)
-            with v3.VMain(style="height: 100vh"), html.Div(classes="ds-views d-flex"):
-                self._layouts.initialize_layout_grid(layout)
+            self._say(error)

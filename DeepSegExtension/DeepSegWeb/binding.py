@@ -7,6 +7,8 @@ from DeepSegLogic.terminology import structure_for
 from DeepSegLogic.viewmodel.anatomy import PRESETS, preset_names
 from DeepSegLogic.viewmodel.session import LOW_CONFIDENCE, Phase, Run, Session
 
+from .scene import WINDOWS
+
 
 def initial() -> dict:
     """The state of a page that has nothing yet."""
@@ -33,9 +35,15 @@ def initial() -> dict:
         "current": "",
         "fill": 0.35,
         "solid": 1.0,
+        "window": next(iter(WINDOWS)),
+        "tool": "",
+        "brush": 12,
+        "can_undo": False,
+        "can_redo": False,
+        "exporting": False,
+        "formats": ["stl"],
         "tab": "segment",
         "alert": None,
-        "log": [],
     }
 
 

@@ -8,12 +8,12 @@ from trame.widgets import vuetify3 as v3
 
 def segment_panel(app) -> None:
     """Input, model and structures."""
-    _input(app)
+    _input()
     _model()
     _structures(app)
 
 
-def _input(app) -> None:
+def _input() -> None:
     _title("Input")
     with html.Div(v_if=("reading",), classes="ds-note"):
         v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
@@ -54,6 +54,9 @@ def _model() -> None:
         disabled=("run.busy",),
     )
     html.Div("{{ model_text }}", classes="ds-note mt-1")
+    with v3.VBtnToggle(v_model=("quality",), density="compact", mandatory=True, variant="outlined", classes="mt-2"):
+        for value in ("fast", "standard", "best"):
+            v3.VBtn(value, value=value, size="small", disabled=("run.busy",))
 
 
 def _structures(app) -> None:
@@ -112,9 +115,34 @@ def result_panel(app) -> None:
             "Confidence is the model's own mean probability. Low ones come first: look at them.",
             classes="ds-note mt-2",
         )
+        _correct(app)
         _title("Display")
         _slider("fill", "Fill in slices")
         _slider("solid", "Opacity in 3D")
+
+
+def _correct(app) -> None:
+    _title("Correct")
+    html.Div("Choose a structure above, then paint or erase in the slices.", v_if=("!current",), classes="ds-note")
+    with html.Div(v_else=True):
+        with html.Div(classes="d-flex align-center"):
+            with v3.VBtnToggle(v_model=("tool",), density="compact", variant="outlined", classes="mr-2"):
+                v3.VBtn("Paint", value="paint", size="small", prepend_icon="mdi-brush")
+                v3.VBtn("Erase", value="erase", size="small", prepend_icon="mdi-eraser")
+            _icon("mdi-undo", "Undo", app.undo, "!can_undo")
+            _icon("mdi-redo", "Redo", app.redo, "!can_redo")
+        _slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)
+
+
+def _icon(icon: str, label: str, click, disabled: str) -> None:
+    v3.VBtn(
+        icon=icon,
+        size="small",
+        variant="text",
+        click=click,
+        disabled=(disabled,),
+        raw_attrs=[f'aria-label="{label}"', f'title="{label}"'],
+    )
 
 
 def _row(app) -> None:
@@ -176,16 +204,16 @@ def run_panel(app) -> None:
         v3.VBtn("Segment", block=True, color="primary", disabled=("!!why_not",), click=app.segment)
 
 
-def _slider(name: str, label: str) -> None:
+def _slider(name: str, label: str, low: float = 0, high: float = 1, step: float = 0.05) -> None:
     html.Div(label, classes="ds-note")
     v3.VSlider(
         v_model=(name,),
-        min=0,
-        max=1,
-        step=0.05,
+        min=low,
+        max=high,
+        step=step,
         density="compact",
         hide_details=True,
-        raw_attrs=[f'aria-label="{label}"'],
+        raw_attrs=[f'aria-label="{label.partition(",")[0]}"'],
     )
 
 

@@ -14,7 +14,8 @@ from DeepSegLogic.surfaces.convert import polydata
 from DeepSegLogic.volume import Volume
 
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-SOFT_TISSUE = (400.0, 40.0)  # window and level in HU
+WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0)}
+"""Width and centre in HU, as radiologists commonly set them."""
 
 
 class Scene:
@@ -31,9 +32,8 @@ class Scene:
         self.volume_node = None
         self.segmentation_node = None
 
-    def show_volume(self, volume: Volume) -> None:
-        """Show a volume instead of what is there; an earlier result goes."""
-        self.clear_segmentation()
+    def show_volume(self, volume: Volume, window: str) -> None:
+        """Show a volume instead of what is there."""
         if self.volume_node is not None:
             self.app.scene.RemoveNode(self.volume_node)
         self.volume_node = node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
@@ -46,10 +46,15 @@ class Scene:
         node.SetIJKToRASMatrix(matrix)
         node.CreateDefaultDisplayNodes()
         if volume.modality in ("CT", None):
-            node.GetDisplayNode().AutoWindowLevelOff()
-            node.GetDisplayNode().SetWindowLevel(*SOFT_TISSUE)
+            self.set_window(window)
         self.app.display_manager.show_volume_in_slice_background(node)
         self.app.display_manager.reset_views()
+
+    def set_window(self, name: str) -> None:
+        """Show the volume with one of :data:`WINDOWS`."""
+        if self.volume_node is not None:
+            self.volume_node.GetDisplayNode().AutoWindowLevelOff()
+            self.volume_node.GetDisplayNode().SetWindowLevel(*WINDOWS[name])
 
     def show_result(self, label_map: LabelMap, model: str) -> None:
         """Show a label map of the volume as a segmentation."""
@@ -59,8 +64,11 @@ class Scene:
         bridge.segmentationFromLabelMap(label_map, node, self.volume_node, {"model": model})
         self.app.segmentation_editor.set_active_segmentation(node, self.volume_node)
 
-    def show_surfaces(self, surfaces: SurfaceSet) -> None:
-        """Put surfaces into the segmentation, to be seen in 3D. Structures without one get an empty one."""
+    def show_surfaces(self, surfaces: SurfaceSet, look: bool) -> None:
+        """Put surfaces into the segmentation, to be seen in 3D; ``look``: turn the camera to them.
+
+        Structures without a surface get an empty one: Slicer wants the same representations in all segments.
+        """
         if self.segmentation_node is None:
             return
         made = {s.structure.name: s for s in surfaces}
@@ -72,8 +80,9 @@ class Scene:
         self.app.segmentation_editor.set_surface_representation_enabled(True)
         self.segmentation_node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
         self.segmentation_node.Modified()
-        for view in self.app.view_manager.get_threed_views():
-            view.reset_view()
+        if look:
+            for view in self.app.view_manager.get_threed_views():
+                view.reset_view()
 
     def clear_segmentation(self) -> None:
         """Take the result away."""
@@ -84,6 +93,8 @@ class Scene:
 
     def set_visible(self, names: set[str]) -> None:
         """Show these structures and no others."""
+        if self.segmentation_node is None:
+            return
         display = self.segmentation_node.GetDisplayNode()
         segmentation = self.segmentation_node.GetSegmentation()
         modifying = display.StartModify()

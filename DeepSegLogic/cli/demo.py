@@ -20,7 +20,7 @@ def demo(
     console = Console(quiet, as_json)
     segment_to_folder(console, source, output, model="ct_demo", formats=["stl", "glb"])
     console.say(f"Look at {output / 'preview.png'}; drop segmentation.seg.nrrd into 3D Slicer to see it there.")
-    console.say("Or open it in the browser: make web")
+    console.say("`deepseg web` shows all this in the browser, with a press to Segment.")
 
 
 def demo_ct() -> Path:

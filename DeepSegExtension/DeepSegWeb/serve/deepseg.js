@@ -1,10 +1,5 @@
-// One tab at a time shows the session; the page says when the server has gone.
+// What trame does not do: one tab at a time, uploads with progress, and a word when the server has gone.
 (() => {
-  const gone = document.createElement("div");
-  gone.className = "ds-gone";
-  gone.setAttribute("role", "alert");
-  gone.innerHTML =
-    "<h1>DeepSeg has stopped</h1><p>Start <code>deepseg web</code> again and open the link that it prints.</p>";
   const stream = new EventSource("alive");
   let lost = false;
   stream.onmessage = (event) => {
@@ -12,8 +7,64 @@
     else if (lost) location.reload();
   };
   stream.onerror = () => {
+    if (lost) return;
     lost = true;
+    const gone = document.createElement("div");
+    gone.className = "ds-gone";
+    gone.setAttribute("role", "alert");
+    gone.innerHTML =
+      "<h1>DeepSeg has stopped</h1><p>Start <code>deepseg web</code> again and open the link that it prints.</p>";
     document.body.append(gone);
   };
   addEventListener("pagehide", () => stream.close());
+
+  const say = (text) => window.trame.state.set("reading", text);
+
+  function upload(files) {
+    if (!files.length || window.trame.state.get("run").busy) return;
+    const form = new FormData();
+    for (const [path, file] of files) form.append("files", file, path);
+    const request = new XMLHttpRequest();
+    request.upload.onprogress = (event) => say(`upload, ${Math.floor((100 * event.loaded) / event.total)} %`);
+    request.onerror = () => say("");
+    request.open("POST", "upload");
+    say("upload");
+    request.send(form);
+  }
+
+  function pick(folder) {
+    const input = document.createElement("input");
+    input.type = "file";
+    input.multiple = true;
+    input.webkitdirectory = folder;
+    input.onchange = () => upload([...input.files].map((file) => [file.webkitRelativePath || file.name, file]));
+    input.click();
+  }
+
+  async function filesOf(entry, path) {
+    if (entry.isFile) return [[path + entry.name, await new Promise((done, fail) => entry.file(done, fail))]];
+    const reader = entry.createReader();
+    const found = [];
+    for (;;) {  // a reader gives at most 100 entries at a time
+      const entries = await new Promise((done, fail) => reader.readEntries(done, fail));
+      if (!entries.length) return found;
+      for (const inner of entries) found.push(...(await filesOf(inner, `${path}${entry.name}/`)));
+    }
+  }
+
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", async (event) => {
+    event.preventDefault();
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    upload((await Promise.all(entries.map((entry) => filesOf(entry, "")))).flat());
+  });
+
+  function download(url) {
+    const link = document.createElement("a");
+    link.href = url;
+    link.download = "";
+    link.click();
+  }
+
+  window.deepseg = { pick, download };
 })();

@@ -1,0 +1,120 @@
+"""Files from the browser and to it. No name that the browser gives is used as a path."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path, PurePosixPath
+
+from aiohttp import web
+
+from DeepSegLogic.errors import DeepSegError, InputError, ResourceError
+
+LIMIT_BYTES = 4 * 2**30
+LIMIT_FILES = 20_000
+HEADERS = (".nhdr", ".mhd")  # of images whose voxels are in a second file
+
+
+class Transfers:
+    """A private folder for uploads and downloads, removed at the end.
+
+    Args:
+        opened: is called with what was uploaded, a file or a folder; it is deleted when the call returns.
+        failed: is called with the reason why an upload was refused.
+    """
+
+    def __init__(self, opened: Callable[[Path], Awaitable[None]], failed: Callable[[DeepSegError], None]):
+        self._folder = tempfile.TemporaryDirectory(prefix="deepseg-web-")  # only its owner may enter
+        self._opened, self._failed = opened, failed
+        self._offered: Path | None = None
+
+    def attach(self, app: web.Application) -> None:
+        """Take uploads and give downloads at this application."""
+        app.router.add_post("/upload", self._upload)
+        app.router.add_get("/download/{name}", self._download)
+
+    def close(self) -> None:
+        """Remove everything."""
+        self._folder.cleanup()
+
+    def export_folder(self) -> Path:
+        """An empty folder; what the one before held is gone."""
+        folder = Path(self._folder.name) / "export"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+    async def offer(self, paths: list[Path], name: str) -> str:
+        """Make files ready for download, zipped if they are several; returns the address."""
+        if len(paths) == 1:
+            packed = paths[0]
+        else:
+            packed = Path(self._folder.name) / f"{safe_name(name)}.zip"
+            await asyncio.to_thread(_zip, paths, packed)
+        self._offered = packed
+        return f"download/{packed.name}"
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        path = self._offered
+        if path is None or path.name != request.match_info["name"]:
+            raise web.HTTPNotFound
+        return web.FileResponse(path, headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+            try:
+                await self._opened(await _receive(request, Path(folder)))
+            except DeepSegError as error:
+                self._failed(error)
+        return web.Response()
+
+
+def safe_name(name: str) -> str:
+    """The last part of a path, with letters, digits, points, dashes and underscores only."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    return re.sub(r"[^\w.\-]+", "_", last).strip("._")[:100] or "file"
+
+
+async def _receive(request: web.Request, folder: Path) -> Path:
+    """Save the parts of a form; returns the file to read, or the folder.
+
+    Raises:
+        InputError, ResourceError: nothing, or too much.
+    """
+    free = shutil.disk_usage(folder).free
+    written, files = 0, []
+    async for part in await request.multipart():
+        if not part.filename:
+            continue
+        given = PurePosixPath(part.filename.replace("\\", "/"))
+        target = folder / safe_name(given.parts[0] if len(given.parts) > 1 else "upload") / safe_name(given.name)
+        if target.exists():  # slices of several folders may be named alike
+            target = target.with_name(f"{len(files)}_{target.name}")
+        target.parent.mkdir(exist_ok=True)
+        files.append(target)
+        with target.open("wb") as file:
+            while block := await part.read_chunk(2**18):
+                written += len(block)
+                if written > LIMIT_BYTES or len(files) > LIMIT_FILES:
+                    raise InputError(
+                        f"The upload is larger than {LIMIT_BYTES / 2**30:.0f} GB or {LIMIT_FILES} files.",
+                        "Choose one series, or start `deepseg web` with its folder.",
+                        code="input.too_large",
+                    )
+                if written > free - 2**28:
+                    raise ResourceError("There is no room for the upload.", "Free disk space.", code="resource.disk")
+                file.write(block)
+    if not files:
+        raise InputError("There was no file in the upload.", "Choose a CT file or a DICOM folder.", code="input.empty")
+    headers = [f for f in files if f.suffix.lower() in HEADERS]
+    return files[0] if len(files) == 1 else headers[0] if headers else files[0].parent
+
+
+def _zip(paths: list[Path], target: Path) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+        for path in paths:
+            archive.write(path, path.name)
