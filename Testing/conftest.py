@@ -36,3 +36,16 @@ def chest_segmentation() -> Path:
 def demo_model() -> Path:
     """The bundled demonstration model."""
     return CHECKOUT / "Resources" / "Models" / "ct_demo"
+
+
+@pytest.fixture
+def slicer_host():
+    """The stand-in for Slicer's desktop, with an empty scene and no module loaded."""
+    for needed in ("PySide6", "slicer"):
+        pytest.importorskip(needed, reason="needs PySide6-Essentials and slicer-core (pip install deepseg[test])")
+    import host
+
+    running = host.start()
+    running.reset()
+    yield running
+    running.reset()

@@ -1,0 +1,126 @@
+"""The stand-in for 3D Slicer's desktop, as tests use it."""
+
+import time
+from pathlib import Path
+
+import slicer
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from . import modules, namespaces, signals
+from .application import qSlicerApplication
+from .dialogs import DIALOGS
+from .loop import LOOP
+from .pythonqt import unwrap, wrap
+
+PANEL_WIDTH = 420
+
+
+class Host:
+    """One application per process; :func:`host.start` makes it.
+
+    Attributes:
+        answers: a part of a dialog's text to its answer; see :class:`host.dialogs.Dialogs`.
+        messages: the dialogs that opened.
+        errors: exceptions that left a slot. PythonQt prints them; a test should look.
+        pip_requests: what the module wanted to install. It is always refused.
+        sample_data: the data sets that the module registered, by name.
+    """
+
+    def __init__(self):
+        self.answers, self.messages, self.errors = DIALOGS.answers, DIALOGS.messages, LOOP.errors
+        self.pip_requests: list[str] = []
+        self.sample_data: dict[str, dict] = {}
+        self._app = qSlicerApplication()
+        self._app.setStyle("Fusion")
+        self._app.setFont(QtGui.QFont("DejaVu Sans", 9))
+        self._app.setQuitOnLastWindowClosed(False)
+        slicer.mrmlScene = slicer.vtkMRMLScene()
+        self._app.openScene(slicer.mrmlScene)
+        slicer.app = wrap(self._app)
+        namespaces.install(self)
+
+    @property
+    def longest_block(self) -> float:
+        """Seconds of the longest time in which the GUI thread did not get back to its event loop."""
+        return LOOP.longest
+
+    @property
+    def longest_block_slot(self) -> str:
+        """Name of the slot that ran then."""
+        return LOOP.culprit
+
+    def load_module(self, path):
+        """Load a scripted module as Slicer does, open its panel, and return its Python widget."""
+        path = Path(path).resolve()
+        name = path.stem
+        source = modules.import_module(path)
+        module = modules.qSlicerScriptedLoadableModule(name, path)
+        setattr(slicer.modules, name.lower(), wrap(module))
+        setattr(slicer.modules, f"{name}Instance", getattr(source, name)(wrap(module)))
+        self._app.moduleManager()._modules[name] = module
+        self._app.startupCompleted.emit()
+        widget = module.widgetRepresentation()
+        widget.resize(PANEL_WIDTH, 900)
+        widget.show()
+        widget.enter()
+        return widget.self()
+
+    def unload_module(self, name: str) -> None:
+        """Close a module as Slicer does when it quits."""
+        module = self._app.moduleManager()._modules.pop(name)
+        module.widgetRepresentation().exit()
+        self._app.moduleManager().moduleAboutToBeUnloaded.emit(name)
+        module.widgetRepresentation().deleteLater()
+        for attribute in (name.lower(), f"{name}Instance", f"{name}Widget"):
+            delattr(slicer.modules, attribute)
+        self.pump(0)
+
+    def pump(self, seconds: float = 0.1, until=None) -> bool:
+        """Run the event loop for some time, or until a condition holds.
+
+        Returns:
+            Whether the condition held; without one, True.
+        """
+        end = time.perf_counter() + seconds
+        while True:
+            with LOOP.away():
+                self._app.sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
+                QtWidgets.QApplication.processEvents(QtCore.QEventLoop.AllEvents, 5)
+            if until is not None and until():
+                return True
+            if time.perf_counter() >= end:
+                return until is None
+            time.sleep(0.001)
+
+    def screenshot(self, widget, path, width: int = PANEL_WIDTH, height: int | None = None) -> Path:
+        """Save a picture of a widget, at twice its size in pixels.
+
+        Args:
+            height: in logical pixels; by default what the widget asks for.
+        """
+        target = unwrap(widget)
+        target.resize(width, height or max(target.sizeHint().height(), target.minimumSizeHint().height()))
+        target.show()
+        self.pump(0.05)
+        picture = QtGui.QPixmap(2 * target.size())
+        picture.setDevicePixelRatio(2)
+        target.render(picture)
+        picture.save(str(path))
+        return Path(path)
+
+    def reset(self) -> None:
+        """Unload all modules and forget what happened; the scene is empty again."""
+        for name in list(self._app.moduleManager().loadedModuleNames()):
+            self.unload_module(name)
+        slicer.mrmlScene.Clear(False)
+        self._app.settings().clear()
+        self.pip_requests.clear()
+        self.sample_data.clear()
+        DIALOGS.clear()
+        LOOP.clear()
+        signals.strict = True
+
+    def refuse_pip(self, requirements, *_, **__):
+        """``slicer.util.pip_install``: nothing is installed by a test."""
+        self.pip_requests.append(requirements if isinstance(requirements, str) else " ".join(requirements))
+        raise RuntimeError(f"The stand-in host installs nothing: {self.pip_requests[-1]}")

@@ -1,0 +1,126 @@
+"""Stand-ins for ``slicer.modules`` and for the objects that Slicer makes for a scripted module."""
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import slicer
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtCore import Property
+
+from .loop import LOOP
+from .mrmlwidgets import qMRMLWidget
+from .pythonqt import wrap
+
+
+def _stored(kind, name, default):
+    def read(self):
+        return self.__dict__.get(name, default)
+
+    return Property(kind, read, lambda self, value: self.__dict__.__setitem__(name, value))
+
+
+class qSlicerScriptedLoadableModule(QtCore.QObject):
+    """What Slicer hands to ``DeepSeg(parent)``."""
+
+    def __init__(self, name, path):
+        super().__init__()
+        self._name, self._path, self._widget = name, str(path), None
+        self._logic = slicer.vtkSlicerScriptedLoadableModuleLogic()
+        self._logic.SetMRMLScene(slicer.mrmlScene)
+
+    def widgetRepresentation(self):
+        if self._widget is None:
+            self._widget = qSlicerScriptedLoadableModuleWidget(self)
+        return self._widget
+
+    def createNewWidgetRepresentation(self):
+        return qSlicerScriptedLoadableModuleWidget(self)
+
+    def logic(self):
+        return self._logic
+
+    name = Property(str, lambda self: self._name)
+    path = Property(str, lambda self: self._path)
+    title = _stored(str, "_title", "")
+    categories = _stored("QStringList", "_categories", [])
+    dependencies = _stored("QStringList", "_dependencies", [])
+    contributors = _stored("QStringList", "_contributors", [])
+    associatedNodeTypes = _stored("QStringList", "_types", [])
+    helpText = _stored(str, "_help", "")
+    acknowledgementText = _stored(str, "_acknowledgement", "")
+    icon = _stored(QtGui.QIcon, "_icon", QtGui.QIcon())
+    hidden = _stored(bool, "_hidden", False)
+    index = _stored(int, "_index", -1)
+
+
+class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
+    """The panel's outermost widget, and the owner of the module's Python widget."""
+
+    def __init__(self, module):
+        super().__init__()
+        self._module, self._python, self._entered = module, None, False
+        self.setObjectName(f"{module._name}ModuleWidget")
+        QtWidgets.QVBoxLayout(self)
+        self.setMRMLScene(slicer.mrmlScene)
+        self.reload()
+
+    def self(self):
+        return self._python
+
+    def reload(self):
+        """Make the Python widget anew and set it up."""
+        source = sys.modules[self._module._name]
+        self._python = getattr(source, f"{self._module._name}Widget")(wrap(self))
+        setattr(slicer.modules, f"{self._module._name}Widget", self._python)
+        self._python.setup()
+
+    def enter(self):
+        self._tell("enter")
+
+    def exit(self):
+        self._tell("exit")
+
+    def _tell(self, what):
+        if hasattr(self._python, what) and self._entered != (what == "enter"):
+            self._entered = what == "enter"
+            LOOP.run_slot(getattr(self._python, what), ())
+
+
+class CppModule:
+    """A built-in module of which slicer-core has the logic."""
+
+    def __init__(self, name, logic):
+        self.name, self._logic = name, logic
+
+    def logic(self):
+        return self._logic
+
+    def widgetRepresentation(self):
+        raise AssertionError(f"The stand-in has no widget of the module {self.name}.")
+
+
+class Modules:
+    """``slicer.modules``: the scripted modules that were loaded, and built-in ones by their logic."""
+
+    def __getattr__(self, name):
+        for suffix in ("Logic", "ModuleLogic"):
+            for class_name in dir(slicer):
+                if class_name.lower() == f"vtkslicer{name}{suffix}".lower():
+                    logic = getattr(slicer, class_name)()
+                    logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+                    logic.SetMRMLScene(slicer.mrmlScene)
+                    setattr(self, name, CppModule(name, logic))
+                    return getattr(self, name)
+        raise AttributeError(f"slicer.modules has no '{name}'")
+
+
+def import_module(path: Path):
+    """Run a module's file as Slicer does: its folder is on ``sys.path``, its name is the file's."""
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    spec = spec_from_file_location(path.stem, path)
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

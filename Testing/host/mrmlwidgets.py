@@ -1,0 +1,393 @@
+"""Stand-ins for Slicer's MRML widgets, on the real scene."""
+
+import weakref
+
+import shiboken6
+import slicer
+import vtk
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtCore import Property
+
+
+class _Observer:
+    """VTK observations that do not keep the widget alive and end with it."""
+
+    def __init__(self, owner, method):
+        self._owner, self._method, self._tags = weakref.ref(owner), method, []
+
+    def watch(self, target, *events):
+        for event in events:
+            self._tags.append((target, target.AddObserver(event, self._call)))
+
+    def clear(self):
+        for target, tag in self._tags:
+            target.RemoveObserver(tag)
+        self._tags.clear()
+
+    def _call(self, *_):
+        owner = self._owner()
+        if owner is None or not shiboken6.isValid(owner):
+            self.clear()
+        else:
+            getattr(owner, self._method)()
+
+
+def _stored(kind, name, default, then=None):
+    """A Qt property that the stand-in remembers, and maybe acts on."""
+
+    def read(self):
+        return self.__dict__.get(name, default)
+
+    def write(self, value):
+        self.__dict__[name] = value
+        if then:
+            getattr(self, then)()
+
+    return Property(kind, read, write)
+
+
+class qMRMLWidget(QtWidgets.QWidget):
+    """A widget that knows a scene."""
+
+    mrmlSceneChanged = QtCore.Signal(object)
+    SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}  # noqa: RUF012
+    _scene = None
+
+    def mrmlScene(self):
+        return self._scene
+
+    def setMRMLScene(self, scene):
+        if scene is not self._scene:
+            self._scene = scene
+            self._sceneChanged()
+            self.mrmlSceneChanged.emit(scene)
+
+    def _sceneChanged(self):
+        pass
+
+
+class qMRMLNodeComboBox(qMRMLWidget):
+    """A list of the scene's nodes of some types."""
+
+    currentNodeChanged = QtCore.Signal(object)
+    currentNodeIDChanged = QtCore.Signal(str)
+    nodeAddedByUser = QtCore.Signal(object)
+    nodeActivated = QtCore.Signal(object)
+    _currentNodeValid = QtCore.Signal(bool)
+    SIGNALS = qMRMLWidget.SIGNALS | {
+        "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
+        "currentNodeChanged(bool)": "_currentNodeValid",
+        "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser",
+        "nodeActivated(vtkMRMLNode*)": "nodeActivated",
+    }
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._combo = QtWidgets.QComboBox()
+        layout.addWidget(self._combo)
+        self._combo.activated.connect(self._chosen)
+        self._nodes, self._current, self._attributes = [], None, {}
+        self._sceneObserver = _Observer(self, "_refill")
+        self._nodeObserver = _Observer(self, "_rename")
+
+    def currentNode(self):
+        return self._current
+
+    def setCurrentNode(self, node):
+        if isinstance(node, str):
+            return self.setCurrentNodeID(node)
+        if node not in self._nodes:
+            node = None
+        if node is None and not self.noneEnabled and self._nodes:
+            node = self._nodes[0]
+        self._combo.setCurrentIndex(self._entries().index(node) if node in self._entries() else -1)
+        if node is not self._current:
+            self._current = node
+            self.currentNodeChanged.emit(node)
+            self._currentNodeValid.emit(node is not None)
+            self.currentNodeIDChanged.emit(node.GetID() if node else "")
+        return None
+
+    def setCurrentNodeID(self, node_id):
+        self.setCurrentNode(self._scene.GetNodeByID(node_id) if self._scene and node_id else None)
+
+    def setCurrentNodeIndex(self, index):
+        self.setCurrentNode(self._nodes[index] if 0 <= index < len(self._nodes) else None)
+
+    def nodeFromIndex(self, index):
+        return self._nodes[index] if 0 <= index < len(self._nodes) else None
+
+    def addAttribute(self, node_type, name, value=None):
+        self._attributes.setdefault(node_type, {})[name] = value
+        self._refill()
+
+    def removeAttribute(self, node_type, name):
+        self._attributes.get(node_type, {}).pop(name, None)
+        self._refill()
+
+    def addNode(self, node_type=None):
+        node = self._scene.AddNewNodeByClass(node_type or self.nodeTypes[0], self.baseName)
+        self.setCurrentNode(node)
+        self.nodeAddedByUser.emit(node)
+        return node
+
+    def _entries(self):
+        return [None, *self._nodes] if self.noneEnabled else self._nodes
+
+    def _chosen(self, row):
+        node = self._entries()[row]
+        self.setCurrentNode(node)
+        self.nodeActivated.emit(node)
+
+    def _sceneChanged(self):
+        self._sceneObserver.clear()
+        if self._scene is not None:
+            kinds = slicer.vtkMRMLScene
+            self._sceneObserver.watch(
+                self._scene, kinds.NodeAddedEvent, kinds.NodeRemovedEvent, kinds.EndBatchProcessEvent
+            )
+        self._refill()
+
+    def _refill(self):
+        if self._scene is not None and self._scene.IsBatchProcessing():
+            return
+        self._nodeObserver.clear()
+        every = self._scene.GetNodes() if self._scene else []
+        self._nodes = [node for node in every if self._suits(node)]
+        for node in self._nodes:
+            self._nodeObserver.watch(node, vtk.vtkCommand.ModifiedEvent)
+        self._rename()
+        self.setCurrentNode(self._current)
+
+    def _rename(self):
+        names = [node.GetName() if node else self.noneDisplay or "None" for node in self._entries()]
+        if names != [self._combo.itemText(row) for row in range(self._combo.count())]:
+            row = self._combo.currentIndex()
+            self._combo.clear()
+            self._combo.addItems(names)
+            self._combo.setCurrentIndex(row)
+
+    def _suits(self, node):
+        if node.GetHideFromEditors() and not self.showHidden:
+            return False
+        kind = node.GetClassName()
+        wanted = [name for name in self.nodeTypes if kind == name or (self.showChildNodeTypes and node.IsA(name))]
+        if not wanted or any(node.IsA(hidden) for hidden in self.hideChildNodeTypes):
+            return False
+        conditions = [item for name in wanted for item in self._attributes.get(name, {}).items()]
+        return all(
+            node.GetAttribute(name) is not None and value in (None, "", node.GetAttribute(name))
+            for name, value in conditions
+        )
+
+    nodeTypes = _stored("QStringList", "_types", [], "_refill")
+    hideChildNodeTypes = _stored("QStringList", "_hiddenTypes", [], "_refill")
+    showChildNodeTypes = _stored(bool, "_children", True, "_refill")
+    showHidden = _stored(bool, "_hidden", False, "_refill")
+    noneEnabled = _stored(bool, "_none", False, "_refill")
+    noneDisplay = _stored(str, "_noneText", "None", "_rename")
+    addEnabled = _stored(bool, "_add", True)
+    removeEnabled = _stored(bool, "_remove", True)
+    editEnabled = _stored(bool, "_edit", False)
+    renameEnabled = _stored(bool, "_renaming", False)
+    selectNodeUponCreation = _stored(bool, "_select", True)
+    baseName = _stored(str, "_base", "")
+    nodeCount = Property(int, lambda self: len(self._nodes))
+    currentNodeID = Property(
+        str,
+        lambda self: self._current.GetID() if self._current else "",
+        setCurrentNodeID,
+        notify=currentNodeIDChanged,
+    )
+
+
+class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
+    """A list of nodes, each with a check box."""
+
+    checkedNodesChanged = QtCore.Signal()
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._checked = []
+
+    def checkedNodes(self):
+        return [node for node in self._nodes if node in self._checked]
+
+    def checkState(self, node):
+        return QtCore.Qt.Checked if node in self._checked else QtCore.Qt.Unchecked
+
+    def setCheckState(self, node, state):
+        if (node in self._checked) != (state == QtCore.Qt.Checked):
+            (self._checked.append if state == QtCore.Qt.Checked else self._checked.remove)(node)
+            self.checkedNodesChanged.emit()
+
+
+class qMRMLSegmentsTableView(qMRMLWidget):
+    """The segments of a segmentation: shown or not, colour, name."""
+
+    selectionChanged = QtCore.Signal(QtCore.QItemSelection, QtCore.QItemSelection)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._table = QtWidgets.QTableWidget(0, 3)
+        self._table.setHorizontalHeaderLabels(["Shown", "Colour", "Name"])
+        self._table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectRows)
+        self._table.horizontalHeader().setStretchLastSection(True)
+        layout.addWidget(self._table)
+        self._node, self._ids = None, []
+        self._observer = _Observer(self, "_refill")
+        self._table.itemChanged.connect(self._edited)
+        self._table.selectionModel().selectionChanged.connect(self.selectionChanged)
+
+    def segmentationNode(self):
+        return self._node
+
+    def setSegmentationNode(self, node):
+        self._node = node
+        self._observer.clear()
+        if node is not None:
+            kinds = slicer.vtkSegmentation
+            events = kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified, kinds.SegmentsOrderModified
+            self._observer.watch(node.GetSegmentation(), *events)
+            self._observer.watch(node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent)
+        self._refill()
+
+    def selectedSegmentIDs(self):
+        return [self._ids[index.row()] for index in self._table.selectionModel().selectedRows()]
+
+    def setSelectedSegmentIDs(self, ids):
+        self._table.clearSelection()
+        for segment_id in ids:
+            index = self._table.model().index(self._ids.index(segment_id), 0)
+            flags = QtCore.QItemSelectionModel.Select | QtCore.QItemSelectionModel.Rows
+            self._table.selectionModel().select(index, flags)
+
+    def clearSelection(self):
+        self._table.clearSelection()
+
+    def _refill(self):
+        segmentation = self._node.GetSegmentation() if self._node else None
+        count = segmentation.GetNumberOfSegments() if segmentation else 0
+        self._ids = [segmentation.GetNthSegmentID(row) for row in range(count)]
+        display = self._node.GetDisplayNode() if self._node else None
+        self._table.blockSignals(True)
+        self._table.setRowCount(count)
+        for row, segment_id in enumerate(self._ids):
+            segment = segmentation.GetSegment(segment_id)
+            shown = QtWidgets.QTableWidgetItem()
+            visible = display is None or display.GetSegmentVisibility(segment_id)
+            shown.setCheckState(QtCore.Qt.Checked if visible else QtCore.Qt.Unchecked)
+            color = QtWidgets.QTableWidgetItem()
+            color.setBackground(QtGui.QColor.fromRgbF(*segment.GetColor()))
+            for column, item in enumerate((shown, color, QtWidgets.QTableWidgetItem(segment.GetName()))):
+                self._table.setItem(row, column, item)
+        self._table.blockSignals(False)
+
+    def _edited(self, item):
+        segment_id = self._ids[item.row()]
+        if item.column() == 0 and self._node.GetDisplayNode():
+            self._node.GetDisplayNode().SetSegmentVisibility(segment_id, item.checkState() == QtCore.Qt.Checked)
+        elif item.column() == 2:
+            self._node.GetSegmentation().GetSegment(segment_id).SetName(item.text())
+
+    def _headers(self):
+        self._table.horizontalHeader().setVisible(self.headerVisible)
+        for column, name in enumerate(("visibilityColumnVisible", "colorColumnVisible")):
+            self._table.setColumnHidden(column, not getattr(self, name))
+
+    headerVisible = _stored(bool, "_header", True, "_headers")
+    visibilityColumnVisible = _stored(bool, "_visibility", True, "_headers")
+    colorColumnVisible = _stored(bool, "_color", True, "_headers")
+    opacityColumnVisible = _stored(bool, "_opacity", True)
+    statusColumnVisible = _stored(bool, "_status", False)
+    readOnly = _stored(bool, "_readOnly", False)
+    segmentCount = Property(int, lambda self: len(self._ids))
+
+
+class qMRMLSegmentEditorWidget(qMRMLWidget):
+    """A placeholder: it remembers what the module tells Slicer's Segment Editor, and edits nothing."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        label = QtWidgets.QLabel("Slicer's Segment Editor is here (placeholder of the stand-in host)")
+        label.setWordWrap(True)
+        label.setAlignment(QtCore.Qt.AlignCenter)
+        label.setFrameShape(QtWidgets.QFrame.StyledPanel)
+        label.setMinimumHeight(80)
+        QtWidgets.QVBoxLayout(self).addWidget(label)
+        self._told = {}
+
+    def mrmlSegmentEditorNode(self):
+        return self._told.get("editor")
+
+    def setMRMLSegmentEditorNode(self, node):
+        self._told["editor"] = node
+
+    def segmentationNode(self):
+        return self._told.get("segmentation")
+
+    def setSegmentationNode(self, node):
+        self._needEditorNode()
+        self._told["segmentation"] = node
+        self.mrmlSegmentEditorNode().SetAndObserveSegmentationNode(node)
+
+    def sourceVolumeNode(self):
+        return self._told.get("volume")
+
+    def setSourceVolumeNode(self, node):
+        self._needEditorNode()
+        self._told["volume"] = node
+        self.mrmlSegmentEditorNode().SetAndObserveSourceVolumeNode(node)
+
+    def currentSegmentID(self):
+        node = self.mrmlSegmentEditorNode()
+        return node.GetSelectedSegmentID() or "" if node else ""
+
+    def setCurrentSegmentID(self, segment_id):
+        self._needEditorNode()
+        self.mrmlSegmentEditorNode().SetSelectedSegmentID(segment_id)
+
+    def setActiveEffectByName(self, name):
+        self._needEditorNode()
+        self.mrmlSegmentEditorNode().SetActiveEffectName(name)
+
+    def setupViewObservations(self):
+        self._told["observing"] = True
+
+    def removeViewObservations(self):
+        self._told["observing"] = False
+
+    def installKeyboardShortcuts(self):
+        self._told["shortcuts"] = True
+
+    def uninstallKeyboardShortcuts(self):
+        self._told["shortcuts"] = False
+
+    def updateWidgetFromMRML(self):
+        pass
+
+    def setSegmentationNodeSelectorVisible(self, visible):
+        self._segmentationSelector = visible
+
+    def setSourceVolumeNodeSelectorVisible(self, visible):
+        self._volumeSelector = visible
+
+    def setSwitchToSegmentationsButtonVisible(self, visible):
+        self._switchButton = visible
+
+    def _needEditorNode(self):
+        if self.mrmlSegmentEditorNode() is None:
+            raise AssertionError("The real Segment Editor ignores this until setMRMLSegmentEditorNode() was called.")
+
+    segmentationNodeSelectorVisible = _stored(bool, "_segmentationSelector", True)
+    sourceVolumeNodeSelectorVisible = _stored(bool, "_volumeSelector", True)
+    switchToSegmentationsButtonVisible = _stored(bool, "_switchButton", True)
+    readOnly = _stored(bool, "_readOnly", False)
+    maximumNumberOfUndoStates = _stored(int, "_undo", 10)
+
+
+CLASSES = [value for name, value in list(globals().items()) if name.startswith("qMRML")]
