@@ -138,6 +138,11 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     def openScene(self, scene):
         """Give the application its scene, with slice and 3D views as after Slicer's start."""
+        cache, remote = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+        cache.SetRemoteCacheDirectory(self._temporary)
+        remote.SetCacheManager(cache)
+        scene.SetCacheManager(cache)
+        scene.SetDataIOManager(remote)
         self._logic.SetMRMLScene(scene)
         self._layout = LayoutManager(scene, self._logic)
         self._window = qSlicerMainWindow()

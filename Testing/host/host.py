@@ -38,6 +38,7 @@ class Host:
         self._app.openScene(slicer.mrmlScene)
         slicer.app = wrap(self._app)
         namespaces.install(self)
+        slicer.modules.start()
 
     @property
     def longest_block(self) -> float:

@@ -12,6 +12,25 @@ from .loop import LOOP
 from .mrmlwidgets import qMRMLWidget
 from .pythonqt import wrap
 
+_LOGICS = {
+    "annotations": "vtkSlicerAnnotationModuleLogic",
+    "cameras": "vtkSlicerCamerasModuleLogic",
+    "colors": "vtkSlicerColorLogic",
+    "cropvolume": "vtkSlicerCropVolumeLogic",
+    "markups": "vtkSlicerMarkupsLogic",
+    "models": "vtkSlicerModelsLogic",
+    "segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "sequences": "vtkSlicerSequencesLogic",
+    "subjecthierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+    "tables": "vtkSlicerTablesLogic",
+    "terminologies": "vtkSlicerTerminologiesModuleLogic",
+    "texts": "vtkSlicerTextsLogic",
+    "transforms": "vtkSlicerTransformLogic",
+    "units": "vtkSlicerUnitsLogic",
+    "volumerendering": "vtkSlicerVolumeRenderingLogic",
+    "volumes": "vtkSlicerVolumesLogic",
+}
+
 
 def _stored(kind, name, default):
     def read(self):
@@ -103,16 +122,13 @@ class CppModule:
 class Modules:
     """``slicer.modules``: the scripted modules that were loaded, and built-in ones by their logic."""
 
-    def __getattr__(self, name):
-        for suffix in ("Logic", "ModuleLogic"):
-            for class_name in dir(slicer):
-                if class_name.lower() == f"vtkslicer{name}{suffix}".lower():
-                    logic = getattr(slicer, class_name)()
-                    logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-                    logic.SetMRMLScene(slicer.mrmlScene)
-                    setattr(self, name, CppModule(name, logic))
-                    return getattr(self, name)
-        raise AttributeError(f"slicer.modules has no '{name}'")
+    def start(self):
+        """Make the logics that Slicer makes when it starts; they register nodes and conversions."""
+        for name, class_name in _LOGICS.items():
+            logic = getattr(slicer, class_name)()
+            logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+            logic.SetMRMLScene(slicer.mrmlScene)
+            setattr(self, name, CppModule(name, logic))
 
 
 def import_module(path: Path):
