@@ -1,16 +1,25 @@
-"""3D Slicer module: segment the organs of a CT.
+"""3D Slicer module: segment the organs of a CT. Importing this file loads nothing heavy."""
 
-This is a first panel: a volume, a model, one button. Importing the file loads nothing heavy.
-"""
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
 POLL_MS = 50
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+if find_spec("DeepSegLogic") is None and (_CHECKOUT / "DeepSegLogic").is_dir():
+    sys.path.append(str(_CHECKOUT))  # run from a source checkout, as an additional module path
 
 
 class DeepSeg(ScriptedLoadableModule):
@@ -18,135 +27,192 @@ class DeepSeg(ScriptedLoadableModule):
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
-        parent.title = "DeepSeg"
-        parent.categories = ["Segmentation"]
-        parent.dependencies = []
+        parent.title = _("DeepSeg")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["Segmentations"]
         parent.contributors = ["The DeepSeg developers"]
-        parent.helpText = "Segments the organs of a CT. For research use only."
-        parent.acknowledgementText = "Networks: nnU-Net v2 (Isensee et al., doi:10.1038/s41592-020-01008-z)."
+        parent.helpText = _("Segments the organs of a CT and exports 3D models of them. For research use only.")
+        parent.acknowledgementText = _("Networks: nnU-Net v2 (Isensee et al., doi:10.1038/s41592-020-01008-z).")
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class DeepSegWidget(ScriptedLoadableModuleWidget):
-    """A volume, a model and one button; the worker does the work while Slicer stays usable."""
+def registerSampleData():
+    """The chest CT that Slicer itself offers, under the name of this module."""
+    import SampleData
+
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="DeepSeg",
+        sampleName="DeepSegChestCT",
+        uris="https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/"
+        "4507b664690840abb6cb9af2d919377ffc4ef75b167cb6fd0f747befdb12e38e",
+        fileNames="CT-chest.nrrd",
+        nodeNames="CTChest",
+        checksums="SHA256:4507b664690840abb6cb9af2d919377ffc4ef75b167cb6fd0f747befdb12e38e",
+        thumbnailFileName=None,
+    )
+
+
+class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel. Its sections show a session and hand on what the user does; a timer polls the worker."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.sections = []
+        self._timer = None
 
     def setup(self):
-        import qt
-        import slicer
-
         ScriptedLoadableModuleWidget.setup(self)
-        form = qt.QFormLayout()
-        self.layout.addLayout(form)
-        self.volumeSelector = slicer.qMRMLNodeComboBox()
-        self.volumeSelector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        self.volumeSelector.addEnabled = False
-        self.volumeSelector.setMRMLScene(slicer.mrmlScene)
-        form.addRow("CT", self.volumeSelector)
-        self.modelEdit = qt.QLineEdit("ct_demo")
-        form.addRow("Model", self.modelEdit)
-        self.segmentButton = qt.QPushButton("Segment")
-        self.segmentButton.connect("clicked(bool)", self.onSegment)
-        self.layout.addWidget(self.segmentButton)
-        self.progressBar = qt.QProgressBar()
-        self.progressBar.maximum = 1000
-        self.layout.addWidget(self.progressBar)
-        self.statusLabel = qt.QLabel("For research use only.")
-        self.statusLabel.wordWrap = True
-        self.layout.addWidget(self.statusLabel)
-        self.layout.addStretch(1)
+        from DeepSegLogic.resources import resource_path
+
+        panel = slicer.util.loadUI(str(resource_path("UI", "DeepSeg.ui")))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
         self.logic = DeepSegLogic()
-        self.timer = qt.QTimer()
-        self.timer.interval = POLL_MS
-        self.timer.connect("timeout()", self.onPoll)
+        self.ui.setupButton.connect("clicked(bool)", self.onSetup)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneLoaded)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneLoaded)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartSaveEvent, self.onSceneStartSave)
+        self._begin()
 
     def cleanup(self):
-        self.timer.stop()
+        self.removeObservers()
+        if self._timer is not None:
+            self._timer.stop()
         self.logic.close()
 
-    def onSegment(self, *_):
-        import slicer
+    def enter(self):
+        self._begin()
 
-        with slicer.util.tryWithErrorDisplay("The volume cannot be segmented.", waitCursor=True):
-            if self.logic.running:
-                self.logic.cancel()
-                return
-            self.logic.start(self.volumeSelector.currentNode(), self.modelEdit.text)
-            self.segmentButton.text = "Cancel"
-            self.timer.start()
+    def exit(self):
+        if self.sections:
+            self.ui.segmentEditor.setActiveEffectByName("")  # or it would go on painting in another module
 
-    def onPoll(self):
-        import slicer
+    def onSetup(self, _checked=False):
+        """Install what is missing, after saying what that is."""
+        from DeepSegLib import dependencies
 
-        for event in self.logic.poll():
-            if event.kind == "progress":
-                self.progressBar.value = round(1000 * event.fraction)
-                self.statusLabel.text = f"{event.stage}: {event.message}"
-            elif event.kind == "error":
-                self.statusLabel.text = str(event.error)
-            elif event.kind == "result":
-                self.statusLabel.text = "Done. For research use only."
-                slicer.util.setSliceViewerLayers(background=self.volumeSelector.currentNode(), fit=False)
-        if not self.logic.running:
-            self.timer.stop()
-            self.segmentButton.text = "Segment"
-            self.progressBar.value = 0
+        question = _("DeepSeg needs: {names}. Install now?").format(names=", ".join(dependencies.missing()))
+        if not slicer.util.confirmOkCancelDisplay(question, "DeepSeg"):
+            return
+        with slicer.util.tryWithErrorDisplay(_("The set-up did not succeed."), waitCursor=True):
+            dependencies.install(self.ui.wheelsPathLineEdit.currentPath)
+        self._begin()
+
+    def onSceneStartClose(self, _caller, _event):
+        if self.sections:
+            self.logic.sceneSession.forgetScene()
+
+    def onSceneLoaded(self, _caller, _event):
+        if self.sections:
+            self.logic.sceneSession.restore(self.logic.getParameterNode())
+            self._preselect()
+
+    def onSceneStartSave(self, _caller, _event):
+        if self.sections:
+            self.logic.sceneSession.save(self.logic.getParameterNode())
+
+    def _begin(self):
+        """Show the panel proper once everything that it needs is there."""
+        if self.sections:
+            return
+        from DeepSegLib import dependencies
+
+        lacking = dependencies.missing()
+        self.ui.setupFrame.visible = bool(lacking)
+        self.ui.mainWidget.visible = not lacking
+        if lacking:
+            self.ui.setupLabel.text = _("DeepSeg needs packages that are not installed yet: {names}.").format(
+                names=", ".join(lacking)
+            )
+            return
+        self._build()
+
+    def _build(self):
+        import qt
+        from DeepSegLib.exportSection import ExportSection
+        from DeepSegLib.inputSection import InputSection
+        from DeepSegLib.modelSection import ModelSection
+        from DeepSegLib.resultSection import ResultSection
+        from DeepSegLib.runSection import RunSection
+        from DeepSegLib.structureSection import StructureSection
+
+        scene = self.logic.sceneSession
+        scene.restore(self.logic.getParameterNode())
+        kinds = (InputSection, ModelSection, StructureSection, ResultSection, RunSection, ExportSection)
+        self.sections = [kind(self.ui, scene) for kind in kinds]
+        scene.session.changed.connect(self._show)
+        self._preselect()
+        self._timer = qt.QTimer()
+        self._timer.interval = POLL_MS
+        self._timer.connect("timeout()", scene.session.poll)
+        self._timer.start()
+
+    def _show(self, part):
+        for section in self.sections:
+            section.update(part)
+
+    def _preselect(self):
+        """The volume of the saved state, or else the only one that is loaded."""
+        node = self.logic.sceneSession.volumeNode
+        if node is None:
+            volumes = [
+                n
+                for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+                if not n.IsA("vtkMRMLLabelMapVolumeNode")
+            ]
+            node = volumes[0] if len(volumes) == 1 else None
+        self.ui.inputSelector.setCurrentNode(node)
 
 
 class DeepSegLogic(ScriptedLoadableModuleLogic):
-    """One run at a time, in the worker process; the result arrives as a new segmentation node."""
+    """For scripts; the panel uses the same session.
+
+    Example:
+        >>> logic = slicer.modules.deepseg.widgetRepresentation().self().logic
+        >>> segmentationNode = logic.segment(volumeNode, model="ct_demo", structures=["liver", "spleen"])
+    """
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        self._client = self._job = self._volumeNodeID = None
-        self.segmentationNode = None
+        self._sceneSession = None
 
     @property
-    def running(self) -> bool:
-        """Whether a run is under way."""
-        return self._job is not None and self._client.is_open(self._job)
+    def sceneSession(self):
+        """Made at the first use: it needs packages that may have to be installed first."""
+        if self._sceneSession is None:
+            from DeepSegLib.sceneSession import SceneSession
 
-    def start(self, volumeNode, model: str = "ct_demo", structures=None) -> None:
-        """Start to segment a volume; ask :meth:`poll` how it goes."""
-        from DeepSegLib import bridge
+            self._sceneSession = SceneSession(slicer.mrmlScene)
+        return self._sceneSession
 
-        from DeepSegLogic.worker import WorkerClient
+    def segment(self, volumeNode, model="ct_demo", structures=None, quality="standard"):
+        """Segment a volume and wait for it while Slicer stays alive; returns the new segmentation node.
 
-        volume = bridge.volumeFromNode(volumeNode)
-        if self._client is None:
-            self._client = WorkerClient()
-        self._volumeNodeID = volumeNode.GetID()
-        self._job = self._client.submit("segment", volume=volume, model=model, structures=structures)
+        Raises:
+            DeepSegError: what went wrong, and what to do.
+        """
+        scene = self.sceneSession
+        session = scene.session
+        scene.setVolumeNode(volumeNode)
+        session.choose_model(model)
+        session.choose_structures(structures or session.model.structures)
+        session.set_quality(quality)
+        scene.segment()
+        while session.run.busy or (session.result is not None and not session.measurements):
+            slicer.app.processEvents()
+            session.poll()
+        if session.run.error is not None:
+            raise session.run.error
+        return scene.resultNode
 
-    def poll(self) -> list:
-        """What happened since the last call. A result has become a segmentation node by then."""
-        if self._client is None:
-            return []
-        events = self._client.poll()
-        for event in events:
-            if event.kind == "result" and event.job == self._job:
-                self._show(event.value)
-        return events
-
-    def cancel(self) -> None:
-        """Stop the run within one window."""
-        self._client.cancel(self._job)
-
-    def close(self) -> None:
+    def close(self):
         """End the worker."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def _show(self, result) -> None:
-        import slicer
-        from DeepSegLib import bridge
-
-        volumeNode = slicer.mrmlScene.GetNodeByID(self._volumeNodeID)  # None if it was removed meanwhile
-        name = f"{volumeNode.GetName() if volumeNode else 'CT'} organs"
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-        node.CreateDefaultDisplayNodes()
-        model = result.provenance["model"]
-        bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, {"model": model["id"]})
-        self.segmentationNode = node
+        if self._sceneSession is not None:
+            self._sceneSession.session.close()
 
 
 class DeepSegTest(ScriptedLoadableModuleTest):
@@ -154,16 +220,10 @@ class DeepSegTest(ScriptedLoadableModuleTest):
 
     def runTest(self):
         import SampleData
-        import slicer
 
         slicer.mrmlScene.Clear()
         volumeNode = SampleData.downloadSample("CTChest")
         logic = DeepSegLogic()
-        logic.start(volumeNode)
-        while logic.running:
-            logic.poll()
-            slicer.app.processEvents()
-        logic.poll()
-        self.assertIsNotNone(logic.segmentationNode)
-        self.assertGreater(logic.segmentationNode.GetSegmentation().GetNumberOfSegments(), 10)
+        segmentationNode = logic.segment(volumeNode)
+        self.assertGreater(segmentationNode.GetSegmentation().GetNumberOfSegments(), 10)
         logic.close()

@@ -12,9 +12,13 @@ from DeepSegLogic.errors import InputError, UsageError
 from DeepSegLogic.io.reading import compact
 from DeepSegLogic.io.segmentation import ANATOMIC_CONTEXT, CONTEXT
 from DeepSegLogic.labels import LabelMap, Structure
+from DeepSegLogic.surfaces import SurfaceSet
+from DeepSegLogic.surfaces.convert import polydata
 from DeepSegLogic.volume import Volume
 
 TAG_PREFIX = "DeepSeg."
+BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 
 
 def volumeFromNode(node) -> Volume:
@@ -46,7 +50,7 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         tags: facts kept on each segment, e.g. model and version.
     """
     segmentation = segmentationNode.GetSegmentation()
-    segmentation.SetSourceRepresentationName(_binaryLabelmap())
+    segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
     segmentation.RemoveAllSegments()
     matrix = labelMap.ijk_to_ras
     if volumeNode is not None:
@@ -62,7 +66,7 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         segment.SetTag("TerminologyEntry", terminologyEntry(structure))
         for name, value in {"structure": structure.name, **(tags or {})}.items():
             segment.SetTag(TAG_PREFIX + name, str(value))
-        segment.AddRepresentation(_binaryLabelmap(), shared)
+        segment.AddRepresentation(BINARY_LABELMAP, shared)
         segmentation.AddSegment(segment, structure.name)
 
 
@@ -89,6 +93,26 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume) -> LabelMap:
     return LabelMap(array, volume.ijk_to_ras.copy(), structures)
 
 
+def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
+    """Make surfaces the closed surface representation of a segmentation, and show that in 3D.
+
+    Structures without a surface get an empty one: Slicer wants the same representations in all segments.
+    """
+    toNode = vtk.vtkMatrix4x4()
+    toNode.DeepCopy(np.linalg.inv(_worldMatrix(segmentationNode)).ravel())
+    made = {surface.structure.name: surface for surface in surfaces}
+    segmentation = segmentationNode.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        surface = made.get(segmentation.GetNthSegmentID(index))
+        mesh = _shaded(surface, toNode) if surface else vtk.vtkPolyData()
+        segmentation.GetNthSegment(index).AddRepresentation(CLOSED_SURFACE, mesh)
+    display = segmentationNode.GetDisplayNode()
+    if display is not None:
+        display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
+        display.SetVisibility3D(True)
+    segmentationNode.Modified()
+
+
 def terminologyEntry(structure: Structure) -> str:
     """A structure's codes as Slicer serialises them."""
 
@@ -97,6 +121,20 @@ def terminologyEntry(structure: Structure) -> str:
 
     codes = "~".join(code(c) for c in (structure.category, structure.type, structure.modifier))
     return f"{CONTEXT}~{codes}~{ANATOMIC_CONTEXT}~^^~^^"
+
+
+def _shaded(surface, toNode):
+    """A mesh in the node's coordinates, with normals: flat triangles look like facets."""
+    transform = vtk.vtkTransform()
+    transform.SetMatrix(toNode)
+    moved = vtk.vtkTransformPolyDataFilter()
+    moved.SetInputData(polydata(surface.points, surface.triangles))
+    moved.SetTransform(transform)
+    normals = vtk.vtkPolyDataNormals()
+    normals.SetInputConnection(moved.GetOutputPort())
+    normals.SplittingOff()
+    normals.Update()
+    return normals.GetOutput()
 
 
 def _paste(array, value, image, toGrid) -> None:
@@ -158,7 +196,3 @@ def _modality(node):
 
 def _numpy(matrix) -> np.ndarray:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-
-
-def _binaryLabelmap() -> str:
-    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..models.card import ModelCard
+from ..viewmodel.texts import size_text
 from .console import Console
 
 
@@ -19,7 +20,6 @@ def show_models(
     """
     from rich.table import Table
 
-    from ..models.fetch import download_size
     from ..models.store import disk_use
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -28,7 +28,7 @@ def show_models(
     for card in cards:
         extra = {"found": found[card.id]} if found else {}
         console.event("model", **as_json(card, here), **extra)
-        size = disk_use(here[card.id].folder) if card.id in here else download_size(card)
+        size = disk_use(here[card.id].folder) if card.id in here else card.download_bytes
         what = f"{card.title}: {_some(found[card.id])}".removesuffix(": ") if found else card.title
         is_here = "yes" if card.id in here else ""
         table.add_row(card.id, what, card.modality or "?", is_here, size_text(size), card.licence)
@@ -53,19 +53,7 @@ def as_json(card: ModelCard, here: dict[str, ModelCard]) -> dict:
     return card.to_json() | {"installed": installed is not None, "folder": str(installed.folder) if installed else None}
 
 
-def size_text(number: int | None) -> str:
-    """Bytes for people; ``"?"`` where unknown."""
-    if number is None:
-        return "?"
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}" if unit == "GB" else f"{number / size:.0f} {unit}"
-    return f"{number / 1e3:.0f} kB"
-
-
 def _facts(card: ModelCard, here: dict[str, ModelCard]) -> dict[str, str]:
-    from ..models.fetch import download_size
-
     spacing = " × ".join(f"{s:g}" for s in card.spacing) + " mm" if card.spacing else "as its files say"
     facts = {
         "id": f"{card.id} (version {card.version})",
@@ -76,7 +64,7 @@ def _facts(card: ModelCard, here: dict[str, ModelCard]) -> dict[str, str]:
         "voxel spacing": spacing,
         "networks": str(max(1, len(card.parts))),
         "memory": f"about {card.memory_gb:g} GB" if card.memory_gb else "not known",
-        "size": size_text(card.size_bytes or download_size(card)),
+        "size": size_text(card.size_bytes or card.download_bytes),
         "licence": card.licence,
         "to cite": card.citation or "not said",
         "source": card.source,

@@ -11,8 +11,9 @@ import typer
 
 from ..errors import Cancelled, ModelError, UsageError
 from ..models.card import ModelCard
+from ..viewmodel.texts import size_text
 from .console import Console, Json, Quiet
-from .model_views import show_card, show_models, size_text
+from .model_views import show_card, show_models
 
 app = typer.Typer(help="Find, fetch, check, carry and remove models.", no_args_is_help=True)
 
@@ -201,7 +202,7 @@ def obtain(console: Console, name: str, yes: bool) -> ModelCard:
         Cancelled: the user declined.
     """
     from ..models.catalogue import in_catalogue
-    from ..models.fetch import download_model, download_size
+    from ..models.fetch import download_model
     from ..models.registry import find_model
 
     try:
@@ -213,7 +214,7 @@ def obtain(console: Console, name: str, yes: bool) -> ModelCard:
     if not console.quiet:
         print(
             f"{card.id} is not on this machine: {card.title}\n"
-            f"Download: {size_text(download_size(card))} in {len(card.parts)} file(s) from {card.source}\n"
+            f"Download: {size_text(card.download_bytes)} in {len(card.parts)} file(s) from {card.source}\n"
             f"Licence: {card.licence}. {card.intended_use}",
             file=sys.stderr,
         )

@@ -113,6 +113,12 @@ class ModelCard:
         parts = [Part(**{**p, "structures": tuple(p.get("structures", ()))}) for p in data.get("parts", ())]
         return cls(**{k: v for k, v in data.items() if k in known}, parts=parts, folder=folder)
 
+    @property
+    def download_bytes(self) -> int | None:
+        """Bytes to be fetched, about; None when the catalogue does not know."""
+        sizes = [p.size_bytes for p in self.parts]
+        return sum(sizes) if sizes and None not in sizes else None
+
     def to_json(self) -> dict:
         """The card as plain JSON values."""
         data = asdict(self)

@@ -81,12 +81,6 @@ def download_model(
         return installed
 
 
-def download_size(card: ModelCard) -> int | None:
-    """Bytes to be fetched, about; None when the catalogue does not know."""
-    sizes = [p.size_bytes for p in card.parts]
-    return sum(sizes) if sizes and None not in sizes else None
-
-
 def _share(progress: Progress, number: int, count: int) -> Progress:
     return lambda stage, fraction, message: progress(stage, (number + fraction) / count, message)
 

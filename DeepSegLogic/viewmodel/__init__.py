@@ -7,7 +7,7 @@ their own.
 from .anatomy import PRESETS, Group, groups_of, preset_names, search_structures
 from .models import ModelEntry, model_entries
 from .preflight import Note, Preflight, preflight
-from .session import Phase, Run, Session
+from .session import Phase, Run, Session, is_doubtful
 from .signal import Signal
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Session",
     "Signal",
     "groups_of",
+    "is_doubtful",
     "model_entries",
     "preflight",
     "preset_names",

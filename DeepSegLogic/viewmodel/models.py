@@ -29,7 +29,6 @@ class ModelEntry:
 def model_entries(words: str = "") -> list[ModelEntry]:
     """Models that are here, then those that can be downloaded; with words only those that a search finds."""
     from ..models.catalogue import catalogue, search
-    from ..models.fetch import download_size
     from ..models.registry import bundled_models
     from ..models.store import Store
 
@@ -46,7 +45,7 @@ def model_entries(words: str = "") -> list[ModelEntry]:
             card,
             card.id in here,
             card.id in own,
-            card.size_bytes if card.id in here else download_size(card),
+            card.size_bytes if card.id in here else card.download_bytes,
             named.get(card.id, ()),
         )
         for card in cards

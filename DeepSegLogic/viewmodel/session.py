@@ -135,6 +135,12 @@ class Session:
         self.volume = volume
         self._look()
 
+    def forget_result(self) -> None:
+        """Let go of the last result."""
+        self.result = self.result_volume = self.surfaces = None
+        self.measurements = []
+        self._tell("result", "measurements", "surfaces")
+
     def choose_model(self, model_id: str) -> None:
         """Choose a model of the list; the structures chosen for it last time are chosen again.
 
@@ -180,12 +186,17 @@ class Session:
     def set_quality(self, quality: str) -> None:
         """Choose ``"fast"``, ``"standard"`` or ``"best"``."""
         self.quality = quality
-        self._look()
+        self._forget_estimate()
 
     def set_device(self, device: str) -> None:
         """Choose ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``."""
         self.device = device
-        self._look()
+        self._forget_estimate()
+
+    def set_force(self, force: bool) -> None:
+        """Whether to go on with a volume that does not look like what the model is for."""
+        self.force = force
+        self._tell("input")
 
     def ask_estimate(self) -> None:
         """Ask the worker what a run will take; loads the model there, so that the run starts sooner."""
@@ -322,6 +333,17 @@ class Session:
             elif event.kind == "error":
                 self._failed(event)
 
+    def report(self) -> str:
+        """For a request for help: versions, device, model, last error. No names and no voxels of patients."""
+        from ..doctor import examine
+
+        lines = [f"{f.topic}: {f.fact} {f.remedy}".rstrip() for f in examine() if f.topic != "Model folder"]
+        lines.append(f"Model: {self.model.id if self.model else 'none'}, {self.quality}, {self.device}")
+        lines.append(f"Volume: {self.preflight.facts or 'none'}")
+        error = self.run.error
+        lines.append(f"Last error: {error.code} {type(error).__name__}" if error else "Last error: none")
+        return "\n".join(lines)
+
     def close(self) -> None:
         """End the worker."""
         self._client.close()
@@ -330,8 +352,12 @@ class Session:
 
     def _look(self) -> None:
         self.preflight = preflight(self.volume, self.model)
+        self._tell("input")
+        self._forget_estimate()
+
+    def _forget_estimate(self) -> None:
         self.estimate = self._estimating = None
-        self._tell("input", "estimate")
+        self._tell("estimate")
 
     def _start(self, task: str, request: str, answer: Callable[[Any], None], **params: Any) -> None:
         if self.run.busy:
@@ -429,10 +455,13 @@ class Session:
             self.changed.emit(part)
 
 
+def is_doubtful(row: Measurement) -> bool:
+    """Whether a structure was found with low confidence."""
+    return row.voxels > 0 and row.confidence is not None and row.confidence < LOW_CONFIDENCE
+
+
 def _doubtful_first(row: Measurement) -> tuple:
     """Structures found with low confidence, then the others as they come, then those not found."""
     if row.voxels == 0:
         return (2, 0.0)
-    if row.confidence is not None and row.confidence < LOW_CONFIDENCE:
-        return (0, row.confidence)
-    return (1, 0.0)
+    return (0, row.confidence) if is_doubtful(row) else (1, 0.0)

@@ -1,0 +1,90 @@
+"""What DeepSeg needs beside what Slicer ships, and its installation with the user's consent.
+
+Everything but torch is installed with ``--no-deps``: whatever a package asks for, nothing that Slicer ships (vtk,
+SimpleITK, numpy, …) is replaced. :data:`NEEDED` therefore lists what those packages need in turn.
+"""
+
+import importlib
+from importlib.util import find_spec
+
+NEEDED = {
+    "filelock": "filelock>=3.13",
+    "platformdirs": "platformdirs>=4",
+    "psutil": "psutil>=5.9",
+    "requests": "requests>=2.31",
+    "scipy": "scipy>=1.11",
+    "slicerio": "slicerio>=1.4",
+    "nrrd": "pynrrd>=1.0",  # slicerio's
+    "typing_extensions": "typing_extensions>=4",  # pynrrd's
+    "trimesh": "trimesh>=4.4",
+    "lxml": "lxml>=5",
+    "networkx": "networkx>=3",
+    "fast_simplification": "fast-simplification>=0.1.9",
+    "maxflow": "PyMaxflow>=1.3",
+}
+"""Name to import → what pip is asked for."""
+
+SHIPPED = ("numpy", "SimpleITK", "vtk", "PythonQt")
+"""Never to be touched."""
+
+
+def missing():
+    """Requirements that are not met, torch last."""
+    importlib.invalidate_caches()
+    lacking = [requirement for name, requirement in NEEDED.items() if find_spec(name) is None]
+    return lacking + (["torch"] if find_spec("torch") is None else [])
+
+
+def pipArguments(requirements, wheelsFolder=""):
+    """What pip is given; with a folder of wheels it asks no server."""
+    offline = ["--no-index", "--find-links", wheelsFolder] if wheelsFolder else []
+    return ["--no-deps", *offline, *requirements]
+
+
+def install(wheelsFolder=""):
+    """Install what is missing; whoever calls this has asked the user.
+
+    Raises:
+        DeepSegError: it could not be done; the remedy says what to do.
+    """
+    import slicer
+
+    from DeepSegLogic.errors import ResourceError
+
+    lacking = missing()
+    packages = [r for r in lacking if r != "torch"]
+    try:
+        if packages:
+            slicer.util.pip_install(pipArguments(packages, wheelsFolder))
+    except Exception as error:
+        raise ResourceError(
+            f"{', '.join(packages)} could not be installed: {error}.",
+            "Check the internet connection and Slicer's proxy settings; or collect wheels on another machine with "
+            f"`pip download --no-deps {' '.join(packages)}` and give their folder.",
+            code="resource.install",
+        ) from error
+    if "torch" in lacking:
+        _installTorch(wheelsFolder)
+
+
+def _installTorch(wheelsFolder):
+    import slicer
+
+    from DeepSegLogic.errors import ResourceError
+
+    if wheelsFolder:
+        slicer.util.pip_install(["--no-index", "--find-links", wheelsFolder, "torch"])
+        return
+    try:
+        import PyTorchUtils
+    except ImportError:
+        raise ResourceError(
+            "PyTorch is missing, and so is the extension that installs it.",
+            "Install the extension PyTorch in the Extensions Manager, restart Slicer and press Set up again.",
+            code="resource.torch",
+        ) from None
+    # It picks the build for this machine's GPU.
+    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False) is None:
+        raise ResourceError(
+            "PyTorch was not installed.", "See the Python console, then press Set up again.", code="resource.torch"
+        )

@@ -1,0 +1,102 @@
+"""The panel's result and correct sections."""
+
+import qt
+import slicer
+
+from DeepSegLogic.viewmodel import is_doubtful
+
+
+class ResultSection:
+    """The structures found, those to review first; opacity, 3D, statistics; Slicer's Segment Editor."""
+
+    def __init__(self, ui, sceneSession):
+        self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
+        self._items = {}
+        header = ui.resultTree.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        header.setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(2, qt.QHeaderView.ResizeToContents)
+        ui.resultTree.connect("itemClicked(QTreeWidgetItem*,int)", self.onItemClicked)
+        ui.resultTree.connect("itemChanged(QTreeWidgetItem*,int)", self.onItemChanged)
+        ui.opacitySlider.connect("valueChanged(double)", self.onOpacity)
+        ui.show3DButton.connect("toggled(bool)", self.onShow3D)
+        ui.statisticsButton.connect("clicked(bool)", self.onStatistics)
+        self.update("measurements")
+
+    def update(self, part):
+        """Show what changed."""
+        ui = self.ui
+        if part == "result":
+            self._editResult()
+            if ui.show3DButton.checked and self.session.result is not None:
+                self.scene.showSurfaces()
+        elif part == "measurements":
+            self._fill()
+            found = bool(self.session.measurements)
+            ui.resultCollapsibleButton.collapsed = not found
+            for widget in (ui.resultCollapsibleButton, ui.correctCollapsibleButton, ui.exportCollapsibleButton):
+                widget.enabled = found
+
+    def onItemClicked(self, item, _column):
+        name = self._nameOf(item)
+        if name:
+            self.scene.jumpTo(name)
+
+    def onItemChanged(self, item, _column):
+        name, node = self._nameOf(item), self.scene.resultNode
+        if name and node is not None:
+            node.GetDisplayNode().SetSegmentVisibility(name, item.checkState(0) == qt.Qt.Checked)
+
+    def onOpacity(self, value):
+        if self.scene.resultNode is not None:
+            self.scene.resultNode.GetDisplayNode().SetOpacity2DFill(value)
+            self.scene.resultNode.GetDisplayNode().SetOpacity3D(max(value, 0.1))
+
+    def onShow3D(self, on):
+        if on:
+            with slicer.util.tryWithErrorDisplay("The surfaces cannot be shown."):
+                self.scene.showSurfaces()
+        elif self.scene.resultNode is not None:
+            self.scene.resultNode.GetDisplayNode().SetVisibility3D(False)
+
+    def onStatistics(self, _checked=False):
+        node = self.scene.statisticsTable()
+        slicer.util.showStatusMessage(f"{node.GetName()} was made.", 3000)
+
+    def _editResult(self):
+        """Let the Segment Editor work on the result; its parameters live in a node of their own."""
+        scene, editor = self.scene.scene, self.ui.segmentEditor
+        node = scene.GetSingletonNode("DeepSegEditor", "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag("DeepSegEditor")
+            node = scene.AddNode(node)
+        editor.setMRMLSegmentEditorNode(node)
+        editor.setSegmentationNode(self.scene.resultNode)
+        editor.setSourceVolumeNode(self.scene.volumeNode)
+
+    def _fill(self):
+        tree, colors = self.ui.resultTree, {}
+        if self.session.result is not None:
+            colors = {s.name: s.color for s in self.session.result.label_map.structures}
+        blocked = tree.blockSignals(True)
+        tree.clear()
+        self._items = {}
+        for row in (r for r in self.session.measurements if r.voxels):
+            item = qt.QTreeWidgetItem(tree)
+            item.setText(0, row.title)
+            item.setCheckState(0, qt.Qt.Checked)
+            swatch = qt.QPixmap(12, 12)
+            swatch.fill(qt.QColor(*colors.get(row.name, (128, 128, 128))))
+            item.setIcon(0, qt.QIcon(swatch))
+            item.setText(1, f"{row.volume_ml:.1f}")
+            item.setText(2, "" if row.confidence is None else f"{row.confidence:.2f}")
+            if is_doubtful(row):
+                item.setText(2, f"{row.confidence:.2f}  review")
+                item.setToolTip(2, "The model was not sure of this structure: look at it first.")
+            self._items[row.name] = item
+        tree.blockSignals(blocked)
+
+    def _nameOf(self, item):
+        return next((name for name, known in self._items.items() if known == item), None)

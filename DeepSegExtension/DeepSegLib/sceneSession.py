@@ -1,0 +1,197 @@
+"""A session on a MRML scene: nodes in, segmentation nodes out."""
+
+import json
+from datetime import datetime
+
+import slicer
+import vtk
+
+from DeepSegLib import bridge
+from DeepSegLogic.errors import DeepSegError, UsageError
+from DeepSegLogic.viewmodel import Session
+
+VOLUME_ROLE = "InputVolume"
+RESULT_ROLE = "ResultSegmentation"
+SETTINGS = "Settings"
+
+
+class SceneSession:
+    """Binds a :class:`DeepSegLogic.viewmodel.Session` to a scene.
+
+    Attributes:
+        session: the state and the commands.
+        volumeNode, resultNode: of the scene, or None.
+        replaceResult: whether the next result takes the place of the last one.
+        inputError: why the volume chosen cannot be used; empty when it can.
+    """
+
+    def __init__(self, scene, session=None):
+        self.scene = scene
+        self.session = session or Session()
+        self.session.changed.connect(self._onChanged)
+        self.replaceResult = False
+        self.inputError = ""
+        self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = None
+        self._resultTime = 0
+
+    @property
+    def volumeNode(self):
+        return self._node(self._volumeNodeID)
+
+    @property
+    def resultNode(self):
+        return self._node(self._resultNodeID)
+
+    @property
+    def resultCorrected(self):
+        """Whether somebody changed the result's voxels since it came."""
+        node = self.resultNode
+        return node is not None and _voxelTime(node) > self._resultTime
+
+    def setVolumeNode(self, node):
+        """Choose the input. What is wrong with it is told in ``inputError``."""
+        self._volumeNodeID = node.GetID() if node is not None else None
+        self.inputError, volume = "", None
+        if node is not None:
+            try:
+                volume = bridge.volumeFromNode(node)
+            except DeepSegError as error:
+                self.inputError = str(error)
+        self.session.set_volume(volume)
+
+    def segment(self):
+        """Start to segment the volume as it is now: it may have been edited or moved since it was chosen.
+
+        Raises:
+            UsageError: it cannot start.
+        """
+        self.setVolumeNode(self.volumeNode)
+        if self.inputError:
+            raise UsageError(self.inputError, code="usage.not_ready")
+        self._runVolumeNodeID = self._volumeNodeID
+        self.session.segment()
+
+    def labelMap(self):
+        """The result as it is now, with the corrections made by hand.
+
+        Raises:
+            UsageError: there is none, or its volume is gone.
+        """
+        if self.resultNode is None or self.session.result is None:
+            raise UsageError("There is no result.", "Segment a volume first.", code="usage.empty")
+        if not self.resultCorrected:
+            return self.session.result.label_map
+        return bridge.labelMapFromSegmentation(self.resultNode, self.session.result_volume)
+
+    def showSurfaces(self):
+        """Make the joint surfaces of the result and show them in 3D."""
+        self.session.show_surfaces(self.labelMap())
+
+    def jumpTo(self, name):
+        """Centre all slice views on a structure."""
+        if self.resultNode is not None and self.resultNode.GetSegmentation().GetSegment(name) is not None:
+            centre = self.resultNode.GetSegmentCenterRAS(name)
+            if centre is not None:
+                slicer.vtkMRMLSliceNode.JumpAllSlices(self.scene, *centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+
+    def statisticsTable(self):
+        """The measurements as a new table node."""
+        node = self.scene.AddNewNodeByClass("vtkMRMLTableNode", "DeepSeg statistics")
+        columns = ("Structure", "Volume (ml)", "Mean HU", "SD HU", "Confidence")
+        arrays = []
+        for title in columns:
+            array = vtk.vtkStringArray() if title == "Structure" else vtk.vtkDoubleArray()
+            array.SetName(title)
+            arrays.append(array)
+        for row in (r for r in self.session.measurements if r.voxels):
+            arrays[0].InsertNextValue(row.title)
+            numbers = (row.volume_ml, row.mean_hu, row.sd_hu, row.confidence)
+            for array, value in zip(arrays[1:], numbers, strict=True):
+                array.InsertNextValue(float("nan") if value is None else value)
+        for array in arrays:
+            node.AddColumn(array)
+        return node
+
+    # --- what is saved with the scene --------------------------------------------------------------------------
+
+    def save(self, parameterNode):
+        """Keep the state in a parameter node."""
+        session = self.session
+        settings = {
+            "model": session.model.id if session.model else "",
+            "structures": session.chosen,
+            "quality": session.quality,
+            "device": session.device,
+            "replace": self.replaceResult,
+        }
+        parameterNode.SetParameter(SETTINGS, json.dumps(settings))
+        parameterNode.SetNodeReferenceID(VOLUME_ROLE, self._volumeNodeID)
+        parameterNode.SetNodeReferenceID(RESULT_ROLE, self._resultNodeID)
+
+    def restore(self, parameterNode):
+        """Take the state from a parameter node; a model that is not here any more is left out."""
+        try:
+            settings = json.loads(parameterNode.GetParameter(SETTINGS) or "{}")
+        except ValueError:
+            settings = {}
+        session = self.session
+        try:
+            if settings.get("model"):
+                session.choose_model(settings["model"])
+        except UsageError:
+            pass
+        if "structures" in settings and session.model is not None and session.model.id == settings["model"]:
+            session.choose_structures(settings["structures"])
+        session.set_quality(settings.get("quality", session.quality))
+        session.set_device(settings.get("device", session.device))
+        self.replaceResult = bool(settings.get("replace", False))
+        self._resultNodeID = parameterNode.GetNodeReferenceID(RESULT_ROLE)
+        self.setVolumeNode(parameterNode.GetNodeReference(VOLUME_ROLE))
+
+    def forgetScene(self):
+        """The scene was closed: stop, and let go of its nodes."""
+        self.session.cancel()
+        self.session.forget_result()
+        self._resultNodeID = self._runVolumeNodeID = None
+        self.setVolumeNode(None)
+
+    # --- what comes back ---------------------------------------------------------------------------------------
+
+    def _onChanged(self, part):
+        if part == "result" and self.session.result is not None:
+            self._showResult(self.session.result)
+        elif part == "surfaces" and self.session.surfaces is not None and self.resultNode is not None:
+            bridge.surfacesToSegmentation(self.session.surfaces, self.resultNode)
+
+    def _showResult(self, result):
+        volumeNode = self._node(self._runVolumeNodeID)  # None if it was removed meanwhile
+        node = self.resultNode if self.replaceResult else None
+        if node is None:
+            name = self.scene.GenerateUniqueName(f"{volumeNode.GetName() if volumeNode else 'CT'} organs")
+            node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+            node.CreateDefaultDisplayNodes()
+        facts = result.provenance
+        tags = {
+            "model": facts["model"]["id"],
+            "version": facts["model"]["version"],
+            "quality": facts["settings"]["quality"],
+            "deepseg": facts["versions"]["deepseg"],
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        }
+        bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags)
+        self._resultNodeID = node.GetID()
+        self._resultTime = _voxelTime(node)
+
+    def _node(self, nodeID):
+        return self.scene.GetNodeByID(nodeID) if nodeID else None
+
+
+def _voxelTime(node):
+    """When the voxels of a segmentation last changed."""
+    segmentation = node.GetSegmentation()
+    images = set()
+    for index in range(segmentation.GetNumberOfSegments()):
+        image = segmentation.GetNthSegment(index).GetRepresentation(bridge.BINARY_LABELMAP)
+        if image is not None:
+            images.add(image)
+    return max([image.GetMTime() for image in images], default=0)

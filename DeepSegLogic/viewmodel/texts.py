@@ -1,0 +1,42 @@
+"""Numbers of the view model in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .session import Phase, Run
+
+
+def size_text(number: int | None) -> str:
+    """Bytes for people; ``"?"`` where unknown."""
+    if number is None:
+        return "?"
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}" if unit == "GB" else f"{number / size:.0f} {unit}"
+    return f"{number / 1e3:.0f} kB"
+
+
+def time_text(seconds: float) -> str:
+    """e.g. ``"40 s"``, ``"2 min"``."""
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def estimate_text(estimate: dict[str, Any] | None) -> str:
+    """What a run will take; empty while unknown."""
+    if not estimate:
+        return ""
+    memory = f"{size_text(estimate['ram_bytes'])} of memory"
+    if estimate["device_bytes"]:
+        memory += f", {size_text(estimate['device_bytes'])} on the GPU"
+    return f"About {time_text(estimate['seconds'])} on {estimate['device']}, {memory}"
+
+
+def run_text(run: Run) -> str:
+    """Where the long task is, in one line."""
+    if run.phase is Phase.RUNNING:
+        left = f", about {time_text(run.remaining_s)} left" if run.remaining_s is not None else ""
+        return f"{run.stage}{left}"
+    if run.phase is Phase.FAILED:
+        return str(run.error)
+    return {Phase.CANCELLING: "Cancelling", Phase.CANCELLED: "Cancelled.", Phase.DONE: "Done."}.get(run.phase, "")
