@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from .errors import OutputError
-from .io import write_label_map
+from .io import write_label_map, write_volume
 from .io.atomic import atomic_folder, cannot_write
 from .labels import LabelMap
 from .measures import Measurement, measure, write_measurements
@@ -72,6 +72,8 @@ def write_outputs(
         progress("write", 0.0, "label maps")
         write_label_map(label_map, temporary / "segmentation.seg.nrrd")
         write_label_map(label_map, temporary / "segmentation.nii.gz")
+        if result.uncertainty is not None:
+            write_volume(Volume(result.uncertainty, label_map.ijk_to_ras), temporary / "uncertainty.nii.gz")
         rows = measure(label_map, volume, result.confidence)
         write_measurements(rows, temporary / "measurements.csv")
         if formats:

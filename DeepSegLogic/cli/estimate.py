@@ -6,14 +6,17 @@ from typing import Annotated
 import typer
 
 from .console import Console, Json, Quiet
-from .segment import Device, Model, Quality
+from .segment import Device, Model, Quality, Roi, RoiMask, Structures, region, split
 
 
 def estimate(
     input: Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.")],
     model: Model = "ct_demo",
+    structures: Structures = "",
     device: Device = "auto",
     quality: Quality = "standard",
+    roi: Roi = "",
+    roi_mask: RoiMask = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -22,7 +25,15 @@ def estimate(
     from ..pipeline import estimate as estimate_segment
 
     console = Console(quiet, as_json)
-    found = estimate_segment(read_volume(input), model, device=device, quality=quality)
+    volume = read_volume(input)
+    found = estimate_segment(
+        volume,
+        model,
+        structures=split(structures),
+        device=device,
+        quality=quality,
+        roi=region(volume, roi, roi_mask),
+    )
     console.say(f"{found.windows} windows, {found.settings.describe()}")
     console.say(
         f"About {found.seconds:.0f} s, {found.ram_bytes / 1e9:.1f} GB of memory",

@@ -12,6 +12,9 @@ Model = Annotated[str, typer.Option("--model", "-m", help="Id of an installed mo
 Structures = Annotated[str, typer.Option("--structures", "-s", help="Names with commas between; all if not given.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Quality = Annotated[str, typer.Option(help="fast, standard or best.")]
+Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]
+Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Only in this box: two corners in RAS mm.")]
+RoiMask = Annotated[Path | None, typer.Option(help="Only where this label map, on the volume's grid, is not 0.")]
 
 
 def segment(
@@ -21,6 +24,11 @@ def segment(
     structures: Structures = "",
     device: Device = "auto",
     quality: Quality = "standard",
+    roi: Roi = "",
+    roi_mask: RoiMask = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")
+    ] = False,
     surfaces: Annotated[str, typer.Option(help="Formats with commas between; empty for none.")] = "stl",
     force: Annotated[bool, typer.Option("--force", help="Go on with a volume that does not look like a CT.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")] = False,
@@ -38,12 +46,17 @@ def segment(
         device=device,
         quality=quality,
         formats=split(surfaces) or [],
+        roi=roi,
+        roi_mask=roi_mask,
+        uncertainty=uncertainty,
         force=force,
         yes=yes,
     )
 
 
-def segment_to_folder(console: Console, source: Path, output: Path, *, model, formats, yes=False, **options) -> None:
+def segment_to_folder(
+    console: Console, source: Path, output: Path, *, model, formats, roi="", roi_mask=None, yes=False, **options
+) -> None:
     """Read, segment, write, and tell; shared with ``deepseg demo``."""
     from ..io import read_volume
     from ..outputs import check_output_folder, write_outputs
@@ -55,6 +68,7 @@ def segment_to_folder(console: Console, source: Path, output: Path, *, model, fo
     with console.working():
         console.progress("read", 0.0, source.name)
         volume = read_volume(source)
+        options["roi"] = region(volume, roi, roi_mask)
         console.progress("read", 1.0, source.name)
         from ..pipeline import segment as run
 
@@ -81,6 +95,31 @@ def segment_to_folder(console: Console, source: Path, output: Path, *, model, fo
         warnings=result.warnings,
         timings=result.timings,
     )
+
+
+def region(volume, box: str, mask: Path | None):
+    """What ``--roi`` and ``--roi-mask`` say, as :func:`DeepSegLogic.pipeline.segment` takes it."""
+    from ..errors import InputError, UsageError
+    from ..geometry import same_grid
+    from ..io import read_label_map
+
+    if box and mask:
+        raise UsageError("Both --roi and --roi-mask are given.", "Give one of them.", code="usage.region")
+    if mask is not None:
+        marked = read_label_map(mask)
+        if marked.array.shape != volume.shape or not same_grid(marked.ijk_to_ras, volume.ijk_to_ras, 1e-2):
+            raise InputError(
+                f"{mask} is not on the grid of {volume.name}.",
+                "Draw the region on that volume, or resample the mask to it.",
+                code="input.region",
+            )
+        return marked.array
+    try:
+        return [float(number) for number in box.split(",")] if box else None
+    except ValueError:
+        raise UsageError(
+            f"--roi {box} is not six numbers.", "Give R1,A1,S1,R2,A2,S2 in mm.", code="usage.region"
+        ) from None
 
 
 def split(names: str) -> list[str] | None:

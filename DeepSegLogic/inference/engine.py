@@ -91,8 +91,11 @@ class Engine:
 
     def _run(self, prepared: Prepared, progress: Progress, cancel: Cancel) -> Prediction:
         image, before = _padded(prepared.image, self.settings.patch_size)
-        grid = WindowGrid(image.shape, self.settings.patch_size, self.step)
-        shape = prepared.image.shape
+        asked = [slice(b + a.start, b + a.stop) for b, a in zip(before, prepared.asked, strict=True)]
+        grid = WindowGrid(image.shape, self.settings.patch_size, self.step, asked)
+        image = image[grid.hull]
+        before = [a.start - h.start for a, h in zip(asked, grid.hull, strict=True)]
+        shape = prepared.shape
         channels = self.plan.channels
         self.networks = [lay_out(n, self.settings.device) for n in self.networks]
         interpolator = Interpolator(
@@ -106,7 +109,7 @@ class Engine:
         labels = np.zeros(prepared.native_shape, dtype)
         out = torch.from_numpy(labels)
         meter = ConfidenceMeter(self.plan, shape, prepared.grid_to_ras, self._keep_probabilities)
-        # Padding is cut off before anything is interpolated, as nnU-Net does.
+        # Padding, and what was not asked for, is cut off before anything is interpolated.
         accumulator = Accumulator(channels, image.shape[1:], self.settings.logits_device, self.settings.logits_on_disk)
         self._accumulator = accumulator
         done, total, started = 0, len(grid), time.monotonic()
@@ -145,7 +148,7 @@ class Engine:
         final = min(final - before[0], shape[0])
         base = accumulator.base - before[0]
         y, x = slice(before[1], before[1] + shape[1]), slice(before[2], before[2] + shape[2])
-        skip = max(0, -base)  # rows of padding
+        skip = max(0, -base)  # rows before those asked for
         held = accumulator.logits[:, skip:, y, x]
         base += skip
         meter.add(held, base, final)

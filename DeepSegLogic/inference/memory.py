@@ -13,7 +13,7 @@ from torch import nn
 
 from ..volume import Volume
 from .plan import Plan
-from .preprocessing import network_view
+from .preprocessing import bounding_box, network_view
 from .quality import Quality
 from .resampling import resampled_shape
 from .windows import WindowGrid
@@ -98,24 +98,40 @@ class RunEstimate:
 
 
 def estimate_run(
-    volume: Volume, networks: Sequence[nn.Module], plan: Plan, quality: Quality, device: torch.device
+    volume: Volume,
+    networks: Sequence[nn.Module],
+    plan: Plan,
+    quality: Quality,
+    device: torch.device,
+    region: np.ndarray | None = None,
 ) -> RunEstimate:
     """Choose settings for this machine and say what they will need.
+
+    ``region`` is that of :func:`~DeepSegLogic.inference.preprocessing.prepare`.
 
     The largest activations are those of a forward pass without keeping any for training; they and the
     arithmetic are counted by running the network on shapes alone.
     """
-    _, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
+    view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
-    shape = [volume.shape[a] for a in plan.transpose]
-    shape = [max(1, n) for n in resampled_shape(shape, spacing, plan.spacing)]
+    shape = [max(1, n) for n in resampled_shape(view.shape, spacing, plan.spacing)]
     padded = [max(n, p) for n, p in zip(shape, plan.patch_size, strict=True)]
-    grid = WindowGrid(padded, plan.patch_size, quality.step)
+    asked = None
+    if region is not None:
+        box = bounding_box(network_view(region, volume.ijk_to_ras, plan)[0])
+        scales = [n / s for n, s in zip(shape, view.shape, strict=True)]
+        before = [(p - n) // 2 for p, n in zip(padded, shape, strict=True)]
+        asked = [
+            slice(int(b.start * s) + pad, int(b.stop * s) + pad + 1)
+            for b, s, pad in zip(box, scales, before, strict=True)
+        ]
+    grid = WindowGrid(padded, plan.patch_size, quality.step, asked)
+    plane = [s.stop - s.start for s in grid.hull[1:]]
     cost = network_cost(networks[0], plan.patch_size)
     half = 0.5 if device.type == "cuda" else 1.0
     window = int(cost.peak_bytes * half)
     weights = sum(p.numel() * p.element_size() for n in networks for p in n.parameters())
-    logits = 4 * plan.channels * (plan.patch_size[0] + 2) * padded[1] * padded[2]
+    logits = 4 * plan.channels * (plan.patch_size[0] + 2) * plane[0] * plane[1]
     image = 4 * int(np.prod(padded)) + volume.array.nbytes
     ram = image + volume.array.size * 2 + 400 * 2**20  # the volume, its labels, Python with torch
 

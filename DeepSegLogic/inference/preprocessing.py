@@ -23,15 +23,22 @@ class Prepared:
 
     Attributes:
         image: (Z, Y, X) float32, normalised, on the network's grid, on the device that runs it.
-        crop: the box of the oriented, transposed volume that ``image`` shows.
+        asked: the box of ``image`` whose logits are asked for; all of it without a region of interest.
+        crop: the box of the oriented, transposed volume that they are interpolated on.
         back: per axis the (volume, network) matrix that interpolates logits, or None for none.
-        grid_to_ras: 4×4, maps (X, Y, Z) indices of ``image`` to RAS in mm.
+        grid_to_ras: 4×4, maps (X, Y, Z) indices of the box ``asked`` to RAS in mm.
     """
 
     image: torch.Tensor
+    asked: tuple[slice, slice, slice]
     crop: tuple[slice, slice, slice]
     back: list[torch.Tensor | None]
     grid_to_ras: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels of the box asked for on the network's grid."""
+        return tuple(s.stop - s.start for s in self.asked)
 
     @property
     def native_shape(self) -> tuple[int, ...]:
@@ -59,14 +66,17 @@ def network_view(array: np.ndarray, ijk_to_ras: np.ndarray, plan: Plan) -> tuple
     return array.transpose(plan.transpose), matrix
 
 
-def prepare(volume: Volume, plan: Plan, device: torch.device, trim_to_body: bool = False) -> Prepared:
+def prepare(
+    volume: Volume, plan: Plan, device: torch.device, trim_to_body: bool = False, region: np.ndarray | None = None
+) -> Prepared:
     """Orient, crop, normalise and resample as the plan says.
 
     Args:
         trim_to_body: cut to the box of what is brighter than ``BODY_HU``, plus ``BODY_MARGIN_MM``.
+        region: (K, J, I) bool on the volume's grid: where labels are asked for. The image is prepared as without it.
 
     Raises:
-        InputError: the volume is empty, or too thin to make one voxel of the network's grid.
+        InputError: the volume is empty, or there is nothing to segment in the region.
     """
     view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
     crop = _crop(view, matrix, plan, trim_to_body)
@@ -85,18 +95,38 @@ def prepare(volume: Volume, plan: Plan, device: torch.device, trim_to_body: bool
     if plan.normalization.function is not None:
         resampled = plan.normalization.function(resampled)
     back = axis_matrices(plan.logit_resampling, shape, view.shape, plan.spacing, spacing)
-    return Prepared(resampled.contiguous(), crop, back, _resampled_matrix(matrix, view.shape, shape))
+    asked = tuple(slice(0, n) for n in shape)
+    matrix = _resampled_matrix(matrix, view.shape, shape)
+    if region is not None:
+        box = bounding_box(network_view(region, volume.ijk_to_ras, plan)[0][crop])
+        if box is None:
+            raise InputError(
+                f"There is nothing of {volume.name} in the region of interest.",
+                "Choose a region that touches the patient.",
+                code="input.region",
+            )
+        crop = tuple(slice(c.start + b.start, c.start + b.stop) for c, b in zip(crop, box, strict=True))
+        asked = tuple(b if m is None else _needed(m[b]) for m, b in zip(back, box, strict=True))
+        back = [None if m is None else m[b, a] for m, b, a in zip(back, box, asked, strict=True)]
+        matrix[:3, 3] += matrix[:3, :3] @ [s.start for s in asked[::-1]]
+    return Prepared(resampled.contiguous(), asked, crop, back, matrix)
+
+
+def _needed(matrix: torch.Tensor) -> slice:
+    """The columns that some row uses."""
+    used = (matrix != 0).any(0).nonzero()
+    return slice(int(used[0]), int(used[-1]) + 1)
 
 
 def _crop(view: np.ndarray, matrix: np.ndarray, plan: Plan, trim_to_body: bool) -> tuple[slice, slice, slice]:
     whole = tuple(slice(0, n) for n in view.shape)
     crop = whole
     if plan.crop_to_nonzero:
-        crop = _box(view != 0)
+        crop = bounding_box(view != 0)
         if crop is None:
             raise InputError("The volume is empty: all its voxels are 0.", "Choose another volume.", code="input.empty")
     if trim_to_body:
-        body = _box(view > BODY_HU)
+        body = bounding_box(view > BODY_HU)
         if body is not None:
             margin = np.ceil(BODY_MARGIN_MM / geometry.spacing_of(matrix)[::-1]).astype(int)
             crop = tuple(
@@ -106,7 +136,7 @@ def _crop(view: np.ndarray, matrix: np.ndarray, plan: Plan, trim_to_body: bool) 
     return crop
 
 
-def _box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
     box = []
     for axis in range(3):
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))

@@ -37,7 +37,7 @@ class TopProbabilities:
         return self._sampled(np.where(self.labels == value, self.values, 0).max(0), shape, ijk_to_ras)
 
     def uncertainty(self, shape, ijk_to_ras: np.ndarray) -> np.ndarray:
-        """1 - the largest probability as uint8 (0 certain, 255 not at all), on the grid given."""
+        """1 - the largest probability as uint8 (0 certain, 255 not at all, or not segmented), on the grid given."""
         certain = self._sampled(self.values[0], shape, ijk_to_ras)
         return np.rint((1 - certain) * 255).astype(np.uint8)
 
@@ -46,10 +46,11 @@ class TopProbabilities:
 
         ijk = np.linalg.inv(self.ijk_to_ras) @ ijk_to_ras
         kji = ijk[:3, :3][::-1, ::-1]
+        # A rim of one voxel: the outermost voxels of a finer grid lie beyond the centres of these.
         sampled = affine_transform(
-            source.astype(np.float32),
+            np.pad(source, 1, mode="edge").astype(np.float32),
             kji,
-            ijk[:3, 3][::-1],
+            ijk[:3, 3][::-1] + 1,
             output_shape=tuple(shape),
             order=1,
             mode="constant",

@@ -38,17 +38,31 @@ def axis_shares(size: int, patch: int, starts: Sequence[int]) -> dict[int, torch
 
 
 class WindowGrid:
-    """All windows of an image, in the order in which they are run: slowest axis outermost.
+    """The windows of an image, in the order in which they are run: slowest axis outermost.
+
+    Args:
+        shape, patch: (Z, Y, X) voxels; ``shape`` is at least ``patch`` on every axis.
+        step: see :func:`window_starts`.
+        asked: the box of voxels that is asked for. Windows that do not touch it are left out; those that do lie where
+            they lie without it and weigh as much, so the voxels asked for get what they get without it.
 
     Attributes:
-        shape, patch: (Z, Y, X) voxels; ``shape`` is at least ``patch`` on every axis.
-        starts: per axis.
+        patch: as given.
+        hull: the part of the image that the windows cover.
+        starts: per axis, relative to ``hull``.
     """
 
-    def __init__(self, shape: Sequence[int], patch: Sequence[int], step: float):
-        self.shape, self.patch = tuple(shape), tuple(patch)
-        self.starts = [window_starts(s, p, step) for s, p in zip(shape, patch, strict=True)]
-        self._shares = [axis_shares(s, p, at) for s, p, at in zip(shape, patch, self.starts, strict=True)]
+    def __init__(self, shape: Sequence[int], patch: Sequence[int], step: float, asked: Sequence[slice] | None = None):
+        self.patch = tuple(patch)
+        self.starts, self._shares, hull = [], [], []
+        for size, width, box in zip(shape, patch, asked or [slice(0, n) for n in shape], strict=True):
+            starts = window_starts(size, width, step)
+            shares = axis_shares(size, width, starts)
+            kept = [s for s in starts if s < box.stop and s + width > box.start]
+            hull.append(slice(kept[0], kept[-1] + width))
+            self.starts.append([s - kept[0] for s in kept])
+            self._shares.append({s - kept[0]: shares[s] for s in kept})
+        self.hull = tuple(hull)
 
     def __len__(self):
         return int(np.prod([len(s) for s in self.starts]))

@@ -32,11 +32,12 @@ def test_shares_of_a_voxel_sum_to_one(size, patch):
 
 def test_share_is_the_gaussian_normalised():
     """Against weights made and summed in 3D, as the reference implementation does."""
-    grid = WindowGrid((20, 16, 24), (16, 16, 16), 0.5)
+    shape = (20, 16, 24)
+    grid = WindowGrid(shape, (16, 16, 16), 0.5)
     centred = torch.arange(16) - 8
     axis = torch.exp(-0.5 * (centred / 2.0) ** 2).clamp_min(1e-4)
     weight = axis[:, None, None] * axis[:, None] * axis
-    total = torch.zeros(grid.shape)
+    total = torch.zeros(shape)
     for z, inner in grid.levels():
         for y, x in inner:
             total[z : z + 16, y : y + 16, x : x + 16] += weight

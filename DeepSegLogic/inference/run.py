@@ -1,0 +1,152 @@
+"""The networks of a model over one volume."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from ..models import Model
+from ..progress import Cancel, Progress, check
+from ..volume import Volume
+from .engine import Engine
+from .memory import estimate_run
+from .parts import SharedInput, renamed_top
+from .plan import Plan
+from .preprocessing import Prepared, network_view, prepare
+from .probabilities import TopProbabilities
+from .quality import Quality
+
+
+class VolumeRun:
+    """The networks of a model over one volume, one after the other; later ones win where two mark a voxel.
+
+    Args:
+        wanted: names by label value of the structures to mark.
+        region: (K, J, I) bool, where to mark them; None for everywhere.
+        keep_probabilities: see :func:`DeepSegLogic.pipeline.segment`.
+        uncertainty: whether to make that map.
+        clock: told the time of each stage.
+
+    Attributes:
+        labels: (K, J, I) on the volume's grid.
+        uncertainty: as :attr:`DeepSegLogic.pipeline.Result.uncertainty`.
+        confidence, warnings: as in the result.
+        tops: the probabilities kept of each network.
+        described: the last network's settings, in words.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        model: Model,
+        wanted: dict[int, str],
+        quality: Quality,
+        device: torch.device,
+        clock: Clock,
+        *,
+        region: np.ndarray | None = None,
+        keep_probabilities: bool = False,
+        uncertainty: bool = False,
+    ):
+        self.volume, self.model, self.wanted, self.quality, self.device = volume, model, wanted, quality, device
+        self.clock, self.region, self.keep_probabilities = clock, region, keep_probabilities
+        dtype = np.uint8 if max(model.labels, default=0) < 256 else np.uint16
+        self.labels = np.zeros(volume.shape, dtype)
+        self.uncertainty = np.zeros(volume.shape, np.uint8) if uncertainty else None
+        self.confidence: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self.tops: list[TopProbabilities] = []
+        self.described = ""
+        self._shared = SharedInput(volume, device, quality.trim_to_body, region)
+
+    def all_parts(self, progress: Progress, cancel: Cancel) -> None:
+        names = set(self.wanted.values())
+        cards = self.model.cards_for(names)
+        for number, card in enumerate(cards):
+            check(cancel)
+            self._one(self.model.part(card), _share(progress, number, len(cards), card.id), cancel)
+        if self.region is not None:
+            for marked in (self.labels, self.uncertainty):
+                if marked is not None:
+                    np.copyto(marked, 0, where=~self.region)
+
+    def _one(self, part: Model, progress: Progress, cancel: Cancel) -> None:
+        self.clock.lap("load model")
+        plan = part.plan
+        if plan.orientation is None:
+            self.warnings.append(
+                f"The model {part.card.id} does not say how its training images were oriented; the volume is used as "
+                f"it lies ({self.volume.orientation}). State the orientation in a card.json if results look wrong."
+            )
+        progress("preprocess", 0.0, "resampling")
+        estimate = estimate_run(self.volume, part.networks, plan, self.quality, self.device, self.region)
+        if part is self.model:
+            prepared = prepare(self.volume, plan, self.device, self.quality.trim_to_body, self.region)
+        else:
+            prepared = self._shared.prepared_for(plan)
+        progress("preprocess", 1.0, "resampling")
+        self.clock.lap("preprocess")
+        check(cancel)
+
+        engine = Engine(
+            part.networks,
+            plan,
+            estimate.settings,
+            step=self.quality.step,
+            mirror=self.quality.mirror,
+            keep_probabilities=self.keep_probabilities or self.uncertainty is not None,
+        )
+        prediction = engine.run(prepared, progress, cancel)
+        self.clock.lap("inference")
+        self.warnings += prediction.warnings
+        self.described = engine.settings.describe()
+
+        values = self._values_of(plan.labels)
+        marked = np.where(np.isin(values, list(self.wanted)), values, 0)[prediction.labels]
+        view, _ = network_view(self.labels, self.volume.ijk_to_ras, plan)
+        np.copyto(view[prepared.crop], marked, where=marked > 0)
+        named = prediction.meter.confidence().items()
+        self.confidence |= {n: c for n, c in named if n in self.wanted.values()}
+        top = prediction.meter.top()
+        if self.uncertainty is not None:
+            self._add_uncertainty(top, prepared, plan)
+        if self.keep_probabilities:
+            self.tops.append(renamed_top(top, values))
+
+    def _add_uncertainty(self, top: TopProbabilities, prepared: Prepared, plan: Plan) -> None:
+        """A voxel is as uncertain as the least certain network finds it."""
+        view, matrix = network_view(self.uncertainty, self.volume.ijk_to_ras, plan)
+        matrix = matrix.copy()
+        matrix[:3, 3] += matrix[:3, :3] @ [s.start for s in prepared.crop[::-1]]
+        box = view[prepared.crop]
+        np.maximum(box, top.uncertainty(box.shape, matrix), out=box)
+
+    def _values_of(self, labels: dict[int, str]) -> np.ndarray:
+        """The model's label value by a part's."""
+        by_name = {n: v for v, n in self.model.labels.items()}
+        values = np.zeros(max(labels) + 1, self.labels.dtype)
+        for value, name in labels.items():
+            values[value] = by_name[name]
+        return values
+
+
+def _share(progress: Progress, number: int, count: int, name: str) -> Progress:
+    """Progress of one part as a share of all."""
+    if count == 1:
+        return progress
+    return lambda stage, fraction, message: progress(stage, (number + fraction) / count, f"{name}: {message}")
+
+
+class Clock:
+    """Seconds between laps."""
+
+    def __init__(self):
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps[stage] = round(self.laps.get(stage, 0.0) + now - self._last, 3)
+        self._last = now
