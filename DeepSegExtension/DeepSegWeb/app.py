@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class WebApp:
         self._stroke_at: float | None = None
         self.state.trame__title = "DeepSeg"
         self.state.update(binding.initial())
+        self.state.client_only("uploading")
         for part in ("input", "models", "structures"):
             self._show(part)
         self.session.changed.connect(self._show)
@@ -94,10 +96,11 @@ class WebApp:
         try:
             volume = await asyncio.to_thread(read_volume, source)
             self._drop_result()
-            self.scene.show_volume(volume, self.state.window)
+            self.scene.show_volume(volume, self.state.greys)
             self.session.set_volume(volume)
             self.session.ask_estimate()
         except DeepSegError as error:
+            error.message = error.message.replace(f"{source.parent}{os.sep}", "")  # users know the file by its name
             self._say(error)
         finally:
             with self.state:
@@ -177,9 +180,9 @@ class WebApp:
         def _(fill, solid, **_):
             self.scene.set_opacity(fill, solid)
 
-        @change("window")
-        def _(window, **_):
-            self.scene.set_window(window)
+        @change("greys")
+        def _(greys, **_):
+            self.scene.set_window(greys)
 
         @change("tool", "current", "brush")
         def _(tool, current, brush, **_):

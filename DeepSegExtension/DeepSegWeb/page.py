@@ -45,13 +45,13 @@ def build_page(app, layouts) -> client.JSEval:
 
 def _bar(app) -> None:
     v3.VAppBarTitle("DeepSeg", classes="flex-0-0 font-weight-medium mr-4")
-    busy = ("run.busy || !!reading",)
+    busy = ("run.busy || !!reading || !!uploading",)
     v3.VBtn("Open file", prepend_icon="mdi-file-outline", click="window.deepseg.pick(false)", disabled=busy)
     v3.VBtn("DICOM folder", prepend_icon="mdi-folder-outline", click="window.deepseg.pick(true)", disabled=busy)
     v3.VBtn("Export", prepend_icon="mdi-download", click="exporting = true", disabled=("run.busy || !rows.length",))
     html.Span("{{ volume_name }}", classes="text-body-2 text-medium-emphasis text-truncate ml-4")
     v3.VSpacer()
-    with v3.VBtnToggle(v_model=("window",), density="compact", mandatory=True, variant="text", classes="mr-3"):
+    with v3.VBtnToggle(v_model=("greys",), density="compact", mandatory=True, variant="text", classes="mr-3"):
         for name in WINDOWS:
             v3.VBtn(name, value=name, size="small", raw_attrs=[f'aria-label="Grey values: {name}"'])
     v3.VChip("Research use only", size="small", color="warning", variant="tonal", classes="mr-3")

@@ -15,9 +15,9 @@ def segment_panel(app) -> None:
 
 def _input() -> None:
     _title("Input")
-    with html.Div(v_if=("reading",), classes="ds-note"):
+    with html.Div(v_if=("reading || uploading",), classes="ds-note"):
         v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
-        html.Span("Reading {{ reading }}")
+        html.Span("{{ reading ? `Reading ${reading}` : `Uploading, ${uploading}` }}")
     with html.Div(v_else_if=("!facts",), classes="ds-note"):
         html.Span("No CT yet. Open a file or a DICOM folder.")
     with html.Div(v_else=True):

@@ -18,17 +18,17 @@
   };
   addEventListener("pagehide", () => stream.close());
 
-  const say = (text) => window.trame.state.set("reading", text);
+  const say = (text) => window.trame.state.set("uploading", text);
 
   function upload(files) {
     if (!files.length || window.trame.state.get("run").busy) return;
     const form = new FormData();
     for (const [path, file] of files) form.append("files", file, path);
     const request = new XMLHttpRequest();
-    request.upload.onprogress = (event) => say(`upload, ${Math.floor((100 * event.loaded) / event.total)} %`);
-    request.onerror = () => say("");
+    request.upload.onprogress = (event) => say(`${Math.floor((100 * event.loaded) / event.total)} %`);
+    request.onloadend = () => say("");
     request.open("POST", "upload");
-    say("upload");
+    say("0 %");
     request.send(form);
   }
 

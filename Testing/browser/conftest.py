@@ -1,0 +1,78 @@
+"""A server with the demonstration CT, and Debian's or Ubuntu's own Chromium to look at it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Server:
+    """A `deepseg web` that runs: its link, its process, and where it keeps temporary files."""
+
+    url: str
+    process: subprocess.Popen
+    temporary: str
+
+
+def start(source, temporary) -> Server:
+    """Start `deepseg web` and wait for its link."""
+    command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "web", str(source), "--no-browser"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "2"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    line = process.stdout.readline()
+    found = re.search(r"http://\S+", line)
+    assert found, line
+    return Server(found.group(), process, str(temporary))
+
+
+def stop(server: Server) -> None:
+    """Ctrl+C would do the same."""
+    server.process.terminate()
+    server.process.wait(30)
+    server.process.stdout.close()
+
+
+@pytest.fixture(scope="package")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra `test`)")
+    pytest.importorskip("trame_slicer", reason="needs the extra `web`")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def server(browser, chest_ct, tmp_path_factory):
+    running = start(chest_ct, tmp_path_factory.mktemp("web"))
+    yield running
+    stop(running)
+
+
+@pytest.fixture
+def page(browser, server):
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(server.url)
+    page.get_by_text("128×128×34 voxels").wait_for(state="attached")  # it may be on the other tab of the drawer
+    yield page
+    context.close()

@@ -1,0 +1,116 @@
+"""From the demonstration CT to its result and back, as a user goes."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import trimesh
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def done(page):
+    """A page with a result; the server keeps it from test to test."""
+    if not page.locator("table").is_visible():
+        page.get_by_role("button", name="Segment", exact=True).click()
+    page.locator("table").wait_for(timeout=200_000)
+    page.get_by_role("button", name="Segment", exact=True).wait_for()
+    return page
+
+
+def volume_of(page, title) -> float:
+    row = page.locator("tr", has=page.get_by_role("button", name=title, exact=True))
+    return float(row.locator("td").nth(2).inner_text())
+
+
+def download(page, formats) -> zipfile.ZipFile:
+    page.get_by_role("button", name="Export").click()
+    dialog = page.get_by_role("dialog")
+    for box in dialog.get_by_role("checkbox").all():
+        box.uncheck()
+    for label in formats:
+        dialog.get_by_label(label).check()
+    with page.expect_download() as waiting:
+        dialog.get_by_role("button", name="Download").click()
+    return zipfile.ZipFile(io.BytesIO(waiting.value.path().read_bytes()))
+
+
+def test_progress_moves_slices_scroll_and_cancel_stops(page):
+    page.get_by_role("button", name="Segment", exact=True).click()
+    bar, seen, frames = page.get_by_label("Progress"), set(), set()
+    slider = page.get_by_role("slider", name="Axial slice").first
+    image = page.locator(".layout-grid-item img").first
+    slider.focus()
+    while len(seen) < 4:
+        seen.add(float(bar.get_attribute("aria-valuenow")))
+        slider.press("ArrowRight")
+        page.wait_for_timeout(100)
+        frames.add(image.get_attribute("src"))
+    assert len(frames) > 2, "no new slices came while the run went on"
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    assert page.get_by_role("button", name="Segment", exact=True).is_enabled()
+
+
+def test_exports_agree_with_the_table(done, tmp_path):
+    archive = download(done, ["GLB", "Segmentation for 3D Slicer", "Measurements"])
+    names = archive.namelist()
+    assert {"segmentation.seg.nrrd", "measurements.csv"} <= set(names)
+    shown = volume_of(done, "Left lung")
+    image = sitk.ReadImage(archive.extract("segmentation.seg.nrrd", tmp_path))
+    value = next(
+        int(image.GetMetaData(key.replace("_Name", "_LabelValue")))
+        for key in image.GetMetaDataKeys()
+        if key.endswith("_Name") and image.GetMetaData(key) == "Left lung"
+    )
+    voxels = np.count_nonzero(sitk.GetArrayViewFromImage(image) == value)
+    assert voxels * np.prod(image.GetSpacing()) / 1000 == pytest.approx(shown, abs=0.06)
+    glb = next(name for name in names if name.endswith(".glb"))
+    meshes = trimesh.load(io.BytesIO(archive.read(glb)), file_type="glb")
+    assert len(meshes.geometry) > 5
+
+
+def test_each_surface_format_opens(done):
+    archive = download(done, ["STL", "OBJ", "PLY", "3MF"])
+    shown = volume_of(done, "Left lung")
+    for suffix in ("stl", "obj", "ply"):
+        name = next(n for n in archive.namelist() if "lung" in n and "left" in n and n.endswith(suffix))
+        mesh = trimesh.load(io.BytesIO(archive.read(name)), file_type=suffix, force="mesh")
+        assert mesh.is_watertight
+        assert mesh.volume / 1000 == pytest.approx(shown, rel=0.02)
+    assert any(name.endswith(".3mf") for name in archive.namelist())
+
+
+def test_a_stroke_changes_the_volume_and_undo_restores_it(done):
+    before = volume_of(done, "Spine")
+    done.get_by_role("button", name="Spine", exact=True).click()
+    done.get_by_role("button", name="Erase").click()
+    axial = done.locator(".layout-grid-item").first.bounding_box()
+    x, y = axial["x"] + axial["width"] / 2, axial["y"] + axial["height"] / 2
+    done.mouse.move(x - 10, y)
+    done.mouse.down()
+    done.mouse.move(x + 10, y, steps=8)
+    done.mouse.up()
+    done.wait_for_function(f"document.querySelector('table').innerText.includes('{before}') === false")
+    assert volume_of(done, "Spine") < before
+    done.get_by_role("button", name="Undo").click()
+    done.wait_for_function(f"document.querySelector('table').innerText.includes('{before}')")
+
+
+def test_a_structure_can_be_hidden(done):
+    box = done.get_by_label("Show Left lung")
+    box.uncheck()
+    assert not box.is_checked()
+    done.reload()
+    assert not done.get_by_label("Show Left lung").is_checked()
+    done.get_by_label("Show Left lung").check()
+
+
+def test_reload_comes_back_to_the_same_session(done):
+    before = done.locator("table").inner_text()
+    done.reload()
+    done.locator("table").wait_for()
+    assert done.locator("table").inner_text() == before

@@ -1,0 +1,139 @@
+"""Who may come in, what may come in, and what is said when something goes."""
+
+import http.client
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import pytest
+import SimpleITK as sitk
+
+from .conftest import start, stop
+
+pytestmark = pytest.mark.timeout(200)
+
+
+def ask(server, path, method="GET", body=None, **headers) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    return connection.getresponse()
+
+
+def test_nothing_is_asked_of_other_hosts(browser, server):
+    page, asked, errors = browser.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server.url)
+    page.get_by_text("Research use only").wait_for()
+    page.wait_for_timeout(1500)
+    own = urlsplit(server.url).netloc
+    assert [
+        url for url in asked if urlsplit(url).netloc != own and not url.startswith(("blob:http://" + own, "data:"))
+    ] == []
+    assert errors == []
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "path", ["/index.html", "/index.html?token=wrong", "/ws", "/alive", "/deepseg/deepseg.js", "/"]
+)
+def test_without_the_token_nothing_is_served(server, path):
+    answer = ask(server, path)
+    assert answer.status == 403
+    assert b"token" in answer.read()
+
+
+def test_pages_of_other_sites_are_refused(server):
+    token = urlsplit(server.url).query
+    assert ask(server, f"/index.html?{token}").status == 200
+    assert ask(server, f"/index.html?{token}", Origin="http://example.org").status == 403
+    assert ask(server, f"/upload?{token}", "POST", b"", Origin="http://127.0.0.1:1").status == 403
+
+
+def test_a_broken_upload_gives_a_sentence_and_leaves_nothing(page, server, tmp_path):
+    broken = tmp_path / "broken.nrrd"
+    broken.write_bytes(b"NRRD0004\nthis is no image")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open file").click()
+    chooser.value.set_files(broken)
+    alert = page.get_by_role("alert").filter(has_text="broken.nrrd")
+    alert.wait_for()
+    assert "Traceback" not in alert.inner_text()
+    assert not list(Path(server.temporary).rglob("broken*"))
+    assert page.get_by_text("128×128×34 voxels").is_visible(), "the volume before is still there"
+
+
+def test_names_of_uploads_are_no_paths(page, server, tmp_path):
+    token = urlsplit(server.url).query
+    name = f"../../../../{tmp_path}/evil.nrrd"
+    body = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\nhello\r\n--x--\r\n'
+    answer = ask(server, f"/upload?{token}", "POST", body.encode(), Content_Type="multipart/form-data; boundary=x")
+    assert answer.status == 200
+    assert not list(tmp_path.iterdir())
+    page.get_by_role("alert").filter(has_text="evil.nrrd").wait_for()
+
+
+def test_a_dicom_folder_is_opened(page, tmp_path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    write_dicom(folder)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="DICOM folder").click()
+    chooser.value.set_files(folder)
+    page.get_by_text("40×32×12 voxels of 2 × 2 × 4 mm").wait_for()
+    assert page.get_by_text("CT · 40").is_visible()
+
+
+def test_a_second_tab_takes_over_and_the_first_says_so(browser, server):
+    context = browser.new_context()
+    first, second = context.new_page(), context.new_page()
+    first.goto(server.url)
+    first.get_by_text("Research use only").wait_for()
+    second.goto(server.url)
+    first.get_by_text("DeepSeg is open in another tab").wait_for()
+    first.get_by_text("Use it here").click()
+    second.get_by_text("DeepSeg is open in another tab").wait_for()
+    assert first.get_by_text("Research use only").is_visible()
+    context.close()
+
+
+def test_the_page_says_when_the_server_is_gone_and_nothing_is_left(browser, chest_ct, tmp_path):
+    server = start(chest_ct, tmp_path)
+    page = browser.new_page()
+    page.goto(server.url)
+    page.get_by_text("About").wait_for(timeout=60_000)  # the estimate: the worker runs
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    assert children
+    stop(server)
+    page.get_by_text("DeepSeg has stopped").wait_for()
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert not list(tmp_path.glob("deepseg*"))
+    page.close()
+
+
+def write_dicom(folder):
+    """A CT series as a scanner would number it."""
+    array = np.random.default_rng(0).integers(-1000, 400, (12, 32, 40)).astype(np.int16)
+    for k, slice_ in enumerate(array):
+        image = sitk.GetImageFromArray(slice_[None])
+        image.SetSpacing((2, 2, 4))
+        tags = {
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
+            "0008|0018": f"1.2.3.4.{k + 1}",
+            "0008|0060": "CT",
+            "0020|000d": "1.2.3",
+            "0020|000e": "1.2.3.4",
+            "0020|0013": str(k + 1),
+            "0020|0032": f"0\\0\\{4 * k}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0018|0050": "4",
+            "0028|1052": "0",
+            "0028|1053": "1",
+        }
+        for tag, value in tags.items():
+            image.SetMetaData(tag, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / f"slice{k:02}.dcm"))
+        writer.Execute(image)
