@@ -18,29 +18,37 @@ def features(image, candidates, seeds, goal, spacing, scale: float, prior=None) 
 
     image = np.ascontiguousarray(image, np.float32)
     apart = ndi.distance_transform_edt(~seeds, sampling=spacing).astype(np.float32)
-    to_goal = (
-        ndi.distance_transform_edt(~goal, sampling=spacing).astype(np.float32)
-        if goal.any()
-        else np.full(image.shape, 3 * scale, np.float32)
-    )
-    smooth = ndi.gaussian_filter(image, 0.5)
+    voxel = float(np.prod(spacing)) ** (1 / 3)
+    if goal.any():
+        to_goal = ndi.distance_transform_edt(~goal, sampling=spacing).astype(np.float32)
+    else:
+        to_goal = np.full(image.shape, 4 * scale, np.float32)
+    smooth = ndi.gaussian_filter(image, 0.7)
     near = np.exp(-0.5 * (apart / (0.6 * scale)) ** 2) * candidates
     mean = np.average(smooth, weights=near)
-    sd = np.sqrt(np.average((smooth - mean) ** 2, weights=near)) + 10.0
-    geo = geodesic(image, candidates, seeds, spacing, mean, sd, reach=8 * scale)
+    low, high = np.percentile(image[::2, ::2, ::2], [0.5, 99.5])
+    sd = np.sqrt(np.average((smooth - mean) ** 2, weights=near)) + 0.01 * (high - low)
+    geo = geodesic(image, candidates, seeds, spacing, mean, sd, reach=60 * voxel)
     bins = _bins(image)
     far = candidates * (1 - np.exp(-0.5 * (apart / (1.5 * scale)) ** 2))
-    h_near, h_goal, h_far = (_histogram(bins, w) for w in (near, goal.astype(np.float32), far))
-    one = np.ones_like(image)
+    at_goal = goal * np.exp(-0.5 * (apart / (3 * scale + 10)) ** 2)
+    h_near, h_goal, h_far = (_histogram(bins, w) for w in (near, at_goal, far))
+    around = ndi.gaussian_filter(goal.astype(np.float32), 1.0)
+    wide = ndi.gaussian_filter(goal.astype(np.float32), np.minimum(scale / spacing, 6), truncate=2.5)
+    slope = np.sqrt(sum(g**2 for g in np.gradient(smooth))) / sd
     return np.stack(
         [
-            one,
-            np.clip(np.log(apart / scale + 0.1), -2, 3),
-            np.clip(np.log(geo / scale + 0.1), -2, 4),
-            np.clip(to_goal / scale, 0, 3),
+            np.ones_like(image),
+            np.minimum(apart / scale, 6),
+            np.minimum(geo / scale, 12),
+            np.minimum(to_goal / scale, 3),
+            np.minimum(to_goal / voxel, 6),
             np.clip(np.log(h_near / h_far)[bins], -4, 4),
             np.clip(np.log(h_goal / h_far)[bins], -4, 4),
-            np.clip(np.abs(smooth - mean) / sd, 0, 6),
+            np.minimum(np.abs(smooth - mean) / sd, 6),
+            around,
+            wide,
+            np.minimum(slope, 4),
         ]
     )
 

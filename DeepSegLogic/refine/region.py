@@ -10,7 +10,7 @@ from ..labels import LabelMap
 from .seeds import Seeds, Slices
 
 REACH = 5.0
-REACH_MM = (15.0, 75.0)
+REACH_MM = (25.0, 75.0)
 SCALE_MM = 30.0
 MOST_VOXELS = 96**3
 
@@ -52,6 +52,16 @@ def solve_task(task: Task, labels, image, grid: LabelMap, probabilities) -> tupl
     from .evidence import evidence
 
     spacing = grid.spacing[::-1]
+    region, candidates, seeds, goal, scale = prepare(task, labels, spacing)
+    prior = None
+    odds = evidence(image[region], candidates, seeds, goal, spacing, scale, prior)
+    moved = cut(odds, candidates, seeds, goal, image[region], spacing)
+    pieces, _ = ndimage.label(moved)
+    kept = np.isin(pieces, np.unique(pieces[seeds]))
+    return region, kept & moved | seeds
+
+
+def prepare(task: Task, labels, spacing):
     scale = _scale(task, labels, spacing)
     reach = np.clip(REACH * scale, *REACH_MM)
     region = _grown(task.seeds.box, reach / spacing, labels.shape)
@@ -61,12 +71,7 @@ def solve_task(task: Task, labels, image, grid: LabelMap, probabilities) -> tupl
         )
     candidates, seeds = _candidates(task, labels, region)
     goal = (labels[region] == task.target) == task.positive
-    prior = None
-    odds = evidence(image[region], candidates, seeds, goal, spacing, scale, prior)
-    moved = cut(odds, candidates, seeds, goal, image[region], spacing)
-    pieces, _ = ndimage.label(moved)
-    kept = np.isin(pieces, np.unique(pieces[seeds]))
-    return region, kept & moved | seeds
+    return region, candidates, seeds, goal, scale
 
 
 def _scale(task: Task, labels: np.ndarray, spacing: np.ndarray) -> float:
