@@ -47,7 +47,7 @@ class WebApp:
         self._source = source
         self._corrected = None  # label map after strokes, if there were any
         self._stroke_at: float | None = None
-        self.state.trame__title = "DeepSeg"
+        self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.state.client_only("uploading")
         for part in ("input", "models", "structures"):

@@ -56,7 +56,7 @@ def _model() -> None:
     html.Div("{{ model_text }}", classes="ds-note mt-1")
     with v3.VBtnToggle(v_model=("quality",), density="compact", mandatory=True, variant="outlined", classes="mt-2"):
         for value in ("fast", "standard", "best"):
-            v3.VBtn(value, value=value, size="small", disabled=("run.busy",))
+            v3.VBtn(value.capitalize(), value=value, size="small", disabled=("run.busy",))
 
 
 def _structures(app) -> None:
@@ -103,7 +103,7 @@ def result_panel(app) -> None:
     html.Div("Nothing segmented yet.", v_if=("!rows.length",), classes="ds-note mt-4")
     with html.Div(v_else=True):
         _title("Found")
-        with html.Table(classes="ds-table", raw_attrs=['aria-label="Structures found"']):
+        with html.Div(classes="ds-scroll"), html.Table(classes="ds-table", raw_attrs=['aria-label="Structures found"']):
             with html.Thead(), html.Tr():
                 html.Th("", raw_attrs=['aria-label="Visible"'])
                 html.Th("Structure")
@@ -112,9 +112,22 @@ def result_panel(app) -> None:
             with html.Tbody():
                 _row(app)
         html.Div(
-            "Confidence is the model's own mean probability. Low ones come first: look at them.",
-            classes="ds-note mt-2",
+            "Low confidence comes first: look at these.", v_if=("rows.some((r) => r.doubtful)",), classes="ds-note mt-1"
         )
+        html.Div(
+            "Not found: {{ rows.filter((r) => !r.found).map((r) => r.title).join(', ') }}",
+            v_if=("rows.some((r) => !r.found)",),
+            classes="ds-note mt-1",
+        )
+        with v3.VAlert(
+            v_for="warning in run.warnings",
+            key=("warning",),
+            type="warning",
+            variant="tonal",
+            density="compact",
+            classes="mt-2 ds-note",
+        ):
+            html.Span("{{ warning }}")
         _correct(app)
         _title("Display")
         _slider("fill", "Fill in slices")
@@ -146,10 +159,13 @@ def _icon(icon: str, label: str, click, disabled: str) -> None:
 
 
 def _row(app) -> None:
-    with html.Tr(v_for="row in rows", key=("row.name",), classes=("row.name === current ? 'current' : ''",)):
+    with html.Tr(
+        v_for="row in rows.filter((r) => r.found)",
+        key=("row.name",),
+        classes=("row.name === current ? 'current' : ''",),
+    ):
         with html.Td():
             html.Input(
-                v_if=("row.found",),
                 type="checkbox",
                 value=("row.name",),
                 v_model=("visible",),

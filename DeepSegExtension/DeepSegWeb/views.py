@@ -15,7 +15,7 @@ LAYOUT = "four"
 
 def make_views(server, app) -> LayoutManager:
     """Create the views; the page places them with ``initialize_layout_grid``."""
-    register_rca_factories(app.view_manager, server, slice_view_ui_f=_slice_ui, three_d_view_ui_f=_corner)
+    register_rca_factories(app.view_manager, server, slice_view_ui_f=_slice_ui, three_d_view_ui_f=_threed_ui)
     layouts = LayoutManager(app.scene, app.view_manager, server)
     rows = [
         [ViewLayoutDefinition.axial_view(), ViewLayoutDefinition.threed_view(background_color="#15181c")],
@@ -29,8 +29,9 @@ def make_views(server, app) -> LayoutManager:
 
 def _slice_ui(server, view_id, view) -> None:
     _corner(server, view_id, view)
+    html.Div("Open a CT, or drop it here.", v_if=("!volume_name && !reading",), classes="ds-empty")
     slider = connect_slice_view_slider_to_state(server, view)
-    with html.Div(classes="ds-slider"):
+    with html.Div(classes="ds-slider", v_show=("volume_name",)):
         v3.VSlider(
             v_model=(slider.name.value,),
             min=(slider.name.min_value,),
@@ -42,6 +43,11 @@ def _slice_ui(server, view_id, view) -> None:
             track_size=2,
             raw_attrs=[f'aria-label="{_title(view)} slice"'],
         )
+
+
+def _threed_ui(server, view_id, view) -> None:
+    _corner(server, view_id, view)
+    html.Div("Surfaces come here after Segment.", v_if=("!rows.length",), classes="ds-empty")
 
 
 def _corner(_server, _view_id, view) -> None:
