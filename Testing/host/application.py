@@ -40,12 +40,16 @@ class qSlicerModuleManager(QtCore.QObject):
 
 
 class ModuleSelector(QtWidgets.QToolBar):
-    """Notes which module was asked for."""
+    """Leaves one module and enters another, if it was loaded; otherwise it is only noted."""
 
     selectedModule = Property(str, lambda self: self._selected)
     _selected = ""
 
     def selectModule(self, name):
+        for action, module in (("exit", self._selected), ("enter", name)):
+            loaded = slicer.app.moduleManager().module(module)
+            if loaded:
+                getattr(loaded.widgetRepresentation(), action)()
         self._selected = name
 
 

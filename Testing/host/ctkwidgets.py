@@ -1,6 +1,6 @@
 """Stand-ins for CTK's widgets. Only what PythonQt shows of the real ones: properties, slots and signals."""
 
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property
 
 
@@ -135,10 +135,13 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._edit.setText(path)
 
     def browse(self):
-        from .dialogs import QFileDialog
-
         folder = self._filters & QtCore.QDir.Dirs.value and not self._filters & QtCore.QDir.Files.value
-        path = QFileDialog.getExistingDirectory(self, "Select folder") if folder else QFileDialog.getOpenFileName()
+        dialog = QtWidgets.QFileDialog
+        path = (
+            dialog.getExistingDirectory(self, "Select folder")
+            if folder
+            else dialog.getOpenFileName(self, "Select file")
+        )
         if path:
             self.setCurrentPath(path)
 
@@ -246,8 +249,12 @@ class ctkCheckableComboBox(QtWidgets.QComboBox):
         return not self.checkedIndexes()
 
 
-CLASSES = [
-    value
-    for name, value in list(globals().items())
-    if name.startswith("ctk") and issubclass(value, QtWidgets.QWidget | QtGui.QAction)
-]
+CLASSES = (
+    ctkCollapsibleButton,
+    ctkCollapsibleGroupBox,
+    ctkSearchBox,
+    ctkPathLineEdit,
+    ctkSliderWidget,
+    ctkComboBox,
+    ctkCheckableComboBox,
+)

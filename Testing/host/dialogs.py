@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from PySide6 import QtWidgets
+from PySide6 import QtGui, QtWidgets
 
 
 @dataclass
@@ -10,8 +10,9 @@ class Message:
     """A dialog that the module opened.
 
     Attributes:
-        kind: ``"information"``, ``"warning"``, ``"critical"``, ``"question"``, ``"file"``, ``"text"`` or ``"dialog"``.
-        text: what it says; the caption, of a file dialog.
+        kind: ``"information"``, ``"warning"``, ``"critical"``, ``"question"``, ``"file"``, ``"text"``, ``"menu"``,
+            ``"dialog"``, or ``"open"`` for what is handed to the desktop.
+        text: what it says; the caption, of a file dialog; the entries, of a menu; the address, of what is opened.
         details: the text behind "Show details".
         answer: what the module got.
     """
@@ -52,65 +53,46 @@ class Dialogs:
 DIALOGS = Dialogs()
 
 
-class QMessageBox(QtWidgets.QMessageBox):
-    """Qt's message box without a user."""
+def install() -> None:
+    """Nothing waits for a user: PySide's modal functions ask :data:`DIALOGS`."""
+    box = QtWidgets.QMessageBox
+    box.exec = lambda self: _pressed(self.icon(), self.text(), self.standardButtons(), self.detailedText())
+    for icon in (box.Information, box.Warning, box.Critical, box.Question):
+        setattr(box, icon.name.lower(), staticmethod(_notice(icon)))
+    QtWidgets.QDialog.exec = lambda self: int(DIALOGS.open("dialog", self.windowTitle()))
+    QtWidgets.QMenu.exec = _chosen
+    files = QtWidgets.QFileDialog
+    files.exec = lambda self: int(bool(DIALOGS.open("file", self.windowTitle())))
+    files.getExistingDirectory = staticmethod(_path)
+    files.getOpenFileName = files.getSaveFileName = staticmethod(_path)
+    files.getOpenFileNames = staticmethod(lambda *args: [str(p) for p in DIALOGS.open("file", _caption(args))])
+    for name in ("getText", "getItem", "getInt", "getDouble"):
+        ask = staticmethod(lambda parent, title, label, *_: DIALOGS.open("text", label))
+        setattr(QtWidgets.QInputDialog, name, ask)
+    QtGui.QDesktopServices.openUrl = staticmethod(lambda url: DIALOGS.open("open", url.toString(), default=True))
 
-    def exec(self):
-        return _pressed(self.icon(), self.text(), self.standardButtons(), self.detailedText())
 
-
-def _static(icon):
+def _notice(icon):
     def show(parent, title, text, buttons=QtWidgets.QMessageBox.Ok, default=None):
         return _pressed(icon, text, buttons)
 
-    return staticmethod(show)
+    return show
 
 
-for _name in ("Information", "Warning", "Critical", "Question"):
-    _icon = getattr(QtWidgets.QMessageBox, _name)
-    setattr(QMessageBox, _name.lower(), _static(_icon))
+def _path(*args):
+    """A path; an empty answer is "Cancel"."""
+    return str(DIALOGS.open("file", _caption(args)))
 
 
-class QFileDialog(QtWidgets.QFileDialog):
-    """Qt's file dialog without a user. An empty answer is "Cancel"."""
-
-    @staticmethod
-    def getExistingDirectory(parent=None, caption="", directory="", options=None):
-        return str(DIALOGS.open("file", caption))
-
-    @staticmethod
-    def getOpenFileName(parent=None, caption="", directory="", filters="", *_):
-        return str(DIALOGS.open("file", caption))
-
-    @staticmethod
-    def getSaveFileName(parent=None, caption="", directory="", filters="", *_):
-        return str(DIALOGS.open("file", caption))
-
-    @staticmethod
-    def getOpenFileNames(parent=None, caption="", directory="", filters="", *_):
-        return [str(path) for path in DIALOGS.open("file", caption)]
-
-    def exec(self):
-        return int(bool(DIALOGS.open("file", self.windowTitle())))
+def _caption(args):
+    return args[1] if len(args) > 1 else ""
 
 
-class QInputDialog(QtWidgets.QInputDialog):
-    """Qt's input dialog without a user."""
-
-    @staticmethod
-    def getText(parent, title, label, *_):
-        return DIALOGS.open("text", label)
-
-    @staticmethod
-    def getItem(parent, title, label, items, *_):
-        return DIALOGS.open("text", label)
-
-
-class QDialog(QtWidgets.QDialog):
-    """Any other dialog: the answer is what ``exec`` returns."""
-
-    def exec(self):
-        return int(DIALOGS.open("dialog", self.windowTitle()))
+def _chosen(menu, *_):
+    entries = {action.text(): action for action in menu.actions()}
+    action = entries[DIALOGS.open("menu", ", ".join(entries))]
+    action.trigger()
+    return action
 
 
 def message_box(text, parent=None, icon=None, standardButtons=None, detailedText="", **_):

@@ -17,6 +17,9 @@ class Enum(int):
     def __and__(self, other):
         return self._combined(other, int.__and__)
 
+    def __invert__(self):
+        return Enum(~self.member) if isinstance(self.member, enum.Flag) else ~int(self)
+
     def __repr__(self):
         return f"{self.member.name} ({int(self)})"
 

@@ -1,5 +1,6 @@
 """The stand-in for 3D Slicer's desktop, as tests use it."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Host:
     Attributes:
         answers: a part of a dialog's text to its answer; see :class:`host.dialogs.Dialogs`.
         messages: the dialogs that opened.
-        errors: exceptions that left a slot. PythonQt prints them; a test should look.
+        errors: exceptions that left a slot or an observer. Slicer prints them; a test should look.
         pip_requests: what the module wanted to install. It is always refused.
         sample_data: the data sets that the module registered, by name.
     """
@@ -38,6 +39,7 @@ class Host:
         self._app.openScene(slicer.mrmlScene)
         slicer.app = wrap(self._app)
         namespaces.install(self)
+        sys.excepthook = LOOP.keep
         slicer.modules.start()
 
     @property
@@ -63,13 +65,13 @@ class Host:
         widget = module.widgetRepresentation()
         widget.resize(PANEL_WIDTH, 900)
         widget.show()
-        widget.enter()
+        slicer.util.selectModule(name)
         return widget.self()
 
     def unload_module(self, name: str) -> None:
         """Close a module as Slicer does when it quits."""
         module = self._app.moduleManager()._modules.pop(name)
-        module.widgetRepresentation().exit()
+        slicer.util.selectModule("")
         self._app.moduleManager().moduleAboutToBeUnloaded.emit(name)
         module.widgetRepresentation().deleteLater()
         for attribute in (name.lower(), f"{name}Instance", f"{name}Widget"):

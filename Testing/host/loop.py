@@ -11,7 +11,7 @@ class Loop:
     Attributes:
         longest: seconds of the longest stay.
         culprit: name of the slot that was the last to run in it.
-        errors: exceptions that left a slot. As in PythonQt they are printed and go no further.
+        errors: exceptions that left a slot or an observer. As in Slicer they are printed and go no further.
     """
 
     def __init__(self):
@@ -55,8 +55,12 @@ class Loop:
             try:
                 return function(*args)
             except Exception as error:
-                self.errors.append(error)
-                traceback.print_exc()
+                self.keep(type(error), error, error.__traceback__)
+
+    def keep(self, kind, error, trace) -> None:
+        """Print an exception and keep it; also ``sys.excepthook``, where VTK's observers end."""
+        self.errors.append(error)
+        traceback.print_exception(kind, error, trace)
 
     def _note(self) -> None:
         seconds = time.perf_counter() - self._since

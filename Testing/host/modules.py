@@ -9,7 +9,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property
 
 from .loop import LOOP
-from .mrmlwidgets import qMRMLWidget
+from .mrmlwidgets import qMRMLWidget, stored
 from .pythonqt import wrap
 
 _LOGICS = {
@@ -23,20 +23,12 @@ _LOGICS = {
     "sequences": "vtkSlicerSequencesLogic",
     "subjecthierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
     "tables": "vtkSlicerTablesLogic",
-    "terminologies": "vtkSlicerTerminologiesModuleLogic",
     "texts": "vtkSlicerTextsLogic",
     "transforms": "vtkSlicerTransformLogic",
     "units": "vtkSlicerUnitsLogic",
     "volumerendering": "vtkSlicerVolumeRenderingLogic",
     "volumes": "vtkSlicerVolumesLogic",
 }
-
-
-def _stored(kind, name, default):
-    def read(self):
-        return self.__dict__.get(name, default)
-
-    return Property(kind, read, lambda self, value: self.__dict__.__setitem__(name, value))
 
 
 class qSlicerScriptedLoadableModule(QtCore.QObject):
@@ -61,16 +53,16 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
 
     name = Property(str, lambda self: self._name)
     path = Property(str, lambda self: self._path)
-    title = _stored(str, "_title", "")
-    categories = _stored("QStringList", "_categories", [])
-    dependencies = _stored("QStringList", "_dependencies", [])
-    contributors = _stored("QStringList", "_contributors", [])
-    associatedNodeTypes = _stored("QStringList", "_types", [])
-    helpText = _stored(str, "_help", "")
-    acknowledgementText = _stored(str, "_acknowledgement", "")
-    icon = _stored(QtGui.QIcon, "_icon", QtGui.QIcon())
-    hidden = _stored(bool, "_hidden", False)
-    index = _stored(int, "_index", -1)
+    title = stored(str, "_title", "")
+    categories = stored("QStringList", "_categories", [])
+    dependencies = stored("QStringList", "_dependencies", [])
+    contributors = stored("QStringList", "_contributors", [])
+    associatedNodeTypes = stored("QStringList", "_types", [])
+    helpText = stored(str, "_help", "")
+    acknowledgementText = stored(str, "_acknowledgement", "")
+    icon = stored(QtGui.QIcon, "_icon", QtGui.QIcon())
+    hidden = stored(bool, "_hidden", False)
+    index = stored(int, "_index", -1)
 
 
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):

@@ -5,11 +5,11 @@ import weakref
 import shiboken6
 import slicer
 import vtk
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property
 
 
-class _Observer:
+class Observer:
     """VTK observations that do not keep the widget alive and end with it."""
 
     def __init__(self, owner, method):
@@ -32,7 +32,7 @@ class _Observer:
             getattr(owner, self._method)()
 
 
-def _stored(kind, name, default, then=None):
+def stored(kind, name, default, then=None):
     """A Qt property that the stand-in remembers, and maybe acts on."""
 
     def read(self):
@@ -89,8 +89,8 @@ class qMRMLNodeComboBox(qMRMLWidget):
         layout.addWidget(self._combo)
         self._combo.activated.connect(self._chosen)
         self._nodes, self._current, self._attributes = [], None, {}
-        self._sceneObserver = _Observer(self, "_refill")
-        self._nodeObserver = _Observer(self, "_rename")
+        self._sceneObserver = Observer(self, "_refill")
+        self._nodeObserver = Observer(self, "_rename")
 
     def currentNode(self):
         return self._current
@@ -182,18 +182,18 @@ class qMRMLNodeComboBox(qMRMLWidget):
             for name, value in conditions
         )
 
-    nodeTypes = _stored("QStringList", "_types", [], "_refill")
-    hideChildNodeTypes = _stored("QStringList", "_hiddenTypes", [], "_refill")
-    showChildNodeTypes = _stored(bool, "_children", True, "_refill")
-    showHidden = _stored(bool, "_hidden", False, "_refill")
-    noneEnabled = _stored(bool, "_none", False, "_refill")
-    noneDisplay = _stored(str, "_noneText", "None", "_rename")
-    addEnabled = _stored(bool, "_add", True)
-    removeEnabled = _stored(bool, "_remove", True)
-    editEnabled = _stored(bool, "_edit", False)
-    renameEnabled = _stored(bool, "_renaming", False)
-    selectNodeUponCreation = _stored(bool, "_select", True)
-    baseName = _stored(str, "_base", "")
+    nodeTypes = stored("QStringList", "_types", [], "_refill")
+    hideChildNodeTypes = stored("QStringList", "_hiddenTypes", [], "_refill")
+    showChildNodeTypes = stored(bool, "_children", True, "_refill")
+    showHidden = stored(bool, "_hidden", False, "_refill")
+    noneEnabled = stored(bool, "_none", False, "_refill")
+    noneDisplay = stored(str, "_noneText", "None", "_rename")
+    addEnabled = stored(bool, "_add", True)
+    removeEnabled = stored(bool, "_remove", True)
+    editEnabled = stored(bool, "_edit", False)
+    renameEnabled = stored(bool, "_renaming", False)
+    selectNodeUponCreation = stored(bool, "_select", True)
+    baseName = stored(str, "_base", "")
     nodeCount = Property(int, lambda self: len(self._nodes))
     currentNodeID = Property(
         str,
@@ -224,170 +224,4 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
             self.checkedNodesChanged.emit()
 
 
-class qMRMLSegmentsTableView(qMRMLWidget):
-    """The segments of a segmentation: shown or not, colour, name."""
-
-    selectionChanged = QtCore.Signal(QtCore.QItemSelection, QtCore.QItemSelection)
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self._table = QtWidgets.QTableWidget(0, 3)
-        self._table.setHorizontalHeaderLabels(["Shown", "Colour", "Name"])
-        self._table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectRows)
-        self._table.horizontalHeader().setStretchLastSection(True)
-        layout.addWidget(self._table)
-        self._node, self._ids = None, []
-        self._observer = _Observer(self, "_refill")
-        self._table.itemChanged.connect(self._edited)
-        self._table.selectionModel().selectionChanged.connect(self.selectionChanged)
-
-    def segmentationNode(self):
-        return self._node
-
-    def setSegmentationNode(self, node):
-        self._node = node
-        self._observer.clear()
-        if node is not None:
-            kinds = slicer.vtkSegmentation
-            events = kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified, kinds.SegmentsOrderModified
-            self._observer.watch(node.GetSegmentation(), *events)
-            self._observer.watch(node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent)
-        self._refill()
-
-    def selectedSegmentIDs(self):
-        return [self._ids[index.row()] for index in self._table.selectionModel().selectedRows()]
-
-    def setSelectedSegmentIDs(self, ids):
-        self._table.clearSelection()
-        for segment_id in ids:
-            index = self._table.model().index(self._ids.index(segment_id), 0)
-            flags = QtCore.QItemSelectionModel.Select | QtCore.QItemSelectionModel.Rows
-            self._table.selectionModel().select(index, flags)
-
-    def clearSelection(self):
-        self._table.clearSelection()
-
-    def _refill(self):
-        segmentation = self._node.GetSegmentation() if self._node else None
-        count = segmentation.GetNumberOfSegments() if segmentation else 0
-        self._ids = [segmentation.GetNthSegmentID(row) for row in range(count)]
-        display = self._node.GetDisplayNode() if self._node else None
-        self._table.blockSignals(True)
-        self._table.setRowCount(count)
-        for row, segment_id in enumerate(self._ids):
-            segment = segmentation.GetSegment(segment_id)
-            shown = QtWidgets.QTableWidgetItem()
-            visible = display is None or display.GetSegmentVisibility(segment_id)
-            shown.setCheckState(QtCore.Qt.Checked if visible else QtCore.Qt.Unchecked)
-            color = QtWidgets.QTableWidgetItem()
-            color.setBackground(QtGui.QColor.fromRgbF(*segment.GetColor()))
-            for column, item in enumerate((shown, color, QtWidgets.QTableWidgetItem(segment.GetName()))):
-                self._table.setItem(row, column, item)
-        self._table.blockSignals(False)
-
-    def _edited(self, item):
-        segment_id = self._ids[item.row()]
-        if item.column() == 0 and self._node.GetDisplayNode():
-            self._node.GetDisplayNode().SetSegmentVisibility(segment_id, item.checkState() == QtCore.Qt.Checked)
-        elif item.column() == 2:
-            self._node.GetSegmentation().GetSegment(segment_id).SetName(item.text())
-
-    def _headers(self):
-        self._table.horizontalHeader().setVisible(self.headerVisible)
-        for column, name in enumerate(("visibilityColumnVisible", "colorColumnVisible")):
-            self._table.setColumnHidden(column, not getattr(self, name))
-
-    headerVisible = _stored(bool, "_header", True, "_headers")
-    visibilityColumnVisible = _stored(bool, "_visibility", True, "_headers")
-    colorColumnVisible = _stored(bool, "_color", True, "_headers")
-    opacityColumnVisible = _stored(bool, "_opacity", True)
-    statusColumnVisible = _stored(bool, "_status", False)
-    readOnly = _stored(bool, "_readOnly", False)
-    segmentCount = Property(int, lambda self: len(self._ids))
-
-
-class qMRMLSegmentEditorWidget(qMRMLWidget):
-    """A placeholder: it remembers what the module tells Slicer's Segment Editor, and edits nothing."""
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        label = QtWidgets.QLabel("Slicer's Segment Editor is here (placeholder of the stand-in host)")
-        label.setWordWrap(True)
-        label.setAlignment(QtCore.Qt.AlignCenter)
-        label.setFrameShape(QtWidgets.QFrame.StyledPanel)
-        label.setMinimumHeight(80)
-        QtWidgets.QVBoxLayout(self).addWidget(label)
-        self._told = {}
-
-    def mrmlSegmentEditorNode(self):
-        return self._told.get("editor")
-
-    def setMRMLSegmentEditorNode(self, node):
-        self._told["editor"] = node
-
-    def segmentationNode(self):
-        return self._told.get("segmentation")
-
-    def setSegmentationNode(self, node):
-        self._needEditorNode()
-        self._told["segmentation"] = node
-        self.mrmlSegmentEditorNode().SetAndObserveSegmentationNode(node)
-
-    def sourceVolumeNode(self):
-        return self._told.get("volume")
-
-    def setSourceVolumeNode(self, node):
-        self._needEditorNode()
-        self._told["volume"] = node
-        self.mrmlSegmentEditorNode().SetAndObserveSourceVolumeNode(node)
-
-    def currentSegmentID(self):
-        node = self.mrmlSegmentEditorNode()
-        return node.GetSelectedSegmentID() or "" if node else ""
-
-    def setCurrentSegmentID(self, segment_id):
-        self._needEditorNode()
-        self.mrmlSegmentEditorNode().SetSelectedSegmentID(segment_id)
-
-    def setActiveEffectByName(self, name):
-        self._needEditorNode()
-        self.mrmlSegmentEditorNode().SetActiveEffectName(name)
-
-    def setupViewObservations(self):
-        self._told["observing"] = True
-
-    def removeViewObservations(self):
-        self._told["observing"] = False
-
-    def installKeyboardShortcuts(self):
-        self._told["shortcuts"] = True
-
-    def uninstallKeyboardShortcuts(self):
-        self._told["shortcuts"] = False
-
-    def updateWidgetFromMRML(self):
-        pass
-
-    def setSegmentationNodeSelectorVisible(self, visible):
-        self._segmentationSelector = visible
-
-    def setSourceVolumeNodeSelectorVisible(self, visible):
-        self._volumeSelector = visible
-
-    def setSwitchToSegmentationsButtonVisible(self, visible):
-        self._switchButton = visible
-
-    def _needEditorNode(self):
-        if self.mrmlSegmentEditorNode() is None:
-            raise AssertionError("The real Segment Editor ignores this until setMRMLSegmentEditorNode() was called.")
-
-    segmentationNodeSelectorVisible = _stored(bool, "_segmentationSelector", True)
-    sourceVolumeNodeSelectorVisible = _stored(bool, "_volumeSelector", True)
-    switchToSegmentationsButtonVisible = _stored(bool, "_switchButton", True)
-    readOnly = _stored(bool, "_readOnly", False)
-    maximumNumberOfUndoStates = _stored(int, "_undo", 10)
-
-
-CLASSES = [value for name, value in list(globals().items()) if name.startswith("qMRML")]
+CLASSES = qMRMLWidget, qMRMLNodeComboBox, qMRMLCheckableNodeComboBox

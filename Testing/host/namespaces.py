@@ -8,12 +8,10 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtGui, QtNetwork, QtSvg, QtUiTools, QtWidgets
 
-from . import ctkwidgets, dialogs, modules, mrmlwidgets
+from . import ctkwidgets, dialogs, modules, mrmlwidgets, segmentwidgets
 from .pythonqt import class_for
 from .uiloader import QUiLoader
 
-_OWN = {kind.__name__: kind for kind in (QUiLoader, dialogs.QMessageBox, dialogs.QFileDialog)}
-_OWN |= {kind.__name__: kind for kind in (dialogs.QInputDialog, dialogs.QDialog)}
 _SOURCES = QtCore, QtGui, QtWidgets, QtNetwork, QtSvg, QtUiTools
 
 
@@ -22,7 +20,8 @@ class QtNamespace(ModuleType):
 
     def __getattr__(self, name):
         if name.startswith("Q"):
-            for kind in (_OWN.get(name), *(getattr(source, name, None) for source in _SOURCES)):
+            kinds = [QUiLoader] if name == "QUiLoader" else [getattr(source, name, None) for source in _SOURCES]
+            for kind in kinds:
                 if isinstance(kind, type):
                     setattr(self, name, class_for(kind))
                     return getattr(self, name)
@@ -31,12 +30,14 @@ class QtNamespace(ModuleType):
 
 def install(host) -> None:
     """Put the modules in place."""
+    dialogs.install()
     _module("qt", QtNamespace("qt"))
     _module("ctk", ModuleType("ctk"), **{kind.__name__: class_for(kind) for kind in ctkwidgets.CLASSES})
     slicer.modules = modules.Modules()
     slicer.selfTests = {}
     for kind in (
         *mrmlwidgets.CLASSES,
+        *segmentwidgets.CLASSES,
         modules.qSlicerScriptedLoadableModule,
         modules.qSlicerScriptedLoadableModuleWidget,
     ):

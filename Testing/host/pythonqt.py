@@ -100,9 +100,9 @@ class Instance(metaclass=ClassWrapper):
     def __eq__(self, other):
         if self is other or not isinstance(other, Instance):
             return self is other
-        return self._object is other._object or (
-            not isinstance(self._object, QtCore.QObject) and self._object == other._object
-        )
+        if shiboken6.getCppPointer(self._object) == shiboken6.getCppPointer(other._object):
+            return True
+        return not isinstance(self._object, QtCore.QObject) and self._object == other._object
 
     def __hash__(self):
         return hash(shiboken6.getCppPointer(self._object)[0])
@@ -225,12 +225,11 @@ def _write(prop, target, value) -> None:
 
 
 def _member(qt_class: type, name: str):
-    """A method, signal or enum of a PySide class. One trailing underscore is dropped, as in ``exec_``."""
+    """A method, signal or enum of a PySide class."""
+    name = _spelled(qt_class, name)
     if name.startswith("_") or name in _PYSIDE_ONLY:
         return None
     found = getattr(qt_class, name, None)
-    if found is None and name.endswith("_"):
-        found = getattr(qt_class, name[:-1], None)
     return found if callable(found) or isinstance(found, enum.Enum | QtCore.Signal) else None
 
 
@@ -243,4 +242,9 @@ def _bound(member, owner, name: str):
         return EnumType(member)
     if isinstance(member, type):
         return class_for(member)
-    return Method(getattr(owner, name if hasattr(owner, name) else name[:-1]), name)
+    return Method(getattr(owner, _spelled(owner, name)), name)
+
+
+def _spelled(owner, name: str) -> str:
+    """One trailing underscore is dropped, as in ``exec_``."""
+    return name[:-1] if name.endswith("_") and hasattr(owner, name[:-1]) else name

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 from PySide6 import QtCore, QtUiTools
 
-from . import ctkwidgets, mrmlwidgets, signals
+from . import ctkwidgets, mrmlwidgets, segmentwidgets, signals
 from .pythonqt import wrap
 
 
@@ -17,7 +17,7 @@ class QUiLoader(QtUiTools.QUiLoader):
     def __init__(self, parent=None):
         super().__init__(parent)
         self._known = set(self.availableWidgets()) | {"Line"}
-        for widget_class in (*ctkwidgets.CLASSES, *mrmlwidgets.CLASSES):
+        for widget_class in (*ctkwidgets.CLASSES, *mrmlwidgets.CLASSES, *segmentwidgets.CLASSES):
             self.registerCustomWidget(widget_class)
             self._known.add(widget_class.__name__)
         self._known.add("qMRMLCollapsibleButton")
