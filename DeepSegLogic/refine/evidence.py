@@ -1,80 +1,139 @@
-"""Which voxels around a prompt are likely to be wrong in the same way."""
+"""Which voxels around a prompt are wrong in the same way as the voxel that it marks: log odds from several cues.
+
+The cues are lengths in units of the size of what is wrong and of voxels, and contrasts in units of the tissue's own
+spread, so that neither the resolution nor the scale of grey values matters. Their weights were fitted to Dice after
+simulated clicks on two subjects (``Testing/benchmarks/refine.py`` measures it, docs/refine.md tells how).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
-WEIGHTS = np.array([2.0, -1.0, -1.0, -1.0, 0.5, 0.3, -0.3])
+CUES = (
+    *("one", "distance", "geodesic distance", "depth by size", "depth by voxel", "like the click", "like the goal"),
+    *("unlike the click", "goal beside", "goal around", "edge", "probability"),
+)
+WEIGHTS = {  # by the sign of the prompt
+    True: (2.469, -0.753, -0.457, 0.047, -0.049, 0.34, 0.817, -0.188, 0.771, 2.232, -0.459, 0.5),
+    False: (1.945, -0.935, -0.301, -0.395, 0.013, 0.063, 0.573, -0.202, 0.952, 2.123, -0.547, 0.5),
+}
+_BINS = 48  # of grey value histograms
+_FURTHEST = 60.0  # voxels along geodesic paths
 
 
-def evidence(image, candidates, seeds, goal, spacing, scale: float, prior=None) -> np.ndarray:
-    """Log odds that a voxel changes with the seeds: float32 (K, J, I); meaningless outside of ``candidates``."""
-    return np.tensordot(WEIGHTS, features(image, candidates, seeds, goal, spacing, scale, prior), 1)
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What is known around a prompt. All arrays are (K, J, I).
+
+    Attributes:
+        image: grey values.
+        candidates: voxels that may change.
+        seeds: those that must.
+        goal: voxels that are already what the seeds are to become.
+        spacing: mm along (K, J, I).
+        scale: size in mm of what is wrong, as the prompt tells it.
+        prior: the network's probability that a voxel is what the seeds are to become; None if not known.
+    """
+
+    image: np.ndarray
+    candidates: np.ndarray
+    seeds: np.ndarray
+    goal: np.ndarray
+    spacing: np.ndarray
+    scale: float
+    prior: np.ndarray | None = None
+
+    def coarser(self, steps: np.ndarray) -> Scene:
+        """The scene on voxels larger by whole factors along (K, J, I)."""
+        from scipy.ndimage import uniform_filter
+
+        thin = tuple(slice(None, None, int(s)) for s in steps)
+        seeds = np.zeros_like(self.seeds[thin])
+        at = np.minimum(np.argwhere(self.seeds) // steps, np.array(seeds.shape) - 1)
+        seeds[tuple(at.T)] = True
+        return replace(
+            self,
+            image=uniform_filter(self.image.astype(np.float32), tuple(steps))[thin],
+            candidates=self.candidates[thin] | seeds,
+            seeds=seeds,
+            goal=self.goal[thin] & ~seeds,
+            spacing=self.spacing * steps,
+            prior=None if self.prior is None else self.prior[thin],
+        )
 
 
-def features(image, candidates, seeds, goal, spacing, scale: float, prior=None) -> np.ndarray:
-    """(7, K, J, I) float32."""
-    from scipy import ndimage as ndi
+def evidence(scene: Scene, positive: bool) -> np.ndarray:
+    """Log odds that a voxel changes with the seeds: float32 (K, J, I), without meaning outside of the candidates."""
+    total = np.zeros(scene.goal.shape, np.float32)
+    for weight, cue in zip(WEIGHTS[positive], cues(scene), strict=True):
+        total += np.float32(weight) * cue
+    return total
 
-    image = np.ascontiguousarray(image, np.float32)
-    apart = ndi.distance_transform_edt(~seeds, sampling=spacing).astype(np.float32)
-    voxel = float(np.prod(spacing)) ** (1 / 3)
-    if goal.any():
-        to_goal = ndi.distance_transform_edt(~goal, sampling=spacing).astype(np.float32)
-    else:
-        to_goal = np.full(image.shape, 4 * scale, np.float32)
-    smooth = ndi.gaussian_filter(image, 0.7)
-    near = np.exp(-0.5 * (apart / (0.6 * scale)) ** 2) * candidates
-    mean = np.average(smooth, weights=near)
+
+def cues(scene: Scene) -> list[np.ndarray]:
+    """The values of ``CUES``, each (K, J, I)."""
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+    size, voxel = scene.scale, float(np.prod(scene.spacing)) ** (1 / 3)
+    image, goal = scene.image.astype(np.float32), scene.goal.astype(np.float32)
+    distance = distance_transform_edt(~scene.seeds, sampling=scene.spacing).astype(np.float32)
+    depth = np.full(goal.shape, np.inf, np.float32)
+    if scene.goal.any():
+        depth = distance_transform_edt(~scene.goal, sampling=scene.spacing).astype(np.float32)
+    smooth = gaussian_filter(image, 0.7)
+    near = _bell(distance / (0.6 * size)) * scene.candidates
     low, high = np.percentile(image[::2, ::2, ::2], [0.5, 99.5])
-    sd = np.sqrt(np.average((smooth - mean) ** 2, weights=near)) + 0.01 * (high - low)
-    geo = geodesic(image, candidates, seeds, spacing, mean, sd, reach=60 * voxel)
-    bins = _bins(image)
-    far = candidates * (1 - np.exp(-0.5 * (apart / (1.5 * scale)) ** 2))
-    at_goal = goal * np.exp(-0.5 * (apart / (3 * scale + 10)) ** 2)
-    h_near, h_goal, h_far = (_histogram(bins, w) for w in (near, at_goal, far))
-    around = ndi.gaussian_filter(goal.astype(np.float32), 1.0)
-    wide = ndi.gaussian_filter(goal.astype(np.float32), np.minimum(scale / spacing, 6), truncate=2.5)
-    slope = np.sqrt(sum(g**2 for g in np.gradient(smooth))) / sd
-    return np.stack(
-        [
-            np.ones_like(image),
-            np.minimum(apart / scale, 6),
-            np.minimum(geo / scale, 12),
-            np.minimum(to_goal / scale, 3),
-            np.minimum(to_goal / voxel, 6),
-            np.clip(np.log(h_near / h_far)[bins], -4, 4),
-            np.clip(np.log(h_goal / h_far)[bins], -4, 4),
-            np.minimum(np.abs(smooth - mean) / sd, 6),
-            around,
-            wide,
-            np.minimum(slope, 4),
-        ]
-    )
+    mean = np.average(smooth, weights=near)
+    spread = np.sqrt(np.average((smooth - mean) ** 2, weights=near)) + max(0.01 * (high - low), 1e-6)
+    bins = np.clip((image - low) / max(high - low, 1e-6) * (_BINS - 1), 0, _BINS - 1).astype(np.int16)
+    of_click = _histogram(bins, near)
+    of_goal = _histogram(bins, goal * _bell(distance / (3 * size + 10)))
+    of_rest = _histogram(bins, scene.candidates * (1 - _bell(distance / (1.5 * size))))
+    steepness = np.sqrt(sum(g**2 for g in np.gradient(smooth)))
+    return [
+        np.float32(1),
+        np.minimum(distance / size, 6),
+        np.minimum(_geodesic(scene, np.abs(image - mean) / spread, _FURTHEST * voxel) / size, 12),
+        np.minimum(depth / size, 3),
+        np.minimum(depth / voxel, 6),
+        np.clip(np.log(of_click / of_rest), -4, 4)[bins],
+        np.clip(np.log(of_goal / of_rest), -4, 4)[bins],
+        np.minimum(np.abs(smooth - mean) / spread, 6),
+        gaussian_filter(goal, 1.0),
+        gaussian_filter(goal, np.minimum(size / scene.spacing, 6), truncate=2.5),
+        np.minimum(steepness / spread, 4),
+        np.float32(0) if scene.prior is None else _known(scene.prior),
+    ]
 
 
-def geodesic(image, candidates, seeds, spacing, mean, sd, reach) -> np.ndarray:
+def _known(prior: np.ndarray) -> np.ndarray:
+    """Log odds of the network's probability; 0 means that it is as if nothing was known."""
+    p = np.clip(prior, 0.004, 0.996)
+    return np.log(p / (1 - p)) + 2  # what is wrong has, as a rule, less than even odds
+
+
+def _geodesic(scene: Scene, unlike: np.ndarray, furthest: float) -> np.ndarray:
+    """Length in mm of the easiest path from the seeds through candidates, where a path is longer the less its voxels
+    are like the seeds (fast marching; Sethian, PNAS 1996)."""
     import SimpleITK as sitk
 
-    cost = 1 + np.abs(image - mean) / sd
-    speed = sitk.GetImageFromArray(np.where(candidates, 1 / cost, 0).astype(np.float32))
-    speed.SetSpacing([float(s) for s in spacing[::-1]])
+    speed = sitk.GetImageFromArray(np.where(scene.candidates, 1 / (1 + unlike), 0).astype(np.float32))
+    speed.SetSpacing([float(s) for s in scene.spacing[::-1]])
     march = sitk.FastMarchingImageFilter()
-    march.SetTrialPoints([list(map(int, p[::-1])) for p in np.argwhere(seeds)])
-    march.SetStoppingValue(float(reach))
-    found = sitk.GetArrayFromImage(march.Execute(speed))
-    return np.minimum(found, reach).astype(np.float32)
+    march.SetTrialPoints(np.argwhere(scene.seeds)[:, ::-1].tolist())
+    march.SetStoppingValue(furthest)
+    return np.minimum(sitk.GetArrayViewFromImage(march.Execute(speed)), furthest)
 
 
-def _bins(image) -> np.ndarray:
-    low, high = np.percentile(image[::2, ::2, ::2], [0.5, 99.5])
-    return np.clip((image - low) / max(high - low, 1e-6) * 47, 0, 47).astype(np.int16)
+def _bell(x: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * x**2)
 
 
-def _histogram(bins, weights) -> np.ndarray:
+def _histogram(bins: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Frequencies of grey values, smoothed; no value is held to be impossible."""
     from scipy.ndimage import gaussian_filter1d
 
-    counts = np.bincount(bins.ravel(), weights.ravel(), 48)
-    counts = gaussian_filter1d(counts, 1.0) + 1e-9
-    counts = counts / counts.sum() + 0.002
-    return (counts / counts.sum()).astype(np.float32)
+    counts = gaussian_filter1d(np.bincount(bins.ravel(), weights.ravel(), _BINS), 1.0) + 1e-9
+    return counts / counts.sum() + 0.002

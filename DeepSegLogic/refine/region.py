@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap
-from .seeds import Seeds, Slices
+from .boxes import Slices, common, grown, within
+from .cut import cut
+from .evidence import Scene, evidence
+from .seeds import Seeds
 
-REACH = 5.0
-REACH_MM = (25.0, 75.0)
-SCALE_MM = 30.0
-MOST_VOXELS = 96**3
+REACH = 6.0  # times the size of what is wrong
+REACH_VOXELS, REACH_MM = 18.0, 75.0  # at least, at most
+SCALE_MM = 30.0  # the largest size of what is wrong that one prompt can tell
+MOST_VOXELS = 56**3  # solved at once; a larger region is solved on coarser voxels
 
 
 @dataclass(frozen=True)
@@ -34,48 +38,62 @@ class Task:
     forbidden: list[Seeds]
 
 
-def solve_task(task: Task, labels, image, grid: LabelMap, probabilities) -> tuple[Slices, np.ndarray]:
+def solve_task(task: Task, labels, image, label_map: LabelMap, probabilities) -> tuple[Slices, np.ndarray]:
     """The region of influence and the voxels in it that change.
 
     Args:
         labels, image: (K, J, I), whole.
-        grid: says where they are.
+        label_map: says where they are.
         probabilities: of the run, or None.
 
     Returns:
-        (K, J, I) slices and a boolean mask of their shape. The mask is one piece with the seeds, or pieces each with
-        a seed.
+        (K, J, I) slices and a boolean mask of their shape; each piece of it holds a seed.
     """
-    from scipy import ndimage
+    from scipy.ndimage import label
 
-    from .cut import cut
-    from .evidence import evidence
-
-    spacing = grid.spacing[::-1]
-    region, candidates, seeds, goal, scale = prepare(task, labels, spacing)
-    prior = None
-    odds = evidence(image[region], candidates, seeds, goal, spacing, scale, prior)
-    moved = cut(odds, candidates, seeds, goal, image[region], spacing)
-    pieces, _ = ndimage.label(moved)
-    kept = np.isin(pieces, np.unique(pieces[seeds]))
-    return region, kept & moved | seeds
-
-
-def prepare(task: Task, labels, spacing):
-    scale = _scale(task, labels, spacing)
-    reach = np.clip(REACH * scale, *REACH_MM)
-    region = _grown(task.seeds.box, reach / spacing, labels.shape)
-    if task.seeds.limit is not None:
-        region = tuple(
-            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(region, task.seeds.limit, strict=True)
-        )
-    candidates, seeds = _candidates(task, labels, region)
+    spacing = label_map.spacing[::-1]
+    region, scale = region_of(task, labels, spacing)
+    candidates, seeds = candidates_in(region, task, labels)
     goal = (labels[region] == task.target) == task.positive
-    return region, candidates, seeds, goal, scale
+    prior = None
+    if probabilities is not None:
+        matrix = label_map.ijk_to_ras.copy()
+        matrix[:3, 3] = ijk_to_ras_points([[s.start for s in region[::-1]]], matrix)[0]
+        prior = probabilities.probability(task.target, goal.shape, matrix)
+        prior = prior if task.positive else 1 - prior
+    scene = Scene(image[region], candidates, seeds, goal, spacing, scale, prior)
+    moved = _solved(scene, task.positive) & candidates | seeds
+    pieces, _ = label(moved)
+    wanted = np.zeros(pieces.max() + 1, bool)
+    wanted[pieces[seeds]] = True
+    return region, wanted[pieces]
+
+
+def region_of(task: Task, labels: np.ndarray, spacing: np.ndarray) -> tuple[Slices, float]:
+    """The region of influence of a prompt, and the size in mm of what it finds wrong."""
+    scale = _scale(task, labels, spacing)
+    reach = np.minimum(np.maximum(REACH * scale, REACH_VOXELS * spacing), REACH_MM)
+    region = grown(task.seeds.box, reach / spacing, labels.shape)
+    return (region if task.seeds.limit is None else common(region, task.seeds.limit)), scale
+
+
+def candidates_in(region: Slices, task: Task, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of a region that may change, and among them those that must: boolean masks."""
+    here = labels[region]
+    if task.positive:
+        under = labels[task.seeds.box][task.seeds.mask]
+        candidates = np.isin(here, np.setdiff1d(under, [task.target, *task.locked]))
+    else:
+        candidates = here == task.target
+    for other in task.forbidden:
+        _paint(candidates, region, other, False)
+    seeds = np.zeros(here.shape, bool)
+    _paint(seeds, region, task.seeds, True)
+    return candidates, seeds & candidates
 
 
 def _scale(task: Task, labels: np.ndarray, spacing: np.ndarray) -> float:
-    """Distance in mm from the prompt to the nearest voxel that does not take part: the size of what is wrong.
+    """Distance in mm from the prompt to the nearest voxel that cannot change with it.
 
     A user clicks the middle of what is wrong, and what is wrong ends, on one side at least, where the labels do.
     """
@@ -83,43 +101,41 @@ def _scale(task: Task, labels: np.ndarray, spacing: np.ndarray) -> float:
 
     half = 8.0
     while True:
-        region = _grown(task.seeds.box, half / spacing, labels.shape)
-        candidates, seeds = _candidates(task, labels, region)
+        region = grown(task.seeds.box, np.maximum(half / spacing, 2), labels.shape)
+        candidates, seeds = candidates_in(region, task, labels)
         if not candidates.all():
             depth = float(distance_transform_edt(candidates, sampling=spacing)[seeds].max())
-            if depth <= half:
+            if depth <= half or half >= SCALE_MM:
                 return float(np.clip(depth, spacing.min(), SCALE_MM))
-        if half >= SCALE_MM:
+        elif half >= SCALE_MM:
             return SCALE_MM
         half *= 2
 
 
-def _candidates(task: Task, labels: np.ndarray, region: Slices) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of a region that may change, and among them those that must."""
-    seeds = np.zeros([s.stop - s.start for s in region], bool)
-    _paint(seeds, region, task.seeds, True)
-    here = labels[region]
-    if task.positive:
-        sources = np.setdiff1d(labels[task.seeds.box][task.seeds.mask], [task.target, *task.locked])
-        candidates = np.isin(here, sources)
-    else:
-        candidates = here == task.target
-    for other in task.forbidden:
-        _paint(candidates, region, other, False)
-    return candidates, seeds & candidates
+def _solved(scene: Scene, positive: bool) -> np.ndarray:
+    """What changes in a scene; on coarser voxels, and interpolated, where it has too many."""
+    steps = _coarsening(scene)
+    coarse = scene if max(steps) == 1 else scene.coarser(steps)
+    moved = cut(evidence(coarse, positive), coarse)
+    if max(steps) == 1:
+        return moved
+    from scipy.ndimage import affine_transform
+
+    return (
+        affine_transform(moved.astype(np.float32), 1 / steps, output_shape=scene.goal.shape, order=1, mode="nearest")
+        > 0.5
+    )
+
+
+def _coarsening(scene: Scene) -> np.ndarray:
+    steps, shape = np.ones(3, int), np.array(scene.goal.shape)
+    while np.prod(-(-shape // steps)) > MOST_VOXELS:
+        steps[np.argmin(scene.spacing * steps)] += 1
+    return steps
 
 
 def _paint(mask: np.ndarray, region: Slices, seeds: Seeds, value: bool) -> None:
     """Set the seeds' voxels in a mask of a region."""
-    common = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(region, seeds.box, strict=True))
-    if all(s.start < s.stop for s in common):
-        inner = tuple(slice(s.start - r.start, s.stop - r.start) for s, r in zip(common, region, strict=True))
-        part = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(common, seeds.box, strict=True))
-        mask[inner][seeds.mask[part]] = value
-
-
-def _grown(box: Slices, margin: np.ndarray, shape) -> Slices:
-    return tuple(
-        slice(max(0, s.start - int(np.ceil(m))), min(n, s.stop + int(np.ceil(m))))
-        for s, m, n in zip(box, margin, shape, strict=True)
-    )
+    both = common(region, seeds.box)
+    if both is not None:
+        mask[within(both, region)][seeds.mask[within(both, seeds.box)]] = value

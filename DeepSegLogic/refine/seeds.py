@@ -8,9 +8,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import ijk_to_ras_points, ras_to_ijk, spacing_of
+from .boxes import Slices, common, within
 from .prompts import Box, Lasso, Point, Prompt, Scribble
-
-Slices = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,8 @@ def seeds_of(prompt: Prompt, shape, ijk_to_ras: np.ndarray, number: int) -> Seed
 
 def overlap(a: Seeds, b: Seeds) -> bool:
     """Whether two prompts fix a voxel in common."""
-    common = tuple(slice(max(p.start, q.start), min(p.stop, q.stop)) for p, q in zip(a.box, b.box, strict=True))
-    if any(s.start >= s.stop for s in common):
-        return False
-    return bool((_part(a, common) & _part(b, common)).any())
-
-
-def _part(seeds: Seeds, box: Slices) -> np.ndarray:
-    return seeds.mask[tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, seeds.box, strict=True))]
+    both = common(a.box, b.box)
+    return both is not None and bool((a.mask[within(both, a.box)] & b.mask[within(both, b.box)]).any())
 
 
 def _outside(prompt: Prompt, shape, ijk_to_ras, number: int, whole: bool) -> InputError:

@@ -14,9 +14,11 @@ from ..labels import LabelMap, Structure, unknown_structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..terminology import standard_structures, structure_for
 from ..volume import Volume
+from .boxes import Slices, box_of
+from .history import changes_ml
 from .prompts import Prompt
 from .region import Task, solve_task
-from .seeds import Seeds, Slices, overlap, seeds_of
+from .seeds import Seeds, overlap, seeds_of
 
 if TYPE_CHECKING:
     from ..inference.probabilities import TopProbabilities
@@ -114,13 +116,7 @@ def _carry_out(job: _Job, jobs, array, image, label_map: LabelMap, probabilities
         result.skipped[job.number] = f"it lies on {there}, which is locked"
     if not wrong.any():
         return
-    forbidden = [
-        other.seeds
-        for other in jobs
-        if other is not job
-        and (other.target is job.target) == (other.prompt.positive != positive)
-        and (other.target is job.target or other.prompt.positive)
-    ]
+    forbidden = [other.seeds for other in jobs if _opposes(other, job)]
     task = Task(
         target=value,
         positive=positive,
@@ -222,12 +218,17 @@ def _added(structure: Structure, label_map: LabelMap, structures: list[Structure
     return structures[-1]
 
 
+def _opposes(a: _Job, b: _Job) -> bool:
+    """Whether the two cannot both hold at one voxel."""
+    if a.target is b.target:
+        return a.prompt.positive != b.prompt.positive
+    return a.prompt.positive and b.prompt.positive
+
+
 def _check_contradictions(jobs: list[_Job]) -> None:
     for n, a in enumerate(jobs):
         for b in jobs[:n]:
-            same = a.target is b.target
-            opposed = a.prompt.positive != b.prompt.positive if same else a.prompt.positive and b.prompt.positive
-            if opposed and overlap(a.seeds, b.seeds):
+            if _opposes(a, b) and overlap(a.seeds, b.seeds):
                 raise InputError(
                     f"Prompts {b.number} and {a.number} contradict each other: they ask different things of one voxel.",
                     "Remove one of them.",
@@ -243,15 +244,7 @@ def _account(before: LabelMap, result: Refinement) -> None:
         slice(min(r[a].start for r in result.regions), max(r[a].stop for r in result.regions)) for a in range(3)
     )
     old, new = before.array[hull], result.label_map.array[hull]
-    changed = old != new
-    if not changed.any():
-        return
-    ends = [np.flatnonzero(changed.any(tuple(b for b in range(3) if b != a))) for a in range(3)]
-    result.changed_box = tuple(
-        slice(h.start + int(e[0]), h.start + int(e[-1]) + 1) for h, e in zip(hull, ends, strict=True)
-    )
-    old, new = old[changed], new[changed]
-    for structure in result.label_map.structures:
-        gained, lost = np.count_nonzero(new == structure.value), np.count_nonzero(old == structure.value)
-        if gained or lost:
-            result.changes_ml[structure.name] = gained * before.voxel_ml, lost * before.voxel_ml
+    inner = box_of(old != new)
+    if inner is not None:
+        result.changed_box = tuple(slice(h.start + s.start, h.start + s.stop) for h, s in zip(hull, inner, strict=True))
+        result.changes_ml = changes_ml(old, new, result.label_map)
