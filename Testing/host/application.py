@@ -137,6 +137,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, self._temporary)
         self._settings = QtCore.QSettings()
         self._logic = slicer.vtkSlicerApplicationLogic()
+        self._logic.SetHomeDirectory(self._temporary)
         self._modules, self._io = qSlicerModuleManager(), CoreIOManager()
         self._layout = self._window = None
 

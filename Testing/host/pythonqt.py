@@ -7,6 +7,8 @@ silence what is nearly always a mistake (any object to text), the stand-in refus
 """
 
 import enum
+from inspect import getattr_static
+from types import FunctionType
 from weakref import WeakValueDictionary
 
 import shiboken6
@@ -242,7 +244,10 @@ def _bound(member, owner, name: str):
         return EnumType(member)
     if isinstance(member, type):
         return class_for(member)
-    return Method(getattr(owner, _spelled(owner, name)), name)
+    name = _spelled(owner, name)
+    ours = getattr_static(type(owner), name, None)  # PySide's attribute look-up passes by our QMenu.exec
+    function = ours.__get__(owner) if isinstance(ours, FunctionType) else getattr(owner, name)
+    return Method(function, name)
 
 
 def _spelled(owner, name: str) -> str:
