@@ -14,6 +14,7 @@ from .demo import demo
 from .doctor import doctor
 from .estimate import estimate
 from .refine import refine
+from .report import report
 from .segment import segment
 from .serve import serve
 from .surfaces import surfaces
@@ -42,7 +43,7 @@ def _root(context: typer.Context, version: bool = typer.Option(False, "--version
         raise typer.Exit
 
 
-for command in (segment, refine, surfaces, demo, estimate, doctor, serve, web):
+for command in (segment, refine, surfaces, demo, estimate, doctor, serve, web, report):
     app.command()(command)
 app.add_typer(models.app, name="models")
 

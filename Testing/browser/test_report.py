@@ -1,0 +1,66 @@
+"""The report opens from a file, without any network, and shows what the label map holds."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from DeepSegLogic.errors import InputError
+from DeepSegLogic.io import write_label_map
+from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.measures import measure, write_measurements
+from DeepSegLogic.report import write_report
+from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.volume import Volume
+
+
+@pytest.fixture
+def result(tmp_path):
+    """A ball of 30 mm, called liver, and a spleen that was not found."""
+    k, j, i = np.mgrid[:40, :40, :40]
+    array = ((k - 20) ** 2 + (j - 20) ** 2 + (i - 20) ** 2 < 15**2).astype(np.uint8)
+    label_map = LabelMap(array, np.eye(4), [structure_for("liver", 1), structure_for("spleen", 2)])
+    write_label_map(label_map, tmp_path / "segmentation.seg.nrrd")
+    rows = measure(label_map, Volume(np.full(array.shape, 60, np.int16), np.eye(4)), {"liver": 0.875})
+    write_measurements(rows, tmp_path / "measurements.csv")
+    facts = {"input": {"name": "<b>ct</b>.nii"}, "model": {"id": "ct_demo"}, "created": "2026-01-02T03:04:05+00:00"}
+    (tmp_path / "provenance.json").write_text(json.dumps(facts))
+    return tmp_path
+
+
+def share_of(page, color) -> float:
+    """Share of the canvas's pixels with this hue."""
+    picture = np.asarray(Image.open(io.BytesIO(page.locator("canvas").screenshot())).convert("RGB"), float)
+    lit = picture.sum(2) > 120
+    wanted, seen = np.array(color) / sum(color), picture / np.maximum(picture.sum(2, keepdims=True), 1)
+    return float((lit & (np.abs(seen - wanted).max(2) < 0.03)).mean())
+
+
+def test_the_report_shows_model_and_table_from_a_file(browser, result, tmp_path):
+    write_report(result, tmp_path / "report.html")
+    page, asked, errors = browser.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((tmp_path / "report.html").as_uri())
+    page.wait_for_selector("canvas[data-drawn='1']")
+    voxels = int((np.hypot(np.hypot(*np.mgrid[:40, :40, :40][:2] - 20), np.mgrid[:40, :40, :40][2] - 20) < 15).sum())
+    row = page.locator("tbody tr").inner_text().split("\t")
+    assert [cell.strip() for cell in row if cell.strip()] == ["Liver", f"{voxels / 1000:.1f}", "60", "0.88"]
+    assert page.get_by_text("Not found: Spleen.").is_visible()
+    assert page.get_by_role("heading", name="<b>ct</b>.nii").is_visible()
+    color = structure_for("liver", 1).color
+    assert share_of(page, color) > 0.1
+    page.get_by_label("Show Liver").uncheck()
+    page.wait_for_timeout(300)
+    assert share_of(page, color) == 0
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert errors == []
+    page.close()
+
+
+def test_a_folder_without_a_result_gives_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"segmentation\.seg\.nrrd"):
+        write_report(tmp_path, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
