@@ -19,9 +19,7 @@ class ExportSection:
     def update(self, part):
         """Show what changed."""
         if part == "exported":
-            folder = self.session.exported[0].parent
-            self.ui.statusLabel.text = f"{len(self.session.exported)} files are in {folder}."
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.session.exported[0].parent)))
         elif part == "run":
             self.ui.exportButton.enabled = not self.session.run.busy
 

@@ -62,6 +62,7 @@ class Run:
         remaining_s: seconds, about; None while unknown.
         error: of a failed one.
         warnings: of this task, one sentence each.
+        summary: what to say when it is done.
     """
 
     task: str = ""
@@ -72,6 +73,7 @@ class Run:
     remaining_s: float | None = None
     error: DeepSegError | None = None
     warnings: list[str] = field(default_factory=list)
+    summary: str = "Done."
 
     @property
     def busy(self) -> bool:
@@ -439,11 +441,13 @@ class Session:
         self._tell("surfaces")
 
     def _installed(self, model_id: str) -> None:
+        self.run.summary = f"{model_id} is installed."
         self.search_models(self._search)
         self.choose_model(model_id)
 
     def _wrote(self, paths: list[str]) -> None:
         self.exported = [Path(p) for p in paths]
+        self.run.summary = f"{len(paths)} files are in {self.exported[0].parent}."
         self._tell("exported")
 
     def _write(self, line: str) -> None:

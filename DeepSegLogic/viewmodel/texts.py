@@ -39,4 +39,4 @@ def run_text(run: Run) -> str:
         return f"{run.stage}{left}"
     if run.phase is Phase.FAILED:
         return str(run.error)
-    return {Phase.CANCELLING: "Cancelling", Phase.CANCELLED: "Cancelled.", Phase.DONE: "Done."}.get(run.phase, "")
+    return {Phase.CANCELLING: "Cancelling", Phase.CANCELLED: "Cancelled.", Phase.DONE: run.summary}.get(run.phase, "")
