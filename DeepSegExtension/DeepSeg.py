@@ -108,8 +108,10 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneLoaded(self, _caller, _event):
         if self.sections:
+            import qt
+
             self.logic.sceneSession.restore(self.logic.getParameterNode())
-            self._preselect()
+            qt.QTimer.singleShot(0, self._preselect)  # the selector fills itself when the import has ended
 
     def onSceneStartSave(self, _caller, _event):
         if self.sections:
