@@ -95,9 +95,9 @@ class WebApp:
             self.state.reading, self.state.alert = source.name, None
         try:
             volume = await asyncio.to_thread(read_volume, source)
-            self._drop_result()
-            self.scene.show_volume(volume, self.state.greys)
+            self.session.forget_result()
             self.session.set_volume(volume)
+            self.scene.show_volume(volume, self.state.greys if self.session.preflight.ready else None)
             self.session.ask_estimate()
         except DeepSegError as error:
             error.message = error.message.replace(f"{source.parent}{os.sep}", "")  # users know the file by its name
@@ -115,6 +115,12 @@ class WebApp:
     def cancel(self) -> None:
         """Stop the task."""
         self.session.cancel()
+
+    def install(self, model: str) -> None:
+        """Download a model; the page has shown its licence and size."""
+        self.state.choosing_model = False
+        with self._saying():
+            self.session.install(model)
 
     def choose_all(self) -> None:
         """Choose all structures of the model."""
@@ -156,6 +162,10 @@ class WebApp:
                     session.choose_model(model)
                     session.ask_estimate()
 
+        @change("model_words")
+        def _(model_words, **_):
+            session.search_models(model_words or "")
+
         @change("quality")
         def _(quality, **_):
             if quality != session.quality:
@@ -169,8 +179,8 @@ class WebApp:
 
         @change("force")
         def _(force, **_):
-            session.force = force
-            self.state.why_not = session.why_not
+            if force != session.force:
+                session.set_force(force)
 
         @change("visible")
         def _(visible, **_):
@@ -195,6 +205,7 @@ class WebApp:
             state.update(to_state(session))
         if part == "result":
             self._drop_result()
+        if part == "result" and session.result is not None:
             self.scene.show_result(session.result.label_map, session.model.id)
             self.scene.set_opacity(state.fill, state.solid)
             state.visible = [s.name for s in session.result.label_map.structures]

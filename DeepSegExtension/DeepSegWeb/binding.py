@@ -5,7 +5,9 @@ from __future__ import annotations
 from DeepSegLogic.errors import DeepSegError
 from DeepSegLogic.terminology import structure_for
 from DeepSegLogic.viewmodel.anatomy import PRESETS, preset_names
-from DeepSegLogic.viewmodel.session import LOW_CONFIDENCE, Phase, Run, Session
+from DeepSegLogic.viewmodel.models import model_entries
+from DeepSegLogic.viewmodel.session import Phase, Run, Session, is_doubtful
+from DeepSegLogic.viewmodel.texts import estimate_text, size_text, time_text
 
 from .scene import WINDOWS
 
@@ -19,6 +21,9 @@ def initial() -> dict:
         "reading": "",
         "uploading": "",
         "models": [],
+        "installed": [],
+        "model_words": "",
+        "choosing_model": False,
         "model": None,
         "model_text": "",
         "words": "",
@@ -65,16 +70,20 @@ def models_state(session: Session) -> dict:
         {
             "value": e.card.id,
             "title": e.card.title,
-            "subtitle": f"{len(e.card.structures)} structures · "
-            + ("installed" if e.installed else f"download{_size(e.size_bytes)}"),
+            "subtitle": f"{len(e.card.structures)} structures · {e.card.licence}",
+            "installed": e.installed,
+            "size": size_text(e.size_bytes) if e.size_bytes else "size unknown",
+            "found": ", ".join(e.found),
+            "source": e.card.source,
+            "use": e.card.intended_use,
         }
         for e in session.models
     ]
     return {
         "models": entries,
+        "installed": [{"value": e.card.id, "title": e.card.title} for e in model_entries() if e.installed],
         "model": card.id if card else None,
         "model_text": f"{card.description} Licence: {card.licence}." if card else "",
-        "model_installed": session.model_installed,
     }
 
 
@@ -99,8 +108,7 @@ def run_state(session: Session) -> dict:
 
 def estimate_state(session: Session) -> dict:
     """What a run will take."""
-    told = session.estimate
-    return {"estimate": f"About {_time(told['seconds'])} on {told['device']}" if told else ""}
+    return {"estimate": estimate_text(session.estimate)}
 
 
 def result_state(session: Session) -> dict:
@@ -116,7 +124,7 @@ def result_state(session: Session) -> dict:
                 "color": colors.get(m.name, "#888888"),
                 "volume": f"{m.volume_ml:.1f}" if m.voxels else "–",
                 "confidence": f"{m.confidence:.2f}" if m.confidence is not None and m.voxels else "",
-                "doubtful": bool(m.voxels and m.confidence is not None and m.confidence < LOW_CONFIDENCE),
+                "doubtful": is_doubtful(m),
                 "found": m.voxels > 0,
             }
             for m in session.measurements
@@ -137,14 +145,6 @@ def _run(run: Run) -> dict:
         "percent": round(100 * run.fraction, 1),
         "stage": "Cancelling" if run.phase is Phase.CANCELLING else run.stage,
         "message": run.message,
-        "remaining": f"about {_time(run.remaining_s)} left" if run.remaining_s is not None else "",
+        "remaining": f"about {time_text(run.remaining_s)} left" if run.remaining_s is not None else "",
         "warnings": run.warnings,
     }
-
-
-def _time(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
-
-
-def _size(size_bytes: int | None) -> str:
-    return f" {size_bytes / 1e6:.0f} MB" if size_bytes else ""

@@ -40,6 +40,7 @@ def build_page(app, layouts) -> client.JSEval:
         with v3.VMain(style="height: 100vh"), html.Div(classes="ds-views d-flex"):
             layouts.initialize_layout_grid(layout)
         _export(app)
+        _models(app)
         return client.JSEval(exec="window.deepseg.download($event)")
 
 
@@ -96,6 +97,36 @@ def _export(app) -> None:
             v3.VSpacer()
             v3.VBtn("Close", click="exporting = false")
             v3.VBtn("Download", color="primary", variant="flat", click=app.export, disabled=("!formats.length",))
+
+
+def _models(app) -> None:
+    with (
+        v3.VDialog(v_model=("choosing_model",), max_width=640, scrollable=True),
+        v3.VCard(title="Models", style="max-height: 85vh"),
+    ):
+        with html.Div(classes="px-6 pb-2"):
+            v3.VTextField(
+                v_model=("model_words",),
+                label="Find a model by name or structure",
+                prepend_inner_icon="mdi-magnify",
+                density="compact",
+                variant="outlined",
+                hide_details=True,
+                clearable=True,
+            )
+        with v3.VCardText():
+            html.Div("Nothing found.", v_if=("!models.length",))
+            with html.Div(v_for="m in models", key=("m.value",), classes="d-flex align-center ga-3 py-2"):
+                with html.Div(classes="flex-grow-1"):
+                    html.Div("{{ m.title }}", classes="font-weight-medium")
+                    html.Div("{{ m.subtitle }} · {{ m.size }}", classes="ds-note")
+                    html.Div("Has {{ m.found }}", v_if=("m.found",), classes="ds-note")
+                    html.Div("From {{ m.source }}. {{ m.use }}", v_if=("!m.installed",), classes="ds-note")
+                html.Span("Installed", v_if=("m.installed",), classes="ds-note")
+                v3.VBtn("Install", v_else=True, size="small", variant="tonal", click=(app.install, "[m.value]"))
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Close", click="choosing_model = false; model_words = ''")
 
 
 def _boxes(formats: dict[str, str]) -> None:

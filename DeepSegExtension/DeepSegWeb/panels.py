@@ -45,7 +45,7 @@ def _model() -> None:
     _title("Model")
     v3.VSelect(
         v_model=("model",),
-        items=("models.filter((m) => m.installed)",),
+        items=("installed",),
         item_props=True,
         label="Model",
         density="compact",
@@ -54,7 +54,18 @@ def _model() -> None:
         disabled=("run.busy",),
     )
     html.Div("{{ model_text }}", classes="ds-note mt-1")
-    with v3.VBtnToggle(v_model=("quality",), density="compact", mandatory=True, variant="outlined", classes="mt-2"):
+    v3.VBtn(
+        "More models",
+        size="small",
+        variant="text",
+        color="primary",
+        click="choosing_model = true",
+        disabled=("run.busy",),
+        classes="ml-n3",
+    )
+    with v3.VBtnToggle(
+        v_model=("quality",), density="compact", mandatory=True, variant="outlined", classes="d-flex mt-1"
+    ):
         for value in ("fast", "standard", "best"):
             v3.VBtn(value.capitalize(), value=value, size="small", disabled=("run.busy",))
 

@@ -10,10 +10,8 @@ from vtk.util import numpy_support
 
 from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.surfaces import SurfaceSet
-from DeepSegLogic.surfaces.convert import polydata
 from DeepSegLogic.volume import Volume
 
-CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0)}
 """Width and centre in HU, as radiologists commonly set them."""
 
@@ -32,8 +30,8 @@ class Scene:
         self.volume_node = None
         self.segmentation_node = None
 
-    def show_volume(self, volume: Volume, window: str) -> None:
-        """Show a volume instead of what is there."""
+    def show_volume(self, volume: Volume, window: str | None) -> None:
+        """Show a volume instead of what is there; without a window, one is found from its values."""
         if self.volume_node is not None:
             self.app.scene.RemoveNode(self.volume_node)
         self.volume_node = node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
@@ -45,7 +43,7 @@ class Scene:
         node.SetAndObserveImageData(image)
         node.SetIJKToRASMatrix(matrix)
         node.CreateDefaultDisplayNodes()
-        if volume.modality in ("CT", None):
+        if window is not None:
             self.set_window(window)
         self.app.display_manager.show_volume_in_slice_background(node)
         self.app.display_manager.reset_views()
@@ -65,21 +63,11 @@ class Scene:
         self.app.segmentation_editor.set_active_segmentation(node, self.volume_node)
 
     def show_surfaces(self, surfaces: SurfaceSet, look: bool) -> None:
-        """Put surfaces into the segmentation, to be seen in 3D; ``look``: turn the camera to them.
-
-        Structures without a surface get an empty one: Slicer wants the same representations in all segments.
-        """
+        """Show surfaces in 3D; ``look``: turn the camera to them."""
         if self.segmentation_node is None:
             return
-        made = {s.structure.name: s for s in surfaces}
-        segmentation = self.segmentation_node.GetSegmentation()
-        for index in range(segmentation.GetNumberOfSegments()):
-            surface = made.get(segmentation.GetNthSegmentID(index))
-            mesh = _shaded(surface) if surface else vtk.vtkPolyData()
-            segmentation.GetNthSegment(index).AddRepresentation(CLOSED_SURFACE, mesh)
+        bridge.surfacesToSegmentation(surfaces, self.segmentation_node)
         self.app.segmentation_editor.set_surface_representation_enabled(True)
-        self.segmentation_node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
-        self.segmentation_node.Modified()
         if look:
             for view in self.app.view_manager.get_threed_views():
                 view.reset_view()
@@ -117,12 +105,3 @@ class Scene:
     def label_map(self, volume: Volume) -> LabelMap:
         """The segmentation as it is now, after corrections."""
         return bridge.labelMapFromSegmentation(self.segmentation_node, volume)
-
-
-def _shaded(surface):
-    """A mesh with normals: flat triangles look like facets."""
-    normals = vtk.vtkPolyDataNormals()
-    normals.SetInputData(polydata(surface.points, surface.triangles))
-    normals.SplittingOff()
-    normals.Update()
-    return normals.GetOutput()

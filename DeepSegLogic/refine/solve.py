@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, UsageError
-from ..geometry import same_grid
+from ..geometry import ijk_to_ras_points, ras_to_ijk, same_grid
 from ..labels import LabelMap, Structure, unknown_structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..terminology import standard_structures, structure_for
@@ -140,6 +140,7 @@ def _image_on(label_map: LabelMap, volume: Volume | None) -> np.ndarray:
     from scipy.ndimage import affine_transform
 
     ijk = np.linalg.inv(volume.ijk_to_ras) @ label_map.ijk_to_ras
+    _must_cover(volume, label_map)
     return affine_transform(
         volume.array.astype(np.float32),
         ijk[:3, :3][::-1, ::-1],
@@ -148,6 +149,20 @@ def _image_on(label_map: LabelMap, volume: Volume | None) -> np.ndarray:
         order=1,
         mode="nearest",
     )
+
+
+def _must_cover(volume: Volume, label_map: LabelMap) -> None:
+    """Refuse an image that lies elsewhere: less than half of the labels' grid is inside of it."""
+    shape = np.array(label_map.array.shape[::-1])
+    grid = np.stack(np.meshgrid(*[np.linspace(0, n - 1, 9) for n in shape]), -1).reshape(-1, 3)
+    ijk = ras_to_ijk(ijk_to_ras_points(grid, label_map.ijk_to_ras), volume.ijk_to_ras)
+    inside = ((ijk >= -0.5) & (ijk <= np.array(volume.shape[::-1]) - 0.5)).all(1)
+    if inside.mean() < 0.5:
+        raise InputError(
+            f"The image does not cover the labels (only {inside.mean():.0%} of their grid).",
+            "Give the volume that was segmented.",
+            code="input.geometry",
+        )
 
 
 def _check_probabilities(probabilities: TopProbabilities | None, volume: Volume) -> None:

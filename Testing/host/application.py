@@ -132,12 +132,15 @@ class qSlicerApplication(QtWidgets.QApplication):
         self.setApplicationName("Slicer")
         self.setOrganizationName("NA-MIC")
         self.setApplicationVersion(f"{MAJOR}.{MINOR}.0-standin")
-        self._temporary = tempfile.mkdtemp(prefix="slicer-standin-")
+        self._folder = tempfile.TemporaryDirectory(prefix="slicer-standin-", ignore_cleanup_errors=True)
+        self._temporary = self._folder.name
+        Path(self._temporary, "share", "ColorFiles").mkdir(parents=True)
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
         QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, self._temporary)
         self._settings = QtCore.QSettings()
         self._logic = slicer.vtkSlicerApplicationLogic()
         self._logic.SetHomeDirectory(self._temporary)
+        self._logic.SetShareDirectory("share")
         self._modules, self._io = qSlicerModuleManager(), CoreIOManager()
         self._layout = self._window = None
 

@@ -135,8 +135,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self.mrmlSegmentEditorNode().SetSelectedSegmentID(segment_id)
 
     def setActiveEffectByName(self, name):
-        self._needEditorNode()
-        self.mrmlSegmentEditorNode().SetActiveEffectName(name)
+        if name:
+            self._needEditorNode()
+        if self.mrmlSegmentEditorNode():
+            self.mrmlSegmentEditorNode().SetActiveEffectName(name)
 
     def setupViewObservations(self):
         self._told["observing"] = True

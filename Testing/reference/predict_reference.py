@@ -1,4 +1,4 @@
-"""Store what nnU-Net's own predictor makes of the bundled model, for ``Testing/logic/test_agreement.py``.
+"""Store what nnU-Net's own predictor makes of a model, for ``Testing/logic/test_agreement.py``.
 
 python predict_reference.py --model Resources/Models/ct_demo --data ../shared/data --out Testing/data/nnunet_reference
 """
@@ -13,12 +13,7 @@ from pathlib import Path
 import SimpleITK as sitk
 import slicerio
 import torch
-
-
-def declare_torchvision_operators() -> None:
-    """torchvision does not import on a CPU build of torch unless these are declared first."""
-    for name in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from training import declare_torchvision_operators
 
 
 def images(data: Path, folder: Path) -> dict[str, Path]:

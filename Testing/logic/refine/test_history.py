@@ -1,0 +1,63 @@
+"""Undo and redo give back every voxel."""
+
+import numpy as np
+
+from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.refine import Point, refine
+from DeepSegLogic.refine.history import History
+from DeepSegLogic.refine.postprocess import margin
+
+
+def test_undo_and_redo_over_prompts_and_hand_edits(phantom):
+    history = History(phantom.labels())
+    states = [history.label_map.array.copy()]
+    for n in range(4):
+        if n % 2:
+            painted = phantom.labels(history.label_map.array)
+            painted.array[3 * n : 3 * n + 3, 2:5, 2:9] = 1
+            entry = history.commit("Paint", painted)
+            assert entry.box == (slice(3 * n, 3 * n + 3), slice(2, 5), slice(2, 9))
+            np.testing.assert_allclose(entry.changes_ml["spleen"], (3 * 3 * 7 * painted.voxel_ml, 0))
+        else:
+            click = Point("liver", True, phantom.ras(35, 40, 5 + 10 * n))
+            done = refine(history.label_map, [click], volume=phantom.volume)
+            assert history.commit("Click", done.label_map, done.changed_box).changes_ml == done.changes_ml
+        states.append(history.label_map.array.copy())
+    for state in states[-2::-1]:
+        history.undo()
+        np.testing.assert_array_equal(history.label_map.array, state)
+    assert history.undo() is None
+    for state in states[1:]:
+        history.redo()
+        np.testing.assert_array_equal(history.label_map.array, state)
+    assert history.redo() is None
+
+
+def test_a_new_step_forgets_what_was_undone(phantom):
+    history = History(phantom.labels())
+    history.commit("Grow", margin(history.label_map, "liver", 2))
+    history.undo()
+    history.commit("Shrink", margin(history.label_map, "liver", -2))
+    assert [e.title for e in history.done] == ["Shrink"] and history.undone == ()
+
+
+def test_nothing_changed_is_no_step(phantom):
+    history = History(phantom.labels())
+    assert history.commit("Nothing", phantom.labels()) is None and history.done == ()
+
+
+def test_an_added_structure_goes_with_its_undo(phantom):
+    history = History(LabelMap(np.zeros_like(phantom.truth), phantom.matrix(), []))
+    done = refine(history.label_map, [Point("liver", True, phantom.ras(20, 22, 20))], volume=phantom.volume)
+    history.commit("Click", done.label_map)
+    assert [s.name for s in history.label_map.structures] == ["liver"]
+    history.undo()
+    assert history.label_map.structures == []
+
+
+def test_a_step_is_small(phantom):
+    big = LabelMap(np.zeros((200, 200, 200), np.uint8), np.eye(4), list(phantom.structures))
+    history = History(big)
+    changed = LabelMap(big.array.copy(), big.ijk_to_ras, big.structures)
+    changed.array[50:80, 50:80, 50:80] = 5
+    assert history.commit("Paint", changed).nbytes < 27000 / 20

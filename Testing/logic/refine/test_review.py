@@ -1,0 +1,83 @@
+"""The review list finds what was broken on purpose, and little in what was not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.geometry import ras_to_ijk
+from DeepSegLogic.io import read_label_map
+from DeepSegLogic.refine.review import review
+
+
+@pytest.fixture(scope="module")
+def organs(shared_data):
+    return read_label_map(shared_data / "abdomen_ct" / "labels.nii.gz")
+
+
+def changed(label_map, edit):
+    array = label_map.array.copy()
+    edit(array, {s.name: s.value for s in label_map.structures})
+    return replace(label_map, array=array)
+
+
+def new(label_map, organs, **options):
+    before = {(f.kind, f.structure) for f in review(organs)}
+    return [f for f in review(label_map, **options) if (f.kind, f.structure) not in before]
+
+
+def test_reference_labels_are_nearly_clean(organs):
+    assert len(review(organs)) <= 3
+
+
+def swap(a, b):
+    def edit(array, value):
+        first, second = array == value[a], array == value[b]
+        array[first], array[second] = value[b], value[a]
+
+    return edit
+
+
+def test_swapped_sides(organs):
+    assert [(f.kind, f.structure) for f in new(changed(organs, swap("kidney_left", "kidney_right")), organs)] == [
+        ("swapped", "kidney_left")
+    ]
+
+
+def test_vertebrae_out_of_order(organs):
+    found = new(changed(organs, swap("vertebrae_L2", "vertebrae_L3")), organs)
+    assert ("order", "vertebrae_L2") in {(f.kind, f.structure) for f in found}
+
+
+@pytest.mark.parametrize("name", ["vertebrae_L3", "kidney_left"])
+def test_missing(organs, name):
+    found = new(changed(organs, lambda array, value: array.__setitem__(array == value[name], 0)), organs)
+    assert [(f.kind, f.structure) for f in found] == [("missing", name)]
+
+
+def test_a_far_piece_with_its_place(organs):
+    def edit(array, value):
+        assert not array[-4:, :4, :4].any()
+        array[-4:, :4, :4] = value["spleen"]
+
+    (finding,) = new(changed(organs, edit), organs)
+    assert (finding.kind, finding.structure) == ("far", "spleen")
+    i, j, k = ras_to_ijk(np.array([finding.ras]), organs.ijk_to_ras)[0]
+    assert k > organs.array.shape[0] - 5 and j < 4 and i < 4
+
+
+def test_a_doubled_organ(organs):
+    def edit(array, value):
+        k, j, i = np.nonzero(array == value["gallbladder"])
+        k = k + 2 - k.min()
+        array[k, j, i] = np.where(array[k, j, i] == 0, value["gallbladder"], array[k, j, i])
+
+    kinds = {(f.kind, f.structure) for f in new(changed(organs, edit), organs)}
+    assert kinds & {("doubled", "gallbladder"), ("far", "gallbladder")}
+
+
+def test_low_confidence_comes_with_the_lowest_first(organs):
+    found = new(organs, organs, confidence={"liver": 0.5, "spleen": 0.3, "aorta": 0.9})
+    assert [f.structure for f in found] == ["spleen", "liver"] and all(f.kind == "confidence" for f in found)
+    i, j, k = np.rint(ras_to_ijk(np.array([found[1].ras]), organs.ijk_to_ras)[0]).astype(int)
+    assert organs.array[k, j, i] == organs.structure("liver").value

@@ -1,0 +1,284 @@
+"""Corrections on a phantom whose truth is known, and on real organs."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from DeepSegLogic.errors import Cancelled, InputError, UsageError
+from DeepSegLogic.geometry import ijk_to_ras_points, reorient
+from DeepSegLogic.inference.probabilities import TopProbabilities
+from DeepSegLogic.io import read_label_map, read_volume
+from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.pipeline import volume_digest
+from DeepSegLogic.refine import Box, Lasso, Point, Scribble, refine
+from DeepSegLogic.terminology import standard_structures
+from DeepSegLogic.volume import Volume
+
+LIVER, SPLEEN, KIDNEY = 5, 1, 2
+
+
+def dice(a, b):
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@pytest.fixture
+def bitten(phantom):
+    """The liver lacks a piece whose middle is voxel (20, 22, 10)."""
+    array = phantom.truth.copy()
+    k, j, i = np.ogrid[:40, :48, :56]
+    array[(array == LIVER) & ((k - 20) ** 2 + (j - 22) ** 2 + (i - 9) ** 2 < 49)] = 0
+    return phantom.labels(array)
+
+
+def test_a_click_brings_a_missing_piece_back(phantom, bitten):
+    before = dice(bitten.array == LIVER, phantom.truth == LIVER)
+    done = refine(bitten, [Point("liver", True, phantom.ras(20, 22, 10))], volume=phantom.volume)
+    after = dice(done.label_map.array == LIVER, phantom.truth == LIVER)
+    assert before < 0.95 and after > 0.985
+    gained = np.count_nonzero(done.label_map.array == LIVER) - np.count_nonzero(bitten.array == LIVER)
+    assert done.changes_ml == {"liver": (pytest.approx(gained * bitten.voxel_ml), 0.0)}
+    outside = np.ones(bitten.array.shape, bool)
+    outside[done.changed_box] = False
+    assert (done.label_map.array == bitten.array)[outside].all()
+    assert (done.label_map.array != bitten.array)[done.changed_box].any()
+
+
+def test_a_negative_click_takes_a_leak_away(phantom):
+    array = phantom.truth.copy()
+    k, j, i = np.ogrid[:40, :48, :56]
+    array[(array == 0) & ((k - 20) ** 2 + (j - 22) ** 2 + (i - 4) ** 2 < 36)] = LIVER
+    leaking = phantom.labels(array)
+    done = refine(leaking, [Point("liver", False, phantom.ras(20, 22, 3))], volume=phantom.volume)
+    assert dice(done.label_map.array == LIVER, phantom.truth == LIVER) > 0.985
+    np.testing.assert_array_equal(done.label_map.array == SPLEEN, phantom.truth == SPLEEN)
+
+
+def test_the_map_given_stays_as_it_was(phantom, bitten):
+    copy = bitten.array.copy()
+    refine(bitten, [Point("liver", True, phantom.ras(20, 22, 10))], volume=phantom.volume)
+    np.testing.assert_array_equal(bitten.array, copy)
+
+
+def test_satisfied_prompts_change_nothing(phantom):
+    satisfied = [
+        Point("liver", True, phantom.ras(20, 22, 20)),
+        Point("liver", False, phantom.ras(2, 2, 2)),
+        Scribble("spleen", True, (phantom.ras(20, 24, 40), phantom.ras(20, 24, 46)), 1.0),
+        Box("kidney_right", False, (phantom.ras(0, 0, 40), phantom.ras(5, 5, 50))),
+        Lasso("spleen", True, tuple(phantom.ras(20, *ji) for ji in ((22, 40), (22, 45), (26, 45), (26, 40)))),
+    ]
+    done = refine(phantom.labels(), satisfied, volume=phantom.volume)
+    assert done.label_map.array.tobytes() == phantom.truth.tobytes()
+    assert done.changed_box is None and done.changes_ml == {} and done.regions == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_locks_and_hard_constraints_hold_for_any_prompts(phantom, seed):
+    rng = np.random.default_rng(seed)
+    labels = phantom.labels()
+    names = {"liver": LIVER, "spleen": SPLEEN}
+    for _ in range(6):
+        name, positive = rng.choice(list(names)), bool(rng.integers(2))
+        voxel = rng.integers(0, labels.array.shape)
+        held = labels.array[tuple(voxel)]
+        done = refine(labels, [Point(str(name), positive, phantom.ras(*voxel))], volume=phantom.volume)
+        others = (labels.array > 0) & (labels.array != names[name])
+        np.testing.assert_array_equal(done.label_map.array[others], labels.array[others])
+        if positive and held not in (0, names[name]):
+            assert "locked" in done.skipped[1] and done.changed_box is None
+        else:
+            assert (done.label_map.array[tuple(voxel)] == names[name]) == positive
+        labels = done.label_map
+
+
+def test_every_change_is_joined_to_the_prompt_within_its_region(phantom, bitten):
+    voxel = (20, 22, 10)
+    done = refine(bitten, [Point("liver", True, phantom.ras(*voxel))], volume=phantom.volume)
+    changed = done.label_map.array != bitten.array
+    pieces, count = ndimage.label(changed)
+    assert count == 1 and pieces[voxel] == 1
+    region = np.zeros(changed.shape, bool)
+    region[done.regions[0]] = True
+    assert not (changed & ~region).any()
+
+
+def test_all_prompts_hold_together(phantom, bitten):
+    prompts = [
+        Point("liver", True, phantom.ras(20, 22, 10)),
+        Point("liver", False, phantom.ras(20, 22, 13)),
+        Point("liver", False, phantom.ras(20, 22, 30)),
+        Scribble("liver", False, (phantom.ras(26, 18, 12), phantom.ras(26, 26, 12)), 2.5),
+    ]
+    array = refine(bitten, prompts, volume=phantom.volume).label_map.array
+    assert array[20, 22, 10] == LIVER
+    assert array[20, 22, 13] == 0 and array[20, 22, 30] == 0
+    assert (array[26, 18:27, 12] == 0).all()
+
+
+def test_an_unlocked_neighbour_gives_way_only_where_it_is_clicked(phantom):
+    array = phantom.truth.copy()
+    array[20:26][phantom.truth[20:26] == LIVER] = SPLEEN  # part of the liver goes by the wrong name
+    click = Point("liver", True, phantom.ras(23, 22, 20))
+    locked = refine(phantom.labels(array), [click], volume=phantom.volume)
+    assert locked.label_map.array.tobytes() == array.tobytes() and "spleen" in locked.skipped[1]
+    done = refine(phantom.labels(array), [click], volume=phantom.volume, locked=["kidney_right"]).label_map.array
+    assert dice(done == LIVER, phantom.truth == LIVER) > dice(array == LIVER, phantom.truth == LIVER) + 0.05
+    np.testing.assert_array_equal((done == 0), (array == 0))
+    np.testing.assert_array_equal((done == KIDNEY), (array == KIDNEY))
+
+
+def test_a_positive_box_stays_within_itself(phantom, bitten):
+    corners = phantom.ras(14, 15, 3), phantom.ras(26, 29, 16)
+    done = refine(bitten, [Box("liver", True, corners)], volume=phantom.volume)
+    assert dice(done.label_map.array == LIVER, phantom.truth == LIVER) > 0.97
+    where = np.argwhere(done.label_map.array != bitten.array)
+    places = ijk_to_ras_points(where[:, ::-1], bitten.ijk_to_ras)
+    low, high = np.min(corners, 0), np.max(corners, 0)
+    slack = np.abs(bitten.ijk_to_ras[:3, :3]).sum(1)  # the box is along RAS, its voxels are oblique
+    assert (places >= low - slack - 10).all() and (places <= high + slack + 10).all()
+
+
+def test_a_lasso_and_a_negative_box_mean_all_that_they_enclose(phantom):
+    curve = tuple(phantom.ras(5, *ji) for ji in ((10, 10), (10, 20), (20, 20), (20, 10)))
+    array = refine(phantom.labels(), [Lasso("liver", True, curve)], volume=phantom.volume).label_map.array
+    assert (array[5, 11:20, 11:20] == LIVER).all()
+    corner = np.array(phantom.ras(20, 22, 20))
+    box = Box("liver", False, (tuple(corner - 6), tuple(corner + 6)))
+    array = refine(phantom.labels(), [box], volume=phantom.volume).label_map.array
+    kji = np.argwhere(np.ones(array.shape, bool))
+    inside = (np.abs(ijk_to_ras_points(kji[:, ::-1], phantom.matrix()) - corner) <= 6).all(1)
+    assert inside.sum() > 200 and not (array.ravel()[inside] == LIVER).any()
+
+
+@pytest.mark.parametrize("name", ["liver", "LIVER", "Liver", "kidney_right", "Right Kidney", " right kidney "])
+def test_structures_go_by_name_or_title_in_any_case(phantom, name):
+    done = refine(phantom.labels(), [Point(name, True, phantom.ras(20, 8, 45))], volume=phantom.volume)
+    assert list(done.changes_ml) == ["liver" if "liver" in name.lower() else "kidney_right"]
+
+
+def test_a_structure_that_the_map_lacks_is_added(phantom):
+    array = np.where(phantom.truth == SPLEEN, 0, phantom.truth).astype(np.uint8)
+    labels = LabelMap(array, phantom.matrix(), [s for s in phantom.structures if s.name != "spleen"])
+    done = refine(labels, [Point("Spleen", True, phantom.ras(20, 24, 43))], volume=phantom.volume)
+    standard = next(s for s in standard_structures() if s.name == "spleen")
+    assert done.label_map.structures[-1] == standard and any("Spleen" in n for n in done.notes)
+    assert dice(done.label_map.array == SPLEEN, phantom.truth == SPLEEN) > 0.5
+
+
+def test_a_standard_value_in_use_is_not_taken_twice(phantom):
+    array = np.where(phantom.truth == KIDNEY, 4, phantom.truth).astype(np.uint8)  # 4 is the gallbladder's
+    labels = LabelMap(array, phantom.matrix(), list(phantom.structures))
+    done = refine(labels, [Point("gallbladder", True, phantom.ras(5, 5, 5))], volume=phantom.volume)
+    added = done.label_map.structures[-1]
+    assert added.name == "gallbladder" and added.value == 6
+    np.testing.assert_array_equal(done.label_map.array == 4, array == 4)
+
+
+def test_an_empty_segmentation_can_be_begun(phantom):
+    empty = LabelMap(np.zeros_like(phantom.truth), phantom.matrix(), [])
+    done = refine(empty, [Point("liver", True, phantom.ras(20, 22, 20))], volume=phantom.volume)
+    assert done.label_map.array.dtype == np.uint8
+    assert dice(done.label_map.array == LIVER, phantom.truth == LIVER) > 0.4
+
+
+def test_an_image_on_another_grid_is_resampled(phantom, bitten):
+    array, matrix = reorient(phantom.volume.array, phantom.volume.ijk_to_ras, "RAS")
+    other = Volume(np.ascontiguousarray(array), matrix)
+    click = [Point("liver", True, phantom.ras(20, 22, 10))]
+    a = refine(bitten, click, volume=phantom.volume).label_map.array
+    b = refine(bitten, click, volume=other).label_map.array
+    assert dice(a == LIVER, b == LIVER) > 0.999
+
+
+def test_probabilities_lead_the_border(phantom, bitten):
+    """A network that believed in half of the missing piece: the click brings back that half more than the other."""
+    click = [Point("liver", True, phantom.ras(20, 22, 10))]
+    flat = Volume(np.where(phantom.truth > 0, 50, 45).astype(np.int16), phantom.matrix())
+    flat.array[0, 0, :2] = -1000, 1000
+    missing = (phantom.truth == LIVER) & (bitten.array == 0)
+    believed = np.zeros(missing.shape, np.uint8)
+    believed[bitten.array == LIVER] = 250
+    believed[missing] = 115
+    top = TopProbabilities(
+        np.stack([np.full(missing.shape, LIVER, np.uint8), np.zeros(missing.shape, np.uint8)]),
+        np.stack([believed, 255 - believed]),
+        phantom.matrix(),
+        volume_digest(flat),
+    )
+    without = refine(bitten, click, volume=flat).label_map.array == LIVER
+    with_them = refine(bitten, click, volume=flat, probabilities=top).label_map.array == LIVER
+    truth = phantom.truth == LIVER
+    assert dice(with_them, truth) > max(0.98, dice(without, truth) - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "error", "says"),
+    [
+        ([("liver", True, (5, 5, 5)), ("liver", False, (5, 5, 5))], {}, InputError, "contradict"),
+        ([("liver", True, (5, 5, 5)), ("spleen", True, (5, 5, 5))], {}, InputError, "contradict"),
+        ([("liver", True, (5, 5, 500))], {}, InputError, "outside the volume"),
+        ([("livr", True, (5, 5, 5))], {}, UsageError, "liver"),
+        ([("liver", True, (5, 5, 5))], {"locked": ["Liver"]}, UsageError, "locked"),
+        ([("liver", True, (5, 5, 5))], {"locked": ["lifer"]}, UsageError, "liver"),
+        ([("liver", True, (5, 5, 5))], {"volume": None}, InputError, "no image"),
+    ],
+)
+def test_bad_prompts_are_refused(phantom, prompts, options, error, says):
+    prompts = [Point(name, positive, phantom.ras(*kji)) for name, positive, kji in prompts]
+    with pytest.raises(error, match=says):
+        refine(phantom.labels(), prompts, **{"volume": phantom.volume, **options})
+
+
+def test_an_image_of_somewhere_else_is_refused(phantom):
+    away = phantom.matrix()
+    away[2, 3] += 500
+    with pytest.raises(InputError, match="does not cover"):
+        refine(
+            phantom.labels(),
+            [Point("liver", True, phantom.ras(5, 5, 5))],
+            volume=Volume(phantom.volume.array, away),
+        )
+
+
+def test_probabilities_of_another_volume_are_refused(phantom):
+    top = TopProbabilities(
+        np.zeros((1, 4, 4, 4), np.uint8), np.zeros((1, 4, 4, 4), np.uint8), phantom.matrix(), "sha256:0"
+    )
+    with pytest.raises(InputError, match="another volume"):
+        refine(
+            phantom.labels(),
+            [Point("liver", True, phantom.ras(5, 5, 5))],
+            volume=phantom.volume,
+            probabilities=top,
+        )
+
+
+def test_cancelling(phantom):
+    with pytest.raises(Cancelled):
+        refine(
+            phantom.labels(),
+            [Point("liver", True, phantom.ras(5, 5, 5))],
+            volume=phantom.volume,
+            cancel=lambda: True,
+        )
+
+
+@pytest.mark.parametrize("organ", ["liver", "spleen", "kidney_right", "aorta", "urinary_bladder"])
+def test_a_real_organ_gets_its_missing_slices_back(shared_data, organ):
+    labels = read_label_map(shared_data / "abdomen_ct" / "labels.nii.gz")
+    volume = read_volume(shared_data / "abdomen_ct" / "ct.nii.gz")
+    truth = labels.mask(organ)
+    rows = np.flatnonzero(truth.any((1, 2)))
+    first = rows[len(rows) // 2]
+    missing = truth.copy()
+    missing[:first] = missing[first + 4 :] = False
+    array = np.where(missing, 0, labels.array).astype(labels.array.dtype)
+    depth = ndimage.distance_transform_edt(missing)
+    click = np.array(np.unravel_index(depth.argmax(), depth.shape))
+    place = tuple(ijk_to_ras_points(click[None, ::-1], labels.ijk_to_ras)[0].tolist())
+    before = LabelMap(array, labels.ijk_to_ras, labels.structures)
+    done = refine(before, [Point(organ, True, place)], volume=volume).label_map.array
+    gap = dice(array == labels.structure(organ).value, truth), dice(done == labels.structure(organ).value, truth)
+    assert 1 - gap[1] < 0.6 * (1 - gap[0]), gap
+    others = (array > 0) & (array != labels.structure(organ).value)
+    np.testing.assert_array_equal(done[others], array[others])
