@@ -26,9 +26,6 @@ class qSlicerModuleManager(QtCore.QObject):
     def module(self, name):
         return self._modules.get(name)
 
-    def loadedModulesNames(self):
-        return list(self._modules)
-
     def factoryManager(self):
         return self
 
@@ -144,7 +141,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         self._modules, self._io = qSlicerModuleManager(), CoreIOManager()
         self._layout = self._window = None
 
-    def openScene(self, scene):
+    def _openScene(self, scene):
         """Give the application its scene, with slice and 3D views as after Slicer's start."""
         cache, remote = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
         cache.SetRemoteCacheDirectory(self._temporary)
@@ -172,9 +169,6 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     def layoutManager(self):
         return self._layout
-
-    def mainWindow(self):
-        return self._window
 
     def settings(self):
         return self._settings

@@ -27,13 +27,13 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.updateGeometry()
         self.contentsCollapsed.emit(not opened)
 
-    def setCollapsed(self, collapsed):
+    def _setCollapsed(self, collapsed):
         self.setChecked(not collapsed)
 
     def _collapsed(self):
         return not self.isChecked()
 
-    collapsed = Property(bool, _collapsed, setCollapsed)
+    collapsed = Property(bool, _collapsed, _setCollapsed)
     contentsFrameShape = Property(int, lambda self: 0, lambda self, value: None)
 
     def childEvent(self, event):
@@ -100,7 +100,6 @@ class ctkSearchBox(QtWidgets.QLineEdit):
         self._icon = True
 
     showSearchIcon = Property(bool, lambda self: self._icon, lambda self, on: setattr(self, "_icon", on))
-    alwaysShowClearIcon = Property(bool, QtWidgets.QLineEdit.isClearButtonEnabled, lambda self, on: None)
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):

@@ -36,7 +36,7 @@ class Host:
         self._app.setFont(QtGui.QFont("DejaVu Sans", 9))
         self._app.setQuitOnLastWindowClosed(False)
         slicer.mrmlScene = slicer.vtkMRMLScene()
-        self._app.openScene(slicer.mrmlScene)
+        self._app._openScene(slicer.mrmlScene)
         slicer.app = wrap(self._app)
         namespaces.install(self)
         sys.excepthook = LOOP.keep

@@ -46,11 +46,9 @@ def stored(kind, name, default, then=None):
     return Property(kind, read, write)
 
 
-class qMRMLWidget(QtWidgets.QWidget):
-    """A widget that knows a scene."""
+class SceneWidget(QtWidgets.QWidget):
+    """What MRML widgets have in common."""
 
-    mrmlSceneChanged = QtCore.Signal(object)
-    SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}  # noqa: RUF012
     _scene = None
 
     def mrmlScene(self):
@@ -60,21 +58,34 @@ class qMRMLWidget(QtWidgets.QWidget):
         if scene is not self._scene:
             self._scene = scene
             self._sceneChanged()
-            self.mrmlSceneChanged.emit(scene)
 
     def _sceneChanged(self):
         pass
 
 
-class qMRMLNodeComboBox(qMRMLWidget):
-    """A list of the scene's nodes of some types."""
+class qMRMLWidget(SceneWidget):
+    """A widget that tells others its scene."""
+
+    mrmlSceneChanged = QtCore.Signal(object)
+    SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}  # noqa: RUF012
+
+    def _sceneChanged(self):
+        self.mrmlSceneChanged.emit(self._scene)
+
+
+class qMRMLNodeComboBox(SceneWidget):
+    """A list of the scene's nodes of some types.
+
+    As in the real one, the node that follows a removed one becomes current, a node can be chosen before the scene is
+    there, and a new name of the current node is told like a new node.
+    """
 
     currentNodeChanged = QtCore.Signal(object)
     currentNodeIDChanged = QtCore.Signal(str)
     nodeAddedByUser = QtCore.Signal(object)
     nodeActivated = QtCore.Signal(object)
     _currentNodeValid = QtCore.Signal(bool)
-    SIGNALS = qMRMLWidget.SIGNALS | {
+    SIGNALS = {  # noqa: RUF012
         "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
         "currentNodeChanged(bool)": "_currentNodeValid",
         "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser",
@@ -88,7 +99,7 @@ class qMRMLNodeComboBox(qMRMLWidget):
         self._combo = QtWidgets.QComboBox()
         layout.addWidget(self._combo)
         self._combo.activated.connect(self._chosen)
-        self._nodes, self._current, self._attributes = [], None, {}
+        self._nodes, self._current, self._requested, self._attributes = [], None, None, {}
         self._sceneObserver = Observer(self, "_refill")
         self._nodeObserver = Observer(self, "_rename")
 
@@ -97,21 +108,20 @@ class qMRMLNodeComboBox(qMRMLWidget):
 
     def setCurrentNode(self, node):
         if isinstance(node, str):
-            return self.setCurrentNodeID(node)
+            node = self._scene.GetNodeByID(node) if self._scene else None
+        self._requested = None if self._scene else node
         if node not in self._nodes:
             node = None
-        if node is None and not self.noneEnabled and self._nodes:
-            node = self._nodes[0]
-        self._combo.setCurrentIndex(self._entries().index(node) if node in self._entries() else -1)
-        if node is not self._current:
-            self._current = node
-            self.currentNodeChanged.emit(node)
-            self._currentNodeValid.emit(node is not None)
-            self.currentNodeIDChanged.emit(node.GetID() if node else "")
-        return None
+        changed, self._current = node is not self._current, node
+        self._combo.setCurrentIndex(self._row())
+        if changed:
+            self._tell()
 
     def setCurrentNodeID(self, node_id):
-        self.setCurrentNode(self._scene.GetNodeByID(node_id) if self._scene and node_id else None)
+        self.setCurrentNode(node_id)
+
+    def nodeCount(self):
+        return len(self._nodes)
 
     def setCurrentNodeIndex(self, index):
         self.setCurrentNode(self._nodes[index] if 0 <= index < len(self._nodes) else None)
@@ -136,6 +146,16 @@ class qMRMLNodeComboBox(qMRMLWidget):
     def _entries(self):
         return [None, *self._nodes] if self.noneEnabled else self._nodes
 
+    def _row(self):
+        entries = self._entries()
+        return entries.index(self._current) if self._current in entries else -1
+
+    def _tell(self):
+        node = self._current
+        self.currentNodeChanged.emit(node)
+        self._currentNodeValid.emit(node is not None)
+        self.currentNodeIDChanged.emit(node.GetID() if node else "")
+
     def _chosen(self, row):
         node = self._entries()[row]
         self.setCurrentNode(node)
@@ -154,20 +174,30 @@ class qMRMLNodeComboBox(qMRMLWidget):
         if self._scene is not None and self._scene.IsBatchProcessing():
             return
         self._nodeObserver.clear()
-        every = self._scene.GetNodes() if self._scene else []
-        self._nodes = [node for node in every if self._suits(node)]
+        row, was_empty = self._row(), not self._nodes
+        self._nodes = [node for node in self._scene.GetNodes() if self._suits(node)] if self._scene else []
         for node in self._nodes:
             self._nodeObserver.watch(node, vtk.vtkCommand.ModifiedEvent)
-        self._rename()
-        self.setCurrentNode(self._current)
+        self._fillCombo()
+        node, entries = self._current or self._requested, self._entries()
+        if node is not None and node not in entries:
+            node = entries[min(row, len(entries) - 1)] if entries else None
+        if node is None and was_empty and not self.noneEnabled and self._nodes:
+            node = self._nodes[0]
+        self.setCurrentNode(node)
 
     def _rename(self):
+        before = self._combo.currentText()
+        self._fillCombo()
+        if self._current is not None and self._combo.currentText() != before:
+            self._tell()
+
+    def _fillCombo(self):
         names = [node.GetName() if node else self.noneDisplay or "None" for node in self._entries()]
         if names != [self._combo.itemText(row) for row in range(self._combo.count())]:
-            row = self._combo.currentIndex()
             self._combo.clear()
             self._combo.addItems(names)
-            self._combo.setCurrentIndex(row)
+            self._combo.setCurrentIndex(self._row())
 
     def _suits(self, node):
         if node.GetHideFromEditors() and not self.showHidden:
@@ -187,14 +217,13 @@ class qMRMLNodeComboBox(qMRMLWidget):
     showChildNodeTypes = stored(bool, "_children", True, "_refill")
     showHidden = stored(bool, "_hidden", False, "_refill")
     noneEnabled = stored(bool, "_none", False, "_refill")
-    noneDisplay = stored(str, "_noneText", "None", "_rename")
+    noneDisplay = stored(str, "_noneText", "None", "_fillCombo")
     addEnabled = stored(bool, "_add", True)
     removeEnabled = stored(bool, "_remove", True)
     editEnabled = stored(bool, "_edit", False)
     renameEnabled = stored(bool, "_renaming", False)
     selectNodeUponCreation = stored(bool, "_select", True)
     baseName = stored(str, "_base", "")
-    nodeCount = Property(int, lambda self: len(self._nodes))
     currentNodeID = Property(
         str,
         lambda self: self._current.GetID() if self._current else "",

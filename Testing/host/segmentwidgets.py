@@ -4,10 +4,10 @@ import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property
 
-from .mrmlwidgets import Observer, qMRMLWidget, stored
+from .mrmlwidgets import Observer, SceneWidget, stored
 
 
-class qMRMLSegmentsTableView(qMRMLWidget):
+class qMRMLSegmentsTableView(SceneWidget):
     """The segments of a segmentation: shown or not, colour, name."""
 
     selectionChanged = QtCore.Signal(QtCore.QItemSelection, QtCore.QItemSelection)
@@ -91,7 +91,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
     segmentCount = Property(int, lambda self: len(self._ids))
 
 
-class qMRMLSegmentEditorWidget(qMRMLWidget):
+class qMRMLSegmentEditorWidget(SceneWidget):
     """A placeholder: it remembers what the module tells Slicer's Segment Editor, and edits nothing."""
 
     def __init__(self, parent=None):

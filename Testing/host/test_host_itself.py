@@ -264,21 +264,36 @@ def test_node_combo_box_follows_the_scene(slicer, slicer_host):
     first = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "first")
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "no volume")
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
-    assert (combo.nodeCount, combo.currentNode(), combo.currentNodeID) == (2, None, "")
+    assert (combo.nodeCount(), combo.currentNode(), combo.currentNodeID) == (2, None, "")
     combo.setCurrentNode(first)
     assert got == [first]
     first.SetName("renamed")
-    inner = combo.children()[1]
-    assert inner.currentText == "renamed"
+    assert combo.children()[1].currentText == "renamed"
+    assert got == [first, first]
     combo.showChildNodeTypes = False
-    assert combo.nodeCount == 1
-    slicer.mrmlScene.RemoveNode(first)
-    assert got == [first, None]
+    assert combo.nodeCount() == 1
     combo.showChildNodeTypes = True
-    combo.noneEnabled = False
-    assert combo.currentNode() is labels
+    slicer.mrmlScene.RemoveNode(first)
+    assert got[2:] == [labels]
     slicer.mrmlScene.Clear(False)
-    assert combo.currentNode() is None
+    assert got[3:] == [None]
+
+
+def test_node_combo_box_without_none_takes_the_first_node(slicer):
+    combo = slicer.qMRMLNodeComboBox()
+    combo.nodeTypes = ["vtkMRMLModelNode"]
+    wanted = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode") for _ in range(2)][1]
+    combo.setCurrentNode(wanted)  # remembered until there is a scene
+    combo.setMRMLScene(slicer.mrmlScene)
+    assert combo.currentNode() is wanted
+    other = slicer.qMRMLNodeComboBox()
+    other.nodeTypes = ["vtkMRMLTextNode"]
+    other.setMRMLScene(slicer.mrmlScene)
+    assert other.currentNode() is None
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode")
+    assert other.currentNode() is node
+    with pytest.raises(ValueError, match="does not exist"):
+        other.connect("mrmlSceneChanged(vtkMRMLScene*)", print)
 
 
 def test_node_combo_box_filters_by_attribute_and_hides_hidden_nodes(slicer):
@@ -293,7 +308,7 @@ def test_node_combo_box_filters_by_attribute_and_hides_hidden_nodes(slicer):
     nodes[2].SetHideFromEditors(True)
     combo.setMRMLScene(None)
     combo.setMRMLScene(slicer.mrmlScene)
-    assert (combo.nodeCount, combo.currentNode()) == (1, nodes[0])
+    assert (combo.nodeCount(), combo.currentNode()) == (1, nodes[0])
 
 
 def test_segments_table_and_segment_editor(slicer, slicer_host):
