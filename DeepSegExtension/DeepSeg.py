@@ -89,6 +89,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self):
         if self.sections:
+            self._correct.stop()
             self.ui.segmentEditor.setActiveEffectByName("")  # or it would go on painting in another module
 
     def onSetup(self, _checked=False):
@@ -135,6 +136,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _build(self):
         import qt
+        from DeepSegLib.correctSection import CorrectSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
         from DeepSegLib.modelSection import ModelSection
@@ -144,8 +146,9 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         scene = self.logic.sceneSession
         scene.restore(self.logic.getParameterNode())
+        self._correct = CorrectSection(self.ui, scene)
         kinds = (InputSection, ModelSection, StructureSection, ResultSection, RunSection, ExportSection)
-        self.sections = [kind(self.ui, scene) for kind in kinds]
+        self.sections = [self._correct, *(kind(self.ui, scene) for kind in kinds)]
         scene.session.changed.connect(self._show)
         self._preselect()
         self._timer = qt.QTimer()

@@ -70,8 +70,31 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         segmentation.AddSegment(segment, structure.name)
 
 
-def labelMapFromSegmentation(segmentationNode, volume: Volume) -> LabelMap:
+def updateSegments(labelMap: LabelMap, segmentationNode, names) -> None:
+    """Write some structures of a label map into their segments; the others stay.
+
+    Args:
+        names: of the structures that changed.
+    """
+    toNode = np.linalg.inv(_worldMatrix(segmentationNode)) @ labelMap.ijk_to_ras
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    values = {s.name: s.value for s in labelMap.structures}
+    for name in names:
+        mask = labelMap.array == values[name]
+        rows = mask.any(2)
+        where = [np.flatnonzero(any_) for any_ in (rows.any(1), rows.any(0), mask.any((0, 1)))]
+        box = [slice(w[0], w[-1] + 1) if len(w) else slice(0, 1) for w in where]
+        matrix = toNode.copy()
+        matrix[:, 3] = toNode @ [*(s.start for s in reversed(box)), 1.0]
+        image = _orientedImage(np.ascontiguousarray(mask[tuple(box)], np.uint8), matrix)
+        logic.SetBinaryLabelmapToSegment(image, segmentationNode, name, logic.MODE_REPLACE)
+
+
+def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) -> LabelMap:
     """The segments on a volume's grid; where two overlap, the later one wins.
+
+    Args:
+        structures: those whose label values are to be kept; other segments get the next free ones.
 
     Raises:
         UsageError: the segmentation has no segments.
@@ -81,16 +104,19 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume) -> LabelMap:
     if not ids:
         raise UsageError("The segmentation has no segments.", "Segment a volume first.", code="usage.empty")
     toWorld = _worldMatrix(segmentationNode)
-    array = np.zeros(volume.shape, np.uint8 if len(ids) < 256 else np.uint16)
-    structures = []
-    for value, segmentID in enumerate(ids, start=1):
+    values = {s.name: s.value for s in structures}
+    free = iter(set(range(1, len(ids) + len(values) + 1)) - set(values.values()))
+    values = {segmentID: values.get(segmentID) or next(free) for segmentID in ids}
+    array = np.zeros(volume.shape, np.uint8 if max(values.values()) < 256 else np.uint16)
+    found = []
+    for segmentID, value in values.items():
         image = slicer.vtkOrientedImageData()
         segmentationNode.GetBinaryLabelmapRepresentation(segmentID, image)
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
         _paste(array, value, image, np.linalg.inv(volume.ijk_to_ras) @ toWorld @ _numpy(matrix))
-        structures.append(_structure(segmentation.GetSegment(segmentID), segmentID, value))
-    return LabelMap(array, volume.ijk_to_ras.copy(), structures)
+        found.append(_structure(segmentation.GetSegment(segmentID), segmentID, value))
+    return LabelMap(array, volume.ijk_to_ras.copy(), sorted(found, key=lambda s: s.value))
 
 
 def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:

@@ -1,4 +1,4 @@
-"""The panel's result and correct sections."""
+"""The panel's result section."""
 
 import qt
 import slicer
@@ -7,7 +7,7 @@ from DeepSegLogic.viewmodel import is_doubtful
 
 
 class ResultSection:
-    """The structures found, those to review first; opacity, 3D, statistics; Slicer's Segment Editor."""
+    """The structures found, those to review first; opacity, 3D, statistics."""
 
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
@@ -28,7 +28,6 @@ class ResultSection:
         """Show what changed."""
         ui = self.ui
         if part == "result":
-            self._editResult()
             if ui.show3DButton.checked and self.session.result is not None:
                 self.scene.showSurfaces()
         elif part == "measurements":
@@ -41,6 +40,7 @@ class ResultSection:
     def onItemClicked(self, item, _column):
         name = self._nameOf(item)
         if name:
+            self.scene.currentStructure = name
             self.scene.jumpTo(name)
 
     def onItemChanged(self, item, _column):
@@ -63,18 +63,6 @@ class ResultSection:
     def onStatistics(self, _checked=False):
         node = self.scene.statisticsTable()
         slicer.util.showStatusMessage(f"{node.GetName()} was made.", 3000)
-
-    def _editResult(self):
-        """Let the Segment Editor work on the result; its parameters live in a node of their own."""
-        scene, editor = self.scene.scene, self.ui.segmentEditor
-        node = scene.GetSingletonNode("DeepSegEditor", "vtkMRMLSegmentEditorNode")
-        if node is None:
-            node = slicer.vtkMRMLSegmentEditorNode()
-            node.SetSingletonTag("DeepSegEditor")
-            node = scene.AddNode(node)
-        editor.setMRMLSegmentEditorNode(node)
-        editor.setSegmentationNode(self.scene.resultNode)
-        editor.setSourceVolumeNode(self.scene.volumeNode)
 
     def _fill(self):
         tree, colors = self.ui.resultTree, {}

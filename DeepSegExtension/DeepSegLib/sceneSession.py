@@ -8,7 +8,7 @@ import vtk
 
 from DeepSegLib import bridge
 from DeepSegLogic.errors import DeepSegError, UsageError
-from DeepSegLogic.viewmodel import Session
+from DeepSegLogic.viewmodel import Correction, Session
 
 VOLUME_ROLE = "InputVolume"
 RESULT_ROLE = "ResultSegmentation"
@@ -22,6 +22,8 @@ class SceneSession:
         session: the state and the commands.
         volumeNode, resultNode: of the scene, or None.
         replaceResult: whether the next result takes the place of the last one.
+        correction: of the result, or None.
+        currentStructure: name of the one that prompts are for, or None.
         inputError: why the volume chosen cannot be used; empty when it can.
     """
 
@@ -30,9 +32,10 @@ class SceneSession:
         self.session = session or Session()
         self.session.changed.connect(self._onChanged)
         self.replaceResult = False
+        self.correction = self.currentStructure = None
         self.inputError = ""
         self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = None
-        self._resultTime = 0
+        self._shownTime = 0
 
     @property
     def volumeNode(self):
@@ -45,8 +48,7 @@ class SceneSession:
     @property
     def resultCorrected(self):
         """Whether somebody changed the result's voxels since it came."""
-        node = self.resultNode
-        return node is not None and _voxelTime(node) > self._resultTime
+        return self.correction is not None and (self.correction.made or self._editedByHand())
 
     def setVolumeNode(self, node):
         """Choose the input. What is wrong with it is told in ``inputError``."""
@@ -79,9 +81,27 @@ class SceneSession:
         """
         if self.resultNode is None or self.session.result is None:
             raise UsageError("There is no result.", "Segment a volume first.", code="usage.empty")
-        if not self.resultCorrected:
-            return self.session.result.label_map
-        return bridge.labelMapFromSegmentation(self.resultNode, self.session.result_volume)
+        self._takeEdits()
+        return self.correction.label_map
+
+    def prompt(self, prompt):
+        """Correct the result by a prompt, see :mod:`DeepSegLogic.refine.prompts`; returns the step.
+
+        Raises:
+            UsageError, InputError: nothing was changed; the message says why.
+        """
+        self.labelMap()
+        return self._show(self.correction.prompt(prompt))
+
+    def undo(self):
+        """Take the last correction back, by prompt or by hand; returns the step, or None."""
+        self.labelMap()
+        return self._show(self.correction.undo())
+
+    def redo(self):
+        """Do again what was taken back; returns the step, or None."""
+        self.labelMap()
+        return self._show(self.correction.redo())
 
     def showSurfaces(self):
         """Make the joint surfaces of the result and show them in 3D."""
@@ -152,6 +172,7 @@ class SceneSession:
         """The scene was closed: stop, and let go of its nodes."""
         self.session.cancel()
         self.session.forget_result()
+        self.correction = None
         self._resultNodeID = self._runVolumeNodeID = None
         self.setVolumeNode(None)
 
@@ -180,7 +201,29 @@ class SceneSession:
         }
         bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags)
         self._resultNodeID = node.GetID()
-        self._resultTime = _voxelTime(node)
+        self._shownTime = _voxelTime(node)
+        self.correction = Correction(result.label_map, self.session.result_volume, result.probabilities)
+
+    def _show(self, entry):
+        """Write what a step changed into the segmentation, and measure and draw it anew."""
+        if entry is not None:
+            bridge.updateSegments(self.correction.label_map, self.resultNode, entry.changes_ml)
+            self._shownTime = _voxelTime(self.resultNode)
+            self.session.measure(self.correction.label_map)
+            if self.resultNode.GetDisplayNode().GetVisibility3D():
+                self.session.show_surfaces(self.correction.label_map)
+        return entry
+
+    def _editedByHand(self):
+        return self.resultNode is not None and _voxelTime(self.resultNode) > self._shownTime
+
+    def _takeEdits(self):
+        """What was painted since the last look becomes a step of its own."""
+        if self._editedByHand():
+            known = self.correction.label_map.structures
+            edited = bridge.labelMapFromSegmentation(self.resultNode, self.session.result_volume, known)
+            self.correction.take(edited)
+            self._shownTime = _voxelTime(self.resultNode)
 
     def _node(self, nodeID):
         return self.scene.GetNodeByID(nodeID) if nodeID else None

@@ -5,6 +5,7 @@ their own.
 """
 
 from .anatomy import PRESETS, Group, groups_of, preset_names, search_structures
+from .correction import Correction, entry_text
 from .models import ModelEntry, model_entries
 from .preflight import Note, Preflight, preflight
 from .session import Phase, Run, Session, is_doubtful
@@ -12,6 +13,7 @@ from .signal import Signal
 
 __all__ = [
     "PRESETS",
+    "Correction",
     "Group",
     "ModelEntry",
     "Note",
@@ -20,6 +22,7 @@ __all__ = [
     "Run",
     "Session",
     "Signal",
+    "entry_text",
     "groups_of",
     "is_doubtful",
     "model_entries",

@@ -368,3 +368,51 @@ def test_importing_the_module_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "['DeepSeg']"
+
+
+def test_clicks_correct_one_structure_with_one_undo(ready, desktop):
+    import slicer
+
+    run(ready, desktop)
+    ui, scene = ready.ui, ready.logic.sceneSession
+    before = session_of(ready).result.label_map.array.copy()
+    structure = session_of(ready).result.label_map.structure("lung_left")
+    rows = [ui.resultTree.topLevelItem(n) for n in range(ui.resultTree.topLevelItemCount)]
+    ui.resultTree.itemClicked(next(r for r in rows if r.text(0) == "Left lung"), 0)
+
+    # somebody erases a part by hand, as the Segment Editor does
+    inside = np.argwhere(before == structure.value)
+    centre = inside[len(inside) // 2]
+    erased = before == structure.value
+    hole = tuple(slice(max(c - 3, 0), c + 4) for c in centre)
+    erased[hole] = False
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        erased.astype(np.uint8), scene.resultNode, "lung_left", scene.volumeNode
+    )
+
+    # and a click brings it back
+    ui.addPointButton.click()
+    ras = scene.session.result_volume.ijk_to_ras @ [*centre[::-1], 1.0]
+    slicer.util.getNode("DeepSeg clicks").AddControlPointWorld(*ras[:3])
+    assert "Left lung" in ui.correctLabel.text and "ml" in ui.correctLabel.text, ui.correctLabel.text
+    assert slicer.util.getNode("DeepSeg clicks").GetNumberOfControlPoints() == 0
+
+    def shown(name="lung_left"):
+        return slicer.util.arrayFromSegmentBinaryLabelmap(scene.resultNode, name, scene.volumeNode) > 0
+
+    assert shown()[tuple(centre)]
+    assert np.array_equal(shown(), scene.correction.label_map.mask("lung_left"))
+    others = [
+        s for s in session_of(ready).result.label_map.structures if s.name != "lung_left" and (before == s.value).any()
+    ]
+    assert all(np.array_equal(shown(s.name), before == s.value) for s in others)
+
+    slicer.util.getNode("DeepSeg clicks").AddControlPointWorld(*ras[:3])
+    assert "is so already" in ui.correctLabel.text
+    ui.undoButton.click()
+    assert np.array_equal(shown(), erased)
+    ui.undoButton.click()
+    assert np.array_equal(shown(), before == structure.value)
+    ui.redoButton.click()
+    assert np.array_equal(shown(), erased)
+    assert desktop.errors == []

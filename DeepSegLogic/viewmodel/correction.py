@@ -1,0 +1,87 @@
+"""Corrections of a result by prompts and by hand, with one undo for both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..labels import LabelMap
+from ..refine.history import Entry, History
+from ..volume import Volume
+
+if TYPE_CHECKING:
+    from ..inference.probabilities import TopProbabilities
+    from ..refine.prompts import Prompt
+
+
+class Correction:
+    """The corrected label map of one result.
+
+    Args:
+        label_map: the result; it is copied.
+        volume: the image that it was made from.
+        probabilities: of the run, if they were kept.
+
+    Attributes:
+        history: the steps so far.
+        locked: names of structures that no prompt may change; None: all but the one a prompt is for.
+    """
+
+    def __init__(self, label_map: LabelMap, volume: Volume, probabilities: TopProbabilities | None = None):
+        self.history = History(replace(label_map, array=label_map.array.copy()))
+        self.locked: list[str] | None = None
+        self._volume, self._probabilities = volume, probabilities
+
+    @property
+    def label_map(self) -> LabelMap:
+        """As it is now."""
+        return self.history.label_map
+
+    @property
+    def made(self) -> bool:
+        """Whether anything differs from the result as it came."""
+        return bool(self.history.done)
+
+    def prompt(self, prompt: Prompt) -> Entry:
+        """Correct one structure; takes a fraction of a second.
+
+        Raises:
+            UsageError: nothing was to be changed; the message says why.
+            InputError: the prompt lies outside of the volume.
+        """
+        from ..refine import refine
+
+        found = refine(
+            self.label_map, [prompt], volume=self._volume, probabilities=self._probabilities, locked=self.locked
+        )
+        sign = "" if prompt.positive else "Not "
+        title = f"{sign}{found.label_map.structure(self._name(prompt.structure)).title}: {prompt.kind}"
+        entry = self.history.commit(title, found.label_map, found.changed_box)
+        if entry is None:
+            why = next(iter(found.skipped.values()), "it is so already")
+            raise UsageError(f"Nothing was changed: {why}.", code="usage.no_change")
+        return entry
+
+    def take(self, label_map: LabelMap, title: str = "By hand") -> Entry | None:
+        """Take over what was edited elsewhere; None if nothing was."""
+        return self.history.commit(title, label_map)
+
+    def undo(self) -> Entry | None:
+        """Take the last step back."""
+        return self.history.undo()
+
+    def redo(self) -> Entry | None:
+        """Do the step undone last once more."""
+        return self.history.redo()
+
+    def _name(self, wanted: str) -> str:
+        same = {wanted.lower()}
+        return next(s.name for s in self.label_map.structures if {s.name.lower(), s.title.lower()} & same)
+
+
+def entry_text(entry: Entry, label_map: LabelMap) -> str:
+    """What a step changed, in one line: ``"Liver: point (Liver +3.1 ml)"``."""
+    titles = {s.name: s.title for s in label_map.structures}
+    parts = [f"{titles.get(n, n)} {gain - loss:+.1f} ml" for n, (gain, loss) in entry.changes_ml.items()]
+    return f"{entry.title} ({', '.join(parts)})"
