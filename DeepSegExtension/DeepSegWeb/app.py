@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import time
+import traceback
 from pathlib import Path
 
 import trame_slicer.module
 from trame.app import get_server
 
-from DeepSegLogic.errors import DeepSegError, ResourceError
+from DeepSegLogic.errors import DeepSegError, ResourceError, UsageError
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.viewmodel.session import Phase, Session
 
@@ -91,6 +92,9 @@ class WebApp:
 
     async def open(self, source: Path) -> None:
         """Read a volume and show it instead of the one before."""
+        if self.session.run.busy:  # its result belongs to the volume that is shown
+            self._say(UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy"))
+            return
         with self.state:
             self.state.reading, self.state.alert = source.name, None
         try:
@@ -222,8 +226,9 @@ class WebApp:
         state.why_not = session.why_not
 
     async def _deliver(self) -> None:
-        url = await self.transfers.offer(self.session.exported, f"{self.session.result_volume.name}-deepseg")
-        self._start_download.exec(url)
+        with self._saying():
+            url = await self.transfers.offer(self.session.exported, f"{self.session.result_volume.name}-deepseg")
+            self._start_download.exec(url)
 
     def _drop_result(self) -> None:
         self.scene.clear_segmentation()
@@ -245,10 +250,15 @@ class WebApp:
 
     async def _poll(self) -> None:
         while True:
-            with self.state:
-                self.session.poll()
-                if self._stroke_at is not None and time.monotonic() - self._stroke_at > SETTLE_S:
-                    self._settle()
+            try:
+                with self.state:
+                    self.session.poll()
+                    if self._stroke_at is not None and time.monotonic() - self._stroke_at > SETTLE_S:
+                        self._settle()
+            except Exception as error:  # whatever it is, the page goes on
+                traceback.print_exc()
+                what = f"Something unforeseen went wrong ({type(error).__name__}: {error})."
+                self._say(DeepSegError(what, "The terminal where `deepseg web` runs says more."))
             await asyncio.sleep(POLL_S)
 
     def _say(self, error: DeepSegError) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from aiohttp import web
 
 from DeepSegLogic.errors import DeepSegError, InputError, ResourceError
+from DeepSegLogic.io.atomic import cannot_write
 
 LIMIT_BYTES = 4 * 2**30
 LIMIT_FILES = 20_000
@@ -49,12 +50,19 @@ class Transfers:
         return folder
 
     async def offer(self, paths: list[Path], name: str) -> str:
-        """Make files ready for download, zipped if they are several; returns the address."""
+        """Make files ready for download, zipped if they are several; returns the address.
+
+        Raises:
+            OutputError: there is no room for the archive.
+        """
         if len(paths) == 1:
             packed = paths[0]
         else:
             packed = Path(self._folder.name) / f"{safe_name(name)}.zip"
-            await asyncio.to_thread(_zip, paths, packed)
+            try:
+                await asyncio.to_thread(_zip, paths, packed)
+            except OSError as error:
+                raise cannot_write(packed, error) from error
         self._offered = packed
         return f"download/{packed.name}"
 
@@ -70,6 +78,10 @@ class Transfers:
                 await self._opened(await _receive(request, Path(folder)))
             except DeepSegError as error:
                 self._failed(error)
+            except ConnectionError:  # the tab has gone
+                pass
+            except OSError as error:
+                self._failed(cannot_write(Path("upload"), error))
         return web.Response()
 
 

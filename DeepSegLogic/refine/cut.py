@@ -6,16 +6,17 @@ import numpy as np
 
 from .evidence import Scene
 
-SMOOTHNESS = 1.12  # log odds that a face between two voxels of one grey value costs
-CONTRAST = 1.77  # the difference at which it costs 0.6 of that, in spreads of grey values at the seeds
+SMOOTHNESS = {True: 0.76, False: 1.51}  # log odds that a face between like voxels costs, by the prompt's sign
+CONTRAST = {True: 2.08, False: 1.51}  # difference at which it costs 0.6 of that, in spreads of grey values at the seeds
 _HARD = 1e4
 
 
-def cut(odds: np.ndarray, scene: Scene) -> np.ndarray:
+def cut(odds: np.ndarray, scene: Scene, positive: bool) -> np.ndarray:
     """The voxels that change: boolean (K, J, I), all seeds and no others than candidates.
 
     Args:
         odds: log odds that a voxel changes.
+        positive: the sign of the prompt.
 
     Solved by PyMaxflow (Boykov and Kolmogorov's algorithm, PAMI 2004).
     """
@@ -25,7 +26,7 @@ def cut(odds: np.ndarray, scene: Scene) -> np.ndarray:
     image = scene.image.astype(np.float32)
     low, high = np.percentile(image[::2, ::2, ::2], [0.5, 99.5])
     near = binary_dilation(scene.seeds, iterations=2) & scene.candidates
-    sigma = CONTRAST * (image[near].std() + max(0.01 * (high - low), 1e-6))
+    sigma = CONTRAST[positive] * (image[near].std() + max(0.01 * (high - low), 1e-6))
     terms = np.where(scene.candidates, odds, np.where(scene.goal, _HARD, -_HARD))
     terms[scene.seeds] = _HARD
     graph = maxflow.GraphFloat()
@@ -34,7 +35,7 @@ def cut(odds: np.ndarray, scene: Scene) -> np.ndarray:
         step = np.diff(image, axis=axis, append=image.take([-1], axis))
         forward = np.zeros((3, 3, 3))
         forward[tuple(2 if a == axis else 1 for a in range(3))] = 1
-        weights = SMOOTHNESS * np.exp(-0.5 * (step / sigma) ** 2)
+        weights = SMOOTHNESS[positive] * np.exp(-0.5 * (step / sigma) ** 2)
         graph.add_grid_edges(nodes, weights=weights, structure=forward, symmetric=True)
     graph.add_grid_tedges(nodes, np.maximum(terms, 0), np.maximum(-terms, 0))
     graph.maxflow()

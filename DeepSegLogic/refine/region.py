@@ -16,7 +16,7 @@ from .seeds import Seeds
 REACH = 6.0  # times the size of what is wrong
 REACH_VOXELS, REACH_MM = 18.0, 75.0  # at least, at most
 SCALE_MM = 30.0  # the largest size of what is wrong that one prompt can tell
-MOST_VOXELS = 56**3  # solved at once; a larger region is solved on coarser voxels
+MOST_VOXELS = 48**3  # solved at once; a larger region is solved on coarser voxels
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _solved(scene: Scene, positive: bool) -> np.ndarray:
     """What changes in a scene; on coarser voxels, and interpolated, where it has too many."""
     steps = _coarsening(scene)
     coarse = scene if max(steps) == 1 else scene.coarser(steps)
-    moved = cut(evidence(coarse, positive), coarse)
+    moved = cut(evidence(coarse, positive), coarse, positive)
     if max(steps) == 1:
         return moved
     from scipy.ndimage import affine_transform

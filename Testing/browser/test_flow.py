@@ -38,7 +38,7 @@ def download(page, formats) -> zipfile.ZipFile:
     return zipfile.ZipFile(io.BytesIO(waiting.value.path().read_bytes()))
 
 
-def test_progress_moves_slices_scroll_and_cancel_stops(page):
+def test_progress_moves_slices_scroll_and_cancel_stops(page, server):
     page.get_by_role("button", name="Segment", exact=True).click()
     bar, seen, frames = page.get_by_label("Progress"), set(), set()
     slider = page.get_by_role("slider", name="Axial slice").first
@@ -50,6 +50,9 @@ def test_progress_moves_slices_scroll_and_cancel_stops(page):
         page.wait_for_timeout(100)
         frames.add(image.get_attribute("src"))
     assert len(frames) > 2, "no new slices came while the run went on"
+    file = {"name": "other.nrrd", "mimeType": "application/octet-stream", "buffer": b"NRRD0004"}
+    page.request.post(server.url.replace("index.html", "upload"), multipart={"files": file})
+    page.get_by_role("alert").filter(has_text="A task is under way.").wait_for()
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Cancelled.").wait_for()
     assert page.get_by_role("button", name="Segment", exact=True).is_enabled()

@@ -63,7 +63,7 @@ def test_all_kinds(tmp_path):
         ({"prompts": [entry(), entry(ras=[1, 2])]}, "prompt 2"),
         ({"prompts": [entry(ras=["a", 2, 3])]}, "prompt 1"),
         ({"prompts": [entry(type="circle")]}, "circle"),
-        ({"prompts": [entry(radius_mm=3)]}, "prompt 1, radius_mm"),
+        ({"prompts": [entry(radius_mm=3)]}, "radius_mm"),
         ({"prompts": [{"type": "point", "ras": [1, 2, 3]}]}, "structure"),
         ({"prompts": [entry(positive="yes")]}, "yes"),
         ({"prompts": [entry(type="scribble", ras=[[1, 2, 3]], radius_mm=0)]}, "radius_mm"),

@@ -1,0 +1,351 @@
+"""Corrections: Dice against the number of clicks, for our solver and others given the same seeds, and the time.
+
+    python Testing/benchmarks/refine.py [--data ../shared/data] [--clicks 8] [--picture docs/refine.png]
+
+The simulated user clicks the middle (the largest distance to the border) of the largest connected error, positive
+where the structure is missing and negative where it is too much: the protocol of Xu et al., Deep Interactive Object
+Selection, CVPR 2016, and Sofiiuk et al., RITM, ICIP 2022. All structures but the target are locked, so that errors
+under a locked structure are not clicked. Every method solves the same region from the same seeds; the locks, the
+hard constraints and the rule that changes are joined to the click are the same for all.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from DeepSegLogic.geometry import ijk_to_ras_points, reorient
+from DeepSegLogic.io import read_label_map, read_volume
+from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.refine import Point, refine, region
+from DeepSegLogic.volume import Volume
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "reference"))
+from demo_structures import ours
+
+CASES = {"abdomen": ("abdomen_ct/ct.nii.gz", "abdomen_ct"), "series": ("abdomen_ct_dicom/series", "abdomen_ct_dicom")}
+ORGANS = (
+    *("spleen", "kidney_right", "kidney_left", "gallbladder", "liver", "stomach", "duodenum", "urinary_bladder"),
+    *("aorta", "inferior_vena_cava", "pancreas", "colon", "vertebrae_L3", "iliopsoas_left", "autochthon_right"),
+)
+DAMAGES = ("piece", "slices", "eroded", "leak")
+GOALS = (0.90, 0.95)
+
+
+def unknown(scene):
+    """What the seeds of the baselines leave open: candidates nearer to the click than 2.5 times the error's size."""
+    distance = ndimage.distance_transform_edt(~scene.seeds, sampling=scene.spacing)
+    return scene.candidates & (distance < max(2.5 * scene.scale, 2 * scene.spacing.max()))
+
+
+def growcut(scene, positive):
+    """``vtkImageGrowCutSegment`` of 3D Slicer."""
+    import slicer
+    import vtk
+    from vtk.util import numpy_support
+
+    def image(array, kind):
+        data = vtk.vtkImageData()
+        data.SetDimensions(array.shape[::-1])
+        data.SetSpacing(scene.spacing[::-1])
+        flat = np.ascontiguousarray(array.astype(kind)).ravel()
+        data.GetPointData().SetScalars(numpy_support.numpy_to_vtk(flat, deep=True))
+        return data
+
+    seeds = np.where(scene.goal | scene.seeds, 1, np.where(unknown(scene), 0, 2))
+    grow = slicer.vtkImageGrowCutSegment()
+    grow.SetIntensityVolume(image(scene.image, np.int16))
+    grow.SetSeedLabelVolume(image(seeds, np.uint8))
+    grow.Update()
+    found = numpy_support.vtk_to_numpy(grow.GetOutput().GetPointData().GetScalars())
+    return found.reshape(scene.image.shape) == 1
+
+
+def random_walker(scene, positive):
+    """scikit-image's random walker (Grady, PAMI 2006)."""
+    import warnings
+
+    from skimage.segmentation import random_walker
+
+    seeds = np.where(scene.goal | scene.seeds, 1, np.where(unknown(scene), 0, 2))
+    if not (seeds == 0).any() or not (seeds == 2).any():
+        return scene.seeds.copy()
+    image = np.clip(scene.image.astype(float), *np.percentile(scene.image, (1, 99)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return random_walker(image, seeds, beta=130, mode="cg_j", spacing=scene.spacing) == 1
+
+
+def geodesic(scene, positive):
+    """Fusion of geodesic distances from the two kinds of seeds (Wang et al., DeepIGeoS, PAMI 2019)."""
+    from skimage.graph import MCP_Geometric
+
+    image = scene.image.astype(float)
+    cost = 1 + ndimage.gaussian_gradient_magnitude(image, 0.7) / 20
+    open_ = unknown(scene)
+    cost[~(open_ | scene.goal | scene.seeds)] = cost.max()
+
+    def reach(seeds):
+        return MCP_Geometric(cost, sampling=scene.spacing).find_costs(np.argwhere(seeds))[0]
+
+    stay = ndimage.binary_dilation(open_) & scene.candidates & ~open_
+    if not stay.any():
+        return scene.seeds.copy()
+    return reach(scene.goal & ndimage.binary_dilation(scene.candidates) | scene.seeds) < reach(stay)
+
+
+def sphere(scene, positive):
+    """No image: a ball as large as the error."""
+    return ndimage.distance_transform_edt(~scene.seeds, sampling=scene.spacing) < scene.scale
+
+
+OWN = region._solved
+METHODS = {
+    "DeepSeg": OWN,
+    "DeepSeg + probabilities": OWN,
+    "GrowCut (Slicer)": growcut,
+    "random walker": random_walker,
+    "geodesic fusion": geodesic,
+    "ball (no image)": sphere,
+}
+
+
+class Case:
+    """One structure to correct: image, labels and truth around it, and the probabilities of the run, if any."""
+
+    def __init__(self, name, volume, label_map, truth, target, probabilities=None):
+        spacing = volume.spacing[::-1]
+        both = np.argwhere(truth | label_map.mask(target))
+        margin = np.ceil(80 / spacing).astype(int)
+        box = tuple(slice(max(0, a - m), b + m + 1) for a, b, m in zip(both.min(0), both.max(0), margin, strict=True))
+        matrix = volume.ijk_to_ras.copy()
+        matrix[:3, 3] = ijk_to_ras_points([[s.start for s in box[::-1]]], matrix)[0]
+        self.name, self.target, self.truth, self.probabilities = name, target, truth[box], probabilities
+        self.volume = Volume(volume.array[box].copy(), matrix)
+        self.labels = LabelMap(label_map.array[box].copy(), matrix, label_map.structures)
+
+
+def load(case, data):
+    image, labels = CASES[case]
+    volume, reference = read_volume(data / image), read_label_map(data / labels / "labels.nii.gz")
+    array, matrix = reorient(volume.array, volume.ijk_to_ras, "RAS")
+    truth, _ = reorient(reference.array, reference.ijk_to_ras, "RAS")
+    return Volume(np.ascontiguousarray(array), matrix), LabelMap(
+        np.ascontiguousarray(truth), matrix, reference.structures
+    )
+
+
+def cases_of_model(data):
+    """The bundled model's results."""
+    from DeepSegLogic.pipeline import segment
+
+    for case in CASES:
+        volume, reference = load(case, data)
+        result = segment(volume, "ct_demo", keep_probabilities=True)
+        for structure in result.label_map.structures:
+            parts = [s.value for s in reference.structures if ours(s.name) == structure.name]
+            truth = np.isin(reference.array, parts)
+            start = result.label_map.mask(structure.name)
+            reachable = truth & (start | (result.label_map.array == 0))
+            if truth.sum() * reference.voxel_ml > 5 and dice(reachable, truth) > 0.95:
+                yield Case(
+                    f"{case}/{structure.name}",
+                    volume,
+                    result.label_map,
+                    truth,
+                    structure.name,
+                    result.probabilities,
+                )
+
+
+def cases_of_damage(data):
+    """Reference labels that were damaged the way in which networks and people err."""
+    for case in CASES:
+        volume, reference = load(case, data)
+        for number, organ in enumerate(ORGANS):
+            if not any(s.name == organ for s in reference.structures) or reference.volume_ml(organ) < 5:
+                continue
+            for kind in DAMAGES:
+                broken = damaged(reference, organ, kind, np.random.default_rng(number), volume)
+                yield Case(f"{case}/{organ}/{kind}", volume, broken, reference.mask(organ), organ)
+
+
+def damaged(reference, organ, kind, rng, volume):
+    array, spacing = reference.array.copy(), reference.spacing[::-1]
+    value, truth = reference.structure(organ).value, reference.mask(organ)
+    voxels = np.argwhere(truth)
+    places = voxels * spacing
+    if kind == "piece":  # a bite from one end
+        end = places[np.argmax(places @ rng.normal(size=3))]
+        away = np.linalg.norm(places - end, axis=1)
+        array[tuple(voxels[away < np.quantile(away, rng.uniform(0.15, 0.4))].T)] = 0
+    elif kind == "slices":
+        rows = np.unique(voxels[:, 0])
+        count = max(2, int(len(rows) * rng.uniform(0.12, 0.3)))
+        first = rng.integers(1, max(2, len(rows) - count))
+        array[tuple(voxels[np.isin(voxels[:, 0], rows[first : first + count])].T)] = 0
+    elif kind == "eroded":
+        depth = ndimage.distance_transform_edt(truth, sampling=spacing)
+        array[truth & (depth <= min(rng.uniform(3, 6), 0.7 * depth.max()))] = 0
+    else:  # a ball on the surface, into background and neighbours of like grey value
+        border = np.argwhere(truth & ~ndimage.binary_erosion(truth)) * spacing
+        centre = border[rng.integers(len(border))]
+        radius = max(
+            2.2 * spacing.max(), rng.uniform(0.35, 0.7) * (3 * len(voxels) * np.prod(spacing) / 4 / np.pi) ** (1 / 3)
+        )
+        grid = np.ogrid[tuple(slice(0, n) for n in array.shape)]
+        ball = sum((g * s - c) ** 2 for g, s, c in zip(grid, spacing, centre, strict=True)) < radius**2
+        air = np.median(volume.array[truth]) < -300
+        array[ball & ((volume.array < -300) == air)] = value
+    return replace(reference, array=array)
+
+
+def dice(a, b):
+    return 2 * np.count_nonzero(a & b) / max(1, np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def next_click(current, truth, locked, spacing):
+    """The middle of the largest error and its sign; None where all is right."""
+    found = []
+    for positive, wrong in ((True, truth & ~current & ~locked), (False, current & ~truth)):
+        pieces, count = ndimage.label(wrong)
+        if count:
+            sizes = np.bincount(pieces.ravel())[1:]
+            found.append((sizes.max(), positive, pieces == sizes.argmax() + 1))
+    if not found:
+        return None
+    _, positive, piece = max(found, key=lambda f: f[0])
+    box = ndimage.find_objects(piece.astype(np.uint8))[0]
+    depth = ndimage.distance_transform_edt(np.pad(piece[box], 1), sampling=spacing)
+    at = np.array(np.unravel_index(depth.argmax(), depth.shape)) - 1 + [s.start for s in box]
+    return at, positive
+
+
+def simulate(case, method, clicks):
+    """Dice after 0, 1, … clicks, and seconds of each."""
+    region._solved = METHODS[method]
+    labels, prompts = case.labels, []
+    value = labels.structure(case.target).value
+    locked = (labels.array > 0) & (labels.array != value)
+    curve, seconds = [dice(labels.array == value, case.truth)], []
+    top = None
+    if method.endswith("probabilities") and case.probabilities is not None:
+        from DeepSegLogic.pipeline import volume_digest
+
+        top = replace(case.probabilities, volume_digest=volume_digest(case.volume))
+    for _ in range(clicks):
+        click = next_click(labels.array == value, case.truth, locked, labels.spacing[::-1])
+        if click is None:
+            break
+        at, positive = click
+        prompts.append(Point(case.target, positive, tuple(ijk_to_ras_points([at[::-1]], labels.ijk_to_ras)[0])))
+        begin = time.perf_counter()
+        done = refine(labels, prompts, volume=case.volume, probabilities=top).label_map
+        seconds.append(time.perf_counter() - begin)
+        if not (done.array[locked] == labels.array[locked]).all():
+            raise AssertionError(f"{case.name}: a locked structure changed")
+        labels = done
+        curve.append(dice(labels.array == value, case.truth))
+    return curve + [curve[-1]] * (clicks + 1 - len(curve)), seconds
+
+
+def clicks_to(curves, goal):
+    """Mean number of clicks to a Dice; those that never reach it count one more than were made."""
+    needed = [next((n for n, d in enumerate(c) if d >= goal), len(c)) for c in curves if c[0] < goal]
+    return np.mean(needed) if needed else float("nan")
+
+
+def report(title, results, methods):
+    curves = {m: np.array([r[m][0] for r in results]) for m in methods}
+    own = curves[methods[0]]
+    shown = [n for n in (0, 1, 3, 5, own.shape[1] - 1) if n < own.shape[1]]
+    print(f"\n{title}: {len(own)} structures, {own.shape[1] - 1} clicks\n")
+    head = [*(f"Dice after {n}" for n in dict.fromkeys(shown)), "area", *(f"clicks to {g:.2f}" for g in GOALS)]
+    print("| method |", " | ".join(head), "| error left, ratio to DeepSeg | worst click | ms, median, p95 |")
+    print("|---" * (len(head) + 4) + "|")
+    for method in methods:
+        c = curves[method]
+        times = np.concatenate([r[method][1] for r in results]) * 1000
+        left = np.mean(1 - c[:, -1]) / np.mean(1 - own[:, -1])
+        row = [*(f"{c[:, n].mean():.3f}" for n in dict.fromkeys(shown)), f"{c.mean():.3f}"]
+        row += [f"{clicks_to(c, g):.1f}" for g in GOALS]
+        row += [f"{left:.2f}", f"{np.diff(c).min():+.4f}", f"{np.median(times):.0f}, {np.percentile(times, 95):.0f}"]
+        print(f"| {method} |", " | ".join(row), "|", flush=True)
+
+
+def time_96(data):
+    """Milliseconds of one click whose region is 96³ voxels, on the CT at 1 mm."""
+    region._solved = OWN
+    volume, reference = load("abdomen", data)
+    box = tuple(slice(0, n) for n in (100, 100, 100))
+    array = ndimage.zoom(volume.array[box].astype(np.float32), 2.5, order=1).astype(np.int16)
+    labels = ndimage.zoom(reference.array[box], 2.5, order=0)
+    matrix = volume.ijk_to_ras.copy()
+    matrix[:3, :3] /= 2.5
+    names = {s.value: s.name for s in reference.structures}
+    fine = Volume(array, matrix)
+    times, sizes = [], []
+    for value in np.unique(labels)[1:]:
+        mask = labels == value
+        depth = ndimage.distance_transform_edt(mask[::2, ::2, ::2])
+        at = 2 * np.array(np.unravel_index(depth.argmax(), depth.shape))
+        for sign, size in ((False, 2 * depth.max()),):
+            if not 7.5 <= size <= 8.5 + 4:
+                continue
+            click = Point(names[value], sign, tuple(ijk_to_ras_points([at[::-1]], matrix)[0]))
+            label_map = LabelMap(labels, matrix, reference.structures)
+            for _ in range(3):
+                begin = time.perf_counter()
+                done = refine(label_map, [click], volume=fine)
+                times.append((time.perf_counter() - begin) * 1000)
+                sizes.append(np.prod([s.stop - s.start for s in done.regions[0]]) ** (1 / 3))
+    q = np.percentile(times, (5, 50, 95))
+    print(
+        f"\nRegions of {np.min(sizes):.0f}³ to {np.max(sizes):.0f}³ voxels ({len(times)} clicks): "
+        f"{q[0]:.0f} ms (p5), {q[1]:.0f} (median), {q[2]:.0f} (p95); goal 300"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--clicks", type=int, default=8)
+    parser.add_argument("--picture", help="also plot Dice against clicks")
+    parser.add_argument("--only", choices=("model", "damage", "time"))
+    options = parser.parse_args()
+    found = {}
+    for title, cases, kind in (
+        ("Damaged reference labels", cases_of_damage, "damage"),
+        ("The bundled model's result", cases_of_model, "model"),
+    ):
+        if options.only in (None, kind):
+            methods = [m for m in METHODS if kind == "model" or not m.endswith("probabilities")]
+            results = [{m: simulate(c, m, options.clicks) for m in methods} for c in cases(options.data)]
+            report(title, results, methods)
+            found[title] = {m: np.mean([r[m][0] for r in results], axis=0) for m in methods}
+    if options.only in (None, "time"):
+        time_96(options.data)
+    if options.picture:
+        plot(found, options.picture)
+
+
+def plot(found, path):
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(found), figsize=(5.5 * len(found), 4), squeeze=False)
+    for axis, (title, curves) in zip(axes[0], found.items(), strict=True):
+        for method, curve in curves.items():
+            axis.plot(curve, marker="o", markersize=3, label=method, linewidth=2.2 if "DeepSeg" in method else 1.2)
+        axis.set(title=title, xlabel="clicks", ylabel="mean Dice")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
