@@ -103,19 +103,18 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) ->
     ids = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
     if not ids:
         raise UsageError("The segmentation has no segments.", "Segment a volume first.", code="usage.empty")
-    toWorld = _worldMatrix(segmentationNode)
-    values = {s.name: s.value for s in structures}
-    free = iter(set(range(1, len(ids) + len(values) + 1)) - set(values.values()))
-    values = {segmentID: values.get(segmentID) or next(free) for segmentID in ids}
+    known = {s.name: s.value for s in structures}
+    free = iter(sorted(set(range(1, len(ids) + len(known) + 1)) - set(known.values())))
+    values = {segmentID: known.get(segmentID) or next(free) for segmentID in ids}
+    toGrid = np.linalg.inv(volume.ijk_to_ras) @ _worldMatrix(segmentationNode)
     array = np.zeros(volume.shape, np.uint8 if max(values.values()) < 256 else np.uint16)
-    found = []
-    for segmentID, value in values.items():
-        image = slicer.vtkOrientedImageData()
-        segmentationNode.GetBinaryLabelmapRepresentation(segmentID, image)
+    for image, labels in _layers(segmentationNode, values):
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
-        _paste(array, value, image, np.linalg.inv(volume.ijk_to_ras) @ toWorld @ _numpy(matrix))
-        found.append(_structure(segmentation.GetSegment(segmentID), segmentID, value))
+        table = np.zeros(max(labels) + 1, array.dtype)
+        table[list(labels)] = list(labels.values())
+        _paste(array, table, image, toGrid @ _numpy(matrix))
+    found = [_structure(segmentation.GetSegment(name), name, value) for name, value in values.items()]
     return LabelMap(array, volume.ijk_to_ras.copy(), sorted(found, key=lambda s: s.value))
 
 
@@ -163,18 +162,48 @@ def _shaded(surface, toNode):
     return normals.GetOutput()
 
 
-def _paste(array, value, image, toGrid) -> None:
-    """Copy a binary image into the grid. Both have the same voxels, shifted by whole ones, as a rule."""
+def _layers(segmentationNode, values):
+    """Images to paste in turn, each with {its label: ours}: the shared one, or one per segment where they overlap.
+
+    Args:
+        values: our label by segment.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetNumberOfLayers(BINARY_LABELMAP) == 1:
+        labels = {segmentation.GetSegment(name).GetLabelValue(): value for name, value in values.items()}
+        yield segmentation.GetLayerDataObject(0, BINARY_LABELMAP), labels
+        return
+    for name, value in values.items():
+        image = slicer.vtkOrientedImageData()
+        segmentationNode.GetBinaryLabelmapRepresentation(name, image)
+        yield image, {1: value}
+
+
+def _paste(array, values, image, toGrid) -> None:
+    """Copy an image's labels, translated by the table ``values``, into the grid.
+
+    Both have the same voxels, shifted by whole ones, as a rule; else each voxel goes to the nearest of the grid.
+    """
     extent = image.GetExtent()
     shape = (extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
     if 0 in shape or image.GetPointData().GetScalars() is None:
         return
-    mask = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape) > 0
-    kji = np.argwhere(mask) + np.array(extent[4::-2])
-    ijk = np.rint(kji[:, ::-1] @ toGrid[:3, :3].T + toGrid[:3, 3]).astype(int)
+    found = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
+    found = values[np.where(found < len(values), found, 0)]
+    first = np.array(extent[4::-2]) + toGrid[2::-1, 3]
+    low = np.rint(first).astype(int)
+    if np.allclose(toGrid[:3, :3], np.eye(3), atol=1e-5) and np.allclose(first, low, atol=1e-3):
+        begin, end = np.maximum(low, 0), np.minimum(low + shape, array.shape)
+        if (begin < end).all():
+            target = array[tuple(map(slice, begin, end))]
+            source = found[tuple(map(slice, begin - low, end - low))]
+            np.copyto(target, source, where=source > 0)
+        return
+    kji = np.argwhere(found)
+    ijk = np.rint((kji + np.array(extent[4::-2]))[:, ::-1] @ toGrid[:3, :3].T + toGrid[:3, 3]).astype(int)
     inside = ((ijk >= 0) & (ijk < array.shape[::-1])).all(1)
     i, j, k = ijk[inside].T
-    array[k, j, i] = value
+    array[k, j, i] = found[tuple(kji[inside].T)]
 
 
 def _structure(segment, segmentID: str, value: int) -> Structure:

@@ -111,3 +111,27 @@ def test_segments_are_where_slicer_says(scene):
     bridge.segmentationFromLabelMap(label_map(matrix()), segmentation_node, node)
     expected = (matrix() @ [6, 5, 4, 1])[:3]
     np.testing.assert_allclose(segmentation_node.GetSegmentCenterRAS("liver"), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+def test_segments_that_overlap_come_back_with_the_later_on_top(scene, left_handed):
+    """A segment of an image of its own, smaller and partly outside the volume, as the Segment Editor may leave it."""
+    node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix(left_handed))
+    volume = bridge.volumeFromNode(node)
+    source = label_map(volume.ijk_to_ras)
+    segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    bridge.segmentationFromLabelMap(source, segmentation_node, node)
+    own = slicer.vtkOrientedImageData()
+    own.SetExtent(6, 15, 5, 7, 4, 5)  # I reaches to 15, the volume to 13
+    own.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    own.GetPointData().GetScalars().Fill(1)
+    own.SetImageToWorldMatrix(vtk_matrix(volume.ijk_to_ras))
+    segment = slicer.vtkSegment()
+    segment.AddRepresentation(bridge.BINARY_LABELMAP, own)
+    segmentation_node.GetSegmentation().AddSegment(segment, "spleen")
+    back = bridge.labelMapFromSegmentation(segmentation_node, volume)
+    expected = np.zeros(volume.shape, bool)
+    expected[4:6, 5:8, 6:14] = True
+    np.testing.assert_array_equal(back.mask("spleen"), expected)
+    np.testing.assert_array_equal(back.mask("liver"), source.mask("liver") & ~expected)
+    np.testing.assert_array_equal(back.mask("kidney_right"), source.mask("kidney_right"))
