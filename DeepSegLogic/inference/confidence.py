@@ -9,7 +9,7 @@ from .plan import Plan
 from .probabilities import TopProbabilities
 
 KEPT = 3  # most probable labels kept per voxel
-_CHUNK = 2**24  # probabilities computed at a time
+_CHUNK = 2**22  # probabilities computed at a time
 
 
 class ConfidenceMeter:
@@ -47,7 +47,7 @@ class ConfidenceMeter:
                 n = len(self._kept[0])
                 self._kept[0][:, start:stop] = labels[:n]
                 self._kept[1][:, start:stop] = np.rint(values[:n] * 255)
-        self._seen = max(self._seen, final)
+            self._seen = stop  # here, so that a repetition after running out of memory counts nothing twice
 
     def confidence(self) -> dict[str, float]:
         """Mean probability of each structure over the voxels that it won; structures without voxels are left out."""

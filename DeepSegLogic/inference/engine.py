@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, combinations
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ from .preprocessing import Prepared
 from .windows import WindowGrid
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _TILE = {
     "cpu": 16,
     "mps": 48,
@@ -87,7 +90,7 @@ class Engine:
                     return self._run(prepared, progress, cancel)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error) or not self._shrink_patch():
-                        raise _explained(error, self.settings) from error
+                        raise explained(error, self.settings) from error
 
     def _run(self, prepared: Prepared, progress: Progress, cancel: Cancel) -> Prediction:
         image, before = _padded(prepared.image, self.settings.patch_size)
@@ -121,7 +124,7 @@ class Engine:
         try:
             levels = list(grid.levels())
             for index, (z, inner) in enumerate(levels):
-                accumulator.cover(z + grid.patch[0])
+                self._within_memory(partial(accumulator.cover, z + grid.patch[0]))
                 at = 0
                 while at < len(inner):
                     check(cancel)
@@ -136,7 +139,8 @@ class Engine:
                     left = (time.monotonic() - started) / done * (total - done)
                     progress("inference", fraction(), f"window {done} of {total}, {_duration(left)} left")
                 final = levels[index + 1][0] if index + 1 < len(levels) else image.shape[0]
-                written = self._finish(accumulator, interpolator, meter, before, final, shape, written, out)
+                finish = partial(self._finish, accumulator, interpolator, meter, before, final, shape, written, out)
+                written = self._within_memory(finish)
                 progress("inference", fraction(), "writing labels")
                 check(cancel)
         finally:
@@ -158,6 +162,15 @@ class Engine:
         needed = min(interpolator.first_row_needed(ready), final)
         accumulator.drop(needed + before[0])
         return ready
+
+    def _within_memory(self, action: Callable[[], T]) -> T:
+        """What ``action`` returns; where memory does not suffice, it is repeated one step down the ladder."""
+        while True:
+            try:
+                return action()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or not self._step_down():
+                    raise
 
     def _forward(self, image: torch.Tensor, starts: Sequence[Sequence[int]]) -> torch.Tensor | None:
         """Logits (N, C, Z, Y, X) of some windows; None after a step down the memory ladder."""
@@ -241,7 +254,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _explained(error: BaseException, settings: RunSettings) -> BaseException:
+def explained(error: BaseException, settings: RunSettings) -> BaseException:
+    """An error of torch as one that says what to do, where the reason is known; else the error itself."""
     if is_out_of_memory(error):
         return ResourceError(
             f"Memory does not suffice, not even with {settings.describe()}.",

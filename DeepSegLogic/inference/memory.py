@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -190,16 +191,16 @@ def network_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
             return
         largest = max(largest, bytes_out + 4 * inputs[0].numel())
 
-    hooks = [m.register_forward_hook(count) for m in network.modules() if not list(m.children())]
-    try:
-        parameter = next(network.parameters())
-        skeleton = torch.empty((1, 1, *patch_size), device="meta", dtype=parameter.dtype)
-        weights = {n: t.to("meta") for n, t in [*network.named_parameters(), *network.named_buffers()]}
-        with torch.inference_mode():
-            torch.func.functional_call(network, weights, (skeleton,))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    # A copy without weights: the network itself may be running in another thread.
+    shapes = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
+    shapes |= {id(b): b.to("meta") for b in network.buffers()}
+    skeleton = copy.deepcopy(network, shapes)
+    for module in skeleton.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    dtype = next(network.parameters()).dtype
+    with torch.inference_mode():
+        skeleton(torch.empty((1, 1, *patch_size), device="meta", dtype=dtype))
     return NetworkCost(total, 3 * largest + kept)
 
 

@@ -10,7 +10,7 @@ import torch
 from ..models import Model
 from ..progress import Cancel, Progress, check
 from ..volume import Volume
-from .engine import Engine
+from .engine import Engine, explained
 from .memory import estimate_run
 from .parts import SharedInput, renamed_top
 from .plan import Plan
@@ -82,10 +82,10 @@ class VolumeRun:
             )
         progress("preprocess", 0.0, "resampling")
         estimate = estimate_run(self.volume, part.networks, plan, self.quality, self.device, self.region)
-        if part is self.model:
-            prepared = prepare(self.volume, plan, self.device, self.quality.trim_to_body, self.region)
-        else:
-            prepared = self._shared.prepared_for(plan)
+        try:
+            prepared = self._prepared(part)
+        except (RuntimeError, MemoryError) as error:
+            raise explained(error, estimate.settings) from error
         progress("preprocess", 1.0, "resampling")
         self.clock.lap("preprocess")
         check(cancel)
@@ -114,6 +114,11 @@ class VolumeRun:
             self._add_uncertainty(top, prepared, plan)
         if self.keep_probabilities:
             self.tops.append(renamed_top(top, values))
+
+    def _prepared(self, part: Model) -> Prepared:
+        if part is self.model:
+            return prepare(self.volume, part.plan, self.device, self.quality.trim_to_body, self.region)
+        return self._shared.prepared_for(part.plan)
 
     def _add_uncertainty(self, top: TopProbabilities, prepared: Prepared, plan: Plan) -> None:
         """A voxel is as uncertain as the least certain network finds it."""

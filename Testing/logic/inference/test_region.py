@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic.cli import main
+from DeepSegLogic.cli.segment import region
 from DeepSegLogic.errors import InputError, UsageError
 from DeepSegLogic.geometry import ijk_to_ras_points, reorient
 from DeepSegLogic.inference.plan import Resampling
@@ -118,9 +119,8 @@ def test_command_line(demo_model, chest_ct, tmp_path, capfd):
     mask = inside(source, box)
     assert not by_box[~mask].any()
     write_label_map(LabelMap(mask.astype(np.uint8), source.ijk_to_ras, []), tmp_path / "mask.nii.gz")
-    assert main([*common, "--roi-mask", str(tmp_path / "mask.nii.gz")]) == 0
-    by_mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz")))
-    np.testing.assert_array_equal(by_mask, by_box)
+    by_mask = segment(source, demo_model, roi=region(source, "", tmp_path / "mask.nii.gz"))
+    np.testing.assert_array_equal(by_mask.label_map.array, by_box)
 
     assert main([*common, "--roi", "1,2,three"]) == 2
     assert main([*common, "--roi", "1,2,3,4,5,6", "--roi-mask", "x.nii"]) == 2
