@@ -6,8 +6,8 @@ import numpy as np
 
 from .evidence import Scene
 
-SMOOTHNESS = {True: 0.76, False: 1.51}  # log odds that a face between like voxels costs, by the prompt's sign
-CONTRAST = {True: 2.08, False: 1.51}  # difference at which it costs 0.6 of that, in spreads of grey values at the seeds
+SMOOTHNESS = {True: 0.7, False: 1.51}  # log odds that a face between like voxels costs, by the prompt's sign
+CONTRAST = {True: 1.07, False: 1.51}  # difference at which it costs 0.6 of that, in spreads of grey values at the seeds
 _HARD = 1e4
 
 

@@ -16,10 +16,11 @@ CUES = (
     *("unlike the click", "goal beside", "goal around", "edge", "probability"),
 )
 WEIGHTS = {  # by the sign of the prompt
-    True: (0.023, -0.631, -0.295, 0.17, 0.138, 0.137, 0.874, -0.141, 1.516, 1.621, -0.345, 0.5),
+    True: (0.179, -0.67, -0.217, 0.355, 0.208, 0.183, 0.559, 0.334, 1.247, 0.291, -0.659, 0.5),
     False: (1.773, -0.564, -0.322, -0.06, -0.001, 0.158, 0.613, -0.245, 0.604, 2.135, -0.458, 0.5),
 }
-FILLING = (1.885, 0.166, 0.0, 0.0, 0.0, 0.0, -0.262, -0.421, 0.232, 0.0, 0.0, 0.5)  # of voxels between goal and goal
+FILLING = (1.73, -0.131, 0.0, 0.0, 0.0, 0.0, 0.087, -0.202, 0.098, 0.0, 0.0, 0.5)  # of voxels between goal and goal
+WIDE, WIDE_VOXELS = 2.2, 12.0  # all other changes end at so many times the size of what is wrong, or voxels
 _BINS = 48  # of grey value histograms
 _FURTHEST = 60.0  # voxels along geodesic paths
 
@@ -67,8 +68,13 @@ class Scene:
 
 def evidence(scene: Scene, positive: bool) -> np.ndarray:
     """Log odds that a voxel changes with the seeds: float32 (K, J, I), without meaning outside of the candidates."""
-    values = cues(scene)
+    from scipy.ndimage import distance_transform_edt
+
+    voxel = float(np.prod(scene.spacing)) ** (1 / 3)
+    distance = distance_transform_edt(~scene.seeds, sampling=scene.spacing).astype(np.float32)
+    values = _cues(scene, distance, scene.scale, voxel)
     total = _weighted(WEIGHTS[positive], values)
+    total[distance > max(WIDE * scene.scale, WIDE_VOXELS * voxel)] = -20
     if positive:  # what a structure lacks between two of its parts is filled however far that reaches sideways
         between = _between(scene)
         total[between] = np.logaddexp(total[between], _weighted(FILLING, values)[between])
@@ -96,14 +102,12 @@ def _between(scene: Scene) -> np.ndarray:
     return distance_transform_edt(reached, sampling=scene.spacing) > radius
 
 
-def cues(scene: Scene) -> list[np.ndarray]:
-    """The values of ``CUES``, each (K, J, I)."""
+def _cues(scene: Scene, distance: np.ndarray, size: float, voxel: float) -> list[np.ndarray]:
+    """The values of ``CUES``, each (K, J, I), from distances to the seeds and lengths in mm."""
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-    size, voxel = scene.scale, float(np.prod(scene.spacing)) ** (1 / 3)
     image, goal = scene.image.astype(np.float32), scene.goal.astype(np.float32)
-    distance = distance_transform_edt(~scene.seeds, sampling=scene.spacing).astype(np.float32)
-    depth = np.full(goal.shape, np.inf, np.float32)
+    depth = np.full(goal.shape, size, np.float32)
     if scene.goal.any():
         depth = distance_transform_edt(~scene.goal, sampling=scene.spacing).astype(np.float32)
     smooth = gaussian_filter(image, 0.7)
@@ -113,7 +117,7 @@ def cues(scene: Scene) -> list[np.ndarray]:
     spread = np.sqrt(np.average((smooth - mean) ** 2, weights=near)) + max(0.01 * (high - low), 1e-6)
     bins = np.clip((image - low) / max(high - low, 1e-6) * (_BINS - 1), 0, _BINS - 1).astype(np.int16)
     of_click = _histogram(bins, near)
-    of_goal = _histogram(bins, goal * _bell(distance / (3 * size + 10)))
+    of_goal = _histogram(bins, goal * _bell(distance / (3 * size + 10))) if scene.goal.any() else of_click
     of_rest = _histogram(bins, scene.candidates * (1 - _bell(distance / (1.5 * size))))
     steepness = np.sqrt(sum(g**2 for g in np.gradient(smooth)))
     return [

@@ -16,6 +16,7 @@ from .seeds import Seeds
 REACH = 6.0  # times the size of what is wrong
 REACH_VOXELS, REACH_MM = 18.0, 75.0  # at least, at most
 SCALE_MM = 30.0  # the largest size of what is wrong that one prompt can tell
+UNTOLD_MM = 10.0  # the size where nothing is near that would tell it
 MOST_VOXELS = 48**3  # solved at once; a larger region is solved on coarser voxels
 
 
@@ -108,7 +109,7 @@ def _scale(task: Task, labels: np.ndarray, spacing: np.ndarray) -> float:
             if depth <= half or half >= SCALE_MM:
                 return float(np.clip(depth, spacing.min(), SCALE_MM))
         elif half >= SCALE_MM:
-            return SCALE_MM
+            return UNTOLD_MM
         half *= 2
 
 
