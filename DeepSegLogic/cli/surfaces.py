@@ -24,6 +24,9 @@ def surfaces(
     joint: Annotated[
         bool, typer.Option("--joint", help="One file with all structures instead of one for each.")
     ] = False,
+    printable: Annotated[
+        bool, typer.Option("--printable", help="Fill cavities and drop loose pieces under 0.1 ml first.")
+    ] = False,
     coordinates: Annotated[str, typer.Option(help="LPS or RAS.")] = "LPS",
     quiet: Quiet = False,
     as_json: Json = False,
@@ -53,6 +56,7 @@ def surfaces(
                 max_error_mm=max_error_mm,
                 triangles=triangles,
                 joint=joint,
+                printable=printable,
                 coordinates=coordinates,
                 progress=console.progress,
                 cancel=console.cancelled,

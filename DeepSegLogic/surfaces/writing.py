@@ -10,6 +10,7 @@ from ..labels import LabelMap
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .export import check_formats, export_surfaces, write_quality
 from .extract import SurfaceSet, extract_surfaces
+from .printing import for_printing
 from .quality import SurfaceQuality, check_surface
 from .simplify import simplify_surfaces
 
@@ -35,6 +36,7 @@ def write_surfaces(
     max_error_mm: float | None = None,
     triangles: int | None = None,
     joint: bool = False,
+    printable: bool = False,
     coordinates: str = "LPS",
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
@@ -44,6 +46,8 @@ def write_surfaces(
     Args:
         structures, smoothing: as for :func:`~DeepSegLogic.surfaces.extract_surfaces`.
         max_error_mm, triangles: as for :func:`~DeepSegLogic.surfaces.simplify.simplify_surfaces`; one of them.
+        printable: fill cavities and drop loose bits first, see :mod:`DeepSegLogic.surfaces.printing`; surfaces are then
+            compared with what that leaves.
         joint, coordinates: as for :func:`~DeepSegLogic.surfaces.export_surfaces`.
 
     Raises:
@@ -54,6 +58,9 @@ def write_surfaces(
         raise UsageError(
             "Both a largest error and a number of triangles are given.", "Give one of them.", code="usage.simplify"
         )
+    if printable:
+        progress("surfaces", 0.0, "cavities and loose pieces")
+        label_map = for_printing(label_map, cancel)
     found = extract_surfaces(label_map, structures, smoothing=smoothing, progress=progress, cancel=cancel)
     if max_error_mm is not None or triangles is not None:
         progress("simplify", 0.0, "")

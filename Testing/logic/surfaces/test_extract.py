@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from DeepSegLogic.errors import UsageError
+from DeepSegLogic.errors import ResourceError, UsageError
 from DeepSegLogic.geometry import ijk_to_ras_points
 from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.surfaces import SMOOTHING, extract_surfaces, update_surfaces
@@ -245,3 +245,12 @@ def test_nothing_and_unknown():
         extract_surfaces(labels, smoothing="silky")
     with pytest.raises(UsageError, match="no structure"):
         extract_surfaces(labels, ["liver"])
+
+
+def test_memory_that_does_not_suffice_is_said_with_the_figure(monkeypatch):
+    import psutil
+
+    free = psutil.virtual_memory()._replace(available=10_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with pytest.raises(ResourceError, match=r"30×30×30 voxels need about 0\.0 GB"):
+        extract_surfaces(label_map(np.ones((30, 30, 30), np.uint8)))
