@@ -20,7 +20,8 @@ WEIGHTS = {  # by the sign of the prompt
     False: (1.773, -0.564, -0.322, -0.06, -0.001, 0.158, 0.613, -0.245, 0.604, 2.135, -0.458, 0.5),
 }
 FILLING = (1.73, -0.131, 0.0, 0.0, 0.0, 0.0, 0.087, -0.202, 0.098, 0.0, 0.0, 0.5)  # of voxels between goal and goal
-WIDE, WIDE_VOXELS = 2.2, 12.0  # all other changes end at so many times the size of what is wrong, or voxels
+WIDE, WIDE_VOXELS = 1.7, 6.0  # all other changes end at so many times the size of what is wrong, or voxels
+DEEP = 3.0  # and at so many times that size from the goal: what is wrong cannot be much thicker where it goes on
 _BINS = 48  # of grey value histograms
 _FURTHEST = 60.0  # voxels along geodesic paths
 
@@ -74,7 +75,8 @@ def evidence(scene: Scene, positive: bool) -> np.ndarray:
     distance = distance_transform_edt(~scene.seeds, sampling=scene.spacing).astype(np.float32)
     values = _cues(scene, distance, scene.scale, voxel)
     total = _weighted(WEIGHTS[positive], values)
-    total[distance > max(WIDE * scene.scale, WIDE_VOXELS * voxel)] = -20
+    far = distance > max(WIDE * scene.scale, WIDE_VOXELS * voxel)
+    total[far | (values[CUES.index("depth by size")] >= DEEP)] = -20
     if positive:  # what a structure lacks between two of its parts is filled however far that reaches sideways
         between = _between(scene)
         total[between] = np.logaddexp(total[between], _weighted(FILLING, values)[between])
