@@ -1,6 +1,6 @@
 """Corrections: Dice against the number of clicks, for our solver and others given the same seeds, and the time.
 
-    python Testing/benchmarks/refine.py [--data ../shared/data] [--clicks 6] [--picture docs/refine.png]
+    python Testing/benchmarks/refine.py [--data ../shared/data] [--clicks 5] [--picture docs/refine.png]
 
 The simulated user clicks the middle (the largest distance to the border) of the largest connected error, positive
 where the structure is missing and negative where it is too much: the protocol of Xu et al., Deep Interactive Object
@@ -315,7 +315,7 @@ def time_96(data):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--clicks", type=int, default=6)
+    parser.add_argument("--clicks", type=int, default=5)
     parser.add_argument("--picture", help="also plot Dice against clicks")
     parser.add_argument("--only", choices=("model", "damage", "time"))
     options = parser.parse_args()
