@@ -61,7 +61,7 @@ class Accumulator:
 
     def close(self) -> None:
         """Give memory and disk back."""
-        self.logits = self.logits[:, :0]
+        self.logits = self._allocate(0)
         if self._folder is not None:
             self._folder.cleanup()
 

@@ -179,7 +179,7 @@ class Engine:
         windows = windows.to(self.settings.device).contiguous(memory_format=torch.channels_last_3d)
         try:
             logits = self._average(windows, self._full_precision)
-            if not torch.isfinite(logits).all():
+            if not torch.isfinite(logits.sum()):  # cheaper than looking at each: what is not finite stays so
                 logits = self._repeat_in_full_precision(windows, starts)
             return logits
         except (RuntimeError, MemoryError) as error:

@@ -22,6 +22,7 @@ from .windows import WindowGrid
 _SPARE = 0.85  # share of the free memory that a plan may use: other programs live here too
 _LARGEST_BATCH = 8
 _CPU = torch.device("cpu")
+_NORMS = (nn.InstanceNorm3d, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def estimate_run(
     ``region`` is that of :func:`~DeepSegLogic.inference.preprocessing.prepare`.
 
     The largest activations are those of a forward pass without keeping any for training; they and the
-    arithmetic are counted by running the network on shapes alone.
+    arithmetic are counted on a small window.
     """
     view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
@@ -173,7 +174,10 @@ class NetworkCost:
 
 
 def network_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
-    """Count what one window costs, layer by layer, without computing it."""
+    """Count what one window costs, layer by layer, on a window as small as the network takes.
+
+    Torch could count on shapes alone (its meta device), but imports its compiler for that, which takes longer.
+    """
     if any(isinstance(m, torch.jit.ScriptModule) for m in network.modules()):
         return _guessed_cost(network, patch_size)
     total, largest, kept = 0, 0, 0
@@ -191,22 +195,28 @@ def network_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
             return
         largest = max(largest, bytes_out + 4 * inputs[0].numel())
 
-    # A copy without weights: the network itself may be running in another thread.
-    shapes = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
-    shapes |= {id(b): b.to("meta") for b in network.buffers()}
-    skeleton = copy.deepcopy(network, shapes)
-    for module in skeleton.modules():
-        if not list(module.children()):
+    # A copy that shares the weights: the network itself may be running in another thread.
+    sketch = copy.deepcopy(network, {id(t): t for t in (*network.parameters(), *network.buffers())})
+    for module in list(sketch.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, _NORMS):  # which refuse a single voxel
+                setattr(module, name, nn.Identity())
+        if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
             module.register_forward_hook(count)
-    dtype = next(network.parameters()).dtype
-    with torch.inference_mode():
-        skeleton(torch.empty((1, 1, *patch_size), device="meta", dtype=dtype))
-    return NetworkCost(total, 3 * largest + kept)
+    small = np.minimum(_divisor(network), patch_size)
+    weight = next(network.parameters())
+    try:
+        with torch.inference_mode():
+            sketch(torch.zeros((1, 1, *small), device=weight.device, dtype=weight.dtype))
+    except (RuntimeError, ValueError):
+        return _guessed_cost(network, patch_size)
+    scale = np.prod(patch_size) / np.prod(small)
+    return NetworkCost(int(total * scale), int((3 * largest + kept) * scale))
 
 
 def _guessed_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
-    """For a scripted network, which cannot be run on shapes: as if half of its weights worked at a quarter of
-    the resolution, and 64 maps at the full one were in memory at once."""
+    """For a network that cannot be looked into: as if half of its weights worked at a quarter of the resolution,
+    and 64 maps at the full one were in memory at once."""
     voxels = int(np.prod(patch_size))
     weights = sum(p.numel() for p in network.parameters())
     return NetworkCost(weights * voxels // 64, 64 * 4 * voxels)
@@ -232,12 +242,14 @@ def _operations_per_second(device_type: str) -> float:
 
 
 def _divisor(network: nn.Module) -> np.ndarray:
-    """What each side of a patch must be a multiple of: the product of the strides."""
-    product = np.ones(3, int)
+    """What each side of a patch must be a multiple of: the product of the strides, down or up."""
+    down, up = np.ones(3, int), np.ones(3, int)
     for layer in network.modules():
         if isinstance(layer, nn.ConvTranspose3d):
-            product *= layer.stride
-    return product
+            up *= layer.stride
+        elif isinstance(layer, nn.Conv3d):
+            down *= layer.stride
+    return np.maximum(down, up)
 
 
 def _free_bytes(device: torch.device) -> int:
