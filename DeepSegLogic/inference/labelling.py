@@ -14,6 +14,8 @@ import torch
 
 from .resampling import apply
 
+_RIVALS = 4  # winners that classes are compared with; more rarely rule out another one
+
 
 class Interpolator:
     """Rows, columns and slices of the native grid and what they need of the network's.
@@ -53,7 +55,7 @@ class Interpolator:
             logits: (C, rows held, Y, X); its first row is network row ``base``.
             out: (native Z, Y, X) integer tensor on the CPU.
         """
-        winners = logits.argmax(0) if self._regions is None and self._convex else None
+        winners = largest(logits) if self._regions is None and self._convex else None
         for z in _tiles(rows.stop, self._tile_rows, rows.start):
             for y in self._tiles[1]:
                 for x in self._tiles[2]:
@@ -69,10 +71,10 @@ class Interpolator:
     def _label_tile(self, logits, winners, source, base, tile):
         block = logits[(slice(None), *source)]
         if winners is not None:
-            present = winners[tuple(source)].unique()
+            present, counts = winners[tuple(source)].unique(return_counts=True)
             if present.numel() == 1:
                 return present.to(torch.int32).cpu()
-            candidates = _undominated(block, present)
+            candidates = _undominated(block, present, counts)
             block = block[candidates]
         for axis in range(3):
             if self._back[axis] is not None:
@@ -84,17 +86,30 @@ class Interpolator:
             for channel, value in zip(block, self._regions, strict=True):
                 labels[channel > 0] = value
             return labels.cpu()
-        labels = block.argmax(0)
+        labels = largest(block)
         return (labels if winners is None else candidates[labels]).to(torch.int32).cpu()
 
 
-def _undominated(block: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """Indices of the classes that are not below one of ``present`` at all voxels of the block."""
+def largest(values: torch.Tensor) -> torch.Tensor:
+    """As ``values.argmax(0)``; on the CPU one class after the other, which is several times faster."""
+    if values.device.type != "cpu":
+        return values.argmax(0)
+    best = values[0].clone()
+    labels = torch.zeros(values.shape[1:], dtype=torch.int64)
+    for index in range(1, len(values)):
+        labels.masked_fill_(values[index] > best, index)
+        torch.maximum(best, values[index], out=best)
+    return labels
+
+
+def _undominated(block: torch.Tensor, present: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Indices of the classes that are not below one of the commonest of ``present`` at all voxels of the block."""
     flat = block.flatten(1)
     keep = torch.ones(len(flat), dtype=torch.bool, device=flat.device)
-    for winner in present:
-        keep &= (flat > flat[winner]).any(1)
-    keep[present] = True
+    for winner in present[counts.argsort(descending=True)[:_RIVALS]]:
+        left = keep.nonzero().flatten()
+        keep[left] = (flat[left] > flat[winner]).any(1)
+        keep[present] = True
     return keep.nonzero().flatten()
 
 

@@ -8,10 +8,13 @@ from .anatomy import PRESETS, Group, groups_of, preset_names, search_structures
 from .correction import Correction, entry_text
 from .models import ModelEntry, model_entries
 from .preflight import Note, Preflight, preflight
-from .session import Phase, Run, Session, is_doubtful
+from .ranking import LOW_CONFIDENCE, is_doubtful
+from .run import Phase, Run
+from .session import Session
 from .signal import Signal
 
 __all__ = [
+    "LOW_CONFIDENCE",
     "PRESETS",
     "Correction",
     "Group",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Cancelled, DeepSegError, UsageError
+from ..errors import Cancelled, UsageError
 from ..labels import LabelMap
 from ..volume import Volume
 from ..worker import Event, WorkerClient
 from .anatomy import Group, groups_of, preset_names
 from .models import ModelEntry, model_entries
 from .preflight import Preflight, preflight
+from .ranking import doubtful_first
+from .run import Phase, Run
 from .signal import Signal
 
 if TYPE_CHECKING:
@@ -23,62 +23,6 @@ if TYPE_CHECKING:
     from ..models.card import ModelCard
     from ..pipeline import Result
     from ..surfaces import SurfaceSet
-
-POLL_S = 0.05
-LOW_CONFIDENCE = 0.6
-_STAGES = {"load model": 0.05, "preprocess": 0.10, "inference": 0.85}  # shares of a run's time, about
-_TITLES = {
-    "load model": "Loading the model",
-    "preprocess": "Preparing the volume",
-    "inference": "Finding structures",
-    "download": "Downloading",
-    "extract": "Unpacking",
-    "surfaces": "Making surfaces",
-    "check": "Checking surfaces",
-    "write": "Writing",
-    "wait": "Waiting",
-}
-
-
-class Phase(str, Enum):
-    """Where the long task is."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-    DONE = "done"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-@dataclass
-class Run:
-    """The long task under way, or the last one.
-
-    Attributes:
-        task: ``"segment"``, ``"install"`` or ``"export"``; empty before the first.
-        fraction: of the whole task, 0 to 1.
-        stage, message: in words.
-        remaining_s: seconds, about; None while unknown.
-        error: of a failed one.
-        warnings: of this task, one sentence each.
-        summary: what to say when it is done.
-    """
-
-    task: str = ""
-    phase: Phase = Phase.IDLE
-    fraction: float = 0.0
-    stage: str = ""
-    message: str = ""
-    remaining_s: float | None = None
-    error: DeepSegError | None = None
-    warnings: list[str] = field(default_factory=list)
-    summary: str = "Done."
-
-    @property
-    def busy(self) -> bool:
-        """Whether it still goes on."""
-        return self.phase in (Phase.RUNNING, Phase.CANCELLING)
 
 
 class Session:
@@ -126,7 +70,6 @@ class Session:
         self._estimating: int | None = None
         self._search = ""
         self._remembered: dict[str, list[str]] = {}
-        self._clock = (0.0, 0.0)
         if any(entry.card.id == model and entry.installed for entry in self.models):
             self.choose_model(model)
 
@@ -365,7 +308,6 @@ class Session:
         if self.run.busy:
             raise UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy")
         self.run = Run(task, Phase.RUNNING, stage="Starting")
-        self._clock = (time.monotonic(), 0.0)
         self._task = self._submit(request, answer, **params)
         self._write(f"{task}: started")
         self._tell("run")
@@ -376,27 +318,8 @@ class Session:
         return job
 
     def _progressed(self, event: Event) -> None:
-        run = self.run
-        before, total = 0.0, event.fraction
-        if run.task == "segment" and event.stage in _STAGES:
-            order = list(_STAGES)
-            before = sum(_STAGES[stage] for stage in order[: order.index(event.stage)])
-            total = before + _STAGES[event.stage] * event.fraction
-        stage = _TITLES.get(event.stage, event.stage.capitalize())
-        if stage != run.stage:
-            self._clock = (time.monotonic(), event.fraction)
-        run.fraction = max(run.fraction, total) if run.task == "segment" else total
-        run.stage, run.message = stage, event.message
-        run.remaining_s = self._remaining(event)
+        self.run.advance(event)
         self._tell("run")
-
-    def _remaining(self, event: Event) -> float | None:
-        """From the pace of the stage that takes nearly all the time."""
-        began, first = self._clock
-        gone, done = time.monotonic() - began, event.fraction - first
-        if event.stage not in ("inference", "download") or done < 0.02 or gone < 1.0:
-            return None
-        return gone * (1 - event.fraction) / done
 
     def _finish(self, event: Event) -> None:
         answer = self._answers.pop(event.job, None)
@@ -433,7 +356,7 @@ class Session:
         self.measure(result.label_map)
 
     def _measured(self, rows: list[Measurement]) -> None:
-        self.measurements = sorted(rows, key=_doubtful_first)
+        self.measurements = sorted(rows, key=doubtful_first)
         self._tell("measurements")
 
     def _surfaced(self, surfaces: SurfaceSet) -> None:
@@ -457,15 +380,3 @@ class Session:
     def _tell(self, *parts: str) -> None:
         for part in parts:
             self.changed.emit(part)
-
-
-def is_doubtful(row: Measurement) -> bool:
-    """Whether a structure was found with low confidence."""
-    return row.voxels > 0 and row.confidence is not None and row.confidence < LOW_CONFIDENCE
-
-
-def _doubtful_first(row: Measurement) -> tuple:
-    """Structures found with low confidence, then the others as they come, then those not found."""
-    if row.voxels == 0:
-        return (2, 0.0)
-    return (0, row.confidence) if is_doubtful(row) else (1, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .session import Phase, Run
+from .run import Phase, Run
 
 
 def size_text(number: int | None) -> str:

@@ -5,11 +5,13 @@
     python Testing/benchmarks/inference.py --model ct_demo --image CT.nii.gz --peer …
 
 ``--peer`` is the interpreter of an environment with nnunetv2 (see Testing/reference/README.md); without it only
-our own figures are printed. Each run is a process of its own: start, import, load, run, write. Peak memory is that
-of its whole process tree.
+our own figures are printed. With ``--totalsegmentator ROOT`` that environment also runs TotalSegmentator's own command
+(``--fast``) with the weights in ROOT, which must be of a network of the same size as ``--model``. Each run is a process
+of its own: start, import, load, run, write. Peak memory is that of its whole process tree.
 """
 
 import argparse
+import os
 import resource
 import statistics
 import subprocess
@@ -44,11 +46,13 @@ predictor.predict_from_files_sequential([[image]], [out.removesuffix(".nii.gz")]
 """
 
 
-def measured(command: list[str]) -> tuple[float, float, float]:
+def measured(command: list[str], **environment: str) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and peak memory (GB, proportional share of the process tree) of a command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
+    )
     root, peak = psutil.Process(process.pid), 0
     while process.poll() is None:
         total = 0
@@ -106,6 +110,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=[256, 256, 200])
     parser.add_argument("--spacing", type=float, default=1.5)
     parser.add_argument("--peer")
+    parser.add_argument("--totalsegmentator", metavar="ROOT")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--qualities", nargs="+", default=["standard", "fast"])
@@ -128,10 +133,16 @@ def main() -> None:
             runs["nnUNetPredictor"] = [
                 *(options.peer, "-c", THEIRS, str(image), folder, f"{work}/peer.nii.gz", options.device)
             ]
+        if options.totalsegmentator:
+            program = str(Path(options.peer).with_name("TotalSegmentator"))
+            runs["TotalSegmentator --fast"] = [
+                *(program, "-i", str(image), "-o", f"{work}/total.nii.gz", "--ml", "--fast", "-d", options.device)
+            ]
+        home = {"TOTALSEG_HOME_DIR": options.totalsegmentator} if options.totalsegmentator else {}
         figures = {name: [] for name in runs}
         for _ in range(options.repeats):
             for name, command in runs.items():
-                figures[name].append(measured(command))
+                figures[name].append(measured(command, **home))
         reference = "nnUNetPredictor" if options.peer else next(iter(runs))
         base = [statistics.median(f[i] for f in figures[reference]) for i in range(3)]
         print(f"| run | wall / {reference} | CPU s / {reference} | peak memory / {reference} | peak GB |")
