@@ -14,7 +14,8 @@ from trame.app import get_server
 
 from DeepSegLogic.errors import DeepSegError, ResourceError, UsageError
 from DeepSegLogic.io import read_volume
-from DeepSegLogic.viewmodel.session import Phase, Session
+from DeepSegLogic.refine import Point
+from DeepSegLogic.viewmodel import Phase, entry_text
 
 from . import binding
 from .editing import Editing
@@ -25,7 +26,8 @@ from .transfers import Transfers
 from .views import make_views
 
 POLL_S = 0.08
-SETTLE_S = 0.8  # after the last stroke, before measures and surfaces are made anew
+SETTLE_S = 0.8  # after the last stroke; what was painted until then is one step
+SMOOTH_MM = 5.0
 
 
 class WebApp:
@@ -42,12 +44,11 @@ class WebApp:
         self.server.enable_module(ASSETS)
         self.gate = Gate()
         self.transfers = Transfers(self.open, self._say)
-        self.session = Session()
         self.scene = Scene()
-        self.editing = Editing(self.scene.app.segmentation_editor, self._edited)
+        self.work, self.session = self.scene.work, self.scene.work.session
+        self.editing = Editing(self.scene.app.segmentation_editor, self._clicked, self._touched)
         self._source = source
-        self._corrected = None  # label map after strokes, if there were any
-        self._stroke_at: float | None = None
+        self._touched_at: float | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.state.client_only("uploading")
@@ -100,8 +101,10 @@ class WebApp:
         try:
             volume = await asyncio.to_thread(read_volume, source)
             self.session.forget_result()
-            self.session.set_volume(volume)
-            self.scene.show_volume(volume, self.state.greys if self.session.preflight.ready else None)
+            self.scene.show_volume(volume)
+            if self.session.preflight.ready:
+                self.scene.set_window(self.state.greys)
+            self.scene.set_rendering(self.state.rendering)
             self.session.ask_estimate()
         except DeepSegError as error:
             error.message = error.message.replace(f"{source.parent}{os.sep}", "")  # users know the file by its name
@@ -114,7 +117,7 @@ class WebApp:
         """Start to segment."""
         self.state.alert = None
         with self._saying():
-            self.session.segment()
+            self.work.segment()
 
     def cancel(self) -> None:
         """Stop the task."""
@@ -137,22 +140,48 @@ class WebApp:
     def jump_to(self, name: str) -> None:
         """Make a structure the current one and centre the views on it."""
         self.state.current = name
-        self.scene.jump_to(name)
+        self.work.jumpTo(name)
+
+    def look_at(self, index: int) -> None:
+        """Centre the views on what the review found, and make its structure the current one."""
+        finding = self.session.findings[index]
+        if any(row["name"] == finding.structure for row in self.state.rows):
+            self.state.current = finding.structure
+        self.scene.jump_to(finding.ras)
+
+    def ignore(self, index: int) -> None:
+        """Take a line off the review."""
+        self.session.ignore(self.session.findings[index])
 
     def undo(self) -> None:
-        """Take the last stroke back."""
-        self.editing.undo()
+        """Take the last correction back."""
+        entry = self.work.undo()
+        self._tell(f"Taken back: {entry.title}" if entry else "")
 
     def redo(self) -> None:
-        """Do the stroke again."""
-        self.editing.redo()
+        """Do the correction again."""
+        entry = self.work.redo()
+        self._tell(self._text(entry) if entry else "")
+
+    def keep_largest(self) -> None:
+        """Leave only the largest piece of the current structure."""
+        self.state.tool = ""
+        self.editing.keep_largest()
+        self._settle()
+
+    def smooth(self) -> None:
+        """Smooth the current structure."""
+        self.state.tool = ""
+        self.editing.smooth(SMOOTH_MM)
+        self._settle()
 
     def export(self) -> None:
         """Write the formats chosen; the download starts when they are ready."""
         self.state.exporting, self.state.alert = False, None
         with self._saying():
             self._settle()
-            self.session.export(self.transfers.export_folder(), list(self.state.formats), self._corrected)
+            formats = [f for f in self.state.formats if f != "mrb"]
+            self.session.export(self.transfers.export_folder(), formats, self.work.labelMap())
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -190,13 +219,21 @@ class WebApp:
         def _(visible, **_):
             self.scene.set_visible(set(visible))
 
-        @change("fill", "solid")
-        def _(fill, solid, **_):
-            self.scene.set_opacity(fill, solid)
+        @change("fill", "outline", "solid")
+        def _(fill, outline, solid, **_):
+            self.scene.set_look(fill, outline, solid)
+
+        @change("rendering")
+        def _(rendering, **_):
+            self.scene.set_rendering(rendering)
 
         @change("greys")
         def _(greys, **_):
             self.scene.set_window(greys)
+
+        @change("tool", "current")
+        def _(**_):
+            self.state.told = ""
 
         @change("tool", "current", "brush")
         def _(tool, current, brush, **_):
@@ -208,21 +245,29 @@ class WebApp:
         if to_state is not None:
             state.update(to_state(session))
         if part == "result":
-            self._drop_result()
-        if part == "result" and session.result is not None:
-            self.scene.show_result(session.result.label_map, session.model.id)
-            self.scene.set_opacity(state.fill, state.solid)
-            state.visible = [s.name for s in session.result.label_map.structures]
-            session.show_surfaces()
-        elif part == "measurements" and self.scene.segmentation_node is not None:
+            self._touched_at = None
+            state.update({"rows": [], "findings": [], "tool": "", "current": ""})
+            if session.result is None:
+                self.scene.clear_result()
+            else:
+                self.scene.edit_result()
+                self.scene.set_look(state.fill, state.outline, state.solid)
+                state.visible = [s.name for s in session.result.label_map.structures]
+                self.work.showSurfaces()
+            self._tell("")
+        elif part == "measurements" and session.result is not None:
             state.update(binding.result_state(session))
             state.tab = "result"
         elif part == "surfaces" and session.surfaces is not None:
-            self.scene.show_surfaces(session.surfaces, look=self._corrected is None)
+            if not self.work.resultCorrected:
+                self.scene.look_at_surfaces()
+            session.review(self.work.labelMap())
         elif part == "exported":
             asyncio.ensure_future(self._deliver())  # noqa: RUF006
         elif part == "run" and session.run.phase is Phase.FAILED:
             self._say(session.run.error)
+        elif part == "run" and session.run.task == "segment" and not session.run.busy:
+            session.ask_estimate()
         state.why_not = session.why_not
 
     async def _deliver(self) -> None:
@@ -230,30 +275,46 @@ class WebApp:
             url = await self.transfers.offer(self.session.exported, f"{self.session.result_volume.name}-deepseg")
             self._start_download.exec(url)
 
-    def _drop_result(self) -> None:
-        self.scene.clear_segmentation()
-        self._corrected = self._stroke_at = None
-        self.state.update({"rows": [], "tool": "", "current": ""})
+    def _clicked(self, ras) -> None:
+        """A click said where the current structure is, or is not."""
+        with self.state:
+            try:
+                point = Point(self.state.current, self.state.tool == "belongs", tuple(ras))
+                self._tell(self._text(self.work.prompt(point)))
+            except DeepSegError as error:
+                self._tell(str(error))
 
-    def _edited(self) -> None:
-        self.state.update(self.editing.state)
-        if self.scene.segmentation_node is not None and (self.editing.state["can_undo"] or self._corrected):
-            self._stroke_at = time.monotonic()
+    def _touched(self) -> None:
+        self._touched_at = time.monotonic()
+        self.state.can_undo = self.work.resultCorrected
 
     def _settle(self) -> None:
         """Take strokes into account."""
-        if self._stroke_at is not None:
-            self._stroke_at = None
-            self._corrected = self.scene.label_map(self.session.result_volume)
-            self.session.measure(self._corrected)
-            self.session.show_surfaces(self._corrected)
+        self._touched_at = None
+        if self.work.resultNode is None or self.session.result is None:
+            return
+        before = self.work.correction.history.done
+        label_map = self.work.labelMap()
+        if self.work.correction.history.done != before:
+            self._tell(self._text(self.work.correction.history.done[-1]))
+            self.session.measure(label_map)
+            self.session.show_surfaces(label_map)
+
+    def _text(self, entry) -> str:
+        return entry_text(entry, self.work.correction.label_map)
+
+    def _tell(self, text: str) -> None:
+        correction = self.work.correction
+        self.state.told = text
+        self.state.can_undo = self.work.resultCorrected
+        self.state.can_redo = correction is not None and bool(correction.history.undone)
 
     async def _poll(self) -> None:
         while True:
             try:
                 with self.state:
                     self.session.poll()
-                    if self._stroke_at is not None and time.monotonic() - self._stroke_at > SETTLE_S:
+                    if self._touched_at is not None and time.monotonic() - self._touched_at > SETTLE_S:
                         self._settle()
             except Exception as error:  # whatever it is, the page goes on
                 traceback.print_exc()

@@ -37,13 +37,17 @@ def initial() -> dict:
         "estimate": "",
         "run": _run(Run()),
         "rows": [],
+        "findings": [],
         "visible": [],
         "current": "",
         "fill": 0.35,
+        "outline": 1,
         "solid": 1.0,
+        "rendering": "",
         "greys": next(iter(WINDOWS)),
         "tool": "",
         "brush": 12,
+        "told": "",
         "can_undo": False,
         "can_redo": False,
         "exporting": False,
@@ -130,6 +134,11 @@ def result_state(session: Session) -> dict:
             for m in session.measurements
         ]
     }
+
+
+def findings_state(session: Session) -> dict:
+    """What to look at."""
+    return {"findings": [finding.reason for finding in session.findings]}
 
 
 def alert(error: DeepSegError) -> dict:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
+
+from .scene import RENDERINGS
+
+_HINTS = {
+    "": "Press a button, then use the mouse in a slice.",
+    "belongs": "Click in a slice where it is missing.",
+    "not": "Click in a slice where it should not be.",
+    "paint": "Paint in a slice.",
+    "erase": "Erase in a slice.",
+    "cut": "Draw round what to cut away, in any view.",
+}
+_HINTS_JS = json.dumps(_HINTS).replace('"', "'")
 
 
 def segment_panel(app) -> None:
@@ -123,9 +137,6 @@ def result_panel(app) -> None:
             with html.Tbody():
                 _row(app)
         html.Div(
-            "Low confidence comes first: look at these.", v_if=("rows.some((r) => r.doubtful)",), classes="ds-note mt-1"
-        )
-        html.Div(
             "Not found: {{ rows.filter((r) => !r.found).map((r) => r.title).join(', ') }}",
             v_if=("rows.some((r) => !r.found)",),
             classes="ds-note mt-1",
@@ -139,23 +150,70 @@ def result_panel(app) -> None:
             classes="mt-2 ds-note",
         ):
             html.Span("{{ warning }}")
+        _review(app)
         _correct(app)
         _title("Display")
         _slider("fill", "Fill in slices")
+        _slider("outline", "Outline in slices", 0, 5, 1)
         _slider("solid", "Opacity in 3D")
+        v3.VSelect(
+            v_model=("rendering",),
+            items=("renderings", [{"title": "Off", "value": ""}, *({"title": n, "value": n} for n in RENDERINGS)]),
+            label="The CT itself in 3D",
+            density="compact",
+            variant="outlined",
+            hide_details=True,
+            classes="mt-2",
+        )
+
+
+def _review(app) -> None:
+    with html.Div(v_if=("findings.length",)):
+        _title("Look at these first")
+        with (
+            html.Div(classes="ds-scroll ds-findings"),
+            html.Div(v_for="(reason, i) in findings", key=("reason",), classes="d-flex align-start ds-finding"),
+        ):
+            html.Button("{{ reason }}", click=(app.look_at, "[i]"), raw_attrs=['title="Go there"'])
+            v3.VBtn(
+                icon="mdi-close",
+                size="x-small",
+                variant="text",
+                click=(app.ignore, "[i]"),
+                raw_attrs=[":aria-label=\"'Ignore: ' + reason\"", 'title="Ignore"'],
+            )
 
 
 def _correct(app) -> None:
     _title("Correct")
-    html.Div("Choose a structure above, then paint or erase in the slices.", v_if=("!current",), classes="ds-note")
+    html.Div("Choose a structure in the list first.", v_if=("!current",), classes="ds-note")
     with html.Div(v_else=True):
-        with html.Div(classes="d-flex align-center"):
-            with v3.VBtnToggle(v_model=("tool",), density="compact", variant="outlined", classes="mr-2"):
-                v3.VBtn("Paint", value="paint", size="small", prepend_icon="mdi-brush")
-                v3.VBtn("Erase", value="erase", size="small", prepend_icon="mdi-eraser")
-            _icon("mdi-undo", "Undo", app.undo, "!can_undo")
-            _icon("mdi-redo", "Redo", app.redo, "!can_redo")
-        _slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)
+        with html.Div(classes="d-flex align-center justify-space-between mb-1"):
+            html.Span("{{ rows.find((r) => r.name === current)?.title }}", classes="text-body-2 font-weight-medium")
+            with html.Div():
+                _icon("mdi-undo", "Undo", app.undo, "!can_undo")
+                _icon("mdi-redo", "Redo", app.redo, "!can_redo")
+        with v3.VBtnToggle(v_model=("tool",), density="compact", variant="outlined", classes="d-flex mb-2"):
+            _tool("belongs", "Belongs", "mdi-plus")
+            _tool("not", "Does not belong", "mdi-minus")
+        with v3.VBtnToggle(v_model=("tool",), density="compact", variant="outlined", classes="d-flex mb-2"):
+            _tool("paint", "Paint", "mdi-brush")
+            _tool("erase", "Erase", "mdi-eraser")
+            _tool("cut", "Cut", "mdi-content-cut")
+        html.Div(
+            f"{{{{ told || ({_HINTS_JS})[tool || ''] }}}}",
+            classes="ds-note",
+            raw_attrs=['aria-live="polite"'],
+        )
+        with html.Div(v_if=("tool === 'paint' || tool === 'erase'",)):
+            _slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)
+        with html.Div(classes="d-flex ga-2 mt-2"):
+            v3.VBtn("Largest piece only", size="small", variant="tonal", click=app.keep_largest)
+            v3.VBtn("Smooth", size="small", variant="tonal", click=app.smooth)
+
+
+def _tool(value: str, label: str, icon: str) -> None:
+    v3.VBtn(label, value=value, size="small", prepend_icon=icon, raw_attrs=[f":aria-pressed=\"tool === '{value}'\""])
 
 
 def _icon(icon: str, label: str, click, disabled: str) -> None:

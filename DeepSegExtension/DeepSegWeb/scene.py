@@ -5,36 +5,38 @@ from __future__ import annotations
 import slicer
 import vtk
 from DeepSegLib import bridge
+from DeepSegLib.sceneSession import SceneSession
 from trame_slicer.core import SlicerApp
 from vtk.util import numpy_support
 
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.surfaces import SurfaceSet
 from DeepSegLogic.volume import Volume
 
 WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0)}
 """Width and centre in HU, as radiologists commonly set them."""
+RENDERINGS = {"Bones": "CT-Bones", "Chest": "CT-Chest-Contrast-Enhanced", "Lung": "CT-Lung", "Muscle": "CT-Muscle"}
+"""Slicer's presets of volume rendering."""
 
 
 class Scene:
-    """Shows volumes, results and surfaces in all views.
+    """How the scene looks. What is in it, and corrections, are :class:`~DeepSegLib.sceneSession.SceneSession`'s.
 
     Attributes:
         app: the Slicer application: MRML scene, views, segmentation editor.
-        volume_node, segmentation_node: what is shown, or None.
+        work: the session on the scene.
     """
 
     def __init__(self):
         vtk.vtkObject.GlobalWarningDisplayOff()  # remarks on displays and events that are for programmers
         self.app = SlicerApp()
-        self.volume_node = None
-        self.segmentation_node = None
+        self.work = SceneSession(self.app.scene)
+        self.app.segmentation_editor.set_surface_representation_enabled(True)  # else it would remove ours
 
-    def show_volume(self, volume: Volume, window: str | None) -> None:
-        """Show a volume instead of what is there; without a window, one is found from its values."""
-        if self.volume_node is not None:
-            self.app.scene.RemoveNode(self.volume_node)
-        self.volume_node = node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
+    def show_volume(self, volume: Volume) -> None:
+        """Make a volume the input, instead of the one before and its result."""
+        self.clear_result()
+        if self.work.volumeNode is not None:
+            self.app.scene.RemoveNode(self.work.volumeNode)
+        node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
         image = vtk.vtkImageData()
         image.SetDimensions(*volume.shape[::-1])
         image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
@@ -42,66 +44,72 @@ class Scene:
         matrix.DeepCopy(volume.ijk_to_ras.ravel())
         node.SetAndObserveImageData(image)
         node.SetIJKToRASMatrix(matrix)
+        if volume.modality:
+            node.SetAttribute("DICOM.Modality", volume.modality)
         node.CreateDefaultDisplayNodes()
-        if window is not None:
-            self.set_window(window)
+        self.work.setVolumeNode(node)
         self.app.display_manager.show_volume_in_slice_background(node)
         self.app.display_manager.reset_views()
 
     def set_window(self, name: str) -> None:
         """Show the volume with one of :data:`WINDOWS`."""
-        if self.volume_node is not None:
-            self.volume_node.GetDisplayNode().AutoWindowLevelOff()
-            self.volume_node.GetDisplayNode().SetWindowLevel(*WINDOWS[name])
+        if self.work.volumeNode is not None:
+            display = self.work.volumeNode.GetDisplayNode()
+            display.AutoWindowLevelOff()
+            display.SetWindowLevel(*WINDOWS[name])
 
-    def show_result(self, label_map: LabelMap, model: str) -> None:
-        """Show a label map of the volume as a segmentation."""
-        self.clear_segmentation()
-        self.segmentation_node = node = self.app.segmentation_editor.create_empty_segmentation_node()
-        node.SetName("DeepSeg")
-        bridge.segmentationFromLabelMap(label_map, node, self.volume_node, {"model": model})
-        self.app.segmentation_editor.set_active_segmentation(node, self.volume_node)
-
-    def show_surfaces(self, surfaces: SurfaceSet, look: bool) -> None:
-        """Show surfaces in 3D; ``look``: turn the camera to them."""
-        if self.segmentation_node is None:
+    def set_rendering(self, name: str) -> None:
+        """Show the volume in 3D with one of :data:`RENDERINGS`; empty: not at all."""
+        node, rendering = self.work.volumeNode, self.app.volume_rendering
+        if node is None or (not name and not rendering.has_vr_display_node(node)):
             return
-        bridge.surfacesToSegmentation(surfaces, self.segmentation_node)
-        self.app.segmentation_editor.set_surface_representation_enabled(True)
-        if look:
-            for view in self.app.view_manager.get_threed_views():
-                view.reset_view()
+        display = rendering.create_display_node(node, RENDERINGS.get(name, ""))
+        if name:
+            rendering.apply_preset(display, RENDERINGS[name])
+        display.SetVisibility(bool(name))
 
-    def clear_segmentation(self) -> None:
+    def edit_result(self) -> None:
+        """Let the editor work on a new result; the one before goes."""
+        editor, new = self.app.segmentation_editor, self.work.resultNode
+        editor.clear()
+        for node in self.app.scene.GetNodesByClass("vtkMRMLSegmentationNode"):
+            if node is not new:
+                self.app.scene.RemoveNode(node)
+        bridge.surfacesToSegmentation([], new)  # ours come later; the editor would make its own meanwhile
+        editor.set_active_segmentation(new, self.work.volumeNode)
+
+    def clear_result(self) -> None:
         """Take the result away."""
-        if self.segmentation_node is not None:
+        if self.work.resultNode is not None:
             self.app.segmentation_editor.clear()
-            self.app.scene.RemoveNode(self.segmentation_node)
-            self.segmentation_node = None
+            self.app.scene.RemoveNode(self.work.resultNode)
+
+    def look_at_surfaces(self) -> None:
+        """Turn the camera to the surfaces."""
+        for view in self.app.view_manager.get_threed_views():
+            view.reset_view()
 
     def set_visible(self, names: set[str]) -> None:
         """Show these structures and no others."""
-        if self.segmentation_node is None:
+        if self.work.resultNode is None:
             return
-        display = self.segmentation_node.GetDisplayNode()
-        segmentation = self.segmentation_node.GetSegmentation()
+        display = self.work.resultNode.GetDisplayNode()
+        segmentation = self.work.resultNode.GetSegmentation()
         modifying = display.StartModify()
         for index in range(segmentation.GetNumberOfSegments()):
             name = segmentation.GetNthSegmentID(index)
             display.SetSegmentVisibility(name, name in names)
         display.EndModify(modifying)
 
-    def set_opacity(self, slices: float, surfaces: float) -> None:
-        """How opaque structures are, 0 to 1, in slices (their outline stays) and in 3D."""
-        if self.segmentation_node is not None:
-            self.segmentation_node.GetDisplayNode().SetOpacity2DFill(slices)
-            self.segmentation_node.GetDisplayNode().SetOpacity3D(surfaces)
+    def set_look(self, fill: float, outline: float, solid: float) -> None:
+        """How opaque structures are in slices and in 3D, 0 to 1, and how wide their outline is, in px."""
+        if self.work.resultNode is not None:
+            display = self.work.resultNode.GetDisplayNode()
+            display.SetOpacity2DFill(fill)
+            display.SetVisibility2DOutline(outline > 0)
+            display.SetSliceIntersectionThickness(int(outline))
+            display.SetOpacity3D(solid)
 
-    def jump_to(self, name: str) -> None:
-        """Centre all views on a structure."""
-        centre = self.segmentation_node.GetSegmentCenterRAS(name)
-        slicer.vtkMRMLSliceNode.JumpAllSlices(self.app.scene, *centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
-
-    def label_map(self, volume: Volume) -> LabelMap:
-        """The segmentation as it is now, after corrections."""
-        return bridge.labelMapFromSegmentation(self.segmentation_node, volume)
+    def jump_to(self, ras) -> None:
+        """Centre all slice views on a place."""
+        slicer.vtkMRMLSliceNode.JumpAllSlices(self.app.scene, *ras, slicer.vtkMRMLSliceNode.CenteredJumpSlice)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..measures import Measurement
     from ..models.card import ModelCard
     from ..pipeline import Result
+    from ..refine.review import Finding
     from ..surfaces import SurfaceSet
 
 
@@ -29,8 +30,8 @@ class Session:
     """The state that a face shows, and the commands it offers. All for one thread; nothing blocks.
 
     Call :meth:`poll` every 50 to 100 ms. :attr:`changed` then tells which attribute to show anew: ``"input"``,
-    ``"models"``, ``"structures"``, ``"estimate"``, ``"run"``, ``"result"``, ``"measurements"``, ``"surfaces"``,
-    ``"exported"`` or ``"log"``.
+    ``"models"``, ``"structures"``, ``"estimate"``, ``"run"``, ``"result"``, ``"measurements"``, ``"findings"``,
+    ``"surfaces"``, ``"exported"`` or ``"log"``.
 
     Attributes:
         volume: the input, or None.
@@ -43,6 +44,7 @@ class Session:
         run: the long task.
         result: of the last good segmentation; it stays when a later run fails.
         measurements: of its structures; those to look at first come first.
+        findings: places to look at first, once :meth:`review` was asked for; without those ignored.
         surfaces: of its structures, once :meth:`show_surfaces` was asked for.
         exported: what the last export wrote.
         log: lines for the curious: what was done, what went wrong with its traceback.
@@ -61,10 +63,12 @@ class Session:
         self.result: Result | None = None
         self.result_volume: Volume | None = None
         self.measurements: list[Measurement] = []
+        self.findings: list[Finding] = []
         self.surfaces: SurfaceSet | None = None
         self.exported: list[Path] = []
         self.log: list[str] = []
         self._client = client or WorkerClient()
+        self._ignored: set[tuple[str, str]] = set()  # kind and structure of findings
         self._answers: dict[int, Callable[[Any], None]] = {}  # job → what its result is given to
         self._task: int | None = None  # job of ``run``
         self._estimating: int | None = None
@@ -83,8 +87,9 @@ class Session:
     def forget_result(self) -> None:
         """Let go of the last result."""
         self.result = self.result_volume = self.surfaces = None
-        self.measurements = []
-        self._tell("result", "measurements", "surfaces")
+        self.measurements, self.findings = [], []
+        self._ignored.clear()
+        self._tell("result", "measurements", "findings", "surfaces")
 
     def choose_model(self, model_id: str) -> None:
         """Choose a model of the list; the structures chosen for it last time are chosen again.
@@ -264,6 +269,16 @@ class Session:
                 "measure", self._measured, label_map=label_map, volume=self.result_volume, confidence=confidence
             )
 
+    def review(self, label_map: LabelMap) -> None:
+        """Look for what may be wrong with the result, or with a corrected label map."""
+        if self.result is not None:
+            self._submit("review", self._reviewed, label_map=label_map, confidence=self.result.confidence)
+
+    def ignore(self, finding: Finding) -> None:
+        """Do not tell this again of this result."""
+        self._ignored.add((finding.kind, finding.structure))
+        self._reviewed(self.findings)
+
     def poll(self) -> None:
         """Take in what happened. Emits :attr:`changed`."""
         for event in self._client.poll():
@@ -347,7 +362,9 @@ class Session:
             self._tell("estimate")
 
     def _segmented(self, volume: Volume, result: Result) -> None:
-        self.result, self.result_volume, self.surfaces, self.measurements = result, volume, None, []
+        self.result, self.result_volume, self.surfaces = result, volume, None
+        self.measurements, self.findings = [], []
+        self._ignored.clear()
         self.run.warnings += [w for w in result.warnings if w not in self.run.warnings]
         for warning in result.warnings:
             self._write(warning)
@@ -358,6 +375,10 @@ class Session:
     def _measured(self, rows: list[Measurement]) -> None:
         self.measurements = sorted(rows, key=doubtful_first)
         self._tell("measurements")
+
+    def _reviewed(self, findings: list[Finding]) -> None:
+        self.findings = [f for f in findings if (f.kind, f.structure) not in self._ignored]
+        self._tell("findings")
 
     def _surfaced(self, surfaces: SurfaceSet) -> None:
         self.surfaces = surfaces

@@ -26,6 +26,7 @@ WIRE_TYPES = {
     "Surface": "surfaces",
     "SurfaceQuality": "surfaces.quality",
     "Measurement": "measures",
+    "Finding": "refine.review",
 }
 """Name of a dataclass → the module of ``DeepSegLogic`` that has it. Add a line to send another one."""
 

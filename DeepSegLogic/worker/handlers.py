@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..measures import Measurement
     from ..models import Model
     from ..pipeline import Result
+    from ..refine.review import Finding
     from ..surfaces import SurfaceSet
     from ..volume import Volume
 
@@ -36,7 +37,7 @@ def segment(job: Job, *, volume: Volume, model: str, device: str = "auto", **opt
 
     Args:
         volume, model, device: as there; ``model`` is an id or a folder.
-        options: ``structures``, ``quality``, ``keep_probabilities``, ``force``, as there.
+        options: ``structures``, ``quality``, ``roi``, ``uncertainty``, ``keep_probabilities``, ``force``, as there.
     """
     from .. import pipeline
 
@@ -86,6 +87,13 @@ def measure(job: Job, *, label_map: LabelMap, volume: Volume, confidence: dict[s
     from ..measures import measure
 
     return measure(label_map, volume, confidence)
+
+
+def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float]) -> list[Finding]:
+    """:func:`DeepSegLogic.refine.review.review`."""
+    from ..refine.review import review
+
+    return review(label_map, confidence)
 
 
 def export(
@@ -150,6 +158,7 @@ HANDLERS: dict[str, Handler] = {
     "estimate": estimate,
     "surfaces": surfaces,
     "measure": measure,
+    "review": review,
     "export": export,
     "install_model": install_model,
     "import_model": import_model,

@@ -26,6 +26,22 @@ def volume_of(page, title) -> float:
     return float(row.locator("td").nth(2).inner_text())
 
 
+def take(page, tool) -> None:
+    """Press a tool's button, unless it is pressed."""
+    button = page.get_by_role("button", name=tool, exact=True)
+    if button.get_attribute("aria-pressed") != "true":
+        button.click()
+
+
+def wait_for_volume(page, title, wanted) -> None:
+    """Until a structure's volume in the table is as wanted; measures come a moment after a correction."""
+    for _ in range(150):
+        if wanted(volume_of(page, title)):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{title} has {volume_of(page, title)} ml")
+
+
 def download(page, formats) -> zipfile.ZipFile:
     page.get_by_role("button", name="Export").click()
     dialog = page.get_by_role("dialog")
@@ -90,7 +106,7 @@ def test_each_surface_format_opens(done):
 def test_a_stroke_changes_the_volume_and_undo_restores_it(done):
     before = volume_of(done, "Spine")
     done.get_by_role("button", name="Spine", exact=True).click()
-    done.get_by_role("button", name="Erase").click()
+    take(done, "Erase")
     axial = done.locator(".layout-grid-item").first.bounding_box()
     x, y = axial["x"] + axial["width"] / 2, axial["y"] + axial["height"] / 2
     done.mouse.move(x - 10, y)
@@ -101,6 +117,33 @@ def test_a_stroke_changes_the_volume_and_undo_restores_it(done):
     assert volume_of(done, "Spine") < before
     done.get_by_role("button", name="Undo").click()
     done.wait_for_function(f"document.querySelector('table').innerText.includes('{before}')")
+
+
+def test_a_click_brings_back_what_a_stroke_erased(done):
+    before = volume_of(done, "Left lung")
+    done.get_by_role("button", name="Left lung", exact=True).click()
+    take(done, "Erase")
+    axial = done.locator(".layout-grid-item").first.bounding_box()
+    x, y = axial["x"] + axial["width"] / 2, axial["y"] + axial["height"] / 2  # the views are centred on it
+    done.mouse.move(x - 5, y)
+    done.mouse.down()
+    done.mouse.move(x + 5, y, steps=4)
+    done.mouse.up()
+    done.get_by_text("By hand (").wait_for()
+    wait_for_volume(done, "Left lung", lambda ml: ml < before - 1)
+    erased = volume_of(done, "Left lung")
+    take(done, "Belongs")
+    done.mouse.click(x, y)
+    done.get_by_text("Left lung: point (").wait_for()
+    wait_for_volume(done, "Left lung", lambda ml: ml > erased + 0.8 * (before - erased))
+    done.mouse.click(x, y)
+    done.get_by_text("Nothing was changed: ").wait_for()
+    assert not done.get_by_role("alert").is_visible()
+    done.get_by_role("button", name="Undo").click()
+    wait_for_volume(done, "Left lung", lambda ml: ml == erased)
+    done.get_by_role("button", name="Undo").click()
+    wait_for_volume(done, "Left lung", lambda ml: ml == before)
+    assert done.get_by_role("button", name="Undo").is_disabled()
 
 
 def test_a_structure_can_be_hidden(done):

@@ -100,6 +100,16 @@ def test_any_axis_order_gives_the_same_labels_at_the_same_place(model, straight,
     np.testing.assert_array_equal(back, expected.array)
 
 
+def test_a_region_of_interest_has_the_labels_of_the_whole(model, straight):
+    volume, expected = straight
+    centre = (volume.ijk_to_ras @ [*np.array(volume.shape[::-1]) / 2, 1])[:3]
+    part = segment(volume, model, roi=[*(centre - 40), *(centre + 40)]).label_map.array
+    touched = np.nonzero(part)
+    inside = tuple(slice(t.min(), t.max() + 1) for t in touched)
+    assert len(np.unique(part)) > 3
+    np.testing.assert_array_equal(part[inside], expected.array[inside])
+
+
 def test_an_oblique_grid_is_left_as_it_is(model, straight):
     """The patient lies turned by 20 degrees: labels follow the voxels."""
     volume, expected = straight
