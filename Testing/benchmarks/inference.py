@@ -34,9 +34,10 @@ write_label_map(result.label_map, out)
 print(result.timings)
 """
 THEIRS = """
-import sys, torch
-for name in ("nms", "qnms"):
-    torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+import contextlib, sys, torch
+for name in ("nms", "qnms"):  # torchvision does not import beside a CPU build of torch without them
+    with contextlib.suppress(RuntimeError):
+        torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 image, model, out, device = sys.argv[1:5]
 predictor = nnUNetPredictor(use_mirroring=False, perform_everything_on_device=device != "cpu",
