@@ -28,6 +28,7 @@ from .views import make_views
 POLL_S = 0.08
 SETTLE_S = 0.8  # after the last stroke; what was painted until then is one step
 SMOOTH_MM = 5.0
+SCENE_FORMAT = "mrb"
 
 
 class WebApp:
@@ -180,8 +181,12 @@ class WebApp:
         self.state.exporting, self.state.alert = False, None
         with self._saying():
             self._settle()
-            formats = [f for f in self.state.formats if f != "mrb"]
-            self.session.export(self.transfers.export_folder(), formats, self.work.labelMap())
+            formats = [f for f in self.state.formats if f != SCENE_FORMAT]
+            label_map, folder = self.work.labelMap(), self.transfers.export_folder()
+            if formats:
+                self.session.export(folder, formats, label_map)
+            else:
+                asyncio.ensure_future(self._deliver([]))  # noqa: RUF006
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -263,16 +268,20 @@ class WebApp:
                 self.scene.look_at_surfaces()
             session.review(self.work.labelMap())
         elif part == "exported":
-            asyncio.ensure_future(self._deliver())  # noqa: RUF006
+            asyncio.ensure_future(self._deliver(session.exported))  # noqa: RUF006
         elif part == "run" and session.run.phase is Phase.FAILED:
             self._say(session.run.error)
         elif part == "run" and session.run.task == "segment" and not session.run.busy:
             session.ask_estimate()
         state.why_not = session.why_not
 
-    async def _deliver(self) -> None:
+    async def _deliver(self, paths: list[Path]) -> None:
+        name = f"{self.session.result_volume.name}-deepseg"
         with self._saying():
-            url = await self.transfers.offer(self.session.exported, f"{self.session.result_volume.name}-deepseg")
+            if SCENE_FORMAT in self.state.formats:
+                paths = [*paths, self.transfers.private(f"{name}.{SCENE_FORMAT}")]
+                self.scene.save(paths[-1])
+            url = await self.transfers.offer(paths, name)
             self._start_download.exec(url)
 
     def _clicked(self, ras) -> None:

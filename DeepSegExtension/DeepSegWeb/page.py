@@ -17,7 +17,13 @@ ASSETS = {
     "styles": ["deepseg/deepseg.css"],
 }
 SURFACE_FORMATS = {"stl": "STL", "glb": "GLB", "obj": "OBJ", "ply": "PLY", "3mf": "3MF"}
-OTHER_FORMATS = {"seg.nrrd": "Segmentation for 3D Slicer", "nii.gz": "Label map, NIfTI", "csv": "Measurements, CSV"}
+OTHER_FORMATS = {
+    "seg.nrrd": "Segmentation, SEG.NRRD",
+    "nii.gz": "Label map, NIfTI",
+    "csv": "Measurements, CSV",
+    "html": "Report to pass on, HTML",
+    "mrb": "Whole scene for 3D Slicer, MRB",
+}
 _COLORS = {
     "background": "#15181c",
     "surface": "#1c2127",
