@@ -27,7 +27,6 @@ from .views import make_views
 
 POLL_S = 0.08
 SETTLE_S = 0.8  # after the last stroke; what was painted until then is one step
-SMOOTH_MM = 5.0
 SCENE_FORMAT = "mrb"
 
 
@@ -166,15 +165,11 @@ class WebApp:
 
     def keep_largest(self) -> None:
         """Leave only the largest piece of the current structure."""
-        self.state.tool = ""
-        self.editing.keep_largest()
-        self._settle()
+        self._apply(self.editing.keep_largest)
 
     def smooth(self) -> None:
         """Smooth the current structure."""
-        self.state.tool = ""
-        self.editing.smooth(SMOOTH_MM)
-        self._settle()
+        self._apply(self.editing.smooth)
 
     def export(self) -> None:
         """Write the formats chosen; the download starts when they are ready."""
@@ -293,21 +288,31 @@ class WebApp:
             except DeepSegError as error:
                 self._tell(str(error))
 
+    def _apply(self, change) -> None:
+        self._settle()
+        self.state.tool = ""
+        change()
+        if not self._settle():
+            self._tell("Nothing was changed: it is so already.")
+
     def _touched(self) -> None:
         self._touched_at = time.monotonic()
         self.state.can_undo = self.work.resultCorrected
 
-    def _settle(self) -> None:
-        """Take strokes into account."""
+    def _settle(self) -> bool:
+        """Take strokes into account; whether there were any."""
         self._touched_at = None
         if self.work.resultNode is None or self.session.result is None:
-            return
-        before = self.work.correction.history.done
+            return False
+        history = self.work.correction.history
+        steps = len(history.done)
         label_map = self.work.labelMap()
-        if self.work.correction.history.done != before:
-            self._tell(self._text(self.work.correction.history.done[-1]))
-            self.session.measure(label_map)
-            self.session.show_surfaces(label_map)
+        if len(history.done) == steps:
+            return False
+        self._tell(self._text(history.done[-1]))
+        self.session.measure(label_map)
+        self.session.show_surfaces(label_map)
+        return True
 
     def _text(self, entry) -> str:
         return entry_text(entry, self.work.correction.label_map)

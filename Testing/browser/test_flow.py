@@ -127,7 +127,7 @@ def test_the_report_is_one_page(done, browser, tmp_path):
     shown = volume_of(done, "Left lung")
     page = browser.new_page()
     page.goto((tmp_path / "report.html").as_uri())
-    page.wait_for_selector("canvas[data-drawn='1']")
+    page.wait_for_selector("canvas[data-drawn]")
     assert page.get_by_role("heading", name="CTChest4").is_visible()
     assert page.locator("tr", has_text="Left lung").locator("td.num").first.inner_text() == f"{shown:.1f}"
     page.close()
@@ -174,6 +174,33 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
     done.get_by_role("button", name="Undo").click()
     wait_for_volume(done, "Left lung", lambda ml: ml == before)
     assert done.get_by_role("button", name="Undo").is_disabled()
+
+
+def test_a_finding_leads_to_its_place_and_can_be_ignored(done):
+    region = done.get_by_role("region", name="Look at these first")
+    first = region.get_by_role("button").first
+    reason = first.inner_text()
+    slider = done.get_by_role("slider", name="Axial slice").first
+    slider.focus()
+    slider.press("Home")
+    before = slider.get_attribute("aria-valuenow")
+    first.click()
+    done.wait_for_function(
+        "before => document.querySelector('[aria-label=\"Axial slice\"][role=slider]').ariaValueNow !== before",
+        arg=before,
+    )
+    region.get_by_role("button", name=f"Ignore: {reason}").click()
+    region.get_by_text(reason).wait_for(state="detached")
+
+
+def test_tools_of_one_press_are_undone_like_strokes(done):
+    before = volume_of(done, "Right lung")
+    done.get_by_role("button", name="Right lung", exact=True).click()
+    for name in ("Largest piece only", "Smooth"):
+        done.get_by_role("button", name=name).click()
+        wait_for_volume(done, "Right lung", lambda ml: ml != before)
+        done.get_by_role("button", name="Undo").click()
+        wait_for_volume(done, "Right lung", lambda ml: ml == before)
 
 
 def test_a_structure_can_be_hidden(done):
