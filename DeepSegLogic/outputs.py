@@ -43,7 +43,7 @@ def write_outputs(
     volume: Volume,
     result: Result,
     *,
-    source: Path,
+    source: Path | None,
     formats: list[str],
     progress: Progress,
     cancel: Cancel,
@@ -54,7 +54,7 @@ def write_outputs(
     leaves the results of an earlier run as they were.
 
     Args:
-        source: the file or folder that was segmented, for the provenance.
+        source: the file or folder that was segmented, for the provenance; None if it is not known any more.
         formats: of the surfaces; none for no surfaces.
 
     Returns:
@@ -86,7 +86,7 @@ def write_outputs(
         write_preview(volume, label_map, surfaces, temporary / "preview.png")
         facts = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "input": {"name": source.name, "digest": source_digest(source)},
+            "input": {"name": source.name, "digest": source_digest(source)} if source else {"name": volume.name},
             **result.provenance,
             "timings_s": result.timings,
             "warnings": result.warnings,
@@ -106,6 +106,7 @@ def export_result(
     formats: list[str],
     *,
     confidence: dict[str, float] | None = None,
+    provenance: dict | None = None,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
     **surface_options,
@@ -113,7 +114,9 @@ def export_result(
     """Write what a user picked of a result.
 
     Args:
-        formats: any of :data:`LABEL_FORMATS`, ``"csv"`` (measurements) and the formats of surfaces.
+        formats: any of :data:`LABEL_FORMATS`, ``"csv"`` (measurements), ``"html"`` (the report) and the formats of
+            surfaces.
+        provenance: of the result; the report shows it.
         surface_options: of :func:`~DeepSegLogic.surfaces.write_surfaces`.
 
     Returns:
@@ -122,9 +125,10 @@ def export_result(
     Raises:
         UsageError, OutputError, Cancelled: nothing was written.
     """
+    from .report import write_report
     from .surfaces import check_formats, write_surfaces
 
-    meshes = [f for f in formats if f not in (*LABEL_FORMATS, "csv")]
+    meshes = [f for f in formats if f not in (*LABEL_FORMATS, "csv", "html")]
     check_formats(meshes)
     with atomic_folder(folder) as temporary:
         for suffix in LABEL_FORMATS:
@@ -134,6 +138,13 @@ def export_result(
             write_measurements(measure(label_map, volume, confidence), temporary / "measurements.csv")
         if meshes:
             write_surfaces(label_map, temporary, meshes, progress=progress, cancel=cancel, **surface_options)
+        if "html" in formats:
+            with tempfile.TemporaryDirectory(dir=temporary) as whole:
+                result = Result(label_map, confidence or {}, provenance=provenance or {})
+                write_outputs(
+                    Path(whole), volume, result, source=None, formats=["glb"], progress=progress, cancel=cancel
+                )
+                write_report(Path(whole), temporary / "report.html")
         names = sorted(p.name for p in temporary.iterdir())
         check(cancel)
     return [folder / name for name in names]

@@ -27,7 +27,7 @@ from .views import make_views
 
 POLL_S = 0.08
 SETTLE_S = 0.8  # after the last stroke; what was painted until then is one step
-SMOOTH_MM = 5.0
+SCENE_FORMAT = "mrb"
 
 
 class WebApp:
@@ -165,23 +165,23 @@ class WebApp:
 
     def keep_largest(self) -> None:
         """Leave only the largest piece of the current structure."""
-        self.state.tool = ""
-        self.editing.keep_largest()
-        self._settle()
+        self._apply(self.editing.keep_largest)
 
     def smooth(self) -> None:
         """Smooth the current structure."""
-        self.state.tool = ""
-        self.editing.smooth(SMOOTH_MM)
-        self._settle()
+        self._apply(self.editing.smooth)
 
     def export(self) -> None:
         """Write the formats chosen; the download starts when they are ready."""
         self.state.exporting, self.state.alert = False, None
         with self._saying():
             self._settle()
-            formats = [f for f in self.state.formats if f != "mrb"]
-            self.session.export(self.transfers.export_folder(), formats, self.work.labelMap())
+            formats = [f for f in self.state.formats if f != SCENE_FORMAT]
+            label_map, folder = self.work.labelMap(), self.transfers.export_folder()
+            if formats:
+                self.session.export(folder, formats, label_map)
+            else:
+                asyncio.ensure_future(self._deliver([]))  # noqa: RUF006
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -263,16 +263,20 @@ class WebApp:
                 self.scene.look_at_surfaces()
             session.review(self.work.labelMap())
         elif part == "exported":
-            asyncio.ensure_future(self._deliver())  # noqa: RUF006
+            asyncio.ensure_future(self._deliver(session.exported))  # noqa: RUF006
         elif part == "run" and session.run.phase is Phase.FAILED:
             self._say(session.run.error)
         elif part == "run" and session.run.task == "segment" and not session.run.busy:
             session.ask_estimate()
         state.why_not = session.why_not
 
-    async def _deliver(self) -> None:
+    async def _deliver(self, paths: list[Path]) -> None:
+        name = f"{self.session.result_volume.name}-deepseg"
         with self._saying():
-            url = await self.transfers.offer(self.session.exported, f"{self.session.result_volume.name}-deepseg")
+            if SCENE_FORMAT in self.state.formats:
+                paths = [*paths, self.transfers.private(f"{name}.{SCENE_FORMAT}")]
+                self.scene.save(paths[-1])
+            url = await self.transfers.offer(paths, name)
             self._start_download.exec(url)
 
     def _clicked(self, ras) -> None:
@@ -284,21 +288,31 @@ class WebApp:
             except DeepSegError as error:
                 self._tell(str(error))
 
+    def _apply(self, change) -> None:
+        self._settle()
+        self.state.tool = ""
+        change()
+        if not self._settle():
+            self._tell("Nothing was changed: it is so already.")
+
     def _touched(self) -> None:
         self._touched_at = time.monotonic()
         self.state.can_undo = self.work.resultCorrected
 
-    def _settle(self) -> None:
-        """Take strokes into account."""
+    def _settle(self) -> bool:
+        """Take strokes into account; whether there were any."""
         self._touched_at = None
         if self.work.resultNode is None or self.session.result is None:
-            return
-        before = self.work.correction.history.done
+            return False
+        history = self.work.correction.history
+        steps = len(history.done)
         label_map = self.work.labelMap()
-        if self.work.correction.history.done != before:
-            self._tell(self._text(self.work.correction.history.done[-1]))
-            self.session.measure(label_map)
-            self.session.show_surfaces(label_map)
+        if len(history.done) == steps:
+            return False
+        self._tell(self._text(history.done[-1]))
+        self.session.measure(label_map)
+        self.session.show_surfaces(label_map)
+        return True
 
     def _text(self, entry) -> str:
         return entry_text(entry, self.work.correction.label_map)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from DeepSegLogic.errors import DeepSegError
 from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.viewmodel import Phase, Run, Session, is_doubtful
 from DeepSegLogic.viewmodel.anatomy import PRESETS, preset_names
 from DeepSegLogic.viewmodel.models import model_entries
-from DeepSegLogic.viewmodel.session import Phase, Run, Session, is_doubtful
 from DeepSegLogic.viewmodel.texts import estimate_text, size_text, time_text
 
 from .scene import WINDOWS

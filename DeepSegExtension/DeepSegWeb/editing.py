@@ -77,8 +77,8 @@ class Editing:
         effect = self._editor.set_active_effect_type(SegmentationEffectIslands)
         effect.apply(SegmentationIslandsMode.KEEP_LARGEST_ISLAND)
 
-    def smooth(self, kernel_mm: float) -> None:
-        """Smooth the current structure by a median filter of this width."""
+    def smooth(self) -> None:
+        """Smooth the current structure by a median filter, three of the smallest voxel edges wide."""
         effect = self._editor.set_active_effect_type(SegmentationEffectSmoothing)
-        effect.set_kernel_size(kernel_mm)
+        effect.set_kernel_size(3 * min(self._editor.active_volume_node.GetSpacing()))
         effect.apply_smoothing(smoothing_mode=SmoothingEffectMode.MEDIAN)

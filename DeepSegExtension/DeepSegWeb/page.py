@@ -17,7 +17,8 @@ ASSETS = {
     "styles": ["deepseg/deepseg.css"],
 }
 SURFACE_FORMATS = {"stl": "STL", "glb": "GLB", "obj": "OBJ", "ply": "PLY", "3mf": "3MF"}
-OTHER_FORMATS = {"seg.nrrd": "Segmentation for 3D Slicer", "nii.gz": "Label map, NIfTI", "csv": "Measurements, CSV"}
+OTHER_FORMATS = {"seg.nrrd": "Segmentation, SEG.NRRD", "nii.gz": "Label map, NIfTI", "csv": "Measurements, CSV"}
+WHOLE_FORMATS = {"html": "Report to pass on, HTML", "mrb": "Whole scene for 3D Slicer, MRB"}
 _COLORS = {
     "background": "#15181c",
     "surface": "#1c2127",
@@ -89,6 +90,8 @@ def _export(app) -> None:
                 _boxes(SURFACE_FORMATS)
             html.Div("Voxels and numbers", classes="ds-section")
             _boxes(OTHER_FORMATS)
+            html.Div("All in one file", classes="ds-section")
+            _boxes(WHOLE_FORMATS)
             html.Div(
                 "Files are in LPS, as other programs expect. Research use only.",
                 classes="ds-note mt-2",

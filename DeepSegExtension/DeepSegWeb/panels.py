@@ -136,11 +136,9 @@ def result_panel(app) -> None:
                 html.Th("Confidence", classes="num")
             with html.Tbody():
                 _row(app)
-        html.Div(
-            "Not found: {{ rows.filter((r) => !r.found).map((r) => r.title).join(', ') }}",
-            v_if=("rows.some((r) => !r.found)",),
-            classes="ds-note mt-1",
-        )
+        with html.Details(v_if=("rows.some((r) => !r.found)",), classes="ds-note mt-1"):
+            html.Summary("{{ rows.filter((r) => !r.found).length }} not found")
+            html.Span("{{ rows.filter((r) => !r.found).map((r) => r.title).join(', ') }}")
         with v3.VAlert(
             v_for="warning in run.warnings",
             key=("warning",),
@@ -168,7 +166,7 @@ def result_panel(app) -> None:
 
 
 def _review(app) -> None:
-    with html.Div(v_if=("findings.length",)):
+    with html.Section(v_if=("findings.length",), raw_attrs=['aria-label="Look at these first"']):
         _title("Look at these first")
         with (
             html.Div(classes="ds-scroll ds-findings"),

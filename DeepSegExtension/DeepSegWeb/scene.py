@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import slicer
 import vtk
 from DeepSegLib import bridge
@@ -9,6 +11,7 @@ from DeepSegLib.sceneSession import SceneSession
 from trame_slicer.core import SlicerApp
 from vtk.util import numpy_support
 
+from DeepSegLogic.errors import OutputError
 from DeepSegLogic.volume import Volume
 
 WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0)}
@@ -109,6 +112,15 @@ class Scene:
             display.SetVisibility2DOutline(outline > 0)
             display.SetSliceIntersectionThickness(int(outline))
             display.SetOpacity3D(solid)
+
+    def save(self, path: Path) -> None:
+        """Write all of it as ``.mrb``, which 3D Slicer opens.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if not self.app.io_manager.save_scene(path):
+            raise OutputError("The scene cannot be written.", "Make room on the disk.", code="output.not_writable")
 
     def jump_to(self, ras) -> None:
         """Centre all slice views on a place."""

@@ -49,6 +49,10 @@ class Transfers:
         folder.mkdir()
         return folder
 
+    def private(self, name: str) -> Path:
+        """A path of this name in the private folder."""
+        return Path(self._folder.name) / safe_name(name)
+
     async def offer(self, paths: list[Path], name: str) -> str:
         """Make files ready for download, zipped if they are several; returns the address.
 
@@ -58,7 +62,7 @@ class Transfers:
         if len(paths) == 1:
             packed = paths[0]
         else:
-            packed = Path(self._folder.name) / f"{safe_name(name)}.zip"
+            packed = self.private(f"{name}.zip")
             try:
                 await asyncio.to_thread(_zip, paths, packed)
             except OSError as error:

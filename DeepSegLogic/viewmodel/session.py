@@ -228,7 +228,7 @@ class Session:
         """Write the result to a folder, see the worker's ``export`` request.
 
         Args:
-            formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``.
+            formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``, ``"html"``.
             label_map: what to write if not the result as it came, e.g. after corrections.
 
         Raises:
@@ -243,6 +243,7 @@ class Session:
             label_map=label_map or self.result.label_map,
             volume=self.result_volume,
             confidence=self.result.confidence,
+            provenance=self.result.provenance,
             folder=str(folder),
             formats=formats,
             **options,

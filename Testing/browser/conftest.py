@@ -21,6 +21,13 @@ FLAGS = [
 ]
 
 
+DRAWN = """() => {
+  const images = [...document.querySelectorAll('.layout-grid-item img')];
+  return images.length === 4 && images.every((i) => Math.abs(i.naturalWidth - i.clientWidth) < 3);
+}"""
+"""The server draws all views in the size that they have in the page; clicks land elsewhere before."""
+
+
 @dataclass
 class Server:
     """A `deepseg web` that runs: its link, its process, and where it keeps temporary files."""
@@ -74,5 +81,6 @@ def page(browser, server):
     page.set_default_timeout(60_000)
     page.goto(server.url)
     page.get_by_text("128×128×34 voxels").wait_for(state="attached")  # it may be on the other tab of the drawer
+    page.wait_for_function(DRAWN)
     yield page
     context.close()

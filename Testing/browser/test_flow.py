@@ -2,10 +2,12 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import slicerio
 import trimesh
 
 pytestmark = pytest.mark.timeout(300)
@@ -42,7 +44,7 @@ def wait_for_volume(page, title, wanted) -> None:
     raise AssertionError(f"{title} has {volume_of(page, title)} ml")
 
 
-def download(page, formats) -> zipfile.ZipFile:
+def download(page, formats) -> bytes:
     page.get_by_role("button", name="Export").click()
     dialog = page.get_by_role("dialog")
     for box in dialog.get_by_role("checkbox").all():
@@ -51,7 +53,11 @@ def download(page, formats) -> zipfile.ZipFile:
         dialog.get_by_label(label).check()
     with page.expect_download() as waiting:
         dialog.get_by_role("button", name="Download").click()
-    return zipfile.ZipFile(io.BytesIO(waiting.value.path().read_bytes()))
+    return waiting.value.path().read_bytes()
+
+
+def unzip(content) -> zipfile.ZipFile:
+    return zipfile.ZipFile(io.BytesIO(content))
 
 
 def test_progress_moves_slices_scroll_and_cancel_stops(page, server):
@@ -75,7 +81,7 @@ def test_progress_moves_slices_scroll_and_cancel_stops(page, server):
 
 
 def test_exports_agree_with_the_table(done, tmp_path):
-    archive = download(done, ["GLB", "Segmentation for 3D Slicer", "Measurements"])
+    archive = unzip(download(done, ["GLB", "Segmentation, SEG.NRRD", "Measurements"]))
     names = archive.namelist()
     assert {"segmentation.seg.nrrd", "measurements.csv"} <= set(names)
     shown = volume_of(done, "Left lung")
@@ -93,7 +99,7 @@ def test_exports_agree_with_the_table(done, tmp_path):
 
 
 def test_each_surface_format_opens(done):
-    archive = download(done, ["STL", "OBJ", "PLY", "3MF"])
+    archive = unzip(download(done, ["STL", "OBJ", "PLY", "3MF"]))
     shown = volume_of(done, "Left lung")
     for suffix in ("stl", "obj", "ply"):
         name = next(n for n in archive.namelist() if "lung" in n and "left" in n and n.endswith(suffix))
@@ -101,6 +107,30 @@ def test_each_surface_format_opens(done):
         assert mesh.is_watertight
         assert mesh.volume / 1000 == pytest.approx(shown, rel=0.02)
     assert any(name.endswith(".3mf") for name in archive.namelist())
+
+
+def test_the_scene_opens_elsewhere(done, chest_ct, tmp_path):
+    archive = unzip(download(done, ["Whole scene"]))
+    names = {Path(name).suffixes[-1]: name for name in archive.namelist() if Path(name).suffixes}
+    assert ".mrml" in names
+    scans = [archive.extract(name, tmp_path) for name in archive.namelist() if name.endswith(".nrrd")]
+    ct, segmentation = (next(s for s in scans if s.endswith(".seg.nrrd") is wanted) for wanted in (False, True))
+    kept, given = sitk.ReadImage(ct), sitk.ReadImage(str(chest_ct))
+    assert np.array_equal(sitk.GetArrayViewFromImage(kept), sitk.GetArrayViewFromImage(given))
+    assert np.allclose(kept.GetOrigin(), given.GetOrigin())
+    titles = slicerio.read_segmentation(segmentation)["segments"]
+    assert "Left lung" in {segment["name"] for segment in titles}
+
+
+def test_the_report_is_one_page(done, browser, tmp_path):
+    (tmp_path / "report.html").write_bytes(download(done, ["Report"]))
+    shown = volume_of(done, "Left lung")
+    page = browser.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    page.wait_for_selector("canvas[data-drawn]")
+    assert page.get_by_role("heading", name="CTChest4").is_visible()
+    assert page.locator("tr", has_text="Left lung").locator("td.num").first.inner_text() == f"{shown:.1f}"
+    page.close()
 
 
 def test_a_stroke_changes_the_volume_and_undo_restores_it(done):
@@ -144,6 +174,33 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
     done.get_by_role("button", name="Undo").click()
     wait_for_volume(done, "Left lung", lambda ml: ml == before)
     assert done.get_by_role("button", name="Undo").is_disabled()
+
+
+def test_a_finding_leads_to_its_place_and_can_be_ignored(done):
+    region = done.get_by_role("region", name="Look at these first")
+    first = region.get_by_role("button").first
+    reason = first.inner_text()
+    slider = done.get_by_role("slider", name="Axial slice").first
+    slider.focus()
+    slider.press("Home")
+    before = slider.get_attribute("aria-valuenow")
+    first.click()
+    done.wait_for_function(
+        "before => document.querySelector('[aria-label=\"Axial slice\"][role=slider]').ariaValueNow !== before",
+        arg=before,
+    )
+    region.get_by_role("button", name=f"Ignore: {reason}").click()
+    region.get_by_text(reason).wait_for(state="detached")
+
+
+def test_tools_of_one_press_are_undone_like_strokes(done):
+    before = volume_of(done, "Right lung")
+    done.get_by_role("button", name="Right lung", exact=True).click()
+    for name in ("Largest piece only", "Smooth"):
+        done.get_by_role("button", name=name).click()
+        wait_for_volume(done, "Right lung", lambda ml: ml != before)
+        done.get_by_role("button", name="Undo").click()
+        wait_for_volume(done, "Right lung", lambda ml: ml == before)
 
 
 def test_a_structure_can_be_hidden(done):

@@ -112,6 +112,23 @@ def test_the_page_says_when_the_server_is_gone_and_nothing_is_left(browser, ches
     page.close()
 
 
+def test_a_server_killed_in_mid_run_is_told_and_its_worker_ends(browser, chest_ct, tmp_path):
+    server = start(chest_ct, tmp_path)
+    page = browser.new_page()
+    page.goto(server.url)
+    page.get_by_text("About").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Segment", exact=True).click()
+    page.get_by_text("Finding structures").wait_for(timeout=60_000)
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    page.get_by_role("alert").filter(has_text="DeepSeg has stopped").wait_for()
+    server.process.wait(10)
+    server.process.stdout.close()
+    assert children
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    page.close()
+
+
 def write_dicom(folder):
     """A CT series as a scanner would number it."""
     array = np.random.default_rng(0).integers(-1000, 400, (12, 32, 40)).astype(np.int16)
