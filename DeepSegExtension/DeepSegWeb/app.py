@@ -22,7 +22,7 @@ from .editing import Editing
 from .gate import Gate
 from .page import ASSETS, build_page
 from .scene import Scene
-from .transfers import Transfers
+from .transfers import Transfers, pack, safe_name
 from .views import make_views
 
 POLL_S = 0.08
@@ -49,6 +49,7 @@ class WebApp:
         self.editing = Editing(self.scene.app.segmentation_editor, self._clicked, self._touched)
         self._source = source
         self._touched_at: float | None = None
+        self._exports: Path | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.state.client_only("uploading")
@@ -177,11 +178,11 @@ class WebApp:
         with self._saying():
             self._settle()
             formats = [f for f in self.state.formats if f != SCENE_FORMAT]
-            label_map, folder = self.work.labelMap(), self.transfers.export_folder()
+            label_map, self._exports = self.work.labelMap(), self.transfers.empty("export")
             if formats:
-                self.session.export(folder, formats, label_map)
+                self.session.export(self._exports, formats, label_map)
             else:
-                asyncio.ensure_future(self._deliver([]))  # noqa: RUF006
+                asyncio.ensure_future(self._deliver())  # noqa: RUF006
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -263,21 +264,21 @@ class WebApp:
                 self.scene.look_at_surfaces()
             session.review(self.work.labelMap())
         elif part == "exported":
-            asyncio.ensure_future(self._deliver(session.exported))  # noqa: RUF006
+            asyncio.ensure_future(self._deliver())  # noqa: RUF006
         elif part == "run" and session.run.phase is Phase.FAILED:
             self._say(session.run.error)
         elif part == "run" and session.run.task == "segment" and not session.run.busy:
             session.ask_estimate()
         state.why_not = session.why_not
 
-    async def _deliver(self, paths: list[Path]) -> None:
-        name = f"{self.session.result_volume.name}-deepseg"
+    async def _deliver(self) -> None:
+        name = safe_name(f"{self.session.result_volume.name}-deepseg")
         with self._saying():
             if SCENE_FORMAT in self.state.formats:
-                paths = [*paths, self.transfers.private(f"{name}.{SCENE_FORMAT}")]
-                self.scene.save(paths[-1])
-            url = await self.transfers.offer(paths, name)
-            self._start_download.exec(url)
+                whole = self.transfers.empty("scene")
+                self.scene.save(whole / name)
+                await pack(whole, self._exports / f"{name}.{SCENE_FORMAT}")
+            self._start_download.exec(await self.transfers.offer(self._exports, name))
 
     def _clicked(self, ras) -> None:
         """A click said where the current structure is, or is not."""

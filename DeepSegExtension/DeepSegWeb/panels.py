@@ -15,7 +15,7 @@ _HINTS = {
     "not": "Click in a slice where it should not be.",
     "paint": "Paint in a slice.",
     "erase": "Erase in a slice.",
-    "cut": "Draw round what to cut away, in any view.",
+    "cut": "Draw round what to cut away, through all slices.",
 }
 _HINTS_JS = json.dumps(_HINTS).replace('"', "'")
 
