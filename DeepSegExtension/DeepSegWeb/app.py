@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 import traceback
 from pathlib import Path
 
@@ -14,19 +13,17 @@ from trame.app import get_server
 
 from DeepSegLogic.errors import DeepSegError, ResourceError, UsageError
 from DeepSegLogic.io import read_volume
-from DeepSegLogic.refine import Point
-from DeepSegLogic.viewmodel import Phase, entry_text
+from DeepSegLogic.viewmodel import Phase
 
 from . import binding
-from .editing import Editing
+from .correcting import Correcting
 from .gate import Gate
 from .page import ASSETS, build_page
 from .scene import Scene
-from .transfers import Transfers
+from .transfers import Transfers, pack, safe_name
 from .views import make_views
 
 POLL_S = 0.08
-SETTLE_S = 0.8  # after the last stroke; what was painted until then is one step
 SCENE_FORMAT = "mrb"
 
 
@@ -46,9 +43,9 @@ class WebApp:
         self.transfers = Transfers(self.open, self._say)
         self.scene = Scene()
         self.work, self.session = self.scene.work, self.scene.work.session
-        self.editing = Editing(self.scene.app.segmentation_editor, self._clicked, self._touched)
+        self.correcting = Correcting(self.state, self.scene)
         self._source = source
-        self._touched_at: float | None = None
+        self._exports: Path | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.state.client_only("uploading")
@@ -153,35 +150,17 @@ class WebApp:
         """Take a line off the review."""
         self.session.ignore(self.session.findings[index])
 
-    def undo(self) -> None:
-        """Take the last correction back."""
-        entry = self.work.undo()
-        self._tell(f"Taken back: {entry.title}" if entry else "")
-
-    def redo(self) -> None:
-        """Do the correction again."""
-        entry = self.work.redo()
-        self._tell(self._text(entry) if entry else "")
-
-    def keep_largest(self) -> None:
-        """Leave only the largest piece of the current structure."""
-        self._apply(self.editing.keep_largest)
-
-    def smooth(self) -> None:
-        """Smooth the current structure."""
-        self._apply(self.editing.smooth)
-
     def export(self) -> None:
         """Write the formats chosen; the download starts when they are ready."""
         self.state.exporting, self.state.alert = False, None
         with self._saying():
-            self._settle()
+            self.correcting.settle()
             formats = [f for f in self.state.formats if f != SCENE_FORMAT]
-            label_map, folder = self.work.labelMap(), self.transfers.export_folder()
+            label_map, self._exports = self.work.labelMap(), self.transfers.empty("export")
             if formats:
-                self.session.export(folder, formats, label_map)
+                self.session.export(self._exports, formats, label_map)
             else:
-                asyncio.ensure_future(self._deliver([]))  # noqa: RUF006
+                asyncio.ensure_future(self._deliver())  # noqa: RUF006
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -237,7 +216,7 @@ class WebApp:
 
         @change("tool", "current", "brush")
         def _(tool, current, brush, **_):
-            self.editing.use(tool or "", current, brush)
+            self.correcting.editing.use(tool or "", current, brush)
 
     def _show(self, part: str) -> None:
         session, state = self.session, self.state
@@ -245,7 +224,6 @@ class WebApp:
         if to_state is not None:
             state.update(to_state(session))
         if part == "result":
-            self._touched_at = None
             state.update({"rows": [], "findings": [], "tool": "", "current": ""})
             if session.result is None:
                 self.scene.clear_result()
@@ -254,7 +232,7 @@ class WebApp:
                 self.scene.set_look(state.fill, state.outline, state.solid)
                 state.visible = [s.name for s in session.result.label_map.structures]
                 self.work.showSurfaces()
-            self._tell("")
+            self.correcting.begin()
         elif part == "measurements" and session.result is not None:
             state.update(binding.result_state(session))
             state.tab = "result"
@@ -263,73 +241,28 @@ class WebApp:
                 self.scene.look_at_surfaces()
             session.review(self.work.labelMap())
         elif part == "exported":
-            asyncio.ensure_future(self._deliver(session.exported))  # noqa: RUF006
+            asyncio.ensure_future(self._deliver())  # noqa: RUF006
         elif part == "run" and session.run.phase is Phase.FAILED:
             self._say(session.run.error)
         elif part == "run" and session.run.task == "segment" and not session.run.busy:
             session.ask_estimate()
         state.why_not = session.why_not
 
-    async def _deliver(self, paths: list[Path]) -> None:
-        name = f"{self.session.result_volume.name}-deepseg"
+    async def _deliver(self) -> None:
+        name = safe_name(f"{self.session.result_volume.name}-deepseg")
         with self._saying():
             if SCENE_FORMAT in self.state.formats:
-                paths = [*paths, self.transfers.private(f"{name}.{SCENE_FORMAT}")]
-                self.scene.save(paths[-1])
-            url = await self.transfers.offer(paths, name)
-            self._start_download.exec(url)
-
-    def _clicked(self, ras) -> None:
-        """A click said where the current structure is, or is not."""
-        with self.state:
-            try:
-                point = Point(self.state.current, self.state.tool == "belongs", tuple(ras))
-                self._tell(self._text(self.work.prompt(point)))
-            except DeepSegError as error:
-                self._tell(str(error))
-
-    def _apply(self, change) -> None:
-        self._settle()
-        self.state.tool = ""
-        change()
-        if not self._settle():
-            self._tell("Nothing was changed: it is so already.")
-
-    def _touched(self) -> None:
-        self._touched_at = time.monotonic()
-        self.state.can_undo = self.work.resultCorrected
-
-    def _settle(self) -> bool:
-        """Take strokes into account; whether there were any."""
-        self._touched_at = None
-        if self.work.resultNode is None or self.session.result is None:
-            return False
-        history = self.work.correction.history
-        steps = len(history.done)
-        label_map = self.work.labelMap()
-        if len(history.done) == steps:
-            return False
-        self._tell(self._text(history.done[-1]))
-        self.session.measure(label_map)
-        self.session.show_surfaces(label_map)
-        return True
-
-    def _text(self, entry) -> str:
-        return entry_text(entry, self.work.correction.label_map)
-
-    def _tell(self, text: str) -> None:
-        correction = self.work.correction
-        self.state.told = text
-        self.state.can_undo = self.work.resultCorrected
-        self.state.can_redo = correction is not None and bool(correction.history.undone)
+                whole = self.transfers.empty("scene")
+                self.scene.save(whole / name)
+                await pack(whole, self._exports / f"{name}.{SCENE_FORMAT}")
+            self._start_download.exec(await self.transfers.offer(self._exports, name))
 
     async def _poll(self) -> None:
         while True:
             try:
                 with self.state:
                     self.session.poll()
-                    if self._touched_at is not None and time.monotonic() - self._touched_at > SETTLE_S:
-                        self._settle()
+                    self.correcting.poll()
             except Exception as error:  # whatever it is, the page goes on
                 traceback.print_exc()
                 what = f"Something unforeseen went wrong ({type(error).__name__}: {error})."

@@ -76,9 +76,11 @@ class Editing:
         """Remove all pieces of the current structure but the largest."""
         effect = self._editor.set_active_effect_type(SegmentationEffectIslands)
         effect.apply(SegmentationIslandsMode.KEEP_LARGEST_ISLAND)
+        self._editor.deactivate_effect()
 
     def smooth(self) -> None:
         """Smooth the current structure by a median filter, three of the smallest voxel edges wide."""
         effect = self._editor.set_active_effect_type(SegmentationEffectSmoothing)
         effect.set_kernel_size(3 * min(self._editor.active_volume_node.GetSpacing()))
         effect.apply_smoothing(smoothing_mode=SmoothingEffectMode.MEDIAN)
+        self._editor.deactivate_effect()

@@ -15,7 +15,7 @@ _HINTS = {
     "not": "Click in a slice where it should not be.",
     "paint": "Paint in a slice.",
     "erase": "Erase in a slice.",
-    "cut": "Draw round what to cut away, in any view.",
+    "cut": "Draw round what to cut away, through all slices.",
 }
 _HINTS_JS = json.dumps(_HINTS).replace('"', "'")
 
@@ -189,8 +189,8 @@ def _correct(app) -> None:
         with html.Div(classes="d-flex align-center justify-space-between mb-1"):
             html.Span("{{ rows.find((r) => r.name === current)?.title }}", classes="text-body-2 font-weight-medium")
             with html.Div():
-                _icon("mdi-undo", "Undo", app.undo, "!can_undo")
-                _icon("mdi-redo", "Redo", app.redo, "!can_redo")
+                _icon("mdi-undo", "Undo", app.correcting.undo, "!can_undo")
+                _icon("mdi-redo", "Redo", app.correcting.redo, "!can_redo")
         with v3.VBtnToggle(v_model=("tool",), density="compact", variant="outlined", classes="d-flex mb-2"):
             _tool("belongs", "Belongs", "mdi-plus")
             _tool("not", "Does not belong", "mdi-minus")
@@ -206,8 +206,8 @@ def _correct(app) -> None:
         with html.Div(v_if=("tool === 'paint' || tool === 'erase'",)):
             _slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)
         with html.Div(classes="d-flex ga-2 mt-2"):
-            v3.VBtn("Largest piece only", size="small", variant="tonal", click=app.keep_largest)
-            v3.VBtn("Smooth", size="small", variant="tonal", click=app.smooth)
+            v3.VBtn("Largest piece only", size="small", variant="tonal", click=app.correcting.keep_largest)
+            v3.VBtn("Smooth", size="small", variant="tonal", click=app.correcting.smooth)
 
 
 def _tool(value: str, label: str, icon: str) -> None:

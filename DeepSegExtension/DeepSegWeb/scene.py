@@ -113,13 +113,17 @@ class Scene:
             display.SetSliceIntersectionThickness(int(outline))
             display.SetOpacity3D(solid)
 
-    def save(self, path: Path) -> None:
-        """Write all of it as ``.mrb``, which 3D Slicer opens.
+    def save(self, folder: Path) -> None:
+        """Write all of it into a folder that, zipped, is an ``.mrb``; 3D Slicer opens it.
 
         Raises:
             OutputError: it cannot be written.
         """
-        if not self.app.io_manager.save_scene(path):
+        folder.mkdir()
+        for node in (self.work.volumeNode, self.work.resultNode):
+            node.AddDefaultStorageNode()
+            node.GetStorageNode().SetUseCompression(False)  # takes minutes, and the archive is compressed anyway
+        if not self.app.scene.SaveSceneToSlicerDataBundleDirectory(str(folder)):
             raise OutputError("The scene cannot be written.", "Make room on the disk.", code="output.not_writable")
 
     def jump_to(self, ras) -> None:

@@ -42,33 +42,24 @@ class Transfers:
         """Remove everything."""
         self._folder.cleanup()
 
-    def export_folder(self) -> Path:
-        """An empty folder; what the one before held is gone."""
-        folder = Path(self._folder.name) / "export"
+    def empty(self, name: str) -> Path:
+        """An empty folder; what the one of this name held is gone."""
+        folder = Path(self._folder.name) / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder
 
-    def private(self, name: str) -> Path:
-        """A path of this name in the private folder."""
-        return Path(self._folder.name) / safe_name(name)
-
-    async def offer(self, paths: list[Path], name: str) -> str:
-        """Make files ready for download, zipped if they are several; returns the address.
+    async def offer(self, folder: Path, name: str) -> str:
+        """Make a folder's files ready for download, zipped if they are several; returns the address.
 
         Raises:
             OutputError: there is no room for the archive.
         """
-        if len(paths) == 1:
-            packed = paths[0]
-        else:
-            packed = self.private(f"{name}.zip")
-            try:
-                await asyncio.to_thread(_zip, paths, packed)
-            except OSError as error:
-                raise cannot_write(packed, error) from error
-        self._offered = packed
-        return f"download/{packed.name}"
+        files = list(folder.iterdir())
+        self._offered = files[0] if len(files) == 1 else folder.with_name(f"{safe_name(name)}.zip")
+        if len(files) > 1:
+            await pack(folder, self._offered)
+        return f"download/{self._offered.name}"
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         path = self._offered
@@ -130,7 +121,19 @@ async def _receive(request: web.Request, folder: Path) -> Path:
     return files[0] if len(files) == 1 else headers[0] if headers else files[0].parent
 
 
-def _zip(paths: list[Path], target: Path) -> None:
+async def pack(folder: Path, target: Path) -> None:
+    """Zip what a folder holds.
+
+    Raises:
+        OutputError: there is no room for the archive.
+    """
+    try:
+        await asyncio.to_thread(_zip, folder, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def _zip(folder: Path, target: Path) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-        for path in paths:
-            archive.write(path, path.name)
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(path, path.relative_to(folder))

@@ -54,7 +54,10 @@ def review(label_map: LabelMap, confidence: dict[str, float] | None = None) -> l
     Args:
         confidence: mean probability by structure name, as a run gives it.
     """
-    found = {s.name: (s, _pieces_of(label_map, s)) for s in label_map.structures}
+    from scipy.ndimage import find_objects
+
+    boxes = dict(enumerate(find_objects(label_map.array), start=1))  # one pass for all structures
+    found = {s.name: (s, _pieces_of(label_map, s, boxes.get(s.value))) for s in label_map.structures}
     found = {name: (s, pieces) for name, (s, pieces) in found.items() if pieces}
     findings = [
         *_swapped(found),
@@ -74,26 +77,23 @@ def _finding(kind: str, structure: Structure, reason: str, piece: _Piece) -> Fin
     return Finding(kind, structure.name, reason, tuple(float(x) for x in piece.at))
 
 
-def _pieces_of(label_map: LabelMap, structure: Structure) -> list[_Piece]:
+def _pieces_of(label_map: LabelMap, structure: Structure, box) -> list[_Piece]:
     """The largest of the face-connected pieces, then those that are no specks, largest first."""
     from scipy.ndimage import distance_transform_edt, find_objects, label, minimum
 
-    from .boxes import box_of
-
-    whole = label_map.array == structure.value
-    box = box_of(whole)
     if box is None:
         return []
-    mask = whole[box]
+    mask = label_map.array[box] == structure.value
     pieces, _ = label(mask)
     sizes = np.bincount(pieces.ravel())[1:]
     order = np.argsort(-sizes, kind="stable") + 1
     spacing = label_map.spacing[::-1]
     first = np.array([s.start for s in box])
     large = [n for n in order if n == order[0] or sizes[n - 1] * label_map.voxel_ml >= FAR_ML]
-    away = distance_transform_edt(pieces != order[0], sampling=spacing) if len(large) > 1 else np.zeros(mask.shape)
     boxes = find_objects(pieces)
-    gaps = minimum(away, pieces, large)
+    gaps = [0.0]
+    if len(large) > 1:
+        gaps = minimum(distance_transform_edt(pieces != order[0], sampling=spacing), pieces, large)
     return [
         _Piece(
             sizes[n - 1] * label_map.voxel_ml,
