@@ -19,15 +19,20 @@ class ResultSection:
         header.setSectionResizeMode(2, qt.QHeaderView.ResizeToContents)
         ui.resultTree.connect("itemClicked(QTreeWidgetItem*,int)", self.onItemClicked)
         ui.resultTree.connect("itemChanged(QTreeWidgetItem*,int)", self.onItemChanged)
+        ui.reviewList.connect("itemClicked(QListWidgetItem*)", self.onFinding)
+        ui.ignoreButton.connect("clicked(bool)", self.onIgnore)
         ui.opacitySlider.connect("valueChanged(double)", self.onOpacity)
         ui.show3DButton.connect("toggled(bool)", self.onShow3D)
         ui.statisticsButton.connect("clicked(bool)", self.onStatistics)
         self.update("measurements")
+        self.update("findings")
 
     def update(self, part):
         """Show what changed."""
         ui = self.ui
         if part == "result":
+            if self.session.result is not None:
+                self.session.review(self.session.result.label_map)
             if ui.show3DButton.checked and self.session.result is not None:
                 self.scene.showSurfaces()
         elif part == "measurements":
@@ -36,6 +41,21 @@ class ResultSection:
             ui.resultCollapsibleButton.collapsed = not found
             for widget in (ui.resultCollapsibleButton, ui.correctCollapsibleButton, ui.exportCollapsibleButton):
                 widget.enabled = found
+
+        elif part == "findings":
+            ui.reviewList.clear()
+            for finding in self.session.findings:
+                ui.reviewList.addItem(finding.reason)
+            for widget in (ui.reviewLabel, ui.reviewList, ui.ignoreButton):
+                widget.visible = bool(self.session.findings)
+
+    def onFinding(self, _item):
+        self.scene.jumpToPoint(self.session.findings[self.ui.reviewList.currentRow].ras)
+
+    def onIgnore(self, _checked=False):
+        row = self.ui.reviewList.currentRow
+        if row >= 0:
+            self.session.ignore(self.session.findings[row])
 
     def onItemClicked(self, item, _column):
         name = self._nameOf(item)

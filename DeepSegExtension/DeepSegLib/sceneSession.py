@@ -112,7 +112,11 @@ class SceneSession:
         if self.resultNode is not None and self.resultNode.GetSegmentation().GetSegment(name) is not None:
             centre = self.resultNode.GetSegmentCenterRAS(name)
             if centre is not None:
-                slicer.vtkMRMLSliceNode.JumpAllSlices(self.scene, *centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
+                self.jumpToPoint(centre)
+
+    def jumpToPoint(self, ras):
+        """Centre all slice views on a point."""
+        slicer.vtkMRMLSliceNode.JumpAllSlices(self.scene, *ras, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
 
     def statisticsTable(self):
         """The measurements as a new table node."""

@@ -17,6 +17,7 @@ import host
 import host.loop
 
 from DeepSegLogic.io import read_volume
+from DeepSegLogic.labels import LabelMap
 
 EXTENSION = Path(__file__).resolve().parents[2] / "DeepSegExtension"
 
@@ -115,6 +116,20 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     assert doubtful == sorted(doubtful, reverse=True)
     item.setCheckState(0, qt.Qt.Unchecked)
     assert not scene.resultNode.GetDisplayNode().GetSegmentVisibility("lung_left")
+
+    # what to look at first: each finding jumps, and can be put away
+    twice = session_of(ready).result.label_map
+    twice = LabelMap(twice.array.copy(), twice.ijk_to_ras, twice.structures)
+    twice.array[:] = 0
+    twice.array[3:9, 5:15, 5:15] = twice.array[3:9, 60:70, 60:70] = twice.structure("liver").value
+    session_of(ready).review(twice)
+    assert desktop.pump(60, until=lambda: session_of(ready).findings)
+    count = ui.reviewList.count
+    assert count == len(session_of(ready).findings) and not ui.reviewList.isHidden()
+    ui.reviewList.setCurrentRow(0)
+    ui.reviewList.itemClicked(ui.reviewList.item(0))
+    ui.ignoreButton.click()
+    assert ui.reviewList.count < count
 
     # 3D
     ui.show3DButton.click()
