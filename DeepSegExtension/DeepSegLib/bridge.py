@@ -17,6 +17,7 @@ from DeepSegLogic.surfaces.convert import polydata
 from DeepSegLogic.volume import Volume
 
 TAG_PREFIX = "DeepSeg."
+WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: what its reader had to say, one sentence a line
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 
@@ -39,7 +40,8 @@ def volumeFromNode(node) -> Volume:
     array = numpy_support.vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
     ijkToRas = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijkToRas)
-    return Volume(compact(array).copy(), _worldMatrix(node) @ _numpy(ijkToRas), name, _modality(node))
+    warnings = (node.GetAttribute(WARNINGS) or "").splitlines()
+    return Volume(compact(array).copy(), _worldMatrix(node) @ _numpy(ijkToRas), name, _modality(node), warnings)
 
 
 def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=None, tags=None) -> None:

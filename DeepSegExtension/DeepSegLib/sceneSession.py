@@ -73,6 +73,11 @@ class SceneSession:
         self._runVolumeNodeID = self._volumeNodeID
         self.session.segment()
 
+    def adopt(self, labelMap, provenance):
+        """Show what was segmented earlier, on the volume's grid, as its result."""
+        self._runVolumeNodeID = self._volumeNodeID
+        self.session.adopt_result(labelMap, provenance)
+
     def labelMap(self):
         """The result as it is now, with the corrections made by hand.
 
@@ -201,7 +206,7 @@ class SceneSession:
             "version": facts["model"]["version"],
             "quality": facts["settings"]["quality"],
             "deepseg": facts["versions"]["deepseg"],
-            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "created": facts.get("created") or datetime.now().astimezone().isoformat(timespec="seconds"),
         }
         bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags)
         self._resultNodeID = node.GetID()

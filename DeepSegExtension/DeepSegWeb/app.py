@@ -11,6 +11,7 @@ from pathlib import Path
 import trame_slicer.module
 from trame.app import get_server
 
+from DeepSegLogic.bundle import SUFFIX, Bundle, read_bundle
 from DeepSegLogic.errors import DeepSegError, ResourceError, UsageError
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.viewmodel import Phase
@@ -89,16 +90,18 @@ class WebApp:
     # --- commands of the page ----------------------------------------------------------------------------------
 
     async def open(self, source: Path) -> None:
-        """Read a volume and show it instead of the one before."""
+        """Read a volume, or a scene with its result, and show it instead of the one before."""
         if self.session.run.busy:  # its result belongs to the volume that is shown
             self._say(UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy"))
             return
         with self.state:
             self.state.reading, self.state.alert = source.name, None
         try:
-            volume = await asyncio.to_thread(read_volume, source)
+            opened = await asyncio.to_thread(self._read, source)
             self.session.forget_result()
-            self.scene.show_volume(volume)
+            self.scene.show_volume(opened.volume)
+            if opened.label_map is not None:
+                self.work.adopt(opened.label_map, opened.provenance)
             if self.session.preflight.ready:
                 self.scene.set_window(self.state.greys)
             self.scene.set_rendering(self.state.rendering)
@@ -109,6 +112,11 @@ class WebApp:
         finally:
             with self.state:
                 self.state.reading = ""
+
+    def _read(self, source: Path) -> Bundle:
+        if source.suffix.lower() == SUFFIX:
+            return read_bundle(source, self.transfers.folder)
+        return Bundle(read_volume(source))
 
     def segment(self) -> None:
         """Start to segment."""

@@ -33,7 +33,7 @@ def _input() -> None:
         v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
         html.Span("{{ reading ? `Reading ${reading}` : `Uploading, ${uploading}` }}")
     with html.Div(v_else_if=("!facts",), classes="ds-note"):
-        html.Span("No CT yet. Open a file or a DICOM folder.")
+        html.Span("No CT yet. Open a file, a DICOM folder or a scene (.mrb).")
     with html.Div(v_else=True):
         html.Div("{{ volume_name }}", classes="text-body-2 font-weight-medium text-truncate")
         html.Div("{{ facts }}", classes="ds-note")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import slicer
@@ -39,7 +40,8 @@ class Scene:
         self.clear_result()
         if self.work.volumeNode is not None:
             self.app.scene.RemoveNode(self.work.volumeNode)
-        node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", volume.name)
+        name = re.sub(r"""[&<>"']""", "_", volume.name)  # MRML writes these into file names as they are: broken XML
+        node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         image = vtk.vtkImageData()
         image.SetDimensions(*volume.shape[::-1])
         image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
@@ -49,6 +51,7 @@ class Scene:
         node.SetIJKToRASMatrix(matrix)
         if volume.modality:
             node.SetAttribute("DICOM.Modality", volume.modality)
+        node.SetAttribute(bridge.WARNINGS, "\n".join(volume.warnings))
         node.CreateDefaultDisplayNodes()
         self.work.setVolumeNode(node)
         self.app.display_manager.show_volume_in_slice_background(node)

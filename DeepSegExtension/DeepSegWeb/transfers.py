@@ -14,6 +14,7 @@ from aiohttp import web
 
 from DeepSegLogic.errors import DeepSegError, InputError, ResourceError
 from DeepSegLogic.io.atomic import cannot_write
+from DeepSegLogic.io.header import check_enclosed
 
 LIMIT_BYTES = 4 * 2**30
 LIMIT_FILES = 20_000
@@ -26,10 +27,14 @@ class Transfers:
     Args:
         opened: is called with what was uploaded, a file or a folder; it is deleted when the call returns.
         failed: is called with the reason why an upload was refused.
+
+    Attributes:
+        folder: that one.
     """
 
     def __init__(self, opened: Callable[[Path], Awaitable[None]], failed: Callable[[DeepSegError], None]):
         self._folder = tempfile.TemporaryDirectory(prefix="deepseg-web-")  # only its owner may enter
+        self.folder = Path(self._folder.name)
         self._opened, self._failed = opened, failed
         self._offered: Path | None = None
 
@@ -44,7 +49,7 @@ class Transfers:
 
     def empty(self, name: str) -> Path:
         """An empty folder; what the one of this name held is gone."""
-        folder = Path(self._folder.name) / name
+        folder = self.folder / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder
@@ -68,9 +73,12 @@ class Transfers:
         return web.FileResponse(path, headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
 
     async def _upload(self, request: web.Request) -> web.Response:
-        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             try:
-                await self._opened(await _receive(request, Path(folder)))
+                source = await _receive(request, Path(folder))
+                if source.is_file():
+                    check_enclosed(source)
+                await self._opened(source)
             except DeepSegError as error:
                 self._failed(error)
             except ConnectionError:  # the tab has gone

@@ -10,7 +10,8 @@ from ..errors import InputError, UsageError
 
 def web(
     source: Annotated[
-        Path | None, typer.Argument(help="CT to open: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.")
+        Path | None,
+        typer.Argument(help="CT to open: NIfTI, NRRD, MetaImage, a folder of DICOM slices, or a scene (.mrb)."),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Nothing is encrypted: prefer an ssh tunnel.")
@@ -24,7 +25,9 @@ def web(
     import webbrowser
 
     if source is not None and not source.exists():
-        raise InputError(f"{source} does not exist.", "Give a CT file or a DICOM folder.", code="input.missing")
+        raise InputError(
+            f"{source} does not exist.", "Give a CT file, a DICOM folder or a scene.", code="input.missing"
+        )
     sys.argv[1:] = []  # trame reads the command line too, and this one is not meant for it
     os.environ["WSLINK_READY_MSG"] = ""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+
+_HEAD_BYTES = 2**22  # of text before the voxels, at most
 
 
 def check(path: Path) -> None:
@@ -38,6 +41,33 @@ def check(path: Path) -> None:
             "Check the file and its permissions.",
             code="input.missing",
         ) from error
+
+
+def check_enclosed(path: Path) -> None:
+    """Check that the header of a file from elsewhere leads to no file but one beside it.
+
+    Raises:
+        InputError: its voxels are in several files, or in another folder.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(b"NRRD"):
+        named = re.findall(rb"(?im)^[ \t]*data ?file[ \t]*:[ \t]*(.*?)[ \t\r]*$", head)
+        whole = len(head) < _HEAD_BYTES or re.search(rb"\n\r?\n", head)
+    elif path.suffix.lower() in (".mha", ".mhd"):
+        named = re.findall(rb"(?m)ElementDataFile[ \t]*[=:][ \t]*(.*?)[ \t\r]*$", head)
+        whole = bool(named)
+        named = [name for name in named if name.upper() != b"LOCAL"]
+    else:
+        return
+    folder = path.parent.resolve()
+    targets = [(folder / name.decode("utf-8", "replace").replace("\\", "/")).resolve() for name in named]
+    if not whole or not all(target.parent == folder and target.is_file() for target in targets):
+        raise InputError(
+            f"{path} leads to other files than itself.",
+            "Give the volume as one file, for instance .nrrd or .nii.gz.",
+            code="input.outside",
+        )
 
 
 def is_nrrd(path: Path) -> bool:

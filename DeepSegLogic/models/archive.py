@@ -17,9 +17,14 @@ _BLOCK = 1 << 20
 
 
 def extract(
-    archive: Path, folder: Path, *, progress: Progress = ignore_progress, cancel: Cancel = never_cancel
+    archive: Path,
+    folder: Path,
+    *,
+    only: set[str] | None = None,
+    progress: Progress = ignore_progress,
+    cancel: Cancel = never_cancel,
 ) -> None:
-    """Unpack the zip file ``archive`` into the empty or missing ``folder``.
+    """Unpack the zip file ``archive``, or ``only`` these of its files, into ``folder``, which has none of them yet.
 
     Everything is checked before the first byte is written: no absolute path, no ``..``, no link or device,
     no password, no bomb, enough room on the disk. Checksums are verified while reading.
@@ -30,7 +35,7 @@ def extract(
         Cancelled: the user cancelled.
     """
     with open_archive(archive) as zipped:
-        members = _checked(zipped, archive)
+        members = [(m, p) for m, p in _checked(zipped, archive) if only is None or "/".join(p) in only]
         total = sum(m.file_size for m, _ in members)
         folder.mkdir(parents=True, exist_ok=True)
         check_free_space(folder, total)

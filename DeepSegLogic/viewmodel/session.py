@@ -91,6 +91,17 @@ class Session:
         self._ignored.clear()
         self._tell("result", "measurements", "findings", "surfaces")
 
+    def adopt_result(self, label_map: LabelMap, provenance: dict) -> None:
+        """Take what was segmented earlier, or elsewhere, as the result of the volume.
+
+        Args:
+            label_map: on the volume's grid.
+            provenance: as of a run, see :mod:`DeepSegLogic.provenance`.
+        """
+        from ..pipeline import Result
+
+        self._take(self.volume, Result(label_map, {}, provenance=provenance))
+
     def choose_model(self, model_id: str) -> None:
         """Choose a model of the list; the structures chosen for it last time are chosen again.
 
@@ -363,13 +374,16 @@ class Session:
             self._tell("estimate")
 
     def _segmented(self, volume: Volume, result: Result) -> None:
-        self.result, self.result_volume, self.surfaces = result, volume, None
-        self.measurements, self.findings = [], []
-        self._ignored.clear()
         self.run.warnings += [w for w in result.warnings if w not in self.run.warnings]
         for warning in result.warnings:
             self._write(warning)
         self._write(f"timings in s: {result.timings}; {result.provenance.get('run', '')}")
+        self._take(volume, result)
+
+    def _take(self, volume: Volume, result: Result) -> None:
+        self.result, self.result_volume, self.surfaces = result, volume, None
+        self.measurements, self.findings = [], []
+        self._ignored.clear()
         self._tell("result")
         self.measure(result.label_map)
 

@@ -74,6 +74,24 @@ def test_names_of_uploads_are_no_paths(page, server, tmp_path):
     page.get_by_role("alert").filter(has_text="evil.nrrd").wait_for()
 
 
+@pytest.mark.parametrize(
+    "name, header",
+    [
+        ("ct.nrrd", "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 3\nencoding: raw\ndata file: {}\n\n"),
+        ("ct.mhd", "NDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\nElementDataFile : {}\n"),
+    ],
+)
+def test_an_upload_cannot_lead_to_files_of_the_server(page, server, tmp_path, name, header):
+    (tmp_path / "secret.raw").write_bytes(bytes(range(120)))
+    file = {
+        "name": name,
+        "mimeType": "application/octet-stream",
+        "buffer": header.format(tmp_path / "secret.raw").encode(),
+    }
+    page.request.post(server.url.replace("index.html", "upload"), multipart={"files": file})
+    page.get_by_role("alert").filter(has_text=f"{name} leads to other files than itself.").wait_for()
+
+
 def test_a_dicom_folder_is_opened(page, tmp_path):
     folder = tmp_path / "series"
     folder.mkdir()

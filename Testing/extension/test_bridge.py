@@ -135,3 +135,10 @@ def test_segments_that_overlap_come_back_with_the_later_on_top(scene, left_hande
     np.testing.assert_array_equal(back.mask("spleen"), expected)
     np.testing.assert_array_equal(back.mask("liver"), source.mask("liver") & ~expected)
     np.testing.assert_array_equal(back.mask("kidney_right"), source.mask("kidney_right"))
+
+
+def test_what_a_reader_said_is_kept_with_the_node(scene):
+    node = volume_node(scene, np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
+    assert bridge.volumeFromNode(node).warnings == []
+    node.SetAttribute(bridge.WARNINGS, "One slice is missing.\nIt was filled.")
+    assert bridge.volumeFromNode(node).warnings == ["One slice is missing.", "It was filled."]

@@ -1,0 +1,189 @@
+"""A scene of 3D Slicer in one file (``.mrb``): its CT, and the segmentation of it.
+
+The scene is not loaded. Of all that it describes, two files of the archive are read by our own readers; where it
+points elsewhere (web addresses, other folders), it is refused.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+import numpy as np
+
+from .errors import InputError, ModelError
+from .geometry import same_grid
+from .labels import LabelMap
+from .volume import Volume
+
+SUFFIX = ".mrb"
+LIMIT_BYTES = 8 << 30
+TAG = "DeepSeg."  # begins the tags of segments that DeepSeg made
+_HEADER_BYTES = 1 << 20
+
+
+@dataclass
+class Bundle:
+    """What was in a scene.
+
+    Attributes:
+        volume: the CT.
+        label_map: the segmentation on the volume's grid, or None.
+        provenance: what its segments tell of the run that made them; the model is ``"unknown"`` if DeepSeg did not.
+    """
+
+    volume: Volume
+    label_map: LabelMap | None = None
+    provenance: dict = field(default_factory=dict)
+
+
+def read_bundle(path: Path, scratch: Path | None = None) -> Bundle:
+    """Read the CT and the segmentation of a scene.
+
+    Of several segmentations the last one made by DeepSeg is taken, else the last one; of several volumes the one
+    that it was drawn on, else the first one. ``volume.warnings`` says so.
+
+    Args:
+        path: the ``.mrb``.
+        scratch: where to unpack; what is written there is removed.
+
+    Raises:
+        InputError: it is broken, has no volume, a volume is under a transform, or files are not in the archive.
+        ResourceError: the disk is too small.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        try:
+            scene = _Scene(path, Path(folder))
+            return scene.read()
+        except ModelError as error:  # the archive's; models come in such too
+            raise InputError(error.message, "Save the scene in 3D Slicer again.", code="input.archive") from error
+
+
+class _Scene:
+    """The nodes of a scene and the files of its archive."""
+
+    def __init__(self, path: Path, folder: Path):
+        from lxml import etree
+
+        from .models.archive import open_archive
+
+        self._path, self._folder = path, folder
+        with open_archive(path) as zipped:
+            self._sizes = {m.filename: m.file_size for m in zipped.infolist()}
+        scenes = sorted((n for n in self._sizes if n.lower().endswith(".mrml")), key=lambda n: n.count("/"))
+        if not scenes:
+            raise self._bad("has no scene in it")
+        self._base = PurePosixPath(scenes[0]).parent
+        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+        try:
+            root = etree.parse(self._unpacked(scenes[0]), parser).getroot()
+        except etree.XMLSyntaxError as error:
+            raise self._bad("has a broken scene in it") from error
+        self._nodes = {node.get("id"): node for node in root.iter(etree.Element) if node.get("id")}
+
+    def read(self) -> Bundle:
+        """See :func:`read_bundle`."""
+        from .io import read_label_map, read_volume
+
+        volumes = [node for node in self._nodes.values() if node.tag == "Volume"]
+        if not volumes:
+            raise self._bad("has no volume in it", "Choose a scene with a CT, or the CT itself.")
+        drawn = [n for n in self._nodes.values() if n.tag == "Segmentation" and self._file(n).endswith(".seg.nrrd")]
+        chosen = max(drawn, key=lambda n: (self._is_ours(n), drawn.index(n)), default=None)
+        reference = "" if chosen is None else _references(chosen).get("referenceImageGeometryRef", "")
+        shown = next((node for node in volumes if node.get("id") == reference), volumes[0])
+        volume = read_volume(self._content(shown))
+        volume.name = shown.get("name") or volume.name
+        volume.modality = _pairs(shown.get("attributes")).get("DICOM.Modality") or volume.modality
+        if len(volumes) > 1:
+            volume.warnings.append(f"The scene holds {len(volumes)} volumes. This is {volume.name}.")
+        if chosen is None:
+            return Bundle(volume)
+        if len(drawn) > 1:
+            volume.warnings.append(f"The scene holds {len(drawn)} segmentations. This is {chosen.get('name')}.")
+        file = self._content(chosen)
+        label_map = read_label_map(file)
+        if label_map.array.shape != volume.shape or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras):
+            label_map = _on_grid(label_map, volume)
+            volume.warnings.append("The segmentation had other voxels than the CT. It was fitted to those of the CT.")
+        return Bundle(volume, label_map, _provenance(file))
+
+    def _content(self, node) -> Path:
+        """The unpacked file of a node, after it was found harmless."""
+        from .io.header import check_enclosed
+
+        name = node.get("name")
+        if "transform" in _references(node):
+            raise self._bad(
+                f"moves {name} by a transform", "In 3D Slicer harden the transform, then save the scene again."
+            )
+        file = self._unpacked(self._file(node), name)
+        check_enclosed(file)
+        return file
+
+    def _file(self, node) -> str:
+        """Path in the archive that a node's storage names; it may not be there."""
+        storage = self._nodes.get(_references(node).get("storage", ""))
+        return str(self._base / unquote(storage.get("fileName", ""))) if storage is not None else ""
+
+    def _is_ours(self, node) -> bool:
+        from .models.archive import open_archive
+
+        with open_archive(self._path) as zipped, zipped.open(self._member(self._file(node), node.get("name"))) as file:
+            return TAG.encode() in file.read(_HEADER_BYTES)
+
+    def _unpacked(self, member: str, name: str = "the scene") -> Path:
+        from .models.archive import extract
+
+        extract(self._path, self._folder, only={self._member(member, name)})
+        return self._folder / member
+
+    def _member(self, member: str, name: str) -> str:
+        if member not in self._sizes:
+            raise self._bad(f"does not hold the file of {name}", "Save the scene as .mrb, which holds all files.")
+        if self._sizes[member] > LIMIT_BYTES:
+            raise self._bad(f"holds more than {LIMIT_BYTES >> 30} GB of {name}", "Crop it to what you need.")
+        return member
+
+    def _bad(self, what: str, remedy: str = "Save the scene in 3D Slicer again.") -> InputError:
+        return InputError(f"{self._path} {what}.", remedy, code="input.scene")
+
+
+def _references(node) -> dict[str, str]:
+    return _pairs(node.get("references"))
+
+
+def _pairs(text: str | None) -> dict[str, str]:
+    """MRML's ``"a:b;c:d;"``."""
+    return dict(part.split(":", 1) for part in (text or "").split(";") if ":" in part)
+
+
+def _on_grid(label_map: LabelMap, volume: Volume) -> LabelMap:
+    """A label map on a volume's grid; each voxel takes the label of the nearest."""
+    from scipy.ndimage import affine_transform
+
+    to_labels = np.linalg.inv(label_map.ijk_to_ras) @ volume.ijk_to_ras
+    matrix, offset = to_labels[:3, :3][::-1, ::-1], to_labels[2::-1, 3]  # (I, J, K) to (K, J, I)
+    array = affine_transform(label_map.array, matrix, offset, volume.shape, order=0, mode="grid-constant")
+    return LabelMap(array, volume.ijk_to_ras.copy(), label_map.structures)
+
+
+def _provenance(file: Path) -> dict:
+    """What the tags of the segments in a ``.seg.nrrd`` tell, in the form of a result's provenance."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(file))
+    reader.ReadImageInformation()
+    tags = (
+        _pairs(reader.GetMetaData("Segment0_Tags").replace("|", ";")) if reader.HasMetaDataKey("Segment0_Tags") else {}
+    )
+    told = {key.removeprefix(TAG): value for key, value in tags.items() if key.startswith(TAG)}
+    facts = {
+        "model": {"id": told.get("model", "unknown"), "version": told.get("version", "")},
+        "settings": {"quality": told.get("quality", "")},
+        "versions": {"deepseg": told.get("deepseg", "")},
+    }
+    return facts | {"created": told["created"]} if "created" in told else facts

@@ -1,0 +1,101 @@
+"""What can be opened: scenes that were exported here or elsewhere."""
+
+import zipfile
+
+import pytest
+
+from .conftest import DRAWN, start, stop
+from .test_flow import download, take, unzip, volume_of, wait_for_volume
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def scene(browser, server, tmp_path_factory):
+    """The demonstration CT with its lungs and liver, as the page exports it, and the table that was shown."""
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(60_000)
+    page.goto(server.url)
+    page.get_by_role("button", name="Fast", exact=True).click()
+    page.get_by_text("Thorax", exact=True).click()
+    page.get_by_role("button", name="Segment", exact=True).click()
+    page.locator("table").wait_for(timeout=200_000)
+    page.get_by_role("button", name="Segment", exact=True).wait_for()
+    path = tmp_path_factory.mktemp("scene") / "Chest.mrb"
+    path.write_bytes(download(page, ["Whole scene"]))
+    table = volumes(page)
+    page.close()
+    return path, table
+
+
+def volumes(page) -> dict[str, str]:
+    rows = [row.locator("td").all_inner_texts() for row in page.locator("tbody tr").all()]
+    return {cells[1].strip(): cells[2] for cells in rows}
+
+
+def choose(page, *files) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open file").click()
+    chooser.value.set_files(files)
+
+
+def test_an_exported_scene_comes_back_to_be_corrected_and_exported(browser, scene, tmp_path):
+    path, table = scene
+    assert "Left lung" in table and len(table) > 3
+    server = start(path, tmp_path)
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(60_000)
+    page.goto(server.url)
+    page.locator("table").wait_for()
+    page.wait_for_function(DRAWN)
+    assert volumes(page) == table
+    page.get_by_text("CTChest4").first.wait_for()
+    before = volume_of(page, "Left lung")
+    page.get_by_role("button", name="Left lung", exact=True).click()
+    take(page, "Erase")
+    axial = page.locator(".layout-grid-item").first.bounding_box()
+    x, y = axial["x"] + axial["width"] / 2, axial["y"] + axial["height"] / 2
+    page.mouse.move(x - 5, y)
+    page.mouse.down()
+    page.mouse.move(x + 5, y, steps=4)
+    page.mouse.up()
+    wait_for_volume(page, "Left lung", lambda ml: ml < before)
+    page.get_by_role("button", name="Undo").click()
+    wait_for_volume(page, "Left lung", lambda ml: ml == before)
+    rows = download(page, ["Measurements"]).decode()
+    line = next(line for line in rows.splitlines() if line.startswith("Left lung,"))
+    assert float(line.split(",")[2]) == pytest.approx(before, abs=0.06)
+    again = {name.rpartition("/")[2] for name in unzip(download(page, ["Whole scene"])).namelist()}
+    assert again == {"CTChest4-deepseg.mrml", "CTChest4 organs.seg.nrrd", "CTChest4.nrrd"}
+    page.close()
+    stop(server)
+    assert not list(tmp_path.glob("deepseg*"))
+
+
+def test_a_scene_can_be_uploaded_and_a_bad_one_is_told(page, scene, tmp_path):
+    path, table = scene
+    renamed = tmp_path / "renamed.mrb"
+    with zipfile.ZipFile(path) as given, zipfile.ZipFile(renamed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in given.namelist():
+            content = given.read(name)
+            archive.writestr(name, content.replace(b'name="CTChest4"', b'name="Other name"'))
+    choose(page, renamed)
+    page.get_by_text("Other name").first.wait_for()
+    page.locator("tbody tr").first.wait_for()
+    assert volumes(page) == table
+    bad = tmp_path / "broken.mrb"
+    bad.write_bytes(path.read_bytes()[:5000])
+    choose(page, bad)
+    page.get_by_role("alert").filter(has_text="broken.mrb was not unpacked").wait_for()
+    for name, member, sentence in (
+        ("slip.mrb", "../../evil.txt", "would be written outside its folder"),
+        ("empty.mrb", "scene/readme.txt", "has no scene in it"),
+        ("view.mrb", "scene/scene.mrml", "has no volume in it"),
+    ):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(member, "<MRML></MRML>")
+            if name == "slip.mrb":
+                archive.writestr("scene/scene.mrml", "<MRML></MRML>")
+        choose(page, tmp_path / name)
+        page.get_by_role("alert").filter(has_text=name).filter(has_text=sentence).wait_for()
+    assert volumes(page) == table, "what was open before still is"

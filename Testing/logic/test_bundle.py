@@ -1,0 +1,169 @@
+"""Scenes written by MRML itself come in as they are; those that would do harm do not."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from DeepSegLogic.bundle import read_bundle
+from DeepSegLogic.errors import InputError
+from DeepSegLogic.io import read_label_map, read_volume
+
+slicer = pytest.importorskip("slicer", reason="needs slicer-core")
+
+SCENE = '<MRML><Volume id="v" name="CT" references="storage:s;"/><VolumeArchetypeStorage id="s" fileName="{}"/></MRML>'
+
+
+@pytest.fixture
+def scene():
+    made = slicer.vtkMRMLScene()
+    slicer.vtkSlicerSegmentationsModuleLogic().SetMRMLScene(made)
+    made.RegisterNodeClass(slicer.vtkMRMLSegmentationNode())
+    made.RegisterNodeClass(slicer.vtkMRMLSegmentationStorageNode())
+    return made
+
+
+def add(scene, kind, name, file):
+    """A node with what a file holds."""
+    node = scene.AddNewNodeByClass(kind, name)
+    node.AddDefaultStorageNode()
+    storage = node.GetStorageNode()
+    storage.SetFileName(str(file))
+    assert storage.ReadData(node)
+    return node
+
+
+def packed(folder, path, inner="My scene/"):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+            archive.write(file, inner + file.relative_to(folder).as_posix())
+    return path
+
+
+def saved(scene, tmp_path):
+    (tmp_path / "scene").mkdir()
+    assert scene.SaveSceneToSlicerDataBundleDirectory(str(tmp_path / "scene"))
+    return packed(tmp_path / "scene", tmp_path / "scene.mrb")
+
+
+def zipped(path, *members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def refused(path, why):
+    with pytest.raises(InputError, match=why) as caught:
+        read_bundle(path)
+    assert caught.value.remedy
+    return caught.value
+
+
+def small_nrrd(path, value=7):
+    image = sitk.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5) + value)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_volume_and_segmentation_come_back(scene, chest_ct, chest_segmentation, tmp_path):
+    ct = add(scene, "vtkMRMLScalarVolumeNode", "Chest %20 höhe", chest_ct)
+    ct.SetAttribute("DICOM.Modality", "CT")
+    node = add(scene, "vtkMRMLSegmentationNode", "By hand", chest_segmentation)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    opened = read_bundle(saved(scene, tmp_path), tmp_path)
+    assert (opened.volume.name, opened.volume.modality, opened.volume.warnings) == ("Chest %20 höhe", "CT", [])
+    np.testing.assert_array_equal(opened.volume.array, sitk.GetArrayFromImage(sitk.ReadImage(str(chest_ct))))
+    np.testing.assert_allclose(opened.volume.ijk_to_ras, read_volume(chest_ct).ijk_to_ras, atol=1e-6)
+    given = read_label_map(chest_segmentation)
+    assert [s.title for s in opened.label_map.structures] == [s.title for s in given.structures]
+    for structure in given.structures:
+        assert opened.label_map.volume_ml(structure.name) == pytest.approx(given.volume_ml(structure.name))
+    assert opened.provenance["model"]["id"] == "unknown"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scene", "scene.mrb"], "nothing is left"
+
+
+def test_of_several_ours_is_taken_with_the_volume_that_it_was_drawn_on(scene, chest_ct, chest_segmentation, tmp_path):
+    add(scene, "vtkMRMLScalarVolumeNode", "Other", small_nrrd(tmp_path / "other.nrrd"))
+    ct = add(scene, "vtkMRMLScalarVolumeNode", "CT", chest_ct)
+    for name in ("Ours", "Later"):
+        node = add(scene, "vtkMRMLSegmentationNode", name, chest_segmentation)
+        node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+        if name == "Ours":
+            for index in range(node.GetSegmentation().GetNumberOfSegments()):
+                node.GetSegmentation().GetNthSegment(index).SetTag("DeepSeg.model", "ct_demo")
+    opened = read_bundle(saved(scene, tmp_path))
+    assert opened.volume.name == "CT"
+    assert opened.provenance["model"]["id"] == "ct_demo"
+    assert opened.volume.warnings == [
+        "The scene holds 2 volumes. This is CT.",
+        "The scene holds 2 segmentations. This is Ours.",
+    ]
+
+
+def test_a_segmentation_on_other_voxels_is_fitted(scene, chest_ct, chest_segmentation, tmp_path):
+    image = sitk.ReadImage(str(chest_ct))
+    finer = sitk.Resample(image[20:100, 30:110, 4:30], [80, 80, 52], sitk.Transform(), sitk.sitkLinear,
+                          image[20:100, 30:110, 4:30].GetOrigin(), [3.1, 2.9, 5.0], image.GetDirection())  # fmt: skip
+    sitk.WriteImage(finer, str(tmp_path / "finer.nrrd"))
+    ct = add(scene, "vtkMRMLScalarVolumeNode", "CT", tmp_path / "finer.nrrd")
+    node = add(scene, "vtkMRMLSegmentationNode", "Organs", chest_segmentation)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    opened = read_bundle(saved(scene, tmp_path))
+    assert opened.label_map.array.shape == opened.volume.shape == (52, 80, 80)
+    assert any("other voxels" in warning for warning in opened.volume.warnings)
+    labels = sitk.GetImageFromArray(read_label_map(chest_segmentation).array)
+    labels.CopyInformation(image)
+    wanted = sitk.GetArrayFromImage(sitk.Resample(labels, finer, sitk.Transform(), sitk.sitkNearestNeighbor))
+    assert (opened.label_map.array != wanted).mean() < 1e-3  # ties are rounded either way
+
+
+def test_a_volume_under_a_transform_is_refused(scene, chest_ct, tmp_path):
+    ct = add(scene, "vtkMRMLScalarVolumeNode", "CT", chest_ct)
+    ct.SetAndObserveTransformNodeID(scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved").GetID())
+    refused(saved(scene, tmp_path), "moves CT by a transform")
+
+
+def test_what_is_no_scene_is_told(tmp_path):
+    (tmp_path / "broken.mrb").write_bytes(b"PK\x03\x04 and no more")
+    refused(tmp_path / "broken.mrb", "complete zip file")
+    refused(zipped(tmp_path / "a.mrb", ("Data/ct.nrrd", "x")), "no scene")
+    refused(zipped(tmp_path / "b.mrb", ("s/s.mrml", "<MRML><Volume")), "broken scene")
+    refused(zipped(tmp_path / "c.mrb", ("s/s.mrml", "<MRML><View id='v'/></MRML>")), "no volume")
+    refused(zipped(tmp_path / "d.mrb", ("s/s.mrml", "<MRML><Volume id='v' name='CT'/></MRML>")), "file of CT")
+    refused(zipped(tmp_path / "e.mrb", ("s/s.mrml", SCENE.format("ct.nrrd")), ("s/ct.nrrd", "NRRD0004\n")), "ct.nrrd")
+
+
+@pytest.mark.parametrize("name", ["../evil.nrrd", "/tmp/evil.nrrd", "s/../../evil.nrrd"])
+def test_an_archive_that_writes_outside_is_refused(tmp_path, name):
+    small_nrrd(tmp_path / "ct.nrrd")
+    members = [("s/s.mrml", SCENE.format("ct.nrrd")), ("s/ct.nrrd", (tmp_path / "ct.nrrd").read_bytes()), (name, "x")]
+    refused(zipped(tmp_path / "x.mrb", *members), "outside")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../secret.nrrd", "file:///etc/passwd", "http://127.0.0.1/a.nrrd"])
+def test_a_scene_that_names_files_elsewhere_is_refused(tmp_path, name):
+    small_nrrd(tmp_path / "secret.nrrd")
+    (tmp_path / "in").mkdir()
+    refused(zipped(tmp_path / "in" / "x.mrb", ("s/s.mrml", SCENE.format(name))), "does not hold the file of CT")
+
+
+@pytest.mark.parametrize("field", ["data file: {}", "DataFile:\t{}", "data file: LIST\n{}", "data file: ../{}"])
+def test_a_volume_that_leads_elsewhere_is_refused(tmp_path, field):
+    secret = tmp_path / "secret.raw"
+    secret.write_bytes(bytes(120))
+    lines = ["NRRD0004", "type: short", "dimension: 3", "sizes: 5 4 3", "endian: little", "encoding: raw"]
+    header = "\n".join([*lines, field.format(secret)]) + "\n\n"
+    path = zipped(tmp_path / "x.mrb", ("s/s.mrml", SCENE.format("ct.nrrd")), ("s/ct.nrrd", header))
+    refused(path, "leads to other files")
+
+
+def test_entities_of_a_scene_are_not_read(tmp_path):
+    small_nrrd(tmp_path / "secret.nrrd")
+    doctype = f'<!DOCTYPE m [<!ENTITY e SYSTEM "{Path(tmp_path / "secret.nrrd").as_uri()}">]>'
+    laughs = '<!DOCTYPE m [<!ENTITY a "ha"><!ENTITY b "' + "&a;" * 100 + '">]>'
+    for head, entity in ((doctype, "e"), (laughs, "b")):
+        text = f'{head}<MRML>&{entity};<Volume id="v" name="CT"/></MRML>'
+        refused(zipped(tmp_path / "x.mrb", ("s/s.mrml", text)), "does not hold the file of CT")
