@@ -72,15 +72,20 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         segmentation.AddSegment(segment, structure.name)
 
 
-def updateSegments(labelMap: LabelMap, segmentationNode, names) -> None:
-    """Write some structures of a label map into their segments; the others stay.
+def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
+    """Write what changed in a label map into the segments; the other voxels stay.
 
     Args:
         names: of the structures that changed.
+        box: (K, J, I) slices that hold all changes.
     """
     toNode = np.linalg.inv(_worldMatrix(segmentationNode)) @ labelMap.ijk_to_ras
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
     values = {s.name: s.value for s in labelMap.structures}
+    if _writeBox(labelMap.array, values, box, segmentationNode, np.linalg.inv(toNode)):
+        for name in names:
+            segmentationNode.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.RepresentationModified, name)
+        return
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
     for name in names:
         mask = labelMap.array == values[name]
         rows = mask.any(2)
@@ -113,9 +118,7 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) ->
     for image, labels in _layers(segmentationNode, values):
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
-        table = np.zeros(max(labels) + 1, array.dtype)
-        table[list(labels)] = list(labels.values())
-        _paste(array, table, image, toGrid @ _numpy(matrix))
+        _paste(array, labels, image, toGrid @ _numpy(matrix))
     found = [_structure(segmentation.GetSegment(name), name, value) for name, value in values.items()]
     return LabelMap(array, volume.ijk_to_ras.copy(), sorted(found, key=lambda s: s.value))
 
@@ -182,30 +185,75 @@ def _layers(segmentationNode, values):
 
 
 def _paste(array, values, image, toGrid) -> None:
-    """Copy an image's labels, translated by the table ``values``, into the grid.
+    """Copy an image's labels, translated by the dict ``values``, into the grid.
 
     Both have the same voxels, shifted by whole ones, as a rule; else each voxel goes to the nearest of the grid.
     """
-    extent = image.GetExtent()
-    shape = (extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
-    if 0 in shape or image.GetPointData().GetScalars() is None:
+    found = _voxels(image)
+    if found is None:
         return
-    found = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
-    found = values[np.where(found < len(values), found, 0)]
-    first = np.array(extent[4::-2]) + toGrid[2::-1, 3]
-    low = np.rint(first).astype(int)
-    if np.allclose(toGrid[:3, :3], np.eye(3), atol=1e-5) and np.allclose(first, low, atol=1e-3):
-        begin, end = np.maximum(low, 0), np.minimum(low + shape, array.shape)
+    if any(label != value for label, value in values.items()):
+        table = np.zeros(max(values) + 1, array.dtype)
+        table[list(values)] = list(values.values())
+        found = table[np.where(found < len(table), found, 0)]
+    low = _shift(image, toGrid)
+    if low is not None:
+        begin, end = np.maximum(low, 0), np.minimum(low + found.shape, array.shape)
         if (begin < end).all():
             target = array[tuple(map(slice, begin, end))]
             source = found[tuple(map(slice, begin - low, end - low))]
-            np.copyto(target, source, where=source > 0)
+            for below, above in zip(target, source, strict=True):  # a slice at a time stays in the processor's cache
+                np.copyto(below, above, where=above > 0)
         return
     kji = np.argwhere(found)
-    ijk = np.rint((kji + np.array(extent[4::-2]))[:, ::-1] @ toGrid[:3, :3].T + toGrid[:3, 3]).astype(int)
+    ijk = np.rint((kji + np.array(image.GetExtent()[4::-2]))[:, ::-1] @ toGrid[:3, :3].T + toGrid[:3, 3]).astype(int)
     inside = ((ijk >= 0) & (ijk < array.shape[::-1])).all(1)
     i, j, k = ijk[inside].T
     array[k, j, i] = found[tuple(kji[inside].T)]
+
+
+def _writeBox(array, values, box, segmentationNode, toGrid) -> bool:
+    """Copy a box of a label map into the image that all segments share; whether there is one that fits.
+
+    Slicer's own way, segment by segment, takes over a second on a CT of 512 slices.
+
+    Args:
+        values: label by segment.
+        toGrid: from the node's coordinates to the label map's voxels.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    same = all(segmentation.GetSegment(name).GetLabelValue() == value for name, value in values.items())
+    if not same or segmentation.GetNumberOfLayers(BINARY_LABELMAP) != 1:
+        return False
+    image = segmentation.GetLayerDataObject(0, BINARY_LABELMAP)
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    shared, low = _voxels(image), _shift(image, toGrid @ _numpy(matrix))
+    if shared is None or low is None:
+        return False
+    inner = tuple(slice(s.start - first, s.stop - first) for s, first in zip(box, low.tolist(), strict=True))
+    if any(s.start < 0 or s.stop > size for s, size in zip(inner, shared.shape, strict=True)):
+        return False
+    shared[inner] = array[box]
+    image.GetPointData().GetScalars().Modified()  # the image's own event would drop the surfaces of all segments
+    return True
+
+
+def _voxels(image):
+    """An image's voxels, (K, J, I), not copied; None if it has none."""
+    extent = image.GetExtent()
+    shape = (extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
+    if 0 in shape or image.GetPointData().GetScalars() is None:
+        return None
+    return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
+
+
+def _shift(image, toGrid):
+    """(K, J, I) of an image's first voxel in a grid; None if the two do not have the same voxels."""
+    first = np.array(image.GetExtent()[4::-2]) + toGrid[2::-1, 3]
+    low = np.rint(first).astype(int)
+    same = np.allclose(toGrid[:3, :3], np.eye(3), atol=1e-5) and np.allclose(first, low, atol=1e-3)
+    return low if same else None
 
 
 def _structure(segment, segmentID: str, value: int) -> Structure:

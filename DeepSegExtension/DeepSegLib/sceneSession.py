@@ -216,7 +216,7 @@ class SceneSession:
     def _show(self, entry):
         """Write what a step changed into the segmentation, and measure and draw it anew."""
         if entry is not None:
-            bridge.updateSegments(self.correction.label_map, self.resultNode, entry.changes_ml)
+            bridge.updateSegments(self.correction.label_map, self.resultNode, entry.changes_ml, entry.box)
             self._shownTime = _voxelTime(self.resultNode)
             self.session.measure(self.correction.label_map)
             if self.resultNode.GetDisplayNode().GetVisibility3D():

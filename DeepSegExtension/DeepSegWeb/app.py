@@ -152,7 +152,7 @@ class WebApp:
         finding = self.session.findings[index]
         if any(row["name"] == finding.structure for row in self.state.rows):
             self.state.current = finding.structure
-        self.scene.jump_to(finding.ras)
+        self.work.jumpToPoint(finding.ras)
 
     def ignore(self, index: int) -> None:
         """Take a line off the review."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import slicer
 import vtk
 from DeepSegLib import bridge
 from DeepSegLib.sceneSession import SceneSession
@@ -128,7 +127,3 @@ class Scene:
             node.GetStorageNode().SetUseCompression(False)  # takes minutes, and the archive is compressed anyway
         if not self.app.scene.SaveSceneToSlicerDataBundleDirectory(str(folder)):
             raise OutputError("The scene cannot be written.", "Make room on the disk.", code="output.not_writable")
-
-    def jump_to(self, ras) -> None:
-        """Centre all slice views on a place."""
-        slicer.vtkMRMLSliceNode.JumpAllSlices(self.app.scene, *ras, slicer.vtkMRMLSliceNode.CenteredJumpSlice)

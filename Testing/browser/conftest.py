@@ -84,3 +84,13 @@ def page(browser, server):
     page.wait_for_function(DRAWN)
     yield page
     context.close()
+
+
+@pytest.fixture
+def done(page):
+    """A page with a result; the server keeps it from test to test."""
+    if not page.locator("table").is_visible():
+        page.get_by_role("button", name="Segment", exact=True).click()
+    page.locator("table").wait_for(timeout=200_000)
+    page.get_by_role("button", name="Segment", exact=True).wait_for()
+    return page

@@ -1,7 +1,6 @@
 """From the demonstration CT to its result and back, as a user goes."""
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,54 +9,9 @@ import SimpleITK as sitk
 import slicerio
 import trimesh
 
+from .steps import download, unzip, volume_of
+
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def done(page):
-    """A page with a result; the server keeps it from test to test."""
-    if not page.locator("table").is_visible():
-        page.get_by_role("button", name="Segment", exact=True).click()
-    page.locator("table").wait_for(timeout=200_000)
-    page.get_by_role("button", name="Segment", exact=True).wait_for()
-    return page
-
-
-def volume_of(page, title) -> float:
-    row = page.locator("tr", has=page.get_by_role("button", name=title, exact=True))
-    return float(row.locator("td").nth(2).inner_text())
-
-
-def take(page, tool) -> None:
-    """Press a tool's button, unless it is pressed."""
-    button = page.get_by_role("button", name=tool, exact=True)
-    if button.get_attribute("aria-pressed") != "true":
-        button.click()
-
-
-def wait_for_volume(page, title, wanted) -> None:
-    """Until a structure's volume in the table is as wanted; measures come a moment after a correction."""
-    for _ in range(150):
-        if wanted(volume_of(page, title)):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(f"{title} has {volume_of(page, title)} ml")
-
-
-def download(page, formats) -> bytes:
-    page.get_by_role("button", name="Export").click()
-    dialog = page.get_by_role("dialog")
-    for box in dialog.get_by_role("checkbox").all():
-        box.uncheck()
-    for label in formats:
-        dialog.get_by_label(label).check()
-    with page.expect_download() as waiting:
-        dialog.get_by_role("button", name="Download").click()
-    return waiting.value.path().read_bytes()
-
-
-def unzip(content) -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO(content))
 
 
 def test_progress_moves_slices_scroll_and_cancel_stops(page, server):
@@ -133,49 +87,6 @@ def test_the_report_is_one_page(done, browser, tmp_path):
     page.close()
 
 
-def test_a_stroke_changes_the_volume_and_undo_restores_it(done):
-    before = volume_of(done, "Spine")
-    done.get_by_role("button", name="Spine", exact=True).click()
-    take(done, "Erase")
-    axial = done.locator(".layout-grid-item").first.bounding_box()
-    x, y = axial["x"] + axial["width"] / 2, axial["y"] + axial["height"] / 2
-    done.mouse.move(x - 10, y)
-    done.mouse.down()
-    done.mouse.move(x + 10, y, steps=8)
-    done.mouse.up()
-    done.wait_for_function(f"document.querySelector('table').innerText.includes('{before}') === false")
-    assert volume_of(done, "Spine") < before
-    done.get_by_role("button", name="Undo").click()
-    done.wait_for_function(f"document.querySelector('table').innerText.includes('{before}')")
-
-
-def test_a_click_brings_back_what_a_stroke_erased(done):
-    before = volume_of(done, "Left lung")
-    done.get_by_role("button", name="Left lung", exact=True).click()
-    take(done, "Erase")
-    axial = done.locator(".layout-grid-item").first.bounding_box()
-    x, y = axial["x"] + axial["width"] / 2, axial["y"] + axial["height"] / 2  # the views are centred on it
-    done.mouse.move(x - 5, y)
-    done.mouse.down()
-    done.mouse.move(x + 5, y, steps=4)
-    done.mouse.up()
-    done.get_by_text("By hand (").wait_for()
-    wait_for_volume(done, "Left lung", lambda ml: ml < before - 1)
-    erased = volume_of(done, "Left lung")
-    take(done, "Belongs")
-    done.mouse.click(x, y)
-    done.get_by_text("Left lung: point (").wait_for()
-    wait_for_volume(done, "Left lung", lambda ml: ml > erased + 0.8 * (before - erased))
-    done.mouse.click(x, y)
-    done.get_by_text("Nothing was changed: ").wait_for()
-    assert not done.get_by_role("alert").is_visible()
-    done.get_by_role("button", name="Undo").click()
-    wait_for_volume(done, "Left lung", lambda ml: ml == erased)
-    done.get_by_role("button", name="Undo").click()
-    wait_for_volume(done, "Left lung", lambda ml: ml == before)
-    assert done.get_by_role("button", name="Undo").is_disabled()
-
-
 def test_a_finding_leads_to_its_place_and_can_be_ignored(done):
     region = done.get_by_role("region", name="Look at these first")
     first = region.get_by_role("button").first
@@ -191,16 +102,6 @@ def test_a_finding_leads_to_its_place_and_can_be_ignored(done):
     )
     region.get_by_role("button", name=f"Ignore: {reason}").click()
     region.get_by_text(reason).wait_for(state="detached")
-
-
-def test_tools_of_one_press_are_undone_like_strokes(done):
-    before = volume_of(done, "Right lung")
-    done.get_by_role("button", name="Right lung", exact=True).click()
-    for name in ("Largest piece only", "Smooth"):
-        done.get_by_role("button", name=name).click()
-        wait_for_volume(done, "Right lung", lambda ml: ml != before)
-        done.get_by_role("button", name="Undo").click()
-        wait_for_volume(done, "Right lung", lambda ml: ml == before)
 
 
 def test_a_structure_can_be_hidden(done):

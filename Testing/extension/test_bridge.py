@@ -142,3 +142,44 @@ def test_what_a_reader_said_is_kept_with_the_node(scene):
     assert bridge.volumeFromNode(node).warnings == []
     node.SetAttribute(bridge.WARNINGS, "One slice is missing.\nIt was filled.")
     assert bridge.volumeFromNode(node).warnings == ["One slice is missing.", "It was filled."]
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+@pytest.mark.parametrize("images", ["shared", "cropped", "own"])
+def test_what_changed_is_written_into_the_segments(scene, left_handed, images):
+    """As Slicer exports it: with one image for all segments, one that ends where they end, and one for each."""
+    node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix(left_handed))
+    source = label_map(bridge.volumeFromNode(node).ijk_to_ras)
+    segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    bridge.segmentationFromLabelMap(source, segmentation_node, node)
+    segmentation = segmentation_node.GetSegmentation()
+    if images == "cropped":
+        image = segmentation.GetLayerDataObject(0, bridge.BINARY_LABELMAP)
+        found = np.argwhere(source.array)
+        (k0, j0, i0), (k1, j1, i1) = found.min(0), found.max(0)
+        image.Crop([int(n) for n in (i0, i1, j0, j1, k0, k1)])
+    elif images == "own":
+        segmentation.SeparateSegmentLabelmap("liver")
+    surface = vtk.vtkPolyData()
+    segmentation.GetSegment("liver").AddRepresentation(bridge.CLOSED_SURFACE, surface)
+    before = segmentation.GetSegment("liver").GetRepresentation(bridge.BINARY_LABELMAP).GetMTime()
+    liver, kidney = (s.value for s in source.structures)
+    changed = source.array.copy()
+    inside, beyond = np.s_[4:6, 5:7, 5:7], np.s_[0:2, 0:3, 0:2]
+    changed[inside], changed[beyond] = kidney, liver
+    after = LabelMap(changed, source.ijk_to_ras, source.structures)
+    for box in (inside, beyond):
+        bridge.updateSegments(after, segmentation_node, ["liver", "kidney_right"], box)
+    assert segmentation.GetSegment("liver").GetRepresentation(bridge.BINARY_LABELMAP).GetMTime() > before
+    assert segmentation.GetSegment("liver").GetRepresentation(bridge.CLOSED_SURFACE) is not None
+    for structure in source.structures:
+        shown = slicer.vtkOrientedImageData()
+        segmentation_node.GetBinaryLabelmapRepresentation(structure.name, shown)
+        reference = slicer.vtkOrientedImageData()
+        reference.SetDimensions(14, 12, 9)
+        reference.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+        reference.SetImageToWorldMatrix(vtk_matrix(source.ijk_to_ras))
+        whole = slicer.vtkOrientedImageData()
+        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(shown, reference, whole)
+        array = numpy_support.vtk_to_numpy(whole.GetPointData().GetScalars()).reshape(9, 12, 14)
+        np.testing.assert_array_equal(array > 0, changed == structure.value)
