@@ -60,7 +60,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.sections = []
-        self._timer = None
+        self._correct = self._timer = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -80,17 +80,19 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         self.removeObservers()
-        if self._timer is not None:
+        if self.sections:
             self._timer.stop()
+            self._correct.close()
         self.logic.close()
 
     def enter(self):
         self._begin()
+        if self.sections:
+            self._correct.enter()
 
     def exit(self):
         if self.sections:
-            self._correct.stop()
-            self.ui.segmentEditor.setActiveEffectByName("")  # or it would go on painting in another module
+            self._correct.exit()
 
     def onSetup(self, _checked=False):
         """Install what is missing, after saying what that is."""
@@ -101,7 +103,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         with slicer.util.tryWithErrorDisplay(_("The set-up did not succeed."), waitCursor=True):
             dependencies.install(self.ui.wheelsPathLineEdit.currentPath)
-        self._begin()
+        self.enter()
 
     def onSceneStartClose(self, _caller, _event):
         if self.sections:

@@ -1,25 +1,45 @@
-"""The panel's correct section: clicks that correct a structure, one undo, and Slicer's Segment Editor."""
+"""The panel's correct section: drawings that correct a structure, one undo, and Slicer's Segment Editor."""
 
+import qt
 import slicer
 
+from DeepSegLib.drawing import BOX, POINT, STROKE, Drawing
 from DeepSegLogic.errors import DeepSegError
-from DeepSegLogic.refine import Point
 from DeepSegLogic.viewmodel import entry_text
 
-POINTS = "DeepSeg clicks"
-HINT = "Click on a structure in the result's list, press a button, then click in a view."
+CHOOSE = "Click on a structure in the result's list first."
+HOW = {
+    POINT: "click there in a view; right click to stop.",
+    STROKE: "click along it in a view, and end the stroke with a right click.",
+    BOX: "click two opposite corners in a view; right click to stop.",
+}
+KEYS = {
+    "pointButton": "Shift+P",
+    "strokeButton": "Shift+S",
+    "boxButton": "Shift+B",
+    "belongsButton": "+",
+    "notBelongsButton": "-",
+    "undoButton": "Ctrl+Z",
+    "redoButton": "Ctrl+Y",
+    "acceptButton": "Ctrl+Return",
+}
 
 
 class CorrectSection:
-    """Points are markups: they are placed in any view, take effect at once and are removed again."""
+    """A drawing takes effect as soon as it is complete; then the next one may be drawn."""
 
     def __init__(self, ui, sceneSession):
-        self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
-        self._points = self._observed = None
-        ui.addPointButton.connect("toggled(bool)", self.onAdd)
-        ui.removePointButton.connect("toggled(bool)", self.onRemove)
+        self.ui, self.scene = ui, sceneSession
+        self._drawing = Drawing(sceneSession.scene, self.onDrawn)
+        self._kinds = {ui.pointButton: POINT, ui.strokeButton: STROKE, ui.boxButton: BOX}
+        for button in self._kinds:
+            button.connect("toggled(bool)", self.onKind)
+        ui.belongsButton.connect("toggled(bool)", self.onBelongs)
+        ui.notBelongsButton.connect("toggled(bool)", self.onNotBelongs)
         ui.undoButton.connect("clicked(bool)", self.onUndo)
         ui.redoButton.connect("clicked(bool)", self.onRedo)
+        ui.acceptButton.connect("clicked(bool)", self.onAccept)
+        self._shortcuts = [self._shortcut(getattr(ui, name), key) for name, key in KEYS.items()]
         self.update("result")
 
     def update(self, part):
@@ -27,17 +47,52 @@ class CorrectSection:
         if part == "result":
             self.stop()
             self._editResult()
-            self._tell(HINT)
+            self._tell(CHOOSE)
+
+    def enter(self):
+        """The module is shown."""
+        for shortcut in self._shortcuts:
+            shortcut.enabled = True
+
+    def exit(self):
+        """Another module is shown: its keys and its mouse."""
+        self.stop()
+        self.ui.segmentEditor.setActiveEffectByName("")  # or it would go on painting there
+        for shortcut in self._shortcuts:
+            shortcut.enabled = False
+
+    def close(self):
+        """The panel goes."""
+        self.exit()
+        for shortcut in self._shortcuts:
+            shortcut.setParent(None)
 
     def stop(self):
-        """Place no more points."""
-        self.ui.addPointButton.checked = self.ui.removePointButton.checked = False
+        """Draw no more; what is not complete goes."""
+        self.ui.belongsButton.checked = self.ui.notBelongsButton.checked = False
 
-    def onAdd(self, on):
-        self._place(on, self.ui.removePointButton)
+    def onKind(self, on):
+        if on:
+            self._draw()
 
-    def onRemove(self, on):
-        self._place(on, self.ui.addPointButton)
+    def onBelongs(self, on):
+        if on:
+            self.ui.notBelongsButton.checked = False
+        self._draw()
+
+    def onNotBelongs(self, on):
+        if on:
+            self.ui.belongsButton.checked = False
+        self._draw()
+
+    def onDrawn(self):
+        """Slicer says that a drawing is complete."""
+        qt.QTimer.singleShot(0, self._next)  # the views are still busy with the node
+
+    def onAccept(self, _checked=False):
+        """Take a stroke that was not ended yet, and stop."""
+        self._apply()
+        self.stop()
 
     def onUndo(self, _checked=False):
         with slicer.util.tryWithErrorDisplay("The correction cannot be taken back."):
@@ -49,39 +104,50 @@ class CorrectSection:
             entry = self.scene.redo()
             self._tell(self._text(entry) if entry else "There is nothing to do again.")
 
-    def onPoint(self, _caller, _event):
-        """A point was placed: correct, and take the point away."""
-        index = self._points.GetNumberOfControlPoints() - 1
-        if index < 0:
+    def _draw(self):
+        """Let the user draw what the buttons say, or nothing."""
+        ui, name = self.ui, self.scene.currentStructure
+        self._drawing.drop()
+        if not (ui.belongsButton.checked or ui.notBelongsButton.checked):
             return
-        ras = self._points.GetNthControlPointPositionWorld(index)
-        positive = self.ui.addPointButton.checked
-        self._points.RemoveNthControlPoint(index)
-        name = self.scene.currentStructure
         if name is None:
-            self._tell(HINT)
+            self.stop()
+            self._tell(CHOOSE)
             return
+        ui.segmentEditor.setActiveEffectByName("")  # the click is not to paint as well
+        kind = next(kind for button, kind in self._kinds.items() if button.checked)
+        self._drawing.start(kind, ui.belongsButton.checked)
+        title = self.scene.correction.label_map.structure(name).title
+        self._tell(f"{title} {'is here' if ui.belongsButton.checked else 'is not here'}: {HOW[kind]}")
+
+    def _next(self):
+        """Correct, and let the user draw again; leaving Slicer's place mode with nothing drawn means to stop."""
+        if self._apply():
+            told = self.ui.correctLabel.text
+            self._draw()
+            self._tell(told)
+        else:
+            self.stop()
+
+    def _apply(self):
+        """Correct by what was drawn; False if nothing was."""
+        prompt = self._drawing.take(self.scene.currentStructure)
+        if prompt is None:
+            return False
         try:
-            self._tell(self._text(self.scene.prompt(Point(name, positive, tuple(ras)))))
+            self._tell(self._text(self.scene.prompt(prompt)))
         except DeepSegError as error:
             self._tell(str(error))
+        return True
 
-    def _place(self, on, other):
-        interaction = self.scene.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        selection = self.scene.scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
-        if on:
-            other.checked = False
-            if self._points is None or self._points.GetScene() is None:
-                self._points = self.scene.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", POINTS)
-                self._points.SetSaveWithScene(False)
-                self._points.SetHideFromEditors(True)
-                self._points.AddObserver(slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent, self.onPoint)
-            selection.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsFiducialNode")
-            selection.SetActivePlaceNodeID(self._points.GetID())
-            interaction.SetPlaceModePersistence(1)
-            interaction.SetCurrentInteractionMode(interaction.Place)
-        elif not other.checked and interaction is not None:
-            interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    def _shortcut(self, button, key):
+        button.toolTip = f"{button.toolTip} ({key})"
+        shortcut = qt.QShortcut(slicer.util.mainWindow())
+        shortcut.setKey(qt.QKeySequence(key))
+        shortcut.setContext(qt.Qt.ApplicationShortcut)  # views may be in windows of their own
+        shortcut.enabled = False
+        shortcut.connect("activated()", button, "click()")
+        return shortcut
 
     def _editResult(self):
         """Let the Segment Editor work on the result; its parameters live in a node of their own."""

@@ -1,0 +1,98 @@
+"""The real module file and the real .ui in the stand-in for Slicer's desktop, with the real worker and model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.io import read_volume
+
+MODULE = Path(__file__).resolve().parents[2] / "DeepSegExtension" / "DeepSeg.py"
+
+
+class User:
+    """Somebody at the panel.
+
+    Attributes:
+        panel, ui, scene, session: the module's widget and what it works with.
+        desktop: the stand-in host.
+    """
+
+    def __init__(self, desktop, panel):
+        self.desktop, self.panel, self.ui = desktop, panel, panel.ui
+        self.scene, self.session = panel.logic.sceneSession, panel.logic.sceneSession.session
+
+    def load(self, array, matrix, name="Chest"):
+        """Add a volume to the scene and choose it."""
+        import slicer
+        import vtk
+
+        node = slicer.util.addVolumeFromArray(array, name=name)
+        ijkToRas = vtk.vtkMatrix4x4()
+        ijkToRas.DeepCopy(np.asarray(matrix, float).ravel())
+        node.SetIJKToRASMatrix(ijkToRas)
+        self.ui.inputSelector.setCurrentNode(node)
+        return node
+
+    def run(self):
+        """Press Segment and wait for the end of everything."""
+        before, session = self.session.result, self.session
+        self.ui.segmentButton.click()
+        assert session.run.busy, self.ui.statusLabel.text
+        self.wait(lambda: not session.run.busy and (session.result is before or session.measurements))
+
+    def wait(self, until):
+        """Let the panel work until a condition holds."""
+        assert self.desktop.pump(240, until=until), "\n".join(self.session.log)
+
+    def rows(self):
+        """The lines of the result's table."""
+        return [self.ui.resultTree.topLevelItem(n) for n in range(self.ui.resultTree.topLevelItemCount)]
+
+    def choose_row(self, title):
+        """Click on a structure in the result's table."""
+        self.ui.resultTree.itemClicked(next(row for row in self.rows() if row.text(0) == title), 0)
+
+    def shown(self, name):
+        """Where the segmentation node has a structure: boolean, (K, J, I)."""
+        import slicer
+
+        return slicer.util.arrayFromSegmentBinaryLabelmap(self.scene.resultNode, name, self.scene.volumeNode) > 0
+
+    def paint(self, name, mask):
+        """Change a segment as the Segment Editor does."""
+        import slicer
+
+        slicer.util.updateSegmentBinaryLabelmapFromArray(
+            mask.astype(np.uint8), self.scene.resultNode, name, self.scene.volumeNode
+        )
+
+
+@pytest.fixture
+def desktop(slicer_host):
+    """The stand-in host; nothing may have failed in it."""
+    yield slicer_host
+    assert slicer_host.errors == []
+
+
+@pytest.fixture
+def user(desktop):
+    """At a panel without a volume."""
+    return User(desktop, desktop.load_module(MODULE))
+
+
+@pytest.fixture(scope="session")
+def small(chest_ct):
+    """The middle of the chest CT, and its matrix."""
+    volume = read_volume(chest_ct)
+    start = np.eye(4)
+    start[:3, 3] = 24, 24, 8
+    return np.ascontiguousarray(volume.array[8:26, 24:104, 24:104]), volume.ijk_to_ras @ start
+
+
+@pytest.fixture
+def ready(user, small):
+    """At a panel with the small CT chosen."""
+    user.load(*small)
+    assert user.ui.segmentButton.enabled, user.ui.statusLabel.text
+    return user

@@ -1,0 +1,172 @@
+"""Corrections by drawings, with one undo for them and for work by hand."""
+
+import numpy as np
+import pytest
+
+POINT, STROKE, BOX = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsROINode"
+
+
+@pytest.fixture
+def lung(ready):
+    """After a run: the left lung is chosen, and a hole of 7×7×7 voxels was made in it by hand.
+
+    Its user has ``before``, ``hole`` and ``erased``: masks, (K, J, I); ``centre`` of the hole.
+    """
+    ready.run()
+    ready.choose_row("Left lung")
+    ready.before = ready.shown("lung_left")
+    inside = np.argwhere(ready.before)
+    ready.centre = inside[len(inside) // 2]
+    ready.hole = np.zeros_like(ready.before)
+    ready.hole[tuple(slice(max(c - 3, 0), c + 4) for c in ready.centre)] = True
+    ready.hole &= ready.before
+    ready.erased = ready.before & ~ready.hole
+    ready.paint("lung_left", ready.erased)
+    return ready
+
+
+def drawing(kind):
+    """The node that is placed now, or None."""
+    import slicer
+
+    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    node = slicer.mrmlScene.GetNodeByID(selection.GetActivePlaceNodeID() or "")
+    assert node is None or node.IsA(kind)
+    return node if placing() else None
+
+
+def placing():
+    import slicer
+
+    mode = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").GetCurrentInteractionMode()
+    return mode == slicer.vtkMRMLInteractionNode.Place
+
+
+def draw(user, kind, kji, end=True):
+    """Click on voxels as a user does; Slicer then leaves the place mode, and the panel takes the drawing."""
+    import slicer
+
+    node, told = drawing(kind), user.ui.correctLabel.text
+    for voxel in kji:
+        node.AddControlPointWorld(*(user.session.result_volume.ijk_to_ras @ [*voxel[::-1], 1.0])[:3])
+    if end:
+        slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode()
+        user.wait(lambda: user.ui.correctLabel.text != told)
+        assert node.GetScene() is None
+
+
+def test_clicks_correct_one_structure_with_one_undo(lung):
+    result, ui = lung.session.result.label_map, lung.ui
+    ui.belongsButton.click()
+    draw(lung, POINT, [lung.centre])
+    assert "Left lung" in ui.correctLabel.text and "ml" in ui.correctLabel.text, ui.correctLabel.text
+    assert lung.shown("lung_left")[tuple(lung.centre)]
+    assert np.array_equal(lung.shown("lung_left"), lung.scene.correction.label_map.mask("lung_left"))
+    others = [s.name for s in result.structures if s.name != "lung_left" and result.mask(s.name).any()]
+    assert all(np.array_equal(lung.shown(name), result.mask(name)) for name in others)
+
+    draw(lung, POINT, [lung.centre])  # the next one can be drawn at once
+    assert "is so already" in ui.correctLabel.text
+    ui.undoButton.click()
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+    ui.undoButton.click()
+    assert np.array_equal(lung.shown("lung_left"), lung.before)
+    ui.redoButton.click()
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+
+
+def test_a_stroke_fixes_all_that_it_runs_through(lung):
+    k, j, i = lung.centre
+    lung.ui.strokeButton.click()
+    lung.ui.belongsButton.click()
+    draw(lung, STROKE, [(k, j - 2, i), (k, j, i), (k, j + 2, i)])
+    assert lung.shown("lung_left")[k, j - 2 : j + 3, i].all()
+
+    lung.ui.notBelongsButton.click()
+    assert not lung.ui.belongsButton.checked
+    draw(lung, STROKE, [(k, j, i - 1), (k, j, i + 1)])
+    assert not lung.shown("lung_left")[k, j, i - 1 : i + 2].any()
+
+
+def test_accept_takes_a_stroke_that_was_not_ended_and_stops(lung):
+    k, j, i = lung.centre
+    lung.ui.strokeButton.click()
+    lung.ui.belongsButton.click()
+    draw(lung, STROKE, [(k, j - 1, i), (k, j + 1, i)], end=False)
+    lung.ui.acceptButton.click()
+    assert lung.shown("lung_left")[k, j - 1 : j + 2, i].all()
+    assert not placing() and not lung.ui.belongsButton.checked
+    lung.ui.undoButton.click()
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+
+
+def test_a_box_says_how_far_the_structure_may_grow_or_that_it_is_not_there(lung):
+    k, j, i = lung.centre
+    lung.ui.boxButton.click()
+    lung.ui.belongsButton.click()
+    draw(lung, BOX, [(k - 1, j - 2, i - 2), (k + 1, j + 2, i + 2)])
+    grown = lung.shown("lung_left") & ~lung.erased
+    assert grown[k, j, i]
+    assert not (grown & ~_box(grown, (k - 1, j - 2, i - 2), (k + 1, j + 2, i + 2))).any()
+
+    lung.ui.notBelongsButton.click()
+    draw(lung, BOX, [(k - 1, j - 2, i - 2), (k + 1, j + 2, i + 2)])
+    assert not lung.shown("lung_left")[k - 1 : k + 2, j - 2 : j + 3, i - 2 : i + 3].any()
+
+
+def _box(array, low, high):
+    mask = np.zeros_like(array)
+    mask[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = True
+    return mask
+
+
+def test_drawing_stops_without_a_trace(lung):
+    """By a right click, by the button, by leaving the module, by closing the scene."""
+    import slicer
+
+    def nothing_left():
+        left = slicer.util.getNodesByClass("vtkMRMLMarkupsNode")
+        return not left and not placing() and not lung.ui.belongsButton.checked
+
+    right_click = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode
+    close_scene = slicer.mrmlScene.Clear
+    for end in (right_click, lung.ui.belongsButton.click, lambda: slicer.util.selectModule("Data"), close_scene):
+        slicer.util.selectModule("DeepSeg")
+        lung.ui.strokeButton.click()
+        lung.ui.belongsButton.click()
+        assert placing() and drawing(STROKE) is not None
+        if end is not right_click:
+            draw(lung, STROKE, [lung.centre], end=False)
+        if end is close_scene:
+            assert np.array_equal(lung.shown("lung_left"), lung.erased)
+        end()
+        lung.wait(nothing_left)
+
+
+def test_without_a_structure_it_is_asked_for(ready):
+    ready.run()
+    ready.ui.belongsButton.click()
+    assert "list first" in ready.ui.correctLabel.text
+    assert not ready.ui.belongsButton.checked and not placing()
+
+
+def test_shortcuts_work_while_the_module_is_shown(lung, desktop):
+    import slicer
+    from PySide6 import QtTest
+    from PySide6.QtCore import Qt
+
+    target = slicer.util.mainWindow()._object
+    target.show()
+    target.activateWindow()
+    desktop.pump(5, until=target.isActiveWindow)
+    QtTest.QTest.keyClick(target, Qt.Key_S, Qt.ShiftModifier)
+    assert lung.ui.strokeButton.checked
+    QtTest.QTest.keyClick(target, Qt.Key_Plus)
+    assert lung.ui.belongsButton.checked and placing()
+    QtTest.QTest.keyClick(target, Qt.Key_Return, Qt.ControlModifier)
+    assert not placing()
+    slicer.util.selectModule("Data")
+    QtTest.QTest.keyClick(target, Qt.Key_Plus)
+    assert not lung.ui.belongsButton.checked
+    target.hide()
+    assert "(Ctrl+Z)" in lung.ui.undoButton.toolTip

@@ -1,0 +1,186 @@
+"""Segment, cancel, export, and what cannot be segmented."""
+
+import numpy as np
+import pytest
+import trimesh
+from host.loop import LOOP
+
+from DeepSegLogic.labels import LabelMap
+
+
+def test_segment_correct_export(ready, desktop, tmp_path):
+    import qt
+    import slicer
+    import vtk
+
+    ui, scene = ready.ui, ready.scene
+    texts, blocks = [], []
+    ready.session.changed.connect(lambda part: texts.append(ui.statusLabel.text) if part == "run" else None)
+    for _ in range(2):  # the first also starts the worker
+        LOOP.clear()
+        ready.run()
+        blocks.append(desktop.longest_block)
+    assert min(blocks) < 0.1, desktop.longest_block_slot
+    assert any("Finding structures" in text for text in texts)
+    assert ui.segmentButton.text == "Segment" and "Done" in ui.statusLabel.text
+
+    # a node with names, colours, codes and tags, on the volume's grid; each run made a new one
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert len(nodes) == 2 and scene.resultNode in nodes
+    segmentation = scene.resultNode.GetSegmentation()
+    lung = segmentation.GetSegment("lung_left")
+    assert lung.GetName() == "Left lung"
+    entry, model = vtk.reference(""), vtk.reference("")
+    assert lung.GetTag("TerminologyEntry", entry) and "39607008^Lung" in str(entry)
+    assert lung.GetTag("DeepSeg.model", model) and str(model) == "ct_demo"
+    mask = ready.shown("lung_left")
+    assert np.array_equal(mask, ready.session.result.label_map.mask("lung_left"))
+
+    # the table
+    assert ui.resultTree.topLevelItemCount == sum(r.voxels > 0 for r in ready.session.measurements)
+    rows = ready.rows()
+    item = next(row for row in rows if row.text(0) == "Left lung")
+    voxel = abs(np.linalg.det(_matrix(scene.volumeNode)))
+    assert float(item.text(1)) == pytest.approx(mask.sum() * voxel / 1000, abs=0.06)
+    doubtful = ["review" in row.text(2) for row in rows]
+    assert doubtful == sorted(doubtful, reverse=True)
+    item.setCheckState(0, qt.Qt.Unchecked)
+    assert not scene.resultNode.GetDisplayNode().GetSegmentVisibility("lung_left")
+
+    # what to look at first: each finding jumps, and can be put away
+    twice = ready.session.result.label_map
+    twice = LabelMap(twice.array.copy(), twice.ijk_to_ras, twice.structures)
+    twice.array[:] = 0
+    twice.array[3:9, 5:15, 5:15] = twice.array[3:9, 60:70, 60:70] = twice.structure("liver").value
+    ready.session.review(twice)
+    ready.wait(lambda: ready.session.findings)
+    count = ui.reviewList.count
+    assert count == len(ready.session.findings) and not ui.reviewList.isHidden()
+    ui.reviewList.setCurrentRow(0)
+    ui.reviewList.itemClicked(ui.reviewList.item(0))
+    ui.ignoreButton.click()
+    assert ui.reviewList.count < count
+
+    # 3D
+    ui.show3DButton.click()
+    ready.wait(lambda: ready.session.surfaces)
+    surface = lung.GetRepresentation("Closed surface")
+    assert surface.GetNumberOfPolys() > 100
+
+    # a correction by hand, then export of what is seen
+    corrected = mask.copy()
+    corrected[: len(corrected) // 2] = 0
+    ready.paint("lung_left", corrected)
+    assert scene.resultCorrected
+    ui.format_glb.checked = True
+    ui.exportPathLineEdit.currentPath = str(tmp_path / "models")
+    ui.exportButton.click()
+    ready.wait(lambda: not ready.session.run.busy)
+    assert "files are in" in ui.statusLabel.text
+    mesh = trimesh.load_mesh(tmp_path / "models" / "lung_left.stl")
+    assert mesh.is_watertight and mesh.volume == pytest.approx(corrected.sum() * voxel, rel=0.02)
+    assert (tmp_path / "models" / "organs.glb").stat().st_size > 1000
+
+    # replacing what was corrected is asked
+    ui.replaceCheckBox.checked = True
+    desktop.answers["corrected by hand"] = False
+    ui.segmentButton.click()
+    assert not ready.session.run.busy
+    desktop.answers["corrected by hand"] = True
+    ready.run()
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2
+    assert not scene.resultCorrected
+
+
+def _matrix(node):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return [[matrix.GetElement(r, c) for c in range(3)] for r in range(3)]
+
+
+def test_cancel_and_a_killed_worker_lose_nothing(ready):
+    session = ready.session
+    ready.run()
+    kept, node = session.result, ready.scene.resultNode
+    for end in (ready.ui.segmentButton.click, session._client.kill):
+        ready.ui.segmentButton.click()
+        ready.wait(lambda: session.run.stage == "Finding structures")
+        end()
+        ready.wait(lambda: not session.run.busy)
+        assert session.result is kept and ready.scene.resultNode is node
+        assert ready.ui.segmentButton.text == "Segment" and ready.ui.segmentButton.enabled
+    assert "stopped" in ready.ui.statusLabel.text  # and not a traceback
+    assert "Traceback" not in ready.ui.statusLabel.text
+
+
+def test_nodes_and_scenes_may_go_during_a_run(ready):
+    import slicer
+
+    session = ready.session
+    ready.ui.segmentButton.click()
+    ready.wait(lambda: session.run.stage == "Finding structures")
+    slicer.mrmlScene.RemoveNode(ready.scene.volumeNode)
+    ready.wait(lambda: session.measurements)
+    assert ready.scene.resultNode is not None
+
+    ready.load(np.random.default_rng(0).integers(-1000, 900, (30, 40, 40), np.int16), np.eye(4))
+    ready.ui.segmentButton.click()
+    ready.wait(lambda: session.run.fraction > 0)
+    slicer.mrmlScene.Clear(False)
+    ready.wait(lambda: not session.run.busy)
+    assert session.result is None and "Load a CT" in ready.ui.segmentButton.toolTip
+
+
+def test_a_volume_under_a_transform(ready):
+    """The result lies where the volume is seen, and moves with it."""
+    import slicer
+    import vtk
+
+    scene = ready.scene
+    move = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 30.0)
+    move.SetMatrixTransformToParent(matrix)
+    scene.volumeNode.SetAndObserveTransformNodeID(move.GetID())
+    ready.run()
+    assert scene.resultNode.GetTransformNodeID() == move.GetID()
+    assert np.array_equal(ready.shown("lung_left"), ready.session.result.label_map.mask("lung_left"))
+    move.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    ready.ui.inputSelector.setCurrentNode(None)
+    ready.ui.inputSelector.setCurrentNode(slicer.util.getNode("Chest"))
+    assert not ready.ui.segmentButton.enabled and "Harden" in ready.ui.notesLabel.text
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((20, 20, 20), np.int16), "empty"),
+        (np.full((20, 20, 20), np.nan, np.float32), "not numbers"),
+        (np.abs(np.random.default_rng(0).normal(300, 90, (20, 30, 30))).astype(np.int16), "negative"),
+        (np.random.default_rng(0).integers(-999, 999, (20, 20, 20, 3)).astype(np.int16), "several values"),
+    ],
+)
+def test_what_cannot_be_segmented_is_said(user, array, says):
+    import slicer
+
+    kind = "vtkMRMLVectorVolumeNode" if array.ndim == 4 else "vtkMRMLScalarVolumeNode"
+    node = slicer.util.addVolumeFromArray(array, nodeClassName=kind)
+    user.scene.setVolumeNode(node)
+    assert not user.ui.segmentButton.enabled
+    assert says in user.ui.notesLabel.text and says in user.ui.statusLabel.text
+
+
+def test_without_a_volume(user):
+    assert not user.ui.segmentButton.enabled
+    assert "Load a CT" in user.ui.statusLabel.text
+    assert not user.ui.exportCollapsibleButton.enabled
+
+
+def test_for_scripts(user, small):
+    import slicer
+
+    logic = slicer.modules.deepseg.widgetRepresentation().self().logic
+    node = logic.segment(user.load(*small), structures=["lung_left", "lung_right"])
+    assert node.GetSegmentation().GetNumberOfSegments() == 2

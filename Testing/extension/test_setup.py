@@ -1,0 +1,59 @@
+"""What is installed, when, and what is not."""
+
+import subprocess
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+for needed in ("PySide6", "slicer"):
+    pytest.importorskip(needed, reason="needs PySide6-Essentials and slicer-core")
+
+EXTENSION = Path(__file__).resolve().parents[2] / "DeepSegExtension"
+
+
+def test_set_up_is_offered_with_consent(desktop, monkeypatch):
+    from DeepSegLib import dependencies
+
+    monkeypatch.setattr(dependencies, "missing", lambda: ["filelock>=3.13"])
+    panel = desktop.load_module(EXTENSION / "DeepSeg.py")
+    assert panel.ui.setupFrame.visible and not panel.ui.mainWidget.visible
+    assert "filelock" in panel.ui.setupLabel.text
+    desktop.answers["Install now?"] = False
+    panel.ui.setupButton.click()
+    assert desktop.pip_requests == []
+    desktop.answers["Install now?"] = True
+    panel.ui.wheelsPathLineEdit.currentPath = "wheels"
+    panel.ui.setupButton.click()  # the host refuses to install: the reason is shown
+    assert desktop.pip_requests == ["--no-deps --no-index --find-links wheels filelock>=3.13"]
+    assert "pip download" in desktop.messages[-1].text
+    desktop.errors.clear()  # Slicer shows it and prints it, too
+    monkeypatch.undo()
+    panel.enter()
+    assert panel.ui.mainWidget.visible and panel.ui.segmentButton is not None
+
+
+def test_nothing_that_slicer_ships_would_be_installed():
+    """pip gets --no-deps, so what our packages need in turn must be in the list or in Slicer."""
+    from DeepSegLib import dependencies
+
+    asked = {Requirement(r).name.lower() for r in dependencies.NEEDED.values()}
+    assert dependencies.pipArguments(["x"])[0] == "--no-deps"
+    assert not asked & {name.lower() for name in dependencies.SHIPPED}
+    in_slicer = {"numpy", "requests", "scipy"}
+    for name in asked - in_slicer:
+        needs = {Requirement(r) for r in requires(name) or []}
+        needs = {r.name.lower() for r in needs if r.marker is None or r.marker.evaluate({"extra": ""})}
+        assert needs <= asked | in_slicer, name
+
+
+def test_importing_the_module_loads_nothing_heavy():
+    code = (
+        f"import sys; sys.path[:0] = [{str(EXTENSION.parent / 'Testing')!r}, {str(EXTENSION)!r}]; import host; "
+        "host.start(); before = set(sys.modules); import DeepSeg; new = set(sys.modules) - before; "
+        "print(sorted(n for n in new if '.' not in n))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['DeepSeg']"
