@@ -145,7 +145,8 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
     array = label_map.array
     keep = np.zeros(int(array.max(initial=0)) + 1, array.dtype)
     keep[[v for v in values if v < len(keep)]] = [v for v in values if v < len(keep)]
-    array = keep[array]
+    if not keep[1:].all():
+        array = keep[array]
     rows = array.any(2)
     where = [np.flatnonzero(any_) for any_ in (rows.any(1), rows.any(0), array.any((0, 1)))]
     if any(len(w) == 0 for w in where):

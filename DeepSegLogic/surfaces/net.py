@@ -66,30 +66,44 @@ def build_net(labels: np.ndarray, offset=(0, 0, 0)) -> Net:
     quads = number[corners]
     kji = np.stack(np.unravel_index(points, padded.shape), 1)
     vertices = (kji[:, ::-1] + (np.array(offset)[::-1] - 1.5)).astype(float)
-    side, meeting = _sides(quads, axes, len(points))
-    starts = np.flatnonzero(meeting)
-    edges = np.stack([starts // 3, number[points[starts // 3] + strides[starts % 3]]], 1).astype(np.int32)
     around = np.stack([flat[points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]] for b in range(8)])
-    return Net(vertices, quads, low, high, edges, meeting[starts] > 2, meeting[side] > 3, _fans(around, quads, axes))
+    meeting = _meeting(around)
+    starts = [np.flatnonzero(along) for along in meeting]
+    ends = [number[points[start] + stride] for start, stride in zip(starts, strides, strict=True)]
+    edges = np.stack([np.concatenate(starts).astype(np.int32), np.concatenate(ends)], 1)
+    junctions = np.concatenate([along[start] > 2 for along, start in zip(meeting, starts, strict=True)])
+    return Net(vertices, quads, low, high, edges, junctions, _crowded(quads, axes, meeting), _fans(around, quads, axes))
 
 
-def _sides(quads: np.ndarray, axes: np.ndarray, vertices: int) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each face's sides, (F, 4): three times the vertex it starts at and the axis it runs along;
-    and by that number how many faces have it."""
-    # From corner 0 a face runs along u, v, u, v, see build_net; sides 2 and 3 start at their end.
-    along = np.stack([(axes + 2) % 3, (axes + 1) % 3], 1)
-    side = np.empty(quads.shape, np.int64)
-    for n, start in enumerate((0, 1, 3, 0)):
-        side[:, n] = 3 * quads[:, start].astype(np.int64) + along[:, n % 2]
-    return side, np.bincount(side.ravel(), minlength=3 * vertices)
-
-
-def _fans(around, quads, axes) -> np.ndarray:
-    """See :attr:`Net.fans`; zero except at the few corners where sheets meet.
+def _meeting(around: np.ndarray) -> np.ndarray:
+    """(3, V) uint8: how many faces meet at the edge that leads from each vertex along K, J and I.
 
     Args:
         around: (8, V) labels of the voxels at each vertex; bit 2, 1, 0 of the row is the side along K, J, I.
     """
+    meeting = np.zeros((3, around.shape[1]), np.uint8)
+    for axis, along in enumerate((4, 2, 1)):
+        u, v = (b for b in (4, 2, 1) if b != along)
+        ring = [along, along | u, along | u | v, along | v]
+        for here, there in zip(ring, ring[1:] + ring[:1], strict=True):
+            meeting[axis] += around[here] != around[there]
+    return meeting
+
+
+def _crowded(quads: np.ndarray, axes: np.ndarray, meeting: np.ndarray) -> np.ndarray:
+    """See :attr:`Net.crowded`; few sides are."""
+    crowded = np.zeros(quads.shape, bool)
+    full = meeting > 3
+    faces = np.flatnonzero(full.any(0)[quads].any(1))
+    # From corner 0 a face runs along u, v, u, v, see build_net; sides 2 and 3 start at their end.
+    u, v = (axes[faces] + 2) % 3, (axes[faces] + 1) % 3
+    for n, (start, along) in enumerate(((0, u), (1, v), (3, u), (0, v))):
+        crowded[faces, n] = full[along, quads[faces, start]]
+    return crowded
+
+
+def _fans(around, quads, axes) -> np.ndarray:
+    """See :attr:`Net.fans`; zero except at the few corners where sheets meet. ``around`` as above."""
     table, counts = _fan_table()
     occupied = _occupancy(around)
     several = ((counts > 1)[occupied] & (around > 0)).any(0)
