@@ -3,6 +3,10 @@
 The cues are lengths in units of the size of what is wrong and of voxels, and contrasts in units of the tissue's own
 spread, so that neither the resolution nor the scale of grey values matters. Their weights were fitted to Dice after
 simulated clicks on two subjects (``Testing/benchmarks/refine.py`` measures it, docs/refine.md tells how).
+
+Where the network's probabilities are known, a prompt also says how far off they are: by the log odds that the network
+lacked at the prompt. Around it the network is held to be off by the same, the less the further away, as in kriging
+(Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2).
 """
 
 from __future__ import annotations
@@ -22,6 +26,9 @@ WEIGHTS = {  # by the sign of the prompt
 FILLING = (1.73, -0.131, 0.0, 0.0, 0.0, 0.0, 0.087, -0.202, 0.098, 0.0, 0.0, 0.5)  # of voxels between goal and goal
 WIDE, WIDE_VOXELS = 1.7, 6.0  # all other changes end at so many times the size of what is wrong, or voxels
 DEEP = 3.0  # and at so many times that size from the goal: what is wrong cannot be much thicker where it goes on
+ALIKE = {True: 7.0, False: 2.0}  # voxels over which the network errs alike, by the sign of the prompt
+SURE = 1.0  # log odds that the prompt's own voxel has afterwards
+MOST_OFF = 3.0  # log odds that the network is held to be off at most: one that saw nothing tells nothing nearby either
 _BINS = 48  # of grey value histograms
 _FURTHEST = 60.0  # voxels along geodesic paths
 
@@ -80,7 +87,19 @@ def evidence(scene: Scene, positive: bool) -> np.ndarray:
     if positive:  # what a structure lacks between two of its parts is filled however far that reaches sideways
         between = _between(scene)
         total[between] = np.logaddexp(total[between], _weighted(FILLING, values)[between])
-    return total
+    if scene.prior is None:
+        return total
+    return np.logaddexp(total, _corrected(scene, distance, values, max(ALIKE[positive] * voxel, scene.scale)))
+
+
+def _corrected(scene: Scene, distance: np.ndarray, values: list[np.ndarray], reach: float) -> np.ndarray:
+    """The network's log odds, put right around the prompt by what they lack at it."""
+    known = _log_odds(scene.prior)
+    off = np.clip(SURE - known[scene.seeds].mean(), 0, MOST_OFF)
+    # What the network believes but the labels deny was taken away by the user: it is open, not likely.
+    odds = np.minimum(known, 0) + off * _bell(distance / reach)
+    odds[(distance > 1.5 * reach) | (values[CUES.index("depth by size")] >= DEEP)] = -20
+    return odds
 
 
 def _weighted(weights, values: list[np.ndarray]) -> np.ndarray:
@@ -134,14 +153,19 @@ def _cues(scene: Scene, distance: np.ndarray, size: float, voxel: float) -> list
         gaussian_filter(goal, 1.0),
         gaussian_filter(goal, np.minimum(size / scene.spacing, 6), truncate=2.5),
         np.minimum(steepness / spread, 4),
-        np.float32(0) if scene.prior is None else _known(scene.prior),
+        np.float32(0) if scene.prior is None else _against_prompt(scene),
     ]
 
 
-def _known(prior: np.ndarray) -> np.ndarray:
-    """Log odds of the network's probability; 0 means that it is as if nothing was known."""
-    p = np.clip(prior, 0.004, 0.996)
-    return np.log(p / (1 - p)) + 2  # what is wrong has, as a rule, less than even odds
+def _against_prompt(scene: Scene) -> np.ndarray:
+    """Log odds by the network that it is what the prompt says, compared with those of the prompt's own voxels."""
+    known = _log_odds(scene.prior)
+    return known - known[scene.seeds].mean()
+
+
+def _log_odds(prior: np.ndarray) -> np.ndarray:
+    p = np.clip(prior, 0.004, 0.996)  # as fine as they are kept
+    return np.log(p / (1 - p))
 
 
 def _geodesic(scene: Scene, unlike: np.ndarray, furthest: float) -> np.ndarray:

@@ -211,6 +211,44 @@ def test_probabilities_lead_the_border(phantom, bitten):
     assert dice(with_them, truth) > max(0.98, dice(without, truth) - 1e-9)
 
 
+def _shaved(phantom, belief: int):
+    """The liver without its two outer layers of voxels, of which the network believed so much (of 255); grey values
+    tell nothing."""
+    truth = phantom.truth == LIVER
+    kept = ndimage.binary_erosion(truth, iterations=2)
+    believed = np.where(kept, 250, np.where(truth, belief, 2)).astype(np.uint8)
+    flat = Volume(np.zeros(truth.shape, np.int16), phantom.matrix())
+    flat.array[0, 0, :2] = -1000, 1000
+    top = TopProbabilities(
+        np.stack([np.full(truth.shape, LIVER, np.uint8), np.zeros(truth.shape, np.uint8)]),
+        np.stack([believed, 255 - believed]),
+        phantom.matrix(),
+        volume_digest(flat),
+    )
+    rim = truth & ~kept
+    click = tuple(int(x) for x in np.argwhere(rim & ndimage.binary_dilation(kept))[0])
+    return phantom.labels(np.where(kept, LIVER, 0).astype(np.uint8)), flat, top, rim, click
+
+
+def test_one_click_tells_how_far_off_the_network_is_around_it(phantom):
+    labels, flat, top, rim, click = _shaved(phantom, 40)
+    prompt = [Point("liver", True, phantom.ras(*click))]
+    with_them = refine(labels, prompt, volume=flat, probabilities=top).label_map.array != labels.array
+    without = refine(labels, prompt, volume=flat).label_map.array != labels.array
+    away = np.sqrt(sum((g - c) ** 2 for g, c in zip(np.ogrid[:40, :48, :56], click, strict=True)))
+    assert with_them[rim & (away < 4)].mean() > 0.9
+    assert (with_them & rim).sum() > 2 * (without & rim).sum()
+    assert (with_them & ~rim).sum() < 0.1 * with_them.sum()
+
+
+def test_a_network_that_saw_nothing_at_the_click_does_not_spread_it(phantom):
+    labels, flat, top, _, click = _shaved(phantom, 2)
+    prompt = [Point("liver", True, phantom.ras(*click))]
+    with_them = refine(labels, prompt, volume=flat, probabilities=top).label_map.array != labels.array
+    without = refine(labels, prompt, volume=flat).label_map.array != labels.array
+    assert with_them.sum() <= without.sum()
+
+
 @pytest.mark.parametrize(
     ("prompts", "options", "error", "says"),
     [
