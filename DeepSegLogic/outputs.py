@@ -64,6 +64,7 @@ def write_outputs(
         OutputError: the folder cannot be written, or the disk is full.
         Cancelled: ``cancel`` said so.
     """
+    from .io.probabilities import write_probabilities
     from .preview import write_preview
     from .surfaces import extract_surfaces, write_surfaces
 
@@ -74,6 +75,8 @@ def write_outputs(
         write_label_map(label_map, temporary / "segmentation.nii.gz")
         if result.uncertainty is not None:
             write_volume(Volume(result.uncertainty, label_map.ijk_to_ras), temporary / "uncertainty.nii.gz")
+        if result.probabilities is not None:
+            write_probabilities(result.probabilities, temporary / "probabilities.npz")
         rows = measure(label_map, volume, result.confidence)
         write_measurements(rows, temporary / "measurements.csv")
         if formats:

@@ -13,11 +13,15 @@ def refine(
     image: Annotated[Path, typer.Option("--image", "-i", help="The CT that was segmented.")],
     prompts: Annotated[Path, typer.Option("--prompts", "-p", help="Prompts, as docs/refine.md describes them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the corrected label map.")],
+    probabilities: Annotated[
+        Path | None, typer.Option(help="probabilities.npz of the run that made the labels.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Correct structures of a label map by points, scribbles, boxes and lassos; only those structures change."""
     from ..io import read_label_map, read_volume
+    from ..io.probabilities import read_probabilities
     from ..refine import read_prompts
     from ..refine import refine as run
 
@@ -29,6 +33,7 @@ def refine(
             label_map,
             wanted.prompts,
             volume=volume,
+            probabilities=read_probabilities(probabilities) if probabilities else None,
             locked=wanted.locked,
             add=wanted.add,
             progress=console.progress,

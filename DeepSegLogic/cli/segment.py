@@ -29,6 +29,9 @@ def segment(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")
     ] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
+    ] = False,
     surfaces: Annotated[str, typer.Option(help="Formats with commas between; empty for none.")] = "stl",
     force: Annotated[bool, typer.Option("--force", help="Go on with a volume that does not look like a CT.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")] = False,
@@ -49,6 +52,7 @@ def segment(
         roi=roi,
         roi_mask=roi_mask,
         uncertainty=uncertainty,
+        keep_probabilities=probabilities,
         force=force,
         yes=yes,
     )

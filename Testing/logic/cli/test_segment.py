@@ -12,10 +12,13 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic.cli import main
+from DeepSegLogic.geometry import ijk_to_ras_points
+from DeepSegLogic.io import read_label_map
 
 OUTPUTS = [
     "measurements.csv",
     "preview.png",
+    "probabilities.npz",
     "provenance.json",
     "segmentation.nii.gz",
     "segmentation.seg.nrrd",
@@ -32,7 +35,7 @@ def deepseg(*arguments, **options):
 def result(tmp_path_factory, chest_ct):
     """One run with everything, for several tests to look at."""
     folder = tmp_path_factory.mktemp("Ergebnis mit ä und Leerzeichen") / "out"
-    done = deepseg("segment", chest_ct, "-o", folder, "--surfaces", "stl,glb", "--json")
+    done = deepseg("segment", chest_ct, "-o", folder, "--surfaces", "stl,glb", "--probabilities", "--json")
     assert done.returncode == 0, done.stderr
     return folder, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -241,3 +244,16 @@ def test_a_wrong_command_line_is_a_usage_error(capfd):
     assert "--frobnicate" in text
     assert "unforeseen" not in text
     assert main(["--version"]) == 0
+
+
+def test_the_probabilities_belong_to_the_volume(result, chest_ct, tmp_path):
+    folder, _ = result
+    labels = read_label_map(folder / "segmentation.seg.nrrd")
+    inside = np.argwhere(labels.mask("lung_left"))[0]
+    click = {"structure": "lung_left", "type": "point", "positive": False}
+    click["ras"] = ijk_to_ras_points([inside[::-1]], labels.ijk_to_ras)[0].tolist()
+    (tmp_path / "prompts.json").write_text(json.dumps({"prompts": [click]}))
+    paths = ["-i", chest_ct, "-p", tmp_path / "prompts.json", "-o", tmp_path / "fixed.seg.nrrd"]
+    options = ["--probabilities", folder / "probabilities.npz"]
+    assert main(["refine", *map(str, [folder / "segmentation.seg.nrrd", *paths, *options])]) == 0
+    assert read_label_map(tmp_path / "fixed.seg.nrrd").array[tuple(inside)] == 0

@@ -1,6 +1,8 @@
 """``deepseg refine`` from files to a file."""
 
 import json
+import pickle
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -8,8 +10,12 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.io import read_label_map, write_label_map, write_volume
+from DeepSegLogic.errors import InputError
+from DeepSegLogic.inference.probabilities import TopProbabilities
+from DeepSegLogic.io import read_label_map, read_volume, write_label_map, write_volume
+from DeepSegLogic.io.probabilities import read_probabilities, write_probabilities
 from DeepSegLogic.io.writing import sitk_image
+from DeepSegLogic.pipeline import volume_digest
 
 
 @pytest.fixture
@@ -93,3 +99,58 @@ def test_an_unknown_suffix_is_refused(files):
 def test_without_an_image(files, capsys):
     assert main(["refine", str(files / "labels.nii.gz"), "-p", str(files / "prompts.json"), "-o", "x.nii.gz"]) == 2
     assert "--image" in capsys.readouterr().err
+
+
+def believed(volume, value=40):
+    """A network that believed in the structures of the phantom a little more than their labels tell."""
+    labels = np.stack([np.full(volume.shape, 5, np.uint8), np.zeros(volume.shape, np.uint8)])
+    values = np.stack([np.full(volume.shape, value, np.uint8), np.full(volume.shape, 255 - value, np.uint8)])
+    return TopProbabilities(labels, values, volume.ijk_to_ras, volume_digest(volume))
+
+
+def test_probabilities_are_used_when_they_are_given(files):
+    write_probabilities(believed(read_volume(files / "ct.nii.gz")), files / "probabilities.npz")
+    assert refine(files, "labels.nii.gz", "without.nii.gz") == 0
+    assert refine(files, "labels.nii.gz", "with.nii.gz", "--probabilities", str(files / "probabilities.npz")) == 0
+    without, with_them = (read_label_map(files / n).array for n in ("without.nii.gz", "with.nii.gz"))
+    assert (without != with_them).any()
+
+
+def test_probabilities_of_another_volume_are_refused(files, phantom, capsys):
+    other = replace(phantom.volume, array=phantom.volume.array + np.int16(1))
+    write_probabilities(believed(other), files / "probabilities.npz")
+    assert refine(files, "labels.nii.gz", "x.nii.gz", "--probabilities", str(files / "probabilities.npz")) == 3
+    assert "belong to another volume" in capsys.readouterr().err
+    assert not (files / "x.nii.gz").exists()
+
+
+def test_probabilities_come_back_as_they_were(phantom, tmp_path):
+    top = believed(phantom.volume)
+    write_probabilities(top, tmp_path / "p.npz")
+    again = read_probabilities(tmp_path / "p.npz")
+    for name in ("labels", "values", "ijk_to_ras"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(top, name))
+    assert again.volume_digest == top.volume_digest
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"nothing of the kind",
+        b"PK\x03\x04 cut off",
+        pickle.dumps({"labels": 1}),
+        {"labels": np.zeros((1, 2, 2, 2), np.uint8)},
+        {"labels": np.zeros((1, 2, 2, 2), np.uint8), "values": np.zeros((1, 2, 2, 3), np.uint8)},
+        {"labels": np.array([{"a": 1}], dtype=object), "values": np.zeros(1)},
+    ],
+)
+def test_other_files_are_no_probabilities(tmp_path, content):
+    path = tmp_path / "p.npz"
+    if isinstance(content, dict):
+        np.savez(path, ijk_to_ras=np.eye(4), volume_digest="", **content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="does not hold the probabilities"):
+        read_probabilities(path)
+    with pytest.raises(InputError, match="There is no file"):
+        read_probabilities(tmp_path / "none.npz")
