@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap, Structure
+from ..resources import resource_path
 
 LOW_CONFIDENCE = 0.6
 FAR_MM = 15.0  # a piece this far from the main one is suspect ...
@@ -28,7 +31,8 @@ class Finding:
     """A place to look at.
 
     Attributes:
-        kind: ``"swapped"``, ``"order"``, ``"missing"``, ``"doubled"``, ``"far"`` or ``"confidence"``.
+        kind: ``"swapped"``, ``"order"``, ``"missing"``, ``"volume"``, ``"doubled"``, ``"far"`` or
+            ``"confidence"``.
         structure: name of the structure that it is about.
         reason: a sentence for the user.
         ras: where to look, in mm.
@@ -63,6 +67,7 @@ def review(label_map: LabelMap, confidence: dict[str, float] | None = None) -> l
         *_swapped(found),
         *_out_of_order(found),
         *_missing(found, label_map),
+        *_sized(found, boxes, label_map.array.shape),
         *(f for s, pieces in found.values() for f in _apart(s, pieces)),
     ]
     low = [(confidence[n], n) for n in found if confidence and confidence.get(n, 1.0) < LOW_CONFIDENCE]
@@ -184,6 +189,33 @@ def _shows(label_map: LabelMap, ras: np.ndarray) -> bool:
 
     ijk = ras_to_ijk(ras[None], label_map.ijk_to_ras)[0]
     return bool(((ijk >= 0) & (ijk <= np.array(label_map.array.shape[::-1]) - 1)).all())
+
+
+@cache
+def _volumes() -> dict[str, dict[str, str]]:
+    """Plausible volumes of adults' organs by name: ``low_ml``, ``high_ml``, how they come about, and the source."""
+    with resource_path("Terminology", "volumes.csv").open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def _sized(found, boxes, shape) -> list[Finding]:
+    """Organs too small or too large for an adult, of those that the scan shows whole."""
+    findings = []
+    for name, (structure, pieces) in found.items():
+        known = _volumes().get(name)
+        if known is None or any(
+            s.start == 0 or s.stop == n for s, n in zip(boxes[structure.value], shape, strict=True)
+        ):
+            continue
+        low, high, ml = float(known["low_ml"]), float(known["high_ml"]), sum(p.ml for p in pieces)
+        if not low <= ml <= high:
+            word = "small" if ml < low else "large"
+            sentence = (
+                f"{structure.title} is {word} for an adult: {ml:.0f} ml, plausible are {low:.0f} to {high:.0f} ml "
+                f"({known['source']})."
+            )
+            findings.append(_finding("volume", structure, sentence, pieces[0]))
+    return findings
 
 
 def _apart(structure: Structure, pieces: list[_Piece]) -> list[Finding]:

@@ -1,5 +1,7 @@
 """The review list finds what was broken on purpose, and little in what was not."""
 
+import csv
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 from DeepSegLogic.geometry import ras_to_ijk
 from DeepSegLogic.io import read_label_map
 from DeepSegLogic.refine.review import review
+from DeepSegLogic.resources import resource_path
+from DeepSegLogic.terminology import standard_structures
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +85,36 @@ def test_low_confidence_comes_with_the_lowest_first(organs):
     assert [f.structure for f in found] == ["spleen", "liver"] and all(f.kind == "confidence" for f in found)
     i, j, k = np.rint(ras_to_ijk(np.array([found[1].ras]), organs.ijk_to_ras)[0]).astype(int)
     assert organs.array[k, j, i] == organs.structure("liver").value
+
+
+def ball(organs, name, ml, centre=None):
+    """A label map that holds nothing but a ball of so many ml."""
+    shape, spacing = organs.array.shape, organs.spacing[::-1]
+    centre = np.array(shape) / 2 if centre is None else np.array(centre)
+    radius = (3 * ml * 1000 / (4 * np.pi)) ** (1 / 3)
+    grid = np.ogrid[tuple(slice(0, n) for n in shape)]
+    inside = sum(((g - c) * s) ** 2 for g, c, s in zip(grid, centre, spacing, strict=True)) < radius**2
+    return replace(organs, array=inside.astype(np.uint8) * organs.structure(name).value)
+
+
+@pytest.mark.parametrize(
+    ("name", "ml", "word"),
+    [("liver", 300, "small"), ("liver", 1300, None), ("spleen", 900, "large"), ("kidney_left", 160, None)],
+)
+def test_a_volume_that_no_adult_has(organs, name, ml, word):
+    found = [f for f in review(ball(organs, name, ml)) if f.kind == "volume"]
+    assert [(f.structure, word in f.reason) for f in found] == ([(name, True)] if word else [])
+    assert all(re.search(r", (19|20)\d\d\)", f.reason) for f in found)  # the source is told
+
+
+def test_an_organ_that_the_scan_cuts_is_not_judged_by_its_volume(organs):
+    assert not [f for f in review(ball(organs, "liver", 300, (0, 50, 50))) if f.kind == "volume"]
+
+
+def test_the_table_of_volumes_is_of_known_structures_and_cites():
+    with resource_path("Terminology", "volumes.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({r["name"] for r in rows}) == len(rows) >= 7
+    assert {r["name"] for r in rows} <= {s.name for s in standard_structures()}
+    assert all(0 < float(r["low_ml"]) < float(r["high_ml"]) and r["basis"] for r in rows)
+    assert all(re.search(r", (19|20)\d\d$", r["source"]) for r in rows)
