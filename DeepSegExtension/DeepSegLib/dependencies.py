@@ -19,7 +19,7 @@ NEEDED = {
     "trimesh": "trimesh>=4.4",
     "lxml": "lxml>=5",
     "networkx": "networkx>=3",
-    "fast_simplification": "fast-simplification>=0.1.9",
+    "pyfqmr": "pyfqmr>=0.3",
     "maxflow": "PyMaxflow>=1.3",
 }
 """Name to import → what pip is asked for."""

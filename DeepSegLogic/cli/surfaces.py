@@ -20,9 +20,9 @@ def surfaces(
     max_error_mm: Annotated[
         float | None, typer.Option(help="Simplify, changing the surface by no more than this.")
     ] = None,
-    triangles: Annotated[int | None, typer.Option(help="Simplify each surface to so many triangles.")] = None,
+    triangles: Annotated[int | None, typer.Option(help="Simplify each surface to about so many triangles.")] = None,
     joint: Annotated[
-        bool, typer.Option("--joint", help="One file with all structures instead of one for each.")
+        bool, typer.Option("--joint", help="One file with all structures, which share boundaries also when simplified.")
     ] = False,
     printable: Annotated[
         bool, typer.Option("--printable", help="Fill cavities and drop loose pieces under 0.1 ml first.")
@@ -65,8 +65,8 @@ def surfaces(
     for name, quality in qualities.items():
         if not quality.sound:
             console.warning(f"The surface of {name} is not a closed solid; see surfaces.json.")
-    if max_error_mm is not None or triangles is not None:
-        console.say("Simplified one by one: boundaries that structures share may gape by the error.")
+    if not joint and (max_error_mm is not None or triangles is not None):
+        console.say("Simplified one by one: neighbours may gape by the error. With --joint they stay shared.")
     console.show(_table(made))
     console.say(f"\nWritten to {output}: {len(made.files)} files, surfaces.json among them. Research use only.")
     console.event(

@@ -65,7 +65,7 @@ def check_surface(surface: Surface, label_map: LabelMap) -> SurfaceQuality:
     mask = label_map.array[box] == value
     volume = mesh_volume_ml(surface.points, surface.triangles)
     mask_ml = float(mask.sum()) * label_map.voxel_ml
-    edges, counts, balanced = _edges(surface.triangles)
+    edges, counts, _, balanced = _edges(surface.triangles)
     return SurfaceQuality(
         closed=bool((counts == 2).all()),
         edge_manifold=bool((counts <= 2).all()),
@@ -84,9 +84,15 @@ def check_surface(surface: Surface, label_map: LabelMap) -> SurfaceQuality:
 
 def is_sound(surface: Surface) -> bool:
     """Whether a surface is closed, manifold and outward, see :attr:`SurfaceQuality.sound`."""
-    _, counts, balanced = _edges(surface.triangles)
+    _, counts, _, balanced = _edges(surface.triangles)
     closed = bool((counts == 2).all()) and balanced and mesh_volume_ml(surface.points, surface.triangles) > 0
     return closed and _one_sheet_per_point(surface.triangles, len(surface.points))
+
+
+def faulty_triangles(triangles: np.ndarray) -> np.ndarray:
+    """(M,) bool, those with an edge that has another number of faces than two."""
+    _, counts, which, _ = _edges(triangles)
+    return (counts[which] != 2).any(1)
 
 
 def mesh_volume_ml(points: np.ndarray, triangles: np.ndarray) -> float:
@@ -95,13 +101,15 @@ def mesh_volume_ml(points: np.ndarray, triangles: np.ndarray) -> float:
     return float(np.einsum("ij,ij->", a, np.cross(b, c))) / 6000
 
 
-def _edges(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Edges (E, 2), how many faces each has, and whether each is run through both ways equally often."""
-    directed = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    forward = directed[:, 0] < directed[:, 1]
-    edges, inverse, counts = np.unique(np.sort(directed, 1), axis=0, return_inverse=True, return_counts=True)
-    balance = np.bincount(inverse.ravel(), np.where(forward, 1, -1))
-    return edges, counts, bool((balance == 0).all())
+def _edges(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """Edges (E, 2), how many faces each has, by triangle (M, 3) which they are, and whether each is run through
+    both ways equally often."""
+    ends = triangles.astype(np.int64)[:, [[0, 1], [1, 2], [2, 0]]]
+    points = int(triangles.max(initial=0)) + 1
+    codes, which, counts = np.unique(ends.min(2) * points + ends.max(2), return_inverse=True, return_counts=True)
+    which = which.reshape(-1, 3)
+    balance = np.bincount(which.ravel(), np.where(ends[..., 0] < ends[..., 1], 1, -1).ravel())
+    return np.stack(np.divmod(codes, points), 1), counts, which, bool((balance == 0).all())
 
 
 def _pieces(edges: np.ndarray, points: int) -> int:

@@ -48,7 +48,8 @@ def write_surfaces(
         max_error_mm, triangles: as for :func:`~DeepSegLogic.surfaces.simplify.simplify_surfaces`; one of them.
         printable: fill cavities and drop loose bits first, see :mod:`DeepSegLogic.surfaces.printing`; surfaces are then
             compared with what that leaves.
-        joint, coordinates: as for :func:`~DeepSegLogic.surfaces.export_surfaces`.
+        joint: one file with all structures, which share their boundaries also when simplified.
+        coordinates: as for :func:`~DeepSegLogic.surfaces.export_surfaces`.
 
     Raises:
         UsageError, OutputError, Cancelled: as those.
@@ -64,7 +65,7 @@ def write_surfaces(
     found = extract_surfaces(label_map, structures, smoothing=smoothing, progress=progress, cancel=cancel)
     if max_error_mm is not None or triangles is not None:
         progress("simplify", 0.0, "")
-        found = simplify_surfaces(found, max_error_mm=max_error_mm, triangles=triangles)
+        found = simplify_surfaces(found, max_error_mm=max_error_mm, triangles=triangles, joint=joint, cancel=cancel)
         progress("simplify", 1.0, "")
     qualities = {}
     for done, surface in enumerate(found):

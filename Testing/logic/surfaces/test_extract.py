@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import trimesh
-from scipy.spatial import cKDTree
 
 from DeepSegLogic.errors import ResourceError, UsageError
 from DeepSegLogic.geometry import ijk_to_ras_points
@@ -11,7 +10,6 @@ from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.surfaces import SMOOTHING, extract_surfaces, update_surfaces
 from DeepSegLogic.surfaces.extract import Surface
 from DeepSegLogic.surfaces.quality import check_surface, is_sound
-from DeepSegLogic.surfaces.simplify import simplify_surfaces
 from DeepSegLogic.terminology import structure_for
 
 
@@ -209,21 +207,6 @@ def test_an_edit_renews_what_it_touched():
     for name in ("s1", "s2"):
         np.testing.assert_array_equal(after[name].triangles, full[name].triangles)
         np.testing.assert_allclose(after[name].points, full[name].points, atol=0.01)
-
-
-def test_simplified_within_the_error():
-    surfaces = extract_surfaces(label_map(ball((50, 50, 50), (25, 25, 25), 20)))
-    simple = simplify_surfaces(surfaces, max_error_mm=0.3)["s1"]
-    assert_solid(simple)
-    assert len(simple.triangles) < 0.5 * len(surfaces["s1"].triangles)
-    samples, _ = trimesh.sample.sample_surface(solid(surfaces["s1"]), 200_000, seed=0)
-    distance, _ = cKDTree(samples).query(simple.points)
-    assert distance.max() <= 0.3 + 0.15  # samples lie 0.15 mm apart
-    few = simplify_surfaces(surfaces, triangles=500)["s1"]
-    assert_solid(few)
-    assert len(few.triangles) <= 500
-    with pytest.raises(UsageError):
-        simplify_surfaces(surfaces, triangles=0)
 
 
 def test_broken_surfaces_are_told():
