@@ -5,7 +5,7 @@ from pathlib import Path
 import qt
 import slicer
 
-from DeepSegLogic.viewmodel.texts import size_text
+from DeepSegLogic.viewmodel.texts import install_question, remove_question, size_text
 
 
 class ModelSection:
@@ -64,12 +64,7 @@ class ModelSection:
 
     def onInstall(self, _checked=False):
         entry = self._entry()
-        size = size_text(entry.size_bytes)
-        question = (
-            f"{entry.card.title} will be downloaded from {entry.card.source}.\nSize: {size}\n"
-            f"Licence: {entry.card.licence}\n{entry.card.intended_use}"
-        )
-        if slicer.util.confirmOkCancelDisplay(question, "DeepSeg"):
+        if slicer.util.confirmOkCancelDisplay(install_question(entry), "DeepSeg"):
             with slicer.util.tryWithErrorDisplay("The model cannot be installed."):
                 self.session.install(entry.card.id)
 
@@ -83,8 +78,7 @@ class ModelSection:
 
     def onRemove(self, _checked=False):
         entry = self._entry()
-        question = f"Delete {entry.card.title} ({size_text(entry.size_bytes)}) from this machine?"
-        if slicer.util.confirmOkCancelDisplay(question, "DeepSeg"):
+        if slicer.util.confirmOkCancelDisplay(remove_question(entry), "DeepSeg"):
             with slicer.util.tryWithErrorDisplay("The model cannot be removed."):
                 self.session.remove_model(entry.card.id)
 

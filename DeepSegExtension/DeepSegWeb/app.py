@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import traceback
 from pathlib import Path
 
 import trame_slicer.module
 from trame.app import get_server
 
-from DeepSegLogic.bundle import SUFFIX, Bundle, read_bundle
-from DeepSegLogic.errors import DeepSegError, ResourceError, UsageError
-from DeepSegLogic.io import read_volume
+from DeepSegLogic.errors import DeepSegError, ResourceError
 from DeepSegLogic.viewmodel import Phase
 
 from . import binding
 from .correcting import Correcting
 from .gate import Gate
+from .opening import Opening
 from .page import ASSETS, build_page
 from .scene import Scene
 from .transfers import Transfers, pack, safe_name
@@ -33,18 +31,20 @@ class WebApp:
 
     Args:
         source: what to open at once, or None.
+        folder: of this machine; the page may open what is below it. None for no listing at all.
     """
 
-    def __init__(self, source: Path | None = None):
+    def __init__(self, source: Path | None = None, folder: Path | None = None):
         self.server = get_server("deepseg", client_type="vue3")
         self.state = self.server.state
         self.server.enable_module(trame_slicer.module)
         self.server.enable_module(ASSETS)
         self.gate = Gate()
-        self.transfers = Transfers(self.open, self._say)
         self.scene = Scene()
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
+        self.transfers = Transfers(self._say)
+        self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source
         self._exports: Path | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
@@ -53,6 +53,8 @@ class WebApp:
         for part in ("input", "models", "structures"):
             self._show(part)
         self.session.changed.connect(self._show)
+        self.server.trigger("browse")(self.opening.browse)
+        self.server.trigger("take")(self.opening.take)
         self._bind()
         self._start_download = build_page(self, make_views(self.server, self.scene.app))
 
@@ -66,14 +68,14 @@ class WebApp:
         @self.server.controller.add("on_server_bind")
         def _(web_server):
             self.gate.attach(web_server.app)
-            self.transfers.attach(web_server.app)
+            self.transfers.attach(web_server.app, {"upload": self.opening.receive, "model": self.import_model})
 
         @self.server.controller.add_task("on_server_ready")
         async def _(**_state):
             shown = f"[{host}]" if ":" in host else host
             ready(f"http://{shown}:{self.server.port}/index.html?token={self.gate.token}")
             if self._source is not None:
-                await self.open(self._source)
+                await self.opening.open(self._source)
             await self._poll()
 
         options = {"open_browser": False, "show_connection_info": False, "disable_logging": True, "timeout": 0}
@@ -89,35 +91,6 @@ class WebApp:
 
     # --- commands of the page ----------------------------------------------------------------------------------
 
-    async def open(self, source: Path) -> None:
-        """Read a volume, or a scene with its result, and show it instead of the one before."""
-        if self.session.run.busy:  # its result belongs to the volume that is shown
-            self._say(UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy"))
-            return
-        with self.state:
-            self.state.reading, self.state.alert = source.name, None
-        try:
-            opened = await asyncio.to_thread(self._read, source)
-            self.session.forget_result()
-            self.scene.show_volume(opened.volume)
-            if opened.label_map is not None:
-                self.work.adopt(opened.label_map, opened.provenance)
-            if self.session.preflight.ready:
-                self.scene.set_window(self.state.greys)
-            self.scene.set_rendering(self.state.rendering)
-            self.session.ask_estimate()
-        except DeepSegError as error:
-            error.message = error.message.replace(f"{source.parent}{os.sep}", "")  # users know the file by its name
-            self._say(error)
-        finally:
-            with self.state:
-                self.state.reading = ""
-
-    def _read(self, source: Path) -> Bundle:
-        if source.suffix.lower() == SUFFIX:
-            return read_bundle(source, self.transfers.folder)
-        return Bundle(read_volume(source))
-
     def segment(self) -> None:
         """Start to segment."""
         self.state.alert = None
@@ -130,9 +103,23 @@ class WebApp:
 
     def install(self, model: str) -> None:
         """Download a model; the page has shown its licence and size."""
-        self.state.choosing_model = False
+        self.state.update({"asking": None, "choosing_model": False, "alert": None})
         with self._saying():
             self.session.install(model)
+
+    def remove(self, model: str) -> None:
+        """Delete a model that was downloaded or imported; the page has asked."""
+        self.state.update({"asking": None, "alert": None})
+        with self._saying():
+            self.session.remove_model(model)
+
+    async def import_model(self, source: Path) -> None:
+        """Take a model that was uploaded; returns when that is done, or failed."""
+        with self.state:
+            self.state.alert = None
+            self.session.import_model(source)
+        while self.session.run.busy:
+            await asyncio.sleep(POLL_S)
 
     def choose_all(self) -> None:
         """Choose all structures of the model."""
@@ -278,6 +265,7 @@ class WebApp:
             await asyncio.sleep(POLL_S)
 
     def _say(self, error: DeepSegError) -> None:
+        error.message, error.remedy = map(self.transfers.without_folders, (error.message, error.remedy))
         with self.state:
             self.state.alert = binding.alert(error)
 

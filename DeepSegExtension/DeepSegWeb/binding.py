@@ -6,8 +6,7 @@ from DeepSegLogic.errors import DeepSegError
 from DeepSegLogic.terminology import structure_for
 from DeepSegLogic.viewmodel import Phase, Run, Session, is_doubtful
 from DeepSegLogic.viewmodel.anatomy import PRESETS, preset_names
-from DeepSegLogic.viewmodel.models import model_entries
-from DeepSegLogic.viewmodel.texts import estimate_text, size_text, time_text
+from DeepSegLogic.viewmodel.texts import estimate_text, install_question, remove_question, size_text, time_text
 
 from .scene import WINDOWS
 
@@ -24,6 +23,7 @@ def initial() -> dict:
         "installed": [],
         "model_words": "",
         "choosing_model": False,
+        "asking": None,
         "model": None,
         "model_text": "",
         "words": "",
@@ -80,12 +80,14 @@ def models_state(session: Session) -> dict:
             "found": ", ".join(e.found),
             "source": e.card.source,
             "use": e.card.intended_use,
+            "install": {"kind": "Install", "model": e.card.id, "text": install_question(e)},
+            "remove": {"kind": "Remove", "model": e.card.id, "text": remove_question(e)} if e.removable else None,
         }
         for e in session.models
     ]
     return {
         "models": entries,
-        "installed": [{"value": e.card.id, "title": e.card.title} for e in model_entries() if e.installed],
+        "installed": [{"value": e.card.id, "title": e.card.title} for e in session.all_models if e.installed],
         "model": card.id if card else None,
         "model_text": f"{card.description} Licence: {card.licence}." if card else "",
     }
@@ -153,7 +155,7 @@ def _run(run: Run) -> dict:
         "busy": run.busy,
         "percent": round(100 * run.fraction, 1),
         "stage": "Cancelling" if run.phase is Phase.CANCELLING else run.stage,
-        "message": run.message,
+        "summary": run.summary,
         "remaining": f"about {time_text(run.remaining_s)} left" if run.remaining_s is not None else "",
         "warnings": run.warnings,
     }

@@ -98,17 +98,7 @@ def _structures(app) -> None:
             size="small",
             click=(app.choose_preset, "[preset]"),
         )
-    v3.VTextField(
-        v_if=("total > 12",),
-        v_model=("words",),
-        label="Find a structure",
-        prepend_inner_icon="mdi-magnify",
-        density="compact",
-        variant="outlined",
-        hide_details=True,
-        clearable=True,
-        classes="mb-1",
-    )
+    search_field("words", "Find a structure", v_if=("total > 12",), classes="mb-1")
     with html.Div(v_for="group in groups", key=("group.title",)):
         html.Div("{{ group.title }}", classes="ds-note mt-1")
         v3.VCheckbox(
@@ -121,6 +111,20 @@ def _structures(app) -> None:
             hide_details=True,
             disabled=("run.busy",),
         )
+
+
+def search_field(name: str, label: str, **more) -> None:
+    """Words to search for."""
+    v3.VTextField(
+        v_model=(name,),
+        label=label,
+        prepend_inner_icon="mdi-magnify",
+        density="compact",
+        variant="outlined",
+        hide_details=True,
+        clearable=True,
+        **more,
+    )
 
 
 def result_panel(app) -> None:
@@ -283,6 +287,7 @@ def run_panel(app) -> None:
         )
     with html.Div(v_else=True):
         html.Div("Cancelled.", v_if=("run.phase === 'cancelled'",), classes="ds-note mb-1")
+        html.Div("{{ run.summary }}", v_if=("run.task === 'install' && run.phase === 'done'",), classes="ds-note mb-1")
         html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
         v3.VBtn("Segment", block=True, color="primary", disabled=("!!why_not",), click=app.segment)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from aiohttp import web
 
 from DeepSegLogic.errors import DeepSegError, InputError, ResourceError
 from DeepSegLogic.io.atomic import cannot_write
-from DeepSegLogic.io.header import check_enclosed
+
+from .private import PrivateFolder
 
 LIMIT_BYTES = 4 * 2**30
 LIMIT_FILES = 20_000
@@ -25,27 +28,31 @@ class Transfers:
     """A private folder for uploads and downloads, removed at the end.
 
     Args:
-        opened: is called with what was uploaded, a file or a folder; it is deleted when the call returns.
         failed: is called with the reason why an upload was refused.
 
     Attributes:
         folder: that one.
     """
 
-    def __init__(self, opened: Callable[[Path], Awaitable[None]], failed: Callable[[DeepSegError], None]):
-        self._folder = tempfile.TemporaryDirectory(prefix="deepseg-web-")  # only its owner may enter
-        self.folder = Path(self._folder.name)
-        self._opened, self._failed = opened, failed
+    def __init__(self, failed: Callable[[DeepSegError], None]):
+        self._private = PrivateFolder()
+        self.folder = self._private.path
+        self._failed = failed
         self._offered: Path | None = None
 
-    def attach(self, app: web.Application) -> None:
-        """Take uploads and give downloads at this application."""
-        app.router.add_post("/upload", self._upload)
+    def attach(self, app: web.Application, receivers: dict[str, Callable[[Path], Awaitable[None]]]) -> None:
+        """Take uploads and give downloads at this application.
+
+        Args:
+            receivers: by address, what is called with an upload, a file or a folder; it is deleted afterwards.
+        """
+        for address, received in receivers.items():
+            app.router.add_post(f"/{address}", partial(self._upload, received))
         app.router.add_get("/download/{name}", self._download)
 
     def close(self) -> None:
         """Remove everything."""
-        self._folder.cleanup()
+        self._private.remove()
 
     def empty(self, name: str) -> Path:
         """An empty folder; what the one of this name held is gone."""
@@ -53,6 +60,10 @@ class Transfers:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder
+
+    def without_folders(self, message: str) -> str:
+        """A message in which files of the private folder go by their names, as users know them."""
+        return re.sub(re.escape(f"{self.folder}{os.sep}") + r"(?:[^\s/\\]+[/\\])*", "", message)
 
     async def offer(self, folder: Path, name: str) -> str:
         """Make a folder's files ready for download, zipped if they are several; returns the address.
@@ -72,13 +83,10 @@ class Transfers:
             raise web.HTTPNotFound
         return web.FileResponse(path, headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
 
-    async def _upload(self, request: web.Request) -> web.Response:
+    async def _upload(self, received: Callable[[Path], Awaitable[None]], request: web.Request) -> web.Response:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             try:
-                source = await _receive(request, Path(folder))
-                if source.is_file():
-                    check_enclosed(source)
-                await self._opened(source)
+                await received(await _receive(request, Path(folder)))
             except DeepSegError as error:
                 self._failed(error)
             except ConnectionError:  # the tab has gone

@@ -17,6 +17,9 @@ def web(
         str, typer.Option(help="Address to listen on. Nothing is encrypted: prefer an ssh tunnel.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder here from which the page may open volumes; without it, from none.")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
 ) -> None:
     """Open DeepSeg in the browser; the link holds a token that nobody else knows."""
@@ -28,6 +31,8 @@ def web(
         raise InputError(
             f"{source} does not exist.", "Give a CT file, a DICOM folder or a scene.", code="input.missing"
         )
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"{folder} is no folder.", "Give a folder with volumes.", code="input.missing")
     sys.argv[1:] = []  # trame reads the command line too, and this one is not meant for it
     os.environ["WSLINK_READY_MSG"] = ""
     try:
@@ -44,4 +49,4 @@ def web(
         if not no_browser:
             webbrowser.open(url)
 
-    WebApp(source).start(host, port, ready)
+    WebApp(source, folder).start(host, port, ready)

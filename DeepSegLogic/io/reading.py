@@ -30,7 +30,7 @@ def read_volume(path: Path | str) -> Volume:
     """
     path = Path(path).expanduser()
     _must_exist(path)
-    if path.is_dir() or _is_dicom(path):
+    if path.is_dir() or is_dicom(path):
         from .dicom import read_series
 
         return read_series(path)
@@ -131,7 +131,12 @@ def _must_exist(path: Path) -> None:
         raise InputError(f"{path} is empty (0 bytes).", "Copy or export the file again.", code="input.truncated")
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """Whether a file says of itself that it is DICOM.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..models.card import ModelCard
 
@@ -26,27 +26,33 @@ class ModelEntry:
     found: tuple[str, ...] = ()
 
 
-def model_entries(words: str = "") -> list[ModelEntry]:
-    """Models that are here, then those that can be downloaded; with words only those that a search finds."""
-    from ..models.catalogue import catalogue, search
+def model_entries() -> list[ModelEntry]:
+    """Models that are here, then those that can be downloaded."""
+    from ..models.catalogue import catalogue
     from ..models.registry import bundled_models
     from ..models.store import Store
 
     own = {card.id: card for card in Store().installed()}
     here = {card.id: card for card in bundled_models()} | own
     cards = [*here.values(), *(card for card in catalogue() if card.id not in here)]
-    named: dict[str, tuple[str, ...]] = {}
-    if words.strip():
-        matches = search(words, cards)
-        cards, named = [m.card for m in matches], {m.card.id: tuple(m.structures) for m in matches}
-        cards.sort(key=lambda card: card.id not in here)
     return [
         ModelEntry(
             card,
             card.id in here,
             card.id in own,
             card.size_bytes if card.id in here else card.download_bytes,
-            named.get(card.id, ()),
         )
         for card in cards
     ]
+
+
+def found_entries(entries: list[ModelEntry], words: str) -> list[ModelEntry]:
+    """Those that a search finds, the installed ones first; all for no words."""
+    from ..models.catalogue import search
+
+    if not words.strip():
+        return entries
+    by_id = {entry.card.id: entry for entry in entries}
+    matches = search(words, [entry.card for entry in entries])
+    found = [replace(by_id[match.card.id], found=tuple(match.structures)) for match in matches]
+    return sorted(found, key=lambda entry: not entry.installed)

@@ -12,7 +12,7 @@ from ..labels import LabelMap
 from ..volume import Volume
 from ..worker import Event, WorkerClient
 from .anatomy import Group, groups_of, preset_names
-from .models import ModelEntry, model_entries
+from .models import ModelEntry, found_entries, model_entries
 from .preflight import Preflight, preflight
 from .ranking import doubtful_first
 from .run import Phase, Run
@@ -37,7 +37,7 @@ class Session:
         volume: the input, or None.
         preflight: what can be said of it.
         estimate: what a run will take, as the worker's ``estimate`` request tells; None while unknown.
-        models: the list to choose from, as searched.
+        all_models, models: the list to choose from, and what a search left of it.
         model: the card of the model chosen.
         chosen: names of the structures wanted, in label order.
         quality, device, force: settings of the next run.
@@ -55,7 +55,8 @@ class Session:
         self.volume: Volume | None = None
         self.preflight = Preflight()
         self.estimate: dict[str, Any] | None = None
-        self.models: list[ModelEntry] = model_entries()
+        self.all_models: list[ModelEntry] = model_entries()
+        self.models = self.all_models
         self.model: ModelCard | None = None
         self.chosen: list[str] = []
         self.quality, self.device, self.force = "standard", "auto", False
@@ -108,7 +109,7 @@ class Session:
         Raises:
             UsageError: there is none of this id.
         """
-        entry = next((e for e in model_entries() if e.card.id == model_id), None)
+        entry = next((e for e in self.all_models if e.card.id == model_id), None)
         if entry is None:
             raise UsageError(f"There is no model {model_id}.", "Choose one of the list.", code="usage.model")
         if self.model is not None:
@@ -126,7 +127,8 @@ class Session:
     def search_models(self, words: str) -> None:
         """Show only the models that ``words`` find; all for none."""
         self._search = words
-        self.models = model_entries(words)
+        self.all_models = model_entries()  # the command line may have brought others meanwhile
+        self.models = found_entries(self.all_models, words)
         self._tell("models")
 
     @property

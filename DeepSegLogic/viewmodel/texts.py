@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .models import ModelEntry
 from .run import Phase, Run
 
 
@@ -30,6 +31,20 @@ def estimate_text(estimate: dict[str, Any] | None) -> str:
     if estimate["device_bytes"]:
         memory += f", {size_text(estimate['device_bytes'])} on the GPU"
     return f"About {time_text(estimate['seconds'])} on {estimate['device']}, {memory}"
+
+
+def install_question(entry: ModelEntry) -> str:
+    """What to know before a model is downloaded, in lines."""
+    card = entry.card
+    return (
+        f"{card.title} will be downloaded from {card.source}.\nSize: {size_text(entry.size_bytes)}\n"
+        f"Licence: {card.licence}\n{card.intended_use}"
+    )
+
+
+def remove_question(entry: ModelEntry) -> str:
+    """What to know before a model is removed."""
+    return f"Delete {entry.card.title} ({size_text(entry.size_bytes)}) from this machine?"
 
 
 def run_text(run: Run) -> str:

@@ -37,9 +37,10 @@ class Server:
     temporary: str
 
 
-def start(source, temporary) -> Server:
+def start(source, temporary, *options) -> Server:
     """Start `deepseg web` and wait for its link."""
     command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "web", str(source), "--no-browser"]
+    command += map(str, options)
     environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "2"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     line = process.stdout.readline()

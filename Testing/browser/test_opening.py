@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from .conftest import DRAWN, start, stop
-from .test_flow import download, take, unzip, volume_of, wait_for_volume
+from .steps import download, take, unzip, volume_of, wait_for_volume
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -1,6 +1,9 @@
 """Who may come in, what may come in, and what is said when something goes."""
 
 import http.client
+import os
+import tempfile
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -145,6 +148,32 @@ def test_a_server_killed_in_mid_run_is_told_and_its_worker_ends(browser, chest_c
     assert children
     assert psutil.wait_procs(children, timeout=30)[1] == []
     page.close()
+    (left,) = tmp_path.glob("deepseg-web-*")
+    (left / "export").mkdir()
+    (left / "export" / "liver.stl").write_text("of a patient")
+    long_ago(left)
+    follower = start(chest_ct, tmp_path)
+    assert not left.exists(), "the next server removes what the killed one left"
+    stop(follower)
+
+
+def test_folders_of_servers_that_live_stay(monkeypatch, tmp_path):
+    private = pytest.importorskip("DeepSegWeb.private")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "deepseg-web-other").mkdir()  # has no lock, so it may be anything
+    first = private.PrivateFolder()
+    long_ago(first.path)
+    assert (first.path.stat().st_mode & 0o777) == 0o700
+    second = private.PrivateFolder()
+    assert first.path.is_dir()
+    second.remove()
+    first.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["deepseg-web-other"]
+
+
+def long_ago(folder) -> None:
+    """Make the lock of a folder an hour old."""
+    os.utime(folder / ".lock", (time.time() - 3600,) * 2)
 
 
 def write_dicom(folder):

@@ -20,26 +20,37 @@
 
   const say = (text) => window.trame.state.set("uploading", text);
 
-  function upload(files) {
+  function upload(files, address = "upload") {
     if (!files.length || window.trame.state.get("run").busy) return;
     const form = new FormData();
     for (const [path, file] of files) form.append("files", file, path);
     const request = new XMLHttpRequest();
     request.upload.onprogress = (event) => say(`${Math.floor((100 * event.loaded) / event.total)} %`);
-    request.onloadend = () => say("");
-    request.open("POST", "upload");
+    request.upload.onloadend = () => say("");
+    request.open("POST", address);
     say("0 %");
     request.send(form);
   }
 
-  function pick(folder) {
-    const input = document.createElement("input");
-    input.type = "file";
-    input.multiple = true;
-    input.webkitdirectory = folder;
-    input.onchange = () => upload([...input.files].map((file) => [file.webkitRelativePath || file.name, file]));
+  function choose(options, done) {
+    const input = Object.assign(document.createElement("input"), { type: "file", ...options });
+    input.onchange = () => done([...input.files]);
     input.click();
   }
+
+  const pick = (folder) =>
+    choose({ multiple: true, webkitdirectory: folder }, (files) =>
+      upload(files.map((file) => [file.webkitRelativePath || file.name, file])),
+    );
+
+  let model;  // chosen, not confirmed yet
+  const pickModel = () =>
+    choose({ accept: ".zip,.pt,.ts,.pth" }, ([file]) => {
+      model = file;
+      const text = `Import ${file.name} (${Math.ceil(file.size / 1e6)} MB)?\nOnly use models from a source that you know.`;
+      window.trame.state.set("asking", { kind: "Import", text });
+    });
+  const sendModel = () => upload([[model.name, model]], "model");
 
   async function filesOf(entry, path) {
     if (entry.isFile) return [[path + entry.name, await new Promise((done, fail) => entry.file(done, fail))]];
@@ -66,5 +77,5 @@
     link.click();
   }
 
-  window.deepseg = { pick, download };
+  window.deepseg = { pick, pickModel, sendModel, download };
 })();

@@ -1,0 +1,141 @@
+"""What opens over the page: export, models, the server's folder, and questions."""
+
+from __future__ import annotations
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+from .panels import search_field
+
+SURFACE_FORMATS = {"stl": "STL", "glb": "GLB", "obj": "OBJ", "ply": "PLY", "3mf": "3MF"}
+OTHER_FORMATS = {"seg.nrrd": "Segmentation, SEG.NRRD", "nii.gz": "Label map, NIfTI", "csv": "Measurements, CSV"}
+WHOLE_FORMATS = {"html": "Report to pass on, HTML", "mrb": "Whole scene for 3D Slicer, MRB"}
+
+
+def add_dialogs(app) -> None:
+    """Add them all to the page."""
+    _export(app)
+    _models(app)
+    _question(app)
+    _shelf(app)
+
+
+def _export(app) -> None:
+    with v3.VDialog(v_model=("exporting",), max_width=420), v3.VCard(title="Export"):
+        with v3.VCardText():
+            html.Div("Surfaces, one closed mesh for each structure", classes="ds-section mt-0")
+            with html.Div(classes="d-flex flex-wrap"):
+                _boxes(SURFACE_FORMATS)
+            html.Div("Voxels and numbers", classes="ds-section")
+            _boxes(OTHER_FORMATS)
+            html.Div("All in one file", classes="ds-section")
+            _boxes(WHOLE_FORMATS)
+            html.Div(
+                "Files are in LPS, as other programs expect. Research use only.",
+                classes="ds-note mt-2",
+            )
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Close", click="exporting = false")
+            v3.VBtn("Download", color="primary", variant="flat", click=app.export, disabled=("!formats.length",))
+
+
+def _models(app) -> None:
+    with (
+        v3.VDialog(v_model=("choosing_model",), max_width=640, scrollable=True),
+        v3.VCard(title="Models", style="max-height: 85vh"),
+    ):
+        with html.Div(classes="px-6 pb-2"):
+            search_field("model_words", "Find a model by name or structure")
+        with v3.VCardText():
+            html.Div("Nothing found.", v_if=("!models.length",))
+            with html.Div(v_for="m in models", key=("m.value",), classes="d-flex align-center ga-3 py-2"):
+                with html.Div(classes="flex-grow-1"):
+                    html.Div("{{ m.title }}", classes="font-weight-medium")
+                    html.Div("{{ m.subtitle }} · {{ m.size }}", classes="ds-note")
+                    html.Div("Has {{ m.found }}", v_if=("m.found",), classes="ds-note")
+                    html.Div("From {{ m.source }}. {{ m.use }}", v_if=("!m.installed",), classes="ds-note")
+                html.Span("Installed", v_if=("m.installed",), classes="ds-note")
+                _ask("Install", "!m.installed")
+                _ask("Remove", "m.remove")
+        with v3.VCardActions():
+            v3.VBtn("Import from file", prepend_icon="mdi-file-import-outline", click="window.deepseg.pickModel()")
+            v3.VSpacer()
+            v3.VBtn("Close", click="choosing_model = false; model_words = ''")
+
+
+def _ask(what: str, condition: str) -> None:
+    v3.VBtn(
+        what,
+        v_if=(condition,),
+        size="small",
+        variant="tonal",
+        click=f"asking = m.{what.lower()}",
+        raw_attrs=[f":aria-label=\"'{what} ' + m.title\""],
+    )
+
+
+def _question(app) -> None:
+    with (
+        v3.VDialog(model_value=("!!asking",), update_modelValue="asking = null", max_width=460),
+        v3.VCard(title=("asking ? `${asking.kind} a model` : ''",)),
+    ):
+        v3.VCardText("{{ asking?.text }}", style="white-space: pre-line")
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Cancel", click="asking = null")
+            for kind, click in {
+                "Install": (app.install, "[asking.model]"),
+                "Remove": (app.remove, "[asking.model]"),
+                "Import": "window.deepseg.sendModel(); asking = null; choosing_model = false",
+            }.items():
+                v3.VBtn(kind, v_if=(f"asking?.kind === '{kind}'",), color="primary", variant="flat", click=click)
+
+
+def _shelf(app) -> None:
+    with (
+        v3.VDialog(v_model=("browsing",), max_width=560, scrollable=True),
+        v3.VCard(title=("shelf.name",), subtitle="On the server", style="max-height: 85vh"),
+    ):
+        with v3.VCardText(classes="px-2"):
+            html.Div(
+                "Nothing here that can be opened.",
+                v_if=("!shelf.folders.length && !shelf.files.length && !shelf.series",),
+                classes="ds-note px-4",
+            )
+            with v3.VList(density="compact", raw_attrs=['aria-label="Folders and files"']):
+                v3.VListItem(
+                    v_if=("shelf.path",),
+                    title="The folder above",
+                    prepend_icon="mdi-arrow-up",
+                    click=(app.opening.browse, "[shelf.up]"),
+                )
+                _entries("shelf.folders", "mdi-folder-outline", app.opening.browse)
+                _entries("shelf.files", "mdi-file-outline", app.opening.take)
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Close", click="browsing = false")
+            v3.VBtn(
+                "Open this DICOM folder",
+                v_if=("shelf.series",),
+                color="primary",
+                variant="flat",
+                click=(app.opening.take, "[shelf.path]"),
+            )
+
+
+def _entries(names: str, icon: str, action) -> None:
+    v3.VListItem(
+        v_for=f"name in {names}",
+        key=("name",),
+        title=("name",),
+        prepend_icon=icon,
+        click=(action, "[(shelf.path ? shelf.path + '/' : '') + name]"),
+    )
+
+
+def _boxes(formats: dict[str, str]) -> None:
+    for value, label in formats.items():
+        v3.VCheckbox(
+            v_model=("formats",), value=value, label=label, density="compact", hide_details=True, classes="mr-3"
+        )

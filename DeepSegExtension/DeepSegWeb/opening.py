@@ -1,0 +1,94 @@
+"""What the page opens: uploads, files of the folder that was allowed, and what the command line named."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from DeepSegLogic.bundle import SUFFIX, Bundle, read_bundle
+from DeepSegLogic.errors import DeepSegError, UsageError
+from DeepSegLogic.io import read_volume
+from DeepSegLogic.io.header import check_enclosed
+
+from .shelf import Shelf
+
+
+class Opening:
+    """The page's input.
+
+    Args:
+        state: of the page.
+        scene: shows what was opened.
+        say: tells the user what went wrong.
+        scratch: where scenes are unpacked.
+        folder: what the page may list; None for nothing.
+    """
+
+    def __init__(self, state, scene, say: Callable[[DeepSegError], None], scratch: Path, folder: Path | None):
+        self.state, self.scene, self._say, self._scratch = state, scene, say, scratch
+        self._shelf = Shelf(folder) if folder is not None else None
+        state.update({"has_shelf": folder is not None, "browsing": False, "shelf": {"folders": [], "files": []}})
+
+    async def open(self, source: Path) -> None:
+        """Read a volume, or a scene with its result, and show it instead of the one before."""
+        work, state = self.scene.work, self.state
+        if work.session.run.busy:  # its result belongs to the volume that is shown
+            self._say(UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy"))
+            return
+        with state:
+            state.reading, state.alert = source.name, None
+        try:
+            opened = await asyncio.to_thread(self._read, source)
+            work.session.forget_result()
+            self.scene.show_volume(opened.volume)
+            if opened.label_map is not None:
+                work.adopt(opened.label_map, opened.provenance)
+            if work.session.preflight.ready:
+                self.scene.set_window(state.greys)
+            self.scene.set_rendering(state.rendering)
+            work.session.ask_estimate()
+        except DeepSegError as error:
+            error.message = error.message.replace(f"{source.parent}{os.sep}", "")  # users know the file by its name
+            self._say(error)
+        finally:
+            with state:
+                state.reading = ""
+
+    async def receive(self, source: Path) -> None:
+        """Open what was uploaded."""
+        if source.is_file():
+            check_enclosed(source)
+        await self.open(source)
+
+    async def browse(self, path: str = "") -> None:
+        """List a folder below the one that was allowed."""
+        try:
+            shown = await asyncio.to_thread(self._allowed().look, path)
+        except DeepSegError as error:
+            self._say(error)
+            return
+        with self.state:
+            self.state.shelf, self.state.browsing = shown, True
+
+    async def take(self, path: str) -> None:
+        """Open a volume below the folder that was allowed."""
+        with self.state:
+            self.state.browsing = False
+        try:
+            source = await asyncio.to_thread(self._allowed().find, path)
+        except DeepSegError as error:
+            self._say(error)
+            return
+        await self.open(source)
+
+    def _allowed(self) -> Shelf:
+        if self._shelf is None:
+            raise UsageError("No folder was allowed.", "Start `deepseg web` with --folder.", code="usage.folder")
+        return self._shelf
+
+    def _read(self, source: Path) -> Bundle:
+        if source.suffix.lower() == SUFFIX:
+            return read_bundle(source, self._scratch)
+        return Bundle(read_volume(source))
