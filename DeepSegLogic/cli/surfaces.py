@@ -25,19 +25,25 @@ def surfaces(
         bool, typer.Option("--joint", help="One file with all structures, which share boundaries also when simplified.")
     ] = False,
     printable: Annotated[
-        bool, typer.Option("--printable", help="Fill cavities and drop loose pieces under 0.1 ml first.")
+        bool, typer.Option("--printable", help="Fill cavities and drop small loose pieces first.")
     ] = False,
+    min_piece_ml: Annotated[float, typer.Option(help="With --printable: pieces under this are small.")] = 0.1,
+    min_wall_mm: Annotated[
+        float | None, typer.Option(help="With --printable: thicken what is thinner than this, in whole voxels.")
+    ] = None,
     coordinates: Annotated[str, typer.Option(help="LPS or RAS.")] = "LPS",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Make closed, gap-free surfaces of a label map's structures, and say how true they are to it."""
-    from ..errors import InputError
+    from ..errors import InputError, UsageError
     from ..io import read_label_map
     from ..io.atomic import atomic_folder
     from ..outputs import check_output_folder
     from ..surfaces import check_formats, write_surfaces
 
+    if min_wall_mm is not None and not printable:
+        raise UsageError("--min-wall-mm is for printing.", "Add --printable.", code="usage.print")
     console = Console(quiet, as_json)
     kinds = split(formats) or []
     check_formats(kinds)
@@ -57,6 +63,8 @@ def surfaces(
                 triangles=triangles,
                 joint=joint,
                 printable=printable,
+                min_wall_mm=min_wall_mm,
+                min_piece_ml=min_piece_ml,
                 coordinates=coordinates,
                 progress=console.progress,
                 cancel=console.cancelled,

@@ -10,7 +10,7 @@ from ..labels import LabelMap
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .export import check_formats, export_surfaces, write_quality
 from .extract import SurfaceSet, extract_surfaces
-from .printing import for_printing
+from .printing import SMALLEST_ML, for_printing
 from .quality import SurfaceQuality, check_surface
 from .simplify import simplify_surfaces
 
@@ -37,6 +37,8 @@ def write_surfaces(
     triangles: int | None = None,
     joint: bool = False,
     printable: bool = False,
+    min_wall_mm: float | None = None,
+    min_piece_ml: float = SMALLEST_ML,
     coordinates: str = "LPS",
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
@@ -48,6 +50,7 @@ def write_surfaces(
         max_error_mm, triangles: as for :func:`~DeepSegLogic.surfaces.simplify.simplify_surfaces`; one of them.
         printable: fill cavities and drop loose bits first, see :mod:`DeepSegLogic.surfaces.printing`; surfaces are then
             compared with what that leaves.
+        min_wall_mm, min_piece_ml: as for :func:`~DeepSegLogic.surfaces.printing.for_printing`, if printable.
         joint: one file with all structures, which share their boundaries also when simplified.
         coordinates: as for :func:`~DeepSegLogic.surfaces.export_surfaces`.
 
@@ -60,8 +63,8 @@ def write_surfaces(
             "Both a largest error and a number of triangles are given.", "Give one of them.", code="usage.simplify"
         )
     if printable:
-        progress("surfaces", 0.0, "cavities and loose pieces")
-        label_map = for_printing(label_map, cancel)
+        progress("surfaces", 0.0, "cavities, loose pieces, thin walls")
+        label_map = for_printing(label_map, min_wall_mm, min_piece_ml, cancel)
     found = extract_surfaces(label_map, structures, smoothing=smoothing, progress=progress, cancel=cancel)
     if max_error_mm is not None or triangles is not None:
         progress("simplify", 0.0, "")
