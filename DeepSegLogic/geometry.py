@@ -70,6 +70,23 @@ def ijk_to_ras_points(points_ijk: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndar
     return i * columns[0] + j * columns[1] + k * columns[2] + ijk_to_ras[:3, 3]
 
 
+def sampled(array: np.ndarray, ijk_to_ras: np.ndarray, shape, wanted: np.ndarray, **outside) -> np.ndarray:
+    """An array (K, J, I) on another grid, linearly interpolated.
+
+    Args:
+        shape, wanted: (K, J, I) and 4×4 matrix of that grid.
+        outside: ``mode`` and ``cval`` of :func:`scipy.ndimage.affine_transform`, for what lies beyond the array.
+
+    Returns:
+        float32 of that shape.
+    """
+    from scipy.ndimage import affine_transform
+
+    ijk = np.linalg.inv(ijk_to_ras) @ wanted
+    step, offset = ijk[:3, :3][::-1, ::-1], ijk[:3, 3][::-1]
+    return affine_transform(array, step, offset, tuple(shape), np.float32, order=1, **outside)
+
+
 def same_grid(a: np.ndarray, b: np.ndarray, tolerance_mm: float = 1e-3) -> bool:
     """Whether two ijk-to-RAS matrices describe the same grid."""
     return bool(np.allclose(a, b, rtol=0, atol=tolerance_mm))

@@ -205,6 +205,12 @@ def _loaded(model, progress: Progress) -> Model:
 
 def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
     """Names by label value of the structures asked for."""
+    if "guidance" in model.card.network:
+        raise ModelError(
+            f"The model {model.card.id} answers prompts; by itself it segments nothing.",
+            "Use it with `deepseg refine --model`.",
+            code="model.prompts",
+        )
     labels = model.labels
     if not labels:
         raise ModelError(f"The model {model.card.id} names no structures.", "Install it again.", code="model.plan")

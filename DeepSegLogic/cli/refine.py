@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import Console, Json, Quiet
+from .segment import Device
 
 
 def refine(
@@ -16,17 +17,25 @@ def refine(
     probabilities: Annotated[
         Path | None, typer.Option(help="probabilities.npz of the run that made the labels.")
     ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A model that takes prompts, instead of the solver: id or folder.")
+    ] = "",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Correct structures of a label map by points, scribbles, boxes and lassos; only those structures change."""
     from ..io import read_label_map, read_volume
     from ..io.probabilities import read_probabilities
-    from ..refine import read_prompts
+    from ..models import find_model, load_model
+    from ..refine import PromptNetwork, read_prompts
     from ..refine import refine as run
 
     console = Console(quiet, as_json)
     wanted = read_prompts(prompts)
+    card = find_model(model) if model else None
+    if card:
+        console.say(f"{card.title}: licence {card.licence}. {card.intended_use}")
     with console.working():
         label_map, volume = read_label_map(labels), read_volume(image)
         result = run(
@@ -34,6 +43,7 @@ def refine(
             wanted.prompts,
             volume=volume,
             probabilities=read_probabilities(probabilities) if probabilities else None,
+            network=PromptNetwork(load_model(card), device) if card else None,
             locked=wanted.locked,
             add=wanted.add,
             progress=console.progress,

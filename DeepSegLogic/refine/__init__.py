@@ -7,6 +7,7 @@ _HOME_OF = {
     "Lasso": "prompts",
     "Point": "prompts",
     "PromptFile": "prompts",
+    "PromptNetwork": "network",
     "Refinement": "solve",
     "Scribble": "prompts",
     "read_prompts": "prompts",

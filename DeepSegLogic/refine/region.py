@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from .boxes import Slices, common, grown, within
 from .cut import cut
 from .evidence import Scene, evidence
 from .seeds import Seeds
+
+if TYPE_CHECKING:
+    from .network import PromptNetwork
 
 REACH = 6.0  # times the size of what is wrong
 REACH_VOXELS, REACH_MM = 18.0, 75.0  # at least, at most
@@ -50,8 +54,6 @@ def solve_task(task: Task, labels, image, label_map: LabelMap, probabilities) ->
     Returns:
         (K, J, I) slices and a boolean mask of their shape; each piece of it holds a seed.
     """
-    from scipy.ndimage import label
-
     spacing = label_map.spacing[::-1]
     region, scale = region_of(task, labels, spacing)
     candidates, seeds = candidates_in(region, task, labels)
@@ -63,11 +65,33 @@ def solve_task(task: Task, labels, image, label_map: LabelMap, probabilities) ->
         prior = probabilities.probability(task.target, goal.shape, matrix)
         prior = prior if task.positive else 1 - prior
     scene = Scene(image[region], candidates, seeds, goal, spacing, scale, prior)
-    moved = _solved(scene, task.positive) & candidates | seeds
+    return region, _joined(_solved(scene, task.positive) & candidates | seeds, seeds)
+
+
+def answered_task(task: Task, labels, image, label_map: LabelMap, network: PromptNetwork, told):
+    """As :func:`solve_task`, but a network says what changes.
+
+    Args:
+        told: seeds of all prompts for the task's structure, and whether each is positive.
+    """
+    region, there = network.probability(image, label_map.ijk_to_ras, task.seeds.box, told)
+    candidates, seeds = candidates_in(region, task, labels)
+    if task.seeds.limit is not None:
+        inside = np.zeros_like(candidates)
+        inside[within(common(region, task.seeds.limit), region)] = True
+        candidates &= inside
+    agrees = there >= 0.5 if task.positive else there < 0.5  # neither where the network does not reach
+    return region, _joined(agrees & candidates | seeds, seeds)
+
+
+def _joined(moved: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """The face-connected pieces of a mask that hold a seed."""
+    from scipy.ndimage import label
+
     pieces, _ = label(moved)
     wanted = np.zeros(pieces.max() + 1, bool)
     wanted[pieces[seeds]] = True
-    return region, wanted[pieces]
+    return wanted[pieces]
 
 
 def region_of(task: Task, labels: np.ndarray, spacing: np.ndarray) -> tuple[Slices, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, UsageError
-from ..geometry import ijk_to_ras_points, ras_to_ijk, same_grid
+from ..geometry import ijk_to_ras_points, ras_to_ijk, same_grid, sampled
 from ..labels import LabelMap, Structure, unknown_structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..terminology import standard_structures, structure_for
@@ -17,11 +17,12 @@ from ..volume import Volume
 from .boxes import Slices, box_of
 from .history import changes_ml
 from .prompts import Prompt
-from .region import Task, solve_task
+from .region import Task, answered_task, solve_task
 from .seeds import Seeds, overlap, seeds_of
 
 if TYPE_CHECKING:
     from ..inference.probabilities import TopProbabilities
+    from .network import PromptNetwork
 
 
 @dataclass
@@ -62,6 +63,7 @@ def refine(
     *,
     volume: Volume | None = None,
     probabilities: TopProbabilities | None = None,
+    network: PromptNetwork | None = None,
     locked: Sequence[str] | None = None,
     add: Sequence[str] = (),
     progress: Progress | None = None,
@@ -77,6 +79,7 @@ def refine(
         prompts: in the order in which they were drawn; those of earlier calls may be given again, and then hold.
         volume: the image; resampled onto the label map's grid where it has another.
         probabilities: of the run that made the labels, for this very volume.
+        network: answers the prompts instead of the solver; what holds for all prompts holds for it as well.
         locked: names or titles of structures that must not change by a voxel; None: all but the one that each
             prompt is for.
         add: names of new structures that neither the label map nor the standard table has.
@@ -86,6 +89,7 @@ def refine(
         UsageError: an unknown structure, or one that is both locked and to be corrected.
         InputError: no image, an image elsewhere, probabilities of another volume, prompts outside of the volume or
             that contradict each other.
+        ModelError: the network does not fit its card.
         Cancelled: ``cancel`` said so; nothing has changed.
     """
     progress, cancel = progress or ignore_progress, cancel or never_cancel
@@ -99,13 +103,13 @@ def refine(
     for done, job in enumerate(jobs):
         check(cancel)
         progress("refine", done / len(jobs), f"{job.prompt.kind} for {job.target.name}")
-        _carry_out(job, jobs, array, image, label_map, probabilities, result)
+        _carry_out(job, jobs, array, image, label_map, probabilities, network, result)
     progress("refine", 1.0, "done")
     _account(label_map, result)
     return result
 
 
-def _carry_out(job: _Job, jobs, array, image, label_map: LabelMap, probabilities, result: Refinement) -> None:
+def _carry_out(job: _Job, jobs, array, image, label_map, probabilities, network, result: Refinement) -> None:
     positive, value = job.prompt.positive, job.target.value
     held = array[job.seeds.box]
     open_ = job.seeds.mask & ~np.isin(held, job.locked)
@@ -124,7 +128,12 @@ def _carry_out(job: _Job, jobs, array, image, label_map: LabelMap, probabilities
         locked=job.locked,
         forbidden=forbidden,
     )
-    region, moved = solve_task(task, array, image, label_map, probabilities)
+    if network is None:
+        region, moved = solve_task(task, array, image, label_map, probabilities)
+    else:
+        network.require(job.target.name)
+        told = [(other.seeds, other.prompt.positive) for other in jobs if other.target is job.target]
+        region, moved = answered_task(task, array, image, label_map, network, told)
     array[region][moved] = value if positive else 0
     result.regions.append(region)
 
@@ -137,18 +146,8 @@ def _image_on(label_map: LabelMap, volume: Volume | None) -> np.ndarray:
         )
     if volume.shape == label_map.array.shape and same_grid(volume.ijk_to_ras, label_map.ijk_to_ras):
         return volume.array
-    from scipy.ndimage import affine_transform
-
-    ijk = np.linalg.inv(volume.ijk_to_ras) @ label_map.ijk_to_ras
     _must_cover(volume, label_map)
-    return affine_transform(
-        volume.array.astype(np.float32),
-        ijk[:3, :3][::-1, ::-1],
-        ijk[:3, 3][::-1],
-        output_shape=label_map.array.shape,
-        order=1,
-        mode="nearest",
-    )
+    return sampled(volume.array, volume.ijk_to_ras, label_map.array.shape, label_map.ijk_to_ras, mode="nearest")
 
 
 def _must_cover(volume: Volume, label_map: LabelMap) -> None:

@@ -27,6 +27,10 @@ WIRE_TYPES = {
     "SurfaceQuality": "surfaces.quality",
     "Measurement": "measures",
     "Finding": "refine.review",
+    "Point": "refine.prompts",
+    "Scribble": "refine.prompts",
+    "Box": "refine.prompts",
+    "Lasso": "refine.prompts",
 }
 """Name of a dataclass → the module of ``DeepSegLogic`` that has it. Add a line to send another one."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..measures import Measurement
     from ..models import Model
     from ..pipeline import Result
+    from ..refine.prompts import Prompt
     from ..refine.review import Finding
     from ..surfaces import SurfaceSet
     from ..volume import Volume
@@ -96,6 +97,44 @@ def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float]) -> li
     return review(label_map, confidence)
 
 
+def refine(
+    job: Job,
+    *,
+    label_map: LabelMap,
+    volume: Volume,
+    prompts: list[Prompt],
+    model: str,
+    device: str = "auto",
+    locked: list[str] | None = None,
+) -> dict[str, Any]:
+    """:func:`DeepSegLogic.refine.refine` by a model that takes prompts, which stays loaded.
+
+    Returns:
+        ``label_map``, corrected; ``box`` of what changed, (start, stop) along (K, J, I), or None; ``notes`` with why
+        a prompt had no effect; ``licence`` of the model.
+    """
+    from ..refine import PromptNetwork
+    from ..refine import refine as run
+
+    network = PromptNetwork(_loaded(job, model), device)
+    done = run(
+        label_map,
+        prompts,
+        volume=volume,
+        network=network,
+        locked=locked,
+        progress=job.progress,
+        cancel=job.cancel,
+    )
+    skipped = [f"Prompt {number} has no effect: {reason}." for number, reason in done.skipped.items()]
+    return {
+        "label_map": done.label_map,
+        "box": done.changed_box and [(s.start, s.stop) for s in done.changed_box],
+        "notes": done.notes + skipped,
+        "licence": network.card.licence,
+    }
+
+
 def export(
     job: Job,
     *,
@@ -159,6 +198,7 @@ HANDLERS: dict[str, Handler] = {
     "surfaces": surfaces,
     "measure": measure,
     "review": review,
+    "refine": refine,
     "export": export,
     "install_model": install_model,
     "import_model": import_model,
