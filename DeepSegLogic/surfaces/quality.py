@@ -26,6 +26,7 @@ class SurfaceQuality:
         mask_components: pieces of the mask, voxels that touch by a face or an edge being one.
         euler: Euler number, V - E + F.
         triangles: their count.
+        self_intersections: pairs of triangles that cross each other; None if libigl is not installed.
         mesh_ml, mask_ml, drift_percent: volume inside the surface, of the mask, and what they differ by.
         to_mask_mm: mean, 95th percentile and maximum of the distances from the surface's points to the
             boundary of the mask's voxels.
@@ -40,6 +41,7 @@ class SurfaceQuality:
     mask_components: int
     euler: int
     triangles: int
+    self_intersections: int | None
     mesh_ml: float
     mask_ml: float
     drift_percent: float
@@ -75,6 +77,7 @@ def check_surface(surface: Surface, label_map: LabelMap) -> SurfaceQuality:
         mask_components=int(label(mask, generate_binary_structure(3, 2))[1]),
         euler=len(surface.points) - len(edges) + len(surface.triangles),
         triangles=len(surface.triangles),
+        self_intersections=_self_intersections(surface),
         mesh_ml=volume,
         mask_ml=mask_ml,
         drift_percent=100 * (volume - mask_ml) / mask_ml,
@@ -142,6 +145,15 @@ def _components(a: np.ndarray, b: np.ndarray, nodes: int) -> int:
 
     graph = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(nodes, nodes))
     return int(connected_components(graph, directed=False, return_labels=False))
+
+
+def _self_intersections(surface: Surface) -> int | None:
+    """Counted by libigl with exact predicates; without its GPL parts, which are modules of their own."""
+    try:
+        from igl.predicates import find_self_intersections
+    except ImportError:
+        return None
+    return len(find_self_intersections(surface.points, surface.triangles)[1])
 
 
 def _distances(surface: Surface, mask: np.ndarray, box, ijk_to_ras: np.ndarray) -> dict[str, tuple]:

@@ -1,5 +1,7 @@
 """Surfaces against closed formulas, and against trimesh's own idea of what a solid is."""
 
+import sys
+
 import numpy as np
 import pytest
 import trimesh
@@ -219,6 +221,31 @@ def test_broken_surfaces_are_told():
     assert not check_surface(opened, labels).closed
     assert not check_surface(turned, labels).outward
     assert not check_surface(doubled, labels).edge_manifold
+
+
+def test_crossing_triangles_are_counted():
+    pytest.importorskip("igl.predicates")
+    labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
+    good = extract_surfaces(labels)["s1"]
+    assert check_surface(good, labels).self_intersections == 0
+    pierced = Surface(good.structure, good.points.copy(), good.triangles)
+    pierced.points[np.argmax(good.points[:, 0])] = [0, 8.3, 8.2]  # a point pulled out at the other side
+    assert check_surface(pierced, labels).self_intersections > 0
+    array = np.zeros((20, 20, 20), np.uint8)
+    array[2:8, 2:8, 2:8] = 1
+    box = extract_surfaces(label_map(array), smoothing="none")["s1"]
+    twice = Surface(
+        box.structure,
+        np.concatenate([box.points, box.points + 2.2]),
+        np.concatenate([box.triangles, box.triangles + len(box.points)]),
+    )
+    assert check_surface(twice, label_map(array)).self_intersections > 0
+
+
+def test_without_libigl_crossings_are_not_said_to_be_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "igl.predicates", None)
+    labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
+    assert check_surface(extract_surfaces(labels)["s1"], labels).self_intersections is None
 
 
 def test_nothing_and_unknown():
