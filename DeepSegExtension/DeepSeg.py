@@ -155,7 +155,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._preselect()
         self._timer = qt.QTimer()
         self._timer.interval = POLL_MS
-        self._timer.connect("timeout()", scene.session.poll)
+        self._timer.connect("timeout()", scene.poll)
         self._timer.start()
 
     def _show(self, part):
@@ -211,7 +211,7 @@ class DeepSegLogic(ScriptedLoadableModuleLogic):
         scene.segment()
         while session.run.busy or (session.result is not None and not session.measurements):
             slicer.app.processEvents()
-            session.poll()
+            scene.poll()
         if session.run.error is not None:
             raise session.run.error
         return scene.resultNode

@@ -38,11 +38,17 @@ class InputSection:
         """Show what changed."""
         ui, session = self.ui, self.session
         if part == "estimate":
-            ui.estimateLabel.text = estimate_text(session.estimate)
+            each = " for each frame" if self.scene.frameCount else ""
+            ui.estimateLabel.text = estimate_text(session.estimate) + each
             ui.estimateLabel.visible = bool(session.estimate)
+        elif part == "run":
+            ui.inputSelector.enabled = not (session.run.busy and session.run.frame)
         elif part == "input":
             found = session.preflight
-            ui.factsLabel.text = found.facts
+            frames = self.scene.frameCount
+            ui.factsLabel.text = found.facts + (
+                f"\nTime sequence of {frames} frames: all are segmented." if frames else ""
+            )
             ui.factsLabel.visible = bool(found.facts)
             lines = [f"{note.text} {note.remedy}".strip() for note in found.notes]
             lines += [self.scene.inputError] if self.scene.inputError else []

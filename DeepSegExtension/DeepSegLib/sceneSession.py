@@ -7,7 +7,8 @@ import slicer
 import vtk
 
 from DeepSegLib import bridge
-from DeepSegLogic.errors import DeepSegError, UsageError
+from DeepSegLib.frames import Frames, countOf
+from DeepSegLogic.errors import DeepSegError, InputError, UsageError
 from DeepSegLogic.viewmodel import Correction, Session
 
 VOLUME_ROLE = "InputVolume"
@@ -24,6 +25,7 @@ class SceneSession:
         replaceResult: whether the next result takes the place of the last one.
         correction: of the result, or None.
         currentStructure: name of the one that prompts are for, or None.
+        frames: of the time sequence segmented last, or None.
         inputError: why the volume chosen cannot be used; empty when it can.
     """
 
@@ -32,10 +34,10 @@ class SceneSession:
         self.session = session or Session()
         self.session.changed.connect(self._onChanged)
         self.replaceResult = False
-        self.correction = self.currentStructure = None
+        self.correction = self.currentStructure = self.frames = None
         self.inputError = ""
         self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = None
-        self._shownTime = 0
+        self._shownTime, self._shownResult = 0, None
 
     @property
     def volumeNode(self):
@@ -47,8 +49,15 @@ class SceneSession:
 
     @property
     def resultCorrected(self):
-        """Whether somebody changed the result's voxels since it came."""
-        return self.correction is not None and (self.correction.made or self._editedByHand())
+        """Whether somebody changed the result's voxels since it came; not known of a sequence, so True."""
+        if self.correction is None or self.frames is not None:
+            return self.frames is not None
+        return self.correction.made or self._editedByHand()
+
+    @property
+    def frameCount(self):
+        """Of the volume chosen, if it is a time sequence; else None."""
+        return countOf(self.volumeNode) if self.volumeNode is not None else None
 
     def setVolumeNode(self, node):
         """Choose the input. What is wrong with it is told in ``inputError``."""
@@ -56,6 +65,8 @@ class SceneSession:
         self.inputError, volume = "", None
         if node is not None:
             try:
+                if countOf(node) == 0:
+                    raise InputError(f"{node.GetName()} is a time sequence without frames.", "Load its frames again.")
                 volume = bridge.volumeFromNode(node)
             except DeepSegError as error:
                 self.inputError = str(error)
@@ -64,19 +75,55 @@ class SceneSession:
     def segment(self):
         """Start to segment the volume as it is now: it may have been edited or moved since it was chosen.
 
+        Of a time sequence, all frames.
+
         Raises:
             UsageError: it cannot start.
         """
         self.setVolumeNode(self.volumeNode)
+        if self.frameCount:
+            frames = Frames(self)
+            frames.start()
+            self.frames = frames
+        else:
+            self.segmentShown()
+            self.frames = None
+
+    def segmentShown(self, frame=None):
+        """Start to segment what was read from the volume's node.
+
+        Args:
+            frame: which one of a sequence this is, see :class:`DeepSegLogic.viewmodel.Run`.
+
+        Raises:
+            UsageError: it cannot start.
+        """
         if self.inputError:
             raise UsageError(self.inputError, code="usage.not_ready")
+        self.session.segment(frame)
         self._runVolumeNodeID = self._volumeNodeID
-        self.session.segment()
+
+    def poll(self):
+        """Take in what happened; call this every 50 to 100 ms."""
+        self.session.poll()
+        if self.frames is not None and not self.session.run.busy:
+            self.frames.look()
 
     def adopt(self, labelMap, provenance):
         """Show what was segmented earlier, on the volume's grid, as its result."""
         self._runVolumeNodeID = self._volumeNodeID
         self.session.adopt_result(labelMap, provenance)
+
+    def adoptShown(self, volume, result):
+        """Take what the result's node holds as the result of a volume."""
+        self._shownResult = result
+        self._begin(volume, result)
+        self.session.show_result(volume, result)
+
+    def forgetResult(self):
+        """Let go of the result; its node stays."""
+        self.correction = None
+        self.session.forget_result()
 
     def labelMap(self):
         """The result as it is now, with the corrections made by hand.
@@ -180,22 +227,23 @@ class SceneSession:
     def forgetScene(self):
         """The scene was closed: stop, and let go of its nodes."""
         self.session.cancel()
-        self.session.forget_result()
-        self.correction = None
-        self._resultNodeID = self._runVolumeNodeID = None
+        self.forgetResult()
+        self.frames = self._resultNodeID = self._runVolumeNodeID = None
         self.setVolumeNode(None)
 
     # --- what comes back ---------------------------------------------------------------------------------------
 
     def _onChanged(self, part):
-        if part == "result" and self.session.result is not None:
-            self._showResult(self.session.result)
+        result = self.session.result
+        if part == "result" and result is not None and result is not self._shownResult:
+            self._showResult(result)
         elif part == "surfaces" and self.session.surfaces is not None and self.resultNode is not None:
             bridge.surfacesToSegmentation(self.session.surfaces, self.resultNode)
 
     def _showResult(self, result):
         volumeNode = self._node(self._runVolumeNodeID)  # None if it was removed meanwhile
-        node = self.resultNode if self.replaceResult else None
+        again = self.replaceResult or (self.frames is not None and self.frames.done)
+        node = self.resultNode if again else None
         if node is None:
             name = self.scene.GenerateUniqueName(f"{volumeNode.GetName() if volumeNode else 'CT'} organs")
             node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
@@ -210,8 +258,12 @@ class SceneSession:
         }
         bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags)
         self._resultNodeID = node.GetID()
-        self._shownTime = _voxelTime(node)
-        self.correction = Correction(result.label_map, self.session.result_volume, result.probabilities)
+        self._begin(self.session.result_volume, result)
+
+    def _begin(self, volume, result):
+        """From here on, corrections are counted."""
+        self._shownTime = _voxelTime(self.resultNode)
+        self.correction = Correction(result.label_map, volume, result.probabilities)
 
     def _show(self, entry):
         """Write what a step changed into the segmentation, and measure and draw it anew."""

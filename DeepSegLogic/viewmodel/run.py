@@ -46,6 +46,8 @@ class Run:
         error: of a failed one.
         warnings: of this task, one sentence each.
         summary: what to say when it is done.
+        frame: which one of a time sequence it is, from 1, and of how many; the fraction is that of the sequence.
+            The remaining time is the frame's.
     """
 
     task: str = ""
@@ -57,6 +59,7 @@ class Run:
     error: DeepSegError | None = None
     warnings: list[str] = field(default_factory=list)
     summary: str = "Done."
+    frame: tuple[int, int] | None = None
     _clock: tuple[float, float] = (0.0, 0.0)  # when the stage began, and at which fraction
 
     @property
@@ -74,6 +77,9 @@ class Run:
         stage = _TITLES.get(event.stage, event.stage.capitalize())
         if stage != self.stage:
             self._clock = (time.monotonic(), event.fraction)
+        if self.frame is not None:
+            number, count = self.frame
+            total = (number - 1 + total) / count
         self.fraction = max(self.fraction, total) if self.task == "segment" else total
         self.stage, self.message = stage, event.message
         self.remaining_s = self._remaining(event)

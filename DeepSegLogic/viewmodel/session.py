@@ -101,7 +101,15 @@ class Session:
         """
         from ..pipeline import Result
 
-        self._take(self.volume, Result(label_map, {}, provenance=provenance))
+        self.show_result(self.volume, Result(label_map, {}, provenance=provenance))
+
+    def show_result(self, volume: Volume, result: Result) -> None:
+        """Take a result of a volume as the last one."""
+        self.result, self.result_volume, self.surfaces = result, volume, None
+        self.measurements, self.findings = [], []
+        self._ignored.clear()
+        self._tell("result")
+        self.measure(result.label_map)
 
     def choose_model(self, model_id: str) -> None:
         """Choose a model of the list; the structures chosen for it last time are chosen again.
@@ -193,8 +201,11 @@ class Session:
             return f"{blocking[0].text} {blocking[0].remedy}".strip()
         return "Wait for the task under way." if self.run.busy else ""
 
-    def segment(self) -> None:
+    def segment(self, frame: tuple[int, int] | None = None) -> None:
         """Start to segment.
+
+        Args:
+            frame: see :class:`Run`.
 
         Raises:
             UsageError: it cannot start; the message is :attr:`why_not`.
@@ -213,6 +224,7 @@ class Session:
             quality=self.quality,
             force=self.force,
             keep_probabilities=True,
+            frame=frame,
         )
 
     def install(self, model_id: str) -> None:
@@ -333,10 +345,19 @@ class Session:
         self.estimate = self._estimating = None
         self._tell("estimate")
 
-    def _start(self, task: str, request: str, answer: Callable[[Any], None], **params: Any) -> None:
+    def _start(
+        self,
+        task: str,
+        request: str,
+        answer: Callable[[Any], None],
+        frame: tuple[int, int] | None = None,
+        **params: Any,
+    ) -> None:
         if self.run.busy:
             raise UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy")
-        self.run = Run(task, Phase.RUNNING, stage="Starting")
+        self.run = Run(task, Phase.RUNNING, stage="Starting", frame=frame)
+        if frame is not None:
+            self.run.fraction = (frame[0] - 1) / frame[1]
         self._task = self._submit(request, answer, **params)
         self._write(f"{task}: started")
         self._tell("run")
@@ -380,14 +401,7 @@ class Session:
         for warning in result.warnings:
             self._write(warning)
         self._write(f"timings in s: {result.timings}; {result.provenance.get('run', '')}")
-        self._take(volume, result)
-
-    def _take(self, volume: Volume, result: Result) -> None:
-        self.result, self.result_volume, self.surfaces = result, volume, None
-        self.measurements, self.findings = [], []
-        self._ignored.clear()
-        self._tell("result")
-        self.measure(result.label_map)
+        self.show_result(volume, result)
 
     def _measured(self, rows: list[Measurement]) -> None:
         self.measurements = sorted(rows, key=doubtful_first)

@@ -51,7 +51,9 @@ def run_text(run: Run) -> str:
     """Where the long task is, in one line."""
     if run.phase is Phase.RUNNING:
         left = f", about {time_text(run.remaining_s)} left" if run.remaining_s is not None else ""
-        return f"{run.stage}{left}"
+        if run.frame is None:
+            return f"{run.stage}{left}"
+        return f"Frame {run.frame[0]} of {run.frame[1]}: {run.stage}{left and left + ' for this frame'}"
     if run.phase is Phase.FAILED:
         return str(run.error)
     return {Phase.CANCELLING: "Cancelling", Phase.CANCELLED: "Cancelled.", Phase.DONE: run.summary}.get(run.phase, "")

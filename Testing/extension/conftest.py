@@ -42,8 +42,8 @@ class User:
         self.wait(lambda: not session.run.busy and (session.result is before or session.measurements))
 
     def wait(self, until):
-        """Let the panel work until a condition holds."""
-        assert self.desktop.pump(240, until=until), "\n".join(self.session.log)
+        """Let the panel work until a condition holds, or something failed."""
+        assert self.desktop.pump(240, until=lambda: self.desktop.errors or until()), "\n".join(self.session.log)
 
     def rows(self):
         """The lines of the result's table."""

@@ -1,0 +1,129 @@
+"""A time sequence: segmented frame by frame, and browsed together with what was found."""
+
+from DeepSegLib import bridge
+from DeepSegLogic.errors import DeepSegError
+from DeepSegLogic.viewmodel import Phase
+
+BROWSER = "vtkMRMLSequenceBrowserNode"
+
+
+def browserOf(volumeNode):
+    """The sequence browser that shows its frames in a volume node, or None."""
+    scene = volumeNode.GetScene()
+    browsers = (scene.GetNthNodeByClass(n, BROWSER) for n in range(scene.GetNumberOfNodesByClass(BROWSER)))
+    return next((browser for browser in browsers if browser.GetSequenceNode(volumeNode)), None)
+
+
+def countOf(volumeNode):
+    """How many frames a volume node shows; None if it is not part of a sequence."""
+    browser = browserOf(volumeNode)
+    return None if browser is None else browser.GetSequenceNode(volumeNode).GetNumberOfDataNodes()
+
+
+class Frames:
+    """The frames that the volume of a :class:`~DeepSegLib.sceneSession.SceneSession` shows, one after the other.
+
+    The segmentations are a sequence of their own, with the same index values, in the same browser. A run that is
+    cancelled or fails keeps the frames done before.
+
+    Attributes:
+        done: how many frames were segmented.
+    """
+
+    def __init__(self, work):
+        self._work, self._session = work, work.session
+        self._volumeNode, self._browser = work.volumeNode, browserOf(work.volumeNode)
+        self._volumes = self._browser.GetSequenceNode(self._volumeNode)
+        self._count = self._volumes.GetNumberOfDataNodes()
+        self._results = {}  # frame → its structures, their confidence, and the provenance
+        self._frame = self._shown = 0
+
+    @property
+    def done(self):
+        return len(self._results)
+
+    def start(self):
+        """Segment the first frame; the others follow.
+
+        Raises:
+            UsageError: it cannot start.
+        """
+        self._segment(0)
+        self._session.changed.connect(self._onChanged)
+
+    def look(self):
+        """Call this often: when the browser shows another frame, what was found there is the result."""
+        if self._gone() or self._browser.GetPlaybackActive() or self._shown == self._browser.GetSelectedItemNumber():
+            return
+        from DeepSegLogic.pipeline import Result
+
+        self._shown = self._browser.GetSelectedItemNumber()
+        try:
+            structures, confidence, provenance = self._results[self._shown]
+            volume = bridge.volumeFromNode(self._volumeNode)
+            labelMap = bridge.labelMapFromSegmentation(self._work.resultNode, volume, structures)
+        except (KeyError, DeepSegError):  # not segmented, or emptied by hand
+            self._work.forgetResult()
+        else:
+            self._work.adoptShown(volume, Result(labelMap, confidence, provenance=provenance))
+
+    def _segment(self, frame):
+        self._frame = frame
+        self._browser.SetSelectedItemNumber(frame)
+        self._work.setVolumeNode(self._volumeNode)
+        warnings = self._session.run.warnings if frame else []
+        self._work.segmentShown((frame + 1, self._count))
+        self._session.run.warnings += warnings
+
+    def _onChanged(self, part):
+        run = self._session.run
+        if part == "result" and self._session.result is not None:
+            self._keep(self._session.result)
+        elif part == "run" and not run.busy:
+            if run.phase is Phase.DONE and self._frame + 1 < self._count and not self._gone():
+                try:
+                    self._segment(self._frame + 1)
+                    return
+                except DeepSegError as error:
+                    run.warnings.append(f"Frame {self._frame + 1}: {error}")
+            self._end()
+
+    def _keep(self, result):
+        """Put the result's node into the sequence, and show the frame that it belongs to."""
+        if self._gone():
+            return
+        node, browser = self._work.resultNode, self._browser
+        sequence = browser.GetSequenceNode(node)
+        isNew = sequence is None
+        if isNew:
+            sequence = self._newSequence(node.GetName())
+        else:
+            browser.SetSaveChanges(sequence, False)  # the node was filled while another frame may be shown
+        sequence.SetDataNodeAtValue(node, self._volumes.GetNthIndexValue(self._frame))
+        if isNew:  # with its first frame in it, or the browser would make a node of its own
+            browser.AddProxyNode(node, sequence, False)
+            browser.SetMissingItemMode(sequence, browser.MissingItemSetToDefault)  # empty, not the frame before
+        self._results[self._frame] = (result.label_map.structures, result.confidence, result.provenance)
+        browser.SetSelectedItemNumber(self._frame)
+
+    def _newSequence(self, name):
+        sequence = self._browser.GetScene().AddNewNodeByClass("vtkMRMLSequenceNode", name)
+        sequence.SetIndexName(self._volumes.GetIndexName())
+        sequence.SetIndexUnit(self._volumes.GetIndexUnit())
+        sequence.SetIndexType(self._volumes.GetIndexType())
+        return sequence
+
+    def _end(self):
+        self._session.changed.disconnect(self._onChanged)
+        self._shown = self._frame if self._frame in self._results else None
+        if self._results and self._work.resultNode is not None and not self._gone():
+            self._browser.SetSaveChanges(self._browser.GetSequenceNode(self._work.resultNode), True)  # corrections
+        run, sentence = self._session.run, f"{self.done} of {self._count} frames are segmented."
+        if run.phase is Phase.DONE:
+            run.summary = sentence
+        else:
+            run.warnings.append(sentence)
+        self._session.changed.emit("run")
+
+    def _gone(self):
+        return self._browser.GetScene() is None or self._volumeNode.GetScene() is None

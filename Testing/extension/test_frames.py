@@ -1,0 +1,156 @@
+"""Time sequences: each frame is segmented, and browsed with its result."""
+
+import numpy as np
+import pytest
+
+SHIFTS = (0, 6, 12)  # voxels along I by which the CT moves from frame to frame
+
+
+@pytest.fixture
+def moving(user, small):
+    """At a panel with a sequence of three frames chosen; ``browser`` browses it."""
+    import slicer
+    import vtk
+
+    array, matrix = small
+    ijkToRas = vtk.vtkMatrix4x4()
+    ijkToRas.DeepCopy(matrix.ravel())
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Moving chest")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("s")
+    for number, shift in enumerate(SHIFTS):
+        node = slicer.util.addVolumeFromArray(np.roll(array, shift, 2))
+        node.SetIJKToRASMatrix(ijkToRas)
+        sequence.SetDataNodeAtValue(node, str(0.5 * number))
+        slicer.mrmlScene.RemoveNode(node)
+    user.browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Moving chest")
+    user.browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    user.ui.inputSelector.setCurrentNode(user.browser.GetProxyNode(sequence))
+    return user
+
+
+def found(user):
+    """The sequence of segmentations, and the values of its frames."""
+    sequence = user.browser.GetSequenceNode(user.scene.resultNode)
+    return sequence, [sequence.GetNthIndexValue(n) for n in range(sequence.GetNumberOfDataNodes())]
+
+
+def browse(user, frame):
+    user.browser.SetSelectedItemNumber(frame)
+    user.desktop.pump(0.2)
+    user.wait(lambda: user.session.result is None or user.session.measurements)
+
+
+def test_each_frame_is_segmented_and_browsed_with_its_result(moving, desktop):
+    import slicer
+
+    assert "3 frames" in moving.ui.factsLabel.text
+    texts, fractions = [], []
+
+    def note(part):
+        if part == "run" and moving.session.run.busy:
+            texts.append(moving.ui.statusLabel.text)
+            fractions.append(moving.session.run.fraction)
+            assert not moving.ui.inputSelector.enabled
+
+    moving.session.changed.connect(note)
+    moving.run()
+    assert moving.ui.inputSelector.enabled
+    assert all(any(f"Frame {n} of 3: Finding structures" in text for text in texts) for n in (1, 2, 3))
+    assert fractions == sorted(fractions)
+    assert moving.ui.statusLabel.text == "3 of 3 frames are segmented."
+
+    # one more sequence in the same browser, with the same index; one segmentation in the scene
+    sequence, values = found(moving)
+    assert values == ["0", "0.5", "1"] or values == ["0.0", "0.5", "1.0"]
+    assert (sequence.GetIndexName(), sequence.GetIndexUnit()) == ("time", "s")
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
+
+    # each frame shows what the engine finds in that frame alone
+    from DeepSegLogic import segment
+    from DeepSegLogic.volume import Volume
+
+    for frame in (0, 2, 1):
+        browse(moving, frame)
+        array = slicer.util.arrayFromVolume(moving.scene.volumeNode)
+        alone = segment(Volume(array, moving.session.result_volume.ijk_to_ras), "ct_demo").label_map
+        assert np.array_equal(moving.shown("lung_left"), alone.mask("lung_left"))
+        assert np.array_equal(moving.session.result.label_map.array, alone.array)
+        assert np.array_equal(moving.session.result_volume.array, array)
+        row = next(r for r in moving.session.measurements if r.name == "lung_left")
+        assert row.volume_ml == pytest.approx(alone.volume_ml("lung_left"))
+        assert row.confidence is not None
+
+
+def test_a_correction_stays_with_its_frame(moving):
+    moving.run()
+    browse(moving, 1)
+    before = moving.shown("lung_left")
+    moving.choose_row("Left lung")
+    moving.ui.boxButton.click()
+    moving.ui.notBelongsButton.click()
+    inside = np.argwhere(before)
+    low, high = inside[len(inside) // 2] - 2, inside[len(inside) // 2] + 2
+    import slicer
+
+    node = slicer.util.getNode("DeepSeg correction")
+    for corner in (low, high):
+        node.AddControlPointWorld(*(moving.session.result_volume.ijk_to_ras @ [*corner[::-1], 1.0])[:3])
+    slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode()
+    moving.wait(lambda: "ml" in moving.ui.correctLabel.text)
+    moving.ui.acceptButton.click()
+    corrected = moving.shown("lung_left")
+    assert corrected.sum() < before.sum()
+    browse(moving, 0)
+    assert not np.array_equal(moving.shown("lung_left"), corrected)
+    browse(moving, 1)
+    assert np.array_equal(moving.shown("lung_left"), corrected)
+    assert np.array_equal(moving.scene.labelMap().mask("lung_left"), corrected)
+
+
+def test_cancel_keeps_the_frames_done(moving):
+    moving.ui.segmentButton.click()
+    moving.wait(lambda: moving.session.run.frame == (2, 3) and moving.session.run.stage == "Finding structures")
+    moving.ui.segmentButton.click()
+    moving.wait(lambda: not moving.session.run.busy)
+    assert "1 of 3 frames" in moving.ui.statusLabel.text
+    assert len(found(moving)[1]) == 1
+    browse(moving, 0)
+    assert moving.shown("lung_left").any() and moving.ui.resultTree.topLevelItemCount
+    browse(moving, 2)
+    assert moving.session.result is None and not moving.ui.exportCollapsibleButton.enabled
+    moving.run()  # and again, all of it
+    assert moving.ui.statusLabel.text == "3 of 3 frames are segmented."
+
+
+def test_a_frame_that_cannot_be_segmented_ends_the_run_with_the_reason(moving):
+    import slicer
+
+    volumes = moving.browser.GetSequenceNode(moving.scene.volumeNode)
+    slicer.util.arrayFromVolume(volumes.GetNthDataNode(1))[:] = 0
+    moving.ui.segmentButton.click()
+    moving.wait(lambda: not moving.session.run.busy)
+    assert "1 of 3 frames" in moving.ui.statusLabel.text
+    assert "Frame 2" in moving.ui.statusLabel.text and "empty" in moving.ui.statusLabel.text
+
+
+def test_the_scene_may_be_closed_during_a_sequence(moving):
+    import slicer
+
+    moving.ui.segmentButton.click()
+    moving.wait(lambda: moving.session.run.frame == (2, 3))
+    slicer.mrmlScene.Clear(False)
+    moving.wait(lambda: not moving.session.run.busy)
+    assert moving.session.result is None and "Load a CT" in moving.ui.segmentButton.toolTip
+
+
+def test_a_sequence_without_frames_is_said(user):
+    import slicer
+
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Nothing")
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Nothing")
+    browser.AddProxyNode(node, sequence, False)
+    user.ui.inputSelector.setCurrentNode(node)
+    assert "without frames" in user.ui.statusLabel.text and not user.ui.segmentButton.enabled
