@@ -17,6 +17,7 @@ from DeepSegLogic.surfaces.convert import polydata
 from DeepSegLogic.volume import Volume
 
 TAG_PREFIX = "DeepSeg."
+MODALITY = "DICOM.Modality"
 WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: what its reader had to say, one sentence a line
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
@@ -42,6 +43,41 @@ def volumeFromNode(node) -> Volume:
     node.GetIJKToRASMatrix(ijkToRas)
     warnings = (node.GetAttribute(WARNINGS) or "").splitlines()
     return Volume(compact(array).copy(), _worldMatrix(node) @ _numpy(ijkToRas), name, _modality(node), warnings)
+
+
+def volumeToNode(volume: Volume, scene, like):
+    """A new scalar volume node, shown as another one is.
+
+    Args:
+        like: gives window and level.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(volume.name))
+    image = vtk.vtkImageData()
+    image.SetDimensions(*volume.shape[::-1])
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
+    node.SetAndObserveImageData(image)
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(volume.ijk_to_ras.ravel())
+    node.SetIJKToRASMatrix(matrix)
+    node.SetAttribute(MODALITY, volume.modality)
+    node.CreateDefaultDisplayNodes()
+    if like.GetDisplayNode() is not None:
+        node.GetDisplayNode().CopyContent(like.GetDisplayNode())
+    return node
+
+
+def isBent(node) -> bool:
+    """Whether a node is under a transform that bends space, as Slicer makes one for unevenly spaced slices."""
+    transform = node.GetParentTransformNode()
+    return transform is not None and not transform.IsTransformToWorldLinear()
+
+
+def straightened(node):
+    """A new volume node: a copy of one that :func:`isBent`, resampled to an even grid where the transform put it."""
+    copy = slicer.vtkSlicerVolumesLogic.CloneVolume(node.GetScene(), node, f"{node.GetName()} resampled")
+    copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
+    copy.HardenTransform()
+    return copy
 
 
 def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=None, tags=None) -> None:
@@ -283,10 +319,10 @@ def _worldMatrix(node) -> np.ndarray:
     transform = node.GetParentTransformNode()
     if transform is None:
         return np.eye(4)
-    if not transform.IsTransformToWorldLinear():
+    if isBent(node):
         raise InputError(
             f"{node.GetName()} is under a transform that bends space.",
-            "Harden the transform, or take the volume out of it.",
+            "Resample it, or take it out of the transform.",
             code="input.geometry",
         )
     matrix = vtk.vtkMatrix4x4()
@@ -296,7 +332,7 @@ def _worldMatrix(node) -> np.ndarray:
 
 def _modality(node):
     """What the DICOM import noted, if the volume came from there."""
-    return node.GetAttribute("DICOM.Modality") or None
+    return node.GetAttribute(MODALITY) or None
 
 
 def _numpy(matrix) -> np.ndarray:

@@ -1,5 +1,8 @@
 """The panel's input and advanced sections."""
 
+import slicer
+
+from DeepSegLogic.viewmodel import WayOut
 from DeepSegLogic.viewmodel.texts import estimate_text
 
 
@@ -9,6 +12,8 @@ class InputSection:
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
         ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolume)
+        ui.cropButton.connect("clicked(bool)", self.onCrop)
+        ui.resampleButton.connect("clicked(bool)", self.onResample)
         ui.forceCheckBox.connect("toggled(bool)", self.onForce)
         ui.qualityComboBox.connect("currentTextChanged(QString)", self.onQuality)
         ui.deviceComboBox.connect("currentTextChanged(QString)", self.onDevice)
@@ -19,6 +24,12 @@ class InputSection:
     def onVolume(self, node):
         self.scene.setVolumeNode(node)
         self.session.ask_estimate()
+
+    def onCrop(self, _checked=False):
+        self._takeWayOut(WayOut.CROP)
+
+    def onResample(self, _checked=False):
+        self._takeWayOut(WayOut.RESAMPLE)
 
     def onForce(self, checked):
         self.session.set_force(checked)
@@ -43,6 +54,7 @@ class InputSection:
             ui.estimateLabel.visible = bool(session.estimate)
         elif part == "run":
             ui.inputSelector.enabled = not (session.run.busy and session.run.frame)
+            ui.cropButton.enabled = ui.resampleButton.enabled = ui.inputSelector.enabled
         elif part == "input":
             found = session.preflight
             frames = self.scene.frameCount
@@ -54,8 +66,17 @@ class InputSection:
             lines += [self.scene.inputError] if self.scene.inputError else []
             ui.notesLabel.text = "\n".join(lines)
             ui.notesLabel.visible = bool(lines)
+            ways = self.scene.waysOut
+            ui.cropButton.visible = WayOut.CROP in ways
+            ui.resampleButton.visible = WayOut.RESAMPLE in ways
             ui.forceCheckBox.visible = any(note.blocking for note in found.notes)
             ui.forceCheckBox.checked = session.force
             ui.qualityComboBox.currentText = session.quality
             ui.deviceComboBox.currentText = session.device
             ui.replaceCheckBox.checked = self.scene.replaceResult
+
+    def _takeWayOut(self, way):
+        with slicer.util.tryWithErrorDisplay("The new volume cannot be made.", waitCursor=True):
+            node = self.scene.takeWayOut(way)
+            slicer.util.setSliceViewerLayers(background=node)
+            self.ui.inputSelector.setCurrentNode(node)

@@ -1,6 +1,7 @@
 """A session on a MRML scene: nodes in, segmentation nodes out."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 import slicer
@@ -9,11 +10,12 @@ import vtk
 from DeepSegLib import bridge
 from DeepSegLib.frames import Frames, countOf
 from DeepSegLogic.errors import DeepSegError, InputError, UsageError
-from DeepSegLogic.viewmodel import Correction, Session
+from DeepSegLogic.viewmodel import Correction, Session, WayOut
 
 VOLUME_ROLE = "InputVolume"
 RESULT_ROLE = "ResultSegmentation"
 SETTINGS = "Settings"
+ENDINGS = {WayOut.CROP: "cropped", WayOut.RESAMPLE: "resampled"}
 
 
 class SceneSession:
@@ -71,6 +73,20 @@ class SceneSession:
             except DeepSegError as error:
                 self.inputError = str(error)
         self.session.set_volume(volume)
+
+    @property
+    def waysOut(self):
+        """What can be done about what the pre-flight warns of."""
+        node = self.volumeNode
+        return [WayOut.RESAMPLE] if node is not None and bridge.isBent(node) else self.session.preflight.ways_out
+
+    def takeWayOut(self, way):
+        """Make a new volume node that is easier to segment; returns it. The volume chosen stays as it is."""
+        node = self.volumeNode
+        if bridge.isBent(node):
+            return bridge.straightened(node)
+        made = way.apply(bridge.volumeFromNode(node))
+        return bridge.volumeToNode(replace(made, name=f"{made.name} {ENDINGS[way]}"), self.scene, node)
 
     def segment(self):
         """Start to segment the volume as it is now: it may have been edited or moved since it was chosen.

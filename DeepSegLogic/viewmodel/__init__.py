@@ -7,7 +7,7 @@ their own.
 from .anatomy import PRESETS, Group, groups_of, preset_names, search_structures
 from .correction import Correction, entry_text
 from .models import ModelEntry, model_entries
-from .preflight import Note, Preflight, preflight
+from .preflight import Note, Preflight, WayOut, preflight
 from .ranking import LOW_CONFIDENCE, is_doubtful
 from .run import Phase, Run
 from .session import Session
@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "Session",
     "Signal",
+    "WayOut",
     "entry_text",
     "groups_of",
     "is_doubtful",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..refine.review import Finding
     from ..surfaces import SurfaceSet
 
+NO_MEMORY = "resource.memory", "resource.gpu_memory", "resource.killed"
+
 
 class Session:
     """The state that a face shows, and the commands it offers. All for one thread; nothing blocks.
@@ -386,6 +388,10 @@ class Session:
         cancelled = isinstance(event.error, Cancelled)
         if not cancelled:
             self._write(f"{event.error.code}: {event.error}\n{event.traceback}".rstrip())
+        segmenting = event.job == self._task and self.run.task == "segment"
+        if event.error.code in NO_MEMORY and (segmenting or event.job == self._estimating):
+            self.preflight = preflight(self.volume, self.model, event.error)
+            self._tell("input")
         if event.job == self._task:
             self.run.phase = Phase.CANCELLED if cancelled else Phase.FAILED
             self.run.error, self.run.remaining_s = event.error, None

@@ -150,7 +150,7 @@ def test_a_volume_under_a_transform(ready):
     move.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
     ready.ui.inputSelector.setCurrentNode(None)
     ready.ui.inputSelector.setCurrentNode(slicer.util.getNode("Chest"))
-    assert not ready.ui.segmentButton.enabled and "Harden" in ready.ui.notesLabel.text
+    assert not ready.ui.segmentButton.enabled and "bends space" in ready.ui.notesLabel.text
 
 
 @pytest.mark.parametrize(

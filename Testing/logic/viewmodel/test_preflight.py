@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from DeepSegLogic.errors import ResourceError
 from DeepSegLogic.models import find_model
-from DeepSegLogic.viewmodel import preflight
+from DeepSegLogic.viewmodel import WayOut, preflight
 from DeepSegLogic.volume import Volume
 
 
@@ -47,3 +48,22 @@ def test_what_is_doubtful():
     turned.ijk_to_ras[:3, :3] = rotation @ turned.ijk_to_ras[:3, :3]
     assert "25°" in texts(turned)
     assert "Two slices are missing." in texts(ct(warnings=["Two slices are missing."]))
+
+
+def test_ways_out():
+    card = find_model("ct_demo")
+    assert preflight(ct(), card).ways_out == []
+    assert preflight(ct(spacing=(1, 1, 8.0)), card).ways_out == [WayOut.RESAMPLE]
+    patient = np.full((40, 90, 90), -1000, np.int16)
+    patient[:, 30:60, 30:60] = 40
+    found = preflight(Volume(patient, np.diag([3, 3, 3, 1.0])), card)
+    assert found.ways_out == [WayOut.CROP] and "fills" in found.notes[0].text
+    assert WayOut.CROP.apply(Volume(patient, np.diag([3, 3, 3, 1.0]))).array.size < patient.size / 2
+
+
+def test_when_memory_is_short():
+    card, shortage = find_model("ct_demo"), ResourceError("Too little memory.", "Close other programs.")
+    fine, usual = ct(spacing=(0.5, 0.5, 0.5), shape=(80, 80, 80)), ct()
+    assert preflight(fine, card, shortage).ways_out == [WayOut.RESAMPLE]
+    note = preflight(usual, card, shortage).notes[0]
+    assert (note.text, note.remedy, note.way_out) == ("Too little memory.", "Close other programs.", None)
