@@ -91,8 +91,9 @@ class WebApp:
 
     # --- commands of the page ----------------------------------------------------------------------------------
 
-    def segment(self) -> None:
-        """Start to segment."""
+    def segment(self, shown: dict) -> None:
+        """Start to segment, with what the page shows."""
+        self._take(shown)
         self.state.alert = None
         with self._saying():
             self.work.segment()
@@ -145,8 +146,13 @@ class WebApp:
         """Take a line off the review."""
         self.session.ignore(self.session.findings[index])
 
-    def export(self) -> None:
-        """Write the formats chosen; the download starts when they are ready."""
+    def take_tool(self, tool: str) -> None:
+        """Take a tool into the hand, or put it down."""
+        self.state.tool = "" if self.state.tool == tool else tool
+
+    def export(self, shown: dict) -> None:
+        """Write the formats that the page shows chosen; the download starts when they are ready."""
+        self._take(shown)
         self.state.exporting, self.state.alert = False, None
         with self._saying():
             self.correcting.settle()
@@ -263,6 +269,11 @@ class WebApp:
                 what = f"Something unforeseen went wrong ({type(error).__name__}: {error})."
                 self._say(DeepSegError(what, "The terminal where `deepseg web` runs says more."))
             await asyncio.sleep(POLL_S)
+
+    def _take(self, shown: dict) -> None:
+        """The page tells a press at once, but a change only when the line is free: that may come too late."""
+        self.state.update(shown)
+        self.state.flush()
 
     def _say(self, error: DeepSegError) -> None:
         error.message, error.remedy = map(self.transfers.without_folders, (error.message, error.remedy))

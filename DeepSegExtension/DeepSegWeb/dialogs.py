@@ -37,7 +37,13 @@ def _export(app) -> None:
         with v3.VCardActions():
             v3.VSpacer()
             v3.VBtn("Close", click="exporting = false")
-            v3.VBtn("Download", color="primary", variant="flat", click=app.export, disabled=("!formats.length",))
+            v3.VBtn(
+                "Download",
+                color="primary",
+                variant="flat",
+                click=(app.export, "[{formats}]"),
+                disabled=("!formats.length",),
+            )
 
 
 def _models(app) -> None:

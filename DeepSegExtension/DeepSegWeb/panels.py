@@ -195,13 +195,13 @@ def _correct(app) -> None:
             with html.Div():
                 _icon("mdi-undo", "Undo", app.correcting.undo, "!can_undo")
                 _icon("mdi-redo", "Redo", app.correcting.redo, "!can_redo")
-        with v3.VBtnToggle(v_model=("tool",), density="compact", variant="outlined", classes="d-flex mb-2"):
-            _tool("belongs", "Belongs", "mdi-plus")
-            _tool("not", "Does not belong", "mdi-minus")
-        with v3.VBtnToggle(v_model=("tool",), density="compact", variant="outlined", classes="d-flex mb-2"):
-            _tool("paint", "Paint", "mdi-brush")
-            _tool("erase", "Erase", "mdi-eraser")
-            _tool("cut", "Cut", "mdi-content-cut")
+        with v3.VBtnGroup(density="compact", variant="outlined", classes="d-flex mb-2"):
+            _tool(app, "belongs", "Belongs", "mdi-plus")
+            _tool(app, "not", "Does not belong", "mdi-minus")
+        with v3.VBtnGroup(density="compact", variant="outlined", classes="d-flex mb-2"):
+            _tool(app, "paint", "Paint", "mdi-brush")
+            _tool(app, "erase", "Erase", "mdi-eraser")
+            _tool(app, "cut", "Cut", "mdi-content-cut")
         html.Div(
             f"{{{{ told || ({_HINTS_JS})[tool || ''] }}}}",
             classes="ds-note",
@@ -214,8 +214,16 @@ def _correct(app) -> None:
             v3.VBtn("Smooth", size="small", variant="tonal", click=app.correcting.smooth)
 
 
-def _tool(value: str, label: str, icon: str) -> None:
-    v3.VBtn(label, value=value, size="small", prepend_icon=icon, raw_attrs=[f":aria-pressed=\"tool === '{value}'\""])
+def _tool(app, value: str, label: str, icon: str) -> None:
+    pressed = f"tool === '{value}'"  # by the server: else a press in a view could come there before its tool
+    v3.VBtn(
+        label,
+        active=(pressed,),
+        click=(app.take_tool, f"['{value}']"),
+        size="small",
+        prepend_icon=icon,
+        raw_attrs=[f':aria-pressed="{pressed}"'],
+    )
 
 
 def _icon(icon: str, label: str, click, disabled: str) -> None:
@@ -289,7 +297,8 @@ def run_panel(app) -> None:
         html.Div("Cancelled.", v_if=("run.phase === 'cancelled'",), classes="ds-note mb-1")
         html.Div("{{ run.summary }}", v_if=("run.task === 'install' && run.phase === 'done'",), classes="ds-note mb-1")
         html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
-        v3.VBtn("Segment", block=True, color="primary", disabled=("!!why_not",), click=app.segment)
+        shown = "[{model, quality, chosen, force}]"
+        v3.VBtn("Segment", block=True, color="primary", disabled=("!!why_not",), click=(app.segment, shown))
 
 
 def _slider(name: str, label: str, low: float = 0, high: float = 1, step: float = 0.05) -> None:

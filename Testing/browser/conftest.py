@@ -75,6 +75,16 @@ def server(browser, chest_ct, tmp_path_factory):
     stop(running)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """A failure tells what the page showed."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page is not None:
+        report.sections.append(("Page", page.locator("body").inner_text(timeout=5000)))
+    return report
+
+
 @pytest.fixture
 def page(browser, server):
     context = browser.new_context(viewport={"width": 1280, "height": 720})

@@ -10,10 +10,11 @@ def volume_of(page, title) -> float:
 
 
 def take(page, tool) -> None:
-    """Press a tool's button, unless it is pressed."""
+    """Press a tool's button, unless it is pressed; it is as soon as the server has taken the tool."""
     button = page.get_by_role("button", name=tool, exact=True)
     if button.get_attribute("aria-pressed") != "true":
         button.click()
+    page.get_by_role("button", name=tool, exact=True, pressed=True).wait_for()
 
 
 def wait_for_volume(page, title, wanted) -> None:

@@ -81,7 +81,7 @@ def test_the_report_is_one_page(done, browser, tmp_path):
     shown = volume_of(done, "Left lung")
     page = browser.new_page()
     page.goto((tmp_path / "report.html").as_uri())
-    page.wait_for_selector("canvas[data-drawn]")
+    page.wait_for_selector("canvas[data-drawn]", timeout=120_000)  # drawn by software here
     assert page.get_by_role("heading", name="CTChest4").is_visible()
     assert page.locator("tr", has_text="Left lung").locator("td.num").first.inner_text() == f"{shown:.1f}"
     page.close()
