@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap
+from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .extract import Surface
 
 _SAMPLES = 20_000  # points of a surface or mask boundary that distances are taken at
@@ -58,12 +60,33 @@ class SurfaceQuality:
         return {**asdict(self), "sound": self.sound}
 
 
-def check_surface(surface: Surface, label_map: LabelMap) -> SurfaceQuality:
-    """Examine a surface and compare it with the mask that it was made from."""
-    from scipy.ndimage import find_objects, generate_binary_structure, label
+def check_surfaces(
+    surfaces: Iterable[Surface],
+    label_map: LabelMap,
+    progress: Progress = ignore_progress,
+    cancel: Cancel = never_cancel,
+) -> dict[str, SurfaceQuality]:
+    """Examine surfaces and compare them with the masks that they were made from; by the structure's name.
+
+    Raises:
+        Cancelled: ``cancel`` said so.
+    """
+    from scipy.ndimage import find_objects
+
+    surfaces, boxes = list(surfaces), find_objects(label_map.array.astype(np.int32, copy=False))
+    qualities = {}
+    for done, surface in enumerate(surfaces):
+        check(cancel)
+        progress("check", done / len(surfaces), surface.structure.title)
+        qualities[surface.structure.name] = _quality(surface, label_map, boxes[surface.structure.value - 1])
+    progress("check", 1.0, "")
+    return qualities
+
+
+def _quality(surface: Surface, label_map: LabelMap, box: tuple[slice, slice, slice]) -> SurfaceQuality:
+    from scipy.ndimage import generate_binary_structure, label
 
     value = surface.structure.value
-    box = find_objects(label_map.array.astype(np.int32, copy=False))[value - 1]
     mask = label_map.array[box] == value
     volume = mesh_volume_ml(surface.points, surface.triangles)
     mask_ml = float(mask.sum()) * label_map.voxel_ml

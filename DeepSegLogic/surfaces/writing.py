@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..labels import LabelMap
-from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
+from ..progress import Cancel, Progress, ignore_progress, never_cancel
 from .export import check_formats, export_surfaces, write_quality
 from .extract import SurfaceSet, extract_surfaces
 from .printing import SMALLEST_ML, for_printing
-from .quality import SurfaceQuality, check_surface
+from .quality import SurfaceQuality, check_surfaces
 from .simplify import simplify_surfaces
 
 QUALITY_FILE = "surfaces.json"
@@ -70,12 +70,7 @@ def write_surfaces(
         progress("simplify", 0.0, "")
         found = simplify_surfaces(found, max_error_mm=max_error_mm, triangles=triangles, joint=joint, cancel=cancel)
         progress("simplify", 1.0, "")
-    qualities = {}
-    for done, surface in enumerate(found):
-        check(cancel)
-        progress("check", done / len(found), surface.structure.title)
-        qualities[surface.structure.name] = check_surface(surface, label_map)
-    progress("check", 1.0, "")
+    qualities = check_surfaces(found, label_map, progress, cancel)
     files = export_surfaces(found, folder, formats, coordinates.upper(), joint)
     write_quality(qualities, folder / QUALITY_FILE)
     return WrittenSurfaces(found, qualities, [*files, folder / QUALITY_FILE])

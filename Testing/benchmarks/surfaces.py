@@ -2,8 +2,9 @@
 
     python Testing/benchmarks/surfaces.py --data ../shared/data [--markdown] [--picture side_by_side.png]
 
-Each method runs in a process of its own, in turns with the others; times are of making the surfaces only, given as
-ratios to Slicer's default in the same round. Slicer's are those of its own conversion rule in ``slicer-core``.
+Each method runs in a process of its own, in turns with the others; times are of making the surfaces, given as ratios
+to Slicer's default in the same round. Slicer checks nothing; ours are timed without the checks and with them. Slicer's
+are those of its own conversion rule in ``slicer-core``.
 """
 
 import argparse
@@ -22,6 +23,7 @@ METHODS = {
     "Slicer SurfaceNets": {"Conversion method": "1", "Smoothing factor": "0.5"},
     "Slicer SurfaceNets, own smoothing": {"Conversion method": "1", "SurfaceNets smoothing": "1"},
     "DeepSeg": {},
+    "DeepSeg, checks included": {},
 }
 CASES = ("abdomen 3 mm", "abdomen 1 mm", "DICOM series")
 
@@ -61,11 +63,14 @@ def finer(label_map, factor):
 
 def make(method, label_map):
     """Name → (points in RAS mm, triangles), and the seconds that it took."""
-    if method == "DeepSeg":
+    if method.startswith("DeepSeg"):
         from DeepSegLogic.surfaces import extract_surfaces
+        from DeepSegLogic.surfaces.quality import check_surfaces
 
         begin = time.perf_counter()
         surfaces = extract_surfaces(label_map)
+        if method != "DeepSeg":
+            check_surfaces(surfaces, label_map)
         seconds = time.perf_counter() - begin
         return {s.structure.name: (s.points, s.triangles) for s in surfaces}, seconds
     return by_slicer(METHODS[method], label_map)
@@ -107,9 +112,9 @@ def faults(meshes, label_map):
     import trimesh
 
     from DeepSegLogic.surfaces.extract import Surface
-    from DeepSegLogic.surfaces.quality import check_surface, mesh_volume_ml
+    from DeepSegLogic.surfaces.quality import check_surfaces, mesh_volume_ml
 
-    drifts, far, open_, triangles, missing = [], [], 0, 0, 0
+    drifts, judged, open_, triangles, missing = [], [], 0, 0, 0
     counts = np.bincount(label_map.array.ravel(), minlength=256)
     for structure in label_map.structures:
         mask_ml = counts[structure.value] * label_map.voxel_ml
@@ -124,7 +129,8 @@ def faults(meshes, label_map):
         open_ += not (mesh.is_watertight and mesh.is_winding_consistent)  # inside out is the viewer's to mend
         if mask_ml > 1:
             drifts.append(100 * abs(abs(mesh_volume_ml(points, faces)) / mask_ml - 1))
-            far.append(check_surface(Surface(structure, points, faces), label_map).from_mask_mm[1])
+            judged.append(Surface(structure, points, faces))
+    far = [quality.from_mask_mm[1] for quality in check_surfaces(judged, label_map).values()]
     return {
         "triangles": triangles,
         "drift_median": float(np.median(drifts)),

@@ -11,7 +11,7 @@ from DeepSegLogic.geometry import ijk_to_ras_points
 from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.surfaces import SMOOTHING, extract_surfaces, update_surfaces
 from DeepSegLogic.surfaces.extract import Surface
-from DeepSegLogic.surfaces.quality import check_surface, is_sound
+from DeepSegLogic.surfaces.quality import check_surfaces, is_sound
 from DeepSegLogic.terminology import structure_for
 
 
@@ -50,6 +50,10 @@ def oblique(spacing, left_handed=False):
         matrix[:3, 0] *= -1
     matrix[:3, 3] = 100, -50, 900
     return matrix
+
+
+def check_surface(surface, labels):
+    return check_surfaces([surface], labels)[surface.structure.name]
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHING)
