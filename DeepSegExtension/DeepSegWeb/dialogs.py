@@ -21,7 +21,7 @@ def add_dialogs(app) -> None:
 
 
 def _export(app) -> None:
-    with v3.VDialog(v_model=("exporting",), max_width=420), v3.VCard(title="Export"):
+    with v3.VDialog(v_model=("exporting",), max_width=420, raw_attrs=['aria-label="Export"']), v3.VCard(title="Export"):
         with v3.VCardText():
             html.Div("Surfaces, one closed mesh for each structure", classes="ds-section mt-0")
             with html.Div(classes="d-flex flex-wrap"):
@@ -48,7 +48,7 @@ def _export(app) -> None:
 
 def _models(app) -> None:
     with (
-        v3.VDialog(v_model=("choosing_model",), max_width=640, scrollable=True),
+        v3.VDialog(v_model=("choosing_model",), max_width=640, scrollable=True, raw_attrs=['aria-label="Models"']),
         v3.VCard(title="Models", style="max-height: 85vh"),
     ):
         with html.Div(classes="px-6 pb-2"):
@@ -83,7 +83,12 @@ def _ask(what: str, condition: str) -> None:
 
 def _question(app) -> None:
     with (
-        v3.VDialog(model_value=("!!asking",), update_modelValue="asking = null", max_width=460),
+        v3.VDialog(
+            model_value=("!!asking",),
+            update_modelValue="asking = null",
+            max_width=460,
+            raw_attrs=[':aria-label="asking?.text"'],
+        ),
         v3.VCard(title=("asking ? `${asking.kind} a model` : ''",)),
     ):
         v3.VCardText("{{ asking?.text }}", style="white-space: pre-line")
@@ -100,7 +105,7 @@ def _question(app) -> None:
 
 def _shelf(app) -> None:
     with (
-        v3.VDialog(v_model=("browsing",), max_width=560, scrollable=True),
+        v3.VDialog(v_model=("browsing",), max_width=560, scrollable=True, raw_attrs=['aria-label="On the server"']),
         v3.VCard(title=("shelf.name",), subtitle="On the server", style="max-height: 85vh"),
     ):
         with v3.VCardText(classes="px-2"):

@@ -42,7 +42,7 @@ def build_page(app, layouts) -> client.JSEval:
 
 
 def _bar(app) -> None:
-    v3.VAppBarTitle("DeepSeg", classes="flex-0-0 font-weight-medium mr-4")
+    v3.VAppBarTitle("DeepSeg", tag="h1", classes="flex-0-0 font-weight-medium mr-4")
     busy = ("run.busy || !!reading || !!uploading",)
     v3.VBtn("Open file", prepend_icon="mdi-file-outline", click="window.deepseg.pick(false)", disabled=busy)
     v3.VBtn("DICOM folder", prepend_icon="mdi-folder-outline", click="window.deepseg.pick(true)", disabled=busy)

@@ -89,14 +89,15 @@ def _structures(app) -> None:
         _title("Structures")
         html.Span("{{ chosen.length }} of {{ total }}", classes="ds-note")
     with html.Div(classes="d-flex flex-wrap ga-1 mb-1"):
-        v3.VChip("All", size="small", click=app.choose_all)
-        v3.VChip("None", size="small", click="chosen = []")
+        v3.VChip("All", size="small", click=app.choose_all, raw_attrs=['role="button"'])
+        v3.VChip("None", size="small", click="chosen = []", raw_attrs=['role="button"'])
         v3.VChip(
             "{{ preset }}",
             v_for="preset in presets",
             key=("preset",),
             size="small",
             click=(app.choose_preset, "[preset]"),
+            raw_attrs=['role="button"'],
         )
     search_field("words", "Find a structure", v_if=("total > 12",), classes="mb-1")
     with html.Div(v_for="group in groups", key=("group.title",)):
@@ -134,7 +135,8 @@ def result_panel(app) -> None:
         _title("Found")
         with html.Div(classes="ds-scroll"), html.Table(classes="ds-table", raw_attrs=['aria-label="Structures found"']):
             with html.Thead(), html.Tr():
-                html.Th("", raw_attrs=['aria-label="Visible"'])
+                with html.Th():
+                    html.Span("Visible", classes="d-sr-only")
                 html.Th("Structure")
                 html.Th("ml", classes="num")
                 html.Th("Confidence", classes="num")

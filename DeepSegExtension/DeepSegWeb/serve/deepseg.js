@@ -77,5 +77,20 @@
     link.click();
   }
 
+  // What trame and Vuetify leave out for screen readers and for those who zoom.
+  document.querySelector("meta[name=viewport]").content = "width=device-width, initial-scale=1";
+  new MutationObserver(() => {
+    for (const view of document.querySelectorAll(".remote-controlled-area:not([role])")) {
+      const name = view.closest(".layout-grid-item")?.querySelector(".ds-corner span")?.textContent.trim();
+      const image = view.querySelector("img");
+      if (!name || !image) continue;
+      view.setAttribute("role", "group");
+      view.setAttribute("aria-label", `${name} view`);
+      image.alt = name;
+    }
+    for (const field of document.querySelectorAll(".v-field[role=combobox]:not([aria-label])"))
+      field.setAttribute("aria-label", field.querySelector("label")?.textContent ?? "");
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
   window.deepseg = { pick, pickModel, sendModel, download };
 })();

@@ -1,0 +1,102 @@
+"""The page can be used without a mouse and with a screen reader: by Chromium's own accessibility tree and by styles."""
+
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+
+NEED_NAMES = {"button", "checkbox", "combobox", "dialog", "heading", "image", "link", "progressbar", "slider",
+              "tab", "table", "textbox"}  # fmt: skip
+
+CONTRAST = """() => {
+  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return [...n.slice(0, 3), n[3] ?? 1]; };
+  const over = (top, below) => below.map((b, i) => (i < 3 ? top[i] * top[3] + b * (1 - top[3]) : 1));
+  const light = (c) => { const [r, g, b] = c.slice(0, 3).map((v) => v / 255)
+      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const dialog = [...document.querySelectorAll('[role=dialog]')].at(-1);
+  const poor = [];
+  for (const element of (dialog ?? document).querySelectorAll('*')) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    if (element.closest('[disabled], [aria-disabled=true], .v-input--disabled, .d-sr-only, .v-btn--disabled')) continue;
+    const chain = [];
+    for (let e = element; e; e = e.parentElement) chain.unshift(e);
+    let ground = [0, 0, 0, 1], opacity = 1;
+    for (const e of chain) {
+      ground = over(parse(getComputedStyle(e).backgroundColor), ground);
+      const layer = e.querySelector(':scope > :is(.v-alert__underlay, .v-chip__underlay, .v-btn__underlay)');
+      if (layer) {
+        const style = getComputedStyle(layer), color = parse(style.backgroundColor);
+        ground = over([...color.slice(0, 3), color[3] * style.opacity], ground);
+      }
+      opacity *= Number(getComputedStyle(e).opacity);
+    }
+    const color = parse(getComputedStyle(element).color);
+    const shown = over([...color.slice(0, 3), color[3] * opacity], ground);
+    const [a, b] = [light(shown), light(ground)].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) poor.push(`${element.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+"""Texts whose contrast with what is behind them is below 4.5, as WCAG 2 computes it (level AA)."""
+
+
+def check(page) -> None:
+    page.wait_for_function(
+        "!document.getAnimations().some((a) => a.playState === 'running' && a.effect.getTiming().iterations === 1)"
+    )
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    told = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
+    assert len(told) > 30
+    assert [role for role, name in told if role in NEED_NAMES and not name.strip()] == []
+    assert page.evaluate(CONTRAST) == []
+
+
+def focused(page) -> str:
+    return page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText")
+
+
+def test_before_and_during_a_run(page):
+    assert page.get_by_role("heading", level=1, name="DeepSeg").is_visible()
+    check(page)
+    page.get_by_role("button", name="More models").click()
+    page.get_by_role("dialog", name="Models").get_by_role("button", name="Install").first.wait_for()
+    check(page)
+    page.get_by_role("button", name="Install").first.click()
+    question = page.get_by_role("dialog", name="will be downloaded from")
+    question.wait_for()
+    check(page)
+    page.keyboard.press("Escape")
+    question.wait_for(state="hidden")
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Models").wait_for(state="hidden")
+    page.add_style_tag(content=".ds-note { color: #5b6670 !important }")
+    assert page.evaluate(CONTRAST), "the check sees what is too dark"
+
+
+def test_with_a_result(page):
+    page.get_by_role("button", name="Fast", exact=True).click()
+    page.get_by_role("button", name="Segment", exact=True).click()
+    page.get_by_label("Progress").wait_for()
+    check(page)
+    page.locator("tbody tr").first.wait_for(timeout=200_000)
+    page.locator("tbody tr button").first.click()
+    page.get_by_role("button", name="Erase", exact=True).wait_for()
+    check(page)
+    page.get_by_role("button", name="Export").click()
+    page.get_by_role("dialog", name="Export").get_by_role("button", name="Download").wait_for()
+    check(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Export").wait_for(state="hidden")
+
+
+def test_the_keyboard_goes_from_the_bar_through_the_drawer_to_the_views(page):
+    page.get_by_role("button", name="Open file").focus()
+    order = [focused(page)]
+    while order[-1] != "Sagittal slice" and len(order) < 150:
+        page.keyboard.press("Tab")
+        order.append(focused(page))
+    stops = ["Open file", "DICOM folder", "Grey values: Bone", "Segment", "Axial view", "Axial slice", "Sagittal view"]
+    places = [order.index(stop) for stop in stops]
+    assert places == sorted(places), order
