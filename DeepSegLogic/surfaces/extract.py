@@ -185,44 +185,46 @@ class _Sheets:
         ends = np.cumsum(np.bincount(labels)) if len(labels) else []
         groups = np.split(order, ends[:-1]) if len(labels) else []
         self.faces = {label: group for label, group in enumerate(groups) if label > 0 and len(group)}
-        self._number = np.empty(4 * len(net.vertices), np.int64)  # scratch, by vertex and fan
+        turned = [0, 3, 2, 1]  # the first corner stays, so that both sides split a face alike
+        near, far = net.quads * 4 + net.fans[:, 0], net.quads * 4 + net.fans[:, 1]
+        self._sheets = np.concatenate([near, far[:, turned]])  # by face and corner: four times the vertex, and the fan
+        self._crowded = np.concatenate([net.crowded, net.crowded[:, ::-1]])
+        self._number = np.empty(4 * len(net.vertices), np.int64)  # scratch
 
     def of(self, label: int) -> tuple[np.ndarray, np.ndarray]:
         """Points (I, J, K) and triangles, with a point of its own for every sheet at a vertex."""
-        net, turned = self._net, [0, 3, 2, 1]  # the first corner stays, so that both sides split a face alike
-        faces = self.faces[label]
-        near, far = faces[faces < len(net.quads)], faces[faces >= len(net.quads)] - len(net.quads)
-        quads = np.concatenate([net.quads[near], net.quads[far][:, turned]])
-        fans = np.concatenate([net.fans[near, 0], net.fans[far, 1][:, turned]])
-        crowded = np.concatenate([net.crowded[near], net.crowded[far][:, [3, 2, 1, 0]]])
-        keys, corner = self._numbered(quads * 4 + fans)
-        points = self._positions.take(keys // 4, 0)
-        if fans.any():
-            _part_sheets(net, points, keys // 4, corner, quads)
-        return _triangulated(net, points, corner, quads, crowded)
+        sheets = self._sheets.take(self.faces[label], 0)
+        keys, corner = self._numbered(sheets)
+        vertex = keys // 4
+        points = self._positions.take(vertex, 0)
+        if (keys % 4).any():
+            _part_sheets(self._net, points, vertex, corner)
+        return _triangulated(self._net, points, vertex, corner, self._crowded.take(self.faces[label], 0))
 
     def _numbered(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As ``np.unique`` with ``return_inverse``, in another order but without sorting."""
-        number, flat = self._number, values.ravel()
-        at = np.arange(len(flat))
-        number[flat] = at  # one of each value's places stays
-        keys = flat[number[flat] == at]
+        """As ``np.unique`` with ``return_inverse``, but without sorting."""
+        least = values.min()
+        used = np.zeros(values.max() - least + 1, bool)
+        used[values - least] = True
+        keys = np.flatnonzero(used)
+        number = self._number[: len(used)]
         number[keys] = np.arange(len(keys))
-        return keys, number[flat].reshape(values.shape)
+        return keys + least, number.take(values - least)
 
 
-def _part_sheets(net: Net, points, vertex, corner, quads) -> None:
+def _part_sheets(net: Net, points, vertex, corner) -> None:
     """Move the points of sheets that share a vertex a little apart, each towards its own faces."""
-    lonely = np.bincount(vertex, minlength=len(net.vertices))[vertex] == 1
-    touching = np.flatnonzero(~lonely[corner].all(1))
-    centres = net.vertices[quads[touching]].mean(1)
+    again = vertex[1:] == vertex[:-1]
+    together = np.append(again, False) | np.insert(again, 0, False)
+    touching = np.flatnonzero(together.take(corner).any(1))
+    places = net.vertices[vertex[corner[touching]]]
     towards = np.zeros_like(points)
     for c in range(4):
-        np.add.at(towards, corner[touching, c], centres - net.vertices[quads[touching, c]])
-    points[~lonely] += _APART * _unit(towards[~lonely])
+        np.add.at(towards, corner[touching, c], places.mean(1) - places[:, c])
+    points[together] += _APART * _unit(towards[together])
 
 
-def _triangulated(net: Net, points, corner, quads, crowded) -> tuple[np.ndarray, np.ndarray]:
+def _triangulated(net: Net, points, vertex, corner, crowded) -> tuple[np.ndarray, np.ndarray]:
     """Two triangles per face; faces at an edge that four of them share get a point in its middle instead.
 
     Args:
@@ -234,13 +236,12 @@ def _triangulated(net: Net, points, corner, quads, crowded) -> tuple[np.ndarray,
     _, where, counts = np.unique(edges.ravel(), return_inverse=True, return_counts=True)
     shared = (counts[where] > 2).reshape(edges.shape)
     odd = shared.any(1)
-    plain = np.ones(len(corner), bool)
-    plain[suspects[odd]] = False
-    triangles = [corner[plain][:, [0, 1, 2]], corner[plain][:, [0, 2, 3]]]
+    plain = np.delete(corner, suspects[odd], 0) if odd.any() else corner
+    triangles = [plain.take([0, 1, 2, 0, 2, 3], 1).reshape(-1, 3)]
     extra, numbers = [], {}
     for at in np.flatnonzero(odd):
         face = suspects[at]
-        places = net.vertices[quads[face]]
+        places = net.vertices[vertex[corner[face]]]
         outward = np.cross(places[1] - places[0], places[3] - places[0])
         empty = places.mean(0) + outward / 2  # centre of the voxel that the face looks at
         ring = []
