@@ -27,23 +27,22 @@ def refine(
     """Correct structures of a label map by points, scribbles, boxes and lassos; only those structures change."""
     from ..io import read_label_map, read_volume
     from ..io.probabilities import read_probabilities
-    from ..models import find_model, load_model
-    from ..refine import PromptNetwork, read_prompts
+    from ..refine import prompt_network, read_prompts
     from ..refine import refine as run
 
     console = Console(quiet, as_json)
     wanted = read_prompts(prompts)
-    card = find_model(model) if model else None
-    if card:
-        console.say(f"{card.title}: licence {card.licence}. {card.intended_use}")
     with console.working():
+        network = prompt_network(model, device) if model else None
+        if network:
+            console.say(f"{network.title}: licence {network.licence}.")
         label_map, volume = read_label_map(labels), read_volume(image)
         result = run(
             label_map,
             wanted.prompts,
             volume=volume,
             probabilities=read_probabilities(probabilities) if probabilities else None,
-            network=PromptNetwork(load_model(card), device) if card else None,
+            network=network,
             locked=wanted.locked,
             add=wanted.add,
             progress=console.progress,

@@ -8,6 +8,7 @@ _HOME_OF = {
     "Point": "prompts",
     "PromptFile": "prompts",
     "PromptNetwork": "network",
+    "prompt_network": "network",
     "Refinement": "solve",
     "Scribble": "prompts",
     "read_prompts": "prompts",

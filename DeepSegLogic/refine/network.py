@@ -15,11 +15,21 @@ import numpy as np
 
 from ..errors import ModelError, UsageError
 from ..geometry import ijk_to_ras_points, ras_to_ijk, sampled, spacing_of
-from ..models import Model
+from ..models import Model, find_model, load_model
 from .boxes import Slices
+from .nninteractive import NnInteractive, is_folder
 from .seeds import Seeds
 
 ANY = ["foreground"]
+
+
+def prompt_network(name: str, device: str = "auto") -> PromptNetwork | NnInteractive:
+    """A model that takes prompts, by its id or folder, loaded.
+
+    Raises:
+        ModelError: there is none, it is broken or not trusted, or takes no prompts.
+    """
+    return NnInteractive(name, device) if is_folder(name) else PromptNetwork(load_model(find_model(name)), device)
 
 
 class PromptNetwork:
@@ -44,6 +54,7 @@ class PromptNetwork:
                 'Its card must say "guidance": {"sigma": 3} in "network", see docs/refine.md.',
                 code="model.prompts",
             )
+        self.title, self.licence = model.card.title, model.card.licence
         self.card, self._plan, self._sigma = model.card, model.plan, sigma
         self._device = choose_device(device)
         self._network = lay_out(model.networks[0], self._device)
@@ -58,14 +69,20 @@ class PromptNetwork:
             )
 
     def probability(
-        self, image: np.ndarray, ijk_to_ras: np.ndarray, centre: Slices, told: Sequence[tuple[Seeds, bool]]
-    ):
+        self,
+        image: np.ndarray,
+        ijk_to_ras: np.ndarray,
+        centre: Slices,
+        told: Sequence[tuple[Seeds, bool]],
+        mask: np.ndarray,
+    ) -> tuple[Slices, np.ndarray]:
         """What the network says around a prompt.
 
         Args:
             image: (K, J, I), whole, with its 4×4 matrix.
             centre: box whose middle the network's window is laid around.
             told: seeds of all prompts of the structure, and whether each is positive.
+            mask: (K, J, I) bool, whole: the structure as it is. This kind of network does not look at it.
 
         Returns:
             (K, J, I) slices: the window and ``centre``, as far as the image reaches; and float32 of their shape,

@@ -16,6 +16,7 @@ from .seeds import Seeds
 
 if TYPE_CHECKING:
     from .network import PromptNetwork
+    from .nninteractive import NnInteractive
 
 REACH = 6.0  # times the size of what is wrong
 REACH_VOXELS, REACH_MM = 18.0, 75.0  # at least, at most
@@ -68,13 +69,13 @@ def solve_task(task: Task, labels, image, label_map: LabelMap, probabilities) ->
     return region, _joined(_solved(scene, task.positive) & candidates | seeds, seeds)
 
 
-def answered_task(task: Task, labels, image, label_map: LabelMap, network: PromptNetwork, told):
+def answered_task(task: Task, labels, image, label_map: LabelMap, network: PromptNetwork | NnInteractive, told):
     """As :func:`solve_task`, but a network says what changes.
 
     Args:
         told: seeds of all prompts for the task's structure, and whether each is positive.
     """
-    region, there = network.probability(image, label_map.ijk_to_ras, task.seeds.box, told)
+    region, there = network.probability(image, label_map.ijk_to_ras, task.seeds.box, told, labels == task.target)
     candidates, seeds = candidates_in(region, task, labels)
     if task.seeds.limit is not None:
         inside = np.zeros_like(candidates)

@@ -23,6 +23,7 @@ from .seeds import Seeds, overlap, seeds_of
 if TYPE_CHECKING:
     from ..inference.probabilities import TopProbabilities
     from .network import PromptNetwork
+    from .nninteractive import NnInteractive
 
 
 @dataclass
@@ -63,7 +64,7 @@ def refine(
     *,
     volume: Volume | None = None,
     probabilities: TopProbabilities | None = None,
-    network: PromptNetwork | None = None,
+    network: PromptNetwork | NnInteractive | None = None,
     locked: Sequence[str] | None = None,
     add: Sequence[str] = (),
     progress: Progress | None = None,

@@ -113,10 +113,9 @@ def refine(
         ``label_map``, corrected; ``box`` of what changed, (start, stop) along (K, J, I), or None; ``notes`` with why
         a prompt had no effect; ``licence`` of the model.
     """
-    from ..refine import PromptNetwork
     from ..refine import refine as run
 
-    network = PromptNetwork(_loaded(job, model), device)
+    network = _prompt_network(job, model, device)
     done = run(
         label_map,
         prompts,
@@ -131,7 +130,7 @@ def refine(
         "label_map": done.label_map,
         "box": done.changed_box and [(s.start, s.stop) for s in done.changed_box],
         "notes": done.notes + skipped,
-        "licence": network.card.licence,
+        "licence": network.licence,
     }
 
 
@@ -188,6 +187,20 @@ def _loaded(job: Job, name: str) -> Model:
         job.warm.pop("model", None)
         kept = job.warm["model"] = (version, load_model(card))
         job.progress("load model", 1.0, card.title)
+    return kept[1]
+
+
+def _prompt_network(job: Job, name: str, device: str):
+    """As :func:`DeepSegLogic.refine.network.prompt_network`; stays loaded as :func:`_loaded` keeps models."""
+    from ..refine.network import NnInteractive, PromptNetwork, is_folder
+
+    if not is_folder(name):
+        return PromptNetwork(_loaded(job, name), device)
+    kept = job.warm.get("model")
+    if kept is None or kept[0] != (NnInteractive.title, name, device):
+        job.progress("load model", 0.0, NnInteractive.title)
+        job.warm.pop("model", None)
+        kept = job.warm["model"] = ((NnInteractive.title, name, device), NnInteractive(name, device))
     return kept[1]
 
 
