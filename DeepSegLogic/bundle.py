@@ -106,8 +106,10 @@ class _Scene:
         file = self._content(chosen)
         label_map = read_label_map(file)
         if label_map.array.shape != volume.shape or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras):
+            if not _same_voxels(label_map, volume):
+                warning = "The segmentation had other voxels than the CT. It was fitted to those of the CT."
+                volume.warnings.append(warning)
             label_map = _on_grid(label_map, volume)
-            volume.warnings.append("The segmentation had other voxels than the CT. It was fitted to those of the CT.")
         return Bundle(volume, label_map, _provenance(file))
 
     def _content(self, node) -> Path:
@@ -158,6 +160,12 @@ def _references(node) -> dict[str, str]:
 def _pairs(text: str | None) -> dict[str, str]:
     """MRML's ``"a:b;c:d;"``."""
     return dict(part.split(":", 1) for part in (text or "").split(";") if ":" in part)
+
+
+def _same_voxels(label_map: LabelMap, volume: Volume) -> bool:
+    """Whether each voxel of one is a voxel of the other's grid; Slicer cuts off what is empty round the segments."""
+    to_labels = np.linalg.inv(label_map.ijk_to_ras) @ volume.ijk_to_ras
+    return np.allclose(to_labels, np.rint(to_labels), atol=1e-2) and np.isclose(abs(np.linalg.det(to_labels)), 1)
 
 
 def _on_grid(label_map: LabelMap, volume: Volume) -> LabelMap:

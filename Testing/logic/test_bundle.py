@@ -108,9 +108,8 @@ def test_a_segmentation_on_other_voxels_is_fitted(scene, chest_ct, chest_segment
     finer = sitk.Resample(image[20:100, 30:110, 4:30], [80, 80, 52], sitk.Transform(), sitk.sitkLinear,
                           image[20:100, 30:110, 4:30].GetOrigin(), [3.1, 2.9, 5.0], image.GetDirection())  # fmt: skip
     sitk.WriteImage(finer, str(tmp_path / "finer.nrrd"))
-    ct = add(scene, "vtkMRMLScalarVolumeNode", "CT", tmp_path / "finer.nrrd")
-    node = add(scene, "vtkMRMLSegmentationNode", "Organs", chest_segmentation)
-    node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    add(scene, "vtkMRMLScalarVolumeNode", "CT", tmp_path / "finer.nrrd")
+    add(scene, "vtkMRMLSegmentationNode", "Organs", chest_segmentation)
     opened = read_bundle(saved(scene, tmp_path))
     assert opened.label_map.array.shape == opened.volume.shape == (52, 80, 80)
     assert any("other voxels" in warning for warning in opened.volume.warnings)
@@ -118,6 +117,23 @@ def test_a_segmentation_on_other_voxels_is_fitted(scene, chest_ct, chest_segment
     labels.CopyInformation(image)
     wanted = sitk.GetArrayFromImage(sitk.Resample(labels, finer, sitk.Transform(), sitk.sitkNearestNeighbor))
     assert (opened.label_map.array != wanted).mean() < 1e-3  # ties are rounded either way
+
+
+def test_a_segmentation_cut_to_what_it_holds_loses_nothing(scene, chest_ct, chest_segmentation, tmp_path):
+    ct = add(scene, "vtkMRMLScalarVolumeNode", "CT", chest_ct)
+    node = add(scene, "vtkMRMLSegmentationNode", "Lungs", chest_segmentation)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    segmentation = node.GetSegmentation()
+    for name in [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]:
+        if "lung" not in segmentation.GetSegment(name).GetName():
+            segmentation.RemoveSegment(name)
+    node.GetStorageNode().SetCropToMinimumExtent(True)
+    path = saved(scene, tmp_path)
+    cut = sitk.ReadImage(str(next((tmp_path / "scene" / "Data").glob("*.seg.nrrd"))))
+    opened, given = read_bundle(path), read_label_map(chest_segmentation)
+    assert cut.GetSize() != opened.volume.shape[::-1] and opened.volume.warnings == []
+    for name in ("left_lung", "right_lung"):
+        np.testing.assert_array_equal(opened.label_map.mask(name), given.mask(name))
 
 
 def test_a_volume_under_a_transform_is_refused(scene, chest_ct, tmp_path):
