@@ -245,7 +245,7 @@ class WebApp:
             asyncio.ensure_future(self._deliver())  # noqa: RUF006
         elif part == "run" and session.run.phase is Phase.FAILED:
             self._say(session.run.error)
-        elif part == "run" and session.run.task == "segment" and not session.run.busy:
+        elif part == "run" and session.run.task in ("segment", "install") and not session.run.busy:
             session.ask_estimate()
         state.why_not = session.why_not
 

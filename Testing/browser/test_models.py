@@ -46,6 +46,7 @@ def test_a_model_is_imported_and_removed(own_page, tmp_path):
             archive.write(TINY / name, f"Dataset900_Tiny/nnUNetTrainer__plans__3d_fullres/{name}")
     bring(page, path)
     page.get_by_text(" is installed.").wait_for()
+    page.get_by_text("About").wait_for()  # the estimate for the new model
     folder = next(card.parent for card in (tmp_path / "models").glob("[!.]*/card.json"))
     assert (folder / "fold_0" / "checkpoint_final.pth").read_bytes() == (
         TINY / "fold_0" / "checkpoint_final.pth"
