@@ -112,13 +112,16 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneLoaded(self, _caller, _event):
         if self.sections:
             import qt
+            from DeepSegLib import savedState
 
-            self.logic.sceneSession.restore(self.logic.getParameterNode())
+            savedState.restore(self.logic.sceneSession, self.logic.getParameterNode())
             qt.QTimer.singleShot(0, self._preselect)  # the selector fills itself when the import has ended
 
     def onSceneStartSave(self, _caller, _event):
         if self.sections:
-            self.logic.sceneSession.save(self.logic.getParameterNode())
+            from DeepSegLib import savedState
+
+            savedState.save(self.logic.sceneSession, self.logic.getParameterNode())
 
     def _begin(self):
         """Show the panel proper once everything that it needs is there."""
@@ -138,6 +141,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _build(self):
         import qt
+        from DeepSegLib import savedState
         from DeepSegLib.correctSection import CorrectSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
@@ -147,7 +151,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.structureSection import StructureSection
 
         scene = self.logic.sceneSession
-        scene.restore(self.logic.getParameterNode())
+        savedState.restore(scene, self.logic.getParameterNode())
         self._correct = CorrectSection(self.ui, scene)
         kinds = (InputSection, ModelSection, StructureSection, ResultSection, RunSection, ExportSection)
         self.sections = [self._correct, *(kind(self.ui, scene) for kind in kinds)]
@@ -164,7 +168,8 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _preselect(self):
         """The volume of the saved state, or else the only one that is loaded."""
-        node = self.logic.sceneSession.volumeNode
+        scene = self.logic.sceneSession
+        node = scene.volumeNode
         if node is None:
             volumes = [
                 n
@@ -173,6 +178,8 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ]
             node = volumes[0] if len(volumes) == 1 else None
         self.ui.inputSelector.setCurrentNode(node)
+        if scene.volumeNode is not node:
+            scene.setVolumeNode(node)  # the selector showed it already
 
 
 class DeepSegLogic(ScriptedLoadableModuleLogic):

@@ -1,4 +1,4 @@
-"""Between MRML nodes and the logic layer's types, without files.
+"""Between segmentation nodes of MRML and the logic layer's label maps and surfaces, without files.
 
 Runs unchanged in the desktop application and on ``slicer-core``.
 """
@@ -8,8 +8,8 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from DeepSegLogic.errors import InputError, UsageError
-from DeepSegLogic.io.reading import compact
+from DeepSegLib.volumeNodes import toNumpy, worldMatrix
+from DeepSegLogic.errors import UsageError
 from DeepSegLogic.io.segmentation import ANATOMIC_CONTEXT, CONTEXT
 from DeepSegLogic.labels import LabelMap, Structure
 from DeepSegLogic.surfaces import SurfaceSet
@@ -17,67 +17,8 @@ from DeepSegLogic.surfaces.convert import polydata
 from DeepSegLogic.volume import Volume
 
 TAG_PREFIX = "DeepSeg."
-MODALITY = "DICOM.Modality"
-WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: what its reader had to say, one sentence a line
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-
-
-def volumeFromNode(node) -> Volume:
-    """The scalar volume of a ``vtkMRMLScalarVolumeNode``, where its parent transforms put it.
-
-    Raises:
-        InputError: no image data, several components, a label map, or a transform that bends space.
-    """
-    image = node.GetImageData() if node is not None else None
-    if image is None or image.GetPointData().GetScalars() is None:
-        raise InputError("The volume has no voxels.", "Load a CT, or choose another volume.", code="input.empty")
-    name = node.GetName()
-    if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise InputError(f"{name} is a label map.", "Choose the CT itself.", code="input.scalar")
-    scalars = image.GetPointData().GetScalars()
-    if scalars.GetNumberOfComponents() != 1:
-        raise InputError(f"{name} has several values per voxel.", "Choose a grey-value CT.", code="input.scalar")
-    array = numpy_support.vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
-    ijkToRas = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(ijkToRas)
-    warnings = (node.GetAttribute(WARNINGS) or "").splitlines()
-    return Volume(compact(array).copy(), _worldMatrix(node) @ _numpy(ijkToRas), name, _modality(node), warnings)
-
-
-def volumeToNode(volume: Volume, scene, like):
-    """A new scalar volume node, shown as another one is.
-
-    Args:
-        like: gives window and level.
-    """
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(volume.name))
-    image = vtk.vtkImageData()
-    image.SetDimensions(*volume.shape[::-1])
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
-    node.SetAndObserveImageData(image)
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(volume.ijk_to_ras.ravel())
-    node.SetIJKToRASMatrix(matrix)
-    node.SetAttribute(MODALITY, volume.modality)
-    node.CreateDefaultDisplayNodes()
-    if like.GetDisplayNode() is not None:
-        node.GetDisplayNode().CopyContent(like.GetDisplayNode())
-    return node
-
-
-def isBent(node) -> bool:
-    """Whether a node is under a transform that bends space, as Slicer makes one for unevenly spaced slices."""
-    transform = node.GetParentTransformNode()
-    return transform is not None and not transform.IsTransformToWorldLinear()
-
-
-def straightened(node):
-    """A new volume node: a copy of one that :func:`isBent`, resampled to an even grid where the transform put it."""
-    copy = slicer.vtkSlicerVolumesLogic.CloneVolume(node.GetScene(), node, f"{node.GetName()} resampled")
-    copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
-    copy.HardenTransform()
-    return copy
 
 
 def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=None, tags=None) -> None:
@@ -94,7 +35,7 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
     if volumeNode is not None:
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        matrix = np.linalg.inv(_worldMatrix(volumeNode)) @ matrix
+        matrix = np.linalg.inv(worldMatrix(volumeNode)) @ matrix
     shared = _orientedImage(labelMap.array, matrix)
     for structure in labelMap.structures:
         segment = slicer.vtkSegment()
@@ -115,7 +56,7 @@ def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
         names: of the structures that changed.
         box: (K, J, I) slices that hold all changes.
     """
-    toNode = np.linalg.inv(_worldMatrix(segmentationNode)) @ labelMap.ijk_to_ras
+    toNode = np.linalg.inv(worldMatrix(segmentationNode)) @ labelMap.ijk_to_ras
     values = {s.name: s.value for s in labelMap.structures}
     if _writeBox(labelMap.array, values, box, segmentationNode, np.linalg.inv(toNode)):
         for name in names:
@@ -149,12 +90,12 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) ->
     known = {s.name: s.value for s in structures}
     free = iter(sorted(set(range(1, len(ids) + len(known) + 1)) - set(known.values())))
     values = {segmentID: known.get(segmentID) or next(free) for segmentID in ids}
-    toGrid = np.linalg.inv(volume.ijk_to_ras) @ _worldMatrix(segmentationNode)
+    toGrid = np.linalg.inv(volume.ijk_to_ras) @ worldMatrix(segmentationNode)
     array = np.zeros(volume.shape, np.uint8 if max(values.values()) < 256 else np.uint16)
     for image, labels in _layers(segmentationNode, values):
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
-        _paste(array, labels, image, toGrid @ _numpy(matrix))
+        _paste(array, labels, image, toGrid @ toNumpy(matrix))
     found = [_structure(segmentation.GetSegment(name), name, value) for name, value in values.items()]
     return LabelMap(array, volume.ijk_to_ras.copy(), sorted(found, key=lambda s: s.value))
 
@@ -165,7 +106,7 @@ def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
     Structures without a surface get an empty one: Slicer wants the same representations in all segments.
     """
     toNode = vtk.vtkMatrix4x4()
-    toNode.DeepCopy(np.linalg.inv(_worldMatrix(segmentationNode)).ravel())
+    toNode.DeepCopy(np.linalg.inv(worldMatrix(segmentationNode)).ravel())
     made = {surface.structure.name: surface for surface in surfaces}
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
@@ -264,7 +205,7 @@ def _writeBox(array, values, box, segmentationNode, toGrid) -> bool:
     image = segmentation.GetLayerDataObject(0, BINARY_LABELMAP)
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    shared, low = _voxels(image), _shift(image, toGrid @ _numpy(matrix))
+    shared, low = _voxels(image), _shift(image, toGrid @ toNumpy(matrix))
     if shared is None or low is None:
         return False
     inner = tuple(slice(s.start - first, s.stop - first) for s, first in zip(box, low.tolist(), strict=True))
@@ -312,28 +253,3 @@ def _orientedImage(array: np.ndarray, ijkToRas: np.ndarray):
     matrix.DeepCopy(ijkToRas.ravel())
     image.SetGeometryFromImageToWorldMatrix(matrix)
     return image
-
-
-def _worldMatrix(node) -> np.ndarray:
-    """From a node's own coordinates to the world's."""
-    transform = node.GetParentTransformNode()
-    if transform is None:
-        return np.eye(4)
-    if isBent(node):
-        raise InputError(
-            f"{node.GetName()} is under a transform that bends space.",
-            "Resample it, or take it out of the transform.",
-            code="input.geometry",
-        )
-    matrix = vtk.vtkMatrix4x4()
-    transform.GetMatrixTransformToWorld(matrix)
-    return _numpy(matrix)
-
-
-def _modality(node):
-    """What the DICOM import noted, if the volume came from there."""
-    return node.GetAttribute(MODALITY) or None
-
-
-def _numpy(matrix) -> np.ndarray:
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])

@@ -1,6 +1,6 @@
 """A time sequence: segmented frame by frame, and browsed together with what was found."""
 
-from DeepSegLib import bridge
+from DeepSegLib import bridge, volumeNodes
 from DeepSegLogic.errors import DeepSegError
 from DeepSegLogic.viewmodel import Phase
 
@@ -60,7 +60,7 @@ class Frames:
         self._shown = self._browser.GetSelectedItemNumber()
         try:
             structures, confidence, provenance = self._results[self._shown]
-            volume = bridge.volumeFromNode(self._volumeNode)
+            volume = volumeNodes.volumeFromNode(self._volumeNode)
             labelMap = bridge.labelMapFromSegmentation(self._work.resultNode, volume, structures)
         except (KeyError, DeepSegError):  # not segmented, or emptied by hand
             self._work.forgetResult()
@@ -97,14 +97,16 @@ class Frames:
         isNew = sequence is None
         if isNew:
             sequence = self._newSequence(node.GetName())
-        else:
-            browser.SetSaveChanges(sequence, False)  # the node was filled while another frame may be shown
         sequence.SetDataNodeAtValue(node, self._volumes.GetNthIndexValue(self._frame))
+        waiting = browser.StartModify()  # so that it fills the views once
         if isNew:  # with its first frame in it, or the browser would make a node of its own
             browser.AddProxyNode(node, sequence, False)
             browser.SetMissingItemMode(sequence, browser.MissingItemSetToDefault)  # empty, not the frame before
-        self._results[self._frame] = (result.label_map.structures, result.confidence, result.provenance)
+        elif browser.GetSaveChanges(sequence):
+            browser.SetSaveChanges(sequence, False)  # the node is filled while another frame may be shown
         browser.SetSelectedItemNumber(self._frame)
+        browser.EndModify(waiting)
+        self._results[self._frame] = (result.label_map.structures, result.confidence, result.provenance)
 
     def _newSequence(self, name):
         sequence = self._browser.GetScene().AddNewNodeByClass("vtkMRMLSequenceNode", name)

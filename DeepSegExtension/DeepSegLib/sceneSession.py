@@ -1,20 +1,16 @@
 """A session on a MRML scene: nodes in, segmentation nodes out."""
 
-import json
 from dataclasses import replace
 from datetime import datetime
 
 import slicer
 import vtk
 
-from DeepSegLib import bridge
+from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.frames import Frames, countOf
 from DeepSegLogic.errors import DeepSegError, InputError, UsageError
 from DeepSegLogic.viewmodel import Correction, Session, WayOut
 
-VOLUME_ROLE = "InputVolume"
-RESULT_ROLE = "ResultSegmentation"
-SETTINGS = "Settings"
 ENDINGS = {WayOut.CROP: "cropped", WayOut.RESAMPLE: "resampled"}
 
 
@@ -69,7 +65,7 @@ class SceneSession:
             try:
                 if countOf(node) == 0:
                     raise InputError(f"{node.GetName()} is a time sequence without frames.", "Load its frames again.")
-                volume = bridge.volumeFromNode(node)
+                volume = volumeNodes.volumeFromNode(node)
             except DeepSegError as error:
                 self.inputError = str(error)
         self.session.set_volume(volume)
@@ -78,15 +74,15 @@ class SceneSession:
     def waysOut(self):
         """What can be done about what the pre-flight warns of."""
         node = self.volumeNode
-        return [WayOut.RESAMPLE] if node is not None and bridge.isBent(node) else self.session.preflight.ways_out
+        return [WayOut.RESAMPLE] if node is not None and volumeNodes.isBent(node) else self.session.preflight.ways_out
 
     def takeWayOut(self, way):
         """Make a new volume node that is easier to segment; returns it. The volume chosen stays as it is."""
         node = self.volumeNode
-        if bridge.isBent(node):
-            return bridge.straightened(node)
-        made = way.apply(bridge.volumeFromNode(node))
-        return bridge.volumeToNode(replace(made, name=f"{made.name} {ENDINGS[way]}"), self.scene, node)
+        if volumeNodes.isBent(node):
+            return volumeNodes.straightened(node)
+        made = way.apply(volumeNodes.volumeFromNode(node))
+        return volumeNodes.volumeToNode(replace(made, name=f"{made.name} {ENDINGS[way]}"), self.scene, node)
 
     def segment(self):
         """Start to segment the volume as it is now: it may have been edited or moved since it was chosen.
@@ -204,41 +200,10 @@ class SceneSession:
             node.AddColumn(array)
         return node
 
-    # --- what is saved with the scene --------------------------------------------------------------------------
-
-    def save(self, parameterNode):
-        """Keep the state in a parameter node."""
-        session = self.session
-        settings = {
-            "model": session.model.id if session.model else "",
-            "structures": session.chosen,
-            "quality": session.quality,
-            "device": session.device,
-            "replace": self.replaceResult,
-        }
-        parameterNode.SetParameter(SETTINGS, json.dumps(settings))
-        parameterNode.SetNodeReferenceID(VOLUME_ROLE, self._volumeNodeID)
-        parameterNode.SetNodeReferenceID(RESULT_ROLE, self._resultNodeID)
-
-    def restore(self, parameterNode):
-        """Take the state from a parameter node; a model that is not here any more is left out."""
-        try:
-            settings = json.loads(parameterNode.GetParameter(SETTINGS) or "{}")
-        except ValueError:
-            settings = {}
-        session = self.session
-        try:
-            if settings.get("model"):
-                session.choose_model(settings["model"])
-        except UsageError:
-            pass
-        if "structures" in settings and session.model is not None and session.model.id == settings["model"]:
-            session.choose_structures(settings["structures"])
-        session.set_quality(settings.get("quality", session.quality))
-        session.set_device(settings.get("device", session.device))
-        self.replaceResult = bool(settings.get("replace", False))
-        self._resultNodeID = parameterNode.GetNodeReferenceID(RESULT_ROLE)
-        self.setVolumeNode(parameterNode.GetNodeReference(VOLUME_ROLE))
+    def resume(self, volumeNode, resultNode):
+        """Go on with the nodes of a scene that was saved."""
+        self._resultNodeID = resultNode.GetID() if resultNode is not None else None
+        self.setVolumeNode(volumeNode)
 
     def forgetScene(self):
         """The scene was closed: stop, and let go of its nodes."""

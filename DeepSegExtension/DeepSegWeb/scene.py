@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import vtk
-from DeepSegLib import bridge
+from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.sceneSession import SceneSession
 from trame_slicer.core import SlicerApp
 from vtk.util import numpy_support
@@ -50,7 +50,7 @@ class Scene:
         node.SetIJKToRASMatrix(matrix)
         if volume.modality:
             node.SetAttribute("DICOM.Modality", volume.modality)
-        node.SetAttribute(bridge.WARNINGS, "\n".join(volume.warnings))
+        node.SetAttribute(volumeNodes.WARNINGS, "\n".join(volume.warnings))
         node.CreateDefaultDisplayNodes()
         self.work.setVolumeNode(node)
         self.app.display_manager.show_volume_in_slice_background(node)

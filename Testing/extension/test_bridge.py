@@ -6,7 +6,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="needs slicer-core")
 
 import vtk  # noqa: E402
-from DeepSegLib import bridge  # noqa: E402
+from DeepSegLib import bridge, volumeNodes  # noqa: E402
 from vtk.util import numpy_support  # noqa: E402
 
 from DeepSegLogic.errors import InputError  # noqa: E402
@@ -55,7 +55,7 @@ def label_map(ijk_to_ras):
 @pytest.mark.parametrize("left_handed", [False, True])
 def test_volume_node_keeps_voxels_and_place(scene, left_handed):
     array = np.random.default_rng(0).integers(-1000, 1000, (5, 6, 7)).astype(np.int16)
-    volume = bridge.volumeFromNode(volume_node(scene, array, matrix(left_handed)))
+    volume = volumeNodes.volumeFromNode(volume_node(scene, array, matrix(left_handed)))
     np.testing.assert_array_equal(volume.array, array)
     np.testing.assert_allclose(volume.ijk_to_ras, matrix(left_handed), atol=1e-9)
 
@@ -68,15 +68,15 @@ def test_parent_transform_moves_the_volume(scene):
     shift[:3, 3] = 10, 20, 30
     transform.SetMatrixTransformToParent(vtk_matrix(shift))
     node.SetAndObserveTransformNodeID(transform.GetID())
-    np.testing.assert_allclose(bridge.volumeFromNode(node).ijk_to_ras, shift @ matrix(), atol=1e-9)
+    np.testing.assert_allclose(volumeNodes.volumeFromNode(node).ijk_to_ras, shift @ matrix(), atol=1e-9)
 
 
 def test_what_is_no_ct_is_refused(scene):
     with pytest.raises(InputError, match="no voxels"):
-        bridge.volumeFromNode(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))
+        volumeNodes.volumeFromNode(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))
     node = volume_node(scene, np.zeros((3, 4, 5), np.int16), np.eye(4), "vtkMRMLLabelMapVolumeNode")
     with pytest.raises(InputError, match="label map"):
-        bridge.volumeFromNode(node)
+        volumeNodes.volumeFromNode(node)
 
 
 @pytest.mark.parametrize("left_handed", [False, True])
@@ -87,7 +87,7 @@ def test_label_map_becomes_segments_and_comes_back(scene, left_handed, under_tra
         transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
         transform.SetMatrixTransformToParent(vtk_matrix(matrix()))
         node.SetAndObserveTransformNodeID(transform.GetID())
-    volume = bridge.volumeFromNode(node)
+    volume = volumeNodes.volumeFromNode(node)
     source = label_map(volume.ijk_to_ras)
     segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     bridge.segmentationFromLabelMap(source, segmentation_node, node, {"model": "ct_demo"})
@@ -117,7 +117,7 @@ def test_segments_are_where_slicer_says(scene):
 def test_segments_that_overlap_come_back_with_the_later_on_top(scene, left_handed):
     """A segment of an image of its own, smaller and partly outside the volume, as the Segment Editor may leave it."""
     node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix(left_handed))
-    volume = bridge.volumeFromNode(node)
+    volume = volumeNodes.volumeFromNode(node)
     source = label_map(volume.ijk_to_ras)
     segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     bridge.segmentationFromLabelMap(source, segmentation_node, node)
@@ -139,9 +139,9 @@ def test_segments_that_overlap_come_back_with_the_later_on_top(scene, left_hande
 
 def test_what_a_reader_said_is_kept_with_the_node(scene):
     node = volume_node(scene, np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
-    assert bridge.volumeFromNode(node).warnings == []
-    node.SetAttribute(bridge.WARNINGS, "One slice is missing.\nIt was filled.")
-    assert bridge.volumeFromNode(node).warnings == ["One slice is missing.", "It was filled."]
+    assert volumeNodes.volumeFromNode(node).warnings == []
+    node.SetAttribute(volumeNodes.WARNINGS, "One slice is missing.\nIt was filled.")
+    assert volumeNodes.volumeFromNode(node).warnings == ["One slice is missing.", "It was filled."]
 
 
 @pytest.mark.parametrize("left_handed", [False, True])
@@ -149,7 +149,7 @@ def test_what_a_reader_said_is_kept_with_the_node(scene):
 def test_what_changed_is_written_into_the_segments(scene, left_handed, images):
     """As Slicer exports it: with one image for all segments, one that ends where they end, and one for each."""
     node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix(left_handed))
-    source = label_map(bridge.volumeFromNode(node).ijk_to_ras)
+    source = label_map(volumeNodes.volumeFromNode(node).ijk_to_ras)
     segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     bridge.segmentationFromLabelMap(source, segmentation_node, node)
     segmentation = segmentation_node.GetSegmentation()

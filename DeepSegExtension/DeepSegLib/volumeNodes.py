@@ -1,0 +1,97 @@
+"""Between volume nodes of MRML and the logic layer's volumes, without files."""
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from DeepSegLogic.errors import InputError
+from DeepSegLogic.io.reading import compact
+from DeepSegLogic.volume import Volume
+
+MODALITY = "DICOM.Modality"  # attribute of a volume's node, from the DICOM import
+WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: what its reader had to say, one sentence a line
+
+
+def volumeFromNode(node) -> Volume:
+    """The scalar volume of a ``vtkMRMLScalarVolumeNode``, where its parent transforms put it.
+
+    Raises:
+        InputError: no image data, several components, a label map, or a transform that bends space.
+    """
+    image = node.GetImageData() if node is not None else None
+    if image is None or image.GetPointData().GetScalars() is None:
+        raise InputError("The volume has no voxels.", "Load a CT, or choose another volume.", code="input.empty")
+    name = node.GetName()
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(f"{name} is a label map.", "Choose the CT itself.", code="input.scalar")
+    scalars = image.GetPointData().GetScalars()
+    if scalars.GetNumberOfComponents() != 1:
+        raise InputError(f"{name} has several values per voxel.", "Choose a grey-value CT.", code="input.scalar")
+    array = numpy_support.vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
+    ijkToRas = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(ijkToRas)
+    warnings = (node.GetAttribute(WARNINGS) or "").splitlines()
+    return Volume(
+        compact(array).copy(),
+        worldMatrix(node) @ toNumpy(ijkToRas),
+        name,
+        node.GetAttribute(MODALITY) or None,
+        warnings,
+    )
+
+
+def volumeToNode(volume: Volume, scene, like):
+    """A new scalar volume node, shown as another one is.
+
+    Args:
+        like: gives window and level.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(volume.name))
+    image = vtk.vtkImageData()
+    image.SetDimensions(*volume.shape[::-1])
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
+    node.SetAndObserveImageData(image)
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(volume.ijk_to_ras.ravel())
+    node.SetIJKToRASMatrix(matrix)
+    node.SetAttribute(MODALITY, volume.modality)
+    node.CreateDefaultDisplayNodes()
+    if like.GetDisplayNode() is not None:
+        node.GetDisplayNode().CopyContent(like.GetDisplayNode())
+    return node
+
+
+def isBent(node) -> bool:
+    """Whether a node is under a transform that bends space, as Slicer makes one for unevenly spaced slices."""
+    transform = node.GetParentTransformNode()
+    return transform is not None and not transform.IsTransformToWorldLinear()
+
+
+def straightened(node):
+    """A new volume node: a copy of one that :func:`isBent`, resampled to an even grid where the transform put it."""
+    copy = slicer.vtkSlicerVolumesLogic.CloneVolume(node.GetScene(), node, f"{node.GetName()} resampled")
+    copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
+    copy.HardenTransform()
+    return copy
+
+
+def worldMatrix(node) -> np.ndarray:
+    """From a node's own coordinates to the world's."""
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return np.eye(4)
+    if isBent(node):
+        raise InputError(
+            f"{node.GetName()} is under a transform that bends space.",
+            "Resample it, or take it out of the transform.",
+            code="input.geometry",
+        )
+    matrix = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(matrix)
+    return toNumpy(matrix)
+
+
+def toNumpy(matrix) -> np.ndarray:
+    """A ``vtkMatrix4x4`` as a 4×4 array."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
