@@ -11,9 +11,11 @@ import torch
 
 
 class Accumulator:
-    """Rows of summed logits: (C, rows held, Y, X) float32, a sliding part of the whole (C, Z, Y, X).
+    """Rows of summed logits: (rows held, Y, X, C) float32, a sliding part of the whole (Z, Y, X, C).
 
-    It holds no more rows than a patch is high, plus those that interpolation still needs.
+    It holds no more rows than a patch is high, plus those that interpolation still needs. Classes come last, as
+    networks that run in torch's channels-last layout give them: nothing is turned round, and the largest of a voxel
+    is found in one place.
 
     Args:
         channels: C.
@@ -31,33 +33,30 @@ class Accumulator:
 
     def cover(self, stop: int) -> None:
         """Make sure that rows up to ``stop`` (exclusive) are held; new ones are zero."""
-        missing = stop - self.base - self.logits.shape[1]
+        missing = stop - self.base - len(self.logits)
         if missing > 0:
-            self._reshape(0, self.logits.shape[1] + missing)
+            self._reshape(0, len(self.logits) + missing)
 
     def drop(self, row: int) -> None:
         """Let rows below ``row`` go."""
-        gone = min(row - self.base, self.logits.shape[1])
+        gone = min(row - self.base, len(self.logits))
         if gone > 0:
-            self._reshape(gone, self.logits.shape[1] - gone)
+            self._reshape(gone, len(self.logits) - gone)
             self.base += gone
 
     def add(self, logits: torch.Tensor, start: Sequence[int], share: Sequence[torch.Tensor]) -> None:
-        """Add one window's logits (C, Z, Y, X), weighted by its three axis shares."""
-        weighted = logits.to(self._device, torch.float32)
-        for weight in share:
-            weighted = weighted.mul_(weight.to(self._device))
-        z = start[0] - self.base
-        y, x = start[1], start[2]
-        depth, height, width = logits.shape[1:]
-        self.logits[:, z : z + depth, y : y + height, x : x + width] += weighted
+        """Add one window's logits (C, Z, Y, X), weighted by the product of its three axis shares."""
+        logits = logits.to(self._device, torch.float32).permute(1, 2, 3, 0)
+        z, y, x = (weight.to(self._device) for weight in share)
+        part = tuple(slice(s, s + n) for s, n in zip((start[0] - self.base, *start[1:]), logits.shape[:3], strict=True))
+        self.logits[part].addcmul_(logits, (z * y * x)[..., None])
 
     def move(self, device: torch.device, on_disk: bool = False) -> None:
         """Go on elsewhere: out of a full device, or out of memory onto the disk."""
         self._device = device
         if on_disk and self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="deepseg-")
-        self._reshape(0, self.logits.shape[1])
+        self._reshape(0, len(self.logits))
 
     def close(self) -> None:
         """Give memory and disk back."""
@@ -66,13 +65,13 @@ class Accumulator:
             self._folder.cleanup()
 
     def _reshape(self, first: int, rows: int) -> None:
-        kept = self.logits[:, first : first + rows]
+        kept = self.logits[first : first + rows]
         fresh = self._allocate(rows)
-        fresh[:, : kept.shape[1]] = kept
+        fresh[: len(kept)] = kept
         self.logits = fresh
 
     def _allocate(self, rows: int) -> torch.Tensor:
-        shape = (self._channels, rows, *self._plane)
+        shape = (rows, *self._plane, self._channels)
         if self._folder is None or rows == 0:
             return torch.zeros(shape, dtype=torch.float32, device=self._device)
         self._files += 1

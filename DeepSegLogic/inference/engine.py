@@ -29,7 +29,7 @@ from .windows import WindowGrid
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _TILE = {
-    "cpu": 16,
+    "cpu": 8,
     "mps": 48,
     "cuda": 64,
 }  # edge in network voxels: small ones save work, large ones launches
@@ -153,12 +153,12 @@ class Engine:
         base = accumulator.base - before[0]
         y, x = slice(before[1], before[1] + shape[1]), slice(before[2], before[2] + shape[2])
         skip = max(0, -base)  # rows before those asked for
-        held = accumulator.logits[:, skip:, y, x]
+        held = accumulator.logits[skip:, y, x]
         base += skip
         meter.add(held, base, final)
         ready = interpolator.ready_rows(final)
         if ready > written:
-            interpolator.label(held[:, : final - base], base, range(written, ready), out)
+            interpolator.label(held[: final - base], base, range(written, ready), out)
         needed = min(interpolator.first_row_needed(ready), final)
         accumulator.drop(needed + before[0])
         return ready

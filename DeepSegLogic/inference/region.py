@@ -47,6 +47,6 @@ def _in_box(volume: Volume, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     for k in range(volume.shape[0]):  # slice by slice, for coordinates are float
         for world in range(3):
             per_i, per_j, per_k, origin = volume.ijk_to_ras[world]
-            where = per_i * i + per_j * j + (per_k * k + origin)
+            where = per_i * i + per_j * j + per_k * k + origin  # in the order of `geometry.ijk_to_ras_points`
             inside[k] &= (where >= low[world]) & (where <= high[world])
     return inside

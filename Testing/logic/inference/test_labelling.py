@@ -17,12 +17,13 @@ def smooth_logits(channels, shape, seed=0):
 
 
 def label_in_rows(interpolator, logits, rows_at_once):
-    """Feed rows as the engine does: a few at a time, letting go what is not needed any more."""
+    """Feed rows as the engine does: a few at a time, classes last, letting go what is not needed any more."""
+    logits = logits.movedim(0, -1).contiguous()
     out = torch.zeros(interpolator.native_shape, dtype=torch.uint8)
     written, base = 0, 0
-    for final in [*range(rows_at_once, logits.shape[1], rows_at_once), logits.shape[1]]:
+    for final in [*range(rows_at_once, len(logits), rows_at_once), len(logits)]:
         ready = interpolator.ready_rows(final)
-        interpolator.label(logits[:, base:final], base, range(written, ready), out)
+        interpolator.label(logits[base:final], base, range(written, ready), out)
         written = ready
         base = min(interpolator.first_row_needed(ready), final)
     assert written == out.shape[0]
