@@ -49,7 +49,7 @@ class WebApp:
         self._exports: Path | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
-        self.state.client_only("uploading")
+        self.state.client_only("uploading", "exporting")
         for part in ("input", "models", "structures"):
             self._show(part)
         self.session.changed.connect(self._show)
@@ -146,14 +146,10 @@ class WebApp:
         """Take a line off the review."""
         self.session.ignore(self.session.findings[index])
 
-    def take_tool(self, tool: str) -> None:
-        """Take a tool into the hand, or put it down."""
-        self.state.tool = "" if self.state.tool == tool else tool
-
     def export(self, shown: dict) -> None:
         """Write the formats that the page shows chosen; the download starts when they are ready."""
         self._take(shown)
-        self.state.exporting, self.state.alert = False, None
+        self.state.alert = None
         with self._saying():
             self.correcting.settle()
             formats = [f for f in self.state.formats if f != SCENE_FORMAT]
@@ -211,13 +207,9 @@ class WebApp:
         def _(greys, **_):
             self.scene.set_window(greys)
 
-        @change("tool", "current")
+        @change("tool", "current", "shape", "brush", "limited", "low", "high")
         def _(**_):
-            self.state.told = ""
-
-        @change("tool", "current", "brush")
-        def _(tool, current, brush, **_):
-            self.correcting.editing.use(tool or "", current, brush)
+            self.correcting.use_tool()
 
     def _show(self, part: str) -> None:
         session, state = self.session, self.state

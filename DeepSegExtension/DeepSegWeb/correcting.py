@@ -1,16 +1,32 @@
-"""Corrections of the result by clicks and strokes: what was changed is told, measured and drawn anew."""
+"""Corrections of the result by prompts and by hand: what was changed is told, measured and drawn anew."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from DeepSegLogic.errors import DeepSegError
-from DeepSegLogic.refine import Point
 from DeepSegLogic.viewmodel import entry_text
 
-from .editing import Editing
+from .drawing import prompt_of
+from .editing import LIMITED, PROMPTS, Editing
 
 SETTLE_S = 0.8  # after the last stroke; what was painted until then is one step
+
+HINTS = {
+    "": "Press a button, then use the mouse in a slice.",
+    "belongs stroke": "Click where it is missing, or draw a stroke there.",
+    "belongs box": "Draw a box round a part that is missing.",
+    "belongs lasso": "Draw round what is missing in this slice.",
+    "not stroke": "Click where it should not be, or draw a stroke there.",
+    "not box": "Draw a box where nothing of it should be.",
+    "not lasso": "Draw round what should not be there in this slice.",
+    "paint": "Paint in a slice.",
+    "erase": "Erase in a slice.",
+    "draw": "Draw round what to fill in this slice.",
+    "cut": "Draw round what to cut away, through all slices.",
+    "piece": "Click on the piece to remove.",
+}
 
 
 class Correcting:
@@ -26,13 +42,33 @@ class Correcting:
 
     def __init__(self, state, scene):
         self.state, self.work, self.session = state, scene.work, scene.work.session
-        self.editing = Editing(scene.app.segmentation_editor, self._clicked, self._touched)
+        self.editing = Editing(scene.app.segmentation_editor, self._drawn, self._touched)
         self._touched_at: float | None = None
+        self._greys: list[float] = []
 
     def begin(self) -> None:
         """Start anew: the result is another one, or gone."""
         self._touched_at = None
         self._tell("")
+
+    def take_tool(self, tool: str) -> None:
+        """Take a tool into the hand, or put it down."""
+        self.state.tool = "" if self.state.tool == tool else tool
+
+    def take_shape(self, shape: str) -> None:
+        """From now on, this is drawn to say where a structure is; see :data:`~.drawing.SHAPES`."""
+        self.state.shape = shape
+
+    def use_tool(self) -> None:
+        """Use the tool that the state names as it says, and tell how."""
+        state = self.state
+        with contextlib.suppress(ValueError, TypeError):  # a field is empty while a number is typed
+            self._greys = sorted((float(state.low), float(state.high)))
+        greys = self._greys if state.limited else None
+        self.editing.use(state.tool, state.current, shape=state.shape, brush_mm=state.brush, greys=greys)
+        told = HINTS[f"{state.tool} {state.shape}" if state.tool in PROMPTS else state.tool]
+        limit = " Only grey values {:g} to {:g} change.".format(*greys) if greys and state.tool in LIMITED else ""
+        state.told = told + limit
 
     def poll(self) -> None:
         """Call this often."""
@@ -72,12 +108,13 @@ class Correcting:
         """Smooth the current structure."""
         self._apply(self.editing.smooth)
 
-    def _clicked(self, ras) -> None:
-        """A click said where the current structure is, or is not."""
-        with self.state:
+    def _drawn(self, places, normal) -> None:
+        """Something was drawn that says where the current structure is, or is not."""
+        state = self.state
+        with state:
             try:
-                point = Point(self.state.current, self.state.tool == "belongs", tuple(ras))
-                self._tell(self._text(self.work.prompt(point)))
+                prompt = prompt_of(state.shape, state.current, state.tool == "belongs", places, normal)
+                self._tell(self._text(self.work.prompt(prompt)))
             except DeepSegError as error:
                 self._tell(str(error))
 

@@ -41,7 +41,7 @@ def _export(app) -> None:
                 "Download",
                 color="primary",
                 variant="flat",
-                click=(app.export, "[{formats}]"),
+                click=f"exporting = false; trigger('{app.server.trigger_name(app.export)}', [{{formats}}])",
                 disabled=("!formats.length",),
             )
 

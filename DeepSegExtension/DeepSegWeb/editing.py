@@ -1,52 +1,41 @@
-"""What the mouse does to a structure: trame-slicer's own effects for strokes, and clicks that say where it is."""
+"""What the mouse does to a structure: trame-slicer's own effects, and what is drawn to say where it is."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
-from slicer import vtkMRMLSliceNode
+import numpy as np
 from trame_slicer.segmentation import (
     BrushDiameterMode,
-    SegmentationEffect,
+    SegmentationEffectDraw,
     SegmentationEffectErase,
     SegmentationEffectIslands,
     SegmentationEffectNoTool,
     SegmentationEffectPaint,
-    SegmentationEffectPipeline,
     SegmentationEffectScissors,
     SegmentationEffectSmoothing,
+    SegmentationEffectVolumeIntensityMask,
     SegmentationIslandsMode,
 )
 from trame_slicer.segmentation.segmentation_effect_smoothing import SmoothingEffectMode
-from vtkmodules.vtkCommonCore import vtkCommand
 
-
-class Click(SegmentationEffect):
-    """A click in a slice view tells its place, in RAS."""
-
-    clicked: Callable[[tuple[float, float, float]], None]
-
-    def _create_pipeline(self, view_node, _parameter):
-        return _ClickPipeline() if isinstance(view_node, vtkMRMLSliceNode) else None
-
-
-class _ClickPipeline(SegmentationEffectPipeline[Click]):
-    def CanProcessInteractionEvent(self, event) -> tuple[bool, float]:
-        return bool(self.IsActive()) and event.GetType() == int(vtkCommand.LeftButtonPressEvent), 0.0
-
-    def ProcessInteractionEvent(self, event) -> bool:
-        self._effect.clicked(event.GetWorldPosition())
-        return True
-
+from .drawing import Drawing
 
 TOOLS = {
     "": SegmentationEffectNoTool,
-    "belongs": Click,
-    "not": Click,
+    "belongs": Drawing,
+    "not": Drawing,
     "paint": SegmentationEffectPaint,
     "erase": SegmentationEffectErase,
+    "draw": SegmentationEffectDraw,
     "cut": SegmentationEffectScissors,
+    "piece": SegmentationEffectIslands,
 }
+PROMPTS = ("belongs", "not")
+BRUSHES = ("paint", "erase")
+LIMITED = (*BRUSHES, "draw", "cut")
+"""Tools that can be limited to a range of grey values."""
 
 
 class Editing:
@@ -54,33 +43,56 @@ class Editing:
 
     Args:
         editor: the segmentation editor of the Slicer application.
-        clicked: is called with a place, in RAS.
+        drawn: see :class:`~.drawing.Drawing`.
         touched: is called when voxels may have changed.
     """
 
-    def __init__(self, editor, clicked: Callable[[tuple[float, float, float]], None], touched: Callable[[], None]):
+    def __init__(self, editor, drawn: Callable[[np.ndarray, np.ndarray], None], touched: Callable[[], None]):
         self._editor = editor
-        editor.get_effect(Click).clicked = clicked
+        editor.get_effect(Drawing).drawn = drawn
+        editor.get_effect(SegmentationEffectIslands).set_island_mode(SegmentationIslandsMode.REMOVE_SELECTED)
         editor.segmentation_modified.connect(touched)
 
-    def use(self, tool: str, structure: str, brush_mm: float) -> None:
-        """Take a tool of :data:`TOOLS` to a structure; ``brush_mm`` is the brush's diameter."""
+    def use(self, tool: str, structure: str, *, shape: str, brush_mm: float, greys: tuple[float, float] | None) -> None:
+        """Take a tool to a structure.
+
+        Args:
+            tool: of :data:`TOOLS`.
+            structure: name; empty: no tool is taken.
+            shape: see :class:`~.drawing.Drawing`.
+            brush_mm: the brush's diameter.
+            greys: lowest and highest grey value of voxels that :data:`LIMITED` tools change; None: of all.
+        """
+        tool = tool if structure else ""
         if structure:
             self._editor.set_active_segment_id(structure)
-        effect = self._editor.set_active_effect_type(TOOLS[tool if structure else ""])
-        if tool in ("paint", "erase") and structure:
+        effect = self._editor.set_active_effect_type(TOOLS[tool])
+        if tool in BRUSHES:
             effect.set_brush_diameter(brush_mm, BrushDiameterMode.Absolute)
             effect.set_use_sphere_brush(True)
+        elif isinstance(effect, Drawing):
+            effect.shape, effect.positive = shape, tool == "belongs"
+        self._limit(greys if tool in LIMITED else None)
 
     def keep_largest(self) -> None:
         """Remove all pieces of the current structure but the largest."""
-        effect = self._editor.set_active_effect_type(SegmentationEffectIslands)
-        effect.apply(SegmentationIslandsMode.KEEP_LARGEST_ISLAND)
-        self._editor.deactivate_effect()
+        with self._once(SegmentationEffectIslands) as effect:
+            effect.apply(SegmentationIslandsMode.KEEP_LARGEST_ISLAND)
 
     def smooth(self) -> None:
         """Smooth the current structure by a median filter, three of the smallest voxel edges wide."""
-        effect = self._editor.set_active_effect_type(SegmentationEffectSmoothing)
-        effect.set_kernel_size(3 * min(self._editor.active_volume_node.GetSpacing()))
-        effect.apply_smoothing(smoothing_mode=SmoothingEffectMode.MEDIAN)
+        with self._once(SegmentationEffectSmoothing) as effect:
+            effect.set_kernel_size(3 * min(self._editor.active_volume_node.GetSpacing()))
+            effect.apply_smoothing(smoothing_mode=SmoothingEffectMode.MEDIAN)
+
+    @contextlib.contextmanager
+    def _once(self, kind):
+        self._limit(None)
+        yield self._editor.set_active_effect_type(kind)
         self._editor.deactivate_effect()
+
+    def _limit(self, greys) -> None:
+        mask = self._editor.get_effect(SegmentationEffectVolumeIntensityMask)
+        if greys is not None:
+            mask.set_mask_range(*greys)
+        mask.set_mask_enabled(greys is not None)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
+from .correct_panel import correct_panel
 from .scene import RENDERINGS
-
-_HINTS = {
-    "": "Press a button, then use the mouse in a slice.",
-    "belongs": "Click in a slice where it is missing.",
-    "not": "Click in a slice where it should not be.",
-    "paint": "Paint in a slice.",
-    "erase": "Erase in a slice.",
-    "cut": "Draw round what to cut away, through all slices.",
-}
-_HINTS_JS = json.dumps(_HINTS).replace('"', "'")
+from .widgets import slider, title
 
 
 def segment_panel(app) -> None:
@@ -28,7 +18,7 @@ def segment_panel(app) -> None:
 
 
 def _input() -> None:
-    _title("Input")
+    title("Input")
     with html.Div(v_if=("reading || uploading",), classes="ds-note"):
         v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
         html.Span("{{ reading ? `Reading ${reading}` : `Uploading, ${uploading}` }}")
@@ -56,7 +46,7 @@ def _input() -> None:
 
 
 def _model() -> None:
-    _title("Model")
+    title("Model")
     v3.VSelect(
         v_model=("model",),
         items=("installed",),
@@ -86,7 +76,7 @@ def _model() -> None:
 
 def _structures(app) -> None:
     with html.Div(classes="d-flex align-center justify-space-between"):
-        _title("Structures")
+        title("Structures")
         html.Span("{{ chosen.length }} of {{ total }}", classes="ds-note")
     with html.Div(classes="d-flex flex-wrap ga-1 mb-1"):
         v3.VChip("All", size="small", click=app.choose_all, raw_attrs=['role="button"'])
@@ -132,7 +122,7 @@ def result_panel(app) -> None:
     """The table of structures and how to show them."""
     html.Div("Nothing segmented yet.", v_if=("!rows.length",), classes="ds-note mt-4")
     with html.Div(v_else=True):
-        _title("Found")
+        title("Found")
         with html.Div(classes="ds-scroll"), html.Table(classes="ds-table", raw_attrs=['aria-label="Structures found"']):
             with html.Thead(), html.Tr():
                 with html.Th():
@@ -155,11 +145,11 @@ def result_panel(app) -> None:
         ):
             html.Span("{{ warning }}")
         _review(app)
-        _correct(app)
-        _title("Display")
-        _slider("fill", "Fill in slices")
-        _slider("outline", "Outline in slices", 0, 5, 1)
-        _slider("solid", "Opacity in 3D")
+        correct_panel(app)
+        title("Display")
+        slider("fill", "Fill in slices")
+        slider("outline", "Outline in slices", 0, 5, 1)
+        slider("solid", "Opacity in 3D")
         v3.VSelect(
             v_model=("rendering",),
             items=("renderings", [{"title": "Off", "value": ""}, *({"title": n, "value": n} for n in RENDERINGS)]),
@@ -173,7 +163,7 @@ def result_panel(app) -> None:
 
 def _review(app) -> None:
     with html.Section(v_if=("findings.length",), raw_attrs=['aria-label="Look at these first"']):
-        _title("Look at these first")
+        title("Look at these first")
         with (
             html.Div(classes="ds-scroll ds-findings"),
             html.Div(v_for="(reason, i) in findings", key=("reason",), classes="d-flex align-start ds-finding"),
@@ -186,57 +176,6 @@ def _review(app) -> None:
                 click=(app.ignore, "[i]"),
                 raw_attrs=[":aria-label=\"'Ignore: ' + reason\"", 'title="Ignore"'],
             )
-
-
-def _correct(app) -> None:
-    _title("Correct")
-    html.Div("Choose a structure in the list first.", v_if=("!current",), classes="ds-note")
-    with html.Div(v_else=True):
-        with html.Div(classes="d-flex align-center justify-space-between mb-1"):
-            html.Span("{{ rows.find((r) => r.name === current)?.title }}", classes="text-body-2 font-weight-medium")
-            with html.Div():
-                _icon("mdi-undo", "Undo", app.correcting.undo, "!can_undo")
-                _icon("mdi-redo", "Redo", app.correcting.redo, "!can_redo")
-        with v3.VBtnGroup(density="compact", variant="outlined", classes="d-flex mb-2"):
-            _tool(app, "belongs", "Belongs", "mdi-plus")
-            _tool(app, "not", "Does not belong", "mdi-minus")
-        with v3.VBtnGroup(density="compact", variant="outlined", classes="d-flex mb-2"):
-            _tool(app, "paint", "Paint", "mdi-brush")
-            _tool(app, "erase", "Erase", "mdi-eraser")
-            _tool(app, "cut", "Cut", "mdi-content-cut")
-        html.Div(
-            f"{{{{ told || ({_HINTS_JS})[tool || ''] }}}}",
-            classes="ds-note",
-            raw_attrs=['aria-live="polite"'],
-        )
-        with html.Div(v_if=("tool === 'paint' || tool === 'erase'",)):
-            _slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)
-        with html.Div(classes="d-flex ga-2 mt-2"):
-            v3.VBtn("Largest piece only", size="small", variant="tonal", click=app.correcting.keep_largest)
-            v3.VBtn("Smooth", size="small", variant="tonal", click=app.correcting.smooth)
-
-
-def _tool(app, value: str, label: str, icon: str) -> None:
-    pressed = f"tool === '{value}'"  # by the server: else a press in a view could come there before its tool
-    v3.VBtn(
-        label,
-        active=(pressed,),
-        click=(app.take_tool, f"['{value}']"),
-        size="small",
-        prepend_icon=icon,
-        raw_attrs=[f':aria-pressed="{pressed}"'],
-    )
-
-
-def _icon(icon: str, label: str, click, disabled: str) -> None:
-    v3.VBtn(
-        icon=icon,
-        size="small",
-        variant="text",
-        click=click,
-        disabled=(disabled,),
-        raw_attrs=[f'aria-label="{label}"', f'title="{label}"'],
-    )
 
 
 def _row(app) -> None:
@@ -301,20 +240,3 @@ def run_panel(app) -> None:
         html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
         shown = "[{model, quality, chosen, force}]"
         v3.VBtn("Segment", block=True, color="primary", disabled=("!!why_not",), click=(app.segment, shown))
-
-
-def _slider(name: str, label: str, low: float = 0, high: float = 1, step: float = 0.05) -> None:
-    html.Div(label, classes="ds-note")
-    v3.VSlider(
-        v_model=(name,),
-        min=low,
-        max=high,
-        step=step,
-        density="compact",
-        hide_details=True,
-        raw_attrs=[f'aria-label="{label.partition(",")[0]}"'],
-    )
-
-
-def _title(text: str) -> None:
-    html.Div(text, classes="ds-section", raw_attrs=['role="heading"', 'aria-level="2"'])

@@ -19,11 +19,16 @@ def take(page, tool) -> None:
 
 def wait_for_volume(page, title, wanted) -> None:
     """Until a structure's volume in the table is as wanted; measures come a moment after a correction."""
-    for _ in range(150):
-        if wanted(volume_of(page, title)):
+    wait_until(page, lambda: wanted(volume_of(page, title)))
+
+
+def wait_until(page, true) -> None:
+    """Until something holds that the page's own elements do not tell."""
+    for _ in range(300):
+        if true():
             return
         page.wait_for_timeout(100)
-    raise AssertionError(f"{title} has {volume_of(page, title)} ml")
+    assert true()
 
 
 def download(page, formats) -> bytes:

@@ -1,60 +1,217 @@
 """Corrections by hand and by prompts, and their one undo, as a user makes them."""
 
-import pytest
+import io
 
-from .steps import take, volume_of, wait_for_volume
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from .steps import download, take, volume_of, wait_for_volume, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
 
+def choose(page, title) -> float:
+    """Make a structure the current one, with the views centred on it; returns its volume."""
+    page.get_by_role("button", name=title, exact=True).click()
+    page.get_by_text("Choose a structure in the list first.").wait_for(state="detached")
+    return volume_of(page, title)
+
+
+def drag(page, *places) -> None:
+    """With the button down, through places in px from the middle of the axial view."""
+    box = page.locator(".layout-grid-item").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x + places[0][0], y + places[0][1])
+    page.mouse.down()
+    for dx, dy in places:
+        page.mouse.move(x + dx, y + dy, steps=4)
+    page.mouse.up()
+
+
+def square(half) -> list[tuple[int, int]]:
+    return [(-half, -half), (half, -half), (half, half), (-half, half)]
+
+
+def labels(page, folder) -> tuple[np.ndarray, dict[str, int], sitk.Image]:
+    """The result as downloaded: labels (K, J, I), values by title, the image."""
+    (folder / "now.seg.nrrd").write_bytes(download(page, ["Segmentation, SEG.NRRD"]))
+    image = sitk.ReadImage(str(folder / "now.seg.nrrd"))
+    keys = [key.removesuffix("_Name") for key in image.GetMetaDataKeys() if key.endswith("_Name")]
+    values = {image.GetMetaData(f"{key}_Name"): int(image.GetMetaData(f"{key}_LabelValue")) for key in keys}
+    return sitk.GetArrayFromImage(image), values, image
+
+
+def millilitres(mask, image) -> float:
+    return float(mask.sum() * np.prod(image.GetSpacing()) / 1000)
+
+
+def undo_to(page, title, volume) -> None:
+    page.get_by_role("button", name="Undo").click()
+    wait_for_volume(page, title, lambda ml: ml == volume)
+
+
 def test_a_stroke_changes_the_volume_and_undo_restores_it(done):
-    before = volume_of(done, "Spine")
-    done.get_by_role("button", name="Spine", exact=True).click()
+    before = choose(done, "Spine")
     take(done, "Erase")
-    axial = done.locator(".layout-grid-item").first.bounding_box()
-    x, y = axial["x"] + axial["width"] / 2, axial["y"] + axial["height"] / 2
-    done.mouse.move(x - 10, y)
-    done.mouse.down()
-    done.mouse.move(x + 10, y, steps=8)
-    done.mouse.up()
-    done.wait_for_function(f"document.querySelector('table').innerText.includes('{before}') === false")
-    assert volume_of(done, "Spine") < before
-    done.get_by_role("button", name="Undo").click()
-    done.wait_for_function(f"document.querySelector('table').innerText.includes('{before}')")
+    drag(done, (-10, 0), (10, 0))
+    wait_for_volume(done, "Spine", lambda ml: ml < before)
+    undo_to(done, "Spine", before)
 
 
 def test_a_click_brings_back_what_a_stroke_erased(done):
-    before = volume_of(done, "Left lung")
-    done.get_by_role("button", name="Left lung", exact=True).click()
+    before = choose(done, "Left lung")
     take(done, "Erase")
-    axial = done.locator(".layout-grid-item").first.bounding_box()
-    x, y = axial["x"] + axial["width"] / 2, axial["y"] + axial["height"] / 2  # the views are centred on it
-    done.mouse.move(x - 5, y)
-    done.mouse.down()
-    done.mouse.move(x + 5, y, steps=4)
-    done.mouse.up()
+    drag(done, (-5, 0), (5, 0))
     done.get_by_text("By hand (").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml < before - 1)
     erased = volume_of(done, "Left lung")
     take(done, "Belongs")
-    done.mouse.click(x, y)
+    drag(done, (0, 0))
     done.get_by_text("Left lung: point (").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml > erased + 0.8 * (before - erased))
-    done.mouse.click(x, y)
+    drag(done, (0, 0))
     done.get_by_text("Nothing was changed: ").wait_for()
     assert not done.get_by_role("alert").is_visible()
-    done.get_by_role("button", name="Undo").click()
-    wait_for_volume(done, "Left lung", lambda ml: ml == erased)
-    done.get_by_role("button", name="Undo").click()
-    wait_for_volume(done, "Left lung", lambda ml: ml == before)
+    undo_to(done, "Left lung", erased)
+    undo_to(done, "Left lung", before)
     assert done.get_by_role("button", name="Undo").is_disabled()
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind", "places"),
+    [
+        ("Click or stroke", "scribble", [(-12, 0), (12, 0)]),
+        ("Box", "box", [(-12, -12), (12, 12)]),
+        ("Lasso", "lasso", square(12)),
+    ],
+)
+def test_what_is_drawn_takes_voxels_away_there_and_nowhere_else(done, tmp_path, shape, kind, places):
+    before = choose(done, "Left lung")
+    first, values, image = labels(done, tmp_path)
+    take(done, "Does not belong")
+    take(done, shape)
+    drag(done, *places)
+    done.get_by_text(f"Not Left lung: {kind} (").wait_for()
+    wait_for_volume(done, "Left lung", lambda ml: ml < before)
+    second, _, _ = labels(done, tmp_path)
+    lost = (first == values["Left lung"]) & (second != first)
+    np.testing.assert_array_equal(second != first, lost)
+    assert (second[lost] == 0).all()
+    assert millilitres(lost, image) == pytest.approx(before - volume_of(done, "Left lung"), abs=0.11)
+    k, j, i = np.nonzero(lost)
+    if kind == "box":
+        assert np.ptp(k) > 0, "as deep as it is wide"
+    elif kind == "scribble":
+        assert np.ptp(i) > np.ptp(j), "along the stroke"
+    undo_to(done, "Left lung", before)
+    done.get_by_role("button", name="Redo").click()
+    wait_for_volume(done, "Left lung", lambda ml: ml < before)
+    undo_to(done, "Left lung", before)
+
+
+def test_what_is_drawn_is_seen_meanwhile(done):
+    choose(done, "Left lung")
+    take(done, "Belongs")
+    take(done, "Box")
+    view = done.locator(".layout-grid-item img").first
+    box = view.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    done.mouse.move(x, y)
+    done.mouse.down()
+
+    def green() -> np.ndarray:
+        red, green, blue = np.array(Image.open(io.BytesIO(view.screenshot())).convert("RGB"), int).transpose(2, 0, 1)
+        seen = np.argwhere((green > 120) & (green > 1.4 * red) & (green > 1.4 * blue))
+        return np.ptp(seen, axis=0) if len(seen) else np.zeros(2)
+
+    for size in (20, 50):  # it grows with the mouse
+        done.mouse.move(x + size, y + size, steps=3)
+        wait_until(done, lambda size=size: green() == pytest.approx([size, size], abs=5))
+    done.mouse.move(x, y)  # a click where it belongs already
+    done.mouse.up()
+    done.get_by_text("Nothing was changed: ").wait_for()
+
+
+def test_draw_fills_one_slice(done, tmp_path):
+    before = choose(done, "Spine")
+    first, values, image = labels(done, tmp_path)
+    take(done, "Draw")
+    drag(done, *square(25))
+    done.get_by_text("By hand (").wait_for()
+    wait_for_volume(done, "Spine", lambda ml: ml > before)
+    second, _, _ = labels(done, tmp_path)
+    gained = (second == values["Spine"]) & (second != first)
+    np.testing.assert_array_equal(second != first, gained)
+    assert gained.any((1, 2)).sum() == 1
+    assert millilitres(gained, image) == pytest.approx(volume_of(done, "Spine") - before, abs=0.11)
+    undo_to(done, "Spine", before)
+
+
+def test_strokes_can_be_limited_to_grey_values(done, tmp_path, chest_ct):
+    before = choose(done, "Spine")
+    first, values, _ = labels(done, tmp_path)
+    take(done, "Erase")
+    done.get_by_label("Only grey values").check()
+    done.get_by_label("Lowest grey value").fill("100")
+    done.get_by_label("Highest grey value").fill("200")
+    done.get_by_text("Only grey values 100 to 200 change.").wait_for()
+    drag(done, (-20, 0), (20, 0))
+    wait_for_volume(done, "Spine", lambda ml: ml < before)
+    second, _, _ = labels(done, tmp_path)
+    greys = sitk.GetArrayFromImage(sitk.ReadImage(str(chest_ct)))
+    lost = second != first
+    assert (first[lost] == values["Spine"]).all()
+    assert greys[lost].min() >= 100
+    assert greys[lost].max() <= 200
+    undo_to(done, "Spine", before)
+    done.get_by_label("Only grey values").uncheck()
+    done.get_by_text("Erase in a slice.", exact=True).wait_for()
+    drag(done, (-20, 0), (20, 0))
+    wait_for_volume(done, "Spine", lambda ml: ml < before)
+    third, _, _ = labels(done, tmp_path)
+    assert (third != first).sum() > lost.sum()
+    undo_to(done, "Spine", before)
+
+
 def test_tools_of_one_press_are_undone_like_strokes(done):
-    before = volume_of(done, "Right lung")
-    done.get_by_role("button", name="Right lung", exact=True).click()
-    for name in ("Largest piece only", "Smooth"):
+    before = choose(done, "Right lung")
+    for name in ("Keep largest", "Smooth"):
         done.get_by_role("button", name=name).click()
         wait_for_volume(done, "Right lung", lambda ml: ml != before)
-        done.get_by_role("button", name="Undo").click()
-        wait_for_volume(done, "Right lung", lambda ml: ml == before)
+        undo_to(done, "Right lung", before)
+
+
+def test_a_piece_is_removed_whole(done, tmp_path):
+    before = choose(done, "Left lung")
+    first, values, image = labels(done, tmp_path)
+    pieces = sitk.ConnectedComponent(sitk.GetImageFromArray((first == values["Left lung"]).astype(np.uint8)))
+    largest = np.bincount(sitk.GetArrayFromImage(pieces).ravel())[1:].max() * np.prod(image.GetSpacing()) / 1000
+    take(done, "Remove a piece")
+    drag(done, (0, 0))
+    wait_for_volume(done, "Left lung", lambda ml: ml == pytest.approx(before - largest, abs=0.11))
+    undo_to(done, "Left lung", before)
+
+
+def test_keys_press_the_buttons_that_name_them(done):
+    before = choose(done, "Left lung")
+    for key, name in {"n": "Does not belong", "l": "Lasso", "e": "Erase"}.items():
+        done.keyboard.press(key)
+        done.get_by_role("button", name=name, exact=True, pressed=True).wait_for()
+    drag(done, (-5, 0), (5, 0))
+    wait_for_volume(done, "Left lung", lambda ml: ml < before)
+    done.keyboard.press("Control+z")
+    wait_for_volume(done, "Left lung", lambda ml: ml == before)
+    done.keyboard.press("Control+y")
+    wait_for_volume(done, "Left lung", lambda ml: ml < before)
+    done.keyboard.press("Control+z")
+    wait_for_volume(done, "Left lung", lambda ml: ml == before)
+    done.get_by_label("Only grey values").check()
+    field = done.get_by_label("Lowest grey value")
+    field.press("p")  # typed, not meant for the tool
+    erase = done.get_by_role("button", name="Erase", exact=True, pressed=True)
+    assert erase.is_visible()
+    done.get_by_label("Only grey values").uncheck()
+    done.keyboard.press("e")
+    erase.wait_for(state="detached")

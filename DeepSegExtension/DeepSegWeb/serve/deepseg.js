@@ -92,5 +92,21 @@
       field.setAttribute("aria-label", field.querySelector("label")?.textContent ?? "");
   }).observe(document.documentElement, { childList: true, subtree: true });
 
+  // A key presses the button that names it in `aria-keyshortcuts`, unless something is typed or asked.
+  const typing = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable=true]";
+  addEventListener(
+    "keydown",
+    (event) => {
+      if (event.altKey || event.repeat || event.target.closest(typing)) return;
+      const held = (event.ctrlKey || event.metaKey ? "Control+" : "") + (event.shiftKey ? "Shift+" : "");
+      const button = document.querySelector(`[aria-keyshortcuts~="${CSS.escape(held + event.key.toUpperCase())}"]`);
+      if (!button?.checkVisibility() || document.querySelector(".v-dialog.v-overlay--active")) return;
+      event.preventDefault();
+      event.stopPropagation();  // Slicer's views have keys of their own
+      button.click();
+    },
+    true,
+  );
+
   window.deepseg = { pick, pickModel, sendModel, download };
 })();

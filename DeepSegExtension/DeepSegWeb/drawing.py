@@ -1,0 +1,133 @@
+"""What is drawn in a slice view to say where a structure is: a click, a stroke, a box, a closed curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from slicer import vtkMRMLSliceNode
+from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipeline
+from vtkmodules.vtkCommonCore import vtkCommand
+from vtkmodules.vtkFiltersSources import vtkPolyLineSource
+from vtkmodules.vtkRenderingCore import vtkActor2D, vtkPolyDataMapper2D
+
+from DeepSegLogic.refine import Box, Lasso, Point, Scribble
+from DeepSegLogic.refine.prompts import Prompt
+
+SHAPES = ("stroke", "box", "lasso")
+CLICK_PX = 4  # the mouse moves a little in a click too
+
+
+class Drawing(SegmentationEffect):
+    """Takes the left button in slice views.
+
+    Attributes:
+        shape: one of :data:`SHAPES`.
+        positive: what is drawn is green, else red.
+        drawn: called with the places, (N, 3) in RAS, and the slice's normal, (3,); one place is a click.
+    """
+
+    shape = SHAPES[0]
+    positive = True
+    drawn: Callable[[np.ndarray, np.ndarray], None]
+
+    def _create_pipeline(self, view_node, _parameter):
+        return _Pipeline() if isinstance(view_node, vtkMRMLSliceNode) else None
+
+
+class _Pipeline(SegmentationEffectPipeline[Drawing]):
+    """Draws a line in one view while the button is down."""
+
+    def __init__(self):
+        super().__init__()
+        self._pixels: list[np.ndarray] = []  # of the mouse, in the view; none: the button is up
+        self._line = vtkPolyLineSource()
+        mapper = vtkPolyDataMapper2D()
+        mapper.SetInputConnection(self._line.GetOutputPort())
+        self._actor = vtkActor2D()
+        self._actor.SetMapper(mapper)
+        self._actor.GetProperty().SetLineWidth(3)
+        self._actor.VisibilityOff()
+        self._answers = {
+            int(vtkCommand.LeftButtonPressEvent): self._begin,
+            int(vtkCommand.MouseMoveEvent): self._go_on,
+            int(vtkCommand.LeftButtonReleaseEvent): self._end,
+        }
+
+    def CanProcessInteractionEvent(self, event) -> tuple[bool, float]:
+        begins = event.GetType() == int(vtkCommand.LeftButtonPressEvent)
+        mine = begins or (self._pixels and event.GetType() in self._answers)
+        return bool(self.IsActive() and mine), 0.0
+
+    def ProcessInteractionEvent(self, event) -> bool:
+        self._answers[event.GetType()](np.array(event.GetDisplayPosition(), float))
+        return True
+
+    def LoseFocus(self, event) -> None:
+        super().LoseFocus(event)
+        self._pixels = []
+        self._show()
+
+    def OnRendererAdded(self, renderer) -> None:
+        super().OnRendererAdded(renderer)
+        if renderer:
+            renderer.AddViewProp(self._actor)
+
+    def OnRendererRemoved(self, renderer) -> None:
+        super().OnRendererRemoved(renderer)
+        if renderer:
+            renderer.RemoveViewProp(self._actor)
+
+    def _begin(self, pixel) -> None:
+        self._pixels = [pixel]
+
+    def _go_on(self, pixel) -> None:
+        self._pixels.append(pixel)
+        self._show()
+
+    def _end(self, pixel) -> None:
+        pixels, self._pixels = [*self._pixels, pixel], []
+        self._show()
+        if self._effect.shape == "box":
+            pixels = [pixels[0], pixels[-1]]
+        if np.ptp(pixels, axis=0).max() < CLICK_PX:
+            pixels = pixels[:1]
+        to_ras = self.GetViewNode().GetXYToRAS()
+        places = [to_ras.MultiplyPoint((x, y, 0.0, 1.0))[:3] for x, y in pixels]
+        self._effect.drawn(np.array(places), np.array([to_ras.GetElement(row, 2) for row in range(3)]))
+
+    def _show(self) -> None:
+        corners = self._pixels
+        if corners and self._effect.shape == "box":
+            (x0, y0), (x1, y1) = corners[0], corners[-1]
+            corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+        self._actor.SetVisibility(len(corners) > 1)
+        if len(corners) > 1:
+            self._line.SetNumberOfPoints(len(corners))
+            for index, (x, y) in enumerate(corners):
+                self._line.SetPoint(index, x, y, 0.0)
+            self._line.GetPoints().Modified()  # moving them does not tell
+            self._line.SetClosed(self._effect.shape != "stroke")
+            self._actor.GetProperty().SetColor((0.4, 0.9, 0.4) if self._effect.positive else (1.0, 0.45, 0.35))
+        self.RequestRender()
+
+
+def prompt_of(shape: str, structure: str, positive: bool, places: np.ndarray, normal: np.ndarray) -> Prompt:
+    """What was drawn, as a prompt.
+
+    Args:
+        shape: one of :data:`SHAPES`; a single place is a click, whatever the shape.
+        places: (N, 3), in RAS; of a box, two opposite corners in the slice.
+        normal: of the slice, (3,); a box is as deep as its sides are long in the mean, half to either side.
+    """
+    points = tuple(tuple(place) for place in places.tolist())
+    if len(points) == 1:
+        return Point(structure, positive, points[0])
+    if shape == "stroke":
+        return Scribble(structure, positive, points)
+    if shape == "lasso":
+        return Lasso(structure, positive, points)
+    sides = np.abs(places[1] - places[0])
+    depth = normal / np.linalg.norm(normal) * sides.sum() / 2
+    low, high = places[0] - depth / 2, places[1] + depth / 2
+    return Box(structure, positive, (tuple(low.tolist()), tuple(high.tolist())))

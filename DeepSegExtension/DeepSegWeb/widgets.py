@@ -1,0 +1,25 @@
+"""Pieces that the drawer is made of."""
+
+from __future__ import annotations
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+
+def title(text: str) -> None:
+    """A heading."""
+    html.Div(text, classes="ds-section", raw_attrs=['role="heading"', 'aria-level="2"'])
+
+
+def slider(name: str, label: str, low: float = 0, high: float = 1, step: float = 0.05) -> None:
+    """A slider of a number of the state; its name is the label up to a comma."""
+    html.Div(label, classes="ds-note")
+    v3.VSlider(
+        v_model=(name,),
+        min=low,
+        max=high,
+        step=step,
+        density="compact",
+        hide_details=True,
+        raw_attrs=[f'aria-label="{label.partition(",")[0]}"'],
+    )
