@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+_SPARE = 2  # rows that interpolation still needs when the next windows come
+
 
 class Accumulator:
     """Rows of summed logits: (rows held, Y, X, C) float32, a sliding part of the whole (Z, Y, X, C).
@@ -29,51 +31,61 @@ class Accumulator:
         self._channels, self._plane, self._device = channels, tuple(plane), device
         self._folder = tempfile.TemporaryDirectory(prefix="deepseg-") if on_disk else None
         self._files = 0
-        self.logits = self._allocate(0)
+        self._rows, self._buffer = 0, self._allocate(0)
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """The rows held."""
+        return self._buffer[: self._rows]
 
     def cover(self, stop: int) -> None:
         """Make sure that rows up to ``stop`` (exclusive) are held; new ones are zero."""
-        missing = stop - self.base - len(self.logits)
-        if missing > 0:
-            self._reshape(0, len(self.logits) + missing)
+        rows = stop - self.base
+        if rows > len(self._buffer):
+            self._reallocate(rows + _SPARE)
+        if rows > self._rows:
+            self._buffer[self._rows : rows] = 0
+            self._rows = rows
 
     def drop(self, row: int) -> None:
-        """Let rows below ``row`` go."""
-        gone = min(row - self.base, len(self.logits))
+        """Let rows below ``row`` go; those above move down, for new memory costs more than to copy."""
+        gone = min(row - self.base, self._rows)
         if gone > 0:
-            self._reshape(gone, len(self.logits) - gone)
+            self._rows -= gone
             self.base += gone
+            for at in range(0, self._rows, gone):
+                stop = min(at + gone, self._rows)
+                self._buffer[at:stop] = self._buffer[at + gone : stop + gone]
 
     def add(self, logits: torch.Tensor, start: Sequence[int], share: Sequence[torch.Tensor]) -> None:
         """Add one window's logits (C, Z, Y, X), weighted by the product of its three axis shares."""
         logits = logits.to(self._device, torch.float32).permute(1, 2, 3, 0)
         z, y, x = (weight.to(self._device) for weight in share)
         part = tuple(slice(s, s + n) for s, n in zip((start[0] - self.base, *start[1:]), logits.shape[:3], strict=True))
-        self.logits[part].addcmul_(logits, (z * y * x)[..., None])
+        self._buffer[part].addcmul_(logits, (z * y * x)[..., None])
 
     def move(self, device: torch.device, on_disk: bool = False) -> None:
         """Go on elsewhere: out of a full device, or out of memory onto the disk."""
         self._device = device
         if on_disk and self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="deepseg-")
-        self._reshape(0, len(self.logits))
+        self._reallocate(self._rows + _SPARE)
 
     def close(self) -> None:
         """Give memory and disk back."""
-        self.logits = self._allocate(0)
+        self._rows, self._buffer = 0, self._allocate(0)
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _reshape(self, first: int, rows: int) -> None:
-        kept = self.logits[first : first + rows]
-        fresh = self._allocate(rows)
-        fresh[: len(kept)] = kept
-        self.logits = fresh
+    def _reallocate(self, capacity: int) -> None:
+        fresh = self._allocate(capacity)
+        fresh[: self._rows] = self.logits
+        self._buffer = fresh
 
     def _allocate(self, rows: int) -> torch.Tensor:
         shape = (rows, *self._plane, self._channels)
         if self._folder is None or rows == 0:
-            return torch.zeros(shape, dtype=torch.float32, device=self._device)
+            return torch.empty(shape, dtype=torch.float32, device=self._device)
         self._files += 1
         path = Path(self._folder.name) / f"logits-{self._files}"
         fresh = torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))

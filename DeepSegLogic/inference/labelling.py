@@ -16,6 +16,7 @@ import torch
 from .resampling import apply
 from .threads import each
 
+_CLOSE = 0.8
 _RIVALS = 4  # winners that classes are compared with; more rarely rule out another one
 
 
@@ -82,7 +83,8 @@ class Interpolator:
             if present.numel() == 1:
                 return present.to(torch.int32).cpu()
             candidates = _undominated(block, present, counts)
-            block = block.index_select(3, candidates)
+            if len(candidates) < block.shape[3]:
+                block = block.index_select(3, candidates)
         for axis in (2, 1, 0):  # the slow axis last: its products are the widest, and there are the most of them
             if self._back[axis] is not None:
                 offset = base if axis == 0 else 0
@@ -108,7 +110,9 @@ def _undominated(block: torch.Tensor, present: torch.Tensor, counts: torch.Tenso
     keep = torch.ones(flat.shape[1], dtype=torch.bool, device=flat.device)
     for winner in present[counts.argsort(descending=True)[:_RIVALS]]:
         keep &= (flat - flat[:, winner, None]).amax(0) > 0
-    keep[present] = True
+        keep[present] = True
+        if keep.sum() > _CLOSE * len(keep):  # so close together that the next will not rule out many either
+            break
     return keep.nonzero().flatten()
 
 
