@@ -134,6 +134,7 @@ class Engine:
                         continue
                     for window, start in zip(logits, batch, strict=True):
                         accumulator.add(window, start, grid.share(start))
+                    del logits, window  # else they would lie beside the next ones
                     at += len(batch)
                     done += len(batch)
                     left = (time.monotonic() - started) / done * (total - done)

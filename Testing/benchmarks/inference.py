@@ -1,4 +1,4 @@
-"""Time and memory of the engine against nnU-Net's own predictor, interleaved in one run.
+"""Time and memory of the engine against nnU-Net's own predictor and MONAI's sliding window, interleaved in one run.
 
     python Testing/benchmarks/inference.py --model FOLDER --shape 256 256 200 --spacing 1.5 \\
         --peer /tmp/nnunet/bin/python [--repeats 2] [--device cpu]
@@ -6,8 +6,9 @@
 
 ``--peer`` is the interpreter of an environment with nnunetv2 (see Testing/reference/README.md); without it only
 our own figures are printed. With ``--totalsegmentator ROOT`` that environment also runs TotalSegmentator's own command
-(``--fast``) with the weights in ROOT, which must be of a network of the same size as ``--model``. Each run is a process
-of its own: start, import, load, run, write. Peak memory is that of its whole process tree.
+(``--fast``) with the weights in ROOT, which must be of a network of the size of ``--model``. MONAI's row is its own
+transforms and sliding window around the same network, with labels brought back by the nearest voxel. Each run is a
+process of its own: start, import, load, run, write. Peak memory is that of its whole process tree.
 """
 
 import argparse
@@ -44,6 +45,27 @@ predictor = nnUNetPredictor(use_mirroring=False, perform_everything_on_device=de
                             device=torch.device(device), allow_tqdm=False)
 predictor.initialize_from_trained_model_folder(model, None)
 predictor.predict_from_files_sequential([[image]], [out.removesuffix(".nii.gz")], False, True)
+"""
+
+MONAI = """
+import sys, torch
+from monai.inferers import sliding_window_inference
+from monai.transforms import Compose, EnsureChannelFirst, Invert, LoadImage, Orientation, SaveImage, Spacing
+from DeepSegLogic.inference.preprocessing import normalised
+from DeepSegLogic.models.loading import load_model
+from DeepSegLogic.models.registry import find_model
+image, model, out, device = sys.argv[1:]
+model = load_model(find_model(model))
+plan, network = model.plan, model.networks[0].to(device).eval()
+turned = Orientation((plan.orientation or "LPS")[::-1], labels=None)
+prepare = Compose([LoadImage(), EnsureChannelFirst(), turned, Spacing(plan.spacing)])
+data = prepare(image)
+batch = data.clone()
+batch.set_array(normalised(data.as_tensor(), plan.normalization))
+with torch.inference_mode():
+    logits = sliding_window_inference(batch[None].to(device), plan.patch_size, 1, network, 0.5, "gaussian")
+labels = Invert(prepare, nearest_interp=True)(logits[0].argmax(0, keepdim=True).cpu())
+SaveImage(output_ext=".nii.gz", print_log=False)(labels, filename=out.removesuffix(".nii.gz"))
 """
 
 
@@ -130,6 +152,9 @@ def main() -> None:
             ]
             for q in options.qualities
         }
+        runs["MONAI sliding window"] = [
+            *(sys.executable, "-c", MONAI, str(image), folder, f"{work}/monai.nii.gz", options.device)
+        ]
         if options.peer:
             runs["nnUNetPredictor"] = [
                 *(options.peer, "-c", THEIRS, str(image), folder, f"{work}/peer.nii.gz", options.device)
