@@ -87,6 +87,15 @@ def sampled(array: np.ndarray, ijk_to_ras: np.ndarray, shape, wanted: np.ndarray
     return affine_transform(array, step, offset, tuple(shape), np.float32, order=1, **outside)
 
 
+def resampled_matrix(ijk_to_ras: np.ndarray, shape, new_shape) -> np.ndarray:
+    """The 4×4 matrix of a grid of ``new_shape`` (K, J, I) over the same extent: voxel edges coincide, not centres."""
+    scale = np.array([old / new for old, new in zip(shape, new_shape, strict=True)])[::-1]
+    matrix = ijk_to_ras.copy()
+    matrix[:3, :3] = ijk_to_ras[:3, :3] * scale
+    matrix[:3, 3] = ijk_to_ras[:3, 3] + ijk_to_ras[:3, :3] @ ((scale - 1) / 2)
+    return matrix
+
+
 def same_grid(a: np.ndarray, b: np.ndarray, tolerance_mm: float = 1e-3) -> bool:
     """Whether two ijk-to-RAS matrices describe the same grid."""
     return bool(np.allclose(a, b, rtol=0, atol=tolerance_mm))

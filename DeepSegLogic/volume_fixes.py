@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from .boxes import matrix_of
+from .geometry import resampled_matrix
 from .volume import Volume
 
 BODY_HU = -500  # between air and lung's vessels, well below fat
@@ -40,9 +42,7 @@ def body_share(volume: Volume) -> float:
 def cropped_to_body(volume: Volume) -> Volume:
     """The voxels in :func:`body_box`, copied, where they were in space."""
     box = body_box(volume)
-    matrix = volume.ijk_to_ras.copy()
-    matrix[:3, 3] += matrix[:3, :3] @ [s.start for s in box[::-1]]
-    return replace(volume, array=np.ascontiguousarray(volume.array[box]), ijk_to_ras=matrix)
+    return replace(volume, array=np.ascontiguousarray(volume.array[box]), ijk_to_ras=matrix_of(box, volume.ijk_to_ras))
 
 
 def resampled(volume: Volume) -> Volume:
@@ -60,10 +60,7 @@ def resampled(volume: Volume) -> Volume:
     if spacing.max() <= COARSE_MM:
         wanted = np.where(spacing < FINE_MM, FINE_TO_MM, spacing)
     size = np.maximum(np.rint(volume.shape[::-1] * spacing / wanted), 1).astype(int)
-    scale = volume.shape[::-1] / size
-    matrix = volume.ijk_to_ras.copy()
-    matrix[:3, 3] += matrix[:3, :3] @ ((scale - 1) / 2)  # the edges of the boxes coincide, not the centres
-    matrix[:3, :3] *= scale
+    matrix = resampled_matrix(volume.ijk_to_ras, volume.shape, size[::-1])
     image, grid = sitk_image(volume.array, volume.ijk_to_ras), sitk_image(np.empty((1, 1, 1), np.int16), matrix)
     image = sitk.Resample(
         image,

@@ -9,6 +9,7 @@ import vtk
 from vtk.util import numpy_support
 
 from DeepSegLib.volumeNodes import toNumpy, worldMatrix
+from DeepSegLogic.boxes import box_of, matrix_of
 from DeepSegLogic.errors import UsageError
 from DeepSegLogic.io.segmentation import ANATOMIC_CONTEXT, CONTEXT
 from DeepSegLogic.labels import LabelMap, Structure
@@ -65,12 +66,8 @@ def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     for name in names:
         mask = labelMap.array == values[name]
-        rows = mask.any(2)
-        where = [np.flatnonzero(any_) for any_ in (rows.any(1), rows.any(0), mask.any((0, 1)))]
-        box = [slice(w[0], w[-1] + 1) if len(w) else slice(0, 1) for w in where]
-        matrix = toNode.copy()
-        matrix[:, 3] = toNode @ [*(s.start for s in reversed(box)), 1.0]
-        image = _orientedImage(np.ascontiguousarray(mask[tuple(box)], np.uint8), matrix)
+        box = box_of(mask) or (slice(0, 1),) * 3
+        image = _orientedImage(np.ascontiguousarray(mask[box], np.uint8), matrix_of(box, toNode))
         logic.SetBinaryLabelmapToSegment(image, segmentationNode, name, logic.MODE_REPLACE)
 
 

@@ -1,6 +1,5 @@
 """A session on a MRML scene: nodes in, segmentation nodes out."""
 
-from dataclasses import replace
 from datetime import datetime
 
 import slicer
@@ -10,8 +9,6 @@ from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.frames import Frames, countOf
 from DeepSegLogic.errors import DeepSegError, InputError, UsageError
 from DeepSegLogic.viewmodel import Correction, Session, WayOut
-
-ENDINGS = {WayOut.CROP: "cropped", WayOut.RESAMPLE: "resampled"}
 
 
 class SceneSession:
@@ -81,8 +78,7 @@ class SceneSession:
         node = self.volumeNode
         if volumeNodes.isBent(node):
             return volumeNodes.straightened(node)
-        made = way.apply(volumeNodes.volumeFromNode(node))
-        return volumeNodes.volumeToNode(replace(made, name=f"{made.name} {ENDINGS[way]}"), self.scene, node)
+        return volumeNodes.volumeToNode(way.apply(volumeNodes.volumeFromNode(node)), self.scene, node)
 
     def segment(self):
         """Start to segment the volume as it is now: it may have been edited or moved since it was chosen.

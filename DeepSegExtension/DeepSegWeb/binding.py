@@ -32,6 +32,7 @@ def initial() -> dict:
         "chosen": [],
         "total": 0,
         "quality": "standard",
+        "ways_out": [],
         "force": False,
         "why_not": "",
         "estimate": "",
@@ -67,6 +68,7 @@ def input_state(session: Session) -> dict:
         "volume_name": session.volume.name if session.volume else "",
         "facts": session.preflight.facts,
         "notes": [{"text": n.text, "remedy": n.remedy, "blocking": n.blocking} for n in session.preflight.notes],
+        "ways_out": [way.value for way in session.preflight.ways_out],
         "force": session.force,
     }
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from DeepSegLogic.bundle import SUFFIX, Bundle, read_bundle
 from DeepSegLogic.errors import DeepSegError, UsageError
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.io.header import check_enclosed
+from DeepSegLogic.viewmodel import WayOut
 
 from .shelf import Shelf
 
@@ -33,14 +35,22 @@ class Opening:
 
     async def open(self, source: Path) -> None:
         """Read a volume, or a scene with its result, and show it instead of the one before."""
+        await self._show(source.name, partial(self._read, source), f"{source.parent}{os.sep}")
+
+    async def take_way_out(self, way: str) -> None:
+        """Go on with a volume made from the one that is shown, see :class:`~DeepSegLogic.viewmodel.WayOut`."""
+        volume = self.scene.work.session.volume
+        await self._show(volume.name, lambda: Bundle(WayOut(way).apply(volume)))
+
+    async def _show(self, name: str, get: Callable[[], Bundle], folder: str = "") -> None:
         work, state = self.scene.work, self.state
         if work.session.run.busy:  # its result belongs to the volume that is shown
             self._say(UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy"))
             return
         with state:
-            state.reading, state.alert = source.name, None
+            state.reading, state.alert = name, None
         try:
-            opened = await asyncio.to_thread(self._read, source)
+            opened = await asyncio.to_thread(get)
             work.session.forget_result()
             self.scene.show_volume(opened.volume)
             if opened.label_map is not None:
@@ -50,7 +60,7 @@ class Opening:
             self.scene.set_rendering(state.rendering)
             work.session.ask_estimate()
         except DeepSegError as error:
-            error.message = error.message.replace(f"{source.parent}{os.sep}", "")  # users know the file by its name
+            error.message = error.message.replace(folder, "")  # users know the file by its name
             self._say(error)
         finally:
             with state:

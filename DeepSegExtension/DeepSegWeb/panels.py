@@ -12,12 +12,12 @@ from .widgets import slider, title
 
 def segment_panel(app) -> None:
     """Input, model and structures."""
-    _input()
+    _input(app)
     _model()
     _structures(app)
 
 
-def _input() -> None:
+def _input(app) -> None:
     title("Input")
     with html.Div(v_if=("reading || uploading",), classes="ds-note"):
         v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
@@ -36,6 +36,16 @@ def _input() -> None:
         classes="mt-2 ds-note",
     ):
         html.Span("{{ note.text }} {{ note.remedy }}")
+    with html.Div(v_if=("ways_out.length",), classes="d-flex ga-2 mt-2"):
+        v3.VBtn(
+            "{{ way }}",
+            v_for="way in ways_out",
+            key=("way",),
+            size="small",
+            variant="tonal",
+            disabled=("run.busy || !!reading",),
+            click=(app.opening.take_way_out, "[way]"),
+        )
     v3.VCheckbox(
         v_if=("notes.some((n) => n.blocking)",),
         v_model=("force",),

@@ -26,9 +26,7 @@ def segment(
     quality: Quality = "standard",
     roi: Roi = "",
     roi_mask: RoiMask = None,
-    uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")
-    ] = False,
+    uncertainty: Uncertainty = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
     ] = False,

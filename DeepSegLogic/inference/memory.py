@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..boxes import box_of
 from ..volume import Volume
 from .plan import Plan
-from .preprocessing import bounding_box, network_view
+from .preprocessing import network_view
 from .quality import Quality
 from .resampling import resampled_shape
 from .windows import WindowGrid
@@ -120,7 +121,7 @@ def estimate_run(
     padded = [max(n, p) for n, p in zip(shape, plan.patch_size, strict=True)]
     asked = None
     if region is not None:
-        box = bounding_box(network_view(region, volume.ijk_to_ras, plan)[0])
+        box = box_of(network_view(region, volume.ijk_to_ras, plan)[0])
         scales = [n / s for n, s in zip(shape, view.shape, strict=True)]
         before = [(p - n) // 2 for p, n in zip(padded, shape, strict=True)]
         asked = [

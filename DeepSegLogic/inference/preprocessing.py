@@ -8,13 +8,12 @@ import numpy as np
 import torch
 
 from .. import geometry
+from ..boxes import box_of, common, grown, matrix_of
 from ..errors import InputError
 from ..volume import Volume
+from ..volume_fixes import BODY_HU, BODY_MARGIN_MM
 from .plan import Normalization, Plan
 from .resampling import axis_matrices, resample_image, resampled_shape, separate_axis
-
-BODY_HU = -500  # between air and lung's vessels, well below fat: what is brighter belongs to the body
-BODY_MARGIN_MM = 20.0
 
 
 @dataclass
@@ -81,8 +80,7 @@ def prepare(
     view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
     crop = _crop(view, matrix, plan, trim_to_body)
     view = view[crop]
-    matrix = matrix.copy()
-    matrix[:3, 3] += matrix[:3, :3] @ [crop[2].start, crop[1].start, crop[0].start]
+    matrix = matrix_of(crop, matrix)
     # float32, because nnU-Net reads spacings from float32 headers and rounds shapes with them
     spacing = [float(s) for s in geometry.spacing_of(matrix)[::-1].astype(np.float32)]
     shape = tuple(max(1, n) for n in resampled_shape(view.shape, spacing, plan.spacing))
@@ -96,9 +94,9 @@ def prepare(
         resampled = plan.normalization.function(resampled)
     back = axis_matrices(plan.logit_resampling, shape, view.shape, plan.spacing, spacing)
     asked = tuple(slice(0, n) for n in shape)
-    matrix = _resampled_matrix(matrix, view.shape, shape)
+    matrix = geometry.resampled_matrix(matrix, view.shape, shape)
     if region is not None:
-        box = bounding_box(network_view(region, volume.ijk_to_ras, plan)[0][crop])
+        box = box_of(network_view(region, volume.ijk_to_ras, plan)[0][crop])
         if box is None:
             raise InputError(
                 f"There is nothing of {volume.name} in the region of interest.",
@@ -108,7 +106,7 @@ def prepare(
         crop = tuple(slice(c.start + b.start, c.start + b.stop) for c, b in zip(crop, box, strict=True))
         asked = tuple(b if m is None else _needed(m[b]) for m, b in zip(back, box, strict=True))
         back = [None if m is None else m[b, a] for m, b, a in zip(back, box, asked, strict=True)]
-        matrix[:3, 3] += matrix[:3, :3] @ [s.start for s in asked[::-1]]
+        matrix = matrix_of(asked, matrix)
     return Prepared(resampled.contiguous(), asked, crop, back, matrix)
 
 
@@ -122,37 +120,15 @@ def _crop(view: np.ndarray, matrix: np.ndarray, plan: Plan, trim_to_body: bool) 
     whole = tuple(slice(0, n) for n in view.shape)
     crop = whole
     if plan.crop_to_nonzero:
-        crop = bounding_box(view != 0)
+        crop = box_of(view != 0)
         if crop is None:
             raise InputError("The volume is empty: all its voxels are 0.", "Choose another volume.", code="input.empty")
     if trim_to_body:
-        body = bounding_box(view > BODY_HU)
+        body = box_of(view > BODY_HU)
         if body is not None:
-            margin = np.ceil(BODY_MARGIN_MM / geometry.spacing_of(matrix)[::-1]).astype(int)
-            crop = tuple(
-                slice(max(c.start, b.start - int(m)), min(c.stop, b.stop + int(m)))
-                for c, b, m in zip(crop, body, margin, strict=True)
-            )
+            margin = BODY_MARGIN_MM / geometry.spacing_of(matrix)[::-1]
+            crop = common(crop, grown(body, margin, view.shape)) or crop
     return crop
-
-
-def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
-    box = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if hit.size == 0:
-            return None
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return tuple(box)
-
-
-def _resampled_matrix(matrix: np.ndarray, shape, new_shape) -> np.ndarray:
-    """Index-to-RAS matrix after resampling the same extent (voxel edges, not centres, coincide)."""
-    scale = np.array([s / n for s, n in zip(shape, new_shape, strict=True)])[::-1]
-    result = matrix.copy()
-    result[:3, :3] = matrix[:3, :3] * scale
-    result[:3, 3] = matrix[:3, 3] + matrix[:3, :3] @ ((scale - 1) / 2)
-    return result
 
 
 def _normaliser(image: torch.Tensor, rule: Normalization):

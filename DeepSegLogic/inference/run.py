@@ -7,6 +7,7 @@ import time
 import numpy as np
 import torch
 
+from ..boxes import matrix_of
 from ..models import Model
 from ..progress import Cancel, Progress, check
 from ..volume import Volume
@@ -123,10 +124,8 @@ class VolumeRun:
     def _add_uncertainty(self, top: TopProbabilities, prepared: Prepared, plan: Plan) -> None:
         """A voxel is as uncertain as the least certain network finds it."""
         view, matrix = network_view(self.uncertainty, self.volume.ijk_to_ras, plan)
-        matrix = matrix.copy()
-        matrix[:3, 3] += matrix[:3, :3] @ [s.start for s in prepared.crop[::-1]]
         box = view[prepared.crop]
-        np.maximum(box, top.uncertainty(box.shape, matrix), out=box)
+        np.maximum(box, top.uncertainty(box.shape, matrix_of(prepared.crop, matrix)), out=box)
 
     def _values_of(self, labels: dict[int, str]) -> np.ndarray:
         """The model's label value by a part's."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..boxes import Slices, box_of
 from ..labels import LabelMap, Structure
-from .boxes import Slices, box_of
 
 _FAST = 1  # zlib level: labels are long runs, for which more effort gains nothing
 

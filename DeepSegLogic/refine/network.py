@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..boxes import Slices, matrix_of
 from ..errors import ModelError, UsageError
 from ..geometry import ijk_to_ras_points, ras_to_ijk, sampled, spacing_of
 from ..models import Model, find_model, load_model
-from .boxes import Slices
 from .nninteractive import NnInteractive, is_folder
 from .seeds import Seeds
 
@@ -100,10 +100,8 @@ class PromptNetwork:
             self._signal([seeds for seeds, positive in told if not positive], ijk_to_ras, window),
         )
         region = _reached(window, patch, image.shape, ijk_to_ras, centre)
-        matrix = ijk_to_ras.copy()
-        matrix[:3, 3] = ijk_to_ras_points([[s.start for s in region[::-1]]], ijk_to_ras)[0]
         shape = tuple(s.stop - s.start for s in region)
-        return region, sampled(answer, window, shape, matrix, cval=np.nan)
+        return region, sampled(answer, window, shape, matrix_of(region, ijk_to_ras), cval=np.nan)
 
     def _window(self, ijk_to_ras: np.ndarray, middle: np.ndarray) -> np.ndarray:
         """4×4 from (X, Y, Z) indices of the network's window to RAS; its middle is at a point in RAS."""

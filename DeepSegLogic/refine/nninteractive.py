@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..boxes import Slices, box_of
 from ..errors import ModelError
-from .boxes import Slices, box_of
 from .seeds import Seeds
 
 MARKS = ("inference_info.json", "inference_session_class.json")  # files that only its model folders have

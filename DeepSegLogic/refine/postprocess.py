@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..boxes import box_of, grown
 from ..labels import LabelMap
-from .boxes import box_of, grown
 
 
 def keep_largest_component(label_map: LabelMap, name: str) -> LabelMap:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..geometry import ijk_to_ras_points
+from ..boxes import Slices, common, grown, matrix_of, within
 from ..labels import LabelMap
-from .boxes import Slices, common, grown, within
 from .cut import cut
 from .evidence import Scene, evidence
 from .seeds import Seeds
@@ -61,8 +60,7 @@ def solve_task(task: Task, labels, image, label_map: LabelMap, probabilities) ->
     goal = (labels[region] == task.target) == task.positive
     prior = None
     if probabilities is not None:
-        matrix = label_map.ijk_to_ras.copy()
-        matrix[:3, 3] = ijk_to_ras_points([[s.start for s in region[::-1]]], matrix)[0]
+        matrix = matrix_of(region, label_map.ijk_to_ras)
         prior = probabilities.probability(task.target, goal.shape, matrix)
         prior = prior if task.positive else 1 - prior
     scene = Scene(image[region], candidates, seeds, goal, spacing, scale, prior)

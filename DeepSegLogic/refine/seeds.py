@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..boxes import Slices, common, within
 from ..errors import InputError
 from ..geometry import ijk_to_ras_points, ras_to_ijk, spacing_of
-from .boxes import Slices, common, within
 from .prompts import Box, Lasso, Point, Prompt, Scribble
 
 

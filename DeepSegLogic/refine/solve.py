@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..boxes import Slices, box_of
 from ..errors import InputError, UsageError
 from ..geometry import ijk_to_ras_points, ras_to_ijk, same_grid, sampled
 from ..labels import LabelMap, Structure, unknown_structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..terminology import standard_structures, structure_for
 from ..volume import Volume
-from .boxes import Slices, box_of
 from .history import changes_ml
 from .prompts import Prompt
 from .region import Task, answered_task, solve_task

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..boxes import box_of, grown, matrix_of
 from ..errors import ResourceError, UsageError
 from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap, Structure
@@ -133,11 +134,9 @@ def update_surfaces(
 
 def _crop_around(label_map: LabelMap, values: set[int]) -> LabelMap:
     """The part of a label map that holds some structures whole, and two voxels more."""
-    where = [np.flatnonzero(np.isin(label_map.array, list(values)).any(tuple({0, 1, 2} - {a}))) for a in range(3)]
-    box = tuple(slice(max(0, w[0] - 2), w[-1] + 3) if len(w) else slice(0, 1) for w in where)
-    matrix = label_map.ijk_to_ras.copy()
-    matrix[:3, 3] += matrix[:3, :3] @ [s.start for s in reversed(box)]
-    return LabelMap(label_map.array[box], matrix, label_map.structures)
+    held = box_of(np.isin(label_map.array, list(values))) or (slice(0, 1),) * 3
+    box = grown(held, 2, label_map.array.shape)
+    return LabelMap(label_map.array[box], matrix_of(box, label_map.ijk_to_ras), label_map.structures)
 
 
 def _net_of(label_map: LabelMap, values: list[int]) -> Net:
@@ -147,11 +146,9 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
     keep[[v for v in values if v < len(keep)]] = [v for v in values if v < len(keep)]
     if not keep[1:].all():
         array = keep[array]
-    rows = array.any(2)
-    where = [np.flatnonzero(any_) for any_ in (rows.any(1), rows.any(0), array.any((0, 1)))]
-    if any(len(w) == 0 for w in where):
+    box = box_of(array)
+    if box is None:
         return build_net(np.zeros((1, 1, 1), array.dtype))
-    box = tuple(slice(w[0], w[-1] + 1) for w in where)
     _check_memory([s.stop - s.start for s in box])
     return build_net(array[box], [s.start for s in box])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -25,8 +25,9 @@ class WayOut(Enum):
     RESAMPLE = "Resample"
 
     def apply(self, volume: Volume) -> Volume:
-        """A new volume, see :mod:`DeepSegLogic.volume_fixes`."""
-        return {WayOut.CROP: cropped_to_body, WayOut.RESAMPLE: resampled}[self](volume)
+        """A new volume whose name says what was done, see :mod:`DeepSegLogic.volume_fixes`."""
+        change, ending = {WayOut.CROP: (cropped_to_body, "cropped"), WayOut.RESAMPLE: (resampled, "resampled")}[self]
+        return replace(change(volume), name=f"{volume.name} {ending}")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from DeepSegLogic.boxes import matrix_of
 from DeepSegLogic.geometry import ijk_to_ras_points, reorient
 from DeepSegLogic.io import read_label_map, read_volume
 from DeepSegLogic.labels import LabelMap
@@ -122,8 +123,7 @@ class Case:
         both = np.argwhere(truth | label_map.mask(target))
         margin = np.ceil(80 / spacing).astype(int)
         box = tuple(slice(max(0, a - m), b + m + 1) for a, b, m in zip(both.min(0), both.max(0), margin, strict=True))
-        matrix = volume.ijk_to_ras.copy()
-        matrix[:3, 3] = ijk_to_ras_points([[s.start for s in box[::-1]]], matrix)[0]
+        matrix = matrix_of(box, volume.ijk_to_ras)
         self.name, self.target, self.truth, self.probabilities = name, target, truth[box], probabilities
         self.volume = Volume(volume.array[box].copy(), matrix)
         self.labels = LabelMap(label_map.array[box].copy(), matrix, label_map.structures)

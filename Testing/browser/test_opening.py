@@ -1,8 +1,10 @@
 """What can be opened: scenes that were exported here or elsewhere."""
 
+import re
 import zipfile
 
 import pytest
+import SimpleITK as sitk
 
 from .conftest import DRAWN, start, stop
 from .steps import download, take, unzip, volume_of, wait_for_volume
@@ -99,3 +101,20 @@ def test_a_scene_can_be_uploaded_and_a_bad_one_is_told(page, scene, tmp_path):
         choose(page, tmp_path / name)
         page.get_by_role("alert").filter(has_text=name).filter(has_text=sentence).wait_for()
     assert volumes(page) == table, "what was open before still is"
+
+
+def test_what_is_mostly_air_can_be_cropped(browser, chest_ct, tmp_path):
+    wide = sitk.ConstantPad(sitk.ReadImage(str(chest_ct)), [100, 100, 0], [100, 100, 0], -1000)
+    sitk.WriteImage(wide, str(tmp_path / "wide.nrrd"))
+    server = start(tmp_path / "wide.nrrd", tmp_path)
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(60_000)
+    page.goto(server.url)
+    page.get_by_text("328×328×34 voxels").wait_for()
+    page.get_by_role("button", name="Crop to the body").click()
+    page.get_by_role("navigation").get_by_text("wide cropped").wait_for()
+    size = re.search(r"(\d+)×(\d+)×34 voxels", page.locator("body").inner_text())
+    assert all(100 < int(n) <= 150 for n in size.groups())  # the CT itself is 128 wide, and most of it is the body
+    assert page.get_by_role("button", name="Crop to the body").count() == 0
+    page.close()
+    stop(server)
