@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..boxes import box_of
+from ..free_memory import free_memory
 from ..volume import Volume
 from .plan import Plan
 from .preprocessing import network_view
@@ -256,9 +257,7 @@ def _divisor(network: nn.Module) -> np.ndarray:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    import psutil
-
-    return psutil.virtual_memory().available
+    return free_memory()
 
 
 def _place(device: torch.device) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..boxes import box_of, grown, matrix_of
 from ..errors import ResourceError, UsageError
+from ..free_memory import free_memory
 from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap, Structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
@@ -155,10 +156,8 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
 
 def _check_memory(shape: list[int]) -> None:
     """Raise :class:`ResourceError` if so many voxels cannot be worked on, rather than be killed half-way."""
-    import psutil
-
     needed = _BYTES_PER_VOXEL * math.prod(shape)
-    free = psutil.virtual_memory().available
+    free = free_memory()
     if needed > free:
         raise ResourceError(
             f"Surfaces of {'×'.join(map(str, shape[::-1]))} voxels need about {needed / 1e9:.1f} GB of memory, and "
