@@ -11,7 +11,6 @@ that nnU-Net resamples the slow axis on its own; a residual encoder; kernels and
 at first. It learns five structures of one abdomen CT in some minutes, and is no use beyond the test.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -55,16 +54,5 @@ def build_dataset(data: Path, raw: Path) -> None:
     write_case(raw, "abdomen", ct, sitk.GetArrayFromImage(ct), labels)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with abdomen_ct/")
-    parser.add_argument("--work", type=Path, required=True, help="for nnU-Net's intermediate files")
-    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--iterations", type=int, default=50, help="per epoch")
-    options = parser.parse_args()
-    run(TRAINING, build_dataset, options.data, options.work, options.out, options.epochs, options.iterations)
-
-
 if __name__ == "__main__":
-    main()
+    run(TRAINING, build_dataset, __doc__, epochs=8, iterations=50)

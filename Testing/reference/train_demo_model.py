@@ -9,7 +9,6 @@ Slicer's own segmentation, which names only lungs, ribs and spine: what it leave
 ignore label, so that it is not learnt as background.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -92,16 +91,5 @@ def build_dataset(data: Path, raw: Path) -> None:
     write_case(raw, "chest", ct, array, truth)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with abdomen_ct/")
-    parser.add_argument("--work", type=Path, required=True, help="for nnU-Net's intermediate files")
-    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
-    parser.add_argument("--epochs", type=int, default=32)
-    parser.add_argument("--iterations", type=int, default=60, help="per epoch")
-    options = parser.parse_args()
-    run(TRAINING, build_dataset, options.data, options.work, options.out, options.epochs, options.iterations)
-
-
 if __name__ == "__main__":
-    main()
+    run(TRAINING, build_dataset, __doc__, epochs=32, iterations=60)

@@ -1,5 +1,6 @@
 """What the training scripts share: a plan in nnU-Net's own format, its trainer made short, and the result stripped."""
 
+import argparse
 import json
 import os
 import random
@@ -44,15 +45,25 @@ def declare_torchvision_operators() -> None:
         torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-def run(training: Training, build_dataset, data: Path, work: Path, out: Path, epochs: int, iterations: int) -> None:
-    """Everything from the images to a results folder that stock nnU-Net predicts with.
+def run(training: Training, build_dataset, description: str, epochs: int, iterations: int) -> None:
+    """The command line of a training: from the images to a results folder that stock nnU-Net predicts with.
 
     Args:
-        build_dataset: called with ``data`` and nnU-Net's raw folder of the data set; writes images and labels.
-        data: the folder with abdomen_ct/.
-        work: for nnU-Net's intermediate files.
-        out: the results folder to write.
+        build_dataset: called with the folder of images and nnU-Net's raw folder of the data set; writes images and
+            labels.
+        epochs, iterations: if the command does not say; iterations are per epoch.
     """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder with abdomen_ct/")
+    parser.add_argument("--work", type=Path, required=True, help="for nnU-Net's intermediate files")
+    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--iterations", type=int, default=iterations, help="per epoch")
+    options = parser.parse_args()
+    _run(training, build_dataset, options.data, options.work, options.out, options.epochs, options.iterations)
+
+
+def _run(training: Training, build_dataset, data: Path, work: Path, out: Path, epochs: int, iterations: int) -> None:
     folders = {n: work / n for n in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     os.environ.update({n: str(p) for n, p in folders.items()}, nnUNet_n_proc_DA="2", nnUNet_compile="false")
     declare_torchvision_operators()
