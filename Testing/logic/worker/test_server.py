@@ -205,7 +205,7 @@ def test_a_service_without_token_is_refused():
 
 
 def test_the_command_serves_and_stops_on_ctrl_c():
-    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # tests in the background are deaf
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # not in the background
     process = subprocess.Popen(
         [sys.executable, "-c", f"{heard}; from DeepSegLogic.cli import run; run()", "serve", "--port", "0"],
         stdout=subprocess.PIPE,
