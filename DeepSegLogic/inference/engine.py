@@ -29,7 +29,7 @@ from .windows import WindowGrid
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _TILE = {
-    "cpu": 8,
+    "cpu": 12,
     "mps": 48,
     "cuda": 64,
 }  # edge in network voxels: small ones save work, large ones launches
