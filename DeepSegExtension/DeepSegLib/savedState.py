@@ -2,10 +2,12 @@
 
 import json
 
+from DeepSegLogic.inference import quality
+
 VOLUME_ROLE, VOLUME_CLASS = "InputVolume", "vtkMRMLScalarVolumeNode"
 RESULT_ROLE, RESULT_CLASS = "ResultSegmentation", "vtkMRMLSegmentationNode"
 SETTINGS = "Settings"
-QUALITIES = ("fast", "standard", "best")
+QUALITIES = tuple(quality.QUALITIES)
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
 

@@ -93,12 +93,15 @@ def _grown(moves: np.ndarray, missing: np.ndarray, sides: _Sides, gradients: np.
 
 def _pairs(net: Net, labels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pairs of labels that faces part, the lower and the higher ones; and by face (F,) which pair it is."""
-    low, high = net.low.astype(np.int32), net.high.astype(np.int32)
-    code = np.minimum(low, high) * labels + np.maximum(low, high)
+    present = np.flatnonzero(np.bincount(net.low, minlength=labels) + np.bincount(net.high, minlength=labels))
+    rank = np.zeros(labels, np.int64)  # label values may be large and far apart
+    rank[present] = np.arange(len(present))
+    low, high = rank.take(net.low), rank.take(net.high)
+    code = np.minimum(low, high) * len(present) + np.maximum(low, high)
     pairs = np.flatnonzero(np.bincount(code))
-    numbers = np.empty(labels**2, np.int32)
+    numbers = np.empty(len(present) ** 2, np.int32)
     numbers[pairs] = np.arange(len(pairs))
-    return *np.divmod(pairs, labels), numbers.take(code)
+    return *present[np.array(np.divmod(pairs, len(present)))], numbers.take(code)
 
 
 def _voxel_counts(net: Net) -> np.ndarray:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..measures import Measurement
-
-LOW_CONFIDENCE = 0.6
+from ..refine.review import LOW_CONFIDENCE
 
 
 def is_doubtful(row: Measurement) -> bool:

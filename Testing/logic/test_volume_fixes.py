@@ -9,15 +9,7 @@ from DeepSegLogic.io.writing import sitk_image
 from DeepSegLogic.volume import Volume
 from DeepSegLogic.volume_fixes import body_box, body_share, cropped_to_body, resampled
 
-
-def matrix(spacing, left_handed=False):
-    rotation, _ = np.linalg.qr(np.eye(3) + 0.2 * np.random.default_rng(3).standard_normal((3, 3)))
-    result = np.eye(4)
-    result[:3, :3] = rotation @ np.diag(spacing)
-    if (np.linalg.det(result[:3, :3]) < 0) != left_handed:
-        result[:3, 0] *= -1
-    result[:3, 3] = 10, -20, 300
-    return result
+from .grids import oblique
 
 
 @pytest.fixture
@@ -27,7 +19,7 @@ def patient():
     array[:, 40:80, 45:95] = 40
     array[:, 50:60, 60:75] = -900  # lungs do not count as outside
     array[:, 108:110, 10:110] = 200
-    return Volume(array, matrix((2.0, 2.0, 4.0)), "CT", "CT")
+    return Volume(array, oblique((2.0, 2.0, 4.0)), "CT", "CT")
 
 
 def test_the_box_holds_the_body_and_its_margin_and_not_the_couch(patient):
@@ -59,7 +51,7 @@ def test_without_a_body_nothing_is_cropped():
 def test_resampling_keeps_the_box_and_the_values(spacing, wanted, left_handed):
     """A linear ramp in space stays what it is: the value at a place does not depend on the grid."""
     shape = (12, 40, 48)
-    place = matrix(spacing, left_handed)
+    place = oblique(spacing, left_handed)
     ijk = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)[..., ::-1]
     slope = np.array([3.0, -2.0, 1.5])
     ramp = ijk_to_ras_points(ijk.reshape(-1, 3), place).reshape(*shape, 3) @ slope
@@ -76,7 +68,7 @@ def test_resampling_keeps_the_box_and_the_values(spacing, wanted, left_handed):
 
 
 def test_it_is_where_itk_says(patient):
-    made = resampled(Volume(patient.array, matrix((1.0, 1.0, 8.0))))
-    image = sitk_image(patient.array, matrix((1.0, 1.0, 8.0)))
+    made = resampled(Volume(patient.array, oblique((1.0, 1.0, 8.0))))
+    image = sitk_image(patient.array, oblique((1.0, 1.0, 8.0)))
     point = sitk_image(made.array, made.ijk_to_ras).TransformIndexToPhysicalPoint((60, 60, 50))
     assert made.array[50, 60, 60] == pytest.approx(image.EvaluateAtPhysicalPoint(point, sitk.sitkLinear), abs=1)

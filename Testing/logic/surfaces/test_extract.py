@@ -14,6 +14,8 @@ from DeepSegLogic.surfaces.extract import Surface
 from DeepSegLogic.surfaces.quality import check_surfaces, is_sound
 from DeepSegLogic.terminology import structure_for
 
+from ..grids import oblique
+
 
 def label_map(array, matrix=None):
     values = [int(v) for v in np.unique(array) if v]
@@ -40,16 +42,6 @@ def assert_solid(surface):
 def ball(shape, centre, radius, spacing=(1, 1, 1)):
     grid = np.ogrid[tuple(slice(0, n) for n in shape)]
     return sum(((g - c) * s / radius) ** 2 for g, c, s in zip(grid, centre, spacing, strict=True)) < 1
-
-
-def oblique(spacing, left_handed=False):
-    rotation, _ = np.linalg.qr(np.eye(3) + 0.3 * np.random.default_rng(1).standard_normal((3, 3)))
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation @ np.diag(spacing)
-    if (np.linalg.det(matrix[:3, :3]) < 0) != left_handed:
-        matrix[:3, 0] *= -1
-    matrix[:3, 3] = 100, -50, 900
-    return matrix
 
 
 def check_surface(surface, labels):
@@ -268,3 +260,14 @@ def test_memory_that_does_not_suffice_is_said_with_the_figure(monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     with pytest.raises(ResourceError, match=r"30×30×30 voxels need about 0\.0 GB"):
         extract_surfaces(label_map(np.ones((30, 30, 30), np.uint8)))
+
+
+def test_large_label_values_give_the_same_surfaces():
+    array = np.zeros((24, 24, 24), np.uint16)
+    array[4:20, 4:20, 4:12], array[4:20, 4:20, 12:20] = 1, 2
+    values = np.array([0, 50000, 65535], np.uint16)
+    structures = [structure_for(f"s{v}", int(v)) for v in values[1:]]
+    large = extract_surfaces(LabelMap(values[array], np.eye(4), structures))
+    for one, other in zip(extract_surfaces(label_map(array)), large, strict=True):
+        np.testing.assert_array_equal(one.points, other.points)
+        np.testing.assert_array_equal(one.triangles, other.triangles)
