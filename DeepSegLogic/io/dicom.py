@@ -1,61 +1,33 @@
 """A DICOM folder as one volume: the right series, in the right order, on an even grid.
 
-GDCM (in SimpleITK) decodes; what belongs together and whether it makes a regular volume is decided here,
-from each slice's own header, because UIDs may be empty and ITK joins slices without looking at gaps.
+What belongs together and whether it makes a regular volume is decided here, from each slice's own header, because
+UIDs may be empty and ITK joins slices without looking at gaps. A frame of a multi-frame file is a slice like any other.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import InputError
 from ..geometry import LPS_TO_RAS
 from ..volume import Volume
+from .dicom_files import Slice, decoded, pixels, slices_in
+from .reading import compact
 
-_TAGS = {
-    "series": "0020|000e",
-    "number": "0020|0011",
-    "description": "0008|103e",
-    "modality": "0008|0060",
-    "image_type": "0008|0008",
-    "position": "0020|0032",
-    "orientation": "0020|0037",
-    "spacing": "0028|0030",
-    "rows": "0028|0010",
-    "columns": "0028|0011",
-    "slope": "0028|1053",
-    "intercept": "0028|1052",
-    "acquisition": "0020|0012",
-    "time": "0020|0100",
-}
 _SAME_POSITION_MM = 0.01
 _UNEVEN = 0.01  # of the spacing: what headers' rounding explains
 _CORRECTABLE = 0.25  # of the spacing: slices are interpolated onto an even grid
 _TILT_DEGREES = 0.1
+_ALIKE = 2e-3  # directions, and spacings in relation: headers write the same number with more or fewer digits
 _MOST_FILES = 20_000
 
 
-@dataclass
-class Slice:
-    """What one file's header says. Vectors are LPS, mm."""
-
-    path: Path
-    tags: dict[str, str]
-    position: np.ndarray
-    orientation: np.ndarray
-
-    @property
-    def normal(self) -> np.ndarray:
-        return np.cross(self.orientation[:3], self.orientation[3:])
-
-
 def read_series(path: Path) -> Volume:
-    """Read the series in a folder (searched through its sub-folders), or the one that a file belongs to.
+    """Read the series in a folder (searched through its sub-folders; a DICOMDIR stands for its folder), or the one
+    that a file belongs to.
 
     Of several series the one with the most CT slices is taken; localizers and derived pictures with fewer
     than three slices never count. Two series that are equally long are not guessed between.
@@ -65,68 +37,63 @@ def read_series(path: Path) -> Volume:
     their voxels agree.
 
     Raises:
-        InputError: no usable series, several equal ones, missing slices, slices that contradict each other.
+        InputError: no usable series, several equal ones, missing or damaged slices, slices that contradict each other.
     """
+    if path.name.upper() == "DICOMDIR":
+        path = path.parent
     folder = path if path.is_dir() else path.parent
-    groups = _grouped(_headers(folder))
+    slices, warnings = _headers(folder)
+    groups = _grouped(slices)
     if path.is_file():
         groups = [g for g in groups if any(s.path == path for s in g)]
     if not groups:
-        return _multiframe(path) if path.is_file() else _no_series(folder)
-    slices, warnings = _chosen(groups, folder)
+        raise _no_slices(path)
+    slices = _chosen(groups, folder, warnings)
     slices = sorted(slices, key=lambda s: float(s.position @ slices[0].normal))
-    slices = _without_duplicates(slices, warnings)
-    return _assembled(slices, folder, warnings)
+    try:
+        return _assembled(_without_duplicates(slices, warnings), folder, warnings)
+    finally:
+        decoded.cache_clear()
 
 
-def _headers(folder: Path) -> list[Slice]:
+def _headers(folder: Path) -> tuple[list[Slice], list[str]]:
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
     if len(files) > _MOST_FILES:
         raise InputError(
             f"{folder} holds {len(files)} files.", "Give the folder of one patient's series.", code="input.dicom"
         )
-    found = (_header(p) for p in files if p.name.upper() != "DICOMDIR")
-    return [s for s in found if s is not None]
-
-
-def _header(path: Path) -> Slice | None:
-    """The header of a DICOM slice with a place in space; None for anything else."""
-    try:
-        with path.open("rb") as file:
-            if file.read(132)[128:] != b"DICM":
-                return None
-    except OSError:
-        return None
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    reader.LoadPrivateTagsOff()
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return None
-    tags = {name: reader.GetMetaData(t).strip() for name, t in _TAGS.items() if reader.HasMetaDataKey(t)}
-    try:
-        position = np.array([float(x) for x in tags["position"].split("\\")])
-        orientation = np.array([float(x) for x in tags["orientation"].split("\\")])
-    except (KeyError, ValueError):
-        return None
-    if position.shape != (3,) or orientation.shape != (6,) or reader.GetSize()[2:3] not in ((), (1,)):
-        return None
-    return Slice(path, tags, position, orientation)
+    empty = [p.name for p in files if p.stat().st_size == 0]
+    warnings = []
+    if empty:
+        names = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
+        warnings.append(
+            f"Files of the folder are empty (0 bytes): {names}. If they were slices, copy the series again."
+        )
+    return [s for p in files if p.name.upper() != "DICOMDIR" for s in slices_in(p)], warnings
 
 
 def _grouped(slices: list[Slice]) -> list[list[Slice]]:
     """Slices that can belong to one volume: same series, size, pixel spacing and orientation."""
-    groups = defaultdict(list)
+    groups: list[list[Slice]] = []
     for s in slices:
-        t = s.tags
-        same = ("series", "number", "description", "modality", "rows", "columns", "spacing")
-        groups[(*(t.get(k, "") for k in same), *np.round(s.orientation, 3))].append(s)
-    return list(groups.values())
+        group = next((g for g in reversed(groups) if _alike(g[0], s)), None)
+        if group is None:
+            groups.append([s])
+        else:
+            group.append(s)
+    return groups
 
 
-def _chosen(groups: list[list[Slice]], folder: Path) -> tuple[list[Slice], list[str]]:
+def _alike(a: Slice, b: Slice) -> bool:
+    same = ("study", "series", "frame_of_reference", "number", "description", "modality", "rows", "columns")
+    return (
+        all(a.tags.get(k, "") == b.tags.get(k, "") for k in same)
+        and np.allclose(a.spacing, b.spacing, _ALIKE, 0)
+        and np.allclose(a.orientation, b.orientation, 0, _ALIKE)
+    )
+
+
+def _chosen(groups: list[list[Slice]], folder: Path, warnings: list[str]) -> list[Slice]:
     def rank(group):
         tags = group[0].tags
         picture = any(word in tags.get("image_type", "").upper() for word in ("LOCALIZER", "SECONDARY"))
@@ -148,13 +115,12 @@ def _chosen(groups: list[list[Slice]], folder: Path) -> tuple[list[Slice], list[
             "Choose one: give the path of one of its files instead of the folder.",
             code="input.dicom_ambiguous",
         )
-    warnings = []
     if len(groups) > 1:
         left = "; ".join(_named(g) for g in groups[1:6])
         warnings.append(
             f"The folder holds {len(groups)} series; the longest was taken: {_named(best)}. Left out: {left}."
         )
-    return best, warnings
+    return best
 
 
 def _named(group: list[Slice]) -> str:
@@ -168,11 +134,11 @@ def _without_duplicates(slices: list[Slice], warnings: list[str]) -> list[Slice]
     for s in slices[1:]:
         if abs((s.position - kept[-1].position) @ s.normal) > _SAME_POSITION_MM:
             kept.append(s)
-        elif np.array_equal(_pixels(s), _pixels(kept[-1])):
+        elif np.array_equal(pixels(s), pixels(kept[-1])):
             dropped += 1
         else:
             raise InputError(
-                f"Two slices lie at the same place but differ: {kept[-1].path.name} and {s.path.name}.",
+                f"Two slices lie at the same place but differ: {kept[-1].name} and {s.name}.",
                 "The folder mixes several phases or reconstructions: give one of them in a folder of its own.",
                 code="input.dicom",
             )
@@ -194,13 +160,12 @@ def _assembled(slices: list[Slice], folder: Path, warnings: list[str]) -> Volume
         at = int(np.argmax(np.abs(gaps - step)))
         raise InputError(
             f"Slices are missing in {folder}, or unevenly spaced: {gaps[at]:.2f} mm instead of {step:.2f} mm between "
-            f"{slices[at].path.name} and {slices[at + 1].path.name}.",
+            f"{slices[at].name} and {slices[at + 1].name}.",
             "Copy the whole series, or resample it onto an even grid.",
             code="input.dicom_gap",
         )
-    array = np.stack([_pixels(s) for s in slices])
-    rows = [float(x) for x in first.tags["spacing"].split("\\")]
-    in_plane = np.stack([first.orientation[:3] * rows[1], first.orientation[3:] * rows[0]], 1)
+    array = np.stack([pixels(s) for s in slices])
+    in_plane = np.stack([first.orientation[:3] * first.spacing[1], first.orientation[3:] * first.spacing[0]], 1)
     shift = np.stack([s.position - first.position - (s.position - first.position) @ normal * normal for s in slices])
     tilt = np.degrees(np.arctan2(np.linalg.norm(shift[-1]), depth[-1] - depth[0]))
     if uneven > _UNEVEN or tilt > _TILT_DEGREES:
@@ -218,8 +183,6 @@ def _assembled(slices: list[Slice], folder: Path, warnings: list[str]) -> Volume
     matrix[:3, 3] = first.position
     if all("slope" not in s.tags and "intercept" not in s.tags for s in slices) and array.min() >= 0:
         warnings.append("The series states no rescaling to HU; its stored values are used.")
-    from .reading import compact
-
     if array.min() == array.max():
         raise InputError(
             f"{folder} is empty: all its voxels are {array.flat[0]}.", "Choose another series.", code="input.empty"
@@ -242,43 +205,17 @@ def _on_even_grid(array: np.ndarray, depth: np.ndarray, shift: np.ndarray) -> np
     return np.rint(straight[upper - 1] * (1 - weight) + straight[upper] * weight)
 
 
-def _pixels(s: Slice) -> np.ndarray:
-    try:
-        image = sitk.ReadImage(str(s.path), imageIO="GDCMImageIO")
-    except RuntimeError as error:
-        raise InputError(
-            f"The slice {s.path} cannot be decoded: it is truncated, or compressed in an unknown way.",
-            "Copy or export the series again.",
-            code="input.truncated",
-        ) from error
-    array = sitk.GetArrayFromImage(image)
-    return array.reshape(array.shape[-2:])
-
-
-def _multiframe(path: Path) -> Volume:
-    """An enhanced (multi-frame) CT: one file is the whole volume."""
-    from .reading import compact, ijk_to_ras
-
-    try:
-        image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be read as DICOM.", "Export it again.", code="input.format") from error
-    if image.GetNumberOfComponentsPerPixel() > 1 or image.GetDimension() != 3 or image.GetSize()[2] < 2:
-        raise InputError(
-            f"{path} is a single picture, not a volume.", "Give the folder of the series.", code="input.dimension"
+def _no_slices(path: Path) -> InputError:
+    if path.is_file():
+        return InputError(
+            f"{path} is DICOM but no slice or volume: perhaps structures, a report or a picture.",
+            "Give the folder of the CT series.",
+            code="input.dicom",
         )
-    modality = image.GetMetaData("0008|0060").strip() if image.HasMetaDataKey("0008|0060") else None
-    return Volume(compact(sitk.GetArrayFromImage(image)), ijk_to_ras(image), path.stem, modality)
-
-
-def _no_series(folder: Path) -> Volume:
-    multiframe = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix.lower() == ".dcm"]
-    if len(multiframe) == 1:
-        return _multiframe(multiframe[0])
-    if not any(folder.iterdir()):
-        raise InputError(f"The folder {folder} is empty.", "Give a folder of DICOM slices.", code="input.dicom")
-    raise InputError(
-        f"The folder {folder} holds no DICOM series.",
+    if not any(path.iterdir()):
+        return InputError(f"The folder {path} is empty.", "Give a folder of DICOM slices.", code="input.dicom")
+    return InputError(
+        f"The folder {path} holds no DICOM series.",
         "Give a folder of DICOM slices or an image file.",
         code="input.dicom",
     )

@@ -12,35 +12,49 @@ import numpy as np
 
 from ..errors import InputError
 
+NO_ORIENTATION = "The file does not say how the patient lies: left and right may be swapped."
 _HEAD_BYTES = 2**22  # of text before the voxels, at most
 
 
-def check(path: Path) -> None:
+def check(path: Path) -> list[str]:
     """Check a file before ITK reads it: complete, with positive voxel sizes and a rectangular grid.
 
     ITK fills the missing part of a truncated file with zeros, takes the absolute value of a negative voxel
-    size, and may make a sheared grid rectangular, all without a word.
+    size, makes 0 of voxels of a NIfTI that are not numbers, and may make a sheared grid rectangular, all without
+    a word.
+
+    Returns:
+        what the header leaves open, one sentence each.
 
     Raises:
         InputError: it is not so.
     """
+    name = path.name.lower()
     try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        if zipped:
-            _check_gzip(path)
+        zipped, nifti = _content(path)
+        fitting = (".nii.gz", ".hdr", ".img") if zipped else (".nii", ".nii.gz", ".hdr", ".img")
+        if nifti and not name.endswith(fitting):
+            raise InputError(
+                f"{path} is {'compressed ' if zipped else ''}NIfTI, but its name does not say so.",
+                f"Rename it so that it ends in {fitting[0]}.",
+                code="input.format",
+            )
         if is_nrrd(path):
-            _check_nrrd(path)
-        elif path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img")):
-            _check_nifti(path, zipped)
-        elif path.suffix.lower() in (".mha", ".mhd"):
-            _check_meta(path)
+            return _check_nrrd(path)
+        if name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
+            _check_nifti(path, zipped)  # what it leaves open, ITK tells: see DeepSegLogic.io.reading
+            return []
+        if name.endswith((".mha", ".mhd")):
+            return _check_meta(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise truncated(path) from error
     except OSError as error:
         raise InputError(
             f"{path} cannot be opened ({error.strerror or error}).",
             "Check the file and its permissions.",
             code="input.missing",
         ) from error
+    return ["This format may state neither voxel size nor orientation: check both, or use NIfTI, NRRD or DICOM."]
 
 
 def check_enclosed(path: Path) -> None:
@@ -85,55 +99,61 @@ def truncated(path: Path) -> InputError:
     )
 
 
-def _check_gzip(path: Path) -> None:
-    try:
-        with gzip.open(path) as file:
-            while file.read(2**22):
-                pass
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise truncated(path) from error
+def _content(path: Path) -> tuple[bool, bool]:
+    """Whether the file is compressed by gzip, and whether it is a NIfTI-1 in one file."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    with (gzip.open if zipped else open)(path, "rb") as file:
+        return zipped, file.read(348)[344:347] == b"n+1"
 
 
 def _check_nifti(path: Path, zipped: bool) -> None:
+    pair = path.name.lower().endswith((".hdr", ".img"))
     opener = gzip.open if zipped else open
-    with opener(path, "rb") as file:
-        head = file.read(540)
-        size = len(head)
-        if not path.name.lower().endswith((".hdr", ".img")):
-            while block := file.read(2**22):
-                size += len(block)
-    if len(head) < 348:
+    with opener(path.with_suffix(".hdr") if pair else path, "rb") as file:
+        head = file.read(348)
+    order = next((o for o in "<>" if head[:4] in (struct.pack(f"{o}i", 348), struct.pack(f"{o}i", 540))), None)
+    if order is None or len(head) < 348:
         raise InputError(f"{path} is not a NIfTI file.", "Export the volume again.", code="input.format")
-    for order in "<>":
-        version = struct.unpack(f"{order}i", head[:4])[0]
-        if version in (348, 540):
-            break
-    else:
-        raise InputError(f"{path} is not a NIfTI file.", "Export the volume again.", code="input.format")
-    if version == 348:
-        dim = struct.unpack(f"{order}8h", head[40:56])
-        bits = struct.unpack(f"{order}h", head[72:74])[0]
-        pixdim = struct.unpack(f"{order}8f", head[76:108])
-        offset = struct.unpack(f"{order}f", head[108:112])[0]
-        sform = struct.unpack(f"{order}h", head[254:256])[0]
-        srow = np.array(struct.unpack(f"{order}12f", head[280:328])).reshape(3, 4)
-    else:
-        bits = struct.unpack(f"{order}h", head[14:16])[0]
-        dim = struct.unpack(f"{order}8q", head[16:80])
-        pixdim = struct.unpack(f"{order}8d", head[104:168])
-        offset = struct.unpack(f"{order}q", head[168:176])[0]
-        sform = struct.unpack(f"{order}i", head[348:352])[0]
-        srow = np.array(struct.unpack(f"{order}12d", head[400:496])).reshape(3, 4)
-    if not path.name.lower().endswith((".hdr", ".img")) and 1 <= dim[0] <= 7:
-        voxels = int(np.prod([max(1, int(d)) for d in dim[1 : dim[0] + 1]]))
-        if size < int(offset) + voxels * bits // 8:
-            raise truncated(path)
+    if head[:4] == struct.pack(f"{order}i", 540):
+        raise InputError(
+            f"{path} is NIfTI-2, which cannot be read.", "Save it as NIfTI-1 or NRRD.", code="input.format"
+        )
+    dim = struct.unpack(f"{order}8h", head[40:56])
+    kind, bits = struct.unpack(f"{order}2h", head[70:74])
+    pixdim = struct.unpack(f"{order}8f", head[76:108])
+    offset = struct.unpack(f"{order}f", head[108:112])[0]
+    sform = struct.unpack(f"{order}h", head[254:256])[0]
+    srow = np.array(struct.unpack(f"{order}12f", head[280:328])).reshape(3, 4)
     _check_spacing(path, pixdim[1:4])
     if sform > 0:
         _check_columns(path, srow[:, :3])
+    voxels = int(np.prod([max(1, int(d)) for d in dim[1 : min(max(dim[0], 0), 7) + 1]]))
+    number = np.dtype({16: f"{order}f4", 64: f"{order}f8"}.get(kind, "u1"))
+    with opener(path.with_suffix(".img") if pair else path, "rb") as file:
+        file.read(int(offset) if 0 < offset < 2**31 else 0)
+        size = bad = 0
+        while block := file.read(2**22):  # to the end, where gzip has its checksum
+            if number.kind == "f":
+                numbers = np.frombuffer(block, number, len(block) // number.itemsize)
+                bad += np.count_nonzero(~np.isfinite(numbers))
+            size += len(block)
+    if size < voxels * bits // 8:
+        raise truncated(path)
+    if bad:
+        raise not_finite(path, bad)
 
 
-def _check_nrrd(path: Path) -> None:
+def not_finite(path: Path, count: int) -> InputError:
+    """The error for voxels that are not numbers."""
+    return InputError(
+        f"{path} has {count} voxels that are not numbers (NaN or infinite).",
+        "Replace them, for instance by -1024 HU (air), and try again.",
+        code="input.not_finite",
+    )
+
+
+def _check_nrrd(path: Path) -> list[str]:
     """ITK itself finds short data; it does not find zero or skew directions."""
     fields = _nrrd_fields(path)
     directions = fields.get("space directions")
@@ -144,6 +164,10 @@ def _check_nrrd(path: Path) -> None:
             _check_columns(path, matrix.T)
     elif "spacings" in fields:
         _check_spacing(path, [float(s) for s in fields["spacings"].split() if s.lower() != "nan"])
+    data = fields.get("data file", fields.get("datafile", ""))
+    if data and "%" not in data and not data.upper().startswith("LIST"):
+        _must_be_beside(path, data)
+    return _left_open(directions or fields.get("spacings"), fields.get("space"))
 
 
 def _nrrd_fields(path: Path) -> dict[str, str]:
@@ -159,7 +183,7 @@ def _nrrd_fields(path: Path) -> dict[str, str]:
     return fields
 
 
-def _check_meta(path: Path) -> None:
+def _check_meta(path: Path) -> list[str]:
     fields = {}
     with path.open("rb") as file:
         for _ in range(200):
@@ -172,7 +196,7 @@ def _check_meta(path: Path) -> None:
                 offset = file.tell()
                 break
         else:
-            return
+            return []
     spacing = fields.get("ElementSpacing", fields.get("ElementSize", ""))
     _check_spacing(path, [float(s) for s in spacing.split()])
     data = fields.get("ElementDataFile")
@@ -180,18 +204,28 @@ def _check_meta(path: Path) -> None:
         raise truncated(path)
     if data != "LOCAL" and "%" not in data and data != "LIST":
         data_path = path.parent / data
-        if not data_path.is_file():
-            raise InputError(
-                f"{path} refers to its data file {data}, which is not beside it.",
-                "Copy both files together.",
-                code="input.missing",
-            )
+        _must_be_beside(path, data)
     else:
         data_path = path
     if data in ("LOCAL", data_path.name):
         available = data_path.stat().st_size - (offset if data == "LOCAL" else 0)
         if available < _meta_bytes(fields):
             raise truncated(path)
+    return _left_open(spacing, fields.get("TransformMatrix", fields.get("Orientation", fields.get("Rotation"))))
+
+
+def _left_open(spacing: str | None, orientation: str | None) -> list[str]:
+    doubts = [] if spacing else ["The file states no voxel size; 1 mm is taken."]
+    return doubts if orientation else [*doubts, NO_ORIENTATION]
+
+
+def _must_be_beside(path: Path, data: str) -> None:
+    if not (path.parent / data).is_file():
+        raise InputError(
+            f"{path} refers to its data file {data}, which is not beside it.",
+            "Copy both files together.",
+            code="input.missing",
+        )
 
 
 def _meta_bytes(fields: dict[str, str]) -> int:

@@ -15,6 +15,7 @@ from ..terminology import standard_structures, structure_for
 from ..volume import Volume
 from . import header
 
+_SAME_PLACE_MM = 1.0
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder of DICOM slices"
 
 
@@ -112,11 +113,7 @@ def _voxels(image: sitk.Image, path: Path) -> np.ndarray:
     if array.dtype.kind == "f":
         bad = int(array.size - np.isfinite(array).sum())
         if bad:
-            raise InputError(
-                f"{path} has {bad} voxels that are not numbers (NaN or infinite).",
-                "Replace them, for instance by -1024 HU (air), and try again.",
-                code="input.not_finite",
-            )
+            raise header.not_finite(path, bad)
     if array.min() == array.max():
         raise InputError(
             f"{path} is empty: all its voxels are {array.flat[0]}.", "Choose another volume.", code="input.empty"
@@ -139,16 +136,22 @@ def is_dicom(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return looks_like_dicom(file.read(132))
     except OSError as error:
         raise InputError(
             f"{path} cannot be opened ({error.strerror}).", "Check its permissions.", code="input.missing"
         ) from error
 
 
+def looks_like_dicom(head: bytes) -> bool:
+    """Whether a file's first 132 bytes are DICOM's: with the preamble, or as old archives have it, without."""
+    first_element = head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0"
+    return len(head) == 132 and (head[128:] == b"DICM" or first_element)
+
+
 def _read_3d(path: Path) -> tuple[sitk.Image, list[str]]:
     """The image in a file and what had to be corrected, after everything that ITK lets pass was checked."""
-    header.check(path)
+    warnings = header.check(path)
     try:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
@@ -160,7 +163,7 @@ def _read_3d(path: Path) -> tuple[sitk.Image, list[str]]:
     except RuntimeError as error:
         raise _not_an_image(path, error) from error
     _must_be_scalar(path, components, pixel)
-    warnings = _must_be_3d(path, size)
+    warnings = _must_be_3d(path, size) + warnings
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -171,14 +174,33 @@ def _read_3d(path: Path) -> tuple[sitk.Image, list[str]]:
         raise InputError(
             f"{path} has no usable voxel size: {image.GetSpacing()} mm.", "Correct its header.", code="input.spacing"
         )
-    return image, warnings
+    return image, warnings + _nifti_doubts(reader, image)
+
+
+def _nifti_doubts(reader: sitk.ImageFileReader, image: sitk.Image) -> list[str]:
+    """Whether a NIfTI says where it lies, and whether ITK, as Slicer, and others will read the same from it."""
+    if not reader.HasMetaDataKey("srow_x"):
+        return []
+    sform, qform = (int(reader.GetMetaData(f"{form}_code")) for form in ("sform", "qform"))
+    if sform <= 0 and qform <= 0:
+        return [header.NO_ORIENTATION]
+    if sform <= 0:
+        return []
+    stated = np.array([reader.GetMetaData(f"srow_{axis}").split() for axis in "xyz"], float)
+    unit = {1: 1000.0, 3: 0.001}.get(int(reader.GetMetaData("xyzt_units")) & 7, 1.0)
+    ends = np.array([[0, 0, 0, 1], [*(n - 1 for n in image.GetSize()), 1]]).T
+    if np.abs(ijk_to_ras(image)[:3] @ ends - unit * stated @ ends).max() <= _SAME_PLACE_MM:
+        return []
+    return ["The file states two different positions. As in Slicer its qform was taken; other programs take its sform."]
 
 
 def _must_be_scalar(path: Path, components: int, pixel: int) -> None:
     if components > 1 or "complex" in sitk.GetPixelIDValueAsString(pixel):
         kind = {3: "a colour (RGB) image", 4: "a colour (RGBA) image"}.get(components, "not a scalar image")
         raise InputError(
-            f"{path} is {kind}: {components} values per voxel.", "Give a grey-value CT volume.", code="input.scalar"
+            f"{path} is {kind}, or a sequence: {components} values per voxel.",
+            "Give a grey-value CT volume; of a sequence, one frame.",
+            code="input.scalar",
         )
 
 
@@ -191,6 +213,10 @@ def _must_be_3d(path: Path, size: tuple[int, ...]) -> list[str]:
             f"{path} is a 4D image ({shown}): {size[3]} frames.",
             "Extract one frame as a 3D volume and segment that.",
             code="input.dimension",
+        )
+    if len(size) > 4:
+        raise InputError(
+            f"{path} has {len(size)} axes ({shown}).", "Extract one 3D volume and segment that.", code="input.dimension"
         )
     if len(size) != 3 or min(size) < 2:
         raise InputError(

@@ -6,8 +6,14 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    RTStructureSetStorage,
+    generate_uid,
+)
 
 from DeepSegLogic.errors import InputError
 from DeepSegLogic.io import read_volume
@@ -44,6 +50,37 @@ def write_slice(path, k, z, pixels=None, origin=(-50.0, -60.0), orientation=(1, 
         else:
             setattr(d, name, value)
     d.save_as(path, enforce_file_format=True)
+    return d
+
+
+def within(name, **values):
+    """A functional group with one item."""
+    group, item = Dataset(), Dataset()
+    for tag, value in values.items():
+        setattr(item, tag, value)
+    setattr(group, name, [item])
+    return group
+
+
+def write_enhanced(path, order, intercepts=(-1024,) * COUNT):
+    """All slices in one file, in any order."""
+    path.parent.mkdir(exist_ok=True)
+    d = write_slice(path, 0, 0.0)
+    for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"):
+        delattr(d, tag)
+    d.SOPClassUID = d.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    d.NumberOfFrames, d.PixelData = len(order), VOXELS[list(order)].tobytes()
+    shared = within("PlaneOrientationSequence", ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    shared.update(within("PixelMeasuresSequence", PixelSpacing=[0.8, 0.7], SliceThickness=STEP))
+    d.SharedFunctionalGroupsSequence = [shared]
+    d.PerFrameFunctionalGroupsSequence = []
+    for k in order:
+        frame = within("PlanePositionSequence", ImagePositionPatient=[-50, -60, k * STEP])
+        scale = {"RescaleSlope": 1, "RescaleIntercept": intercepts[k], "RescaleType": "HU"}
+        frame.update(within("PixelValueTransformationSequence", **scale))
+        d.PerFrameFunctionalGroupsSequence.append(frame)
+    d.save_as(path, enforce_file_format=True)
+    return path
 
 
 def write_series(folder, positions=None, name="s", **tags):
@@ -63,6 +100,75 @@ def test_positions_give_order_and_grid(tmp_path):
     np.testing.assert_allclose(volume.ijk_to_ras, expected)
     assert volume.modality == "CT"
     assert volume.warnings == []
+
+
+@pytest.mark.parametrize("order", [range(COUNT), range(COUNT)[::-1], [3, 0, 7, 1, 6, 2, 5, 4]])
+def test_frames_of_one_file_are_slices(tmp_path, order):
+    single = read_volume(write_series(tmp_path / "single"))
+    path = write_enhanced(tmp_path / "enhanced" / "IM1", order)
+    for source in (path, path.parent):
+        volume = read_volume(source)
+        np.testing.assert_array_equal(volume.array, VOXELS.astype(int) - 1024)
+        np.testing.assert_allclose(volume.ijk_to_ras, single.ijk_to_ras)
+        assert (volume.modality, volume.warnings) == ("CT", [])
+
+
+def test_frames_that_make_no_volume(tmp_path):
+    with pytest.raises(InputError, match="between frame 3 of a and frame 4 of a"):
+        read_volume(write_enhanced(tmp_path / "a", [k for k in range(COUNT) if k != 3]))
+    with pytest.raises(InputError, match="rescaled to HU in different ways"):
+        read_volume(write_enhanced(tmp_path / "b", range(COUNT), range(COUNT)))
+
+
+def test_a_dicomdir_stands_for_its_folder(tmp_path):
+    folder = write_series(tmp_path / "cd" / "IMAGES").parent
+    (folder / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    np.testing.assert_array_equal(read_volume(folder / "DICOMDIR").array, VOXELS.astype(int) - 1024)
+
+
+@pytest.mark.parametrize(("signed", "bits"), [(0, 12), (0, 16), (1, 16)])
+def test_inverted_for_display_is_not_inverted_in_hu(tmp_path, signed, bits):
+    stored = {"PixelRepresentation": signed, "BitsStored": bits, "HighBit": bits - 1}
+    folder = write_series(tmp_path / "d", PhotometricInterpretation="MONOCHROME1", RescaleSlope=2, **stored)
+    np.testing.assert_array_equal(read_volume(folder).array, VOXELS.astype(int) * 2 - 1024)
+
+
+def test_slices_without_preamble(tmp_path):
+    folder = write_series(tmp_path / "d")
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+    for source in (folder, folder / "s05"):
+        np.testing.assert_array_equal(read_volume(source).array, VOXELS.astype(int) - 1024)
+
+
+def test_the_same_number_written_in_two_ways_is_one_series(tmp_path):
+    folder = write_series(tmp_path / "d")
+    for k in range(0, COUNT, 2):
+        cosines = {"orientation": (1, 0.0004, 0, -0.0004, 1, 0)}
+        write_slice(folder / f"s{(k * 5) % 97:02d}", k, k * STEP, **cosines, PixelSpacing=["0.80000", "0.7001"])
+    assert read_volume(folder).shape == VOXELS.shape
+
+
+def test_each_slice_has_its_own_rescaling(tmp_path):
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for k in range(COUNT):
+        write_slice(folder / f"{k}", k, k * STEP, RescaleSlope=1 + k % 2, RescaleIntercept=-1000 - k)
+    expected = [VOXELS[k].astype(int) * (1 + k % 2) - 1000 - k for k in range(COUNT)]
+    np.testing.assert_array_equal(read_volume(folder).array, expected)
+
+
+def test_colour_pictures_and_objects_without_a_picture(tmp_path):
+    colour = {"pixels": np.zeros((ROWS, COLUMNS)), "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
+    colour |= {"PixelData": bytes(ROWS * COLUMNS * 3), "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    folder = write_series(tmp_path / "d", name="colour", PlanarConfiguration=0, **colour)
+    with pytest.raises(InputError, match="no DICOM series"):
+        read_volume(folder)
+    structures = write_slice(tmp_path / "rt", 0, 0.0, Modality="RTSTRUCT", PixelData=None, Rows=None, Columns=None)
+    structures.SOPClassUID = structures.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
+    structures.save_as(tmp_path / "rt")
+    with pytest.raises(InputError, match="structures, a report or a picture"):
+        read_volume(tmp_path / "rt")
 
 
 def test_real_series_equals_its_slices(shared_data):
@@ -161,6 +267,18 @@ def test_a_truncated_slice_is_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-120])
     with pytest.raises(InputError, match=r"truncated|missing"):
         read_volume(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 500])
+def test_a_damaged_slice_at_the_end_is_not_left_out_in_silence(tmp_path, keep):
+    """It leaves no gap, so nothing else would tell."""
+    folder = write_series(tmp_path / "d")
+    (folder / "s00").write_bytes((folder / "s00").read_bytes()[:keep])
+    if keep:
+        with pytest.raises(InputError, match="s00 cannot be decoded: it is truncated"):
+            read_volume(folder)
+    else:
+        assert "empty (0 bytes): s00" in read_volume(folder).warnings[0]
 
 
 def test_stored_values_without_rescaling_are_said(tmp_path):

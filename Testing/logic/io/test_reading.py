@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -13,6 +14,7 @@ from DeepSegLogic.io import read_label_map, read_volume, write_volume
 from DeepSegLogic.volume import Volume
 
 RNG = np.random.default_rng(0)
+DETACHED = b"NRRD0004\ntype: int16\ndimension: 3\nsizes: 7 6 5\nencoding: raw\ndata file: d.raw\n"
 VOXELS = RNG.integers(-1000, 1500, (5, 6, 7)).astype(np.int16)
 
 
@@ -85,6 +87,62 @@ def test_a_fourth_axis_of_one_frame_is_a_volume(tmp_path):
     assert "fourth axis" in volume.warnings[0]
 
 
+def test_a_nifti_in_two_files(tmp_path):
+    nibabel.save(nibabel.Nifti1Pair(VOXELS.T, oblique()), tmp_path / "a.img")
+    for name in ("a.img", "a.hdr"):
+        np.testing.assert_array_equal(read_volume(tmp_path / name).array, VOXELS)
+    truncate(tmp_path / "a.img")
+    with pytest.raises(InputError, match="truncated"):
+        read_volume(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize("unit", [("meter", 0.001), ("micron", 1000)])
+def test_other_units_than_mm(tmp_path, unit):
+    image = nibabel.Nifti1Image(VOXELS.T, np.diag([unit[1]] * 3 + [1]) @ oblique())
+    image.header.set_xyzt_units(unit[0])
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = read_volume(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.ijk_to_ras, np.diag([1 / unit[1]] * 3 + [1]) @ image.affine, atol=1e-3)
+    assert volume.warnings == []
+
+
+def test_a_nifti_that_says_two_things_or_nothing(tmp_path):
+    shifted = oblique()
+    shifted[:3, 3] += 5
+    image = nibabel.Nifti1Image(VOXELS.T, oblique())
+    said = {}
+    for sform, qform in ((1, 1), (1, 0), (0, 1), (2, 1), (0, 0)):
+        image.set_sform(oblique(), sform)
+        image.set_qform(shifted if sform == 2 else oblique(), qform)
+        nibabel.save(image, tmp_path / "a.nii")
+        volume = read_volume(tmp_path / "a.nii")
+        if sform != 2 and (sform or qform):
+            np.testing.assert_allclose(volume.ijk_to_ras, nibabel.load(tmp_path / "a.nii").affine, atol=1e-4)
+        said[sform, qform] = volume.warnings
+    assert [w[0][:32] for w in said.values() if w] == [
+        "The file states two different po",
+        "The file does not say how the pa",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspacings: 1 2 3\n", ["left and right"]),
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\n", ["no voxel size", "left and right"]),
+        ("a.mha", b"NDims = 3\nElementSpacing = 1 2 3\nElementType = MET_UCHAR\n", ["left and right"]),
+        ("a.mha", b"NDims = 3\nElementType = MET_UCHAR\n", ["no voxel size", "left and right"]),
+    ],
+)
+def test_what_a_header_leaves_open_is_said(tmp_path, name, content, said):
+    ends = {"a.nrrd": b"encoding: raw\nsizes: 2 3 4\n\n", "a.mha": b"DimSize = 2 3 4\nElementDataFile = LOCAL\n"}
+    (tmp_path / name).write_bytes(content + ends[name] + bytes(range(24)))
+    volume = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.array.ravel(), range(24))
+    assert len(volume.warnings) == len(said)
+    assert all(s in w for s, w in zip(said, volume.warnings, strict=True))
+
+
 def truncate(path, keep=0.6):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     return path
@@ -139,6 +197,14 @@ def bad_files(tmp_path):
     yield "missing .raw", tmp_path / "lost.mhd", "lost.raw"
     yield "2D", image("2d.png", VOXELS[0].astype(np.uint8)), "2D"
     yield "one slice", image("slice.nrrd", VOXELS[:1]), "single slice"
+    yield "NaN in NIfTI, which ITK makes 0", save(tmp_path / "nan.nii.gz", nan), "1 voxels that are not numbers"
+    yield "compressed, but named .nii", Path(shutil.copy(save(tmp_path / "z.nii.gz"), tmp_path / "z.nii")), "its name"
+    yield "NIfTI without suffix", Path(shutil.copy(save(tmp_path / "n.nii"), tmp_path / "n")), "its name"
+    nibabel.save(nibabel.Nifti2Image(VOXELS, oblique()), tmp_path / "two.nii")
+    yield "NIfTI-2", tmp_path / "two.nii", "NIfTI-2"
+    nibabel.save(nibabel.Nifti1Image(np.stack([VOXELS, VOXELS], -1)[..., None, :], oblique()), tmp_path / "5d.nii")
+    yield "5D", tmp_path / "5d.nii", "5 axes"
+    yield "detached, without its data", write("d.nhdr", DETACHED), "d.raw, which is not beside"
     yield "4D", image("4d.nrrd", np.stack([VOXELS, VOXELS])), "4D"
     yield "RGB", image("rgb.nrrd", RNG.integers(0, 255, (4, 5, 6, 3)).astype(np.uint8), vector=True), "RGB"
     yield "complex", image("complex.nrrd", VOXELS.astype(np.complex64)), "not a scalar"
