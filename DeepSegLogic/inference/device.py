@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import torch
 from torch import nn
 
@@ -60,6 +63,32 @@ def autocast(device: torch.device, full_precision: bool = False):
         dtype = torch.float16
         return torch.autocast("cuda", dtype, enabled=not full_precision)
     return torch.autocast("cpu", enabled=False)
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """While it lasts, the same input gives the same numbers on a GPU, and float32 is not rounded to TF32.
+
+    cuDNN then chooses its algorithms by rule, not by trying which is fastest (which may end differently each time and
+    for a moment takes more memory than the run does), and only among those that give the same result each time.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True), (cudnn, "allow_tf32", False)]
+    if hasattr(cudnn, "conv"):  # newer names, from torch 2.9 on
+        wanted += [(owner, "fp32_precision", "ieee") for owner in (cudnn.conv, cudnn.rnn, matmul)]
+    else:
+        wanted += [(matmul, "allow_tf32", False)]
+    before = []
+    for owner, name, value in wanted:
+        with suppress(RuntimeError):  # the older names are refused where the program has used the newer ones
+            before.append((owner, name, getattr(owner, name), value))
+    try:
+        for owner, name, _, value in before:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value, _ in before:
+            setattr(owner, name, value)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

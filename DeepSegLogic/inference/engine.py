@@ -19,7 +19,7 @@ from ..progress import Cancel, Progress, check
 from .accumulator import Accumulator
 from .allocator import large_blocks_kept
 from .confidence import ConfidenceMeter
-from .device import autocast, is_out_of_memory, lay_out
+from .device import autocast, is_out_of_memory, lay_out, reproducible
 from .labelling import Interpolator
 from .memory import RunSettings, smaller_patch
 from .plan import Plan
@@ -84,7 +84,7 @@ class Engine:
         Raises:
             Cancelled, ResourceError, ModelError.
         """
-        with torch.inference_mode(), large_blocks_kept():
+        with torch.inference_mode(), reproducible(), large_blocks_kept():
             while True:
                 try:
                     return self._run(prepared, progress, cancel)

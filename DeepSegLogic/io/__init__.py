@@ -1,6 +1,18 @@
-"""Reading and writing volumes and label maps."""
+"""Reading and writing volumes and label maps. Imported on first use, for the engine needs none of the libraries."""
 
-from .reading import read_label_map, read_volume
-from .writing import write_label_map, write_volume
+from importlib import import_module
 
-__all__ = ["read_label_map", "read_volume", "write_label_map", "write_volume"]
+_HOME_OF = {
+    "read_label_map": "reading",
+    "read_volume": "reading",
+    "write_label_map": "writing",
+    "write_volume": "writing",
+}
+
+__all__ = list(_HOME_OF)
+
+
+def __getattr__(name):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

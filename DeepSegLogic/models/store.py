@@ -21,7 +21,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import filelock
-import platformdirs
 
 from ..errors import ModelError, UsageError
 from ..io.atomic import atomic_path, cannot_write
@@ -42,8 +41,7 @@ class Store:
     """
 
     def __init__(self, root: Path | None = None):
-        default = os.environ.get("DEEPSEG_MODELS") or platformdirs.user_data_path("DeepSeg", False) / "models"
-        self.root = Path(root or default).expanduser()
+        self.root = Path(root or os.environ.get("DEEPSEG_MODELS") or _default_root()).expanduser()
         self.downloads = self.root / "downloads"
 
     def archive_path(self, part: Part) -> Path:
@@ -193,3 +191,9 @@ def verify(card: ModelCard, progress: Progress = ignore_progress, cancel: Cancel
 def disk_use(folder: Path) -> int:
     """Bytes of all files under ``folder``."""
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+
+def _default_root() -> Path:
+    import platformdirs
+
+    return platformdirs.user_data_path("DeepSeg", False) / "models"

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import SimpleITK as sitk
+from phantom import body
 
 OURS = """
 import sys
@@ -96,21 +97,7 @@ def measured(command: list[str], **environment: str) -> tuple[float, float, floa
 
 def synthetic_ct(path: Path, shape: list[int], spacing: float) -> None:
     """A body of ellipsoids with noise; for time and memory only."""
-    rng = np.random.default_rng(0)
-    grid = np.ogrid[tuple(slice(0, n) for n in shape)]
-    centre = np.array(shape) / 2
-    array = np.full(shape, -1000, np.float32)
-
-    def ellipsoid(at, radii, value):
-        array[sum(((g - c) / r) ** 2 for g, c, r in zip(grid, at, radii, strict=True)) < 1] = value
-
-    ellipsoid(centre, np.array(shape) * (0.42, 0.32, 0.7), 20)
-    for _ in range(60):
-        size = np.array(shape)
-        at = centre + rng.uniform(-0.28, 0.28, 3) * size
-        ellipsoid(at, rng.uniform(0.02, 0.1, 3) * size, rng.uniform(-800, 1000))
-    array += rng.standard_normal(array.shape, np.float32) * 15
-    image = sitk.GetImageFromArray(array.T.astype(np.int16))
+    image = sitk.GetImageFromArray(body(shape))
     image.SetSpacing([spacing] * 3)
     sitk.WriteImage(image, str(path))
 

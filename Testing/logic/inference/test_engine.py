@@ -212,6 +212,22 @@ def test_group_norm_layout_equals_instance_norm():
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
 
 
+def test_settings_for_reproducible_runs_are_put_back():
+    cudnn = torch.backends.cudnn
+    cudnn.benchmark = True
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with device_module.reproducible():
+            assert not cudnn.benchmark and not cudnn.allow_tf32
+            assert cudnn.deterministic
+        assert cudnn.benchmark and cudnn.allow_tf32
+        assert not cudnn.deterministic
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        cudnn.benchmark = False
+        torch.set_float32_matmul_precision("highest")
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_gpu_equals_cpu():
     source = volume((60, 50, 40), (1.5, 1.0, 2.0))
