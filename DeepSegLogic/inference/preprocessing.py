@@ -12,6 +12,7 @@ from ..boxes import box_of, common, grown, matrix_of
 from ..errors import InputError
 from ..volume import Volume
 from ..volume_fixes import BODY_HU, BODY_MARGIN_MM
+from .device import reproducible
 from .plan import Normalization, Plan
 from .resampling import axis_matrices, resample_image, resampled_shape, separate_axis
 
@@ -65,6 +66,7 @@ def network_view(array: np.ndarray, ijk_to_ras: np.ndarray, plan: Plan) -> tuple
     return array.transpose(plan.transpose), matrix
 
 
+@reproducible()
 def prepare(
     volume: Volume, plan: Plan, device: torch.device, trim_to_body: bool = False, region: np.ndarray | None = None
 ) -> Prepared:
