@@ -203,6 +203,15 @@ class Session:
             return f"{blocking[0].text} {blocking[0].remedy}".strip()
         return "Wait for the task under way." if self.run.busy else ""
 
+    def check_free(self) -> None:
+        """Whether a long task can start.
+
+        Raises:
+            UsageError: one is under way.
+        """
+        if self.run.busy:
+            raise UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy")
+
     def segment(self, frame: tuple[int, int] | None = None) -> None:
         """Start to segment.
 
@@ -287,20 +296,19 @@ class Session:
         """Make surfaces of the result, or of a corrected label map."""
         chosen = label_map or (self.result.label_map if self.result else None)
         if chosen is not None:
-            self._submit("surfaces", self._surfaced, label_map=chosen)
+            self._submit("surfaces", self._of_result(self._surfaced), label_map=chosen)
 
     def measure(self, label_map: LabelMap) -> None:
         """Measure a corrected label map of the result's volume."""
         if self.result is not None:
-            confidence = self.result.confidence
-            self._submit(
-                "measure", self._measured, label_map=label_map, volume=self.result_volume, confidence=confidence
-            )
+            params = {"volume": self.result_volume, "confidence": self.result.confidence}
+            self._submit("measure", self._of_result(self._measured), label_map=label_map, **params)
 
     def review(self, label_map: LabelMap) -> None:
         """Look for what may be wrong with the result, or with a corrected label map."""
         if self.result is not None:
-            self._submit("review", self._reviewed, label_map=label_map, confidence=self.result.confidence)
+            found = self._of_result(self._reviewed)
+            self._submit("review", found, label_map=label_map, confidence=self.result.confidence)
 
     def ignore(self, finding: Finding) -> None:
         """Do not tell this again of this result."""
@@ -355,8 +363,7 @@ class Session:
         frame: tuple[int, int] | None = None,
         **params: Any,
     ) -> None:
-        if self.run.busy:
-            raise UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy")
+        self.check_free()
         self.run = Run(task, Phase.RUNNING, stage="Starting", frame=frame)
         if frame is not None:
             self.run.fraction = (frame[0] - 1) / frame[1]
@@ -368,6 +375,11 @@ class Session:
         job = self._client.submit(request, **params)
         self._answers[job] = answer
         return job
+
+    def _of_result(self, answer: Callable[[Any], None]) -> Callable[[Any], None]:
+        """An answer about the present result; it is dropped if it comes when that is gone."""
+        result = self.result
+        return lambda value: answer(value) if self.result is result else None
 
     def _progressed(self, event: Event) -> None:
         self.run.advance(event)

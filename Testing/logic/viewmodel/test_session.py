@@ -10,8 +10,10 @@ import trimesh
 
 from DeepSegLogic.errors import UsageError
 from DeepSegLogic.io import read_volume
+from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.viewmodel import Phase, Session
 from DeepSegLogic.volume import Volume
+from DeepSegLogic.worker import Event
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,36 @@ def test_models_are_searched_and_structures_remembered(session):
     assert session.chosen == ["liver"]
     with pytest.raises(UsageError):
         session.choose_model("nothing like it")
+
+
+class Scripted:
+    """A worker's client that answers when told to."""
+
+    def __init__(self):
+        self.asked, self.events = [], []
+
+    def submit(self, request, **_params):
+        self.asked.append(request)
+        return len(self.asked)
+
+    def answer(self, request, value):
+        self.events.append(Event("result", self.asked.index(request) + 1, value=value))
+
+    def poll(self):
+        events, self.events = self.events, []
+        return events
+
+
+def test_answers_about_a_result_that_has_gone_are_dropped(small_ct):
+    client, told = Scripted(), []
+    session = Session(client)
+    session.set_volume(small_ct)
+    session.adopt_result(LabelMap(np.zeros(small_ct.shape, np.uint8), small_ct.ijk_to_ras, []), {})
+    session.show_surfaces()
+    session.review(session.result.label_map)
+    session.forget_result()
+    session.changed.connect(told.append)
+    for request in ("measure", "surfaces", "review"):
+        client.answer(request, ["of the result before"])
+    session.poll()
+    assert (session.surfaces, session.measurements, session.findings, told) == (None, [], [], [])
