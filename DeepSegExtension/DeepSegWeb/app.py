@@ -10,7 +10,7 @@ from pathlib import Path
 import trame_slicer.module
 from trame.app import get_server
 
-from DeepSegLogic.errors import DeepSegError, ResourceError
+from DeepSegLogic.errors import DeepSegError, ResourceError, UsageError
 from DeepSegLogic.viewmodel import Phase
 
 from . import binding
@@ -46,7 +46,10 @@ class WebApp:
         self.transfers = Transfers(self._say)
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source
-        self._exports: Path | None = None
+        known = (self.transfers.folder, source and source.parent, folder and folder.resolve())
+        self._folders = [place for place in known if place]
+        self._export: tuple[Path, str, Path | None] | None = None  # where it goes, its name, the scene in it
+        self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.state.client_only("uploading", "exporting")
@@ -96,6 +99,7 @@ class WebApp:
         self._take(shown)
         self.state.alert = None
         with self._saying():
+            self.opening.check_free()  # else the result would belong to another volume than the one shown then
             self.work.segment()
 
     def cancel(self) -> None:
@@ -135,29 +139,37 @@ class WebApp:
         self.state.current = name
         self.work.jumpTo(name)
 
-    def look_at(self, index: int) -> None:
+    def look_at(self, reason: str) -> None:
         """Centre the views on what the review found, and make its structure the current one."""
-        finding = self.session.findings[index]
+        finding = next(f for f in self.session.findings if f.reason == reason)
         if any(row["name"] == finding.structure for row in self.state.rows):
             self.state.current = finding.structure
         self.work.jumpToPoint(finding.ras)
 
-    def ignore(self, index: int) -> None:
+    def ignore(self, reason: str) -> None:
         """Take a line off the review."""
-        self.session.ignore(self.session.findings[index])
+        self.session.ignore(next(f for f in self.session.findings if f.reason == reason))
 
     def export(self, shown: dict) -> None:
         """Write the formats that the page shows chosen; the download starts when they are ready."""
         self._take(shown)
         self.state.alert = None
         with self._saying():
+            self.session.check_free()
+            if self.state.delivering:
+                raise UsageError("A download is being prepared.", "Wait for it.", code="usage.busy")
             self.correcting.settle()
-            formats = [f for f in self.state.formats if f != SCENE_FORMAT]
-            label_map, self._exports = self.work.labelMap(), self.transfers.empty("export")
+            label_map, folder = self.work.labelMap(), self.transfers.empty("export")
+            name, scene = safe_name(f"{self.session.result_volume.name}-deepseg"), None
+            if SCENE_FORMAT in shown["formats"]:  # as it is now, like the rest
+                scene = self.transfers.empty("scene")
+                self.scene.save(scene / name)
+            self._export = folder, name, scene
+            formats = [f for f in shown["formats"] if f != SCENE_FORMAT]
             if formats:
-                self.session.export(self._exports, formats, label_map)
+                self.session.export(folder, formats, label_map)
             else:
-                asyncio.ensure_future(self._deliver())  # noqa: RUF006
+                self._show("exported")
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -227,39 +239,36 @@ class WebApp:
                 self.work.showSurfaces()
             self.correcting.begin()
         elif part == "measurements" and session.result is not None:
+            if not state.rows:
+                state.tab = "result"
             state.update(binding.result_state(session))
-            state.tab = "result"
         elif part == "surfaces" and session.surfaces is not None:
             if not self.work.resultCorrected:
                 self.scene.look_at_surfaces()
             session.review(self.work.labelMap())
         elif part == "exported":
-            asyncio.ensure_future(self._deliver())  # noqa: RUF006
+            self._delivery = asyncio.ensure_future(self._deliver(*self._export))
         elif part == "run" and session.run.phase is Phase.FAILED:
             self._say(session.run.error)
         elif part == "run" and session.run.task in ("segment", "install") and not session.run.busy:
             session.ask_estimate()
         state.why_not = session.why_not
 
-    async def _deliver(self) -> None:
-        name = safe_name(f"{self.session.result_volume.name}-deepseg")
+    async def _deliver(self, folder: Path, name: str, scene: Path | None) -> None:
+        with self.state:
+            self.state.delivering = True
         with self._saying():
-            if SCENE_FORMAT in self.state.formats:
-                whole = self.transfers.empty("scene")
-                self.scene.save(whole / name)
-                await pack(whole, self._exports / f"{name}.{SCENE_FORMAT}")
-            self._start_download.exec(await self.transfers.offer(self._exports, name))
+            if scene is not None:
+                await pack(scene, folder / f"{name}.{SCENE_FORMAT}")
+            self._start_download.exec(await self.transfers.offer(folder, name))
+        with self.state:
+            self.state.delivering = False
 
     async def _poll(self) -> None:
         while True:
-            try:
-                with self.state:
-                    self.session.poll()
-                    self.correcting.poll()
-            except Exception as error:  # whatever it is, the page goes on
-                traceback.print_exc()
-                what = f"Something unforeseen went wrong ({type(error).__name__}: {error})."
-                self._say(DeepSegError(what, "The terminal where `deepseg web` runs says more."))
+            with self._saying(), self.state:
+                self.session.poll()
+                self.correcting.poll()
             await asyncio.sleep(POLL_S)
 
     def _take(self, shown: dict) -> None:
@@ -267,14 +276,17 @@ class WebApp:
         self.state.update(shown)
         self.state.flush()
 
-    def _say(self, error: DeepSegError) -> None:
-        error.message, error.remedy = map(self.transfers.without_folders, (error.message, error.remedy))
+    def _say(self, error: Exception) -> None:
+        if not isinstance(error, DeepSegError):
+            traceback.print_exception(error)
+            what = f"Something unforeseen went wrong ({type(error).__name__}: {error})."
+            error = DeepSegError(what, "The terminal where `deepseg web` runs says more.")
         with self.state:
-            self.state.alert = binding.alert(error)
+            self.state.alert = binding.alert(error, self._folders)
 
     @contextlib.contextmanager
     def _saying(self):
         try:
             yield
-        except DeepSegError as error:
+        except Exception as error:  # whatever it is, the page goes on
             self._say(error)

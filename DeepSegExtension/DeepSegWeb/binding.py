@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
 from DeepSegLogic.errors import DeepSegError
 from DeepSegLogic.terminology import structure_for
 from DeepSegLogic.viewmodel import Phase, Run, Session, is_doubtful
@@ -56,6 +61,7 @@ def initial() -> dict:
         "can_undo": False,
         "can_redo": False,
         "exporting": False,
+        "delivering": False,
         "formats": ["stl"],
         "tab": "segment",
         "alert": None,
@@ -149,9 +155,17 @@ def findings_state(session: Session) -> dict:
     return {"findings": [finding.reason for finding in session.findings]}
 
 
-def alert(error: DeepSegError) -> dict:
-    """An error as the page shows it."""
-    return {"message": error.message, "remedy": error.remedy, "code": error.code}
+def alert(error: DeepSegError, folders: Iterable[Path]) -> dict:
+    """An error as the page shows it.
+
+    Args:
+        folders: files below them go by their names, as users know them.
+    """
+    message, remedy = error.message, error.remedy
+    for folder in folders:
+        inside = re.escape(f"{folder}{os.sep}") + r"(?:[^\s/\\]+[/\\])*"
+        message, remedy = (re.sub(inside, "", text) for text in (message, remedy))
+    return {"message": message, "remedy": remedy}
 
 
 def _run(run: Run) -> dict:
@@ -163,5 +177,5 @@ def _run(run: Run) -> dict:
         "stage": "Cancelling" if run.phase is Phase.CANCELLING else run.stage,
         "summary": run.summary,
         "remaining": f"about {time_text(run.remaining_s)} left" if run.remaining_s is not None else "",
-        "warnings": run.warnings,
+        "warnings": list(run.warnings),  # the run's own list would change without being told
     }

@@ -1,4 +1,4 @@
-"""What the page needs beside trame's socket: the token, one tab at a time, files in and out."""
+"""What the page needs beside trame's socket: the token, and one tab at a time."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,30 +27,42 @@ class Opening:
         folder: what the page may list; None for nothing.
     """
 
-    def __init__(self, state, scene, say: Callable[[DeepSegError], None], scratch: Path, folder: Path | None):
+    def __init__(self, state, scene, say: Callable[[Exception], None], scratch: Path, folder: Path | None):
         self.state, self.scene, self._say, self._scratch = state, scene, say, scratch
         self._shelf = Shelf(folder) if folder is not None else None
         state.update({"has_shelf": folder is not None, "browsing": False, "shelf": {"folders": [], "files": []}})
 
     async def open(self, source: Path) -> None:
         """Read a volume, or a scene with its result, and show it instead of the one before."""
-        await self._show(source.name, partial(self._read, source), f"{source.parent}{os.sep}")
+        await self._show(source.name, partial(self._read, source))
 
     async def take_way_out(self, way: str) -> None:
         """Go on with a volume made from the one that is shown, see :class:`~DeepSegLogic.viewmodel.WayOut`."""
         volume = self.scene.work.session.volume
         await self._show(volume.name, lambda: Bundle(WayOut(way).apply(volume)))
 
-    async def _show(self, name: str, get: Callable[[], Bundle], folder: str = "") -> None:
+    def check_free(self) -> None:
+        """Whether the input is at rest.
+
+        Raises:
+            UsageError: it is being read.
+        """
+        if self.state.reading:
+            raise UsageError("A volume is being read.", "Wait for it.", code="usage.busy")
+
+    async def _show(self, name: str, get: Callable[[], Bundle]) -> None:
         work, state = self.scene.work, self.state
-        if work.session.run.busy:  # its result belongs to the volume that is shown
-            self._say(UsageError("A task is under way.", "Wait for it, or cancel it.", code="usage.busy"))
+        try:
+            self.check_free()
+            work.session.check_free()  # its result belongs to the volume that is shown
+        except UsageError as error:
+            self._say(error)
             return
         with state:
             state.reading, state.alert = name, None
         try:
             opened = await asyncio.to_thread(get)
-            work.session.forget_result()
+            work.forgetResult()
             self.scene.show_volume(opened.volume)
             if opened.label_map is not None:
                 work.adopt(opened.label_map, opened.provenance)
@@ -59,8 +70,7 @@ class Opening:
                 self.scene.set_window(state.greys)
             self.scene.set_rendering(state.rendering)
             work.session.ask_estimate()
-        except DeepSegError as error:
-            error.message = error.message.replace(folder, "")  # users know the file by its name
+        except Exception as error:
             self._say(error)
         finally:
             with state:

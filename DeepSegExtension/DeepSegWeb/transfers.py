@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from aiohttp import web
 
-from DeepSegLogic.errors import DeepSegError, InputError, ResourceError
+from DeepSegLogic.errors import InputError, ResourceError
 from DeepSegLogic.io.atomic import cannot_write
 
 from .private import PrivateFolder
@@ -28,13 +27,13 @@ class Transfers:
     """A private folder for uploads and downloads, removed at the end.
 
     Args:
-        failed: is called with the reason why an upload was refused.
+        failed: is called with what went wrong with an upload.
 
     Attributes:
         folder: that one.
     """
 
-    def __init__(self, failed: Callable[[DeepSegError], None]):
+    def __init__(self, failed: Callable[[Exception], None]):
         self._private = PrivateFolder()
         self.folder = self._private.path
         self._failed = failed
@@ -61,10 +60,6 @@ class Transfers:
         folder.mkdir()
         return folder
 
-    def without_folders(self, message: str) -> str:
-        """A message in which files of the private folder go by their names, as users know them."""
-        return re.sub(re.escape(f"{self.folder}{os.sep}") + r"(?:[^\s/\\]+[/\\])*", "", message)
-
     async def offer(self, folder: Path, name: str) -> str:
         """Make a folder's files ready for download, zipped if they are several; returns the address.
 
@@ -72,10 +67,13 @@ class Transfers:
             OutputError: there is no room for the archive.
         """
         files = list(folder.iterdir())
-        self._offered = files[0] if len(files) == 1 else folder.with_name(f"{safe_name(name)}.zip")
-        if len(files) > 1:
-            await pack(folder, self._offered)
-        return f"download/{self._offered.name}"
+        if len(files) == 1:
+            offered = files[0]
+        else:
+            offered = self.empty("archive") / f"{safe_name(name)}.zip"
+            await pack(folder, offered)
+        self._offered = offered
+        return f"download/{offered.name}"
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         path = self._offered
@@ -87,12 +85,12 @@ class Transfers:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             try:
                 await received(await _receive(request, Path(folder)))
-            except DeepSegError as error:
-                self._failed(error)
-            except ConnectionError:  # the tab has gone
+            except ConnectionError:  # the tab has gone, or somebody pressed Cancel
                 pass
             except OSError as error:
                 self._failed(cannot_write(Path("upload"), error))
+            except Exception as error:
+                self._failed(error)
         return web.Response()
 
 

@@ -52,6 +52,21 @@ def test_exports_agree_with_the_table(done, tmp_path):
     assert len(meshes.geometry) > 5
 
 
+def test_what_comes_is_what_was_chosen_when_the_export_began(done):
+    done.get_by_role("button", name="Export").click()
+    dialog = done.get_by_role("dialog")
+    for box in dialog.get_by_role("checkbox").all():
+        box.uncheck()
+    dialog.get_by_label("Measurements").check()
+    dialog.get_by_label("STL").check()
+    with done.expect_download() as waiting:
+        dialog.get_by_role("button", name="Download").click()
+        done.evaluate("window.trame.state.set('formats', ['mrb'])")
+    names = unzip(waiting.value.path().read_bytes()).namelist()
+    assert "measurements.csv" in names
+    assert not any(name.endswith(".mrb") for name in names)
+
+
 def test_each_surface_format_opens(done):
     archive = unzip(download(done, ["STL", "OBJ", "PLY", "3MF"]))
     shown = volume_of(done, "Left lung")
