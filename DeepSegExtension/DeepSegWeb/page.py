@@ -53,8 +53,13 @@ def _bar(app) -> None:
         click=(app.opening.browse, "[shelf.path || '']"),
         disabled=busy,
     )
-    v3.VBtn("Export", prepend_icon="mdi-download", click="exporting = true", disabled=("run.busy || !rows.length",))
-    html.Span("{{ volume_name }}", classes="text-body-2 text-medium-emphasis text-truncate ml-4")
+    v3.VBtn(
+        "Export",
+        prepend_icon="mdi-download",
+        click="exporting = true",
+        disabled=("run.busy || delivering || !rows.length",),
+    )
+    html.Span("{{ volume_name }}", classes="ds-wide text-body-2 text-medium-emphasis text-truncate ml-4")
     v3.VSpacer()
     with v3.VBtnToggle(v_model=("greys",), density="compact", mandatory=True, variant="text", classes="mr-3"):
         for name in WINDOWS:

@@ -21,7 +21,15 @@ def _input(app) -> None:
     title("Input")
     with html.Div(v_if=("reading || uploading",), classes="ds-note"):
         v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
-        html.Span("{{ reading ? `Reading ${reading}` : `Uploading, ${uploading}` }}")
+        with html.Div(classes="d-flex align-center justify-space-between"):
+            html.Span("{{ reading ? `Reading ${reading}` : `Uploading, ${uploading}` }}")
+            v3.VBtn(
+                "Cancel upload",
+                v_if=("!reading",),
+                size="small",
+                variant="text",
+                click="window.deepseg.cancelUpload()",
+            )
     with html.Div(v_else_if=("!facts",), classes="ds-note"):
         html.Span("No CT yet. Open a file, a DICOM folder or a scene (.mrb).")
     with html.Div(v_else=True):
@@ -85,20 +93,13 @@ def _model() -> None:
 
 
 def _structures(app) -> None:
-    with html.Div(classes="d-flex align-center justify-space-between"):
+    with html.Div(classes="d-flex align-baseline justify-space-between"):
         title("Structures")
         html.Span("{{ chosen.length }} of {{ total }}", classes="ds-note")
     with html.Div(classes="d-flex flex-wrap ga-1 mb-1"):
-        v3.VChip("All", size="small", click=app.choose_all, raw_attrs=['role="button"'])
-        v3.VChip("None", size="small", click="chosen = []", raw_attrs=['role="button"'])
-        v3.VChip(
-            "{{ preset }}",
-            v_for="preset in presets",
-            key=("preset",),
-            size="small",
-            click=(app.choose_preset, "[preset]"),
-            raw_attrs=['role="button"'],
-        )
+        _chip("All", app.choose_all)
+        _chip("None", "chosen = []")
+        _chip("{{ preset }}", (app.choose_preset, "[preset]"), v_for="preset in presets", key=("preset",))
     search_field("words", "Find a structure", v_if=("total > 12",), classes="mb-1")
     with html.Div(v_for="group in groups", key=("group.title",)):
         html.Div("{{ group.title }}", classes="ds-note mt-1")
@@ -112,6 +113,10 @@ def _structures(app) -> None:
             hide_details=True,
             disabled=("run.busy",),
         )
+
+
+def _chip(text: str, click, **more) -> None:
+    v3.VChip(text, size="small", click=click, disabled=("run.busy",), raw_attrs=['role="button"'], **more)
 
 
 def search_field(name: str, label: str, **more) -> None:
@@ -176,14 +181,14 @@ def _review(app) -> None:
         title("Look at these first")
         with (
             html.Div(classes="ds-scroll ds-findings"),
-            html.Div(v_for="(reason, i) in findings", key=("reason",), classes="d-flex align-start ds-finding"),
+            html.Div(v_for="reason in findings", key=("reason",), classes="d-flex align-start ds-finding"),
         ):
-            html.Button("{{ reason }}", click=(app.look_at, "[i]"), raw_attrs=['title="Go there"'])
+            html.Button("{{ reason }}", click=(app.look_at, "[reason]"), raw_attrs=['title="Go there"'])
             v3.VBtn(
                 icon="mdi-close",
                 size="x-small",
                 variant="text",
-                click=(app.ignore, "[i]"),
+                click=(app.ignore, "[reason]"),
                 raw_attrs=[":aria-label=\"'Ignore: ' + reason\"", 'title="Ignore"'],
             )
 
@@ -205,12 +210,10 @@ def _row(app) -> None:
             html.Span(classes="ds-dot", style=("{background: row.color}",))
             html.Button(
                 "{{ row.title }}",
-                v_if=("row.found",),
                 classes="name",
                 click=(app.jump_to, "[row.name]"),
                 raw_attrs=['title="Go there"'],
             )
-            html.Span("{{ row.title }} (not found)", v_else=True, classes="text-medium-emphasis")
         html.Td("{{ row.volume }}", classes="num")
         with html.Td(classes="num"):
             v3.VIcon(
@@ -247,6 +250,9 @@ def run_panel(app) -> None:
     with html.Div(v_else=True):
         html.Div("Cancelled.", v_if=("run.phase === 'cancelled'",), classes="ds-note mb-1")
         html.Div("{{ run.summary }}", v_if=("run.task === 'install' && run.phase === 'done'",), classes="ds-note mb-1")
+        html.Div("Preparing the download.", v_if=("delivering",), classes="ds-note mb-1")
         html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
         shown = "[{model, quality, chosen, force}]"
-        v3.VBtn("Segment", block=True, color="primary", disabled=("!!why_not",), click=(app.segment, shown))
+        v3.VBtn(
+            "Segment", block=True, color="primary", disabled=("!!why_not || !!reading",), click=(app.segment, shown)
+        )

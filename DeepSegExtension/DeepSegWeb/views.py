@@ -27,8 +27,8 @@ def make_views(server, app) -> LayoutManager:
     return layouts
 
 
-def _slice_ui(server, view_id, view) -> None:
-    _corner(server, view_id, view)
+def _slice_ui(server, _view_id, view) -> None:
+    _corner(view)
     html.Div("Open a CT, or drop it here.", v_if=("!volume_name && !reading",), classes="ds-empty")
     slider = connect_slice_view_slider_to_state(server, view)
     with html.Div(classes="ds-slider", v_show=("volume_name",)):
@@ -45,12 +45,12 @@ def _slice_ui(server, view_id, view) -> None:
         )
 
 
-def _threed_ui(server, view_id, view) -> None:
-    _corner(server, view_id, view)
+def _threed_ui(_server, _view_id, view) -> None:
+    _corner(view)
     html.Div("Surfaces come here after Segment.", v_if=("!rows.length",), classes="ds-empty")
 
 
-def _corner(_server, _view_id, view) -> None:
+def _corner(view) -> None:
     with html.Div(classes="ds-corner"):
         html.Span(_title(view))
         v3.VBtn(

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from .conftest import start, stop
+from .steps import wait_until
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -65,6 +66,23 @@ def test_a_broken_upload_gives_a_sentence_and_leaves_nothing(page, server, tmp_p
     assert "Traceback" not in alert.inner_text()
     assert not list(Path(server.temporary).rglob("broken*"))
     assert page.get_by_text("128×128×34 voxels").is_visible(), "the volume before is still there"
+
+
+def test_an_upload_can_be_cancelled_and_leaves_nothing(page, server, tmp_path):
+    (tmp_path / "large.nrrd").write_bytes(bytes(4_000_000))
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    network = page.context.new_cdp_session(page)
+    network.send("Network.emulateNetworkConditions", slow)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open file").click()
+    chooser.value.set_files(tmp_path / "large.nrrd")
+    page.get_by_role("button", name="Cancel upload").click()
+    page.get_by_text("Uploading").wait_for(state="detached")
+    network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
+    wait_until(page, lambda: not list(Path(server.temporary).rglob("large*")))
+    assert page.get_by_role("button", name="Open file").is_enabled()
+    assert not page.locator(".ds-run").get_by_role("alert").is_visible()
+    assert page.get_by_text("128×128×34 voxels").is_visible()
 
 
 def test_names_of_uploads_are_no_paths(page, server, tmp_path):

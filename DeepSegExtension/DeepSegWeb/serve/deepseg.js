@@ -18,19 +18,34 @@
   };
   addEventListener("pagehide", () => stream.close());
 
-  const say = (text) => window.trame.state.set("uploading", text);
+  const show = (name, value) => window.trame.state.set(name, value);
+  const shown = (name) => window.trame.state.get(name);
+  let uploading;  // the request under way
 
   function upload(files, address = "upload") {
-    if (!files.length || window.trame.state.get("run").busy) return;
+    if (!files.length) return;
+    if (uploading || shown("reading") || shown("run").busy) {
+      show("alert", { message: "Something is under way.", remedy: "Wait for it, or cancel it." });
+      return;
+    }
     const form = new FormData();
     for (const [path, file] of files) form.append("files", file, path);
-    const request = new XMLHttpRequest();
-    request.upload.onprogress = (event) => say(`${Math.floor((100 * event.loaded) / event.total)} %`);
-    request.upload.onloadend = () => say("");
+    const request = (uploading = new XMLHttpRequest());
+    request.upload.onprogress = (event) => show("uploading", `${Math.floor((100 * event.loaded) / event.total)} %`);
+    request.onerror = () => {  // of what was refused, the server says why
+      if (!shown("alert")) show("alert", { message: "The upload broke off.", remedy: "Try again." });
+    };
+    request.onloadend = () => {
+      uploading = undefined;
+      show("uploading", "");
+    };
     request.open("POST", address);
-    say("0 %");
+    show("alert", null);
+    show("uploading", "0 %");
     request.send(form);
   }
+
+  const cancelUpload = () => uploading?.abort();
 
   function choose(options, done) {
     const input = Object.assign(document.createElement("input"), { type: "file", ...options });
@@ -48,7 +63,7 @@
     choose({ accept: ".zip,.pt,.ts,.pth" }, ([file]) => {
       model = file;
       const text = `Import ${file.name} (${Math.ceil(file.size / 1e6)} MB)?\nOnly use models from a source that you know.`;
-      window.trame.state.set("asking", { kind: "Import", text });
+      show("asking", { kind: "Import", text });
     });
   const sendModel = () => upload([[model.name, model]], "model");
 
@@ -108,5 +123,5 @@
     true,
   );
 
-  window.deepseg = { pick, pickModel, sendModel, download };
+  window.deepseg = { pick, pickModel, sendModel, cancelUpload, download };
 })();
