@@ -142,6 +142,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _build(self):
         import qt
         from DeepSegLib import savedState
+        from DeepSegLib.correctors import CorrectorList
         from DeepSegLib.correctSection import CorrectSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
@@ -153,7 +154,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = self.logic.sceneSession
         savedState.restore(scene, self.logic.getParameterNode())
         self._correct = CorrectSection(self.ui, scene)
-        kinds = (InputSection, ModelSection, StructureSection, ResultSection, RunSection, ExportSection)
+        kinds = (InputSection, ModelSection, StructureSection, ResultSection, CorrectorList, RunSection, ExportSection)
         self.sections = [self._correct, *(kind(self.ui, scene) for kind in kinds)]
         scene.session.changed.connect(self._show)
         self._preselect()

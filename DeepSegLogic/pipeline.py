@@ -205,7 +205,7 @@ def _loaded(model, progress: Progress) -> Model:
 
 def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
     """Names by label value of the structures asked for."""
-    if "guidance" in model.card.network:
+    if model.card.takes_prompts:
         raise ModelError(
             f"The model {model.card.id} answers prompts; by itself it segments nothing.",
             "Use it with `deepseg refine --model`.",

@@ -6,6 +6,7 @@ import slicer
 from DeepSegLib.drawing import BOX, POINT, STROKE, Drawing
 from DeepSegLogic.errors import DeepSegError
 from DeepSegLogic.viewmodel import entry_text
+from DeepSegLogic.viewmodel.texts import run_text
 
 CHOOSE = "Click on a structure in the result's list first."
 HOW = {
@@ -48,6 +49,8 @@ class CorrectSection:
             self.stop()
             self._editResult()
             self._tell(CHOOSE)
+        elif part == "run" and self.scene.session.run.task == "correct":
+            self._tell(run_text(self.scene.session.run))
 
     def enter(self):
         """The module is shown."""
@@ -135,7 +138,9 @@ class CorrectSection:
         if prompt is None:
             return False
         try:
-            self._tell(self._text(self.scene.prompt(prompt)))
+            entry = self.scene.prompt(prompt)
+            if entry is not None:
+                self._tell(self._text(entry))
         except DeepSegError as error:
             self._tell(str(error))
         return True

@@ -20,6 +20,7 @@ def save(sceneSession, parameterNode):
         "quality": session.quality,
         "device": session.device,
         "replace": sceneSession.replaceResult,
+        "corrector": session.correctors.chosen.id,
     }
     parameterNode.SetParameter(SETTINGS, json.dumps(settings))
     for role, node in ((VOLUME_ROLE, sceneSession.volumeNode), (RESULT_ROLE, sceneSession.resultNode)):
@@ -41,6 +42,8 @@ def restore(sceneSession, parameterNode):
         session.set_quality(settings["quality"])
     if settings.get("device") in DEVICES:
         session.set_device(settings["device"])
+    if isinstance(settings.get("corrector"), str):
+        session.choose_corrector(settings["corrector"])
     sceneSession.replaceResult = settings.get("replace") is True
     sceneSession.resume(
         _node(parameterNode, VOLUME_ROLE, VOLUME_CLASS), _node(parameterNode, RESULT_ROLE, RESULT_CLASS)

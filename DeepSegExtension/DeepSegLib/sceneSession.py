@@ -1,6 +1,7 @@
 """A session on a MRML scene: nodes in, segmentation nodes out."""
 
 from datetime import datetime
+from functools import partial
 
 import slicer
 import vtk
@@ -8,7 +9,7 @@ import vtk
 from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.frames import Frames, countOf
 from DeepSegLogic.errors import DeepSegError, InputError, UsageError
-from DeepSegLogic.viewmodel import Correction, Session, WayOut
+from DeepSegLogic.viewmodel import SOLVER, Correction, Session, WayOut, entry_text
 
 
 class SceneSession:
@@ -145,13 +146,21 @@ class SceneSession:
         return self.correction.label_map
 
     def prompt(self, prompt):
-        """Correct the result by a prompt, see :mod:`DeepSegLogic.refine.prompts`; returns the step.
+        """Correct the result by a prompt, see :mod:`DeepSegLogic.refine.prompts`.
+
+        Returns:
+            The step; None if a model works on it: ``session.run`` tells how far it is, and what came of it.
 
         Raises:
             UsageError, InputError: nothing was changed; the message says why.
         """
         self.labelMap()
-        return self._show(self.correction.prompt(prompt))
+        correction, corrector = self.correction, self.session.correctors.chosen
+        if corrector == SOLVER:
+            return self._show(correction.prompt(prompt))
+        take = partial(self._takeAnswer, correction, prompt, correction.history.done, corrector.title)
+        self.session.correct(correction.request(prompt), take)
+        return None
 
     def undo(self):
         """Take the last correction back, by prompt or by hand; returns the step, or None."""
@@ -251,6 +260,13 @@ class SceneSession:
             if self.resultNode.GetDisplayNode().GetVisibility3D():
                 self.session.show_surfaces(self.correction.label_map)
         return entry
+
+    def _takeAnswer(self, correction, prompt, since, by, answer):
+        """Take over what a model made of a prompt; returns what it changed, in words."""
+        if correction is not self.correction:
+            raise UsageError("There is another result by now, so nothing was corrected.", code="usage.changed")
+        self.labelMap()
+        return entry_text(self._show(correction.answered(prompt, answer, since, by)), correction.label_map)
 
     def _editedByHand(self):
         return self.resultNode is not None and _voxelTime(self.resultNode) > self._shownTime

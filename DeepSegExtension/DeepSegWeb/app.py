@@ -53,7 +53,7 @@ class WebApp:
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.state.client_only("uploading", "exporting")
-        for part in ("input", "models", "structures"):
+        for part in ("input", "models", "correctors", "structures"):
             self._show(part)
         self.session.changed.connect(self._show)
         self.server.trigger("browse")(self.opening.browse)
@@ -187,6 +187,11 @@ class WebApp:
         def _(model_words, **_):
             session.search_models(model_words or "")
 
+        @change("corrector")
+        def _(corrector, **_):
+            if corrector != session.correctors.chosen.id:
+                session.choose_corrector(corrector)
+
         @change("quality")
         def _(quality, **_):
             if quality != session.quality:
@@ -228,6 +233,8 @@ class WebApp:
         to_state = getattr(binding, f"{part}_state", None)
         if to_state is not None:
             state.update(to_state(session))
+        if part == "run" and session.run.task == "correct":
+            self.correcting.tell_run()
         if part == "result":
             state.update({"rows": [], "findings": [], "tool": "", "current": ""})
             if session.result is None:

@@ -31,6 +31,9 @@ def initial() -> dict:
         "asking": None,
         "model": None,
         "model_text": "",
+        "correctors": [],
+        "corrector": "",
+        "corrector_text": "",
         "words": "",
         "groups": [],
         "presets": [],
@@ -99,9 +102,23 @@ def models_state(session: Session) -> dict:
     ]
     return {
         "models": entries,
-        "installed": [{"value": e.card.id, "title": e.card.title} for e in session.all_models if e.installed],
+        "installed": [
+            {"value": e.card.id, "title": e.card.title}
+            for e in session.all_models
+            if e.installed and not e.card.takes_prompts
+        ],
         "model": card.id if card else None,
         "model_text": f"{card.description} Licence: {card.licence}." if card else "",
+    }
+
+
+def correctors_state(session: Session) -> dict:
+    """What can compute a correction."""
+    correctors = session.correctors
+    return {
+        "correctors": [{"value": c.id, "title": c.title} for c in correctors.all],
+        "corrector": correctors.chosen.id,
+        "corrector_text": correctors.text,
     }
 
 

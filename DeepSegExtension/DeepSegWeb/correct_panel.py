@@ -7,6 +7,7 @@ import json
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
+from .correctors import corrector_list
 from .editing import BRUSHES, LIMITED, PROMPTS
 from .widgets import slider, title
 
@@ -21,6 +22,7 @@ def correct_panel(app) -> None:
             with html.Div():
                 _icon("mdi-undo", "Undo", "Control+Z", app.correcting.undo, "!can_undo")
                 _icon("mdi-redo", "Redo", "Control+Y Control+Shift+Z", app.correcting.redo, "!can_redo")
+        corrector_list()
         with _group():
             _tool(app, "belongs", "Belongs", "B", "mdi-plus")
             _tool(app, "not", "Does not belong", "N", "mdi-minus")

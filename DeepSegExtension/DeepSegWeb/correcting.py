@@ -7,6 +7,7 @@ import time
 
 from DeepSegLogic.errors import DeepSegError
 from DeepSegLogic.viewmodel import entry_text
+from DeepSegLogic.viewmodel.texts import run_text
 
 from .drawing import prompt_of
 from .editing import LIMITED, PROMPTS, Editing
@@ -100,6 +101,10 @@ class Correcting:
         entry = self.work.redo()
         self._tell(self._text(entry) if entry else "")
 
+    def tell_run(self) -> None:
+        """Tell how far a model is that works on a prompt, and what came of it."""
+        self._tell(run_text(self.session.run))
+
     def keep_largest(self) -> None:
         """Leave only the largest piece of the current structure."""
         self._apply(self.editing.keep_largest)
@@ -114,7 +119,9 @@ class Correcting:
         with state:
             try:
                 prompt = prompt_of(state.shape, state.current, state.tool == "belongs", places, normal)
-                self._tell(self._text(self.work.prompt(prompt)))
+                entry = self.work.prompt(prompt)
+                if entry is not None:
+                    self._tell(self._text(entry))
             except DeepSegError as error:
                 self._tell(str(error))
 

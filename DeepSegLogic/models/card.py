@@ -114,6 +114,11 @@ class ModelCard:
         return cls(**{k: v for k, v in data.items() if k in known}, parts=parts, folder=folder)
 
     @property
+    def takes_prompts(self) -> bool:
+        """Whether it answers prompts, see :mod:`DeepSegLogic.refine.network`, and segments nothing by itself."""
+        return "guidance" in self.network
+
+    @property
     def download_bytes(self) -> int | None:
         """Bytes to be fetched, about; None when the catalogue does not know."""
         sizes = [p.size_bytes for p in self.parts]

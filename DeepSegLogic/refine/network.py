@@ -130,6 +130,7 @@ class PromptNetwork:
     def _run(self, image: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
         import torch
 
+        from ..inference.device import is_out_of_memory
         from ..inference.preprocessing import normalised
 
         grey = normalised(torch.from_numpy(image), self._plan.normalization)
@@ -138,6 +139,8 @@ class PromptNetwork:
             with torch.inference_mode():
                 logits = self._network(channels[None].to(self._device))[0].float()
         except RuntimeError as error:  # torch says so for every shape that does not fit
+            if is_out_of_memory(error):
+                raise
             raise self._misfit(str(error).strip().splitlines()[-1]) from error
         if logits.shape[1:] != image.shape or len(logits) > 2:
             raise self._misfit(f"its answer has the shape {tuple(logits.shape)}")

@@ -50,8 +50,9 @@ class NnInteractive:
             from nnInteractive.inference.inference_session import nnInteractiveInferenceSession as Session
         except ImportError as error:
             raise ModelError(
-                f"{folder} is a model of nnInteractive, which is not installed.",
-                "Install it with `pip install nninteractive`.",
+                f"{folder.name} is a model of nnInteractive, whose package is not installed.",
+                "Run `pip install nninteractive` where DeepSeg is installed; "
+                'in 3D Slicer, `slicer.util.pip_install("nninteractive")` in the Python console.',
                 code="model.nninteractive",
             ) from error
         _check(folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..boxes import Slices, common, grown, matrix_of, within
+from ..errors import ResourceError
 from ..labels import LabelMap
 from .cut import cut
 from .evidence import Scene, evidence
@@ -72,8 +73,22 @@ def answered_task(task: Task, labels, image, label_map: LabelMap, network: Promp
 
     Args:
         told: seeds of all prompts for the task's structure, and whether each is positive.
+
+    Raises:
+        ResourceError: there is too little memory.
     """
-    region, there = network.probability(image, label_map.ijk_to_ras, task.seeds.box, told, labels == task.target)
+    from ..inference.device import is_out_of_memory
+
+    try:
+        region, there = network.probability(image, label_map.ijk_to_ras, task.seeds.box, told, labels == task.target)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            f"There is too little free memory for {network.title}.",
+            "Close other programs, or correct with DeepSeg's solver.",
+            code="resource.memory",
+        ) from error
     candidates, seeds = candidates_in(region, task, labels)
     if task.seeds.limit is not None:
         inside = np.zeros_like(candidates)

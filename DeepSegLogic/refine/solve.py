@@ -91,6 +91,7 @@ def refine(
         InputError: no image, an image elsewhere, probabilities of another volume, prompts outside of the volume or
             that contradict each other.
         ModelError: the network does not fit its card.
+        ResourceError: there is too little memory for the network.
         Cancelled: ``cancel`` said so; nothing has changed.
     """
     progress, cancel = progress or ignore_progress, cancel or never_cancel

@@ -6,6 +6,7 @@ their own.
 
 from .anatomy import PRESETS, Group, groups_of, preset_names, search_structures
 from .correction import Correction, entry_text
+from .correctors import SOLVER, Corrector, Correctors
 from .models import ModelEntry, model_entries
 from .preflight import Note, Preflight, WayOut, preflight
 from .ranking import LOW_CONFIDENCE, is_doubtful
@@ -16,7 +17,10 @@ from .signal import Signal
 __all__ = [
     "LOW_CONFIDENCE",
     "PRESETS",
+    "SOLVER",
     "Correction",
+    "Corrector",
+    "Correctors",
     "Group",
     "ModelEntry",
     "Note",

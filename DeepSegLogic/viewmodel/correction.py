@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..boxes import Slices
 from ..errors import UsageError
 from ..labels import LabelMap
 from ..refine.history import Entry, History
@@ -55,13 +56,32 @@ class Correction:
         found = refine(
             self.label_map, [prompt], volume=self._volume, probabilities=self._probabilities, locked=self.locked
         )
-        sign = "" if prompt.positive else "Not "
-        title = f"{sign}{found.label_map.structure(self._name(prompt.structure)).title}: {prompt.kind}"
-        entry = self.history.commit(title, found.label_map, found.changed_box)
-        if entry is None:
-            why = next(iter(found.skipped.values()), "it is so already")
-            raise UsageError(f"Nothing was changed: {why}.", code="usage.no_change")
-        return entry
+        return self._commit(prompt, found.label_map, found.changed_box, list(found.skipped.values()))
+
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """What to ask the worker to ``refine``, so that a model answers a prompt; without the model."""
+        now = self.label_map
+        sent = replace(now, array=now.array.copy())  # the user may go on
+        return {"label_map": sent, "volume": self._volume, "prompts": [prompt], "locked": self.locked}
+
+    def answered(self, prompt: Prompt, answer: dict[str, Any], since: tuple[Entry, ...], by: str) -> Entry:
+        """Take over what the worker answered to a :meth:`request`, whole or not at all.
+
+        Args:
+            since: the steps that were done when it was asked.
+            by: title of the model.
+
+        Raises:
+            UsageError: nothing was to be changed, or something else was changed meanwhile.
+        """
+        if self.history.done != since:
+            raise UsageError(
+                "The segmentation was changed meanwhile, so nothing was corrected.",
+                "Draw it again.",
+                code="usage.changed",
+            )
+        box = answer["box"] and tuple(slice(*ends) for ends in answer["box"])
+        return self._commit(prompt, answer["label_map"], box, answer["skipped"], f", {by}")
 
     def take(self, label_map: LabelMap, title: str = "By hand") -> Entry | None:
         """Take over what was edited elsewhere; None if nothing was."""
@@ -74,6 +94,15 @@ class Correction:
     def redo(self) -> Entry | None:
         """Do the step undone last once more."""
         return self.history.redo()
+
+    def _commit(self, prompt: Prompt, changed: LabelMap, box: Slices | None, skipped: list[str], by: str = "") -> Entry:
+        sign = "" if prompt.positive else "Not "
+        title = f"{sign}{changed.structure(self._name(prompt.structure)).title}: {prompt.kind}{by}"
+        entry = self.history.commit(title, changed, box)
+        if entry is None:
+            why = next(iter(skipped), "it is so already")
+            raise UsageError(f"Nothing was changed: {why}.", code="usage.no_change")
+        return entry
 
     def _name(self, wanted: str) -> str:
         same = {wanted.lower()}

@@ -16,6 +16,7 @@ _TITLES = {
     "inference": "Finding structures",
     "download": "Downloading",
     "extract": "Unpacking",
+    "refine": "Correcting",
     "surfaces": "Making surfaces",
     "check": "Checking surfaces",
     "write": "Writing",
@@ -39,7 +40,7 @@ class Run:
     """The long task under way, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"install"`` or ``"export"``; empty before the first.
+        task: ``"segment"``, ``"correct"``, ``"install"`` or ``"export"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

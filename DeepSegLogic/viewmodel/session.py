@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Cancelled, UsageError
+from ..errors import Cancelled, DeepSegError, UsageError
 from ..labels import LabelMap
 from ..volume import Volume
 from ..worker import Event, WorkerClient
 from .anatomy import Group, groups_of, preset_names
+from .correctors import Correctors
 from .models import ModelEntry, found_entries, model_entries
 from .preflight import Preflight, preflight
 from .ranking import doubtful_first
@@ -32,14 +33,15 @@ class Session:
     """The state that a face shows, and the commands it offers. All for one thread; nothing blocks.
 
     Call :meth:`poll` every 50 to 100 ms. :attr:`changed` then tells which attribute to show anew: ``"input"``,
-    ``"models"``, ``"structures"``, ``"estimate"``, ``"run"``, ``"result"``, ``"measurements"``, ``"findings"``,
-    ``"surfaces"``, ``"exported"`` or ``"log"``.
+    ``"models"``, ``"correctors"``, ``"structures"``, ``"estimate"``, ``"run"``, ``"result"``, ``"measurements"``,
+    ``"findings"``, ``"surfaces"``, ``"exported"`` or ``"log"``.
 
     Attributes:
         volume: the input, or None.
         preflight: what can be said of it.
         estimate: what a run will take, as the worker's ``estimate`` request tells; None while unknown.
         all_models, models: the list to choose from, and what a search left of it.
+        correctors: what can compute a correction, and which one is to.
         model: the card of the model chosen.
         chosen: names of the structures wanted, in label order.
         quality, device, force: settings of the next run.
@@ -59,6 +61,7 @@ class Session:
         self.estimate: dict[str, Any] | None = None
         self.all_models: list[ModelEntry] = model_entries()
         self.models = self.all_models
+        self.correctors = Correctors(self.all_models)
         self.model: ModelCard | None = None
         self.chosen: list[str] = []
         self.quality, self.device, self.force = "standard", "auto", False
@@ -139,7 +142,13 @@ class Session:
         self._search = words
         self.all_models = model_entries()  # the command line may have brought others meanwhile
         self.models = found_entries(self.all_models, words)
-        self._tell("models")
+        self.correctors.refresh(self.all_models)
+        self._tell("models", "correctors")
+
+    def choose_corrector(self, model_id: str) -> None:
+        """Choose what computes a correction, see :meth:`Correctors.choose`."""
+        self.correctors.choose(model_id)
+        self._tell("correctors")
 
     @property
     def groups(self) -> list[Group]:
@@ -173,7 +182,7 @@ class Session:
 
     def ask_estimate(self) -> None:
         """Ask the worker what a run will take; loads the model there, so that the run starts sooner."""
-        if self.volume is None or not self.model_installed or self.run.busy:
+        if self.volume is None or not self.model_installed or self.model.takes_prompts or self.run.busy:
             return
         job = self._estimating = self._submit(
             "estimate",
@@ -196,6 +205,8 @@ class Session:
             return "Choose a model."
         if not self.model_installed:
             return "Install the model first."
+        if self.model.takes_prompts:
+            return "This model corrects results. Choose another one to segment."
         if not self.chosen:
             return "Choose at least one structure."
         blocking = [note for note in self.preflight.notes if note.blocking]
@@ -237,6 +248,25 @@ class Session:
             keep_probabilities=True,
             frame=frame,
         )
+
+    def correct(self, request: dict[str, Any], take: Callable[[dict[str, Any]], str]) -> None:
+        """Let the model that is chosen among :attr:`correctors` answer a prompt.
+
+        Args:
+            request: see :meth:`Correction.request`.
+            take: is given the worker's answer; returns what to say of it, or raises why nothing came of it.
+
+        Raises:
+            UsageError: a task is under way.
+        """
+
+        def answered(answer: dict[str, Any]) -> None:
+            try:
+                self.run.summary = take(answer)
+            except DeepSegError as error:
+                self.run.summary = str(error)
+
+        self._start("correct", "refine", answered, model=self.correctors.chosen.id, device=self.device, **request)
 
     def install(self, model_id: str) -> None:
         """Download a model of the catalogue; whoever calls this has shown its licence and size."""
@@ -436,7 +466,10 @@ class Session:
     def _installed(self, model_id: str) -> None:
         self.run.summary = f"{model_id} is installed."
         self.search_models(self._search)
-        self.choose_model(model_id)
+        if any(corrector.id == model_id for corrector in self.correctors.all):
+            self.run.summary += " Choose it where a result is corrected."
+        else:
+            self.choose_model(model_id)
 
     def _wrote(self, paths: list[str]) -> None:
         self.exported = [Path(p) for p in paths]

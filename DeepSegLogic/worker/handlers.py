@@ -110,8 +110,8 @@ def refine(
     """:func:`DeepSegLogic.refine.refine` by a model that takes prompts, which stays loaded.
 
     Returns:
-        ``label_map``, corrected; ``box`` of what changed, (start, stop) along (K, J, I), or None; ``notes`` with why
-        a prompt had no effect; ``licence`` of the model.
+        ``label_map``, corrected; ``box`` of what changed, (start, stop) along (K, J, I), or None; ``skipped``: why
+        prompts had no effect; ``notes``; ``licence`` of the model.
     """
     from ..refine import refine as run
 
@@ -125,11 +125,11 @@ def refine(
         progress=job.progress,
         cancel=job.cancel,
     )
-    skipped = [f"Prompt {number} has no effect: {reason}." for number, reason in done.skipped.items()]
     return {
         "label_map": done.label_map,
         "box": done.changed_box and [(s.start, s.stop) for s in done.changed_box],
-        "notes": done.notes + skipped,
+        "skipped": list(done.skipped.values()),
+        "notes": done.notes,
         "licence": network.licence,
     }
 

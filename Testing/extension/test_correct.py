@@ -1,28 +1,8 @@
 """Corrections by drawings, with one undo for them and for work by hand."""
 
 import numpy as np
-import pytest
 
 POINT, STROKE, BOX = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsROINode"
-
-
-@pytest.fixture
-def lung(ready):
-    """After a run: the left lung is chosen, and a hole of 7×7×7 voxels was made in it by hand.
-
-    Its user has ``before``, ``hole`` and ``erased``: masks, (K, J, I); ``centre`` of the hole.
-    """
-    ready.run()
-    ready.choose_row("Left lung")
-    ready.before = ready.shown("lung_left")
-    inside = np.argwhere(ready.before)
-    ready.centre = inside[len(inside) // 2]
-    ready.hole = np.zeros_like(ready.before)
-    ready.hole[tuple(slice(max(c - 3, 0), c + 4) for c in ready.centre)] = True
-    ready.hole &= ready.before
-    ready.erased = ready.before & ~ready.hole
-    ready.paint("lung_left", ready.erased)
-    return ready
 
 
 def drawing(kind):

@@ -12,37 +12,16 @@ from DeepSegLogic.errors import ModelError, UsageError
 from DeepSegLogic.io import read_label_map, write_label_map, write_volume
 from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.models import find_model, load_model
-from DeepSegLogic.models.importing import import_model
 from DeepSegLogic.models.trust import trust
 from DeepSegLogic.pipeline import segment
 from DeepSegLogic.refine import Point, PromptNetwork, refine
 from DeepSegLogic.terminology import structure_for
 from DeepSegLogic.volume import Volume
 from DeepSegLogic.worker import WorkerClient
+from Testing.logic.refine.prompt_model import CARD, SHARE, SIGMA, Formula, imported
 from Testing.logic.worker.conftest import is_end, run_until
 
 LIVER, SPLEEN = 5, 1
-SIGMA, SHARE = 4.0, 0.3  # the network's answer: bright, and a positive prompt's signal 0.3 above a negative one's
-CARD = {
-    "title": "A lab's prompt network",
-    "licence": "CC-BY-NC-4.0",
-    "spacing": [2.0, 2.0, 2.0],
-    "orientation": "LPS",
-    "structures": ["foreground"],
-    "network": {
-        "patch_size": [32, 28, 24],
-        "axes": "IJK",
-        "intensity": {"window": [-100, 100]},
-        "guidance": {"sigma": SIGMA},
-    },
-}
-
-
-class Formula(torch.nn.Module):
-    """Foreground where the image is bright and a positive prompt is near, and no negative one is."""
-
-    def forward(self, x):
-        return 50 * torch.minimum(x[:, 0:1] - 0.5, x[:, 1:2] - x[:, 2:3] - 0.3)
 
 
 class TwoClasses(Formula):
@@ -54,15 +33,6 @@ class TwoClasses(Formula):
 @pytest.fixture(autouse=True)
 def own_store(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "store"))
-
-
-def imported(folder, module=None, trusted=True, **changes):
-    torch.jit.script((module or Formula()).eval()).save(folder / "prompt_net.ts")
-    (folder / "prompt_net.json").write_text(json.dumps({**CARD, **changes}))
-    card = import_model(folder / "prompt_net.ts")
-    if trusted:
-        trust(card)
-    return card
 
 
 @pytest.fixture

@@ -1,0 +1,192 @@
+"""Corrections by a model that takes prompts: chosen from a list, computed in the worker, taken whole or not at all."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from DeepSegLogic.errors import UsageError
+from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.refine import Point
+from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.viewmodel import SOLVER, Correction, Phase, Session
+from DeepSegLogic.volume import Volume
+from DeepSegLogic.worker import WorkerClient
+from Testing.logic.refine.prompt_model import LICENCE, SHARE, SIGMA, TITLE, Greedy, Slow, imported
+
+LIVER, SPLEEN = 5, 1
+VOXEL = (14, 20, 16)
+CLICK = Point("liver", True, tuple(2.0 * x for x in VOXEL[::-1]))
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "store"))
+    made = Session(WorkerClient(grace=0.2))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def correction():
+    """Of a bright slab in a dark volume of 2 mm, without a liver, and with a spleen in one corner of the slab."""
+    array = np.full((40, 44, 48), -80, np.int16)
+    array[10:30] = 80
+    matrix = np.diag([2.0, 2, 2, 1])
+    labels = np.zeros(array.shape, np.uint8)
+    labels[12:28, 22:30, 22:26] = SPLEEN
+    structures = [structure_for("spleen", SPLEEN), structure_for("liver", LIVER)]
+    return Correction(LabelMap(labels, matrix, structures), Volume(array, matrix))
+
+
+def wait(session, until=lambda session: not session.run.busy):
+    deadline = time.monotonic() + 240
+    while not until(session):
+        session.poll()
+        assert time.monotonic() < deadline, (session.run, session.log)
+        time.sleep(0.01)
+
+
+def ask(session, correction, meanwhile=lambda: None):
+    """Let the model chosen answer a click, and wait for the end; returns the steps taken, and the stages told."""
+    taken, stages, since = [], [], correction.history.done
+
+    def take(answer):
+        taken.append(correction.answered(CLICK, answer, since, session.correctors.chosen.title))
+        return taken[-1].title
+
+    session.changed.connect(lambda part: stages.append(session.run.stage))
+    session.correct(correction.request(CLICK), take)
+    meanwhile()
+    wait(session)
+    return taken, stages
+
+
+def test_only_installed_models_that_take_prompts_are_listed(session, tmp_path):
+    told = []
+    session.changed.connect(told.append)
+    assert session.correctors.all == [SOLVER] and session.correctors.text == ""
+    imported(tmp_path)
+    session.search_models("")
+    assert [c.title for c in session.correctors.all] == [SOLVER.title, TITLE]
+    assert session.correctors.chosen == SOLVER and "correctors" in told
+    session.choose_corrector("prompt_net")
+    assert LICENCE in session.correctors.text
+    assert session.model.id == "ct_demo"
+
+
+def test_it_segments_nothing(session, tmp_path):
+    imported(tmp_path)
+    session.set_volume(Volume(np.zeros((20, 20, 20), np.int16), np.eye(4)))
+    session.search_models("")
+    session.choose_model("prompt_net")
+    session.ask_estimate()
+    assert "corrects" in session.why_not
+    with pytest.raises(UsageError):
+        session.segment()
+
+
+def test_an_imported_one_is_announced_and_not_taken_to_segment(session, tmp_path):
+    imported(tmp_path)
+    path = tmp_path / "store" / "prompt_net"
+    path.rename(tmp_path / "prompt_net")
+    session.import_model(tmp_path / "prompt_net")
+    wait(session)
+    assert "Choose it where a result is corrected" in session.run.summary, session.log
+    assert session.model.id == "ct_demo" and len(session.correctors.all) == 2
+
+
+def test_what_is_removed_leaves_the_solver_with_a_notice(session, tmp_path):
+    imported(tmp_path)
+    session.search_models("")
+    session.choose_corrector("prompt_net")
+    session.remove_model("prompt_net")
+    assert session.correctors.chosen == SOLVER
+    assert "prompt_net is no longer installed" in session.correctors.text
+    session.search_models("liver")
+    assert session.correctors.text, "it stays until a choice is made"
+    session.choose_corrector("")
+    assert session.correctors.text == ""
+
+
+def test_a_model_corrects_within_locks_with_one_undo(session, correction, tmp_path):
+    imported(tmp_path)
+    session.search_models("")
+    session.choose_corrector("prompt_net")
+    before = correction.label_map.array.copy()
+    (entry,), stages = ask(session, correction)
+    assert session.run.phase is Phase.DONE and session.run.summary == entry.title
+    assert entry.title == f"Liver: point, {TITLE}"
+    assert {"Loading the model", "Correcting"} <= set(stages)
+    away = sum((g - c) ** 2 for g, c in zip(np.ogrid[:40, :44, :48], VOXEL, strict=True))
+    expected = (np.exp(-away / (2 * SIGMA**2)) >= SHARE) & (before == 0)
+    expected[:10] = expected[30:] = False
+    found = correction.label_map.array == LIVER
+    assert (found ^ expected).sum() <= 0.02 * expected.sum()
+    np.testing.assert_array_equal(correction.label_map.array == SPLEEN, before == SPLEEN)
+
+    again, _ = ask(session, correction)
+    assert again == [] and "is so already" in session.run.summary
+    correction.undo()
+    np.testing.assert_array_equal(correction.label_map.array, before)
+    correction.locked = ["liver"]
+    ask(session, correction)
+    assert session.run.phase is Phase.FAILED and session.run.error.code == "usage.locked"
+
+
+def test_what_was_changed_meanwhile_wins(session, correction, tmp_path):
+    imported(tmp_path)
+    session.search_models("")
+    session.choose_corrector("prompt_net")
+    painted = LabelMap(correction.label_map.array.copy(), np.eye(4), correction.label_map.structures)
+    painted.array[30:35, 2:5, 2:5] = LIVER
+
+    def meanwhile():
+        with pytest.raises(UsageError, match="under way"):
+            session.correct(correction.request(CLICK), str)
+        correction.take(painted)
+
+    taken, _ = ask(session, correction, meanwhile)
+    assert taken == [] and "changed meanwhile" in session.run.summary
+    np.testing.assert_array_equal(correction.label_map.array, painted.array)
+    assert [entry.title for entry in correction.history.done] == ["By hand"]
+
+
+def test_cancelling_keeps_what_there_was(session, correction, tmp_path):
+    imported(tmp_path, Slow())
+    session.search_models("")
+    session.choose_corrector("prompt_net")
+
+    def cancel_once_it_works():
+        wait(session, lambda session: session.run.stage == "Correcting")
+        session.cancel()
+
+    taken, _ = ask(session, correction, cancel_once_it_works)
+    assert session.run.phase is Phase.CANCELLED and taken == [] and not correction.made
+
+
+@pytest.mark.parametrize(
+    ("module", "trusted", "code", "remedy"),
+    [
+        (None, False, "model.untrusted", "deepseg models trust"),
+        (Greedy(), True, "resource.memory", "DeepSeg's solver"),
+        (torch.nn.Conv3d(1, 1, 1), True, "model.prompts", "docs/refine.md"),
+        ("broken", True, "model.corrupted", "Import the model again"),
+    ],
+)
+def test_failures_say_what_to_do_and_keep_what_there_was(session, correction, tmp_path, module, trusted, code, remedy):
+    card = imported(tmp_path, None if module == "broken" else module, trusted)
+    if module == "broken":
+        from DeepSegLogic.models.trust import trust
+
+        weights = card.folder / "model.ts"
+        weights.write_bytes(weights.read_bytes()[:200])
+        trust(card)
+    session.search_models("")
+    session.choose_corrector("prompt_net")
+    before = correction.label_map.array.copy()
+    taken, _ = ask(session, correction)
+    assert session.run.phase is Phase.FAILED and taken == []
+    assert session.run.error.code == code and remedy in session.run.error.remedy, session.run.error
+    np.testing.assert_array_equal(correction.label_map.array, before)
