@@ -1,4 +1,4 @@
-"""The logits of the windows, summed along the slow axis and let go as soon as they are complete."""
+"""What the network says of the windows, summed along the slow axis and let go as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _SPARE = 2  # rows that interpolation still needs when the next windows come
 
 
 class Accumulator:
-    """Rows of summed logits: (rows held, Y, X, C) float32, a sliding part of the whole (Z, Y, X, C).
+    """Rows of summed logits, or features: (rows held, Y, X, C) float32, a sliding part of the whole (Z, Y, X, C).
 
-    It holds no more rows than a patch is high, plus those that interpolation still needs. Classes come last, as
+    It holds no more rows than a patch is high, plus those that interpolation still needs. Channels come last, as
     networks that run in torch's channels-last layout give them: nothing is turned round, and the largest of a voxel
     is found in one place.
 
     Args:
         channels: C.
         plane: (Y, X) voxels.
-        device: where the logits lie.
+        device: where the rows lie.
         on_disk: keep them in a memory-mapped temporary file, for machines with too little memory.
     """
 
@@ -33,10 +33,9 @@ class Accumulator:
         self._files = 0
         self._rows, self._buffer = 0, self._allocate(0)
 
-    @property
-    def logits(self) -> torch.Tensor:
-        """The rows held."""
-        return self._buffer[: self._rows]
+    def rows(self, start: int, stop: int) -> torch.Tensor:
+        """Rows of the image that are held: (stop - start, Y, X, C)."""
+        return self._buffer[start - self.base : stop - self.base]
 
     def cover(self, stop: int) -> None:
         """Make sure that rows up to ``stop`` (exclusive) are held; new ones are zero."""
@@ -57,12 +56,12 @@ class Accumulator:
                 stop = min(at + gone, self._rows)
                 self._buffer[at:stop] = self._buffer[at + gone : stop + gone]
 
-    def add(self, logits: torch.Tensor, start: Sequence[int], share: Sequence[torch.Tensor]) -> None:
-        """Add one window's logits (C, Z, Y, X), weighted by the product of its three axis shares."""
-        logits = logits.to(self._device, torch.float32).permute(1, 2, 3, 0)
+    def add(self, window: torch.Tensor, start: Sequence[int], share: Sequence[torch.Tensor]) -> None:
+        """Add one window (C, Z, Y, X), weighted by the product of its three axis shares."""
+        window = window.to(self._device, torch.float32).permute(1, 2, 3, 0)
         z, y, x = (weight.to(self._device) for weight in share)
-        part = tuple(slice(s, s + n) for s, n in zip((start[0] - self.base, *start[1:]), logits.shape[:3], strict=True))
-        self._buffer[part].addcmul_(logits, (z * y * x)[..., None])
+        part = tuple(slice(s, s + n) for s, n in zip((start[0] - self.base, *start[1:]), window.shape[:3], strict=True))
+        self._buffer[part].addcmul_(window, (z * y * x)[..., None])
 
     def move(self, device: torch.device, on_disk: bool = False) -> None:
         """Go on elsewhere: out of a full device, or out of memory onto the disk."""
@@ -79,7 +78,7 @@ class Accumulator:
 
     def _reallocate(self, capacity: int) -> None:
         fresh = self._allocate(capacity)
-        fresh[: self._rows] = self.logits
+        fresh[: self._rows] = self._buffer[: self._rows]
         self._buffer = fresh
 
     def _allocate(self, rows: int) -> torch.Tensor:

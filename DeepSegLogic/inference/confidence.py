@@ -20,13 +20,16 @@ class ConfidenceMeter:
         shape: (Z, Y, X) of its grid.
         grid_to_ras: 4×4 of that grid.
         keep: also keep the ``KEPT`` most probable labels of each voxel.
+
+    Attributes:
+        seen: rows taken so far.
     """
 
     def __init__(self, plan: Plan, shape, grid_to_ras: np.ndarray, keep: bool):
         self._plan, self._grid_to_ras = plan, grid_to_ras
         highest = max(plan.labels, default=0)
         self._sum, self._count = np.zeros(highest + 1), np.zeros(highest + 1)
-        self._seen = 0
+        self.seen = 0
         self._kept = None
         if keep:
             n = min(KEPT, plan.channels + (plan.regions is not None))
@@ -36,7 +39,7 @@ class ConfidenceMeter:
     def add(self, logits: torch.Tensor, base: int, final: int) -> None:
         """Take the rows from the last one seen up to ``final`` out of logits (rows, Y, X, C) from row ``base``."""
         step = max(1, _CHUNK // logits[0].numel())
-        for start in range(self._seen, final, step):
+        for start in range(self.seen, final, step):
             stop = min(start + step, final)
             labels, values = self._probabilities(logits[start - base : stop - base])
             winner, best = labels[0].ravel(), values[0].ravel()
@@ -46,7 +49,7 @@ class ConfidenceMeter:
                 n = len(self._kept[0])
                 self._kept[0][:, start:stop] = labels[:n]
                 self._kept[1][:, start:stop] = np.rint(values[:n] * 255)
-            self._seen = stop  # here, so that a repetition after running out of memory counts nothing twice
+            self.seen = stop  # here, so that a repetition after running out of memory counts nothing twice
 
     def confidence(self) -> dict[str, float]:
         """Mean probability of each structure over the voxels that it won; structures without voxels are left out."""

@@ -100,14 +100,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-class _Pointwise(nn.Conv3d):
-    """A 1×1×1 convolution as the matrix product that it is; several times faster where its result is large."""
+def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """A 1×1×1 convolution as the matrix product that it is; several times faster where its result is large.
 
+    Args:
+        x: (…, inputs), on any device.
+        weight, bias: of the convolution, (outputs, inputs, 1, 1, 1) and (outputs,).
+    """
+    spare = -len(weight) % 8  # such widths run at full speed
+    padded = nn.functional.pad(weight.flatten(1), (0, 0, 0, spare)).to(x)
+    bias = None if bias is None else nn.functional.pad(bias, (0, spare)).to(x)
+    return nn.functional.linear(x, padded, bias)[..., : len(weight)]
+
+
+class _Pointwise(nn.Conv3d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        spare = -self.out_channels % 8  # such widths run at full speed
-        weight = nn.functional.pad(self.weight.flatten(1), (0, 0, 0, spare))
-        bias = None if self.bias is None else nn.functional.pad(self.bias, (0, spare))
-        return nn.functional.linear(x.movedim(1, -1), weight, bias)[..., : self.out_channels].movedim(-1, 1)
+        return pointwise(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
 
 
 def _is_pointwise(conv: nn.Conv3d) -> bool:

@@ -20,7 +20,7 @@ from .accumulator import Accumulator
 from .allocator import large_blocks_kept
 from .confidence import ConfidenceMeter
 from .device import autocast, is_out_of_memory, lay_out, reproducible
-from .labelling import Interpolator
+from .finishing import Finisher, deferred_head
 from .memory import RunSettings, smaller_patch
 from .plan import Plan
 from .preprocessing import Prepared
@@ -28,11 +28,6 @@ from .windows import WindowGrid
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_TILE = {
-    "cpu": 12,
-    "mps": 48,
-    "cuda": 64,
-}  # edge in network voxels: small ones save work, large ones launches
 
 
 @dataclass
@@ -98,28 +93,19 @@ class Engine:
         grid = WindowGrid(image.shape, self.settings.patch_size, self.step, asked)
         image = image[grid.hull]
         before = [a.start - h.start for a, h in zip(asked, grid.hull, strict=True)]
-        shape = prepared.shape
-        channels = self.plan.channels
         self.networks = [lay_out(n, self.settings.device) for n in self.networks]
-        interpolator = Interpolator(
-            shape,
-            prepared.native_shape,
-            [None if m is None else m.to(self.settings.logits_device) for m in prepared.back],
-            _TILE[self.settings.logits_device.type],
-            self.plan.regions,
-        )
-        dtype = np.uint8 if max(self.plan.labels, default=0) < 256 else np.uint16
-        labels = np.zeros(prepared.native_shape, dtype)
-        out = torch.from_numpy(labels)
-        meter = ConfidenceMeter(self.plan, shape, prepared.grid_to_ras, self._keep_probabilities)
-        # Padding, and what was not asked for, is cut off before anything is interpolated.
+        head = deferred_head(self.networks, self.plan)
+        self._deferred = head is not None
+        if head is not None and not all(torch.isfinite(p).all() for p in head.parameters()):
+            raise _not_finite("last layer")
+        finisher = Finisher(self.plan, prepared, before, self.settings.logits_device, head, self._keep_probabilities)
+        channels = head.in_channels if self._deferred else self.plan.channels
         accumulator = Accumulator(channels, image.shape[1:], self.settings.logits_device, self.settings.logits_on_disk)
         self._accumulator = accumulator
         done, total, started = 0, len(grid), time.monotonic()
-        written = 0
 
         def fraction():  # labels take a small part of the time, and trail the windows
-            return 0.95 * done / total + 0.05 * written / out.shape[0]
+            return 0.95 * done / total + 0.05 * finisher.written / len(finisher.labels)
 
         try:
             levels = list(grid.levels())
@@ -129,40 +115,25 @@ class Engine:
                 while at < len(inner):
                     check(cancel)
                     batch = [(z, *yx) for yx in inner[at : at + self.settings.batch_size]]
-                    logits = self._forward(image, batch)
-                    if logits is None:  # one step down; the windows done so far stay
+                    outputs = self._forward(image, batch)
+                    if outputs is None:  # one step down; the windows done so far stay
                         continue
-                    for window, start in zip(logits, batch, strict=True):
+                    for window, start in zip(outputs, batch, strict=True):
                         accumulator.add(window, start, grid.share(start))
-                    del logits, window  # else they would lie beside the next ones
+                    del outputs, window  # else they would lie beside the next ones
                     at += len(batch)
                     done += len(batch)
                     left = (time.monotonic() - started) / done * (total - done)
                     progress("inference", fraction(), f"window {done} of {total}, {_duration(left)} left")
                 final = levels[index + 1][0] if index + 1 < len(levels) else image.shape[0]
-                finish = partial(self._finish, accumulator, interpolator, meter, before, final, shape, written, out)
-                written = self._within_memory(finish)
-                progress("inference", fraction(), "writing labels")
-                check(cancel)
+                for stop in finisher.bands(final):
+                    self._within_memory(partial(finisher.finish, accumulator, stop))
+                    progress("inference", fraction(), "writing labels")
+                    check(cancel)
+                accumulator.drop(min(finisher.first_row_needed(), final))
         finally:
             accumulator.close()
-        return Prediction(labels, meter, self.warnings)
-
-    def _finish(self, accumulator, interpolator, meter, before, final, shape, written, out) -> int:
-        """Turn complete rows of logits into labels; returns how many native rows are written."""
-        final = min(final - before[0], shape[0])
-        base = accumulator.base - before[0]
-        y, x = slice(before[1], before[1] + shape[1]), slice(before[2], before[2] + shape[2])
-        skip = max(0, -base)  # rows before those asked for
-        held = accumulator.logits[skip:, y, x]
-        base += skip
-        meter.add(held, base, final)
-        ready = interpolator.ready_rows(final)
-        if ready > written:
-            interpolator.label(held[: final - base], base, range(written, ready), out)
-        needed = min(interpolator.first_row_needed(ready), final)
-        accumulator.drop(needed + before[0])
-        return ready
+        return Prediction(finisher.labels, finisher.meter, self.warnings)
 
     def _within_memory(self, action: Callable[[], T]) -> T:
         """What ``action`` returns; where memory does not suffice, it is repeated one step down the ladder."""
@@ -174,15 +145,15 @@ class Engine:
                     raise
 
     def _forward(self, image: torch.Tensor, starts: Sequence[Sequence[int]]) -> torch.Tensor | None:
-        """Logits (N, C, Z, Y, X) of some windows; None after a step down the memory ladder."""
+        """What the accumulator takes of some windows, (N, C, Z, Y, X); None after a step down the memory ladder."""
         dz, dy, dx = self.settings.patch_size
         windows = torch.stack([image[None, z : z + dz, y : y + dy, x : x + dx] for z, y, x in starts])
         windows = windows.to(self.settings.device).contiguous(memory_format=torch.channels_last_3d)
         try:
-            logits = self._average(windows, self._full_precision)
-            if not torch.isfinite(logits.sum()):  # cheaper than looking at each: what is not finite stays so
-                logits = self._repeat_in_full_precision(windows, starts)
-            return logits
+            outputs = self._average(windows, self._full_precision)
+            if not torch.isfinite(outputs.sum()):  # cheaper than looking at each: what is not finite stays so
+                outputs = self._repeat_in_full_precision(windows, starts)
+            return outputs
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or not self._step_down():
                 raise
@@ -192,27 +163,24 @@ class Engine:
         total = None
         with autocast(self.settings.device, full_precision):
             for network in self.networks:
+                run = network.features if self._deferred else network
                 for axes in self._flips:
                     dims = [a + 2 for a in axes]
-                    logits = network(windows.flip(dims) if dims else windows).float()
-                    logits = logits.flip(dims) if dims else logits
-                    total = logits if total is None else total.add_(logits)
+                    outputs = run(windows.flip(dims) if dims else windows).float()
+                    outputs = outputs.flip(dims) if dims else outputs
+                    total = outputs if total is None else total.add_(outputs)
         return total.div_(len(self.networks) * len(self._flips))
 
     def _repeat_in_full_precision(self, windows, starts):
         where = f"windows at {[tuple(s) for s in starts]}"
-        logits = self._average(windows, full_precision=True)
-        if not torch.isfinite(logits).all():
-            raise ModelError(
-                f"The network gives no finite numbers ({where}).",
-                "Its weights are broken: verify or install the model again.",
-                code="model.not_finite",
-            )
+        outputs = self._average(windows, full_precision=True)
+        if not torch.isfinite(outputs).all():
+            raise _not_finite(where)
         if not self._full_precision:
             self._full_precision = True
             self._warn("Half precision overflowed; the rest of the run uses full precision.")
         log.warning("non-finite logits in half precision, repeated in full precision: %s", where)
-        return logits
+        return outputs
 
     def _step_down(self) -> bool:
         """Free memory in the next named way; False when there is none left."""
@@ -249,6 +217,14 @@ def _padded(image: torch.Tensor, patch: Sequence[int]) -> tuple[torch.Tensor, li
     before = [m // 2 for m in missing]
     pads = [side for m, b in zip(reversed(missing), reversed(before), strict=True) for side in (b, m - b)]
     return (torch.nn.functional.pad(image, pads) if any(missing) else image), before
+
+
+def _not_finite(where: str) -> ModelError:
+    return ModelError(
+        f"The network gives no finite numbers ({where}).",
+        "Its weights are broken: verify or install the model again.",
+        code="model.not_finite",
+    )
 
 
 def _duration(seconds: float) -> str:

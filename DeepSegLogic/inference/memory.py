@@ -15,6 +15,7 @@ from torch import nn
 from ..boxes import box_of
 from ..free_memory import free_memory
 from ..volume import Volume
+from .finishing import deferred_head
 from .plan import Plan
 from .preprocessing import network_view
 from .quality import Quality
@@ -131,11 +132,13 @@ def estimate_run(
         ]
     grid = WindowGrid(padded, plan.patch_size, quality.step, asked)
     plane = [s.stop - s.start for s in grid.hull[1:]]
-    cost = network_cost(networks[0], plan.patch_size)
+    deferred = deferred_head(networks, plan)
+    kept = plan.channels if deferred is None else deferred.in_channels
+    cost = network_cost(networks[0], plan.patch_size, deferred is not None)
     half = 0.5 if device.type == "cuda" else 1.0
     window = int(cost.peak_bytes * half)
     weights = sum(p.numel() * p.element_size() for n in networks for p in n.parameters())
-    logits = 4 * plan.channels * (plan.patch_size[0] + 2) * plane[0] * plane[1]
+    logits = 4 * kept * (plan.patch_size[0] + 2) * plane[0] * plane[1]
     image = 4 * int(np.prod(padded)) + volume.array.nbytes
     ram = image + volume.array.size * 2 + 400 * 2**20  # the volume, its labels, Python with torch
 
@@ -175,8 +178,10 @@ class NetworkCost:
     peak_bytes: int
 
 
-def network_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
+def network_cost(network: nn.Module, patch_size: Sequence[int], without_head: bool = False) -> NetworkCost:
     """Count what one window costs, layer by layer, on a window as small as the network takes.
+
+    ``without_head``: up to the features of which :func:`~.finishing.deferred_head` makes logits later.
 
     Torch could count on shapes alone (its meta device), but imports its compiler for that, which takes longer.
     """
@@ -209,7 +214,8 @@ def network_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
     weight = next(network.parameters())
     try:
         with torch.inference_mode():
-            sketch(torch.zeros((1, 1, *small), device=weight.device, dtype=weight.dtype))
+            run = sketch.features if without_head else sketch
+            run(torch.zeros((1, 1, *small), device=weight.device, dtype=weight.dtype))
     except (RuntimeError, ValueError):
         return _guessed_cost(network, patch_size)
     scale = np.prod(patch_size) / np.prod(small)

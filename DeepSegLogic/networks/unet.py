@@ -108,9 +108,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Transposed convolutions back to full resolution; only the finest output is computed.
+    """Transposed convolutions back to full resolution; gives the features from which the classes are told.
 
-    The outputs of the coarser levels exist because nnU-Net's weights carry them (deep supervision).
+    The heads of the coarser levels exist because nnU-Net's weights carry them (deep supervision).
     """
 
     def __init__(self, classes: int, features: Size, kernels, strides, counts: Size, bias, eps):
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         x = skips.pop()
         for up, stage in zip(self.transpconvs, self.stages, strict=True):
             x = stage(torch.cat((up(x), skips.pop()), 1))
-        return self.seg_layers[-1](x)
+        return x
 
 
 class UNet(nn.Module):
@@ -162,8 +162,17 @@ class UNet(nn.Module):
         self.decoder = Decoder(classes, features, kernels, strides, decoder_counts, bias, eps)
         self.classes = classes
 
-    def forward(self, x):
+    @property
+    def head(self) -> nn.Module:
+        """The last layer, 1×1×1, from features to logits."""
+        return self.decoder.seg_layers[-1]
+
+    def features(self, x):
+        """What ``head`` makes logits of: (N, ``head.in_channels``, Z, Y, X)."""
         return self.decoder(self.encoder(x))
+
+    def forward(self, x):
+        return self.head(self.features(x))
 
     def load_nnunet_weights(self, weights: dict[str, torch.Tensor]) -> None:
         """Load nnU-Net's ``network_weights`` strictly.

@@ -25,6 +25,20 @@ def pointwise() -> nn.Module:
     return layer
 
 
+class Telling(nn.Module):
+    """The same network, which tells its last layer apart: that is applied to the sum of the windows."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = pointwise()
+
+    def features(self, x):
+        return x.clone()
+
+    def forward(self, x):
+        raise AssertionError("the last layer was applied to a window")
+
+
 def plan(**changes) -> Plan:
     settings = {
         "orientation": "RAS",
@@ -52,11 +66,12 @@ def run(networks, the_plan, the_volume, cancel=never_cancel, progress=ignore_pro
     return engine.run(prepare(the_volume, the_plan, CPU), progress, cancel)
 
 
+@pytest.mark.parametrize("network", [pointwise, Telling])
 @pytest.mark.parametrize("shape", [(20, 30, 25), (16, 16, 16), (5, 40, 9), (1, 17, 16), (70, 16, 3)])
-def test_labels_are_those_of_the_logits(shape):
+def test_labels_are_those_of_the_logits(shape, network):
     """Also where the volume is smaller than the window on some axis."""
     source = volume(shape)
-    np.testing.assert_array_equal(run([pointwise()], plan(), source).labels, expected(source.array))
+    np.testing.assert_array_equal(run([network()], plan(), source).labels, expected(source.array))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -199,6 +214,10 @@ def test_overflow_is_repeated_in_full_precision():
 def test_broken_weights_are_named():
     with pytest.raises(ModelError, match="no finite numbers"):
         run([Overflowing(always=True)], plan(), volume())
+    network = Telling()
+    network.head.bias.data[1] = torch.nan
+    with pytest.raises(ModelError, match="last layer"):
+        run([network], plan(), volume())
 
 
 def test_group_norm_layout_equals_instance_norm():
