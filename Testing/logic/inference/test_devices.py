@@ -1,0 +1,143 @@
+"""The path of a GPU, on a GPU that is pretended: devices are not mixed up, and labels are those of the CPU."""
+
+import numpy as np
+import pytest
+import torch
+from logic.inference import tiny
+from logic.inference.pretended_gpu import CUDA, OnGpu, PretendedGpu
+
+from DeepSegLogic.inference import memory
+from DeepSegLogic.inference.plan import Normalization, Resampling
+from DeepSegLogic.inference.quality import quality
+from DeepSegLogic.inference.run import Clock, VolumeRun
+from DeepSegLogic.progress import ignore_progress, never_cancel
+
+pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available")  # says autocast
+
+GIGABYTE = 2**30
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A pretended card, as torch reports on it."""
+    figures = {"free": 8 * GIGABYTE}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (figures["free"], 16 * GIGABYTE))
+    monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)  # half precision takes a CPU too long
+    with PretendedGpu():
+        yield figures
+
+
+def run_on(device, model, volume, name="standard", **options):
+    run = VolumeRun(volume, model, model.labels, quality(name), device, Clock(), **options)
+    run.all_parts(ignore_progress, never_cancel)
+    return run
+
+
+def test_the_pretended_gpu_refuses_what_a_gpu_refuses():
+    with PretendedGpu():
+        here, there = torch.ones(3), torch.ones(3, device="cuda")
+        assert there.device.type == "cuda" and there.is_cuda and here.device.type == "cpu"
+        assert isinstance(torch.zeros_like(there).sum(), OnGpu)
+        assert float((there + torch.tensor(1.0)).sum()) == 6  # a number may come from the CPU
+        for refused in (
+            lambda: here + there,
+            lambda: here + there.sum(),
+            lambda: torch.stack([here, there]),
+            lambda: there.addcmul_(there, here),
+            lambda: here[there > 0],
+            lambda: there.index_select(0, torch.tensor([0])),
+            lambda: torch.nn.Conv3d(1, 1, 1)(torch.ones((1, 1, 1, 1, 1), device="cuda")),
+        ):
+            with pytest.raises(RuntimeError, match=r"device|indices"):
+                refused()
+        for refused in (there.numpy, lambda: np.asarray(there)):
+            with pytest.raises(TypeError):
+                refused()
+        there[:2] = here[:2] + 1
+        copy = there.cpu()
+        there.zero_()
+        assert copy.tolist() == [2, 2, 1]
+
+
+PLANS = {
+    "ct": {},
+    "zscore": {"normalization": Normalization("zscore")},
+    "zscore_nonzero": {"normalization": Normalization("zscore_nonzero"), "crop_to_nonzero": True},
+    "rescale01": {"normalization": Normalization("rescale01")},
+    "function": {"normalization": Normalization("function", function=lambda x: x.clamp(-1000, 1000) / 400)},
+    "regions": {"regions": (1, 2, 3, 2)},
+    "coarse": {"spacing": (9.0, 2.0, 2.0), "patch_size": (8, 16, 16)},
+    "torch": {"image_resampling": Resampling("torch"), "logit_resampling": Resampling("torch")},
+    "cubic": {"logit_resampling": Resampling(order=3)},
+    "mirrored": {"mirror_axes": (0, 2), "transpose": (1, 0, 2)},
+    "same_grid": {"spacing": (2.5, 1.5, 1.5)},
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_labels_are_those_of_the_cpu(card, name):
+    volume, chosen = tiny.volume(), "best" if name == "mirrored" else "standard"
+    on_cpu = run_on(torch.device("cpu"), tiny.model(**PLANS[name]), volume, chosen, uncertainty=True)
+    on_gpu = run_on(CUDA, tiny.model(**PLANS[name]), volume, chosen, uncertainty=True)
+    assert len(np.unique(on_cpu.labels)) > 2
+    assert (on_cpu.labels == on_gpu.labels).mean() > 0.9999
+    assert np.abs(on_cpu.uncertainty.astype(int) - on_gpu.uncertainty).max() <= 2
+    assert on_gpu.confidence == pytest.approx(on_cpu.confidence, abs=1e-3)
+    assert not on_gpu.warnings
+    assert "on the GPU, logits in GPU memory" in on_gpu.described
+
+
+def test_a_region_and_trimming(card):
+    volume = tiny.volume()
+    region = np.zeros(volume.shape, bool)
+    region[10:20, 20:40, 30:50] = True
+    on_cpu = run_on(torch.device("cpu"), tiny.model(), volume, "fast", region=region)
+    on_gpu = run_on(CUDA, tiny.model(), volume, "fast", region=region)
+    assert (on_cpu.labels == on_gpu.labels).mean() > 0.9999
+
+
+class Hungry(torch.nn.Module):
+    """A network that runs out of memory where ``refuses(call, windows)`` says so."""
+
+    def __init__(self, refuses):
+        super().__init__()
+        self.network, self.refuses, self.calls = tiny.network(), refuses, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.refuses(self.calls, x):
+            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        return self.network(x)
+
+
+@pytest.mark.parametrize(
+    ("refuses", "settings", "warning"),
+    [
+        (lambda call, _: call == 7, "on the GPU, logits in CPU memory", "logits are kept in main memory"),
+        (
+            lambda call, x: x.is_cuda and call > 6,
+            "on the CPU, logits in CPU memory",
+            "the rest of the run uses the CPU",
+        ),
+        (lambda call, x: x.is_cuda or call < 7, "batches of 1 on the CPU, logits on disk", "logits are kept on disk"),
+    ],
+)
+def test_the_ladder_goes_on_where_it_was(card, refuses, settings, warning):
+    volume = tiny.volume()
+    expected = run_on(torch.device("cpu"), tiny.model(), volume)
+    run = run_on(CUDA, tiny.model(net=Hungry(refuses)), volume)
+    assert settings in run.described
+    assert warning in run.warnings[-1]
+    assert (run.labels == expected.labels).mean() > 0.9999
+    assert run.confidence == pytest.approx(expected.confidence, abs=1e-3)
+
+
+def test_overflow_is_repeated_on_the_gpu(card):
+    class Overflowing(Hungry):
+        def forward(self, x):
+            return super().forward(x) * (float("inf") if self.calls == 3 else 1)
+
+    volume = tiny.volume()
+    run = run_on(CUDA, tiny.model(net=Overflowing(lambda *_: False)), volume)
+    assert "full precision" in run.warnings[0]
+    assert (run.labels == run_on(torch.device("cpu"), tiny.model(), volume).labels).mean() > 0.9999
