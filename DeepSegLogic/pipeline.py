@@ -111,6 +111,8 @@ def segment(
     )
     run.all_parts(progress, cancel)
     progress("inference", 1.0, "done")
+    if not run.confidence:
+        warnings.append("None of the structures asked for was found.")
 
     label_map = LabelMap(run.labels, volume.ijk_to_ras.copy(), [structure_for(n, v) for v, n in wanted.items()])
     top = joined_top(run.tops) if run.tops else None

@@ -9,7 +9,12 @@ from .volume import Volume
 
 AIR_HU = -500
 SMALLEST_RANGE_HU = 100
-CT_RANGE_HU = (-3100, 32000)  # some scanners pad with -3024; metal reaches the end of the 16-bit range
+CT_RANGE_HU = (-3100, 32767)  # metal reaches the end of the 16-bit range
+PADDING_HU = -1200  # below lies only what fills the volume outside of the scanner's field: -2000, -3024, -32768
+BONE_HU, MOST_BONE = 600, 0.25  # a CT of the abdomen has 0.3 % above, its densest part 5 %
+SOFT_HU, LEAST_SOFT = (-200, 300), 0.005
+SIZE_MM = (2.0, 20_000.0)  # of the longest side; beyond, the unit is not mm
+LOOK_VOXELS = 2_000_000  # of a larger volume only every n-th is looked at where shares are told
 
 
 def reject_unusable(volume: Volume) -> None:
@@ -40,6 +45,13 @@ def reject_unusable(volume: Volume) -> None:
             "Correct its header.",
             code="input.spacing",
         )
+    longest = float((volume.spacing * array.shape[::-1]).max())
+    if not SIZE_MM[0] <= longest <= SIZE_MM[1]:
+        raise InputError(
+            f"{volume.name} is {longest:.3g} mm long: its voxel size seems to be in another unit than mm.",
+            "Correct its header.",
+            code="input.spacing",
+        )
 
 
 def ct_doubts(volume: Volume) -> tuple[list[str], list[str]]:
@@ -50,14 +62,32 @@ def ct_doubts(volume: Volume) -> tuple[list[str], list[str]]:
     """
     if volume.modality not in (None, "CT"):
         return [f"Its header says {volume.modality}."], []
-    low, high = float(volume.array.min()), float(volume.array.max())
-    if low < CT_RANGE_HU[0] or high > CT_RANGE_HU[1]:
+    array = volume.array
+    low, high = float(array.min()), float(array.max())
+    if high > CT_RANGE_HU[1] or (low < CT_RANGE_HU[0] and not _one_value_fills(array, low)):
         return [f"Its values reach from {low:g} to {high:g}, beyond what HU can be."], []
+    beside = ""
+    if low < PADDING_HU < high:
+        low, beside = float(array.min(where=array > PADDING_HU, initial=high)), " beside padding"
     if low >= 0:
-        return [f"It has no negative values (lowest: {low:g}), but fat and air are below 0 HU."], []
+        return [f"It has no negative values (lowest{beside}: {low:g}), but fat and air are below 0 HU."], []
     if high - low < SMALLEST_RANGE_HU:
         return [f"Its values span only {high - low:g}, less than soft tissue and air in HU."], []
+    step = max(1, round((array.size / LOOK_VOXELS) ** (1 / 3)))
+    look = array[::step, ::step, ::step]
+    bone = (look > BONE_HU).mean()
+    if bone > MOST_BONE:
+        return [f"{bone:.0%} of it is above {BONE_HU} HU, as dense as bone: its values may be shifted up."], []
+    sentences = []
     if low > AIR_HU:
-        sentence = f"It has no air (lowest value: {low:g}); lungs and the surroundings are near -1000 HU."
-        return ([], [sentence]) if volume.modality == "CT" else ([sentence], [])
-    return [], []
+        sentences.append(
+            f"It has no air (lowest value{beside}: {low:g}); lungs and the surroundings are near -1000 HU."
+        )
+    if ((look > SOFT_HU[0]) & (look < SOFT_HU[1])).mean() < LEAST_SOFT:
+        sentences.append("It has hardly any soft tissue (-200 to 300 HU): its values may be shifted down.")
+    return ([], sentences) if volume.modality == "CT" else (sentences, [])
+
+
+def _one_value_fills(array: np.ndarray, low: float) -> bool:
+    """Whether what is too low to be HU is mostly one value, as padding is."""
+    return np.count_nonzero(array == low) > 0.9 * np.count_nonzero(array < CT_RANGE_HU[0])

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import OutputError, UsageError
+from ..errors import InputError, OutputError, UsageError
 from ..geometry import LPS_TO_RAS, spacing_of
 from ..labels import LabelMap
 from ..volume import Volume
 from .atomic import atomic_path, cannot_write
+from .header import check
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -65,14 +66,16 @@ def _write_image(array: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> None:
     with atomic_path(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=compressed)
+            check(temporary)  # of a NIfTI that the disk had no room for ITK says nothing
         except RuntimeError as error:
-            raise _explained(path, error) from error
+            raise _explained(path, str(error).strip().splitlines()[-1]) from error
+        except InputError as error:
+            raise _explained(path, "only a part of it was written") from error
 
 
-def _explained(path: Path, error: Exception) -> OutputError:
+def _explained(path: Path, reason: str) -> OutputError:
     import shutil
 
     if shutil.disk_usage(path.parent).free < 2**20:
         return cannot_write(path, OSError(28, "No space left on device"))
-    reason = str(error).strip().splitlines()[-1]
     return OutputError(f"{path} cannot be written ({reason}).", "Choose another folder.", code="output.not_writable")

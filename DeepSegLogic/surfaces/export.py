@@ -166,5 +166,5 @@ def _write_vtp(mesh, path: Path) -> None:
     writer = vtk.vtkXMLPolyDataWriter()
     writer.SetFileName(str(path))
     writer.SetInputData(polydata(mesh.vertices, mesh.faces))
-    if not writer.Write():
+    if not writer.Write() or writer.GetErrorCode():
         raise OSError(f"{path.name} could not be written")

@@ -148,6 +148,25 @@ def test_a_full_disk_is_said_and_the_old_file_stays(tmp_path):
     assert path.read_text() == "old"
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".seg.nrrd"])
+def test_half_a_file_is_no_file(tmp_path, suffix):
+    """As on a full disk: no file may grow beyond 8 kB. ITK writes a part of a NIfTI and says nothing."""
+    resource = pytest.importorskip("resource", reason="Windows knows no limit of file size")
+    path = tmp_path / f"a{suffix}"
+    path.write_text("old")
+    noise = np.random.default_rng(0).integers(0, 2, (60, 60, 60)).astype(np.uint8)
+    label_map = LabelMap(noise, np.eye(4), [structure_for("liver", 1)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_label_map(label_map, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "results"
     (folder / "surfaces").mkdir(parents=True)
