@@ -54,7 +54,12 @@ def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
         _replace_layers(network)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    return network.to(device, memory_format=torch.channels_last_3d).eval()
+    return network.to(device, memory_format=layout(device)).eval()
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """How windows and weights lie in memory: channels last, but for Apple's GPU, whose 3D operators do not use it."""
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last_3d
 
 
 def autocast(device: torch.device, full_precision: bool = False):
@@ -111,6 +116,13 @@ def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
     padded = nn.functional.pad(weight.flatten(1), (0, 0, 0, spare)).to(x)
     bias = None if bias is None else nn.functional.pad(bias, (0, spare)).to(x)
     return nn.functional.linear(x, padded, bias)[..., : len(weight)]
+
+
+def lacks_operator(error: BaseException, device: torch.device) -> bool:
+    """Whether torch cannot do on this device what it can do on the CPU: an operator, or (Apple's GPU) a type."""
+    if device.type == "cpu" or is_out_of_memory(error):
+        return False
+    return isinstance(error, NotImplementedError) or "mps" in str(error).lower()
 
 
 class _Pointwise(nn.Conv3d):

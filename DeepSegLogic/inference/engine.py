@@ -19,7 +19,7 @@ from ..progress import Cancel, Progress, check
 from .accumulator import Accumulator
 from .allocator import large_blocks_kept
 from .confidence import ConfidenceMeter
-from .device import autocast, is_out_of_memory, lay_out, reproducible
+from .device import autocast, is_out_of_memory, lay_out, layout, reproducible
 from .finishing import Finisher, deferred_head
 from .memory import RunSettings, smaller_patch
 from .plan import Plan
@@ -148,7 +148,7 @@ class Engine:
         """What the accumulator takes of some windows, (N, C, Z, Y, X); None after a step down the memory ladder."""
         dz, dy, dx = self.settings.patch_size
         windows = torch.stack([image[None, z : z + dz, y : y + dy, x : x + dx] for z, y, x in starts])
-        windows = windows.to(self.settings.device).contiguous(memory_format=torch.channels_last_3d)
+        windows = windows.to(self.settings.device).contiguous(memory_format=layout(self.settings.device))
         try:
             outputs = self._average(windows, self._full_precision)
             if not torch.isfinite(outputs.sum()):  # cheaper than looking at each: what is not finite stays so

@@ -15,6 +15,7 @@ from torch import nn
 from ..boxes import box_of
 from ..free_memory import free_memory
 from ..volume import Volume
+from .device import layout
 from .finishing import deferred_head
 from .plan import Plan
 from .preprocessing import network_view
@@ -216,7 +217,7 @@ def network_cost(network: nn.Module, patch_size: Sequence[int], without_head: bo
         with torch.inference_mode():
             run = sketch.features if without_head else sketch
             run(torch.zeros((1, 1, *small), device=weight.device, dtype=weight.dtype))
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, TypeError):
         return _guessed_cost(network, patch_size)
     scale = np.prod(patch_size) / np.prod(small)
     return NetworkCost(int(total * scale), int((3 * largest + kept) * scale))
@@ -235,17 +236,21 @@ def _operations_per_second(device_type: str) -> float:
     """Speed of a typical layer on this machine, measured once per process; takes some hundredths of a second."""
     device = torch.device(device_type)
     half = device_type == "cuda"
-    conv = nn.Conv3d(32, 32, 3, padding=1).to(device, torch.float16 if half else torch.float32)
     size = 96 if half else 32
-    x = torch.zeros((1, 32, size, size, size), device=device, dtype=conv.weight.dtype)
-    conv, x = (t.to(memory_format=torch.channels_last_3d) for t in (conv, x))
-    with torch.inference_mode():
-        for _ in range(2):  # the first call sets things up
-            started = time.perf_counter()
-            conv(x)
-            if half:
-                torch.cuda.synchronize()
-            seconds = time.perf_counter() - started
+    try:
+        conv = nn.Conv3d(32, 32, 3, padding=1).to(device, torch.float16 if half else torch.float32)
+        x = torch.zeros((1, 32, size, size, size), device=device, dtype=conv.weight.dtype)
+        conv, x = (t.to(memory_format=layout(device)) for t in (conv, x))
+        with torch.inference_mode():
+            for _ in range(2):  # the first call sets things up
+                started = time.perf_counter()
+                conv(x)
+                getattr(torch, device_type).synchronize()
+                seconds = time.perf_counter() - started
+    except RuntimeError:  # the device is full, or lacks the layer: the run will use the CPU
+        if device_type == "cpu":
+            raise
+        return _operations_per_second("cpu")
     return 0.5 * 2 * 32 * 32 * 27 * size**3 / seconds  # half: norms and activations take their time too
 
 

@@ -145,7 +145,7 @@ def _normaliser(image: torch.Tensor, rule: Normalization):
         return lambda x: x.to(torch.float32).sub_(low).div_(width)
     if rule.scheme in ("zscore", "zscore_nonzero"):
         values = image[image != 0] if rule.scheme == "zscore_nonzero" else image
-        values = values.to(torch.float64)
+        values = (values.cpu() if values.device.type == "mps" else values).to(torch.float64)  # Apple's GPU has none
         mean, sd = float(values.mean()), max(float(values.std(correction=0)), 1e-8)
         if rule.scheme == "zscore":
             return lambda x: x.to(torch.float32).sub_(mean).div_(sd)

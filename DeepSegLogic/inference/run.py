@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..boxes import matrix_of
 from ..models import Model
 from ..progress import Cancel, Progress, check
 from ..volume import Volume
+from .device import lacks_operator
 from .engine import Engine, explained
 from .memory import estimate_run
 from .parts import SharedInput, renamed_top
@@ -18,6 +20,8 @@ from .plan import Plan
 from .preprocessing import Prepared, network_view, prepare
 from .probabilities import TopProbabilities
 from .quality import Quality
+
+log = logging.getLogger(__name__)
 
 
 class VolumeRun:
@@ -67,11 +71,24 @@ class VolumeRun:
         cards = self.model.cards_for(names)
         for number, card in enumerate(cards):
             check(cancel)
-            self._one(self.model.part(card), _share(progress, number, len(cards), card.id), cancel)
+            self._on_some_device(self.model.part(card), _share(progress, number, len(cards), card.id), cancel)
         if self.region is not None:
             for marked in (self.labels, self.uncertainty):
                 if marked is not None:
                     np.copyto(marked, 0, where=~self.region)
+
+    def _on_some_device(self, part: Model, progress: Progress, cancel: Cancel) -> None:
+        try:
+            return self._one(part, progress, cancel)
+        except (RuntimeError, TypeError) as error:
+            if not lacks_operator(error, self.device):
+                raise
+            log.warning("%s cannot run %s", self.device, part.card.id, exc_info=error)
+            reason = str(error).splitlines()[0]
+        self.warnings.append(f"The GPU cannot do all that this model needs; the CPU is used, and is slower. ({reason})")
+        self.device = torch.device("cpu")
+        self._shared = SharedInput(self.volume, self.device, self.quality.trim_to_body, self.region)
+        self._one(part, progress, cancel)
 
     def _one(self, part: Model, progress: Progress, cancel: Cancel) -> None:
         self.clock.lap("load model")

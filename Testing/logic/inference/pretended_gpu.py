@@ -1,4 +1,4 @@
-"""A GPU that is none: tensors in main memory that say they lie on ``cuda``, and refuse what a GPU's tensors refuse.
+"""A GPU that is none: tensors in main memory that say they lie on it, and refuse what a GPU's tensors refuse.
 
 With it the path of a GPU runs with real numbers where there is no GPU, from the volume to the labels, so that devices
 that are mixed up are found. (torch's FakeTensorMode has shapes, but no numbers: it stops at the first value that is
@@ -11,12 +11,15 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-CUDA = torch.device("cuda")
+CUDA, MPS = torch.device("cuda"), torch.device("mps")
 _MIXED = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({})"
+_NO_FLOAT64 = "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
 
 
 class OnGpu(torch.Tensor):
     """A tensor that says it lies on the GPU."""
+
+    home = CUDA
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
@@ -25,7 +28,11 @@ class OnGpu(torch.Tensor):
 
 
 class PretendedGpu(TorchFunctionMode):
-    """While it lasts, tensors can be made on ``cuda`` and moved there."""
+    """While it lasts, tensors can be made on ``device`` and moved there."""
+
+    def __init__(self, device: torch.device = CUDA):
+        super().__init__()
+        OnGpu.home = device
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         with torch._C.DisableTorchFunctionSubclass():
@@ -35,8 +42,8 @@ class PretendedGpu(TorchFunctionMode):
 def _call(func, args, kwargs):
     name = getattr(func, "__name__", "")
     if name == "__get__" and func.__self__.__name__ in ("device", "is_cuda"):
-        on_gpu = isinstance(args[0], OnGpu)
-        return (CUDA if on_gpu else torch.device("cpu")) if func.__self__.__name__ == "device" else on_gpu
+        place = OnGpu.home if isinstance(args[0], OnGpu) else torch.device("cpu")
+        return place if func.__self__.__name__ == "device" else place.type == "cuda"
     if name in ("_parse_to", "_set_grad_enabled"):
         return func(*args, **kwargs)
     if name == "_has_compatible_shallow_copy_type":  # modules then take moved parameters instead of their data
@@ -49,12 +56,12 @@ def _call(func, args, kwargs):
     _check(name, args, tensors)
     result = func(*args, **kwargs)
     if moved_to is not None:
-        if tensors and (moved_to.type == "cuda") != on_gpu:  # between devices there is always a copy
+        if tensors and (moved_to.type != "cpu") != on_gpu:  # between devices there is always a copy
             result = result.clone().as_subclass(torch.Tensor)
-        on_gpu = moved_to.type == "cuda"
+        on_gpu = moved_to.type != "cpu"
     elif name in ("copy_", "__setitem__"):
         return result
-    return tree_map_only(torch.Tensor, _on_gpu, result) if on_gpu else result
+    return tree_map_only(torch.Tensor, _placed, result) if on_gpu else result
 
 
 def _target(name, args, kwargs):
@@ -62,6 +69,7 @@ def _target(name, args, kwargs):
     place = "cpu" if name == "cpu" else kwargs.get("device")
     if name == "to":
         place = next((a for a in args if isinstance(a, (str, torch.device))), place)
+        place = next((OnGpu.home if isinstance(a, OnGpu) else "cpu" for a in args[1:] if torch.is_tensor(a)), place)
         args = ["cpu" if isinstance(a, (str, torch.device)) else a for a in args]
     if place is None:
         return None, args, kwargs
@@ -78,12 +86,14 @@ def _check(name, args, tensors) -> None:
         if not indices:  # a plain copy, which may go from one to the other
             return
         tensors = [held, *(v for v in value if isinstance(v, torch.Tensor))]
-    if name in ("copy_", "__set__"):
+    if name in ("copy_", "to", "__set__"):
         return
     # A number may come from the CPU, but not go there.
     if len({isinstance(t, OnGpu) for t in tensors if t.ndim or isinstance(t, OnGpu)}) > 1:
         raise RuntimeError(_MIXED.format(name))
 
 
-def _on_gpu(tensor: torch.Tensor) -> torch.Tensor:
+def _placed(tensor: torch.Tensor) -> torch.Tensor:
+    if OnGpu.home.type == "mps" and tensor.dtype == torch.float64:
+        raise TypeError(_NO_FLOAT64)
     return tensor if isinstance(tensor, OnGpu) else tensor.as_subclass(OnGpu)

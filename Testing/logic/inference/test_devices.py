@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from logic.inference import tiny
-from logic.inference.pretended_gpu import CUDA, OnGpu, PretendedGpu
+from logic.inference.pretended_gpu import CUDA, MPS, OnGpu, PretendedGpu
 
 from DeepSegLogic.inference import memory
+from DeepSegLogic.inference.finishing import deferred_head
 from DeepSegLogic.inference.plan import Normalization, Resampling
 from DeepSegLogic.inference.quality import quality
 from DeepSegLogic.inference.run import Clock, VolumeRun
+from DeepSegLogic.networks.unet import UNet
 from DeepSegLogic.progress import ignore_progress, never_cancel
 
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available")  # says autocast
@@ -87,6 +89,23 @@ def test_labels_are_those_of_the_cpu(card, name):
     assert "on the GPU, logits in GPU memory" in on_gpu.described
 
 
+@pytest.mark.parametrize("device", [CUDA, MPS])
+def test_a_last_layer_that_works_on_the_sum(monkeypatch, device):
+    def model():
+        torch.manual_seed(0)
+        sizes = {"kernels": [(3, 3, 3)] * 2, "strides": [(1, 1, 1), (2, 2, 2)]}
+        network = UNet(1, 12, (4, 8), **sizes, encoder_counts=[1, 1], decoder_counts=[1])
+        return tiny.model(12, net=network.eval())
+
+    monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (8 * GIGABYTE, 16 * GIGABYTE))
+    assert deferred_head(model().networks, model().plan) is not None
+    with PretendedGpu(device):
+        run = run_on(device, model(), tiny.volume())
+    assert not run.warnings
+    assert (run.labels == run_on(torch.device("cpu"), model(), tiny.volume()).labels).mean() > 0.9999
+
+
 def test_a_region_and_trimming(card):
     volume = tiny.volume()
     region = np.zeros(volume.shape, bool)
@@ -141,3 +160,57 @@ def test_overflow_is_repeated_on_the_gpu(card):
     run = run_on(CUDA, tiny.model(net=Overflowing(lambda *_: False)), volume)
     assert "full precision" in run.warnings[0]
     assert (run.labels == run_on(torch.device("cpu"), tiny.model(), volume).labels).mean() > 0.9999
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_apples_gpu_has_no_float64(monkeypatch, name):
+    monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)
+    volume = tiny.volume()
+    with PretendedGpu(MPS):
+        run = run_on(MPS, tiny.model(**PLANS[name]), volume)
+    assert not run.warnings
+    assert run.described == "batches of 1 on the Apple GPU, logits in CPU memory"
+    assert (run.labels == run_on(torch.device("cpu"), tiny.model(**PLANS[name]), volume).labels).mean() > 0.9999
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotImplementedError(
+            "The operator 'aten::avg_pool3d.out' is not currently implemented for the MPS device.\nSee"
+        ),
+        RuntimeError("ConvTranspose 3D is not supported on MPS"),
+        TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."),
+    ],
+)
+def test_what_a_gpu_cannot_do_is_done_on_the_cpu(monkeypatch, error):
+    class Lacking(Hungry):
+        def forward(self, x):
+            if x.device.type != "cpu":
+                raise error
+            return super().forward(x)
+
+    monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)
+    volume = tiny.volume()
+    with PretendedGpu(MPS):
+        run = run_on(MPS, tiny.model(net=Lacking(lambda *_: False)), volume)
+    assert len(run.warnings) == 1
+    assert "the CPU is used" in run.warnings[0] and str(error).splitlines()[0] in run.warnings[0]
+    assert "on the CPU" in run.described
+    np.testing.assert_array_equal(run.labels, run_on(torch.device("cpu"), tiny.model(), volume).labels)
+
+
+def test_a_device_that_torch_does_not_know_is_left_at_once():
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has an Apple GPU")
+    run = run_on(MPS, tiny.model(), tiny.volume())
+    assert "the CPU is used" in run.warnings[0]
+
+
+def test_errors_of_the_network_are_not_taken_for_the_gpus(card):
+    class Broken(Hungry):
+        def forward(self, x):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        run_on(CUDA, tiny.model(net=Broken(None)), tiny.volume())
