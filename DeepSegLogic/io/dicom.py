@@ -85,7 +85,7 @@ def _grouped(slices: list[Slice]) -> list[list[Slice]]:
 
 
 def _alike(a: Slice, b: Slice) -> bool:
-    same = ("study", "series", "frame_of_reference", "number", "description", "modality", "rows", "columns")
+    same = ("series", "number", "description", "modality", "rows", "columns")
     return (
         all(a.tags.get(k, "") == b.tags.get(k, "") for k in same)
         and np.allclose(a.spacing, b.spacing, _ALIKE, 0)

@@ -18,9 +18,7 @@ from ..errors import InputError
 from .reading import compact, looks_like_dicom
 
 _TAGS = {
-    "study": "0020|000d",
     "series": "0020|000e",
-    "frame_of_reference": "0020|0052",
     "number": "0020|0011",
     "description": "0008|103e",
     "modality": "0008|0060",
@@ -88,7 +86,10 @@ def slices_in(path: Path) -> list[Slice]:
         return []
     tags = {name: reader.GetMetaData(t).strip() for name, t in _TAGS.items() if reader.HasMetaDataKey(t)}
     if reader.GetSize()[2:3] not in ((), (1,)):
-        return [Slice(path, tags, *place, frame) for frame, place in enumerate(_frames(path))]
+        try:
+            return [Slice(path, tags, *place, frame) for frame, place in enumerate(_frames(path))]
+        except ValueError as error:  # what should be a number is none
+            raise _damaged(path) from error
     try:
         place = [np.array([float(x) for x in tags[k].split("\\")]) for k in ("position", "orientation", "spacing")]
     except (KeyError, ValueError):

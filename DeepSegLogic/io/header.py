@@ -48,6 +48,8 @@ def check(path: Path) -> list[str]:
             return _check_meta(path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise truncated(path) from error
+    except ValueError as error:  # what should be a number is none
+        raise InputError(f"{path} has a damaged header.", "Copy or export it again.", code="input.format") from error
     except OSError as error:
         raise InputError(
             f"{path} cannot be opened ({error.strerror or error}).",

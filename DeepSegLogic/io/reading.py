@@ -16,7 +16,8 @@ from ..volume import Volume
 from . import header
 
 _SAME_PLACE_MM = 1.0
-FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder of DICOM slices"
+FILES = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd)"
+FORMATS = f"{FILES}, or a folder of DICOM slices"
 
 
 def read_volume(path: Path | str) -> Volume:
@@ -55,7 +56,7 @@ def read_label_map(path: Path | str) -> LabelMap:
     path = Path(path).expanduser()
     _must_exist(path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not a label map.", f"Give a file: {FORMATS}.", code="input.format")
+        raise InputError(f"{path} is a folder, not a label map.", f"Give a file: {FILES}.", code="input.format")
     if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
         from .segmentation import read_segmentation
 

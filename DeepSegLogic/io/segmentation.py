@@ -30,6 +30,8 @@ def read_segmentation(path: Path) -> LabelMap:
     header.check(path)
     try:
         content = slicerio.read_segmentation(str(path))
+        voxels, segments = content["voxels"], content.get("segments") or []
+        found = _flattened(voxels if voxels.ndim == 4 else voxels[None], segments) if segments else None
     except Exception as error:  # slicerio and pynrrd raise whatever their parsers meet
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
@@ -37,14 +39,10 @@ def read_segmentation(path: Path) -> LabelMap:
             "Export it from Slicer again.",
             code="input.format",
         ) from error
-    voxels = content["voxels"]
-    layers = voxels if voxels.ndim == 4 else voxels[None]
-    segments = content.get("segments") or []
-    if not segments:
+    if found is None:
         raise InputError(f"{path} has no segments.", "Export the segmentation from Slicer again.", code="input.labels")
-    matrix = LPS_TO_RAS @ np.asarray(content["ijkToLPS"], float)
-    array, structures = _flattened(layers, segments)
-    return LabelMap(array, matrix, structures)
+    array, structures = found
+    return LabelMap(array, LPS_TO_RAS @ np.asarray(content["ijkToLPS"], float), structures)
 
 
 def write_segmentation(label_map: LabelMap, path: Path) -> None:

@@ -27,13 +27,26 @@ def write_report(folder: Path, path: Path) -> None:
         path: of the HTML file.
 
     Raises:
-        InputError: the folder lacks something.
+        InputError: the folder lacks something, or holds something damaged.
         OutputError: the file cannot be written.
     """
+    try:
+        page = _page(folder)
+    except (ValueError, LookupError, TypeError) as error:  # JSON, CSV, and what should be in them
+        raise InputError(
+            f"measurements.csv or provenance.json in {folder} is damaged, or does not fit the segmentation.",
+            "Run `deepseg segment` again.",
+            code="input.report",
+        ) from error
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _page(folder: Path) -> str:
     label_map = read_label_map(folder / "segmentation.seg.nrrd")
     rows = list(csv.DictReader(_text(folder / "measurements.csv").splitlines()))
     facts = json.loads(_text(folder / "provenance.json"))
-    page = Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
+    return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         name=escape(facts["input"]["name"]),
         facts=escape(f"{facts['model']['id']} · {facts['created'].replace('T', ' ')[:16]}"),
         rows="\n".join(_row(row, label_map) for row in rows if int(row["voxels"])),
@@ -43,12 +56,10 @@ def write_report(folder: Path, path: Path) -> None:
         glb=_base64(_glb(folder, label_map)),
         viewer=(_HERE / "viewer.js").read_text(encoding="utf-8"),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def _row(row: dict[str, str], label_map: LabelMap) -> str:
-    structure = next(s for s in label_map.structures if s.name == row["name"])
+    structure = {s.name: s for s in label_map.structures}[row["name"]]
     name, title = escape(row["name"], quote=True), escape(row["structure"], quote=True)
     cells = "".join(f'<td class="num">{escape(value)}</td>' for value in _numbers(row))
     color = "#{:02x}{:02x}{:02x}".format(*structure.color)

@@ -1,7 +1,9 @@
 """``deepseg segment`` as users and programs start it: a process of its own, on the real chest CT."""
 
 import csv
+import gzip
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -244,6 +246,52 @@ def test_a_wrong_command_line_is_a_usage_error(capfd):
     assert "--frobnicate" in text
     assert "unforeseen" not in text
     assert main(["--version"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("provenance.json", "{"), ("provenance.json", "{}"), ("measurements.csv", "structure,name,voxels\nLung,lung,5\n")],
+)
+def test_a_report_of_a_damaged_folder(result, tmp_path, capfd, name, content):
+    folder = shutil.copytree(result[0], tmp_path / "copy")
+    (folder / name).write_text(content)
+    assert main(["report", str(folder), "-o", str(tmp_path / "report.html")]) == 3
+    assert "is damaged" in capfd.readouterr().err
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_nothing_of_the_patient_leaves_the_header(chest_ct, tmp_path):
+    """Names, numbers and dates of a DICOM header are in no file of the results, nor in the report."""
+    image = sitk.ReadImage(str(chest_ct))
+    folder = tmp_path / "series"
+    folder.mkdir()
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for k in range(image.GetDepth()):
+        piece = sitk.Cast(image[:, :, k], sitk.sitkInt16)
+        position = image.TransformIndexToPhysicalPoint((0, 0, k))
+        tags = {
+            "0010|0010": "Secret^Name",
+            "0010|0020": "SECRET-ID",
+            "0010|0030": "19011231",
+            "0008|0050": "SECRET-ACC",
+        }
+        tags |= {"0008|0060": "CT", "0020|000e": "1.2.3", "0020|0032": "\\".join(map(str, position))}
+        tags |= {"0020|0037": "1\\0\\0\\0\\1\\0", "0028|0030": "3\\3"}
+        for tag, value in tags.items():
+            piece.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{k}.dcm"))
+        writer.Execute(piece)
+    out = tmp_path / "out"
+    arguments = ["-o", out, "--quality", "fast", "--surfaces", "stl,glb,3mf", "-s", "lung_left", "--probabilities"]
+    assert main(["segment", *map(str, [folder, *arguments])]) == 0
+    assert main(["report", str(out), "-o", str(out / "report.html")]) == 0
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    for path in files:
+        content = path.read_bytes()
+        content += gzip.decompress(content) if path.suffix == ".gz" else b""
+        assert not [word for word in (b"Secret", b"SECRET", b"19011231") if word in content], path
 
 
 def test_the_probabilities_belong_to_the_volume(result, chest_ct, tmp_path):

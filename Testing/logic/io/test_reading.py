@@ -14,7 +14,7 @@ from DeepSegLogic.io import read_label_map, read_volume, write_volume
 from DeepSegLogic.volume import Volume
 
 RNG = np.random.default_rng(0)
-DETACHED = b"NRRD0004\ntype: int16\ndimension: 3\nsizes: 7 6 5\nencoding: raw\ndata file: d.raw\n"
+NRRD = b"NRRD0004\ntype: int16\ndimension: 3\nsizes: 7 6 5\nencoding: raw\n"
 VOXELS = RNG.integers(-1000, 1500, (5, 6, 7)).astype(np.int16)
 
 
@@ -204,7 +204,12 @@ def bad_files(tmp_path):
     yield "NIfTI-2", tmp_path / "two.nii", "NIfTI-2"
     nibabel.save(nibabel.Nifti1Image(np.stack([VOXELS, VOXELS], -1)[..., None, :], oblique()), tmp_path / "5d.nii")
     yield "5D", tmp_path / "5d.nii", "5 axes"
-    yield "detached, without its data", write("d.nhdr", DETACHED), "d.raw, which is not beside"
+    yield (
+        "a number that is none",
+        write("number.nrrd", NRRD + b"space directions: (1,0,0) (0,!,0) (0,0,1)\n"),
+        "damaged",
+    )
+    yield "detached, without its data", write("d.nhdr", NRRD + b"data file: d.raw\n"), "d.raw, which is not beside"
     yield "4D", image("4d.nrrd", np.stack([VOXELS, VOXELS])), "4D"
     yield "RGB", image("rgb.nrrd", RNG.integers(0, 255, (4, 5, 6, 3)).astype(np.uint8), vector=True), "RGB"
     yield "complex", image("complex.nrrd", VOXELS.astype(np.complex64)), "not a scalar"

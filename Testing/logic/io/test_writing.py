@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 import vtk
 
-from DeepSegLogic.errors import OutputError, UsageError
+from DeepSegLogic.errors import InputError, OutputError, UsageError
 from DeepSegLogic.io import read_label_map, write_label_map
 from DeepSegLogic.io.atomic import atomic_folder, atomic_path
 from DeepSegLogic.labels import LabelMap
@@ -115,6 +115,14 @@ def test_overlapping_layers_are_flattened(tmp_path):
     label_map = read_label_map(path)
     assert (label_map.array == 2).sum() == 27
     assert (label_map.array == 1).sum() == 64 - 8
+
+
+def test_a_segment_without_its_value_is_an_error(tmp_path, label_map):
+    path = tmp_path / "a.seg.nrrd"
+    write_label_map(label_map, path)
+    path.write_bytes(path.read_bytes().replace(b"Segment0_LabelValue", b"Segment0_LabelValux"))
+    with pytest.raises(InputError, match="cannot be read as a segmentation"):
+        read_label_map(path)
 
 
 def test_unknown_suffix_is_named(tmp_path, label_map):
