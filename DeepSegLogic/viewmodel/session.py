@@ -76,6 +76,8 @@ class Session:
         self._client = client or WorkerClient()
         self._ignored: set[tuple[str, str]] = set()  # kind and structure of findings
         self._answers: dict[int, Callable[[Any], None]] = {}  # job → what its result is given to
+        self._latest: dict[str, int] = {}  # request → job, of those of which only the last answer counts
+        self._waiting: dict[str, tuple[Callable[[Any], None], dict[str, Any]]] = {}  # request → what to ask next
         self._task: int | None = None  # job of ``run``
         self._estimating: int | None = None
         self._search = ""
@@ -326,13 +328,13 @@ class Session:
         """Make surfaces of the result, or of a corrected label map."""
         chosen = label_map or (self.result.label_map if self.result else None)
         if chosen is not None:
-            self._submit("surfaces", self._of_result(self._surfaced), label_map=chosen)
+            self._submit_latest("surfaces", self._of_result(self._surfaced), label_map=chosen)
 
     def measure(self, label_map: LabelMap) -> None:
         """Measure a corrected label map of the result's volume."""
         if self.result is not None:
             params = {"volume": self.result_volume, "confidence": self.result.confidence}
-            self._submit("measure", self._of_result(self._measured), label_map=label_map, **params)
+            self._submit_latest("measure", self._of_result(self._measured), label_map=label_map, **params)
 
     def review(self, label_map: LabelMap) -> None:
         """Look for what may be wrong with the result, or with a corrected label map."""
@@ -406,6 +408,21 @@ class Session:
         self._answers[job] = answer
         return job
 
+    def _submit_latest(self, request: str, answer: Callable[[Any], None], **params: Any) -> None:
+        """Ask; while the worker is at such a request, only the last of those that follow is kept: strokes are many."""
+        if self._latest.get(request) in self._answers:
+            self._waiting[request] = answer, params
+        else:
+            self._latest[request] = self._submit(request, answer, **params)
+
+    def _ended(self, job: int) -> Callable[[Any], None] | None:
+        """Take note that a job is no longer open; returns what its result is to be given to."""
+        answer = self._answers.pop(job, None)
+        for request in [r for r in self._waiting if self._latest[r] == job]:
+            following, params = self._waiting.pop(request)
+            self._submit_latest(request, following, **params)
+        return answer
+
     def _of_result(self, answer: Callable[[Any], None]) -> Callable[[Any], None]:
         """An answer about the present result; it is dropped if it comes when that is gone."""
         result = self.result
@@ -416,7 +433,7 @@ class Session:
         self._tell("run")
 
     def _finish(self, event: Event) -> None:
-        answer = self._answers.pop(event.job, None)
+        answer = self._ended(event.job)
         if event.job == self._task:
             self.run.phase, self.run.fraction, self.run.remaining_s = Phase.DONE, 1.0, None
             self._write(f"{self.run.task}: done")
@@ -426,7 +443,7 @@ class Session:
             self._tell("run")
 
     def _failed(self, event: Event) -> None:
-        self._answers.pop(event.job, None)
+        self._ended(event.job)
         cancelled = isinstance(event.error, Cancelled)
         if not cancelled:
             self._write(f"{event.error.code}: {event.error}\n{event.traceback}".rstrip())

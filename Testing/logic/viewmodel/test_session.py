@@ -138,7 +138,8 @@ class Scripted:
         return len(self.asked)
 
     def answer(self, request, value):
-        self.events.append(Event("result", self.asked.index(request) + 1, value=value))
+        jobs = [number for number, asked in enumerate(self.asked, 1) if asked == request]
+        self.events.append(Event("result", jobs[-1], value=value))
 
     def poll(self):
         events, self.events = self.events, []
@@ -158,3 +159,23 @@ def test_answers_about_a_result_that_has_gone_are_dropped(small_ct):
         client.answer(request, ["of the result before"])
     session.poll()
     assert (session.surfaces, session.measurements, session.findings, told) == (None, [], [], [])
+
+
+def test_of_many_strokes_only_the_last_is_measured_next(small_ct):
+    client = Scripted()
+    session = Session(client)
+    session.set_volume(small_ct)
+    label_map = LabelMap(np.zeros(small_ct.shape, np.uint8), small_ct.ijk_to_ras, [])
+    session.adopt_result(label_map, {})
+    for _ in range(5):
+        session.measure(label_map)
+        session.show_surfaces(label_map)
+    assert client.asked == ["measure", "surfaces"]
+    for number in (1, 2):
+        client.answer("surfaces", f"surfaces {number}")
+        session.poll()
+        assert session.surfaces == f"surfaces {number}"
+    assert client.asked == ["measure", "surfaces", "surfaces"]
+    client.events.append(Event("error", 1, error=UsageError("It failed."), traceback=""))
+    session.poll()
+    assert client.asked[3:] == ["measure"]
