@@ -162,15 +162,19 @@ class SceneSession:
         self.session.correct(correction.request(prompt), take)
         return None
 
+    def edit(self, change):
+        """Correct the result by what a function does to its :class:`DeepSegLogic.viewmodel.Correction`; returns the
+        step, or None if nothing changed."""
+        self.labelMap()
+        return self._show(change(self.correction))
+
     def undo(self):
         """Take the last correction back, by prompt or by hand; returns the step, or None."""
-        self.labelMap()
-        return self._show(self.correction.undo())
+        return self.edit(Correction.undo)
 
     def redo(self):
         """Do again what was taken back; returns the step, or None."""
-        self.labelMap()
-        return self._show(self.correction.redo())
+        return self.edit(Correction.redo)
 
     def showSurfaces(self):
         """Make the joint surfaces of the result and show them in 3D."""

@@ -158,7 +158,6 @@ class WebApp:
             self.session.check_free()
             if self.state.delivering:
                 raise UsageError("A download is being prepared.", "Wait for it.", code="usage.busy")
-            self.correcting.settle()
             label_map, folder = self.work.labelMap(), self.transfers.empty("export")
             name, scene = safe_name(f"{self.session.result_volume.name}-deepseg"), None
             if SCENE_FORMAT in shown["formats"]:  # as it is now, like the rest
@@ -275,7 +274,6 @@ class WebApp:
         while True:
             with self._saying(), self.state:
                 self.session.poll()
-                self.correcting.poll()
             await asyncio.sleep(POLL_S)
 
     def _take(self, shown: dict) -> None:

@@ -22,6 +22,7 @@ def correct_panel(app) -> None:
             with html.Div():
                 _icon("mdi-undo", "Undo", "Control+Z", app.correcting.undo, "!can_undo")
                 _icon("mdi-redo", "Redo", "Control+Y Control+Shift+Z", app.correcting.redo, "!can_redo")
+                _icon("mdi-close", "Put the tool down", "Escape", app.correcting.put_down, "!tool")
         corrector_list()
         with _group():
             _tool(app, "belongs", "Belongs", "B", "mdi-plus")

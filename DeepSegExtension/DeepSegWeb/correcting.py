@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import time
+from functools import partial
+
+import numpy as np
 
 from DeepSegLogic.errors import DeepSegError
+from DeepSegLogic.refine import hand
+from DeepSegLogic.refine.postprocess import keep_largest_component, smooth
 from DeepSegLogic.viewmodel import entry_text
 from DeepSegLogic.viewmodel.texts import run_text
 
 from .drawing import prompt_of
-from .editing import LIMITED, PROMPTS, Editing
+from .editing import GIVING, LIMITED, PROMPTS, Editing
 
-SETTLE_S = 0.8  # after the last stroke; what was painted until then is one step
+NOTHING = "Nothing was changed: it is so already."
 
 HINTS = {
     "": "Press a button, then use the mouse in a slice.",
@@ -43,18 +47,21 @@ class Correcting:
 
     def __init__(self, state, scene):
         self.state, self.work, self.session = state, scene.work, scene.work.session
-        self.editing = Editing(scene.app.segmentation_editor, self._drawn, self._touched)
-        self._touched_at: float | None = None
+        self.editing = Editing(scene.app.segmentation_editor, self._traced, self._painted)
         self._greys: list[float] = []
 
     def begin(self) -> None:
         """Start anew: the result is another one, or gone."""
-        self._touched_at = None
         self._tell("")
 
     def take_tool(self, tool: str) -> None:
         """Take a tool into the hand, or put it down."""
         self.state.tool = "" if self.state.tool == tool else tool
+
+    def put_down(self) -> None:
+        """Put the tool down, and forget what is being drawn."""
+        self.editing.drop()
+        self.state.tool = ""
 
     def take_shape(self, shape: str) -> None:
         """From now on, this is drawn to say where a structure is; see :data:`~.drawing.SHAPES`."""
@@ -65,31 +72,10 @@ class Correcting:
         state = self.state
         with contextlib.suppress(ValueError, TypeError):  # a field is empty while a number is typed
             self._greys = sorted((float(state.low), float(state.high)))
-        greys = self._greys if state.limited else None
+        greys = self._limit
         self.editing.use(state.tool, state.current, shape=state.shape, brush_mm=state.brush, greys=greys)
         told = HINTS[f"{state.tool} {state.shape}" if state.tool in PROMPTS else state.tool]
-        limit = " Only grey values {:g} to {:g} change.".format(*greys) if greys and state.tool in LIMITED else ""
-        state.told = told + limit
-
-    def poll(self) -> None:
-        """Call this often."""
-        if self._touched_at is not None and time.monotonic() - self._touched_at > SETTLE_S:
-            self.settle()
-
-    def settle(self) -> bool:
-        """Take strokes into account; whether there were any."""
-        self._touched_at = None
-        if self.work.resultNode is None or self.session.result is None:
-            return False
-        history = self.work.correction.history
-        steps = len(history.done)
-        label_map = self.work.labelMap()
-        if len(history.done) == steps:
-            return False
-        self._tell(self._text(history.done[-1]))
-        self.session.measure(label_map)
-        self.session.show_surfaces(label_map)
-        return True
+        state.told = told + (" Only grey values {:g} to {:g} change.".format(*greys) if greys else "")
 
     def undo(self) -> None:
         """Take the last correction back."""
@@ -107,11 +93,17 @@ class Correcting:
 
     def keep_largest(self) -> None:
         """Leave only the largest piece of the current structure."""
-        self._apply(self.editing.keep_largest)
+        self._tidy(keep_largest_component)
 
     def smooth(self) -> None:
-        """Smooth the current structure."""
-        self._apply(self.editing.smooth)
+        """Smooth the current structure by the median over each voxel and its neighbours."""
+        finest = min(self.session.result_volume.spacing)
+        self._tidy(partial(smooth, mm=finest, method="median"))
+
+    @property
+    def _limit(self) -> list[float] | None:
+        """The grey values that the tool may change; None for all."""
+        return self._greys if self.state.limited and self.state.tool in LIMITED else None
 
     def _drawn(self, places, normal) -> None:
         """Something was drawn that says where the current structure is, or is not."""
@@ -125,16 +117,38 @@ class Correcting:
             except DeepSegError as error:
                 self._tell(str(error))
 
-    def _apply(self, change) -> None:
-        self.settle()
-        self.state.tool = ""
-        change()
-        if not self.settle():
-            self._tell("Nothing was changed: it is so already.")
+    def _traced(self, pixels, ras_to_view) -> None:
+        """Something was drawn in a view."""
+        view_to_ras = np.linalg.inv(ras_to_view)
+        places = (np.column_stack([pixels, np.zeros(len(pixels)), np.ones(len(pixels))]) @ view_to_ras.T)[:, :3]
+        if self.state.tool in PROMPTS:
+            self._drawn(places, view_to_ras[:3, 2])
+        elif self.state.tool == "cut":
+            self._change(lambda label_map, name: hand.cut_off(label_map, name, pixels, ras_to_view))
+        elif self.state.tool == "draw":
+            self._change(lambda label_map, _: hand.encircled(label_map, places))
+        else:
+            self._change(lambda label_map, name: hand.piece_at(label_map, name, places[0]))
 
-    def _touched(self) -> None:
-        self._touched_at = time.monotonic()
-        self.state.can_undo = self.work.resultCorrected
+    def _painted(self, places) -> None:
+        """The brush was passed over places."""
+        self._change(lambda label_map, _: hand.brushed(label_map, places, self.state.brush / 2))
+
+    def _change(self, find) -> None:
+        """Give voxels to the current structure, or take them away, as the tool does."""
+        name, give, greys = self.state.current, self.state.tool in GIVING, self._limit
+        with self.state:
+            voxels = find(self.work.labelMap(), name)
+            self._edit(lambda correction: voxels and correction.edit(name, *voxels, give, greys))
+
+    def _tidy(self, step) -> None:
+        """Do one of the steps that change a whole structure."""
+        self.put_down()
+        self._edit(lambda correction: correction.take(step(correction.label_map, self.state.current)))
+
+    def _edit(self, change) -> None:
+        entry = self.work.edit(change)
+        self._tell(self._text(entry) if entry else NOTHING)
 
     def _text(self, entry) -> str:
         return entry_text(entry, self.work.correction.label_map)

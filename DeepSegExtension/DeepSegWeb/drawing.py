@@ -1,10 +1,11 @@
-"""What is drawn in a slice view to say where a structure is: a click, a stroke, a box, a closed curve."""
+"""What is drawn in a view: a click, a stroke, a box, a closed curve."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+from DeepSegLib.volumeNodes import toNumpy
 from slicer import vtkMRMLSliceNode
 from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipeline
 from vtkmodules.vtkCommonCore import vtkCommand
@@ -19,20 +20,28 @@ CLICK_PX = 4  # the mouse moves a little in a click too
 
 
 class Drawing(SegmentationEffect):
-    """Takes the left button in slice views.
+    """Takes the left button in slice views, and in 3D if wanted.
 
     Attributes:
         shape: one of :data:`SHAPES`.
         positive: what is drawn is green, else red.
-        drawn: called with the places, (N, 3) in RAS, and the slice's normal, (3,); one place is a click.
+        in_3d: whether 3D views take part.
+        drawn: called with the pixels, (N, 2), one of which is a click, and with the 4×4 matrix from RAS to the view:
+            homogeneous; in a slice view, its inverse leads from (x, y, 0, 1) back into the slice.
     """
 
     shape = SHAPES[0]
     positive = True
+    in_3d = False
     drawn: Callable[[np.ndarray, np.ndarray], None]
 
-    def _create_pipeline(self, view_node, _parameter):
-        return _Pipeline() if isinstance(view_node, vtkMRMLSliceNode) else None
+    def drop(self) -> None:
+        """Forget what is being drawn."""
+        for pipeline in filter(None, (known() for known in self.pipelines)):
+            pipeline.LoseFocus(None)
+
+    def _create_pipeline(self, _view_node, _parameter):
+        return _Pipeline()
 
 
 class _Pipeline(SegmentationEffectPipeline[Drawing]):
@@ -41,6 +50,7 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
     def __init__(self):
         super().__init__()
         self._pixels: list[np.ndarray] = []  # of the mouse, in the view; none: the button is up
+        self._renderer = None
         self._line = vtkPolyLineSource()
         mapper = vtkPolyDataMapper2D()
         mapper.SetInputConnection(self._line.GetOutputPort())
@@ -57,7 +67,8 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
     def CanProcessInteractionEvent(self, event) -> tuple[bool, float]:
         begins = event.GetType() == int(vtkCommand.LeftButtonPressEvent)
         mine = begins or (self._pixels and event.GetType() in self._answers)
-        return bool(self.IsActive() and mine), 0.0
+        here = self._effect.in_3d or isinstance(self.GetViewNode(), vtkMRMLSliceNode)
+        return bool(self.IsActive() and here and mine), 0.0
 
     def ProcessInteractionEvent(self, event) -> bool:
         self._answers[event.GetType()](np.array(event.GetDisplayPosition(), float))
@@ -70,6 +81,7 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
 
     def OnRendererAdded(self, renderer) -> None:
         super().OnRendererAdded(renderer)
+        self._renderer = renderer
         if renderer:
             renderer.AddViewProp(self._actor)
 
@@ -92,9 +104,17 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
             pixels = [pixels[0], pixels[-1]]
         if np.ptp(pixels, axis=0).max() < CLICK_PX:
             pixels = pixels[:1]
-        to_ras = self.GetViewNode().GetXYToRAS()
-        places = [to_ras.MultiplyPoint((x, y, 0.0, 1.0))[:3] for x, y in pixels]
-        self._effect.drawn(np.array(places), np.array([to_ras.GetElement(row, 2) for row in range(3)]))
+        self._effect.drawn(np.array(pixels), self._ras_to_view())
+
+    def _ras_to_view(self) -> np.ndarray:
+        node, renderer = self.GetViewNode(), self._renderer
+        if isinstance(node, vtkMRMLSliceNode):
+            return np.linalg.inv(toNumpy(node.GetXYToRAS()))
+        camera, (width, height) = renderer.GetActiveCamera(), renderer.GetSize()
+        projected = camera.GetCompositeProjectionTransformMatrix(renderer.GetTiledAspectRatio(), -1, 1)
+        to_pixels = np.diag([width / 2, height / 2, 1.0, 1.0])
+        to_pixels[:2, 3] = width / 2, height / 2
+        return to_pixels @ toNumpy(projected)
 
     def _show(self) -> None:
         corners = self._pixels

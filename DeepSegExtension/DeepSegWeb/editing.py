@@ -1,97 +1,92 @@
-"""What the mouse does to a structure: trame-slicer's own effects, and what is drawn to say where it is."""
+"""What the mouse does in the views, for corrections: trame-slicer's brush, and what is drawn."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import numpy as np
 from trame_slicer.segmentation import (
     BrushDiameterMode,
-    SegmentationEffectDraw,
-    SegmentationEffectErase,
-    SegmentationEffectIslands,
-    SegmentationEffectNoTool,
     SegmentationEffectPaint,
-    SegmentationEffectScissors,
-    SegmentationEffectSmoothing,
     SegmentationEffectVolumeIntensityMask,
-    SegmentationIslandsMode,
 )
-from trame_slicer.segmentation.segmentation_effect_smoothing import SmoothingEffectMode
+from vtk.util.numpy_support import vtk_to_numpy
 
 from .drawing import Drawing
 
-TOOLS = {
-    "": SegmentationEffectNoTool,
-    "belongs": Drawing,
-    "not": Drawing,
-    "paint": SegmentationEffectPaint,
-    "erase": SegmentationEffectErase,
-    "draw": SegmentationEffectDraw,
-    "cut": SegmentationEffectScissors,
-    "piece": SegmentationEffectIslands,
-}
 PROMPTS = ("belongs", "not")
 BRUSHES = ("paint", "erase")
+SHAPES = {"draw": "lasso", "cut": "lasso", "piece": "stroke"}
+"""What is drawn with the other tools."""
+GIVING = ("belongs", "paint", "draw")
+"""Tools that give voxels to a structure; the others take them away."""
 LIMITED = (*BRUSHES, "draw", "cut")
 """Tools that can be limited to a range of grey values."""
 
 
+class Brush(SegmentationEffectPaint):
+    """Trame-slicer's brush; what it passed over is told. What Slicer would do then takes over a second on a large CT.
+
+    Attributes:
+        painted: called with the places, (N, 3) in RAS.
+    """
+
+    painted: Callable[[np.ndarray], None]
+
+    def paint_glyph_at_world_coordinates(self, _polydata, paint_coordinates_world) -> None:
+        self.painted(vtk_to_numpy(paint_coordinates_world.GetData()).astype(float))
+
+    def drop(self) -> None:
+        """Forget the stroke that is being painted."""
+        for pipeline in filter(None, (known() for known in self.pipelines)):
+            if pipeline.widget:
+                pipeline.widget.clear()
+                pipeline.widget.stop_painting()
+
+
 class Editing:
-    """One tool on one structure at a time. There is no undo here: the correction of the result has it.
+    """One tool on one structure at a time. It changes nothing, and so there is no undo here.
 
     Args:
         editor: the segmentation editor of the Slicer application.
         drawn: see :class:`~.drawing.Drawing`.
-        touched: is called when voxels may have changed.
+        painted: see :class:`Brush`.
     """
 
-    def __init__(self, editor, drawn: Callable[[np.ndarray, np.ndarray], None], touched: Callable[[], None]):
-        self._editor = editor
-        editor.get_effect(Drawing).drawn = drawn
-        editor.get_effect(SegmentationEffectIslands).set_island_mode(SegmentationIslandsMode.REMOVE_SELECTED)
-        editor.segmentation_modified.connect(touched)
+    def __init__(self, editor, drawn: Callable[[np.ndarray, np.ndarray], None], painted: Callable[[np.ndarray], None]):
+        self._editor, self._drawn, self._painted = editor, drawn, painted
 
     def use(self, tool: str, structure: str, *, shape: str, brush_mm: float, greys: tuple[float, float] | None) -> None:
         """Take a tool to a structure.
 
         Args:
-            tool: of :data:`TOOLS`.
+            tool: empty for none.
             structure: name; empty: no tool is taken.
-            shape: see :class:`~.drawing.Drawing`.
+            shape: what is drawn with :data:`PROMPTS`, see :class:`~.drawing.Drawing`.
             brush_mm: the brush's diameter.
-            greys: lowest and highest grey value of voxels that :data:`LIMITED` tools change; None: of all.
+            greys: lowest and highest grey value of voxels that can change, to be shown; None: all can.
         """
-        tool = tool if structure else ""
         if structure:
             self._editor.set_active_segment_id(structure)
-        effect = self._editor.set_active_effect_type(TOOLS[tool])
-        if tool in BRUSHES:
-            effect.set_brush_diameter(brush_mm, BrushDiameterMode.Absolute)
-            effect.set_use_sphere_brush(True)
-        elif isinstance(effect, Drawing):
-            effect.shape, effect.positive = shape, tool == "belongs"
-        self._limit(greys if tool in LIMITED else None)
+        if not tool or not structure:
+            self._editor.deactivate_effect()
+        elif tool in BRUSHES:
+            brush = self._editor.set_active_effect_type(Brush)  # not before there are views: it would never see them
+            brush.painted = self._painted
+            brush.set_brush_diameter(brush_mm, BrushDiameterMode.Absolute)
+            brush.set_use_sphere_brush(True)
+        else:
+            drawing = self._editor.set_active_effect_type(Drawing)
+            drawing.drawn = self._drawn
+            drawing.shape, drawing.positive, drawing.in_3d = SHAPES.get(tool, shape), tool in GIVING, tool == "cut"
+        self._show_limit(greys)
 
-    def keep_largest(self) -> None:
-        """Remove all pieces of the current structure but the largest."""
-        with self._once(SegmentationEffectIslands) as effect:
-            effect.apply(SegmentationIslandsMode.KEEP_LARGEST_ISLAND)
+    def drop(self) -> None:
+        """Forget what is being drawn or painted."""
+        if isinstance(self._editor.active_effect, (Drawing, Brush)):
+            self._editor.active_effect.drop()
 
-    def smooth(self) -> None:
-        """Smooth the current structure by a median filter, three of the smallest voxel edges wide."""
-        with self._once(SegmentationEffectSmoothing) as effect:
-            effect.set_kernel_size(3 * min(self._editor.active_volume_node.GetSpacing()))
-            effect.apply_smoothing(smoothing_mode=SmoothingEffectMode.MEDIAN)
-
-    @contextlib.contextmanager
-    def _once(self, kind):
-        self._limit(None)
-        yield self._editor.set_active_effect_type(kind)
-        self._editor.deactivate_effect()
-
-    def _limit(self, greys) -> None:
+    def _show_limit(self, greys) -> None:
         mask = self._editor.get_effect(SegmentationEffectVolumeIntensityMask)
         if greys is not None:
             mask.set_mask_range(*greys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,18 +73,22 @@ class History:
             The step; None if nothing differs.
         """
         box = box or tuple(slice(0, n) for n in self.label_map.array.shape)
-        inner = box_of(self.label_map.array[box] != changed.array[box])
+        return self.put(title, box, changed.array[box], changed.structures)
+
+    def put(self, title: str, box: Slices, labels: np.ndarray, structures: list[Structure]) -> Entry | None:
+        """Put labels, of a box's shape, into it; see :meth:`commit`."""
+        inner = box_of(self.label_map.array[box] != labels)
         if inner is None:
             return None
         box = tuple(slice(b.start + s.start, b.start + s.stop) for b, s in zip(box, inner, strict=True))
-        before, after = self.label_map.array[box], changed.array[box]
+        before, after = self.label_map.array[box], labels[inner]
         entry = Entry(
             title,
             box,
-            changes_ml(before, after, changed),
+            changes_ml(before, after, replace(self.label_map, structures=structures)),
             zlib.compress(before.tobytes(), _FAST),
             zlib.compress(after.tobytes(), _FAST),
-            (list(self.label_map.structures), list(changed.structures)),
+            (list(self.label_map.structures), list(structures)),
         )
         self._show(entry, entry._after, entry._structures[1])
         self._done.append(entry)

@@ -39,8 +39,7 @@ def seeds_of(prompt: Prompt, shape, ijk_to_ras: np.ndarray, number: int) -> Seed
     Raises:
         InputError: no voxel of the volume belongs to it.
     """
-    make = {Point: _point, Scribble: _stroke, Box: _box, Lasso: _enclosed}[type(prompt)]
-    box, mask, whole = make(prompt, shape, ijk_to_ras)
+    box, mask, whole = voxels_of(prompt, shape, ijk_to_ras)
     if not mask.any():
         raise _outside(prompt, shape, ijk_to_ras, number, whole)
     if isinstance(prompt, Box) and prompt.positive:
@@ -55,6 +54,26 @@ def overlap(a: Seeds, b: Seeds) -> bool:
     """Whether two prompts fix a voxel in common."""
     both = common(a.box, b.box)
     return both is not None and bool((a.mask[within(both, a.box)] & b.mask[within(both, b.box)]).any())
+
+
+def voxels_of(prompt: Prompt, shape, ijk_to_ras: np.ndarray) -> tuple[Slices, np.ndarray, bool]:
+    """What a prompt covers: a box, a mask of its shape, maybe empty, and whether all of it is inside the grid."""
+    make = {Point: _point, Scribble: _stroke, Box: _box, Lasso: _enclosed}[type(prompt)]
+    return make(prompt, shape, ijk_to_ras)
+
+
+def inside_curve(corners: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which places a closed curve encloses (even-odd rule).
+
+    Args:
+        corners: (N, 2).
+        x, y: of the places; any shapes that go together.
+    """
+    inside = np.zeros(np.broadcast_shapes(x.shape, y.shape), bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, 0), strict=True):
+        if y0 != y1:
+            inside ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return inside
 
 
 def _outside(prompt: Prompt, shape, ijk_to_ras, number: int, whole: bool) -> InputError:
@@ -125,11 +144,7 @@ def _enclosed(prompt: Lasso, shape, ijk_to_ras):
     box, whole = _around(points, half, shape, ijk_to_ras)
     x, y, z = _places(box, axes, centre, ijk_to_ras)
     corners = (points - centre) @ axes[:2].T
-    inside = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape), bool)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, 0), strict=True):
-        if y0 != y1:
-            inside ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-    return box, inside & (np.abs(z) <= half + 1e-6), whole
+    return box, inside_curve(corners, x, y) & (np.abs(z) <= half + 1e-6), whole
 
 
 def _box(prompt: Box, shape, ijk_to_ras):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..boxes import Slices
 from ..errors import UsageError
 from ..labels import LabelMap
@@ -14,6 +16,8 @@ from ..volume import Volume
 if TYPE_CHECKING:
     from ..inference.probabilities import TopProbabilities
     from ..refine.prompts import Prompt
+
+BY_HAND = "By hand"
 
 
 class Correction:
@@ -83,9 +87,26 @@ class Correction:
         box = answer["box"] and tuple(slice(*ends) for ends in answer["box"])
         return self._commit(prompt, answer["label_map"], box, answer["skipped"], f", {by}")
 
-    def take(self, label_map: LabelMap, title: str = "By hand") -> Entry | None:
+    def take(self, label_map: LabelMap, title: str = BY_HAND) -> Entry | None:
         """Take over what was edited elsewhere; None if nothing was."""
         return self.history.commit(title, label_map)
+
+    def edit(
+        self, structure: str, box: Slices, mask: np.ndarray, give: bool, greys: tuple[float, float] | None = None
+    ) -> Entry | None:
+        """Give voxels to a structure, whatever they were, or take away those that are its own; None if that is none.
+
+        Args:
+            box, mask: the voxels, see :mod:`DeepSegLogic.refine.hand`.
+            give: whether they become its own; else background.
+            greys: lowest and highest grey value of voxels that may change; None: of all.
+        """
+        value, labels = self.label_map.structure(structure).value, self.label_map.array[box].copy()
+        if greys is not None:
+            image = self._volume.array[box]
+            mask = mask & (image >= greys[0]) & (image <= greys[1])
+        labels[mask if give else mask & (labels == value)] = value if give else 0
+        return self.history.put(BY_HAND, box, labels, self.label_map.structures)
 
     def undo(self) -> Entry | None:
         """Take the last step back."""

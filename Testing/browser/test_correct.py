@@ -1,5 +1,6 @@
 """Corrections by hand and by prompts, and their one undo, as a user makes them."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -19,15 +20,34 @@ def choose(page, title) -> float:
     return volume_of(page, title)
 
 
-def drag(page, *places) -> None:
-    """With the button down, through places in px from the middle of the axial view."""
-    box = page.locator(".layout-grid-item").first.bounding_box()
+@contextlib.contextmanager
+def mouse_down(page, *places, view=0):
+    """With the button down, through places in px from the middle of a view, which is the axial one as a rule."""
+    box = page.locator(".layout-grid-item").nth(view).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x + places[0][0], y + places[0][1])
     page.mouse.down()
     for dx, dy in places:
         page.mouse.move(x + dx, y + dy, steps=4)
+    yield
     page.mouse.up()
+
+
+def drag(page, *places, view=0) -> None:
+    """Draw through places, see :func:`mouse_down`."""
+    with mouse_down(page, *places, view=view):
+        pass
+
+
+def drag_slowly(page, *places, view) -> None:
+    """As :func:`drag`, so that the server sees every place: it skips places that come faster than it draws."""
+    image = page.locator(".layout-grid-item img").nth(view)
+    with mouse_down(page, places[0], view=view):
+        box = image.bounding_box()
+        for dx, dy in places[1:]:
+            shown = image.get_attribute("src")
+            page.mouse.move(box["x"] + box["width"] / 2 + dx, box["y"] + box["height"] / 2 + dy)
+            wait_until(page, lambda shown=shown: image.get_attribute("src") != shown)
 
 
 def square(half) -> list[tuple[int, int]]:
@@ -147,6 +167,38 @@ def test_draw_fills_one_slice(done, tmp_path):
     assert gained.any((1, 2)).sum() == 1
     assert millilitres(gained, image) == pytest.approx(volume_of(done, "Spine") - before, abs=0.11)
     undo_to(done, "Spine", before)
+
+
+@pytest.mark.parametrize("view", [0, 1])
+def test_cut_goes_through_all_slices_and_through_the_3d_view(done, tmp_path, view):
+    before = choose(done, "Left lung")
+    first, values, image = labels(done, tmp_path)
+    take(done, "Cut")
+    drag_slowly(done, *square(30), view=view)
+    done.get_by_text("By hand (").wait_for()
+    wait_for_volume(done, "Left lung", lambda ml: ml < before)
+    second, _, _ = labels(done, tmp_path)
+    lost = (first == values["Left lung"]) & (second == 0)
+    np.testing.assert_array_equal(second != first, lost)
+    assert millilitres(lost, image) == pytest.approx(before - volume_of(done, "Left lung"), abs=0.11)
+    column, through = (0, (1, 2)) if view == 0 else (1, (0, 2))  # looked along
+    sides = sorted(n for axis, n in enumerate(np.ptp(np.argwhere(lost), axis=0)) if axis != column)
+    assert lost.any(through).sum() > 10, "deep"
+    assert sides[-1] < 60, "no wider than the curve"
+    undo_to(done, "Left lung", before)
+
+
+@pytest.mark.parametrize("tool", ["Belongs", "Draw", "Cut", "Erase"])
+def test_escape_drops_what_is_being_drawn(done, tool):
+    before = choose(done, "Left lung")
+    take(done, tool)
+    with mouse_down(done, *square(20)):
+        done.keyboard.press("Escape")
+        done.get_by_role("button", name=tool, exact=True, pressed=False).wait_for()
+    done.get_by_text("Press a button, then use the mouse in a slice.").wait_for()
+    take(done, "Does not belong")  # whatever the drawing did would have come before
+    assert done.get_by_role("button", name="Undo").is_disabled()
+    assert volume_of(done, "Left lung") == before
 
 
 def test_strokes_can_be_limited_to_grey_values(done, tmp_path, chest_ct):

@@ -114,8 +114,9 @@
     (event) => {
       if (event.altKey || event.repeat || event.target.closest(typing)) return;
       const held = (event.ctrlKey || event.metaKey ? "Control+" : "") + (event.shiftKey ? "Shift+" : "");
-      const button = document.querySelector(`[aria-keyshortcuts~="${CSS.escape(held + event.key.toUpperCase())}"]`);
-      if (!button?.checkVisibility() || document.querySelector(".v-dialog.v-overlay--active")) return;
+      const key = event.key.length > 1 ? event.key : event.key.toUpperCase();
+      const button = document.querySelector(`[aria-keyshortcuts~="${CSS.escape(held + key)}"]`);
+      if (!button?.checkVisibility() || button.disabled || document.querySelector(".v-overlay--active")) return;
       event.preventDefault();
       event.stopPropagation();  // Slicer's views have keys of their own
       button.click();
