@@ -12,6 +12,7 @@ import numpy as np
 from .errors import InputError, ModelError
 from .labels import LabelMap, unknown_structure
 from .models import Model, ModelCard, find_model, load_model
+from .models.loading import segments_nothing
 from .progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .terminology import structure_for
 from .volume import Volume
@@ -208,11 +209,7 @@ def _loaded(model, progress: Progress) -> Model:
 def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
     """Names by label value of the structures asked for."""
     if model.card.takes_prompts:
-        raise ModelError(
-            f"The model {model.card.id} answers prompts; by itself it segments nothing.",
-            "Use it with `deepseg refine --model`.",
-            code="model.prompts",
-        )
+        raise segments_nothing(model.card)
     labels = model.labels
     if not labels:
         raise ModelError(f"The model {model.card.id} names no structures.", "Install it again.", code="model.plan")

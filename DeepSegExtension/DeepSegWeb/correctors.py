@@ -8,14 +8,15 @@ from trame.widgets import vuetify3 as v3
 
 def corrector_list() -> None:
     """Hidden while there is only DeepSeg's solver; ``binding`` tells what it shows."""
-    v3.VSelect(
-        v_if=("correctors.length > 1",),
-        v_model=("corrector",),
-        items=("correctors",),
-        label="Correct with",
-        density="compact",
-        variant="outlined",
-        hide_details=True,
-        disabled=("run.busy",),
-    )
-    html.Div("{{ corrector_text }}", v_if=("corrector_text",), classes="ds-note", raw_attrs=['aria-live="polite"'])
+    with html.Div(v_if=("correctors.length > 1 || corrector_text",), classes="mb-2"):
+        v3.VSelect(
+            v_if=("correctors.length > 1",),
+            v_model=("corrector",),
+            items=("correctors",),
+            label="Correct with",
+            density="compact",
+            variant="outlined",
+            hide_details=True,
+            disabled=("run.busy",),
+        )
+        html.Div("{{ corrector_text }}", classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])

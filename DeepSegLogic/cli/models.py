@@ -90,7 +90,8 @@ def import_(
 ) -> None:
     """Install a model from a file or folder.
 
-    Takes what `deepseg models export` wrote; an nnU-Net v2 results folder or a MONAI bundle, or a zip file of one;
+    Takes what `deepseg models export` wrote; an nnU-Net v2 results folder, a MONAI bundle or an nnInteractive model,
+    or a zip file of one;
     an archive of the catalogue downloaded elsewhere; or a TorchScript or state_dict file with a card.
     """
     from ..models.importing import import_model, lacks

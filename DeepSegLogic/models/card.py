@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import ModelError
 
 CARD_FILE = "card.json"
+PROMPTED = "nninteractive"  # the backend of nnInteractive's models
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ModelCard:
         title: in plain words.
         version: of the weights.
         modality: ``"CT"``, ``"MR"`` or None when unknown.
-        backend: ``"nnunet"``, ``"monai"`` or ``"torchscript"``.
+        backend: ``"nnunet"``, ``"monai"``, ``"torchscript"`` or ``"nninteractive"``.
         structures: names, in label order (value 1 first).
         orientation: where I, J, K of its input point, e.g. ``"RAS"``; None leaves it to the backend.
         spacing: mm along I, J, K; None when the backend's files say it.
@@ -116,7 +117,7 @@ class ModelCard:
     @property
     def takes_prompts(self) -> bool:
         """Whether it answers prompts, see :mod:`DeepSegLogic.refine.network`, and segments nothing by itself."""
-        return "guidance" in self.network
+        return "guidance" in self.network or self.backend == PROMPTED
 
     @property
     def download_bytes(self) -> int | None:

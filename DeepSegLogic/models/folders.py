@@ -7,25 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelError
-from .card import CARD_FILE, ModelCard, Part
+from . import nninteractive
+from .card import CARD_FILE, PROMPTED, ModelCard, Part
 from .nnunet import CHECKPOINTS, checkpoint_files, load_nnunet
 
-_MARKS = {  # the file that tells what a folder is
-    "deepseg": CARD_FILE,
-    "nnunet": "plans.json",
-    "monai": "configs/metadata.json",
+_MARKS = {  # the files of which one tells what a folder is
+    "deepseg": (CARD_FILE,),
+    PROMPTED: nninteractive.MARKS,
+    "nnunet": ("plans.json",),
+    "monai": ("configs/metadata.json",),
 }
 
 
 def recognise(folder: Path) -> tuple[str, Path]:
-    """What ``folder`` holds, perhaps a few levels down: ``"deepseg"``, ``"nnunet"`` or ``"monai"``, and where.
+    """What ``folder`` holds, perhaps a few levels down: ``"deepseg"``, ``"nninteractive"``, ``"nnunet"`` or
+    ``"monai"``, and where.
 
     Raises:
         ModelError: nothing known, or more than one model.
     """
-    for kind, mark in _MARKS.items():
-        depth = len(Path(mark).parts) - 1
-        roots = sorted({m.parents[depth] for m in folder.rglob(mark)}, key=lambda r: len(r.parts))
+    for kind, marks in _MARKS.items():
+        found = {file.parents[len(Path(mark).parts) - 1] for mark in marks for file in folder.rglob(mark)}
+        roots = sorted(found, key=lambda r: len(r.parts))
         if kind == "nnunet":
             roots = [r for r in roots if (r / "dataset.json").is_file() and any(r.glob("fold_*"))]
         # What lies inside a model is part of it.
@@ -39,8 +42,8 @@ def recognise(folder: Path) -> tuple[str, Path]:
             )
     raise ModelError(
         f"{folder.name} holds no model that DeepSeg knows.",
-        "Give an nnU-Net v2 results folder (plans.json, dataset.json, fold_…), a MONAI bundle (configs/metadata.json) "
-        "or what `deepseg models export` wrote.",
+        "Give an nnU-Net v2 results folder (plans.json, dataset.json, fold_…), a MONAI bundle (configs/metadata.json), "
+        "an nnInteractive model or what `deepseg models export` wrote.",
         code="model.import",
     )
 
@@ -63,6 +66,9 @@ def place(card: ModelCard, part: Part, source: Path, model_folder: Path) -> None
         )
     target = model_folder / part.name
     target.mkdir(exist_ok=True)
+    if kind == PROMPTED:
+        nninteractive.place(root, target)
+        return
     if kind == "monai":
         shutil.copytree(root, target, dirs_exist_ok=True)
         return

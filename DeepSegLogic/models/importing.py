@@ -12,9 +12,9 @@ from pathlib import Path
 from ..errors import ModelError, UsageError
 from ..io.atomic import atomic_path
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
-from . import monai_bundle, torchscript
+from . import monai_bundle, nninteractive, torchscript
 from .archive import extract
-from .card import CARD_FILE, ModelCard, Part
+from .card import CARD_FILE, PROMPTED, ModelCard, Part
 from .catalogue import catalogue
 from .digests import folder_digests
 from .fetch import download_model
@@ -23,6 +23,11 @@ from .nnunet import card_from_results
 from .store import Store, verify
 
 EXPORT_SUFFIX = ".deepseg.zip"
+_CARDS = {  # what makes a card for a folder without one
+    "monai": monai_bundle.card_from_bundle,
+    "nnunet": card_from_results,
+    PROMPTED: nninteractive.card_from_folder,
+}
 
 
 def import_model(
@@ -37,9 +42,9 @@ def import_model(
     """Install a model from a file or folder.
 
     Args:
-        path: what :func:`export_model` wrote; an nnU-Net v2 results folder or a MONAI bundle, or a zip file of
-            one; an archive of the catalogue that was downloaded elsewhere; or a TorchScript or ``state_dict``
-            file, whose card says the rest (see :mod:`DeepSegLogic.models.torchscript`).
+        path: what :func:`export_model` wrote; an nnU-Net v2 results folder, a MONAI bundle or an nnInteractive
+            model, or a zip file of one; an archive of the catalogue that was downloaded elsewhere; or a TorchScript
+            or ``state_dict`` file, whose card says the rest (see :mod:`DeepSegLogic.models.torchscript`).
         changes: card fields that the files do not say or say wrongly, e.g. ``{"licence": "CC-BY-4.0"}``.
         replace_installed: take the place of an installed model of the same id.
 
@@ -160,7 +165,7 @@ def _stage(source: Path, name: str, changes: dict, staged: Path) -> ModelCard:
             )
         shutil.copytree(root, staged, dirs_exist_ok=True)
     else:
-        card = monai_bundle.card_from_bundle(root) if kind == "monai" else card_from_results(root)
+        card = _CARDS[kind](root)
         card.id = model_id(card.title if kind == "nnunet" else name)
         place(card, Part(), root, staged)
     return ModelCard.from_json({**card.to_json(), **changes})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from .card import ModelCard, Part
+from .card import PROMPTED, ModelCard, Part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +56,15 @@ class Model:
         )
 
 
+def segments_nothing(card: ModelCard) -> ModelError:
+    """What to say when a model that takes prompts is to segment."""
+    return ModelError(
+        f"The model {card.id} answers prompts; by itself it segments nothing.",
+        "Use it with `deepseg refine --model`.",
+        code="model.prompts",
+    )
+
+
 def load_model(card: ModelCard) -> Model:
     """Load a model's weights, on the CPU.
 
@@ -70,6 +79,8 @@ def load_model(card: ModelCard) -> Model:
         from .monai_bundle import load_bundle as load
     elif card.backend == "torchscript":
         from .torchscript import load_torchscript as load
+    elif card.backend == PROMPTED:
+        raise segments_nothing(card)
     else:
         raise ModelError(
             f"The model {card.id} needs the backend {card.backend!r}, which this version does not have.",

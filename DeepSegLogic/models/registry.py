@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import DeepSegError, ModelError
 from ..resources import resource_path
+from . import nninteractive
 from .card import CARD_FILE, ModelCard
 from .catalogue import in_catalogue
 from .store import Store
@@ -25,8 +26,8 @@ def bundled_models() -> list[ModelCard]:
 def find_model(name: str | Path) -> ModelCard:
     """The bundled or installed model of this id, or the one in this folder.
 
-    A folder without a card but with the files of a MONAI bundle or an nnU-Net v2 training gets a card made
-    from those.
+    A folder without a card but with the files of a MONAI bundle, an nnU-Net v2 training or an nnInteractive
+    model gets a card made from those.
 
     Raises:
         ModelError: there is no such model here; for one of the catalogue the remedy says how to get it.
@@ -41,6 +42,8 @@ def find_model(name: str | Path) -> ModelCard:
     if folder.is_dir():
         if (folder / CARD_FILE).is_file():
             return ModelCard.read(folder)
+        if nninteractive.is_folder(folder):
+            return nninteractive.card_from_folder(folder)
         if (folder / "configs" / "metadata.json").is_file():
             from .monai_bundle import card_from_bundle
 

@@ -17,7 +17,8 @@ from ..boxes import Slices, matrix_of
 from ..errors import ModelError, UsageError
 from ..geometry import ijk_to_ras_points, ras_to_ijk, sampled, spacing_of
 from ..models import Model, find_model, load_model
-from .nninteractive import NnInteractive, is_folder
+from ..models.card import PROMPTED
+from .nninteractive import NnInteractive
 from .seeds import Seeds
 
 ANY = ["foreground"]
@@ -29,7 +30,8 @@ def prompt_network(name: str, device: str = "auto") -> PromptNetwork | NnInterac
     Raises:
         ModelError: there is none, it is broken or not trusted, or takes no prompts.
     """
-    return NnInteractive(name, device) if is_folder(name) else PromptNetwork(load_model(find_model(name)), device)
+    card = find_model(name)
+    return NnInteractive(card, device) if card.backend == PROMPTED else PromptNetwork(load_model(card), device)
 
 
 class PromptNetwork:

@@ -192,15 +192,18 @@ def _loaded(job: Job, name: str) -> Model:
 
 def _prompt_network(job: Job, name: str, device: str):
     """As :func:`DeepSegLogic.refine.network.prompt_network`; stays loaded as :func:`_loaded` keeps models."""
-    from ..refine.network import NnInteractive, PromptNetwork, is_folder
+    from ..models import find_model
+    from ..models.card import PROMPTED
+    from ..refine.network import NnInteractive, PromptNetwork
 
-    if not is_folder(name):
+    card = find_model(name)
+    if card.backend != PROMPTED:
         return PromptNetwork(_loaded(job, name), device)
-    kept = job.warm.get("model")
-    if kept is None or kept[0] != (NnInteractive.title, name, device):
-        job.progress("load model", 0.0, NnInteractive.title)
+    kept, wanted = job.warm.get("model"), (card.id, str(card.folder), device)
+    if kept is None or kept[0] != wanted:
+        job.progress("load model", 0.0, card.title)
         job.warm.pop("model", None)
-        kept = job.warm["model"] = ((NnInteractive.title, name, device), NnInteractive(name, device))
+        kept = job.warm["model"] = (wanted, NnInteractive(card, device))
     return kept[1]
 
 

@@ -9,7 +9,10 @@ import torch
 from scipy import ndimage
 
 from DeepSegLogic.errors import ModelError
+from DeepSegLogic.models import load_model
+from DeepSegLogic.models.importing import import_model
 from DeepSegLogic.refine import Point, Scribble, prompt_network, refine
+from DeepSegLogic.worker import WorkerClient
 
 LIVER = 5
 ARCHITECTURE = {
@@ -35,15 +38,16 @@ ARCHITECTURE = {
 @pytest.fixture
 def folder(tmp_path):
     """A model folder without weights."""
+    folder = tmp_path / "nnInteractive_v1.0"
+    (folder / "fold_0").mkdir(parents=True)
     configuration = {"patch_size": [64, 64, 64], "spacing": [1, 1, 1], "architecture": ARCHITECTURE}
     plans = {"dataset_name": "Dataset001_Ours", "plans_name": "p", "configurations": {"3d_fullres": configuration}}
     names = {"channel_names": {"0": "any"}, "labels": {"background": 0, "object": 1}, "file_ending": ".nii.gz"}
-    (tmp_path / "plans.json").write_text(json.dumps(plans))
-    (tmp_path / "dataset.json").write_text(json.dumps(names))
-    (tmp_path / "inference_session_class.json").write_text(json.dumps({"point_radius": 4}))
-    (tmp_path / "LICENSE").write_text("CC BY-NC-SA 4.0\nhttps://example.org\n")
-    (tmp_path / "fold_0").mkdir()
-    return tmp_path
+    (folder / "plans.json").write_text(json.dumps(plans))
+    (folder / "dataset.json").write_text(json.dumps(names))
+    (folder / "inference_session_class.json").write_text(json.dumps({"point_radius": 4}))
+    (folder / "LICENSE").write_text("CC BY-NC-SA 4.0\nhttps://example.org\n")
+    return folder
 
 
 @pytest.fixture
@@ -128,6 +132,65 @@ def test_plans_that_name_foreign_code_are_refused(model, key, name):
     (model / "plans.json").write_text(json.dumps(plans))
     with pytest.raises(ModelError, match="no network"):
         prompt_network(str(model))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """An empty store of models."""
+    monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "store"))
+
+
+@pytest.fixture
+def brought(folder):
+    """The folder with weights that fit no network, and with more in it than a model needs."""
+    torch.save({"network_weights": {"weight": torch.zeros(2)}}, folder / "fold_0" / "checkpoint_final.pth")
+    (folder / "fold_0" / "validation").mkdir()
+    (folder / "fold_0" / "validation" / "patient.nii.gz").write_bytes(b"voxels")
+    return folder
+
+
+def test_it_is_imported_with_its_licence_and_nothing_else_in_its_folder(store, brought):
+    card = import_model(brought)
+    assert (card.id, card.title, card.licence) == ("nninteractive_v1_0", "nnInteractive_v1.0", "CC BY-NC-SA 4.0")
+    assert card.takes_prompts
+    copied = {file.relative_to(card.folder).as_posix() for file in card.folder.rglob("*") if file.is_file()}
+    names = {"plans.json", "dataset.json", "inference_session_class.json", "LICENSE", "fold_0/checkpoint_final.pth"}
+    assert copied == names | {"card.json"}
+    with pytest.raises(ModelError, match="segments nothing"):
+        load_model(card)
+
+
+def test_an_imported_one_says_what_is_missing_to_use_it(store, brought):
+    import_model(brought)
+    with pytest.raises(ModelError) as caught:
+        prompt_network("nninteractive_v1_0", "cpu")
+    try:
+        import nnInteractive  # noqa: F401
+    except ImportError:
+        assert caught.value.code == "model.nninteractive" and "pip install nninteractive" in caught.value.remedy
+    else:
+        assert caught.value.code == "model.corrupted"
+
+
+def test_foreign_code_is_not_imported(store, brought):
+    plans = json.loads((brought / "plans.json").read_text())
+    plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = "os.system"
+    (brought / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(ModelError, match="no network"):
+        import_model(brought)
+    (brought / "fold_0" / "checkpoint_final.pth").unlink()
+    with pytest.raises(ModelError, match="no weights"):
+        import_model(brought)
+
+
+def test_an_imported_one_corrects_in_the_worker(store, model, phantom):
+    import_model(model, changes={"id": "any"})
+    request = {"label_map": phantom.labels(), "volume": phantom.volume, "model": "any", "device": "cpu"}
+    with WorkerClient(grace=120) as client:
+        for voxel in ((3, 3, 3), (36, 40, 50)):
+            answer = client.call("refine", prompts=[Point("liver", True, phantom.ras(*voxel))], **request)
+            assert answer["label_map"].array[voxel] == LIVER
+        assert client.call("ping")["model"] == "any"
 
 
 def test_a_folder_without_weights_is_refused(folder):
