@@ -10,6 +10,14 @@ from torch import nn
 
 from ..errors import ResourceError, UsageError
 
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "not enough memory",
+    "STATUS_ALLOC_FAILED",  # cuDNN and cuBLAS
+    "unable to find an engine",  # cuDNN, where no algorithm's working memory can be had
+)
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """The torch device for ``"auto"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"cpu"``.
@@ -100,9 +108,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch or Python ran out of memory, on whatever device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in ("can't allocate memory", "out of memory", "not enough memory")
-    )
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OUT_OF_MEMORY)
+
+
+def lacks_operator(error: BaseException) -> bool:
+    """Whether torch cannot do on a GPU what it can do on the CPU: an operator, or (Apple's GPU) a type."""
+    return isinstance(error, NotImplementedError) or "mps" in str(error).lower()
 
 
 def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -116,13 +127,6 @@ def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
     padded = nn.functional.pad(weight.flatten(1), (0, 0, 0, spare)).to(x)
     bias = None if bias is None else nn.functional.pad(bias, (0, spare)).to(x)
     return nn.functional.linear(x, padded, bias)[..., : len(weight)]
-
-
-def lacks_operator(error: BaseException, device: torch.device) -> bool:
-    """Whether torch cannot do on this device what it can do on the CPU: an operator, or (Apple's GPU) a type."""
-    if device.type == "cpu" or is_out_of_memory(error):
-        return False
-    return isinstance(error, NotImplementedError) or "mps" in str(error).lower()
 
 
 class _Pointwise(nn.Conv3d):

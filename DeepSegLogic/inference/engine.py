@@ -18,6 +18,7 @@ from ..errors import ModelError, ResourceError
 from ..progress import Cancel, Progress, check
 from .accumulator import Accumulator
 from .allocator import large_blocks_kept
+from .batches import FirstWindow
 from .confidence import ConfidenceMeter
 from .device import autocast, is_out_of_memory, lay_out, layout, reproducible
 from .finishing import Finisher, deferred_head
@@ -71,6 +72,7 @@ class Engine:
         self._flips = list(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
         self._keep_probabilities = keep_probabilities
         self._full_precision = False
+        self._accumulator: Accumulator | None = None
         self.warnings: list[str] = []
 
     def run(self, prepared: Prepared, progress: Progress, cancel: Cancel) -> Prediction:
@@ -84,7 +86,7 @@ class Engine:
                 try:
                     return self._run(prepared, progress, cancel)
                 except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error) or not self._shrink_patch():
+                    if not is_out_of_memory(error) or not (self._step_down() or self._shrink_patch()):
                         raise explained(error, self.settings) from error
 
     def _run(self, prepared: Prepared, progress: Progress, cancel: Cancel) -> Prediction:
@@ -103,6 +105,8 @@ class Engine:
         accumulator = Accumulator(channels, image.shape[1:], self.settings.logits_device, self.settings.logits_on_disk)
         self._accumulator = accumulator
         done, total, started = 0, len(grid), time.monotonic()
+        first = FirstWindow(self.settings)
+        self.settings = first.settings
 
         def fraction():  # labels take a small part of the time, and trail the windows
             return 0.95 * done / total + 0.05 * finisher.written / len(finisher.labels)
@@ -114,6 +118,8 @@ class Engine:
                 at = 0
                 while at < len(inner):
                     check(cancel)
+                    if done == 0:
+                        first.starts(self.settings.device)
                     batch = [(z, *yx) for yx in inner[at : at + self.settings.batch_size]]
                     outputs = self._forward(image, batch)
                     if outputs is None:  # one step down; the windows done so far stay
@@ -121,6 +127,8 @@ class Engine:
                     for window, start in zip(outputs, batch, strict=True):
                         accumulator.add(window, start, grid.share(start))
                     del outputs, window  # else they would lie beside the next ones
+                    if done == 0:
+                        self.settings = first.ended(self.settings)
                     at += len(batch)
                     done += len(batch)
                     left = (time.monotonic() - started) / done * (total - done)
@@ -133,6 +141,7 @@ class Engine:
                 accumulator.drop(min(finisher.first_row_needed(), final))
         finally:
             accumulator.close()
+            self._accumulator = None
         return Prediction(finisher.labels, finisher.meter, self.warnings)
 
     def _within_memory(self, action: Callable[[], T]) -> T:
@@ -187,7 +196,11 @@ class Engine:
         lower = self.settings.step_down()
         if lower is None:
             return False
-        if lower.logits_device != self.settings.logits_device or lower.logits_on_disk != self.settings.logits_on_disk:
+        moved = (lower.logits_device, lower.logits_on_disk) != (
+            self.settings.logits_device,
+            self.settings.logits_on_disk,
+        )
+        if moved and self._accumulator is not None:
             self._accumulator.move(lower.logits_device, lower.logits_on_disk)
         if lower.device != self.settings.device:
             self.networks = [lay_out(n, lower.device) for n in self.networks]
@@ -239,7 +252,9 @@ def explained(error: BaseException, settings: RunSettings) -> BaseException:
             "Close other programs, choose a coarser model, or crop the volume.",
             code="resource.memory",
         )
-    if settings.device.type == "cuda" and isinstance(error, getattr(torch, "AcceleratorError", ())):
+    # The type is new in torch 2.8.
+    lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
+    if settings.device.type == "cuda" and lost:
         return ResourceError(
             f"The GPU stopped working during the run ({str(error).splitlines()[0]}).",
             "Run again; if it happens again, use --device cpu and check the driver.",

@@ -15,11 +15,9 @@ from .labelling import Interpolator
 from .plan import Plan
 from .preprocessing import Prepared
 
-_TILE = {
-    "cpu": 12,
-    "mps": 48,
-    "cuda": 64,
-}  # edge in network voxels: small ones save work, large ones launches
+# Edge in network voxels: small ones save work and memory (all classes of a tile lie on the volume's grid), large ones
+# launches. With Apple's GPU the logits are the CPU's.
+_TILE = {"cpu": 12, "cuda": 32}
 
 
 def deferred_head(networks: Sequence[nn.Module], plan: Plan) -> nn.Module | None:
@@ -68,7 +66,7 @@ class Finisher:
         self._interpolator = Interpolator(
             prepared.shape,
             prepared.native_shape,
-            [None if m is None else m.to(device) for m in prepared.back],
+            prepared.back,
             self._band,
             plan.regions,
         )

@@ -26,7 +26,7 @@ class Interpolator:
     Args:
         shape: (Z, Y, X) of the network's grid, without padding.
         native_shape: of the volume's grid.
-        back: per axis the (native, network) matrix, or None where the grids agree.
+        back: per axis the (native, network) matrix, on the CPU, or None where the grids agree.
         tile: edge of a tile in network voxels.
         regions: label value written by each channel, for overlapping outputs; None for exclusive ones.
     """
@@ -59,11 +59,13 @@ class Interpolator:
             out: (native Z, Y, X) integer tensor on the CPU.
         """
         winners = largest(logits) if self._regions is None and self._convex else None
+        back = [None if m is None else m.to(logits.device) for m in self._back]
+        dtype = out.dtype if out.dtype == torch.uint8 else torch.int32  # the others that torch has few operators for
 
         def write(tile):
             source = [self._source(axis, t) for axis, t in enumerate(tile)]
             source[0] = slice(source[0].start - base, source[0].stop - base)
-            out[tile] = self._label_tile(logits, winners, source, base, tile)
+            out[tile] = self._label_tile(logits, winners, source, base, tile, back).to(dtype).cpu()
 
         tiles = product(_tiles(rows.stop, self._tile_rows, rows.start), *self._tiles[1:])
         if logits.device.type == "cpu":
@@ -76,27 +78,27 @@ class Interpolator:
         held = self.support[axis][tile]
         return slice(int(held[:, 0].min()), int(held[:, 1].max()) + 1)
 
-    def _label_tile(self, logits, winners, source, base, tile):
+    def _label_tile(self, logits, winners, source, base, tile, back):
         block = logits[tuple(source)]
         if winners is not None:
             present, counts = winners[tuple(source)].unique(return_counts=True)
             if present.numel() == 1:
-                return present.to(torch.int32).cpu()
+                return present
             candidates = _undominated(block, present, counts)
             if len(candidates) < block.shape[3]:
                 block = block.index_select(3, candidates)
         for axis in (2, 1, 0):  # the slow axis last: its products are the widest, and there are the most of them
-            if self._back[axis] is not None:
+            if back[axis] is not None:
                 offset = base if axis == 0 else 0
                 columns = slice(source[axis].start + offset, source[axis].stop + offset)
-                block = apply(self._back[axis][tile[axis], columns], block, axis)
+                block = apply(back[axis][tile[axis], columns], block, axis)
         if self._regions is not None:
             labels = torch.zeros(block.shape[:3], dtype=torch.int32, device=block.device)
             for channel, value in zip(block.unbind(-1), self._regions, strict=True):
                 labels[channel > 0] = value
-            return labels.cpu()
+            return labels
         labels = largest(block)
-        return (labels if winners is None else candidates[labels]).to(torch.int32).cpu()
+        return labels if winners is None else candidates[labels]
 
 
 def largest(values: torch.Tensor) -> torch.Tensor:

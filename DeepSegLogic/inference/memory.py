@@ -23,8 +23,8 @@ from .quality import Quality
 from .resampling import resampled_shape
 from .windows import WindowGrid
 
-_SPARE = 0.85  # share of the free memory that a plan may use: other programs live here too
-_LARGEST_BATCH = 8
+SPARE = 0.85  # share of the free memory that a plan may use: other programs live here too
+_LARGEST_BATCH = 4  # Cancel waits for a batch
 _CPU = torch.device("cpu")
 _NORMS = (nn.InstanceNorm3d, nn.GroupNorm)
 
@@ -144,20 +144,21 @@ def estimate_run(
     ram = image + volume.array.size * 2 + 400 * 2**20  # the volume, its labels, Python with torch
 
     settings = RunSettings(device, tuple(plan.patch_size))
-    free = _free_bytes(device) * _SPARE
+    free = _free_bytes(device) * SPARE
     if device.type == "cuda":
         room = free - weights - 2 * window - image
         on_device = logits * 2 < room
         room -= logits * 2 if on_device else 0
         batch = int(np.clip(1 + room // max(window, 1), 1, _LARGEST_BATCH))
-        settings = replace(settings, batch_size=batch, logits_device=device if on_device else _CPU)
+        # The batch of the run itself is measured, see `batches`; the one here is for what is said beforehand.
+        settings = replace(settings, batch_size=_LARGEST_BATCH, logits_device=device if on_device else _CPU)
         device_bytes = weights + window * (batch + 1) + image + (2 * logits if on_device else 0)
     else:
         device_bytes = 0
         ram += weights + window
     if settings.logits_device.type == "cpu":
         ram += 2 * logits
-        if ram > _free_bytes(_CPU) * _SPARE:
+        if ram > _free_bytes(_CPU) * SPARE:
             settings = replace(settings, logits_on_disk=True)
     disk = 2 * logits if settings.logits_on_disk else 0
     passes = len(networks) * (2 ** len(plan.mirror_axes) if quality.mirror else 1)
@@ -267,7 +268,8 @@ def _divisor(network: nn.Module) -> np.ndarray:
 
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by earlier runs
+        return torch.cuda.mem_get_info(device)[0] + cached
     return free_memory()
 
 

@@ -12,7 +12,7 @@ from ..boxes import matrix_of
 from ..models import Model
 from ..progress import Cancel, Progress, check
 from ..volume import Volume
-from .device import lacks_operator
+from .device import is_out_of_memory, lacks_operator
 from .engine import Engine, explained
 from .memory import estimate_run
 from .parts import SharedInput, renamed_top
@@ -80,12 +80,13 @@ class VolumeRun:
     def _on_some_device(self, part: Model, progress: Progress, cancel: Cancel) -> None:
         try:
             return self._one(part, progress, cancel)
-        except (RuntimeError, TypeError) as error:
-            if not lacks_operator(error, self.device):
+        except (RuntimeError, TypeError, MemoryError) as error:
+            if self.device.type == "cpu" or not (is_out_of_memory(error) or lacks_operator(error)):
                 raise
             log.warning("%s cannot run %s", self.device, part.card.id, exc_info=error)
+            short = "Memory of the GPU ran short" if is_out_of_memory(error) else "The GPU lacks what this model needs"
             reason = str(error).splitlines()[0]
-        self.warnings.append(f"The GPU cannot do all that this model needs; the CPU is used, and is slower. ({reason})")
+        self.warnings.append(f"{short}; the CPU is used, and is slower. ({reason})")
         self.device = torch.device("cpu")
         self._shared = SharedInput(self.volume, self.device, self.quality.trim_to_body, self.region)
         self._one(part, progress, cancel)
@@ -103,6 +104,8 @@ class VolumeRun:
         try:
             prepared = self._prepared(part)
         except (RuntimeError, MemoryError) as error:
+            if self.device.type != "cpu" and is_out_of_memory(error):
+                raise
             raise explained(error, estimate.settings) from error
         progress("preprocess", 1.0, "resampling")
         self.clock.lap("preprocess")

@@ -1,11 +1,14 @@
 """The path of a GPU, on a GPU that is pretended: devices are not mixed up, and labels are those of the CPU."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from logic.inference import tiny
 from logic.inference.pretended_gpu import CUDA, MPS, OnGpu, PretendedGpu
 
+from DeepSegLogic.errors import ResourceError
 from DeepSegLogic.inference import memory
 from DeepSegLogic.inference.finishing import deferred_head
 from DeepSegLogic.inference.plan import Normalization, Resampling
@@ -19,18 +22,33 @@ pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available")  # says 
 GIGABYTE = 2**30
 
 
-@pytest.fixture
-def card(monkeypatch):
-    """A pretended card, as torch reports on it."""
-    figures = {"free": 8 * GIGABYTE}
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (figures["free"], 16 * GIGABYTE))
+@pytest.fixture(autouse=True)
+def figures(monkeypatch):
+    """What torch says of the pretended card, in bytes."""
+    told = {"free": 8 * GIGABYTE, "reserved": 0, "allocated": 0, "peak": GIGABYTE}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (told["free"], 16 * GIGABYTE))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda *_: told["reserved"])
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda *_: told["allocated"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: told["peak"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)  # half precision takes a CPU too long
+    return told
+
+
+@pytest.fixture
+def card(figures):
+    """A pretended card."""
     with PretendedGpu():
         yield figures
 
 
-def run_on(device, model, volume, name="standard", **options):
-    run = VolumeRun(volume, model, model.labels, quality(name), device, Clock(), **options)
+def volume():
+    return tiny.volume((24, 40, 50))
+
+
+def run_on(device, model, source, name="standard", **options):
+    run = VolumeRun(source, model, model.labels, quality(name), device, Clock(), **options)
     run.all_parts(ignore_progress, never_cancel)
     return run
 
@@ -78,9 +96,9 @@ PLANS = {
 
 @pytest.mark.parametrize("name", PLANS)
 def test_labels_are_those_of_the_cpu(card, name):
-    volume, chosen = tiny.volume(), "best" if name == "mirrored" else "standard"
-    on_cpu = run_on(torch.device("cpu"), tiny.model(**PLANS[name]), volume, chosen, uncertainty=True)
-    on_gpu = run_on(CUDA, tiny.model(**PLANS[name]), volume, chosen, uncertainty=True)
+    source, chosen = volume(), "best" if name == "mirrored" else "standard"
+    on_cpu = run_on(torch.device("cpu"), tiny.model(**PLANS[name]), source, chosen, uncertainty=True)
+    on_gpu = run_on(CUDA, tiny.model(**PLANS[name]), source, chosen, uncertainty=True)
     assert len(np.unique(on_cpu.labels)) > 2
     assert (on_cpu.labels == on_gpu.labels).mean() > 0.9999
     assert np.abs(on_cpu.uncertainty.astype(int) - on_gpu.uncertainty).max() <= 2
@@ -90,28 +108,26 @@ def test_labels_are_those_of_the_cpu(card, name):
 
 
 @pytest.mark.parametrize("device", [CUDA, MPS])
-def test_a_last_layer_that_works_on_the_sum(monkeypatch, device):
+def test_a_last_layer_that_works_on_the_sum(device):
     def model():
         torch.manual_seed(0)
         sizes = {"kernels": [(3, 3, 3)] * 2, "strides": [(1, 1, 1), (2, 2, 2)]}
         network = UNet(1, 12, (4, 8), **sizes, encoder_counts=[1, 1], decoder_counts=[1])
         return tiny.model(12, net=network.eval())
 
-    monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (8 * GIGABYTE, 16 * GIGABYTE))
     assert deferred_head(model().networks, model().plan) is not None
     with PretendedGpu(device):
-        run = run_on(device, model(), tiny.volume())
+        run = run_on(device, model(), volume())
     assert not run.warnings
-    assert (run.labels == run_on(torch.device("cpu"), model(), tiny.volume()).labels).mean() > 0.9999
+    assert (run.labels == run_on(torch.device("cpu"), model(), volume()).labels).mean() > 0.9999
 
 
 def test_a_region_and_trimming(card):
-    volume = tiny.volume()
-    region = np.zeros(volume.shape, bool)
-    region[10:20, 20:40, 30:50] = True
-    on_cpu = run_on(torch.device("cpu"), tiny.model(), volume, "fast", region=region)
-    on_gpu = run_on(CUDA, tiny.model(), volume, "fast", region=region)
+    source = volume()
+    region = np.zeros(source.shape, bool)
+    region[5:12, 10:30, 20:40] = True
+    on_cpu = run_on(torch.device("cpu"), tiny.model(), source, "fast", region=region)
+    on_gpu = run_on(CUDA, tiny.model(), source, "fast", region=region)
     assert (on_cpu.labels == on_gpu.labels).mean() > 0.9999
 
 
@@ -132,19 +148,20 @@ class Hungry(torch.nn.Module):
 @pytest.mark.parametrize(
     ("refuses", "settings", "warning"),
     [
+        (lambda _, x: len(x) > 2, "batches of 2 on the GPU, logits in CPU memory", "2 windows at a time instead of 4"),
         (lambda call, _: call == 7, "on the GPU, logits in CPU memory", "logits are kept in main memory"),
         (
             lambda call, x: x.is_cuda and call > 6,
             "on the CPU, logits in CPU memory",
             "the rest of the run uses the CPU",
         ),
-        (lambda call, x: x.is_cuda or call < 7, "batches of 1 on the CPU, logits on disk", "logits are kept on disk"),
+        (lambda call, x: x.is_cuda or call < 4, "batches of 1 on the CPU, logits on disk", "logits are kept on disk"),
     ],
 )
 def test_the_ladder_goes_on_where_it_was(card, refuses, settings, warning):
-    volume = tiny.volume()
-    expected = run_on(torch.device("cpu"), tiny.model(), volume)
-    run = run_on(CUDA, tiny.model(net=Hungry(refuses)), volume)
+    source = volume()
+    expected = run_on(torch.device("cpu"), tiny.model(), source)
+    run = run_on(CUDA, tiny.model(net=Hungry(refuses)), source)
     assert settings in run.described
     assert warning in run.warnings[-1]
     assert (run.labels == expected.labels).mean() > 0.9999
@@ -156,21 +173,20 @@ def test_overflow_is_repeated_on_the_gpu(card):
         def forward(self, x):
             return super().forward(x) * (float("inf") if self.calls == 3 else 1)
 
-    volume = tiny.volume()
-    run = run_on(CUDA, tiny.model(net=Overflowing(lambda *_: False)), volume)
+    source = volume()
+    run = run_on(CUDA, tiny.model(net=Overflowing(lambda *_: False)), source)
     assert "full precision" in run.warnings[0]
-    assert (run.labels == run_on(torch.device("cpu"), tiny.model(), volume).labels).mean() > 0.9999
+    assert (run.labels == run_on(torch.device("cpu"), tiny.model(), source).labels).mean() > 0.9999
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_apples_gpu_has_no_float64(monkeypatch, name):
-    monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)
-    volume = tiny.volume()
+def test_apples_gpu_has_no_float64(name):
+    source = volume()
     with PretendedGpu(MPS):
-        run = run_on(MPS, tiny.model(**PLANS[name]), volume)
+        run = run_on(MPS, tiny.model(**PLANS[name]), source)
     assert not run.warnings
     assert run.described == "batches of 1 on the Apple GPU, logits in CPU memory"
-    assert (run.labels == run_on(torch.device("cpu"), tiny.model(**PLANS[name]), volume).labels).mean() > 0.9999
+    assert (run.labels == run_on(torch.device("cpu"), tiny.model(**PLANS[name]), source).labels).mean() > 0.9999
 
 
 @pytest.mark.parametrize(
@@ -183,27 +199,26 @@ def test_apples_gpu_has_no_float64(monkeypatch, name):
         TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."),
     ],
 )
-def test_what_a_gpu_cannot_do_is_done_on_the_cpu(monkeypatch, error):
+def test_what_a_gpu_cannot_do_is_done_on_the_cpu(error):
     class Lacking(Hungry):
         def forward(self, x):
             if x.device.type != "cpu":
                 raise error
             return super().forward(x)
 
-    monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)
-    volume = tiny.volume()
+    source = volume()
     with PretendedGpu(MPS):
-        run = run_on(MPS, tiny.model(net=Lacking(lambda *_: False)), volume)
+        run = run_on(MPS, tiny.model(net=Lacking(lambda *_: False)), source)
     assert len(run.warnings) == 1
     assert "the CPU is used" in run.warnings[0] and str(error).splitlines()[0] in run.warnings[0]
     assert "on the CPU" in run.described
-    np.testing.assert_array_equal(run.labels, run_on(torch.device("cpu"), tiny.model(), volume).labels)
+    np.testing.assert_array_equal(run.labels, run_on(torch.device("cpu"), tiny.model(), source).labels)
 
 
 def test_a_device_that_torch_does_not_know_is_left_at_once():
     if torch.backends.mps.is_available():
         pytest.skip("this machine has an Apple GPU")
-    run = run_on(MPS, tiny.model(), tiny.volume())
+    run = run_on(MPS, tiny.model(), volume())
     assert "the CPU is used" in run.warnings[0]
 
 
@@ -213,4 +228,53 @@ def test_errors_of_the_network_are_not_taken_for_the_gpus(card):
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="mat1"):
-        run_on(CUDA, tiny.model(net=Broken(None)), tiny.volume())
+        run_on(CUDA, tiny.model(net=Broken(None)), volume())
+
+
+@pytest.mark.parametrize(("free", "batch"), [(8, 4), (4, 2), (2, 1), (0.1, 1)])
+def test_the_batch_is_what_fits_beside_the_first_window(card, free, batch):
+    """That one took a gigabyte."""
+    card["free"] = int(free * GIGABYTE)
+    seen = []
+    network = tiny.network()
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    run = run_on(CUDA, tiny.model(net=network), tiny.volume())
+    seen = seen[1:]  # the first was the estimate's
+    assert seen[0] == 1
+    assert max(seen[1:]) == batch
+    assert run.described.startswith(f"batches of {batch} on the GPU")
+    assert not run.warnings
+
+
+def test_memory_that_torch_keeps_for_itself_is_free(card):
+    card.update(free=GIGABYTE // 1000, reserved=6 * GIGABYTE, allocated=GIGABYTE)
+    run = run_on(CUDA, tiny.model(), volume())
+    assert "logits in GPU memory" in run.described
+
+
+@pytest.mark.parametrize("where", ["DeepSegLogic.inference.run.prepare", "DeepSegLogic.inference.engine.lay_out"])
+def test_a_card_without_any_memory_is_left(monkeypatch, card, where):
+    module, name = where.rsplit(".", 1)
+    original = getattr(sys.modules[module], name)
+
+    def refusing(*values):
+        if CUDA in values:
+            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        return original(*values)
+
+    monkeypatch.setattr(where, refusing)
+    run = run_on(CUDA, tiny.model(), volume())
+    assert "CPU" in run.warnings[-1]
+    assert "on the CPU, logits in CPU memory" in run.described
+    monkeypatch.undo()
+    assert (run.labels == run_on(torch.device("cpu"), tiny.model(), volume()).labels).mean() > 0.9999
+
+
+def test_a_card_that_breaks_down_is_told(card):
+    class Broken(Hungry):
+        def forward(self, x):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(ResourceError) as caught:
+        run_on(CUDA, tiny.model(net=Broken(None)), volume())
+    assert caught.value.code == "resource.device_lost"
