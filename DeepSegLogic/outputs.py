@@ -77,7 +77,7 @@ def write_outputs(
             write_volume(Volume(result.uncertainty, label_map.ijk_to_ras), temporary / "uncertainty.nii.gz")
         if result.probabilities is not None:
             write_probabilities(result.probabilities, temporary / "probabilities.npz")
-        rows = measure(label_map, volume, result.confidence)
+        rows = measure(label_map, volume, result.confidence, result.boundary_margin)
         write_measurements(rows, temporary / "measurements.csv")
         if formats:
             made = write_surfaces(label_map, temporary / "surfaces", formats, progress=progress, cancel=cancel)
@@ -92,6 +92,7 @@ def write_outputs(
             "input": {"name": source.name, "digest": source_digest(source)} if source else {"name": volume.name},
             **result.provenance,
             "timings_s": result.timings,
+            "plan": result.plan,
             "warnings": result.warnings,
             "intended_use": "Research use only.",
         }
@@ -109,6 +110,7 @@ def export_result(
     formats: list[str],
     *,
     confidence: dict[str, float] | None = None,
+    boundary_margin: dict[str, float] | None = None,
     provenance: dict | None = None,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
@@ -138,12 +140,13 @@ def export_result(
             if suffix in formats:
                 write_label_map(label_map, temporary / f"segmentation.{suffix}")
         if "csv" in formats:
-            write_measurements(measure(label_map, volume, confidence), temporary / "measurements.csv")
+            rows = measure(label_map, volume, confidence, boundary_margin)
+            write_measurements(rows, temporary / "measurements.csv")
         if meshes:
             write_surfaces(label_map, temporary, meshes, progress=progress, cancel=cancel, **surface_options)
         if "html" in formats:
             with tempfile.TemporaryDirectory(dir=temporary) as whole:
-                result = Result(label_map, confidence or {}, provenance=provenance or {})
+                result = Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance or {})
                 write_outputs(
                     Path(whole), volume, result, source=None, formats=["glb"], progress=progress, cancel=cancel
                 )

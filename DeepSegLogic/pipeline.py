@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError, ModelError
+from .errors import InputError, ModelError, UsageError
 from .labels import LabelMap, unknown_structure
 from .models import Model, ModelCard, find_model, load_model
 from .models.loading import segments_nothing
@@ -30,9 +30,13 @@ class Result:
     Attributes:
         label_map: the structures asked for, on the volume's own grid.
         confidence: mean probability of each structure found, 0 to 1.
+        boundary_margin: of each structure that has a border, the mean over the voxels there (on the network's grid) of
+            the largest probability less the second largest: 0 where the network is undecided, 1 where it is certain.
         warnings: one sentence each.
         timings: seconds by stage.
         provenance: model, settings, device and versions.
+        plan: what the run was expected to take, and the settings that it ended with, see
+            :meth:`DeepSegLogic.inference.memory.RunEstimate.as_json`.
         probabilities: of the most probable labels, when they were asked for.
         uncertainty: when it was asked for, (K, J, I) uint8 on the volume's grid: 255 times one minus the probability
             of the most probable label.
@@ -40,9 +44,11 @@ class Result:
 
     label_map: LabelMap
     confidence: dict[str, float]
+    boundary_margin: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
+    plan: dict = field(default_factory=dict)
     probabilities: TopProbabilities | None = None
     uncertainty: np.ndarray | None = None
 
@@ -84,6 +90,7 @@ def segment(
         Cancelled: ``cancel`` said so.
     """
     from .inference.device import choose_device
+    from .inference.memory import joined_estimates
     from .inference.parts import joined_top
     from .inference.quality import quality as quality_named
     from .inference.region import region_mask
@@ -125,12 +132,15 @@ def segment(
         settings["uncertainty"] = True
     if roi is not None:
         settings["roi"] = "mask" if np.ndim(roi) > 1 else [float(x) for x in roi]
+    plan = joined_estimates(run.estimates)
     return Result(
         label_map,
         run.confidence,
+        run.boundary_margin,
         list(dict.fromkeys(warnings + run.warnings)),
         clock.laps,
-        provenance(model, settings, run.described),
+        provenance(model, settings, plan.settings.describe()),
+        plan.as_json(),
         top,
         run.uncertainty,
     )
@@ -215,6 +225,8 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
         raise ModelError(f"The model {model.card.id} names no structures.", "Install it again.", code="model.plan")
     if structures is None:
         return dict(sorted(labels.items()))
+    if not structures:
+        raise UsageError("No structure is asked for.", "Name at least one, or none for all.", code="usage.structures")
     known = list(labels.values())
     for name in structures:
         if name not in known:

@@ -35,7 +35,7 @@ class Frames:
         self._volumeNode, self._browser = work.volumeNode, browserOf(work.volumeNode)
         self._volumes = self._browser.GetSequenceNode(self._volumeNode)
         self._count = self._volumes.GetNumberOfDataNodes()
-        self._results = {}  # frame → its structures, their confidence, and the provenance
+        self._results = {}  # frame → its structures, what the run knows of them, and the provenance
         self._frame = self._shown = 0
 
     @property
@@ -59,13 +59,13 @@ class Frames:
 
         self._shown = self._browser.GetSelectedItemNumber()
         try:
-            structures, confidence, provenance = self._results[self._shown]
+            structures, known, provenance = self._results[self._shown]
             volume = volumeNodes.volumeFromNode(self._volumeNode)
             labelMap = bridge.labelMapFromSegmentation(self._work.resultNode, volume, structures)
         except (KeyError, DeepSegError):  # not segmented, or emptied by hand
             self._work.forgetResult()
         else:
-            self._work.adoptShown(volume, Result(labelMap, confidence, provenance=provenance))
+            self._work.adoptShown(volume, Result(labelMap, *known, provenance=provenance))
 
     def _segment(self, frame):
         self._frame = frame
@@ -106,7 +106,8 @@ class Frames:
             browser.SetSaveChanges(sequence, False)  # the node is filled while another frame may be shown
         browser.SetSelectedItemNumber(self._frame)
         browser.EndModify(waiting)
-        self._results[self._frame] = (result.label_map.structures, result.confidence, result.provenance)
+        known = result.confidence, result.boundary_margin
+        self._results[self._frame] = (result.label_map.structures, known, result.provenance)
 
     def _newSequence(self, name):
         sequence = self._browser.GetScene().AddNewNodeByClass("vtkMRMLSequenceNode", name)

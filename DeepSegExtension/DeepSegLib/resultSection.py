@@ -3,6 +3,7 @@
 import qt
 import slicer
 
+from DeepSegLogic.measures import confidence_note
 from DeepSegLogic.viewmodel import is_doubtful
 
 
@@ -100,9 +101,11 @@ class ResultSection:
             item.setIcon(0, qt.QIcon(swatch))
             item.setText(1, f"{row.volume_ml:.1f}")
             item.setText(2, "" if row.confidence is None else f"{row.confidence:.2f}")
+            note = confidence_note(row.confidence, row.boundary_margin)
             if is_doubtful(row):
                 item.setText(2, f"{row.confidence:.2f}  review")
-                item.setToolTip(2, "The model was not sure of this structure: look at it first.")
+                note = f"The model was not sure of this structure: look at it first. {note}".rstrip()
+            item.setToolTip(2, note)
             self._items[row.name] = item
         tree.blockSignals(blocked)
 

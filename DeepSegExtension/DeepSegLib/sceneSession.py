@@ -194,7 +194,7 @@ class SceneSession:
     def statisticsTable(self):
         """The measurements as a new table node."""
         node = self.scene.AddNewNodeByClass("vtkMRMLTableNode", "DeepSeg statistics")
-        columns = ("Structure", "Volume (ml)", "Mean HU", "SD HU", "Confidence")
+        columns = ("Structure", "Volume (ml)", "Mean HU", "SD HU", "Confidence", "Boundary margin")
         arrays = []
         for title in columns:
             array = vtk.vtkStringArray() if title == "Structure" else vtk.vtkDoubleArray()
@@ -202,7 +202,7 @@ class SceneSession:
             arrays.append(array)
         for row in (r for r in self.session.measurements if r.voxels):
             arrays[0].InsertNextValue(row.title)
-            numbers = (row.volume_ml, row.mean_hu, row.sd_hu, row.confidence)
+            numbers = (row.volume_ml, row.mean_hu, row.sd_hu, row.confidence, row.boundary_margin)
             for array, value in zip(arrays[1:], numbers, strict=True):
                 array.InsertNextValue(float("nan") if value is None else value)
         for array in arrays:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from DeepSegLogic.errors import DeepSegError
+from DeepSegLogic.measures import confidence_note
 from DeepSegLogic.terminology import structure_for
 from DeepSegLogic.viewmodel import Phase, Run, Session, is_doubtful
 from DeepSegLogic.viewmodel.anatomy import PRESETS, preset_names
@@ -159,6 +160,7 @@ def result_state(session: Session) -> dict:
                 "color": colors.get(m.name, "#888888"),
                 "volume": f"{m.volume_ml:.1f}" if m.voxels else "–",
                 "confidence": f"{m.confidence:.2f}" if m.confidence is not None and m.voxels else "",
+                "note": confidence_note(m.confidence, m.boundary_margin),
                 "doubtful": is_doubtful(m),
                 "found": m.voxels > 0,
             }

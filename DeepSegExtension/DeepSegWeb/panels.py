@@ -215,7 +215,7 @@ def _row(app) -> None:
                 raw_attrs=['title="Go there"'],
             )
         html.Td("{{ row.volume }}", classes="num")
-        with html.Td(classes="num"):
+        with html.Td(classes="num", raw_attrs=[':title="row.note"']):
             v3.VIcon(
                 "mdi-alert-outline",
                 v_if=("row.doubtful",),

@@ -42,12 +42,4 @@ def estimate(
         console.say(f"{found.device_bytes / 1e9:.1f} GB of GPU memory")
     if found.disk_bytes:
         console.say(f"{found.disk_bytes / 1e9:.1f} GB of temporary disk space")
-    console.event(
-        "estimate",
-        windows=found.windows,
-        settings=found.settings.describe(),
-        seconds=round(found.seconds, 1),
-        ram_bytes=found.ram_bytes,
-        device_bytes=found.device_bytes,
-        disk_bytes=found.disk_bytes,
-    )
+    console.event("estimate", **found.as_json())

@@ -96,6 +96,7 @@ def segment_to_folder(
         structures=[row.as_json() for row in rows],
         warnings=result.warnings,
         timings=result.timings,
+        plan=result.plan,
     )
 
 

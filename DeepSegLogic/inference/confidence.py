@@ -9,11 +9,13 @@ from .plan import Plan
 from .probabilities import TopProbabilities
 
 KEPT = 3  # most probable labels kept per voxel
+_ROWS = 16  # taken at a time: more of them spend memory, fewer time on rows whose neighbours are not known
 _CHUNK = 2**22  # probabilities computed at a time
+_GATHERED = 2**20  # logits of voxels at borders, gathered at a time
 
 
 class ConfidenceMeter:
-    """Sums winning probabilities by label as rows of logits become complete.
+    """Sums winning probabilities by label, and their margins at borders, as rows of logits become complete.
 
     Args:
         plan: of the network.
@@ -28,7 +30,10 @@ class ConfidenceMeter:
     def __init__(self, plan: Plan, shape, grid_to_ras: np.ndarray, keep: bool):
         self._plan, self._grid_to_ras = plan, grid_to_ras
         highest = max(plan.labels, default=0)
-        self._sum, self._count = np.zeros(highest + 1), np.zeros(highest + 1)
+        self._won = np.zeros((2, highest + 1))  # by label: probabilities, and of how many voxels
+        self._margins = np.zeros((2, highest + 1))  # the same of margins at borders
+        # Of the last row: labels, margins, and what is a border. Whether it is one depends on the next row, too.
+        self._last = tuple(torch.empty((0, *shape[1:]), dtype=t) for t in (torch.int32, torch.float32, torch.bool))
         self.seen = 0
         self._kept = None
         if keep:
@@ -38,26 +43,39 @@ class ConfidenceMeter:
 
     def add(self, logits: torch.Tensor, base: int, final: int) -> None:
         """Take the rows from the last one seen up to ``final`` out of logits (rows, Y, X, C) from row ``base``."""
-        step = max(1, _CHUNK // logits[0].numel())
-        for start in range(self.seen, final, step):
-            stop = min(start + step, final)
-            labels, values = self._probabilities(logits[start - base : stop - base])
-            winner, best = labels[0].ravel(), values[0].ravel()
-            self._sum += np.bincount(winner, best, len(self._sum))
-            self._count += np.bincount(winner, minlength=len(self._count))
+        for start in range(self.seen, final, _ROWS):
+            self._take(logits[start - base : min(start + _ROWS, final) - base])
+
+    def _take(self, logits: torch.Tensor) -> None:
+        """Take the next rows (rows, Y, X, C)."""
+        won, winners, chances, row = np.zeros_like(self._won), [], [], self.seen
+        for part in logits.split(max(1, _CHUNK // logits[0].numel())):
+            labels, values = self._probabilities(part)
+            winners.append(labels[..., 0].to(torch.int32))
+            chances.append(values[..., 0])
+            won += self._by_label(winners[-1], chances[-1])
             if self._kept is not None:
-                n = len(self._kept[0])
-                self._kept[0][:, start:stop] = labels[:n]
-                self._kept[1][:, start:stop] = np.rint(values[:n] * 255)
-            self.seen = stop  # here, so that a repetition after running out of memory counts nothing twice
+                for kept, found in zip(self._kept, (labels, (values * 255).round_()), strict=True):
+                    kept[:, row : row + len(part)] = np.moveaxis(found[..., : len(kept)].cpu().numpy(), -1, 0)
+            row += len(part)
+        margins, last = self._margins_at_borders(logits, torch.cat(winners), torch.cat(chances))
+        # All of it here, so that a repetition after running out of memory counts nothing twice.
+        self._won += won
+        self._margins += margins
+        self._last, self.seen = last, row
 
     def confidence(self) -> dict[str, float]:
         """Mean probability of each structure over the voxels that it won; structures without voxels are left out."""
-        return {
-            name: round(float(self._sum[value] / self._count[value]), 4)
-            for value, name in self._plan.labels.items()
-            if self._count[value]
-        }
+        return self._means(self._won)
+
+    def boundary_margin(self) -> dict[str, float]:
+        """Mean of the largest probability less the second largest, over each structure's voxels at its border.
+
+        They are those that share a face with a voxel of another label, on the network's grid. A structure without a
+        border is left out.
+        """
+        label, margin, border = self._last
+        return self._means(self._margins + self._by_label(label[border], margin[border]))
 
     def top(self) -> TopProbabilities | None:
         """The probabilities kept, if they were asked for."""
@@ -65,19 +83,30 @@ class ConfidenceMeter:
             return None
         return TopProbabilities(*self._kept, self._grid_to_ras)
 
-    def _probabilities(self, logits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """The most probable labels (n, rows, Y, X), and how probable they are."""
+    def _by_label(self, labels: torch.Tensor, values: torch.Tensor) -> np.ndarray:
+        """(2, labels): the sum of values, and how many there are."""
+        labels, values = labels.flatten().cpu().numpy(), values.flatten().cpu().numpy()
+        n = self._won.shape[1]
+        return np.stack([np.bincount(labels, values, n), np.bincount(labels, minlength=n)])
+
+    def _means(self, sums: np.ndarray) -> dict[str, float]:
+        return {
+            name: round(float(sums[0, value] / sums[1, value]), 4)
+            for value, name in self._plan.labels.items()
+            if sums[1, value]
+        }
+
+    def _probabilities(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The most probable labels (rows, Y, X, n), and how probable they are."""
         n = KEPT if self._kept is not None else 1
         if self._plan.regions is not None:
-            values, labels = self._region_probabilities(logits)
-        else:
-            n = min(n, logits.shape[-1])
-            # `max` is several times faster than `topk`, which sorts.
-            values, labels = logits.max(-1, keepdim=True) if n == 1 else logits.topk(n, -1)
-            values = (values - logits.logsumexp(-1, keepdim=True)).exp_()
-        return tuple(np.moveaxis(t.cpu().numpy(), -1, 0) for t in (labels, values))
+            return self._region_probabilities(logits)
+        n = min(n, logits.shape[-1])
+        # `max` is several times faster than `topk`, which sorts.
+        values, labels = logits.max(-1, keepdim=True) if n == 1 else logits.topk(n, -1)
+        return labels, (values - logits.logsumexp(-1, keepdim=True)).exp_()
 
-    def _region_probabilities(self, logits: torch.Tensor):
+    def _region_probabilities(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A voxel's label is the last region written there; what a later region denies, an earlier one keeps."""
         left = torch.ones_like(logits[..., 0])
         shares = []
@@ -86,4 +115,50 @@ class ConfidenceMeter:
             left = left * (1 - channel)
         shares = torch.stack([left, *reversed(shares)], -1)
         values, index = shares.topk(min(KEPT, shares.shape[-1]), -1)
-        return values, torch.tensor([0, *self._plan.regions], device=logits.device)[index]
+        return torch.tensor([0, *self._plan.regions], device=logits.device)[index], values
+
+    def _margins_at_borders(self, logits, label, chance):
+        """What fresh rows, with their winning labels and probabilities (rows, Y, X), add to the margins.
+
+        Only voxels at borders are looked at: a second largest value costs as much as the largest one. Structures'
+        voxels in the last row are, for they may turn out to be.
+
+        Returns:
+            (2, labels) to add, which leaves the last row out, and what is known of that row.
+        """
+        last_label, last_margin, last_border = (t.to(logits.device) for t in self._last)
+        held = len(last_label)
+        wholes = torch.cat([last_label, label])
+        border = _borders(wholes)
+        border[:held] |= last_border
+        border &= wholes > 0
+        wanted = border[held:].clone()
+        wanted[-1] = label[-1] > 0
+        margin = torch.zeros_like(chance)
+        for where in wanted.nonzero().split(max(1, _GATHERED // logits.shape[-1])):
+            at = where.unbind(1)
+            margin[at] = self._margin(logits[at], label[at].long(), chance[at])
+        margin = torch.cat([last_margin, margin])
+        done = border[:-1]
+        added = self._by_label(wholes[:-1][done], margin[:-1][done])
+        return added, (wholes[-1:], margin[-1:], border[-1:])
+
+    def _margin(self, logits: torch.Tensor, winner: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
+        """The largest probability, ``chance`` (n,), less the second largest, from logits (n, C)."""
+        if self._plan.regions is not None:
+            _, values = self._region_probabilities(logits)
+            return values[:, 0] - values[:, 1]
+        winner = winner[:, None]
+        largest = logits.gather(1, winner)
+        second = logits.scatter(1, winner, -torch.inf).amax(1, keepdim=True)
+        return -chance * (second - largest).expm1_()[:, 0]
+
+
+def _borders(labels: torch.Tensor) -> torch.Tensor:
+    """Voxels that share a face with one of another label; (Z, Y, X) bool."""
+    found = torch.zeros_like(labels, dtype=torch.bool)
+    for axis, n in enumerate(labels.shape):
+        differs = labels.narrow(axis, 1, n - 1) != labels.narrow(axis, 0, n - 1)
+        found.narrow(axis, 1, n - 1).logical_or_(differs)
+        found.narrow(axis, 0, n - 1).logical_or_(differs)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -101,6 +101,12 @@ class RunEstimate:
     ram_bytes: int
     disk_bytes: int
     seconds: float
+
+    def as_json(self) -> dict:
+        """The numbers, the ``device``, the ``patch_size`` and the ``run`` in words, as plain JSON values."""
+        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
+        where = {"device": str(self.settings.device), "patch_size": list(self.settings.patch_size)}
+        return numbers | where | {"run": self.settings.describe()}
 
 
 def estimate_run(

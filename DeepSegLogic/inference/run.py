@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from ..progress import Cancel, Progress, check
 from ..volume import Volume
 from .device import is_out_of_memory, lacks_operator
 from .engine import Engine, explained
-from .memory import estimate_run
+from .memory import RunEstimate, estimate_run
 from .parts import SharedInput, renamed_top
 from .plan import Plan
 from .preprocessing import Prepared, network_view, prepare
@@ -37,9 +38,9 @@ class VolumeRun:
     Attributes:
         labels: (K, J, I) on the volume's grid.
         uncertainty: as :attr:`DeepSegLogic.pipeline.Result.uncertainty`.
-        confidence, warnings: as in the result.
+        confidence, boundary_margin, warnings: as in the result.
         tops: the probabilities kept of each network.
-        described: the last network's settings, in words.
+        estimates: of each network, with the settings that it ended with.
     """
 
     def __init__(
@@ -61,10 +62,16 @@ class VolumeRun:
         self.labels = np.zeros(volume.shape, dtype)
         self.uncertainty = np.zeros(volume.shape, np.uint8) if uncertainty else None
         self.confidence: dict[str, float] = {}
+        self.boundary_margin: dict[str, float] = {}
         self.warnings: list[str] = []
         self.tops: list[TopProbabilities] = []
-        self.described = ""
+        self.estimates: list[RunEstimate] = []
         self._shared = SharedInput(volume, device, quality.trim_to_body, region)
+
+    @property
+    def described(self) -> str:
+        """The last network's settings, in words."""
+        return self.estimates[-1].settings.describe()
 
     def all_parts(self, progress: Progress, cancel: Cancel) -> None:
         names = set(self.wanted.values())
@@ -122,15 +129,16 @@ class VolumeRun:
         prediction = engine.run(prepared, progress, cancel)
         self.clock.lap("inference")
         self.warnings += prediction.warnings
-        self.described = engine.settings.describe()
+        self.estimates.append(replace(estimate, settings=engine.settings))
 
         values = self._values_of(plan.labels)
         marked = np.where(np.isin(values, list(self.wanted)), values, 0)[prediction.labels]
         view, _ = network_view(self.labels, self.volume.ijk_to_ras, plan)
         np.copyto(view[prepared.crop], marked, where=marked > 0)
-        named = prediction.meter.confidence().items()
-        self.confidence |= {n: c for n, c in named if n in self.wanted.values()}
-        top = prediction.meter.top()
+        meter = prediction.meter
+        for known, told in ((self.confidence, meter.confidence()), (self.boundary_margin, meter.boundary_margin())):
+            known |= {n: value for n, value in told.items() if n in self.wanted.values()}
+        top = meter.top()
         if self.uncertainty is not None:
             self._add_uncertainty(top, prepared, plan)
         if self.keep_probabilities:

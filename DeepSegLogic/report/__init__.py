@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..io import read_label_map
 from ..io.atomic import atomic_path
 from ..labels import LabelMap
+from ..measures import confidence_note
 
 _HERE = Path(__file__).parent
 
@@ -61,7 +62,9 @@ def _page(folder: Path) -> str:
 def _row(row: dict[str, str], label_map: LabelMap) -> str:
     structure = {s.name: s for s in label_map.structures}[row["name"]]
     name, title = escape(row["name"], quote=True), escape(row["structure"], quote=True)
-    cells = "".join(f'<td class="num">{escape(value)}</td>' for value in _numbers(row))
+    *numbers, confidence = _numbers(row)
+    cells = "".join(f'<td class="num">{escape(value)}</td>' for value in numbers)
+    cells += f'<td class="num" title="{escape(_note(row), quote=True)}">{escape(confidence)}</td>'
     color = "#{:02x}{:02x}{:02x}".format(*structure.color)
     return (
         f'<tr><td><input type="checkbox" checked value="{name}" aria-label="Show {title}"></td>'
@@ -72,6 +75,10 @@ def _row(row: dict[str, str], label_map: LabelMap) -> str:
 def _numbers(row: dict[str, str]) -> tuple[str, str, str]:
     confidence = f"{float(row['confidence']):.2f}" if row["confidence"] else ""
     return f"{float(row['volume_ml']):.1f}", str(round(float(row["mean_hu"]))), confidence
+
+
+def _note(row: dict[str, str]) -> str:
+    return confidence_note(*(float(row[n]) if row.get(n) else None for n in ("confidence", "boundary_margin")))
 
 
 def _missing(titles: list[str]) -> str:

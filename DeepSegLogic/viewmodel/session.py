@@ -311,6 +311,7 @@ class Session:
             label_map=label_map or self.result.label_map,
             volume=self.result_volume,
             confidence=self.result.confidence,
+            boundary_margin=self.result.boundary_margin,
             provenance=self.result.provenance,
             folder=str(folder),
             formats=formats,
@@ -334,6 +335,7 @@ class Session:
         """Measure a corrected label map of the result's volume."""
         if self.result is not None:
             params = {"volume": self.result_volume, "confidence": self.result.confidence}
+            params["boundary_margin"] = self.result.boundary_margin
             self._submit_latest("measure", self._of_result(self._measured), label_map=label_map, **params)
 
     def review(self, label_map: LabelMap) -> None:

@@ -63,17 +63,14 @@ def estimate(
         model, device, quality: as for ``segment``.
 
     Returns:
-        ``seconds``, ``windows``, ``device_bytes``, ``ram_bytes``, ``disk_bytes``, ``device`` and ``run`` (in
-        words), see :class:`~DeepSegLogic.inference.memory.RunEstimate`.
+        :meth:`~DeepSegLogic.inference.memory.RunEstimate.as_json`.
     """
     from .. import pipeline
     from ..volume import Volume
 
     nothing = np.broadcast_to(np.int16(0), tuple(shape))
     told = pipeline.estimate(Volume(nothing, ijk_to_ras), _loaded(job, model), device=device, quality=quality)
-    numbers = ("seconds", "windows", "device_bytes", "ram_bytes", "disk_bytes")
-    words = {"device": str(told.settings.device), "run": told.settings.describe()}
-    return {name: getattr(told, name) for name in numbers} | words
+    return told.as_json()
 
 
 def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
@@ -83,11 +80,13 @@ def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
     return extract_surfaces(label_map, progress=job.progress, cancel=job.cancel, **options)
 
 
-def measure(job: Job, *, label_map: LabelMap, volume: Volume, confidence: dict[str, float]) -> list[Measurement]:
+def measure(
+    job: Job, *, label_map: LabelMap, volume: Volume, confidence: dict[str, float], boundary_margin: dict[str, float]
+) -> list[Measurement]:
     """:func:`DeepSegLogic.measures.measure`."""
     from ..measures import measure
 
-    return measure(label_map, volume, confidence)
+    return measure(label_map, volume, confidence, boundary_margin)
 
 
 def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float]) -> list[Finding]:
@@ -140,6 +139,7 @@ def export(
     label_map: LabelMap,
     volume: Volume,
     confidence: dict[str, float],
+    boundary_margin: dict[str, float],
     folder: str,
     formats: list[str],
     **options: Any,
@@ -153,6 +153,7 @@ def export(
         volume,
         formats,
         confidence=confidence,
+        boundary_margin=boundary_margin,
         progress=job.progress,
         cancel=job.cancel,
         **options,

@@ -98,6 +98,7 @@ def test_the_report_is_one_page(done, browser, tmp_path):
     page.goto((tmp_path / "report.html").as_uri())
     page.wait_for_selector("canvas[data-drawn]", timeout=120_000)  # drawn by software here
     assert page.get_by_role("heading", name="CTChest4").is_visible()
+    assert "At its border" in page.locator("tr", has_text="Left lung").locator("td.num").last.get_attribute("title")
     assert page.locator("tr", has_text="Left lung").locator("td.num").first.inner_text() == f"{shown:.1f}"
     page.close()
 

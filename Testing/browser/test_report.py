@@ -23,7 +23,7 @@ def result(tmp_path):
     array = ((k - 20) ** 2 + (j - 20) ** 2 + (i - 20) ** 2 < 15**2).astype(np.uint8)
     label_map = LabelMap(array, np.eye(4), [structure_for("liver", 1), structure_for("spleen", 2)])
     write_label_map(label_map, tmp_path / "segmentation.seg.nrrd")
-    rows = measure(label_map, Volume(np.full(array.shape, 60, np.int16), np.eye(4)), {"liver": 0.875})
+    rows = measure(label_map, Volume(np.full(array.shape, 60, np.int16), np.eye(4)), {"liver": 0.875}, {"liver": 0.34})
     write_measurements(rows, tmp_path / "measurements.csv")
     facts = {"input": {"name": "<b>ct</b>.nii"}, "model": {"id": "ct_demo"}, "created": "2026-01-02T03:04:05+00:00"}
     (tmp_path / "provenance.json").write_text(json.dumps(facts))
@@ -48,6 +48,7 @@ def test_the_report_shows_model_and_table_from_a_file(browser, result, tmp_path)
     voxels = int((np.hypot(np.hypot(*np.mgrid[:40, :40, :40][:2] - 20), np.mgrid[:40, :40, :40][2] - 20) < 15).sum())
     row = page.locator("tbody tr").inner_text().split("\t")
     assert [cell.strip() for cell in row if cell.strip()] == ["Liver", f"{voxels / 1000:.1f}", "60", "0.88"]
+    assert "by 0.34" in page.locator("tbody td").last.get_attribute("title")
     assert page.get_by_text("Not found: Spleen.").is_visible()
     assert page.get_by_role("heading", name="<b>ct</b>.nii").is_visible()
     color = structure_for("liver", 1).color

@@ -44,6 +44,7 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     assert float(item.text(1)) == pytest.approx(mask.sum() * voxel / 1000, abs=0.06)
     doubtful = ["review" in row.text(2) for row in rows]
     assert doubtful == sorted(doubtful, reverse=True)
+    assert f"by {ready.session.result.boundary_margin['lung_left']:.2f}" in item.toolTip(2)
     item.setCheckState(0, qt.Qt.Unchecked)
     assert not scene.resultNode.GetDisplayNode().GetSegmentVisibility("lung_left")
 

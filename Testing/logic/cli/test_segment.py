@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -72,6 +73,7 @@ def test_measurements_equal_simpleitks(result, chest_ct):
     assert len(rows) == len(values)
     for row in rows:
         value = values[row["name"]]
+        assert bool(row["confidence"]) == bool(row["boundary_margin"])
         assert int(row["voxels"]) == (statistics.GetNumberOfPixels(value) if statistics.HasLabel(value) else 0)
         if int(row["voxels"]):
             assert float(row["volume_ml"]) == pytest.approx(
@@ -97,6 +99,16 @@ def test_events_tell_the_whole_run(result):
     assert events[-1]["event"] == "result"
     lung = next(s for s in events[-1]["structures"] if s["name"] == "lung_left")
     assert 1000 < lung["volume_ml"] < 6000
+    assert 0 < lung["boundary_margin"] < lung["confidence"] <= 1
+
+
+def test_the_plan_is_told_with_the_settings_used(result):
+    folder, events = result
+    plan = events[-1]["plan"]
+    told = [re.search(r"window \d+ of (\d+)", e.get("message", "")) for e in events]
+    assert {plan["windows"]} == {int(match[1]) for match in told if match}
+    assert plan["device"] in plan["run"].lower() and plan["seconds"] > 0 and plan["ram_bytes"] > 0
+    assert json.loads((folder / "provenance.json").read_text())["plan"] == plan
 
 
 def test_provenance_names_model_settings_and_input(result, chest_ct):

@@ -103,6 +103,7 @@ def test_labels_are_those_of_the_cpu(card, name):
     assert (on_cpu.labels == on_gpu.labels).mean() > 0.9999
     assert np.abs(on_cpu.uncertainty.astype(int) - on_gpu.uncertainty).max() <= 2
     assert on_gpu.confidence == pytest.approx(on_cpu.confidence, abs=1e-3)
+    assert on_gpu.boundary_margin == pytest.approx(on_cpu.boundary_margin, abs=1e-3) and on_gpu.boundary_margin
     assert not on_gpu.warnings
     assert "on the GPU, logits in GPU memory" in on_gpu.described
 

@@ -27,7 +27,8 @@ else:
     free = segment(source, hungry, quality="fast")
     assert not free.warnings, free.warnings
     assert (free.label_map.array == limited.label_map.array).all()
-    assert free.confidence == limited.confidence
+    assert free.confidence == limited.confidence and free.boundary_margin == limited.boundary_margin
+    assert free.plan["run"].endswith("in CPU memory") and limited.plan["run"].endswith("on disk")
     print("same", *limited.warnings)
 """
 

@@ -16,7 +16,7 @@ from DeepSegLogic.models.card import ModelCard, Part
 from DeepSegLogic.models.digests import folder_digests
 from DeepSegLogic.models.store import Store
 from DeepSegLogic.models.weights import read_checkpoint
-from DeepSegLogic.pipeline import segment
+from DeepSegLogic.pipeline import estimate, segment
 from DeepSegLogic.volume import Volume
 
 ORGANS, BONES = ("liver", "spleen"), ("sternum", "sacrum", "skull")
@@ -65,7 +65,8 @@ def test_the_merge_is_that_done_by_hand(whole, volume):
     assert len(np.unique(expected)) == 6
     np.testing.assert_array_equal(result.label_map.array, expected)
     assert {s.name: s.value for s in result.label_map.structures} == {n: v for v, n in enumerate(NAMES, start=1)}
-    assert set(result.confidence) == set(NAMES)
+    assert set(result.confidence) == set(result.boundary_margin) == set(NAMES)
+    assert result.plan["windows"] == estimate(volume, "whole", device="cpu").windows
 
 
 def half(demo_model, folder, names):

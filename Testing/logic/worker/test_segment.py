@@ -54,6 +54,8 @@ def test_the_worker_gives_what_segment_gives(two_runs, request_):
     np.testing.assert_array_equal(result.label_map.ijk_to_ras, expected.label_map.ijk_to_ras)
     assert result.label_map.structures == expected.label_map.structures
     assert result.confidence == expected.confidence and result.confidence
+    assert result.boundary_margin == expected.boundary_margin and result.boundary_margin
+    assert result.plan.keys() == expected.plan.keys() and result.plan["run"] == expected.plan["run"]
     assert result.warnings == expected.warnings
     assert result.provenance == expected.provenance
     assert result.timings.keys() == expected.timings.keys()
