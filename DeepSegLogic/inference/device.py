@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from ..errors import ResourceError, UsageError
 
+_lock, _users, _before = threading.Lock(), [], []  # of `reproducible`
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "out of memory",
@@ -83,8 +85,26 @@ def reproducible() -> Iterator[None]:
     """While it lasts, the same input gives the same numbers on a GPU, and float32 is not rounded to TF32.
 
     cuDNN then chooses its algorithms by rule, not by trying which is fastest (which may end differently each time and
-    for a moment takes more memory than the run does), and only among those that give the same result each time.
+    for a moment takes more memory than the run does), and only among those that give the same result each time. The
+    process's own settings are put back when the last of several runs at once ends.
     """
+    user = object()
+    with _lock:
+        if not _users:
+            _before[:] = _reproducible_settings()
+        _users.append(user)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users.remove(user)
+            if not _users:
+                for owner, name, value in _before:
+                    setattr(owner, name, value)
+
+
+def _reproducible_settings() -> list[tuple[object, str, object]]:
+    """Make them, and return what they were: (owner, name, value)."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True), (cudnn, "allow_tf32", False)]
     if hasattr(cudnn, "conv"):  # newer names, from torch 2.9 on
@@ -92,16 +112,14 @@ def reproducible() -> Iterator[None]:
     else:
         wanted += [(matmul, "allow_tf32", False)]
     before = []
-    for owner, name, value in wanted:
+    for owner, name, _ in wanted:
         with suppress(RuntimeError):  # the older names are refused where the program has used the newer ones
-            before.append((owner, name, getattr(owner, name), value))
-    try:
-        for owner, name, _, value in before:
+            before.append((owner, name, getattr(owner, name)))
+    readable = {(id(owner), name) for owner, name, _ in before}
+    for owner, name, value in wanted:
+        if (id(owner), name) in readable:
             setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value, _ in before:
-            setattr(owner, name, value)
+    return before
 
 
 def is_out_of_memory(error: BaseException) -> bool:
