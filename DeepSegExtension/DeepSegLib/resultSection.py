@@ -42,7 +42,6 @@ class ResultSection:
             ui.resultCollapsibleButton.collapsed = not found
             for widget in (ui.resultCollapsibleButton, ui.correctCollapsibleButton, ui.exportCollapsibleButton):
                 widget.enabled = found
-
         elif part == "findings":
             ui.reviewList.clear()
             for finding in self.session.findings:
@@ -86,7 +85,7 @@ class ResultSection:
         slicer.util.showStatusMessage(f"{node.GetName()} was made.", 3000)
 
     def _fill(self):
-        tree, colors = self.ui.resultTree, {}
+        tree, colors, node = self.ui.resultTree, {}, self.scene.resultNode
         if self.session.result is not None:
             colors = {s.name: s.color for s in self.session.result.label_map.structures}
         blocked = tree.blockSignals(True)
@@ -95,7 +94,8 @@ class ResultSection:
         for row in (r for r in self.session.measurements if r.voxels):
             item = qt.QTreeWidgetItem(tree)
             item.setText(0, row.title)
-            item.setCheckState(0, qt.Qt.Checked)
+            hidden = node is not None and not node.GetDisplayNode().GetSegmentVisibility(row.name)
+            item.setCheckState(0, qt.Qt.Unchecked if hidden else qt.Qt.Checked)
             swatch = qt.QPixmap(12, 12)
             swatch.fill(qt.QColor(*colors.get(row.name, (128, 128, 128))))
             item.setIcon(0, qt.QIcon(swatch))

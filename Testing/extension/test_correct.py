@@ -55,6 +55,22 @@ def test_clicks_correct_one_structure_with_one_undo(lung):
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
 
 
+def test_a_hidden_structure_stays_hidden_in_the_table_after_a_correction(lung):
+    import qt
+
+    def row():
+        return next(r for r in lung.rows() if r.text(0) == "Right lung")
+
+    row().setCheckState(0, qt.Qt.Unchecked)
+    before = lung.session.measurements
+    lung.ui.belongsButton.click()
+    draw(lung, POINT, [lung.centre])
+    lung.wait(lambda: lung.session.measurements is not before)
+    assert row().checkState(0) == qt.Qt.Unchecked
+    assert not lung.scene.resultNode.GetDisplayNode().GetSegmentVisibility("lung_right")
+    assert next(r for r in lung.rows() if r.text(0) == "Left lung").checkState(0) == qt.Qt.Checked
+
+
 def test_a_stroke_fixes_all_that_it_runs_through(lung):
     k, j, i = lung.centre
     lung.ui.strokeButton.click()
