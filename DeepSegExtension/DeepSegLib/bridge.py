@@ -31,7 +31,7 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
     """
     segmentation = segmentationNode.GetSegmentation()
     segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
-    segmentation.RemoveAllSegments()
+    emptySegmentation(segmentationNode)
     matrix = labelMap.ijk_to_ras
     if volumeNode is not None:
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
@@ -48,6 +48,14 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
             segment.SetTag(TAG_PREFIX + name, str(value))
         segment.AddRepresentation(BINARY_LABELMAP, shared)
         segmentation.AddSegment(segment, structure.name)
+
+
+def emptySegmentation(segmentationNode) -> None:
+    """Remove all segments, their images first: else Slicer erases each one from the image that they share."""
+    segmentation = segmentationNode.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        segmentation.GetNthSegment(index).RemoveRepresentation(BINARY_LABELMAP)
+    segmentation.RemoveAllSegments()
 
 
 def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:

@@ -69,6 +69,8 @@ class Frames:
 
     def _segment(self, frame):
         self._frame = frame
+        if frame:
+            self._emptyShown()
         self._browser.SetSelectedItemNumber(frame)
         self._work.setVolumeNode(self._volumeNode)
         warnings = self._session.run.warnings if frame else []
@@ -97,17 +99,23 @@ class Frames:
         isNew = sequence is None
         if isNew:
             sequence = self._newSequence(node.GetName())
+        waiting = browser.StartModify()  # so that it fills the node once
         sequence.SetDataNodeAtValue(node, self._volumes.GetNthIndexValue(self._frame))
-        waiting = browser.StartModify()  # so that it fills the views once
         if isNew:  # with its first frame in it, or the browser would make a node of its own
             browser.AddProxyNode(node, sequence, False)
             browser.SetMissingItemMode(sequence, browser.MissingItemSetToDefault)  # empty, not the frame before
         elif browser.GetSaveChanges(sequence):
             browser.SetSaveChanges(sequence, False)  # the node is filled while another frame may be shown
         browser.SetSelectedItemNumber(self._frame)
+        self._emptyShown()
         browser.EndModify(waiting)
         known = result.confidence, result.boundary_margin
         self._results[self._frame] = (result.label_map.structures, known, result.provenance)
+
+    def _emptyShown(self):
+        """The browser is about to fill the result's node anew, from the sequence; into a full one, that is slow."""
+        if self._work.resultNode is not None:
+            bridge.emptySegmentation(self._work.resultNode)
 
     def _newSequence(self, name):
         sequence = self._browser.GetScene().AddNewNodeByClass("vtkMRMLSequenceNode", name)
@@ -120,6 +128,7 @@ class Frames:
         self._session.changed.disconnect(self._onChanged)
         self._shown = self._frame if self._frame in self._results else None
         if self._results and self._work.resultNode is not None and not self._gone():
+            self._emptyShown()
             self._browser.SetSaveChanges(self._browser.GetSequenceNode(self._work.resultNode), True)  # corrections
         run, sentence = self._session.run, f"{self.done} of {self._count} frames are segmented."
         if run.phase is Phase.DONE:
