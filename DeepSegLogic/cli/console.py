@@ -99,7 +99,7 @@ class Console:
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[message]}"),
+            TextColumn("{task.fields[message]}", markup=False),
             console=Rich(stderr=True),
         )
         self._bars.start()

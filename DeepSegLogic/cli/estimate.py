@@ -1,16 +1,11 @@
 """``deepseg estimate``: what a run would need, without running it."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from .console import Console, Json, Quiet
-from .segment import Device, Model, Quality, Roi, RoiMask, Structures, region, split
+from .segment import Device, Input, Model, Quality, Roi, RoiMask, Structures, region, split
 
 
 def estimate(
-    input: Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.")],
+    input: Input,
     model: Model = "ct_demo",
     structures: Structures = "",
     device: Device = "auto",

@@ -10,12 +10,16 @@ from .segment import Device
 
 
 def refine(
-    labels: Annotated[Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.")],
-    image: Annotated[Path, typer.Option("--image", "-i", help="The CT that was segmented.")],
-    prompts: Annotated[Path, typer.Option("--prompts", "-p", help="Prompts, as docs/refine.md describes them.")],
+    labels: Annotated[
+        Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.", readable=False)
+    ],
+    image: Annotated[Path, typer.Option("--image", "-i", help="The CT that was segmented.", readable=False)],
+    prompts: Annotated[
+        Path, typer.Option("--prompts", "-p", help="Prompts, as docs/refine.md describes them.", readable=False)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the corrected label map.")],
     probabilities: Annotated[
-        Path | None, typer.Option(help="probabilities.npz of the run that made the labels.")
+        Path | None, typer.Option(help="probabilities.npz of the run that made the labels.", readable=False)
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A model that takes prompts, instead of the solver: id or folder.")

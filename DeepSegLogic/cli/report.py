@@ -7,7 +7,7 @@ import typer
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that `deepseg segment` made.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that `deepseg segment` made.", readable=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file.")] = Path("report.html"),
 ) -> None:
     """Write one HTML file with the 3D model, slices and the table; it opens offline with a double click."""

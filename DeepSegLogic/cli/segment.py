@@ -8,17 +8,23 @@ import typer
 from .console import Console, Json, Quiet
 from .models import obtain
 
+Input = Annotated[
+    Path,
+    typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.", readable=False),  # we say it
+]
 Model = Annotated[str, typer.Option("--model", "-m", help="Id of an installed model, or a model folder.")]
 Structures = Annotated[str, typer.Option("--structures", "-s", help="Names with commas between; all if not given.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Quality = Annotated[str, typer.Option(help="fast, standard or best.")]
 Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]
 Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Only in this box: two corners in RAS mm.")]
-RoiMask = Annotated[Path | None, typer.Option(help="Only where this label map, on the volume's grid, is not 0.")]
+RoiMask = Annotated[
+    Path | None, typer.Option(help="Only where this label map, on the volume's grid, is not 0.", readable=False)
+]
 
 
 def segment(
-    input: Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.")],
+    input: Input,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     model: Model = "ct_demo",
     structures: Structures = "",
@@ -131,6 +137,7 @@ def split(names: str) -> list[str] | None:
 
 
 def _table(rows):
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence")
@@ -139,5 +146,5 @@ def _table(rows):
     for row in rows:
         found = row.voxels > 0
         confidence = f"{row.confidence:.2f}" if row.confidence is not None else ""
-        table.add_row(row.title, f"{row.volume_ml:.1f}", f"{row.mean_hu:.0f}" if found else "", confidence)
+        table.add_row(escape(row.title), f"{row.volume_ml:.1f}", f"{row.mean_hu:.0f}" if found else "", confidence)
     return table

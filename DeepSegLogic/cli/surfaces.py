@@ -10,7 +10,9 @@ from .segment import Structures, split
 
 
 def surfaces(
-    labels: Annotated[Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.")],
+    labels: Annotated[
+        Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.", readable=False)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the surfaces.")],
     structures: Structures = "",
     formats: Annotated[
@@ -86,6 +88,7 @@ def surfaces(
 
 
 def _table(made):
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("Structure", "Triangles", "Volume (ml)", "Drift (%)", "95 % within (mm)", "Solid")
@@ -93,7 +96,7 @@ def _table(made):
         q = made.qualities[surface.structure.name]
         within = max(q.to_mask_mm[1], q.from_mask_mm[1])
         numbers = (f"{q.triangles}", f"{q.mesh_ml:.1f}", f"{q.drift_percent:+.2f}", f"{within:.2f}")
-        table.add_row(surface.structure.title, *numbers, "yes" if q.sound else "no")
+        table.add_row(escape(surface.structure.title), *numbers, "yes" if q.sound else "no")
     for column in table.columns[1:]:
         column.justify = "right"
     return table

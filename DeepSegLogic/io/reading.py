@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -123,8 +124,10 @@ def _voxels(image: sitk.Image, path: Path) -> np.ndarray:
 
 
 def _must_exist(path: Path) -> None:
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110, which raises within a closed folder
         raise InputError(f"There is no file {path}.", "Check the path.", code="input.missing")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} cannot be opened.", "Check its permissions.", code="input.missing")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes).", "Copy or export the file again.", code="input.truncated")
 

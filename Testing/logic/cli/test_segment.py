@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import re
 import shutil
 import signal
@@ -176,6 +177,26 @@ def test_an_mr_is_refused_with_the_reason_and_taken_when_told(bad, shared_data, 
     done = deepseg("segment", mr, "-o", tmp_path / "forced", "--force", "-s", "liver", "--surfaces", "")
     assert done.returncode == 0
     assert "Warning: It has no air" in done.stderr
+
+
+def test_inputs_that_may_not_be_read(bad, chest_ct, tmp_path, monkeypatch, capfd):
+    """Also for one who may read all, as in a container."""
+    closed = str(shutil.copy(chest_ct, tmp_path / "closed.nrrd"))
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, *rest, **more: str(path) != closed and access(path, *rest, **more))
+    bad(closed, code=3, said="Check its permissions")
+    for arguments in (["surfaces", closed, "-o", tmp_path], ["estimate", closed]):
+        assert main(list(map(str, arguments))) == 3
+        assert "Check its permissions" in capfd.readouterr().err
+
+
+def test_a_name_that_looks_like_markup(tmp_path, chest_ct):
+    source = shutil.copy(chest_ct, tmp_path / "CT [red] [x].nrrd")
+    options = ["-s", "lung_left", "--surfaces", "", "--quality", "fast"]
+    done = deepseg("segment", source, "-o", tmp_path / "[bold]", *options)
+    assert done.returncode == 0, done.stderr
+    assert "CT [red] [x].nrrd" in done.stderr
+    assert (tmp_path / "[bold]" / "segmentation.seg.nrrd").exists()
 
 
 def test_output_that_cannot_be_written(bad, chest_ct, tmp_path):
