@@ -37,6 +37,7 @@ class Correction:
         self.history = History(replace(label_map, array=label_map.array.copy()))
         self.locked: list[str] | None = None
         self._volume, self._probabilities = volume, probabilities
+        self._told: list[tuple[Entry | None, Prompt]] = []  # the step that a prompt made, if it made one
 
     @property
     def label_map(self) -> LabelMap:
@@ -63,10 +64,14 @@ class Correction:
         return self._commit(prompt, found.label_map, found.changed_box, list(found.skipped.values()))
 
     def request(self, prompt: Prompt) -> dict[str, Any]:
-        """What to ask the worker to ``refine``, so that a model answers a prompt; without the model."""
+        """What to ask the worker to ``refine``, so that a model answers a prompt; without the model.
+
+        A model goes by all that it was told of a structure: earlier prompts come along where they still hold.
+        """
         now = self.label_map
         sent = replace(now, array=now.array.copy())  # the user may go on
-        return {"label_map": sent, "volume": self._volume, "prompts": [prompt], "locked": self.locked}
+        prompts = [*self._holding(prompt), prompt]
+        return {"label_map": sent, "volume": self._volume, "prompts": prompts, "locked": self.locked}
 
     def answered(self, prompt: Prompt, answer: dict[str, Any], since: tuple[Entry, ...], by: str) -> Entry:
         """Take over what the worker answered to a :meth:`request`, whole or not at all.
@@ -120,10 +125,25 @@ class Correction:
         sign = "" if prompt.positive else "Not "
         title = f"{sign}{changed.structure(self._name(prompt.structure)).title}: {prompt.kind}{by}"
         entry = self.history.commit(title, changed, box)
+        self._told.append((entry, prompt))
         if entry is None:
             why = next(iter(skipped), "it is so already")
             raise UsageError(f"Nothing was changed: {why}.", code="usage.no_change")
         return entry
+
+    def _holding(self, prompt: Prompt) -> list[Prompt]:
+        """Earlier prompts for a prompt's structure that were not undone, are satisfied, and do not contradict it."""
+        from ..refine.seeds import overlap, seeds_of
+
+        array, grid = self.label_map.array, (self.label_map.array.shape, self.label_map.ijk_to_ras)
+        new, holding, steps = seeds_of(prompt, *grid, 1), [], (None, *self.history.done)
+        for other in (p for entry, p in self._told if entry in steps and p.structure == prompt.structure):
+            seeds = seeds_of(other, *grid, 1)
+            there = array[seeds.box][seeds.mask] == self.label_map.structure(other.structure).value
+            opposes = other.positive != prompt.positive and overlap(seeds, new)
+            if (there == other.positive).all() and not opposes:
+                holding.append(other)
+        return holding
 
     def _name(self, wanted: str) -> str:
         same = {wanted.lower()}

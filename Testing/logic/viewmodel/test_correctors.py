@@ -48,16 +48,16 @@ def wait(session, until=lambda session: not session.run.busy):
         time.sleep(0.01)
 
 
-def ask(session, correction, meanwhile=lambda: None):
+def ask(session, correction, meanwhile=lambda: None, click=CLICK):
     """Let the model chosen answer a click, and wait for the end; returns the steps taken, and the stages told."""
     taken, stages, since = [], [], correction.history.done
 
     def take(answer):
-        taken.append(correction.answered(CLICK, answer, since, session.correctors.chosen.title))
+        taken.append(correction.answered(click, answer, since, session.correctors.chosen.title))
         return taken[-1].title
 
     session.changed.connect(lambda part: stages.append(session.run.stage))
-    session.correct(correction.request(CLICK), take)
+    session.correct(correction.request(click), take)
     meanwhile()
     wait(session)
     return taken, stages
@@ -119,8 +119,7 @@ def test_a_model_corrects_within_locks_with_one_undo(session, correction, tmp_pa
     assert session.run.phase is Phase.DONE and session.run.summary == entry.title
     assert entry.title == f"Liver: point, {TITLE}"
     assert {"Loading the model", "Correcting"} <= set(stages)
-    away = sum((g - c) ** 2 for g, c in zip(np.ogrid[:40, :44, :48], VOXEL, strict=True))
-    expected = (np.exp(-away / (2 * SIGMA**2)) >= SHARE) & (before == 0)
+    expected = (ball(VOXEL) >= SHARE) & (before == 0)
     expected[:10] = expected[30:] = False
     found = correction.label_map.array == LIVER
     assert (found ^ expected).sum() <= 0.02 * expected.sum()
@@ -133,6 +132,35 @@ def test_a_model_corrects_within_locks_with_one_undo(session, correction, tmp_pa
     correction.locked = ["liver"]
     ask(session, correction)
     assert session.run.phase is Phase.FAILED and session.run.error.code == "usage.locked"
+
+
+def ball(voxel):
+    """The signal of a click."""
+    away = sum((g - c) ** 2 for g, c in zip(np.ogrid[:40, :44, :48], voxel, strict=True))
+    return np.exp(-away / (2 * SIGMA**2))
+
+
+def test_earlier_prompts_count_while_they_hold(session, correction, tmp_path):
+    """By the formula, a negative click alone would take all of the structure away."""
+    imported(tmp_path)
+    session.search_models("")
+    session.choose_corrector("prompt_net")
+    ask(session, correction)
+    before, minus = correction.label_map.array == LIVER, (14, 25, 16)
+    no = Point("liver", False, tuple(2.0 * x for x in minus[::-1]))
+    ask(session, correction, click=no)
+    kept = correction.label_map.array == LIVER
+    expected = before & (ball(VOXEL) - ball(minus) >= SHARE)
+    assert expected.sum() > 100 and (kept ^ expected).sum() <= 0.05 * before.sum()  # it interpolates
+    assert not kept[minus] and kept[VOXEL]
+
+    correction.undo()
+    correction.undo()
+    assert len(correction.request(CLICK)["prompts"]) == 1, "what was undone does not hold"
+    correction.redo()
+    assert correction.request(no)["prompts"] == [CLICK, no]
+    assert correction.request(Point("liver", False, CLICK.ras))["prompts"] == [Point("liver", False, CLICK.ras)]
+    assert len(correction.request(Point("spleen", True, CLICK.ras))["prompts"]) == 1
 
 
 def test_what_was_changed_meanwhile_wins(session, correction, tmp_path):
