@@ -74,7 +74,7 @@ def segment(
         model: an id, a model folder, a card, or a loaded model (which saves loading it again).
         structures: names of those wanted; None for all.
         device: ``"auto"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"cpu"``.
-        quality: ``"fast"``, ``"standard"`` or ``"best"``, see :mod:`DeepSegLogic.inference.quality`.
+        quality: ``"draft"``, ``"fast"``, ``"standard"`` or ``"best"``, see :mod:`DeepSegLogic.inference.quality`.
         roi: segment only there, which takes less time; the labels in it are those of the whole volume, and what is
             outside is background. Two corners in RAS mm, or a mask, see :mod:`DeepSegLogic.inference.region`.
         force: go on with a volume that does not look like what the model was trained on.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
+from DeepSegLogic.inference.quality import QUALITIES
+
 from .correct_panel import correct_panel
 from .scene import RENDERINGS
 from .widgets import slider, title
@@ -88,7 +90,7 @@ def _model() -> None:
     with v3.VBtnToggle(
         v_model=("quality",), density="compact", mandatory=True, variant="outlined", classes="d-flex mt-1"
     ):
-        for value in ("fast", "standard", "best"):
+        for value in QUALITIES:
             v3.VBtn(value.capitalize(), value=value, size="small", disabled=("run.busy",))
 
 

@@ -15,7 +15,7 @@ Input = Annotated[
 Model = Annotated[str, typer.Option("--model", "-m", help="Id of an installed model, or a model folder.")]
 Structures = Annotated[str, typer.Option("--structures", "-s", help="Names with commas between; all if not given.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
-Quality = Annotated[str, typer.Option(help="fast, standard or best.")]
+Quality = Annotated[str, typer.Option(help="draft, fast, standard or best.")]
 Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]
 Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Only in this box: two corners in RAS mm.")]
 RoiMask = Annotated[

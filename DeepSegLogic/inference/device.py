@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import ResourceError, UsageError
+from .layers import replace_slow_layers
 
 _lock, _users, _before = threading.Lock(), [], []  # of `reproducible`
 _OUT_OF_MEMORY = (
@@ -18,6 +19,7 @@ _OUT_OF_MEMORY = (
     "not enough memory",
     "STATUS_ALLOC_FAILED",  # cuDNN and cuBLAS
     "unable to find an engine",  # cuDNN, where no algorithm's working memory can be had
+    "could not create a primitive",  # oneDNN
 )
 
 
@@ -61,7 +63,7 @@ def choose_device(name: str = "auto") -> torch.device:
 def lay_out(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to a device, in the memory layout in which it runs fastest there."""
     if device.type == "cpu":
-        _replace_layers(network)
+        replace_slow_layers(network)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return network.to(device, memory_format=layout(device)).eval()
@@ -72,12 +74,17 @@ def layout(device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if device.type == "mps" else torch.channels_last_3d
 
 
-def autocast(device: torch.device, full_precision: bool = False):
-    """Half precision where the hardware is made for it."""
+def precision(device: torch.device, half_on_cpu: bool = False) -> torch.dtype:
+    """What networks compute in: float16 on CUDA; bfloat16 on a CPU that multiplies it, where asked; else float32."""
     if device.type == "cuda":
-        dtype = torch.float16
-        return torch.autocast("cuda", dtype, enabled=not full_precision)
-    return torch.autocast("cpu", enabled=False)
+        return torch.float16
+    return torch.bfloat16 if half_on_cpu and device.type == "cpu" and _multiplies_bfloat16() else torch.float32
+
+
+def _multiplies_bfloat16() -> bool:
+    """With AVX-512 BF16 or AMX. Other processors emulate it, up to 25 times slower than float32."""
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch 2.6 to 2.13 have no public ones
+    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
 
 
 @contextmanager
@@ -123,7 +130,7 @@ def _reproducible_settings() -> list[tuple[object, str, object]]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch or Python ran out of memory, on whatever device."""
+    """Whether torch, oneDNN or Python ran out of memory, on whatever device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OUT_OF_MEMORY)
@@ -132,44 +139,3 @@ def is_out_of_memory(error: BaseException) -> bool:
 def lacks_operator(error: BaseException) -> bool:
     """Whether torch cannot do on a GPU what it can do on the CPU: an operator, or (Apple's GPU) a type."""
     return isinstance(error, NotImplementedError) or "mps" in str(error).lower()
-
-
-def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """A 1×1×1 convolution as the matrix product that it is; several times faster where its result is large.
-
-    Args:
-        x: (…, inputs), on any device.
-        weight, bias: of the convolution, (outputs, inputs, 1, 1, 1) and (outputs,).
-    """
-    spare = -len(weight) % 8  # such widths run at full speed
-    padded = nn.functional.pad(weight.flatten(1), (0, 0, 0, spare)).to(x)
-    bias = None if bias is None else nn.functional.pad(bias, (0, spare)).to(x)
-    return nn.functional.linear(x, padded, bias)[..., : len(weight)]
-
-
-class _Pointwise(nn.Conv3d):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return pointwise(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
-
-
-def _is_pointwise(conv: nn.Conv3d) -> bool:
-    return {*conv.kernel_size, *conv.stride, conv.groups} == {1} and conv.padding == (0, 0, 0)
-
-
-def _replace_layers(module: nn.Module) -> None:
-    """Put equal layers in the place of those that torch's CPU code runs slowly.
-
-    An InstanceNorm3d becomes GroupNorm(C, C), which keeps the channels-last layout instead of converting twice.
-    """
-    for name, child in module.named_children():
-        if isinstance(child, nn.InstanceNorm3d) and not child.track_running_stats:
-            norm = nn.GroupNorm(child.num_features, child.num_features, child.eps, child.affine)
-            if child.affine:
-                norm.weight, norm.bias = child.weight, child.bias
-            setattr(module, name, norm)
-        elif type(child) is nn.Conv3d and _is_pointwise(child):
-            conv = _Pointwise(child.in_channels, child.out_channels, 1, bias=child.bias is not None, device="meta")
-            conv.weight, conv.bias = child.weight, child.bias
-            setattr(module, name, conv)
-        else:
-            _replace_layers(child)

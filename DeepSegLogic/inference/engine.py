@@ -20,7 +20,7 @@ from .accumulator import Accumulator
 from .allocator import large_blocks_kept
 from .batches import FirstWindow
 from .confidence import ConfidenceMeter
-from .device import autocast, is_out_of_memory, lay_out, layout, reproducible
+from .device import is_out_of_memory, lay_out, layout, precision, reproducible
 from .finishing import Finisher, deferred_head
 from .memory import RunSettings, smaller_patch
 from .plan import Plan
@@ -53,7 +53,7 @@ class Engine:
         networks: from (N, 1, Z, Y, X) to logits (N, C, Z, Y, X); several are averaged.
         plan: what they expect and mean.
         settings: device, batch size, where the logits lie; see :mod:`DeepSegLogic.inference.memory`.
-        step, mirror: see :class:`~DeepSegLogic.inference.quality.Quality`.
+        step, mirror, half_on_cpu: see :class:`~DeepSegLogic.inference.quality.Quality`.
         keep_probabilities: keep the most probable labels of each voxel for corrections.
     """
 
@@ -65,13 +65,14 @@ class Engine:
         *,
         step: float = 0.5,
         mirror: bool = False,
+        half_on_cpu: bool = False,
         keep_probabilities: bool = False,
     ):
         self.networks, self.plan, self.settings, self.step = list(networks), plan, settings, step
         axes = plan.mirror_axes if mirror else ()
         self._flips = list(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
         self._keep_probabilities = keep_probabilities
-        self._full_precision = False
+        self._half_on_cpu, self._full_precision = half_on_cpu, False
         self._accumulator: Accumulator | None = None
         self.warnings: list[str] = []
 
@@ -170,7 +171,8 @@ class Engine:
 
     def _average(self, windows: torch.Tensor, full_precision: bool) -> torch.Tensor:
         total = None
-        with autocast(self.settings.device, full_precision):
+        dtype = torch.float32 if full_precision else precision(self.settings.device, self._half_on_cpu)
+        with torch.autocast(self.settings.device.type, dtype, enabled=dtype != torch.float32):
             for network in self.networks:
                 run = network.features if self._deferred else network
                 for axes in self._flips:

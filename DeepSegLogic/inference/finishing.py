@@ -10,8 +10,8 @@ from torch import nn
 
 from .accumulator import Accumulator
 from .confidence import ConfidenceMeter
-from .device import pointwise
 from .labelling import Interpolator
+from .layers import pointwise
 from .plan import Plan
 from .preprocessing import Prepared
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..boxes import box_of
+from ..boxes import within
 from ..free_memory import free_memory
 from ..volume import Volume
 from .device import layout
 from .finishing import deferred_head
 from .plan import Plan
-from .preprocessing import network_view
+from .preprocessing import boxes, network_view
 from .quality import Quality
 from .resampling import resampled_shape
 from .windows import WindowGrid
@@ -124,18 +124,19 @@ def estimate_run(
     The largest activations are those of a forward pass without keeping any for training; they and the
     arithmetic are counted on a small window.
     """
-    view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
+    _, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
-    shape = [max(1, n) for n in resampled_shape(view.shape, spacing, plan.spacing)]
+    crop, box = boxes(volume, plan, quality.air, region)
+    seen = [s.stop - s.start for s in crop]
+    shape = [max(1, n) for n in resampled_shape(seen, spacing, plan.spacing)]
     padded = [max(n, p) for n, p in zip(shape, plan.patch_size, strict=True)]
     asked = None
-    if region is not None:
-        box = box_of(network_view(region, volume.ijk_to_ras, plan)[0])
-        scales = [n / s for n, s in zip(shape, view.shape, strict=True)]
+    if box is not None:
+        scales = [n / s for n, s in zip(shape, seen, strict=True)]
         before = [(p - n) // 2 for p, n in zip(padded, shape, strict=True)]
         asked = [
             slice(int(b.start * s) + pad, int(b.stop * s) + pad + 1)
-            for b, s, pad in zip(box, scales, before, strict=True)
+            for b, s, pad in zip(within(box, crop), scales, before, strict=True)
         ]
     grid = WindowGrid(padded, plan.patch_size, quality.step, asked)
     plane = [s.stop - s.start for s in grid.hull[1:]]

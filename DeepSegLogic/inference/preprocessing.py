@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .. import geometry
-from ..boxes import box_of, common, grown, matrix_of
+from ..boxes import Slices, box_of, common, grown, matrix_of, within
 from ..errors import InputError
 from ..volume import Volume
 from ..volume_fixes import BODY_HU, BODY_MARGIN_MM
@@ -68,19 +68,19 @@ def network_view(array: np.ndarray, ijk_to_ras: np.ndarray, plan: Plan) -> tuple
 
 @reproducible()
 def prepare(
-    volume: Volume, plan: Plan, device: torch.device, trim_to_body: bool = False, region: np.ndarray | None = None
+    volume: Volume, plan: Plan, device: torch.device, air: str = "kept", region: np.ndarray | None = None
 ) -> Prepared:
     """Orient, crop, normalise and resample as the plan says.
 
     Args:
-        trim_to_body: cut to the box of what is brighter than ``BODY_HU``, plus ``BODY_MARGIN_MM``.
+        air: see :class:`~.quality.Quality`.
         region: (K, J, I) bool on the volume's grid: where labels are asked for. The image is prepared as without it.
 
     Raises:
         InputError: the volume is empty, or there is nothing to segment in the region.
     """
     view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
-    crop = _crop(view, matrix, plan, trim_to_body)
+    crop, box = boxes(volume, plan, air, region)
     view = view[crop]
     matrix = matrix_of(crop, matrix)
     # float32, because nnU-Net reads spacings from float32 headers and rounds shapes with them
@@ -97,15 +97,8 @@ def prepare(
     back = axis_matrices(plan.logit_resampling, shape, view.shape, plan.spacing, spacing)
     asked = tuple(slice(0, n) for n in shape)
     matrix = geometry.resampled_matrix(matrix, view.shape, shape)
-    if region is not None:
-        box = box_of(network_view(region, volume.ijk_to_ras, plan)[0][crop])
-        if box is None:
-            raise InputError(
-                f"There is nothing of {volume.name} in the region of interest.",
-                "Choose a region that touches the patient.",
-                code="input.region",
-            )
-        crop = tuple(slice(c.start + b.start, c.start + b.stop) for c, b in zip(crop, box, strict=True))
+    if box is not None:
+        crop, box = box, within(box, crop)
         asked = tuple(b if m is None else _needed(m[b]) for m, b in zip(back, box, strict=True))
         back = [None if m is None else m[b, a] for m, b, a in zip(back, box, asked, strict=True)]
         matrix = matrix_of(asked, matrix)
@@ -118,19 +111,42 @@ def _needed(matrix: torch.Tensor) -> slice:
     return slice(int(used[0]), int(used[-1]) + 1)
 
 
-def _crop(view: np.ndarray, matrix: np.ndarray, plan: Plan, trim_to_body: bool) -> tuple[slice, slice, slice]:
-    whole = tuple(slice(0, n) for n in view.shape)
-    crop = whole
+def boxes(
+    volume: Volume, plan: Plan, air: str = "kept", region: np.ndarray | None = None
+) -> tuple[Slices, Slices | None]:
+    """The box of the oriented, transposed volume that the network sees, and that which labels are asked for.
+
+    The latter is None where it is the former. Arguments and errors are those of :func:`prepare`.
+    """
+    view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
+    crop = tuple(slice(0, n) for n in view.shape)
     if plan.crop_to_nonzero:
         crop = box_of(view != 0)
         if crop is None:
             raise InputError("The volume is empty: all its voxels are 0.", "Choose another volume.", code="input.empty")
-    if trim_to_body:
-        body = box_of(view > BODY_HU)
-        if body is not None:
-            margin = BODY_MARGIN_MM / geometry.spacing_of(matrix)[::-1]
-            crop = common(crop, grown(body, margin, view.shape)) or crop
-    return crop
+    limits = [] if region is None else [box_of(network_view(region, volume.ijk_to_ras, plan)[0])]
+    if air != "kept":
+        body = _body(view, matrix)
+        if air == "cut":
+            crop = common(crop, body) or crop
+        else:
+            limits.append(body)
+    asked = crop
+    for limit in limits:
+        asked = asked and common(asked, limit)
+    if asked is None:
+        raise InputError(
+            f"There is nothing of {volume.name} in the region of interest.",
+            "Choose a region that touches the patient.",
+            code="input.region",
+        )
+    return crop, asked if limits else None
+
+
+def _body(view: np.ndarray, matrix: np.ndarray) -> Slices:
+    """The box around the patient; of a volume of air only, all of it."""
+    body = box_of(view > BODY_HU) or tuple(slice(0, n) for n in view.shape)
+    return grown(body, BODY_MARGIN_MM / geometry.spacing_of(matrix)[::-1], view.shape)
 
 
 def _normaliser(image: torch.Tensor, rule: Normalization):

@@ -66,7 +66,7 @@ class VolumeRun:
         self.warnings: list[str] = []
         self.tops: list[TopProbabilities] = []
         self.estimates: list[RunEstimate] = []
-        self._shared = SharedInput(volume, device, quality.trim_to_body, region)
+        self._shared = SharedInput(volume, device, quality.air, region)
 
     @property
     def described(self) -> str:
@@ -95,7 +95,7 @@ class VolumeRun:
             reason = str(error).splitlines()[0]
         self.warnings.append(f"{short}; the CPU is used, and is slower. ({reason})")
         self.device = torch.device("cpu")
-        self._shared = SharedInput(self.volume, self.device, self.quality.trim_to_body, self.region)
+        self._shared = SharedInput(self.volume, self.device, self.quality.air, self.region)
         self._one(part, progress, cancel)
 
     def _one(self, part: Model, progress: Progress, cancel: Cancel) -> None:
@@ -124,6 +124,7 @@ class VolumeRun:
             estimate.settings,
             step=self.quality.step,
             mirror=self.quality.mirror,
+            half_on_cpu=self.quality.half_on_cpu,
             keep_probabilities=self.keep_probabilities or self.uncertainty is not None,
         )
         prediction = engine.run(prepared, progress, cancel)
@@ -146,7 +147,7 @@ class VolumeRun:
 
     def _prepared(self, part: Model) -> Prepared:
         if part is self.model:
-            return prepare(self.volume, part.plan, self.device, self.quality.trim_to_body, self.region)
+            return prepare(self.volume, part.plan, self.device, self.quality.air, self.region)
         return self._shared.prepared_for(part.plan)
 
     def _add_uncertainty(self, top: TopProbabilities, prepared: Prepared, plan: Plan) -> None:

@@ -168,7 +168,7 @@ class Session:
         self.choose_structures(preset_names(preset, self.model.structures if self.model else []))
 
     def set_quality(self, quality: str) -> None:
-        """Choose ``"fast"``, ``"standard"`` or ``"best"``."""
+        """Choose ``"draft"``, ``"fast"``, ``"standard"`` or ``"best"``."""
         self.quality = quality
         self._forget_estimate()
 

@@ -154,9 +154,7 @@ def test_cancelled_in_each_stage(demo_model, chest_ct, stage):
 
 def test_half_precision_that_overflows_is_repeated_in_full(monkeypatch):
     """In real float16: the first layer's values pass 65504."""
-    monkeypatch.setattr(
-        engine, "autocast", lambda device, full=False: torch.autocast("cpu", torch.float16, enabled=not full)
-    )
+    monkeypatch.setattr(engine, "precision", lambda *_: torch.float16)
     up, down = nn.Conv3d(1, 1, 1, bias=False), thresholds()
     up.weight.data.fill_(1e5)
     down.weight.data *= 1e-5

@@ -1,5 +1,7 @@
 """The engine against closed forms: a network of one pointwise layer, whose labels can be computed by hand."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -220,15 +222,27 @@ def test_broken_weights_are_named():
         run([network], plan(), volume())
 
 
-def test_group_norm_layout_equals_instance_norm():
-    network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.InstanceNorm3d(4, affine=True), nn.LeakyReLU())
+@pytest.mark.parametrize("shape", [(2, 1, 8, 9, 10), (1, 1, 40, 65, 65), (1, 1, 1, 1, 4)])
+def test_layers_put_in_place_of_slow_ones_equal_them(shape):
+    """Computed by torch's own layers in double precision; with values far from zero, whose squares are large."""
+    network = nn.Sequential(
+        *(nn.Conv3d(1, 4, 3, padding=1), nn.InstanceNorm3d(4, affine=True), nn.LeakyReLU()),
+        *(
+            nn.Conv3d(4, 6, 3, 2, 1, bias=False),
+            nn.InstanceNorm3d(6),
+            nn.Conv3d(6, 3, 1),
+            nn.Conv3d(3, 3, 3, groups=3, padding=1),
+        ),
+    )
     network[1].weight.data = torch.rand(4)
-    network[1].bias.data = torch.rand(4)
-    x = torch.randn(2, 1, 8, 9, 10)
+    network[1].bias.data = torch.rand(4) + 20
+    x = torch.randn(shape) + 100
     with torch.no_grad():
-        before = network(x)
-        after = device_module.lay_out(network, CPU)(x)
-    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+        expected = copy.deepcopy(network).double()(x.double())
+        laid_out = device_module.lay_out(network, CPU)
+        found = laid_out(x.contiguous(memory_format=torch.channels_last_3d))
+    assert not {nn.Conv3d, nn.InstanceNorm3d} & {type(layer) for layer in laid_out}
+    torch.testing.assert_close(found.double(), expected, atol=2e-4, rtol=1e-4)
 
 
 def test_settings_for_reproducible_runs_are_put_back():

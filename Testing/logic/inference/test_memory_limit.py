@@ -19,12 +19,12 @@ used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if
 # This counts no mapped files, as the memory of a machine does not and RLIMIT_AS does.
 resource.setrlimit(resource.RLIMIT_DATA, (used + int(sys.argv[1]) * 2**20, resource.RLIM_INFINITY))
 try:
-    limited = segment(source, hungry, quality="fast")
+    limited = segment(source, hungry, quality="draft")
 except ResourceError as error:
     print("error", error.code, error.message)
 else:
     resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    free = segment(source, hungry, quality="fast")
+    free = segment(source, hungry, quality="draft")
     assert not free.warnings, free.warnings
     assert (free.label_map.array == limited.label_map.array).all()
     assert free.confidence == limited.confidence and free.boundary_margin == limited.boundary_margin
