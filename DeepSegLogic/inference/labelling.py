@@ -13,10 +13,11 @@ from itertools import product
 
 import torch
 
-from .resampling import apply
+from .resampling import apply, columns_used
 from .threads import each
 
 _CLOSE = 0.8
+_ROWS = 8  # native rows interpolated at a time
 _RIVALS = 4  # winners that classes are compared with; more rarely rule out another one
 
 
@@ -87,18 +88,34 @@ class Interpolator:
             candidates = _undominated(block, present, counts)
             if len(candidates) < block.shape[3]:
                 block = block.index_select(3, candidates)
-        for axis in (2, 1, 0):  # the slow axis last: its products are the widest, and there are the most of them
+        for axis in (2, 1):  # the slow axis last: its products are the widest, and there are the most of them
             if back[axis] is not None:
-                offset = base if axis == 0 else 0
-                columns = slice(source[axis].start + offset, source[axis].stop + offset)
-                block = apply(back[axis][tile[axis], columns], block, axis)
-        if self._regions is not None:
-            labels = torch.zeros(block.shape[:3], dtype=torch.int32, device=block.device)
-            for channel, value in zip(block.unbind(-1), self._regions, strict=True):
-                labels[channel > 0] = value
-            return labels
-        labels = largest(block)
+                block = apply(back[axis][tile[axis], source[axis]], block, axis)
+        if back[0] is not None:
+            rows = back[0][tile[0], source[0].start + base : source[0].stop + base]
+            labels = torch.cat([self._chosen(part) for part in _products(rows, block)])
+        else:
+            labels = self._chosen(block)
         return labels if winners is None else candidates[labels]
+
+    def _chosen(self, block: torch.Tensor) -> torch.Tensor:
+        """The label of each voxel of (Z, Y, X, C), or the index of its class."""
+        if self._regions is None:
+            return largest(block)
+        labels = torch.zeros(block.shape[:3], dtype=torch.int32, device=block.device)
+        for channel, value in zip(block.unbind(-1), self._regions, strict=True):
+            labels[channel > 0] = value
+        return labels
+
+
+def _products(matrix: torch.Tensor, block: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The product along the slow axis; on the CPU few rows at a time, which its cache still holds when used."""
+    if block.device.type != "cpu":
+        yield apply(matrix, block, 0)
+        return
+    for rows in matrix.split(_ROWS):
+        columns = columns_used(rows)
+        yield apply(rows[:, columns], block[columns], 0)
 
 
 def largest(values: torch.Tensor) -> torch.Tensor:

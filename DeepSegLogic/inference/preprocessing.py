@@ -14,7 +14,7 @@ from ..volume import Volume
 from ..volume_fixes import BODY_HU, BODY_MARGIN_MM
 from .device import reproducible
 from .plan import Normalization, Plan
-from .resampling import axis_matrices, resample_image, resampled_shape, separate_axis
+from .resampling import axis_matrices, columns_used, resample_image, resampled_shape, separate_axis
 
 
 @dataclass
@@ -99,16 +99,10 @@ def prepare(
     matrix = geometry.resampled_matrix(matrix, view.shape, shape)
     if box is not None:
         crop, box = box, within(box, crop)
-        asked = tuple(b if m is None else _needed(m[b]) for m, b in zip(back, box, strict=True))
+        asked = tuple(b if m is None else columns_used(m[b]) for m, b in zip(back, box, strict=True))
         back = [None if m is None else m[b, a] for m, b, a in zip(back, box, asked, strict=True)]
         matrix = matrix_of(asked, matrix)
     return Prepared(resampled.contiguous(), asked, crop, back, matrix)
-
-
-def _needed(matrix: torch.Tensor) -> slice:
-    """The columns that some row uses."""
-    used = (matrix != 0).any(0).nonzero()
-    return slice(int(used[0]), int(used[-1]) + 1)
 
 
 def boxes(

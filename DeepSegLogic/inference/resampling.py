@@ -63,6 +63,12 @@ def axis_matrices(
     return matrices
 
 
+def columns_used(matrix: torch.Tensor) -> slice:
+    """From the first to the last column that some row uses."""
+    used = (matrix != 0).any(0).nonzero()
+    return slice(int(used[0]), int(used[-1]) + 1)
+
+
 def apply(matrix: torch.Tensor | None, data: torch.Tensor, axis: int) -> torch.Tensor:
     """Multiply one axis of ``data`` (any number of axes) with a (new, old) matrix."""
     if matrix is None:
