@@ -180,7 +180,8 @@ class Engine:
                     outputs = run(windows.flip(dims) if dims else windows).float()
                     outputs = outputs.flip(dims) if dims else outputs
                     total = outputs if total is None else total.add_(outputs)
-        return total.div_(len(self.networks) * len(self._flips))
+        count = len(self.networks) * len(self._flips)
+        return total if count == 1 else total.div_(count)
 
     def _repeat_in_full_precision(self, windows, starts):
         where = f"windows at {[tuple(s) for s in starts]}"

@@ -17,7 +17,7 @@ from .preprocessing import Prepared
 
 # Edge in network voxels: small ones save work and memory (all classes of a tile lie on the volume's grid), large ones
 # launches. With Apple's GPU the logits are the CPU's.
-_TILE = {"cpu": 12, "cuda": 32}
+TILE = {"cpu": 12, "cuda": 32}
 
 
 def deferred_head(networks: Sequence[nn.Module], plan: Plan) -> nn.Module | None:
@@ -62,7 +62,7 @@ class Finisher:
         self.written = 0
         self._first, self._rows, self._head = before[0], prepared.shape[0], head
         self._plane = tuple(slice(b, b + n) for b, n in zip(before[1:], prepared.shape[1:], strict=True))
-        self._band = _TILE[device.type]
+        self._band = TILE[device.type]
         self._interpolator = Interpolator(
             prepared.shape,
             prepared.native_shape,

@@ -51,7 +51,12 @@ class _InstanceNorm(nn.InstanceNorm3d):
     torch's own turns a channels-last window round and back; the equal GroupNorm(C, C) does not, but adds up a million
     squares one after the other (an error of 2e-3 in a window of 112³). Here mean and variance are found in slabs and
     joined (Chan, Golub & LeVeque, 1979).
+
+    Attributes:
+        overwrites_input: whether nobody else needs the input, so that the result may take its place.
     """
+
+    overwrites_input = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last_3d):
@@ -64,7 +69,11 @@ class _InstanceNorm(nn.InstanceNorm3d):
         share = torch.tensor([[slab.shape[2] / x.shape[2]] for slab in slabs])
         mean = (share * means).sum(0)
         variance = (share * (variances + (means - mean) ** 2)).sum(0)
-        return nn.functional.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
+        if not self.overwrites_input or x.dtype != torch.float32:
+            return nn.functional.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
+        scale = (variance + self.eps).rsqrt() * (1.0 if self.weight is None else self.weight)
+        shift = -mean * scale + (0.0 if self.bias is None else self.bias)
+        return torch.addcmul(shift[:, None, None, None], x, scale[:, None, None, None], out=x)
 
 
 def _is_pointwise(conv: nn.Conv3d) -> bool:
@@ -77,6 +86,7 @@ def replace_slow_layers(module: nn.Module) -> None:
         if type(child) is nn.InstanceNorm3d and not child.track_running_stats:
             norm = _InstanceNorm(child.num_features, child.eps, affine=child.affine, device="meta")
             norm.weight, norm.bias = child.weight, child.bias
+            norm.overwrites_input = getattr(child, "overwrites_input", False)
             setattr(module, name, norm)
         elif type(child) is nn.Conv3d and _is_pointwise(child):
             setattr(module, name, _as(_Pointwise, child))

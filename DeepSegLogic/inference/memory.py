@@ -15,8 +15,8 @@ from torch import nn
 from ..boxes import within
 from ..free_memory import free_memory
 from ..volume import Volume
-from .device import layout
-from .finishing import deferred_head
+from .device import layout, precision
+from .finishing import TILE, deferred_head
 from .plan import Plan
 from .preprocessing import boxes, network_view
 from .quality import Quality
@@ -143,8 +143,8 @@ def estimate_run(
     deferred = deferred_head(networks, plan)
     kept = plan.channels if deferred is None else deferred.in_channels
     cost = network_cost(networks[0], plan.patch_size, deferred is not None)
-    half = 0.5 if device.type == "cuda" else 1.0
-    window = int(cost.peak_bytes * half)
+    dtype = precision(device, quality.half_on_cpu)
+    window = cost.peak_bytes * dtype.itemsize // 4
     weights = sum(p.numel() * p.element_size() for n in networks for p in n.parameters())
     logits = 4 * kept * (plan.patch_size[0] + 2) * plane[0] * plane[1]
     image = 4 * int(np.prod(padded)) + volume.array.nbytes
@@ -164,12 +164,12 @@ def estimate_run(
         device_bytes = 0
         ram += weights + window
     if settings.logits_device.type == "cpu":
-        ram += 2 * logits
+        ram += 2 * logits + (0 if deferred is None else 4 * plan.channels * 2 * TILE["cpu"] * plane[0] * plane[1])
         if ram > _free_bytes(_CPU) * SPARE:
             settings = replace(settings, logits_on_disk=True)
     disk = 2 * logits if settings.logits_on_disk else 0
     passes = len(networks) * (2 ** len(plan.mirror_axes) if quality.mirror else 1)
-    seconds = len(grid) * passes * cost.operations / _operations_per_second(device.type)
+    seconds = len(grid) * passes * cost.operations / _operations_per_second(device.type, dtype)
     return RunEstimate(len(grid), settings, device_bytes, ram - disk, disk, seconds)
 
 
@@ -240,14 +240,13 @@ def _guessed_cost(network: nn.Module, patch_size: Sequence[int]) -> NetworkCost:
 
 
 @lru_cache(maxsize=4)
-def _operations_per_second(device_type: str) -> float:
+def _operations_per_second(device_type: str, dtype: torch.dtype) -> float:
     """Speed of a typical layer on this machine, measured once per process; takes some hundredths of a second."""
     device = torch.device(device_type)
-    half = device_type == "cuda"
-    size = 96 if half else 32
+    size = 96 if device_type == "cuda" else 32
     try:
-        conv = nn.Conv3d(32, 32, 3, padding=1).to(device, torch.float16 if half else torch.float32)
-        x = torch.zeros((1, 32, size, size, size), device=device, dtype=conv.weight.dtype)
+        conv = nn.Conv3d(32, 32, 3, padding=1).to(device, dtype)
+        x = torch.zeros((1, 32, size, size, size), device=device, dtype=dtype)
         conv, x = (t.to(memory_format=layout(device)) for t in (conv, x))
         with torch.inference_mode():
             for _ in range(2):  # the first call sets things up
@@ -258,7 +257,7 @@ def _operations_per_second(device_type: str) -> float:
     except RuntimeError:  # the device is full, or lacks the layer: the run will use the CPU
         if device_type == "cpu":
             raise
-        return _operations_per_second("cpu")
+        return _operations_per_second("cpu", torch.float32)
     return 0.5 * 2 * 32 * 32 * 27 * size**3 / seconds  # half: norms and activations take their time too
 
 

@@ -26,6 +26,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv3d(inputs, outputs, kernel, stride, [(k - 1) // 2 for k in kernel], bias=bias)
         self.norm = nn.InstanceNorm3d(outputs, eps=eps, affine=True)
+        self.norm.overwrites_input = True  # which only the engine's own kind makes use of
         self.nonlin = nn.LeakyReLU(inplace=True) if activate else nn.Identity()
 
     def forward(self, x):

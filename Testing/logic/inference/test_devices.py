@@ -32,7 +32,7 @@ def figures(monkeypatch):
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: told["peak"])
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    monkeypatch.setattr(memory, "_operations_per_second", lambda _: 1e12)  # half precision takes a CPU too long
+    monkeypatch.setattr(memory, "_operations_per_second", lambda *_: 1e12)  # half precision takes a CPU too long
     return told
 
 

@@ -236,6 +236,7 @@ def test_layers_put_in_place_of_slow_ones_equal_them(shape):
     )
     network[1].weight.data = torch.rand(4)
     network[1].bias.data = torch.rand(4) + 20
+    network[4].overwrites_input = True
     x = torch.randn(shape) + 100
     with torch.no_grad():
         expected = copy.deepcopy(network).double()(x.double())
