@@ -68,8 +68,8 @@ def estimate(
     from .. import pipeline
     from ..volume import Volume
 
-    nothing = np.broadcast_to(np.int16(0), tuple(shape))
-    told = pipeline.estimate(Volume(nothing, ijk_to_ras), _loaded(job, model), device=device, quality=quality)
+    filled = np.broadcast_to(np.int16(1), tuple(shape))  # as if there were no air around the patient
+    told = pipeline.estimate(Volume(filled, ijk_to_ras), _loaded(job, model), device=device, quality=quality)
     return told.as_json()
 
 
