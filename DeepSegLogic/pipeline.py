@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError, ModelError, UsageError
+from .errors import InputError, ModelError, ResourceError, UsageError
 from .labels import LabelMap, unknown_structure
-from .models import Model, ModelCard, find_model, load_model
+from .models import Model, ModelCard, coarser_model, find_model, load_model
 from .models.loading import segments_nothing
 from .progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .terminology import structure_for
@@ -117,7 +117,13 @@ def segment(
         keep_probabilities=keep_probabilities,
         uncertainty=uncertainty,
     )
-    run.all_parts(progress, cancel)
+    try:
+        run.all_parts(progress, cancel)
+    except ResourceError as error:
+        other = coarser_model(model.card, wanted.values()) if error.code == "resource.memory" else None
+        if other is not None:
+            error.remedy += f" The model {other.id}, which is installed, takes less: its voxels are larger."
+        raise
     progress("inference", 1.0, "done")
     if not run.confidence:
         warnings.append("None of the structures asked for was found.")

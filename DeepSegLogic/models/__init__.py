@@ -2,6 +2,6 @@
 
 from .card import ModelCard
 from .loading import Model, load_model
-from .registry import find_model
+from .registry import coarser_model, find_model
 
-__all__ = ["Model", "ModelCard", "find_model", "load_model"]
+__all__ = ["Model", "ModelCard", "coarser_model", "find_model", "load_model"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import DeepSegError, ModelError
@@ -21,6 +23,21 @@ def bundled_models() -> list[ModelCard]:
     except DeepSegError:
         return []
     return [ModelCard.read(card.parent) for card in sorted(root.glob(f"*/{CARD_FILE}"))]
+
+
+def coarser_model(card: ModelCard, structures: Iterable[str]) -> ModelCard | None:
+    """The model on this machine that knows these structures too, on the next larger voxels; it takes less memory."""
+    if card.spacing is None:
+        return None
+    able = [
+        other
+        for other in (*bundled_models(), *Store().installed())
+        if other.spacing is not None
+        and math.prod(other.spacing) > math.prod(card.spacing)
+        and other.modality == card.modality
+        and set(structures) <= set(other.structures)
+    ]
+    return min(able, key=lambda other: math.prod(other.spacing), default=None)
 
 
 def find_model(name: str | Path) -> ModelCard:

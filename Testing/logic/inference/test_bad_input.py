@@ -1,6 +1,7 @@
 """Volumes, networks and users that make trouble: an error that says what to do, or the right labels."""
 
 import gc
+import json
 import threading
 
 import numpy as np
@@ -14,6 +15,7 @@ from DeepSegLogic.errors import Cancelled, DeepSegError, InputError, ResourceErr
 from DeepSegLogic.inference import engine
 from DeepSegLogic.inference.memory import RunSettings
 from DeepSegLogic.io import read_volume
+from DeepSegLogic.models import ModelCard
 from DeepSegLogic.pipeline import segment
 from DeepSegLogic.volume import Volume
 
@@ -171,6 +173,30 @@ def test_a_gpu_lost_during_the_run_is_named():
     assert told.code == "resource.device_lost"
     assert "unspecified launch failure" in told.message
     assert told.remedy
+
+
+def test_without_memory_a_coarser_model_that_is_installed_is_named(tmp_path, monkeypatch):
+    class Greedy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv3d(1, 3, 1)
+
+        def forward(self, x):
+            raise torch.OutOfMemoryError("out of memory (injected)")
+
+    monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path))
+    sizes = {"finer": 1.0, "tiny_coarse": 5.0, "tiny_coarsest": 9.0, "unable": 4.0}
+    for name, spacing in sizes.items():
+        known = ["structure_1"] if name == "unable" else ["structure_2", "structure_1"]
+        (tmp_path / name).mkdir()
+        card = ModelCard(id=name, title=name, structures=known, spacing=[spacing] * 3)
+        (tmp_path / name / "card.json").write_text(json.dumps(card.to_json()))
+    greedy = model(classes=3, net=Greedy())
+    greedy.card.spacing = [2.0, 2.0, 3.0]
+    with pytest.raises(ResourceError, match="The model tiny_coarse, which is installed, takes less"):
+        segment(volume(), greedy)
+    with pytest.raises(ResourceError, match="The model unable, which is installed, takes less"):
+        segment(volume(), greedy, structures=["structure_1"])
 
 
 def test_two_runs_at_once_give_what_one_gives():
