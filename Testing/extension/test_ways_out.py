@@ -84,7 +84,7 @@ def test_uneven_slices(user, small):
     assert np.argmax(likeness) == round(come_from[2]) != 10
 
 
-def test_too_little_memory_offers_a_smaller_volume(ready):
+def test_too_little_memory_offers_a_smaller_volume(ready, monkeypatch):
     """As the worker tells it of a run."""
     from DeepSegLogic.errors import ResourceError
     from DeepSegLogic.worker import Event
@@ -93,6 +93,8 @@ def test_too_little_memory_offers_a_smaller_volume(ready):
     session = ready.session
     ready.ui.segmentButton.click()
     error = ResourceError("The computer has too little free memory.", "Close programs.", code="resource.memory")
-    session._failed(Event("error", session._task, error=error))
+    failure = Event("error", session._client._last_job, error=error)
+    monkeypatch.setattr(session._client, "poll", lambda: [failure])
+    session.poll()
     assert "too little free memory" in ready.ui.notesLabel.text
     session._client.kill()

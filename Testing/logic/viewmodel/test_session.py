@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 import trimesh
 
-from DeepSegLogic.errors import UsageError
+from DeepSegLogic.errors import ResourceError, UsageError
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.viewmodel import Phase, Session
@@ -179,3 +179,25 @@ def test_of_many_strokes_only_the_last_is_measured_next(small_ct):
     client.events.append(Event("error", 1, error=UsageError("It failed."), traceback=""))
     session.poll()
     assert client.asked[3:] == ["measure"]
+
+
+def test_an_estimate_for_settings_that_have_changed_is_dropped(small_ct):
+    client = Scripted()
+    session = Session(client)
+    session.set_volume(small_ct)
+    notes = session.preflight.notes
+    session.ask_estimate()
+    session.set_quality("best")
+    client.answer("estimate", {"windows": 1})
+    session.poll()
+    assert session.estimate is None
+
+    session.ask_estimate()
+    session.ask_estimate()
+    shortage = ResourceError("Too little memory.", "Close programs.", code="resource.memory")
+    client.events.append(Event("error", 2, error=shortage, traceback=""))
+    session.poll()
+    assert session.preflight.notes == notes  # only the last one asked for counts
+    client.events.append(Event("error", 3, error=shortage, traceback=""))
+    session.poll()
+    assert session.preflight.notes != notes
