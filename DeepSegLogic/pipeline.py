@@ -169,16 +169,17 @@ def estimate(
     """
     from .inference.device import choose_device
     from .inference.memory import estimate_run, joined_estimates
+    from .inference.preprocessing import Boxes
     from .inference.quality import quality as quality_named
     from .inference.region import region_mask
 
     chosen_quality, chosen_device = quality_named(quality), choose_device(device)
     model = _loaded(model, ignore_progress)
     names = set(_wanted(structures, model).values())
-    region = None if roi is None else region_mask(volume, roi)
+    boxes = Boxes(volume, chosen_quality.air, None if roi is None else region_mask(volume, roi))
     return joined_estimates(
         [
-            estimate_run(volume, part.networks, part.plan, chosen_quality, chosen_device, region)
+            estimate_run(volume, part.networks, part.plan, chosen_quality, chosen_device, boxes)
             for part in map(model.part, model.cards_for(names))
         ]
     )

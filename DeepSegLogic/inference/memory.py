@@ -18,7 +18,7 @@ from ..volume import Volume
 from .device import layout, precision
 from .finishing import TILE, deferred_head
 from .plan import Plan
-from .preprocessing import boxes, network_view
+from .preprocessing import Boxes, network_view
 from .quality import Quality
 from .resampling import resampled_shape
 from .windows import WindowGrid
@@ -115,18 +115,18 @@ def estimate_run(
     plan: Plan,
     quality: Quality,
     device: torch.device,
-    region: np.ndarray | None = None,
+    boxes: Boxes | None = None,
 ) -> RunEstimate:
     """Choose settings for this machine and say what they will need.
 
-    ``region`` is that of :func:`~DeepSegLogic.inference.preprocessing.prepare`.
+    ``boxes`` are those that the volume is prepared with; None for labels everywhere.
 
     The largest activations are those of a forward pass without keeping any for training; they and the
     arithmetic are counted on a small window.
     """
     _, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
-    crop, box = boxes(volume, plan, quality.air, region)
+    crop, box = (boxes or Boxes(volume, quality.air)).of(plan)
     seen = [s.stop - s.start for s in crop]
     shape = [max(1, n) for n in resampled_shape(seen, spacing, plan.spacing)]
     padded = [max(n, p) for n, p in zip(shape, plan.patch_size, strict=True)]

@@ -12,7 +12,7 @@ from .. import geometry
 from ..volume import Volume
 from .confidence import KEPT
 from .plan import Normalization, Plan
-from .preprocessing import Prepared, normalised, prepare
+from .preprocessing import Boxes, Prepared, normalised, prepare
 from .probabilities import TopProbabilities
 
 
@@ -23,8 +23,8 @@ class SharedInput:
     resampling (as TotalSegmentator does; a single nnU-Net is normalised before).
     """
 
-    def __init__(self, volume: Volume, device: torch.device, air: str, region: np.ndarray | None = None):
-        self._volume, self._device, self._air, self._region = volume, device, air, region
+    def __init__(self, volume: Volume, device: torch.device, boxes: Boxes):
+        self._volume, self._device, self._boxes = volume, device, boxes
         self._grid: Plan | None = None
         self._raw: Prepared | None = None
 
@@ -34,7 +34,7 @@ class SharedInput:
             plan, normalization=Normalization("none"), patch_size=(1, 1, 1), labels={}, regions=None, mirror_axes=()
         )
         if grid != self._grid:
-            self._raw = prepare(self._volume, grid, self._device, self._air, self._region)
+            self._raw = prepare(self._volume, grid, self._device, self._boxes)
             self._grid = grid
         return replace(self._raw, image=normalised(self._raw.image, plan.normalization))
 

@@ -67,20 +67,17 @@ def network_view(array: np.ndarray, ijk_to_ras: np.ndarray, plan: Plan) -> tuple
 
 
 @reproducible()
-def prepare(
-    volume: Volume, plan: Plan, device: torch.device, air: str = "kept", region: np.ndarray | None = None
-) -> Prepared:
+def prepare(volume: Volume, plan: Plan, device: torch.device, boxes: Boxes | None = None) -> Prepared:
     """Orient, crop, normalise and resample as the plan says.
 
     Args:
-        air: see :class:`~.quality.Quality`.
-        region: (K, J, I) bool on the volume's grid: where labels are asked for. The image is prepared as without it.
+        boxes: of the volume; None for labels everywhere.
 
     Raises:
-        InputError: the volume is empty, or there is nothing to segment in the region.
+        InputError: see :meth:`Boxes.of`.
     """
     view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
-    crop, box = boxes(volume, plan, air, region)
+    crop, box = (boxes or Boxes(volume)).of(plan)
     view = view[crop]
     matrix = matrix_of(crop, matrix)
     # float32, because nnU-Net reads spacings from float32 headers and rounds shapes with them
@@ -105,36 +102,58 @@ def prepare(
     return Prepared(resampled.contiguous(), asked, crop, back, matrix)
 
 
-def boxes(
-    volume: Volume, plan: Plan, air: str = "kept", region: np.ndarray | None = None
-) -> tuple[Slices, Slices | None]:
-    """The box of the oriented, transposed volume that the network sees, and that which labels are asked for.
+class Boxes:
+    """Where networks look at a volume, and where labels are asked for; found once for all that see it alike.
 
-    The latter is None where it is the former. Arguments and errors are those of :func:`prepare`.
+    Args:
+        air: see :class:`~.quality.Quality`.
+        region: (K, J, I) bool on the volume's grid: where labels are asked for. Networks see as much as without it.
     """
-    view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
-    crop = tuple(slice(0, n) for n in view.shape)
-    if plan.crop_to_nonzero:
-        crop = box_of(view != 0)
-        if crop is None:
-            raise InputError("The volume is empty: all its voxels are 0.", "Choose another volume.", code="input.empty")
-    limits = [] if region is None else [box_of(network_view(region, volume.ijk_to_ras, plan)[0])]
-    if air != "kept":
-        body = _body(view, matrix)
-        if air == "cut":
-            crop = common(crop, body) or crop
-        else:
-            limits.append(body)
-    asked = crop
-    for limit in limits:
-        asked = asked and common(asked, limit)
-    if asked is None:
-        raise InputError(
-            f"There is nothing of {volume.name} in the region of interest.",
-            "Choose a region that touches the patient.",
-            code="input.region",
-        )
-    return crop, asked if limits else None
+
+    def __init__(self, volume: Volume, air: str = "kept", region: np.ndarray | None = None):
+        self._volume, self._air, self._region = volume, air, region
+        self._found: dict[tuple, tuple[Slices, Slices | None]] = {}
+
+    def of(self, plan: Plan) -> tuple[Slices, Slices | None]:
+        """The box of the oriented, transposed volume that the network sees, and that which labels are asked for.
+
+        The latter is None where it is the former.
+
+        Raises:
+            InputError: the volume is empty, or there is nothing to segment in the region.
+        """
+        alike = plan.orientation, plan.transpose, plan.crop_to_nonzero
+        if alike not in self._found:
+            self._found[alike] = self._look(plan)
+        return self._found[alike]
+
+    def _look(self, plan: Plan) -> tuple[Slices, Slices | None]:
+        volume, region = self._volume, self._region
+        view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
+        crop = tuple(slice(0, n) for n in view.shape)
+        if plan.crop_to_nonzero:
+            crop = box_of(view != 0)
+            if crop is None:
+                raise InputError(
+                    "The volume is empty: all its voxels are 0.", "Choose another volume.", code="input.empty"
+                )
+        limits = [] if region is None else [box_of(network_view(region, volume.ijk_to_ras, plan)[0])]
+        if self._air != "kept":
+            body = _body(view, matrix)
+            if self._air == "cut":
+                crop = common(crop, body) or crop
+            else:
+                limits.append(body)
+        asked = crop
+        for limit in limits:
+            asked = asked and common(asked, limit)
+        if asked is None:
+            raise InputError(
+                f"There is nothing of {volume.name} in the region of interest.",
+                "Choose a region that touches the patient.",
+                code="input.region",
+            )
+        return crop, asked if limits else None
 
 
 def _body(view: np.ndarray, matrix: np.ndarray) -> Slices:

@@ -18,7 +18,7 @@ from .engine import Engine, explained
 from .memory import RunEstimate, estimate_run
 from .parts import SharedInput, renamed_top
 from .plan import Plan
-from .preprocessing import Prepared, network_view, prepare
+from .preprocessing import Boxes, Prepared, network_view, prepare
 from .probabilities import TopProbabilities
 from .quality import Quality
 
@@ -66,7 +66,8 @@ class VolumeRun:
         self.warnings: list[str] = []
         self.tops: list[TopProbabilities] = []
         self.estimates: list[RunEstimate] = []
-        self._shared = SharedInput(volume, device, quality.air, region)
+        self._boxes = Boxes(volume, quality.air, region)
+        self._shared = SharedInput(volume, device, self._boxes)
 
     @property
     def described(self) -> str:
@@ -95,7 +96,7 @@ class VolumeRun:
             reason = str(error).splitlines()[0]
         self.warnings.append(f"{short}; the CPU is used, and is slower. ({reason})")
         self.device = torch.device("cpu")
-        self._shared = SharedInput(self.volume, self.device, self.quality.air, self.region)
+        self._shared = SharedInput(self.volume, self.device, self._boxes)
         self._one(part, progress, cancel)
 
     def _one(self, part: Model, progress: Progress, cancel: Cancel) -> None:
@@ -107,7 +108,7 @@ class VolumeRun:
                 f"it lies ({self.volume.orientation}). State the orientation in a card.json if results look wrong."
             )
         progress("preprocess", 0.0, "resampling")
-        estimate = estimate_run(self.volume, part.networks, plan, self.quality, self.device, self.region)
+        estimate = estimate_run(self.volume, part.networks, plan, self.quality, self.device, self._boxes)
         try:
             prepared = self._prepared(part)
         except (RuntimeError, MemoryError) as error:
@@ -147,7 +148,7 @@ class VolumeRun:
 
     def _prepared(self, part: Model) -> Prepared:
         if part is self.model:
-            return prepare(self.volume, part.plan, self.device, self.quality.air, self.region)
+            return prepare(self.volume, part.plan, self.device, self._boxes)
         return self._shared.prepared_for(part.plan)
 
     def _add_uncertainty(self, top: TopProbabilities, prepared: Prepared, plan: Plan) -> None:
