@@ -9,8 +9,9 @@ Example:
     >>> result.label_map.volume_ml("liver")
 """
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+
+from .lazy import imported_on_use
 
 try:
     __version__ = version("deepseg")
@@ -33,11 +34,7 @@ _HOME_OF = {
 
 __all__ = [*_HOME_OF, "__version__"]
 
-
-def __getattr__(name):
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+__getattr__ = imported_on_use(__name__, _HOME_OF)
 
 
 def __dir__():

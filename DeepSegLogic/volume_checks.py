@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import InputError
+from .io.header import not_finite
 from .volume import Volume
 
 AIR_HU = -500
@@ -27,12 +28,7 @@ def reject_unusable(volume: Volume) -> None:
             code="input.dimension",
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        count = int(array.size - np.isfinite(array).sum())
-        raise InputError(
-            f"{volume.name} has {count} voxels that are not numbers (NaN or infinite).",
-            "Replace them, for instance by -1024 HU (air), and try again.",
-            code="input.not_finite",
-        )
+        raise not_finite(volume.name, int(array.size - np.isfinite(array).sum()))
     if array.min() == array.max():
         raise InputError(
             f"{volume.name} is empty: all its voxels are {array.flat[0]}.",

@@ -1,6 +1,6 @@
 """Reading and writing volumes and label maps. Imported on first use, for the engine needs none of the libraries."""
 
-from importlib import import_module
+from ..lazy import imported_on_use
 
 _HOME_OF = {
     "read_label_map": "reading",
@@ -11,8 +11,4 @@ _HOME_OF = {
 
 __all__ = list(_HOME_OF)
 
-
-def __getattr__(name):
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+__getattr__ = imported_on_use(__name__, _HOME_OF)

@@ -146,10 +146,10 @@ def _check_nifti(path: Path, zipped: bool) -> None:
         raise not_finite(path, bad)
 
 
-def not_finite(path: Path, count: int) -> InputError:
+def not_finite(what: Path | str, count: int) -> InputError:
     """The error for voxels that are not numbers."""
     return InputError(
-        f"{path} has {count} voxels that are not numbers (NaN or infinite).",
+        f"{what} has {count} voxels that are not numbers (NaN or infinite).",
         "Replace them, for instance by -1024 HU (air), and try again.",
         code="input.not_finite",
     )

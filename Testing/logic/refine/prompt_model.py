@@ -2,11 +2,16 @@
 
 import json
 
+import numpy as np
 import torch
 
+from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.models.importing import import_model
 from DeepSegLogic.models.trust import trust
+from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.volume import Volume
 
+LIVER, SPLEEN = 5, 1
 SIGMA, SHARE = 4.0, 0.3  # the network's answer: bright, and a positive prompt's signal 0.3 above a negative one's
 TITLE, LICENCE = "A lab's prompt network", "CC-BY-NC-4.0"
 CARD = {
@@ -56,3 +61,14 @@ def imported(folder, module=None, trusted=True, **changes):
     if trusted:
         trust(card)
     return card
+
+
+def slab():
+    """A bright slab in a dark volume of 2 mm (RAS), no liver yet, and a spleen in one corner of the slab."""
+    array = np.full((40, 44, 48), -80, np.int16)
+    array[10:30] = 80
+    matrix = np.diag([2.0, 2, 2, 1])
+    labels = np.zeros(array.shape, np.uint8)
+    labels[12:28, 22:30, 22:26] = SPLEEN
+    structures = [structure_for("spleen", SPLEEN), structure_for("liver", LIVER)]
+    return Volume(array, matrix), LabelMap(labels, matrix, structures)

@@ -18,10 +18,8 @@ from DeepSegLogic.refine import Point, PromptNetwork, refine
 from DeepSegLogic.terminology import structure_for
 from DeepSegLogic.volume import Volume
 from DeepSegLogic.worker import WorkerClient
-from Testing.logic.refine.prompt_model import CARD, SHARE, SIGMA, Formula, imported
+from Testing.logic.refine.prompt_model import CARD, LIVER, SHARE, SIGMA, SPLEEN, Formula, imported, slab
 from Testing.logic.worker.conftest import is_end, run_until
-
-LIVER, SPLEEN = 5, 1
 
 
 class TwoClasses(Formula):
@@ -37,14 +35,7 @@ def own_store(tmp_path, monkeypatch):
 
 @pytest.fixture
 def scene():
-    """A bright slab in a dark volume of 2 mm (RAS), no liver yet, and a spleen in one corner of the slab."""
-    array = np.full((40, 44, 48), -80, np.int16)
-    array[10:30] = 80
-    matrix = np.diag([2.0, 2, 2, 1])
-    labels = np.zeros(array.shape, np.uint8)
-    labels[12:28, 22:30, 22:26] = SPLEEN
-    structures = [structure_for("spleen", SPLEEN), structure_for("liver", LIVER)]
-    return Volume(array, matrix), LabelMap(labels, matrix, structures)
+    return slab()
 
 
 def signal(shape, voxel):

@@ -9,13 +9,11 @@ import torch
 from DeepSegLogic.errors import UsageError
 from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.refine import Point
-from DeepSegLogic.terminology import structure_for
 from DeepSegLogic.viewmodel import SOLVER, Correction, Phase, Session
 from DeepSegLogic.volume import Volume
 from DeepSegLogic.worker import WorkerClient
-from Testing.logic.refine.prompt_model import LICENCE, SHARE, SIGMA, TITLE, Greedy, Slow, imported
+from Testing.logic.refine.prompt_model import LICENCE, LIVER, SHARE, SIGMA, SPLEEN, TITLE, Greedy, Slow, imported, slab
 
-LIVER, SPLEEN = 5, 1
 VOXEL = (14, 20, 16)
 CLICK = Point("liver", True, tuple(2.0 * x for x in VOXEL[::-1]))
 
@@ -30,14 +28,8 @@ def session(tmp_path, monkeypatch):
 
 @pytest.fixture
 def correction():
-    """Of a bright slab in a dark volume of 2 mm, without a liver, and with a spleen in one corner of the slab."""
-    array = np.full((40, 44, 48), -80, np.int16)
-    array[10:30] = 80
-    matrix = np.diag([2.0, 2, 2, 1])
-    labels = np.zeros(array.shape, np.uint8)
-    labels[12:28, 22:30, 22:26] = SPLEEN
-    structures = [structure_for("spleen", SPLEEN), structure_for("liver", LIVER)]
-    return Correction(LabelMap(labels, matrix, structures), Volume(array, matrix))
+    volume, label_map = slab()
+    return Correction(label_map, volume)
 
 
 def wait(session, until=lambda session: not session.run.busy):
