@@ -25,7 +25,7 @@ def left_in_groups(root: Path = Path("/")) -> Iterator[int]:
         root: of the file system.
     """
     try:
-        groups = [line.split(":", 2)[1:] for line in (root / "proc/self/cgroup").read_text().splitlines()]
+        groups = [line.split(":", 2)[1:] for line in (root / "proc/self/cgroup").read_text("utf-8").splitlines()]
     except OSError:  # no Linux
         return
     for controllers, path in groups:
@@ -36,8 +36,8 @@ def left_in_groups(root: Path = Path("/")) -> Iterator[int]:
         group = top / path.strip("/")
         for folder in (group, *group.parents[: len(group.parts) - len(top.parts)]):
             try:
-                left = int((folder / limit).read_text()) - int((folder / used).read_text())
-                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                left = int((folder / limit).read_text("utf-8")) - int((folder / used).read_text("utf-8"))
+                stat = dict(line.split() for line in (folder / "memory.stat").read_text("utf-8").splitlines())
             except (OSError, ValueError):  # no limit ("max"), or not to be seen from inside of a container
                 continue
             yield left + int(stat.get(spare, 0))

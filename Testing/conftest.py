@@ -1,10 +1,17 @@
 """Data that several tests use. What is not on this machine is skipped, with the reason."""
 
+import locale
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def c_locale():
+    """Writing DICOM with GDCM, as Slicer does, leaves this locale behind, in which default encodings are ASCII."""
+    locale.setlocale(locale.LC_ALL, "C")
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def measured(command: list[str], **environment: str) -> tuple[float, float, floa
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", env={**os.environ, **environment}
     )
     root, peak = psutil.Process(process.pid), 0
     while process.poll() is None:

@@ -44,7 +44,7 @@ try:
 except ImportError:  # the one other package that the engine asks for something; it stands in a file, too
 
     def _memory() -> SimpleNamespace:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text("utf-8").splitlines())
         return SimpleNamespace(available=1024 * int(lines["MemAvailable"].split()[0]))
 
     sys.modules["psutil"] = SimpleNamespace(virtual_memory=_memory)

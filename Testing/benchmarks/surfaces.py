@@ -188,7 +188,7 @@ def child(method, case, data, judge):
 
 def run(method, case, data, judge):
     command = [sys.executable, __file__, "--data", data, "--child", method, "--case", case]
-    done = subprocess.run(command + ["--judge"] * judge, stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(command + ["--judge"] * judge, stdout=subprocess.PIPE, check=True, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -42,7 +42,7 @@ def start(source, temporary, *options) -> Server:
     command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "web", str(source), "--no-browser"]
     command += map(str, options)
     environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "2"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
     line = process.stdout.readline()
     found = re.search(r"http://\S+", line)
     assert found, line

@@ -26,7 +26,7 @@ def result(tmp_path):
     rows = measure(label_map, Volume(np.full(array.shape, 60, np.int16), np.eye(4)), {"liver": 0.875}, {"liver": 0.34})
     write_measurements(rows, tmp_path / "measurements.csv")
     facts = {"input": {"name": "<b>ct</b>.nii"}, "model": {"id": "ct_demo"}, "created": "2026-01-02T03:04:05+00:00"}
-    (tmp_path / "provenance.json").write_text(json.dumps(facts))
+    (tmp_path / "provenance.json").write_text(json.dumps(facts), "utf-8")
     return tmp_path
 
 

@@ -168,7 +168,7 @@ def test_a_server_killed_in_mid_run_is_told_and_its_worker_ends(browser, chest_c
     page.close()
     (left,) = tmp_path.glob("deepseg-web-*")
     (left / "export").mkdir()
-    (left / "export" / "liver.stl").write_text("of a patient")
+    (left / "export" / "liver.stl").write_text("of a patient", "utf-8")
     long_ago(left)
     follower = start(chest_ct, tmp_path)
     assert not left.exists(), "the next server removes what the killed one left"

@@ -22,8 +22,8 @@ def folder(tmp_path, chest_ct):
     (root / "patients" / "series").mkdir(parents=True)
     shutil.copy(chest_ct, root / "patients" / "chest.nrrd")
     write_dicom(root / "patients" / "series")
-    (root / "notes.txt").write_text("no volume")
-    (root / ".hidden.nrrd").write_text("")
+    (root / "notes.txt").write_text("no volume", "utf-8")
+    (root / ".hidden.nrrd").write_text("", "utf-8")
     outside = tmp_path / "outside"
     outside.mkdir()
     sitk.WriteImage(sitk.Image(6, 5, 4, sitk.sitkInt16) + 3, str(outside / "secret.nrrd"))
@@ -69,7 +69,7 @@ def test_files_that_lead_outside_are_refused(folder):
     with pytest.raises(InputError, match="is no volume"):
         shelf.Shelf(folder).find("patients/slice.nrrd")
     header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 6 5 4\nencoding: raw\ndata file: ../outside/secret.nrrd\n\n"
-    (folder / "header.nhdr").write_text(header)
+    (folder / "header.nhdr").write_text(header, "utf-8")
     with pytest.raises(InputError, match="leads to other files"):
         shelf.Shelf(folder).find("header.nhdr")
 

@@ -55,5 +55,5 @@ def test_importing_the_module_loads_nothing_heavy():
         "host.start(); before = set(sys.modules); import DeepSeg; new = set(sys.modules) - before; "
         "print(sorted(n for n in new if '.' not in n))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.splitlines()[-1] == "['DeepSeg']"

@@ -66,5 +66,5 @@ def slicer(slicer_host):
 @pytest.fixture
 def tiny(slicer_host, tmp_path):
     path = tmp_path / "Tiny.py"
-    path.write_text(MODULE)
+    path.write_text(MODULE, "utf-8")
     return slicer_host.load_module(path)

@@ -23,7 +23,7 @@ UI = """<ui version="4.0"><class>Tiny</class>
 
 def ui_file(folder, extra=""):
     path = folder / "Tiny.ui"
-    path.write_text(UI % extra)
+    path.write_text(UI % extra, "utf-8")
     return str(path)
 
 

@@ -45,7 +45,7 @@ def dice(a, b):
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_reference_was_made_with_these_weights(name, folders):
-    (facts,) = json.loads((REFERENCES[name] / "manifest.json").read_text()).values()
+    (facts,) = json.loads((REFERENCES[name] / "manifest.json").read_text("utf-8")).values()
     weights = (folders[name] / "fold_0" / "checkpoint_final.pth").read_bytes()
     assert facts["checkpoint"] == f"sha256:{hashlib.sha256(weights).hexdigest()}"
 

@@ -9,14 +9,14 @@ from DeepSegLogic.free_memory import free_memory, left_in_groups
 def group(folder, **files):
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (folder / f"memory.{name}").write_text(text)
+        (folder / f"memory.{name}").write_text(text, "utf-8")
 
 
 @pytest.fixture
 def system(tmp_path):
     def processes(lines):
         (tmp_path / "proc/self").mkdir(parents=True)
-        (tmp_path / "proc/self/cgroup").write_text(lines)
+        (tmp_path / "proc/self/cgroup").write_text(lines, "utf-8")
         return tmp_path
 
     return processes

@@ -21,7 +21,7 @@ def test_codes_equal_the_published_ones(shared_data):
 
 
 def test_standard_values_equal_the_published_ones(shared_data):
-    facts = json.loads((shared_data / "totalsegmentator_total_labels.json").read_text())
+    facts = json.loads((shared_data / "totalsegmentator_total_labels.json").read_text("utf-8"))
     assert {s.value: s.name for s in standard_structures()} == {int(v): n for v, n in facts.items()}
 
 

@@ -21,7 +21,7 @@ def installed(tmp_path_factory):
     build, prefix = tmp_path_factory.mktemp("build"), tmp_path_factory.mktemp("installed")
     configure = ["cmake", "-S", CHECKOUT, "-B", build, f"-DSlicer_DIR={Path(__file__).parent}"]
     for command in (configure, ["cmake", "--build", build], ["cmake", "--install", build, "--prefix", prefix]):
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8")
         assert done.returncode == 0, done.stderr
     return prefix / MODULES
 
@@ -59,7 +59,7 @@ result = panel.logic.segment(node)
 print(result.GetSegmentation().GetNumberOfSegments(), panel.logic.sceneSession.session._client.log)
 desktop.reset()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) == 30
 
@@ -74,7 +74,7 @@ def test_a_file_that_is_not_there_is_fatal(tmp_path):
     )
     (source / "DeepSegExtension" / "DeepSegLib" / "bridge.py").unlink()
     command = ["cmake", "-S", source, "-B", tmp_path / "build", f"-DSlicer_DIR={Path(__file__).parent}"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8")
     assert done.returncode != 0 and "bridge.py" in done.stderr
 
 

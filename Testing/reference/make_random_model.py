@@ -85,8 +85,8 @@ def main() -> None:
         if isinstance(layer, (torch.nn.Conv3d, torch.nn.ConvTranspose3d)):
             torch.nn.init.kaiming_normal_(layer.weight, a=1e-2)
     (options.folder / "fold_0").mkdir(parents=True, exist_ok=True)
-    (options.folder / "plans.json").write_text(json.dumps(plans))
-    (options.folder / "dataset.json").write_text(json.dumps(dataset))
+    (options.folder / "plans.json").write_text(json.dumps(plans), "utf-8")
+    (options.folder / "dataset.json").write_text(json.dumps(dataset), "utf-8")
     content = {
         "network_weights": network.state_dict(),
         "trainer_name": "nnUNetTrainer",

@@ -61,7 +61,7 @@ def main() -> None:
         "torch": version("torch").split("+")[0],
         "settings": "tile_step_size=0.5, Gaussian, no mirroring, CPU",
     }
-    (options.out / "manifest.json").write_text(json.dumps({options.model.name: facts}, indent=2) + "\n")
+    (options.out / "manifest.json").write_text(json.dumps({options.model.name: facts}, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

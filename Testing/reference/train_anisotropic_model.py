@@ -45,7 +45,7 @@ TRAINING = Training(
 
 
 def build_dataset(data: Path, raw: Path) -> None:
-    names = json.loads((data / "totalsegmentator_total_labels.json").read_text())
+    names = json.loads((data / "totalsegmentator_total_labels.json").read_text("utf-8"))
     ct = sitk.ReadImage(str(data / "abdomen_ct" / "ct.nii.gz"))
     theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(data / "abdomen_ct" / "labels.nii.gz")))
     labels = np.zeros_like(theirs)

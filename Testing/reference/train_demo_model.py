@@ -79,7 +79,7 @@ def chest_labels(ct: np.ndarray, segmentation: dict) -> np.ndarray:
 
 
 def build_dataset(data: Path, raw: Path) -> None:
-    names = {int(k): v for k, v in json.loads((data / "totalsegmentator_total_labels.json").read_text()).items()}
+    names = {int(k): v for k, v in json.loads((data / "totalsegmentator_total_labels.json").read_text("utf-8")).items()}
     ct = sitk.ReadImage(str(data / "abdomen_ct" / "ct.nii.gz"))
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(data / "abdomen_ct" / "labels.nii.gz")))
     write_case(raw, "abdomen", ct, sitk.GetArrayFromImage(ct), renamed(truth, names))

@@ -99,7 +99,7 @@ def _write_dataset(training: Training, raw: Path) -> None:
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
         "name": training.title,
     }
-    (raw / "dataset.json").write_text(json.dumps(content, indent=1))
+    (raw / "dataset.json").write_text(json.dumps(content, indent=1), "utf-8")
 
 
 def _write_plans(training: Training, raw: Path, preprocessed: Path) -> None:
@@ -169,9 +169,11 @@ def _write_plans(training: Training, raw: Path, preprocessed: Path) -> None:
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": {"0": intensities},
     }
-    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans, indent=1))
-    (preprocessed / "dataset.json").write_text((raw / "dataset.json").read_text())
-    (preprocessed / "dataset_fingerprint.json").write_text("{}")  # the trainer copies it and reads nothing of it
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans, indent=1), "utf-8")
+    (preprocessed / "dataset.json").write_text((raw / "dataset.json").read_text("utf-8"), "utf-8")
+    (preprocessed / "dataset_fingerprint.json").write_text(
+        "{}", "utf-8"
+    )  # the trainer copies it and reads nothing of it
 
 
 def _train(training: Training, preprocessed: Path, epochs: int, iterations: int) -> Path:
@@ -204,8 +206,8 @@ def _train(training: Training, preprocessed: Path, epochs: int, iterations: int)
         def _do_i_compile(self):
             return False
 
-    plans = json.loads((preprocessed / "nnUNetPlans.json").read_text())
-    dataset = json.loads((preprocessed / "dataset.json").read_text())
+    plans = json.loads((preprocessed / "nnUNetPlans.json").read_text("utf-8"))
+    dataset = json.loads((preprocessed / "dataset.json").read_text("utf-8"))
     plans["continue_training"] = False  # nnU-Net passes this flag inside the plans
     trainer = ShortTrainer(plans, "3d_fullres", 0, dataset, device=torch.device("cpu"))
     trainer.run_training()
@@ -217,7 +219,7 @@ def _strip(checkpoint: Path, plans: Path, dataset: Path, out: Path) -> None:
     content = torch.load(checkpoint, map_location="cpu", weights_only=False)
     (out / "fold_0").mkdir(parents=True, exist_ok=True)
     for source, target in ((plans, "plans.json"), (dataset, "dataset.json")):
-        (out / target).write_text(json.dumps(json.loads(source.read_text()), indent=1) + "\n")
+        (out / target).write_text(json.dumps(json.loads(source.read_text("utf-8")), indent=1) + "\n", "utf-8")
     halved = {}  # nnU-Net's weights stand under several names; so they stay one tensor in the file
 
     def half(tensor):

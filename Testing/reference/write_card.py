@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--date", required=True)
     parser.add_argument("--model", type=Path, default=Path("Resources/Models/ct_demo"))
     options = parser.parse_args()
-    plans = json.loads((options.model / "plans.json").read_text())
+    plans = json.loads((options.model / "plans.json").read_text("utf-8"))
     files = sorted(p for p in options.model.rglob("*") if p.is_file() and p.name != "card.json")
     scores = {f"{n} ({MEANING[n]})": dice_of(*paths, str(options.model)) for n, paths in cases(options.data).items()}
     card = {

@@ -32,7 +32,7 @@ OUTPUTS = [
 
 def deepseg(*arguments, **options):
     command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, **options)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,8 @@ def test_measurements_equal_simpleitks(result, chest_ct):
     statistics = sitk.LabelIntensityStatisticsImageFilter()
     statistics.Execute(sitk.Cast(labels, sitk.sitkUInt16), image)
     values = {
-        n: i for i, n in enumerate(json.loads((folder / "provenance.json").read_text())["settings"]["structures"], 1)
+        n: i
+        for i, n in enumerate(json.loads((folder / "provenance.json").read_text("utf-8"))["settings"]["structures"], 1)
     }
     rows = list(csv.DictReader((folder / "measurements.csv").open(encoding="utf-8")))
     assert len(rows) == len(values)
@@ -109,13 +110,13 @@ def test_the_plan_is_told_with_the_settings_used(result):
     told = [re.search(r"window \d+ of (\d+)", e.get("message", "")) for e in events]
     assert {plan["windows"]} == {int(match[1]) for match in told if match}
     assert plan["device"] in plan["run"].lower() and plan["seconds"] > 0 and plan["ram_bytes"] > 0
-    assert json.loads((folder / "provenance.json").read_text())["plan"] == plan
+    assert json.loads((folder / "provenance.json").read_text("utf-8"))["plan"] == plan
 
 
 def test_provenance_names_model_settings_and_input(result, chest_ct):
     import hashlib
 
-    facts = json.loads((result[0] / "provenance.json").read_text())
+    facts = json.loads((result[0] / "provenance.json").read_text("utf-8"))
     assert facts["input"]["digest"] == f"sha256:{hashlib.sha256(chest_ct.read_bytes()).hexdigest()}"
     assert facts["model"]["id"] == "ct_demo"
     assert facts["model"]["digest"].startswith("sha256:")
@@ -136,7 +137,7 @@ def bad(tmp_path, chest_ct, capfd):
     """Runs the command in this process and checks that an error looks like one."""
     out = tmp_path / "out"
     out.mkdir()
-    (out / "segmentation.nii.gz").write_text("an earlier result")
+    (out / "segmentation.nii.gz").write_text("an earlier result", "utf-8")
 
     def run(*arguments, code, said):
         arguments = [str(a) for a in arguments]
@@ -147,7 +148,7 @@ def bad(tmp_path, chest_ct, capfd):
         assert said in text
         assert "Traceback" not in text
         assert [p.name for p in out.iterdir()] == ["segmentation.nii.gz"]
-        assert (out / "segmentation.nii.gz").read_text() == "an earlier result"
+        assert (out / "segmentation.nii.gz").read_text("utf-8") == "an earlier result"
         return text
 
     return run
@@ -167,7 +168,7 @@ def test_settings_that_do_not_exist(bad, chest_ct):
 
 def test_inputs_that_are_no_ct(bad, tmp_path):
     bad(tmp_path / "nothing.nii.gz", code=3, said="no file")
-    (tmp_path / "text.nii.gz").write_text("hello")
+    (tmp_path / "text.nii.gz").write_text("hello", "utf-8")
     bad(tmp_path / "text.nii.gz", code=3, said="not a NIfTI")
 
 
@@ -200,7 +201,7 @@ def test_a_name_that_looks_like_markup(tmp_path, chest_ct):
 
 
 def test_output_that_cannot_be_written(bad, chest_ct, tmp_path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", "utf-8")
     bad(chest_ct, "-o", tmp_path / "file", code=5, said="is a file, not a folder")
     bad(chest_ct, "-o", "/proc/deepseg", code=5, said="cannot be written")
 
@@ -220,7 +221,7 @@ def test_debug_shows_where_it_came_from(tmp_path, capfd):
 def test_ctrl_c_leaves_nothing_half_written(tmp_path, chest_ct):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "segmentation.nii.gz").write_text("an earlier result")
+    (out / "segmentation.nii.gz").write_text("an earlier result", "utf-8")
     command = [
         sys.executable,
         "-c",
@@ -231,7 +232,9 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, chest_ct):
         out,
         "--json",
     ]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
     for line in process.stdout:
         if '"inference"' in line:
             break
@@ -258,7 +261,7 @@ def test_help_is_quick_and_loads_no_torch():
         "import sys; from DeepSegLogic.cli import main; main(['--help']);"
         "print(sorted({'torch', 'vtk'} & {*sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "segment" in done.stdout
 
@@ -267,7 +270,7 @@ def test_import_loads_nothing_heavy():
     code = (
         "import sys, DeepSegLogic; print([m for m in ('torch','vtk','SimpleITK','scipy','monai') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
     assert done.stdout.strip() == "[]"
 
 
@@ -287,7 +290,7 @@ def test_a_wrong_command_line_is_a_usage_error(capfd):
 )
 def test_a_report_of_a_damaged_folder(result, tmp_path, capfd, name, content):
     folder = shutil.copytree(result[0], tmp_path / "copy")
-    (folder / name).write_text(content)
+    (folder / name).write_text(content, "utf-8")
     assert main(["report", str(folder), "-o", str(tmp_path / "report.html")]) == 3
     assert "is damaged" in capfd.readouterr().err
     assert not (tmp_path / "report.html").exists()
@@ -333,7 +336,7 @@ def test_the_probabilities_belong_to_the_volume(result, chest_ct, tmp_path):
     inside = np.argwhere(labels.mask("lung_left"))[0]
     click = {"structure": "lung_left", "type": "point", "positive": False}
     click["ras"] = ijk_to_ras_points([inside[::-1]], labels.ijk_to_ras)[0].tolist()
-    (tmp_path / "prompts.json").write_text(json.dumps({"prompts": [click]}))
+    (tmp_path / "prompts.json").write_text(json.dumps({"prompts": [click]}), "utf-8")
     paths = ["-i", chest_ct, "-p", tmp_path / "prompts.json", "-o", tmp_path / "fixed.seg.nrrd"]
     options = ["--probabilities", folder / "probabilities.npz"]
     assert main(["refine", *map(str, [folder / "segmentation.seg.nrrd", *paths, *options])]) == 0

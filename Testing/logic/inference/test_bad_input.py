@@ -190,7 +190,7 @@ def test_without_memory_a_coarser_model_that_is_installed_is_named(tmp_path, mon
         known = ["structure_1"] if name == "unable" else ["structure_2", "structure_1"]
         (tmp_path / name).mkdir()
         card = ModelCard(id=name, title=name, structures=known, spacing=[spacing] * 3)
-        (tmp_path / name / "card.json").write_text(json.dumps(card.to_json()))
+        (tmp_path / name / "card.json").write_text(json.dumps(card.to_json()), "utf-8")
     greedy = model(classes=3, net=Greedy())
     greedy.card.spacing = [2.0, 2.0, 3.0]
     with pytest.raises(ResourceError, match="The model tiny_coarse, which is installed, takes less"):

@@ -38,7 +38,7 @@ FORBIDDEN = (
 def test_it_runs_on_a_bare_machine(pytestconfig, device):
     program = (pytestconfig.rootpath / "Testing" / "benchmarks" / "inference_gpu.py").as_posix()
     command = [sys.executable, "-c", BARE, FORBIDDEN, program, "--device", device, "--small"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600)
     assert done.returncode == 0, done.stderr
     tables = done.stdout.split("\n\n")[2:]
     rows = [[line.strip("| ").split(" | ") for line in table.splitlines()[2:]] for table in tables]

@@ -43,7 +43,7 @@ def limited(pytestconfig):
         paths = os.pathsep.join(map(str, (root, root / "Testing")))
         command = [sys.executable, "-c", RUN, str(megabytes)]
         environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, env=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

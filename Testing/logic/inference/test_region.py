@@ -109,7 +109,7 @@ def test_command_line(demo_model, chest_ct, tmp_path, capfd):
     common = ["segment", str(chest_ct), "-o", str(tmp_path / "out"), "--surfaces", "", "--quiet"]
     assert main([*common, "--roi", ",".join(map(str, box)), "--uncertainty"]) == 0
     by_box = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "segmentation.nii.gz")))
-    settings = json.loads((tmp_path / "out" / "provenance.json").read_text())["settings"]
+    settings = json.loads((tmp_path / "out" / "provenance.json").read_text("utf-8"))["settings"]
     assert settings["roi"] == list(box)
     assert settings["uncertainty"] is True
     uncertain = sitk.ReadImage(str(tmp_path / "out" / "uncertainty.nii.gz"))

@@ -223,7 +223,7 @@ def bad_files(tmp_path):
     (tmp_path / "nothing").mkdir()
     yield "empty folder", tmp_path / "nothing", "empty"
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "readme.txt").write_text("no images here")
+    (tmp_path / "other" / "readme.txt").write_text("no images here", "utf-8")
     yield "folder without DICOM", tmp_path / "other", "no DICOM series"
 
 

@@ -131,29 +131,29 @@ def test_unknown_suffix_is_named(tmp_path, label_map):
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, label_map):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", "utf-8")
     with pytest.raises(OutputError, match="cannot be written"):
         write_label_map(label_map, tmp_path / "file" / "a.nii.gz")
-    assert (tmp_path / "file").read_text() == "in the way"
+    assert (tmp_path / "file").read_text("utf-8") == "in the way"
 
 
 def test_a_failure_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_text("old")
+    path.write_text("old", "utf-8")
     with pytest.raises(RuntimeError, match="boom"), atomic_path(path) as temporary:
-        temporary.write_text("half")
+        temporary.write_text("half", "utf-8")
         raise RuntimeError("boom")
-    assert path.read_text() == "old"
+    assert path.read_text("utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_is_said_and_the_old_file_stays(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_text("old")
+    path.write_text("old", "utf-8")
     with pytest.raises(OutputError, match="disk is full") as caught, atomic_path(path):
         raise OSError(28, "No space left on device")
     assert caught.value.code == "output.disk_full"
-    assert path.read_text() == "old"
+    assert path.read_text("utf-8") == "old"
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".seg.nrrd"])
@@ -161,7 +161,7 @@ def test_half_a_file_is_no_file(tmp_path, suffix):
     """As on a full disk: no file may grow beyond 8 kB. ITK writes a part of a NIfTI and says nothing."""
     resource = pytest.importorskip("resource", reason="Windows knows no limit of file size")
     path = tmp_path / f"a{suffix}"
-    path.write_text("old")
+    path.write_text("old", "utf-8")
     noise = np.random.default_rng(0).integers(0, 2, (60, 60, 60)).astype(np.uint8)
     label_map = LabelMap(noise, np.eye(4), [structure_for("liver", 1)])
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -171,20 +171,20 @@ def test_half_a_file_is_no_file(tmp_path, suffix):
             write_label_map(label_map, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert path.read_text() == "old"
+    assert path.read_text("utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "results"
     (folder / "surfaces").mkdir(parents=True)
-    (folder / "surfaces" / "old.stl").write_text("old")
-    (folder / "mine.txt").write_text("the user's own")
+    (folder / "surfaces" / "old.stl").write_text("old", "utf-8")
+    (folder / "mine.txt").write_text("the user's own", "utf-8")
     with pytest.raises(RuntimeError), atomic_folder(folder) as temporary:
         (temporary / "surfaces").mkdir()
         raise RuntimeError
     assert [p.name for p in sorted(folder.rglob("*"))] == ["mine.txt", "surfaces", "old.stl"]
     with atomic_folder(folder) as temporary:
         (temporary / "surfaces").mkdir()
-        (temporary / "surfaces" / "new.stl").write_text("new")
+        (temporary / "surfaces" / "new.stl").write_text("new", "utf-8")
     assert [p.name for p in sorted(folder.rglob("*"))] == ["mine.txt", "surfaces", "new.stl"]

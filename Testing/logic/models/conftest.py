@@ -183,8 +183,8 @@ def nnunet_folder():
         }
         labels = {"background": 0, **{name: value for value, name in enumerate(structures, start=1)}}
         (folder / "fold_0").mkdir(parents=True)
-        (folder / "plans.json").write_text(json.dumps(plans))
-        (folder / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": labels}))
+        (folder / "plans.json").write_text(json.dumps(plans), "utf-8")
+        (folder / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": labels}), "utf-8")
         checkpoint = {
             "network_weights": network.state_dict(),
             "init_args": {"configuration": "3d_fullres", "fold": 0},

@@ -39,7 +39,7 @@ def test_parts_mark_each_structure_once():
 
 
 def test_it_has_every_open_task_as_published(shared_data):
-    tasks = json.loads((shared_data / "totalsegmentator_open_tasks.json").read_text())
+    tasks = json.loads((shared_data / "totalsegmentator_open_tasks.json").read_text("utf-8"))
     for name, task in tasks.items():
         card = in_catalogue(name)
         assert card.structures == [task["labels"][str(v)] for v in range(1, len(task["labels"]) + 1)]

@@ -73,14 +73,14 @@ def test_a_models_life(deepseg, small, tmp_path):
     assert "is gone" in deepseg("remove", "small", "--yes")[0]
     text, error = deepseg("import", exported["file"])
     assert error is None and "whom to cite" in text
-    (tmp_path / "store" / "small" / "plans.json").write_text("{}")
+    (tmp_path / "store" / "small" / "plans.json").write_text("{}", "utf-8")
     text, error = deepseg("verify", "small")
     assert "plans.json has changed" in text and error.code == "model.corrupted"
 
 
 def test_import_takes_what_the_files_do_not_say(deepseg, nnunet_folder, tmp_path):
     folder = nnunet_folder(tmp_path / "lab", ["liver"])
-    (tmp_path / "card.json").write_text('{"citation": "Our paper", "modality": "CT"}')
+    (tmp_path / "card.json").write_text('{"citation": "Our paper", "modality": "CT"}', "utf-8")
     _, error = deepseg("import", folder, "--id", "ours", "--licence", "CC-BY-4.0", "--card", tmp_path / "card.json")
     assert error is None
     card = registry.find_model("ours")

@@ -42,7 +42,7 @@ def test_a_server_without_ranges_starts_again(site, tmp_path):
 def test_a_file_replaced_meanwhile_is_not_mixed_with_the_old_one(site, tmp_path):
     (tmp_path / "weights.zip.partial").write_bytes(b"old" * 1000)
     (tmp_path / "weights.zip.partial.json").write_text(
-        f'{{"url": "{site.url("weights.zip")}", "validator": "\\"zero\\"", "size": 9000}}'
+        f'{{"url": "{site.url("weights.zip")}", "validator": "\\"zero\\"", "size": 9000}}', "utf-8"
     )
     assert get(site, tmp_path).read_bytes() == site.files["weights.zip"]
 

@@ -113,10 +113,10 @@ def make_bundle(tmp_path, weights):
         folder = tmp_path / "two_organs"
         for name in ("configs", "models"):
             (folder / name).mkdir(parents=True)
-        (folder / "LICENSE").write_text("Apache License\nVersion 2.0\n\nTERMS")
-        (folder / "configs" / "metadata.json").write_text(json.dumps(METADATA))
+        (folder / "LICENSE").write_text("Apache License\nVersion 2.0\n\nTERMS", "utf-8")
+        (folder / "configs" / "metadata.json").write_text(json.dumps(METADATA), "utf-8")
         settings = configuration(pixdim, intensity) | changes
-        (folder / "configs" / "inference.json").write_text(json.dumps(settings))
+        (folder / "configs" / "inference.json").write_text(json.dumps(settings), "utf-8")
         torch.save(weights, folder / "models" / "weights.pt")
         return folder
 
@@ -168,7 +168,7 @@ def test_trust_ends_when_a_file_changes(make_bundle):
     trust(card)
     assert is_trusted(card) and load_model(card)
     config = card.folder / "configs" / "inference.json"
-    config.write_text(config.read_text() + " ")
+    config.write_text(config.read_text("utf-8") + " ", "utf-8")
     with pytest.raises(ModelError, match="trust"):
         load_model(card)
 

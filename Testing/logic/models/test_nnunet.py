@@ -24,14 +24,14 @@ def load(folder):
 
 
 def edit(path, change):
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text("utf-8"))
     change(content)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), "utf-8")
 
 
 def test_labels_come_in_the_models_order(folder):
     model = load(folder)
-    dataset = json.loads((folder / "dataset.json").read_text())
+    dataset = json.loads((folder / "dataset.json").read_text("utf-8"))
     known = {v: n for n, v in dataset["labels"].items() if n not in ("background", "ignore")}
     assert model.plan.labels == known
     assert model.plan.channels == len(known) + 1  # the ignore label has no output

@@ -73,10 +73,10 @@ def half(demo_model, folder, names):
     """The bundled, trained network with the outputs of some of its structures only."""
     (folder / "fold_0").mkdir(parents=True)
     shutil.copy(demo_model / "plans.json", folder / "plans.json")
-    dataset = json.loads((demo_model / "dataset.json").read_text())
+    dataset = json.loads((demo_model / "dataset.json").read_text("utf-8"))
     channels = [0, *(dataset["labels"][name] for name in names)]
     dataset["labels"] = {"background": 0, **{name: value for value, name in enumerate(names, start=1)}}
-    (folder / "dataset.json").write_text(json.dumps(dataset))
+    (folder / "dataset.json").write_text(json.dumps(dataset), "utf-8")
     checkpoint = read_checkpoint(demo_model / "fold_0" / "checkpoint_final.pth")
     weights = checkpoint["network_weights"]
     for name in weights:

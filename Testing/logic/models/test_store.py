@@ -83,7 +83,7 @@ def test_the_catalogue_stays_as_it_was(single):
 
 
 def test_a_store_that_cannot_be_written_is_named(single, own_store):
-    own_store.write_text("a file")
+    own_store.write_text("a file", "utf-8")
     with pytest.raises(OutputError, match="store"):
         download_model(single)
 
@@ -152,7 +152,7 @@ def test_a_file_changed_at_its_source_is_refused_ever_after(single, site, networ
     download_model(single)
     Store().remove("single")
     (networks["organs"] / "plans.json").write_text(
-        (networks["organs"] / "plans.json").read_text().replace("Small", "Other")
+        (networks["organs"] / "plans.json").read_text("utf-8").replace("Small", "Other"), "utf-8"
     )
     site.files["organs.zip"], site.etag = zip_of(networks["organs"]), '"two"'
     with pytest.raises(ModelError, match="not the one that was first downloaded") as caught:
@@ -220,7 +220,7 @@ def program(whole, trap="") -> list[str]:
 
 def test_two_programs_at_once_fetch_it_once(whole, site):
     site.delay_s = 0.01
-    both = [subprocess.Popen(program(whole), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(program(whole), stdout=subprocess.PIPE, encoding="utf-8") for _ in range(2)]
     folders = {process.communicate()[0].strip() for process in both}
     assert [process.returncode for process in both] == [0, 0] and len(folders) == 1
     assert sorted(path for path, _ in site.requests) == ["/bones.zip", "/organs.zip"]
@@ -247,9 +247,9 @@ def test_waiting_for_another_program_can_be_cancelled(single):
 
 def test_changes_are_found(single):
     card = download_model(single)
-    (card.folder / "plans.json").write_text("{}")
+    (card.folder / "plans.json").write_text("{}", "utf-8")
     (card.folder / "dataset.json").unlink()
-    (card.folder / "extra.py").write_text("")
+    (card.folder / "extra.py").write_text("", "utf-8")
     assert sorted(verify(card)) == [
         "dataset.json is missing.",
         "extra.py was not part of the model.",
@@ -299,7 +299,7 @@ def test_plans_of_early_nnunet_versions_describe_the_same_network(networks):
     """As in TotalSegmentator's version 2 weights: no "architecture", but entries of their own."""
     path = networks["organs"] / "plans.json"
     before = load_model(find_model(networks["organs"]))
-    plans = json.loads(path.read_text())
+    plans = json.loads(path.read_text("utf-8"))
     configuration = plans["configurations"]["3d_fullres"]
     del configuration["architecture"]
     configuration |= {
@@ -312,7 +312,7 @@ def test_plans_of_early_nnunet_versions_describe_the_same_network(networks):
         "pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
         "conv_kernel_sizes": [[3, 3, 3]] * 3,
     }
-    path.write_text(json.dumps(plans))
+    path.write_text(json.dumps(plans), "utf-8")
     image = torch.rand(1, 1, 16, 16, 16)
     after = load_model(import_model(networks["organs"]))
     torch.testing.assert_close(after.networks[0](image), before.networks[0](image))

@@ -69,7 +69,7 @@ def by_hand(volume, network, axes="IJK"):
 
 @pytest.mark.parametrize("axes", ["IJK", "KJI"])
 def test_torchscript_runs_once_trusted_and_gives_the_networks_own_labels(files, volume, network, axes):
-    (files / "lab_net.json").write_text(json.dumps(card(network={"axes": axes})))
+    (files / "lab_net.json").write_text(json.dumps(card(network={"axes": axes})), "utf-8")
     installed = import_model(files / "lab_net.ts")
     assert not is_trusted(installed)
     with pytest.raises(ModelError) as caught:

@@ -56,7 +56,7 @@ class Greedy(torch.nn.Module):
 def imported(folder, module=None, trusted=True, **changes):
     """The card of the module, imported into the store as ``prompt_net``; ``changes`` are to the card."""
     torch.jit.script((module or Formula()).eval()).save(folder / "prompt_net.ts")
-    (folder / "prompt_net.json").write_text(json.dumps({**CARD, **changes}))
+    (folder / "prompt_net.json").write_text(json.dumps({**CARD, **changes}), "utf-8")
     card = import_model(folder / "prompt_net.ts", replace_installed=True)
     if trusted:
         trust(card)

@@ -28,7 +28,7 @@ def files(phantom, tmp_path):
     sitk.WriteImage(sitk_image(array.astype(np.int32), phantom.matrix()), str(tmp_path / "labels.nii.gz"))
     write_label_map(phantom.labels(array), tmp_path / "labels.seg.nrrd")
     click = {"structure": "Liver", "type": "point", "positive": True, "ras": phantom.ras(20, 22, 10)}
-    (tmp_path / "prompts.json").write_text(json.dumps({"prompts": [click]}))
+    (tmp_path / "prompts.json").write_text(json.dumps({"prompts": [click]}), "utf-8")
     return tmp_path
 
 
@@ -85,7 +85,7 @@ def test_json_tells_what_changed(files, capsys):
     ],
 )
 def test_errors_leave_what_was_there(files, capsys, prompts, code, says):
-    (files / "prompts.json").write_text(json.dumps(prompts))
+    (files / "prompts.json").write_text(json.dumps(prompts), "utf-8")
     before = (files / "labels.nii.gz").read_bytes()
     assert refine(files, "labels.nii.gz", "labels.nii.gz") == code
     assert says in capsys.readouterr().err

@@ -140,7 +140,7 @@ def test_the_command_line_shows_the_licence(tmp_path, scene, capsys):
     write_volume(volume, tmp_path / "ct.nii.gz")
     write_label_map(labels, tmp_path / "labels.seg.nrrd")
     prompt = {"structure": "liver", "type": "point", "ras": [32.0, 40.0, 28.0]}
-    (tmp_path / "prompts.json").write_text(json.dumps({"prompts": [prompt]}))
+    (tmp_path / "prompts.json").write_text(json.dumps({"prompts": [prompt]}), "utf-8")
     paths = ["-i", tmp_path / "ct.nii.gz", "-p", tmp_path / "prompts.json", "-o", tmp_path / "fixed.seg.nrrd"]
     arguments = ["refine", tmp_path / "labels.seg.nrrd", *paths, "--model", "prompt_net", "--device", "cpu"]
     assert main([*map(str, arguments)]) == 0

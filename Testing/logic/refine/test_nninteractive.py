@@ -43,10 +43,10 @@ def folder(tmp_path):
     configuration = {"patch_size": [64, 64, 64], "spacing": [1, 1, 1], "architecture": ARCHITECTURE}
     plans = {"dataset_name": "Dataset001_Ours", "plans_name": "p", "configurations": {"3d_fullres": configuration}}
     names = {"channel_names": {"0": "any"}, "labels": {"background": 0, "object": 1}, "file_ending": ".nii.gz"}
-    (folder / "plans.json").write_text(json.dumps(plans))
-    (folder / "dataset.json").write_text(json.dumps(names))
-    (folder / "inference_session_class.json").write_text(json.dumps({"point_radius": 4}))
-    (folder / "LICENSE").write_text("CC BY-NC-SA 4.0\nhttps://example.org\n")
+    (folder / "plans.json").write_text(json.dumps(plans), "utf-8")
+    (folder / "dataset.json").write_text(json.dumps(names), "utf-8")
+    (folder / "inference_session_class.json").write_text(json.dumps({"point_radius": 4}), "utf-8")
+    (folder / "LICENSE").write_text("CC BY-NC-SA 4.0\nhttps://example.org\n", "utf-8")
     return folder
 
 
@@ -57,7 +57,7 @@ def model(folder):
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     torch.manual_seed(0)
-    plan = json.loads((folder / "plans.json").read_text())["configurations"]["3d_fullres"]["architecture"]
+    plan = json.loads((folder / "plans.json").read_text("utf-8"))["configurations"]["3d_fullres"]["architecture"]
     names = plan["network_class_name"], plan["arch_kwargs"], plan["_kw_requires_import"]
     network = get_network_from_plans(*names, 1 + 7, 2, deep_supervision=False)
     with torch.no_grad():
@@ -126,10 +126,10 @@ def test_weights_with_code_are_refused(model):
 
 @pytest.mark.parametrize(("key", "name"), [("network_class_name", "os.system"), ("conv_op", "os.system")])
 def test_plans_that_name_foreign_code_are_refused(model, key, name):
-    plans = json.loads((model / "plans.json").read_text())
+    plans = json.loads((model / "plans.json").read_text("utf-8"))
     architecture = plans["configurations"]["3d_fullres"]["architecture"]
     (architecture if key in architecture else architecture["arch_kwargs"])[key] = name
-    (model / "plans.json").write_text(json.dumps(plans))
+    (model / "plans.json").write_text(json.dumps(plans), "utf-8")
     with pytest.raises(ModelError, match="no network"):
         prompt_network(str(model))
 
@@ -173,9 +173,9 @@ def test_an_imported_one_says_what_is_missing_to_use_it(store, brought):
 
 
 def test_foreign_code_is_not_imported(store, brought):
-    plans = json.loads((brought / "plans.json").read_text())
+    plans = json.loads((brought / "plans.json").read_text("utf-8"))
     plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] = "os.system"
-    (brought / "plans.json").write_text(json.dumps(plans))
+    (brought / "plans.json").write_text(json.dumps(plans), "utf-8")
     with pytest.raises(ModelError, match="no network"):
         import_model(brought)
     (brought / "fold_0" / "checkpoint_final.pth").unlink()

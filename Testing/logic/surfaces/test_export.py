@@ -79,7 +79,7 @@ def test_command_line_makes_models_and_says_how_true_they_are(tmp_path, labels, 
     out = tmp_path / "models"
     assert main(["surfaces", str(tmp_path / "labels.seg.nrrd"), "-o", str(out), "-f", "stl,glb", "--quiet"]) == 0
     assert capfd.readouterr().out == ""
-    quality = json.loads((out / "surfaces.json").read_text())
+    quality = json.loads((out / "surfaces.json").read_text("utf-8"))
     assert all(q["sound"] and abs(q["drift_percent"]) < 0.5 for q in quality.values())
     assert (out / "liver.stl").exists()
 

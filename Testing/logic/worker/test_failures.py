@@ -212,7 +212,7 @@ def test_the_child_ends_itself_when_its_parent_is_gone(request_, handlers):
         [sys.executable, "-c", textwrap.dedent(PARENT), request_, handlers],
         env={**os.environ, "PYTHONPATH": str(HERE)},
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     try:
         worker, share, *grandchild = parent.stdout.readline().split()

@@ -103,7 +103,7 @@ def test_no_resource_tracker_is_started():
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
         env={**os.environ, "PYTHONPATH": str(HERE)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -176,7 +176,7 @@ def test_paths_with_spaces_and_other_letters(new_client, tmp_path):
         [python, "-c", textwrap.dedent(script), home],
         env={**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{HERE}"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=home,
         check=False,
     )
@@ -186,7 +186,7 @@ def test_paths_with_spaces_and_other_letters(new_client, tmp_path):
 
 
 def test_the_current_folder_is_not_imported_from(client, tmp_path, monkeypatch):
-    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')", "utf-8")
     monkeypatch.chdir(tmp_path)
     if sys.version_info < (3, 11):
         pytest.skip("Python 3.10 has no PYTHONSAFEPATH")
@@ -213,5 +213,7 @@ def test_receiving_a_result_loads_nothing_heavy():
             getattr(importlib.import_module(f"DeepSegLogic.{module}"), name)
         print({"torch", "monai", "vtk", "vtkmodules", "scipy", "skimage"} & set(sys.modules))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, encoding="utf-8", check=False
+    )
     assert (done.stdout, done.stderr) == ("set()\n", "")

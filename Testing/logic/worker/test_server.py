@@ -36,7 +36,7 @@ def port():
         [sys.executable, "-c", textwrap.dedent(SCRIPT), TOKEN, str(LIMIT)],
         env={**os.environ, "PYTHONPATH": str(HERE)},
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     yield int(process.stdout.readline())
     assert process.poll() is None, "the service died"
@@ -209,7 +209,7 @@ def test_the_command_serves_and_stops_on_ctrl_c():
     process = subprocess.Popen(
         [sys.executable, "-c", f"{heard}; from DeepSegLogic.cli import run; run()", "serve", "--port", "0"],
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
     port = int(process.stdout.readline().rsplit(":", 1)[1])
