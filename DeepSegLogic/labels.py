@@ -89,6 +89,11 @@ class LabelMap:
         return float(np.count_nonzero(self.mask(name))) * self.voxel_ml
 
 
+def label_dtype(highest: int) -> type[np.unsignedinteger]:
+    """The voxel type of a label map whose highest value is this."""
+    return np.uint8 if highest < 256 else np.uint16
+
+
 def unknown_structure(name: str, known: list[str]) -> UsageError:
     """The error for a structure name that is not among ``known``, with the nearest ones."""
     from difflib import get_close_matches

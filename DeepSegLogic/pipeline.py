@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from .models import Model, ModelCard, coarser_model, find_model, load_model
 from .models.loading import segments_nothing
 from .progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .terminology import structure_for
-from .volume import Volume
+from .volume import Volume, volume_digest
 
 if TYPE_CHECKING:
     from .inference.memory import RunEstimate
@@ -133,7 +132,7 @@ def segment(
     if top is not None:
         top.volume_digest = volume_digest(volume)
     clock.lap("finish")
-    settings = {"structures": list(wanted.values()), "quality": quality, "device": str(chosen_device)}
+    settings: dict[str, Any] = {"structures": list(wanted.values()), "quality": quality, "device": str(chosen_device)}
     if uncertainty:
         settings["uncertainty"] = True
     if roi is not None:
@@ -193,10 +192,10 @@ def check_volume(volume: Volume, card: ModelCard, force: bool) -> list[str]:
     """
     from .volume_checks import ct_doubts, reject_unusable
 
-    reject_unusable(volume)
+    greys = reject_unusable(volume)
     if card.modality != "CT":
         return []
-    reasons, doubts = ct_doubts(volume)
+    reasons, doubts = ct_doubts(volume, greys)
     if reasons and not force:
         raise InputError(
             f"{volume.name} does not look like a CT in HU: {' '.join(reasons)}",
@@ -204,13 +203,6 @@ def check_volume(volume: Volume, card: ModelCard, force: bool) -> list[str]:
             code="input.modality",
         )
     return reasons + doubts
-
-
-def volume_digest(volume: Volume) -> str:
-    """SHA-256 of a volume's voxels and geometry, to tell whether kept data belong to it."""
-    digest = hashlib.sha256(np.ascontiguousarray(volume.array).data)
-    digest.update(np.ascontiguousarray(volume.ijk_to_ras, np.float64).data)
-    return f"sha256:{digest.hexdigest()}"
 
 
 def _loaded(model, progress: Progress) -> Model:

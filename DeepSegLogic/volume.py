@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,3 +43,17 @@ class Volume:
     def orientation(self) -> str:
         """e.g. ``"LPS"``: where I, J and K point."""
         return geometry.orientation_of(self.ijk_to_ras)
+
+
+def compact(array: np.ndarray) -> np.ndarray:
+    """int16 where it holds all voxels exactly, else float32; C-contiguous."""
+    fits = array.size == 0 or (array.min() >= -32768 and array.max() <= 32767)
+    whole = array.dtype.kind in "iu" or (fits and (array == np.rint(array)).all())
+    return np.ascontiguousarray(array, np.int16 if fits and whole else np.float32)
+
+
+def volume_digest(volume: Volume) -> str:
+    """SHA-256 of a volume's voxels and geometry, to tell whether kept data belong to it."""
+    digest = hashlib.sha256(np.ascontiguousarray(volume.array).data)
+    digest.update(np.ascontiguousarray(volume.ijk_to_ras, np.float64).data)
+    return f"sha256:{digest.hexdigest()}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from .errors import InputError
-from .io.header import not_finite
 from .volume import Volume
 
 AIR_HU = -500
@@ -18,8 +19,8 @@ SIZE_MM = (2.0, 20_000.0)  # of the longest side; beyond, the unit is not mm
 LOOK_VOXELS = 2_000_000  # of a larger volume only every n-th is looked at where shares are told
 
 
-def reject_unusable(volume: Volume) -> None:
-    """Raise :class:`InputError` for a volume that no model can use."""
+def reject_unusable(volume: Volume) -> tuple[float, float]:
+    """Raise :class:`InputError` for a volume that no model can use; else its lowest and highest value."""
     array = volume.array
     if array.ndim != 3 or 0 in array.shape:
         raise InputError(
@@ -27,14 +28,7 @@ def reject_unusable(volume: Volume) -> None:
             "Choose a 3D scalar volume.",
             code="input.dimension",
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise not_finite(volume.name, int(array.size - np.isfinite(array).sum()))
-    if array.min() == array.max():
-        raise InputError(
-            f"{volume.name} is empty: all its voxels are {array.flat[0]}.",
-            "Choose another volume.",
-            code="input.empty",
-        )
+    greys = reject_unusable_voxels(array, volume.name)
     if not np.isfinite(volume.ijk_to_ras).all() or (volume.spacing <= 0).any():
         raise InputError(
             f"{volume.name} has no usable voxel size ({volume.spacing}).",
@@ -48,18 +42,40 @@ def reject_unusable(volume: Volume) -> None:
             "Correct its header.",
             code="input.spacing",
         )
+    return greys
 
 
-def ct_doubts(volume: Volume) -> tuple[list[str], list[str]]:
+def reject_unusable_voxels(array: np.ndarray, name: Path | str) -> tuple[float, float]:
+    """Raise :class:`InputError` for voxels that are not numbers, or all alike; else the lowest and the highest."""
+    low, high = array.min(), array.max()
+    if not (np.isfinite(low) and np.isfinite(high)):  # one that is not a number makes both so
+        raise not_finite(name, int(array.size - np.isfinite(array).sum()))
+    if low == high:
+        raise InputError(f"{name} is empty: all its voxels are {low}.", "Choose another volume.", code="input.empty")
+    return float(low), float(high)
+
+
+def not_finite(name: Path | str, count: int) -> InputError:
+    """The error for voxels that are not numbers."""
+    return InputError(
+        f"{name} has {count} voxels that are not numbers (NaN or infinite).",
+        "Replace them, for instance by -1024 HU (air), and try again.",
+        code="input.not_finite",
+    )
+
+
+def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], list[str]]:
     """Whether a volume is a CT in HU, judged by its header and its values.
+
+    Args:
+        greys: its lowest and highest value, as :func:`reject_unusable` gives them.
 
     Returns:
         reasons to refuse it, and reasons to look twice; one sentence each, none for an ordinary CT.
     """
     if volume.modality not in (None, "CT"):
         return [f"Its header says {volume.modality}."], []
-    array = volume.array
-    low, high = float(array.min()), float(array.max())
+    array, (low, high) = volume.array, greys
     if high > CT_RANGE_HU[1] or (low < CT_RANGE_HU[0] and not _one_value_fills(array, low)):
         return [f"Its values reach from {low:g} to {high:g}, beyond what HU can be."], []
     beside = ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from .boxes import matrix_of
 from .geometry import resampled_matrix
-from .volume import Volume
+from .volume import Volume, compact
 
 BODY_HU = -500  # between air and lung's vessels, well below fat
 BODY_MARGIN_MM = 20.0
@@ -52,7 +52,6 @@ def resampled(volume: Volume) -> Volume:
     """
     import SimpleITK as sitk
 
-    from .io.reading import compact
     from .io.writing import sitk_image
 
     spacing = volume.spacing

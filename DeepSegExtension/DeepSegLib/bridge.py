@@ -12,7 +12,7 @@ from DeepSegLib.volumeNodes import toNumpy, worldMatrix
 from DeepSegLogic.boxes import box_of, matrix_of
 from DeepSegLogic.errors import UsageError
 from DeepSegLogic.io.segmentation import ANATOMIC_CONTEXT, CONTEXT
-from DeepSegLogic.labels import LabelMap, Structure
+from DeepSegLogic.labels import LabelMap, Structure, label_dtype
 from DeepSegLogic.surfaces import SurfaceSet
 from DeepSegLogic.surfaces.convert import polydata
 from DeepSegLogic.volume import Volume
@@ -96,7 +96,7 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) ->
     free = iter(sorted(set(range(1, len(ids) + len(known) + 1)) - set(known.values())))
     values = {segmentID: known.get(segmentID) or next(free) for segmentID in ids}
     toGrid = np.linalg.inv(volume.ijk_to_ras) @ worldMatrix(segmentationNode)
-    array = np.zeros(volume.shape, np.uint8 if max(values.values()) < 256 else np.uint16)
+    array = np.zeros(volume.shape, label_dtype(max(values.values())))
     for image, labels in _layers(segmentationNode, values):
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)

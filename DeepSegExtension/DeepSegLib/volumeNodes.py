@@ -6,8 +6,7 @@ import vtk
 from vtk.util import numpy_support
 
 from DeepSegLogic.errors import InputError
-from DeepSegLogic.io.reading import compact
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.volume import Volume, compact
 
 MODALITY = "DICOM.Modality"  # attribute of a volume's node, from the DICOM import
 WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: what its reader had to say, one sentence a line

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from DeepSegLogic.bundle import SUFFIX
 from DeepSegLogic.errors import InputError
-from DeepSegLogic.io.header import check_enclosed
-from DeepSegLogic.io.reading import is_dicom
+from DeepSegLogic.io.header import check_enclosed, is_dicom
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", SUFFIX)
 

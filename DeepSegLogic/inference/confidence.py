@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..labels import label_dtype
 from .plan import Plan
 from .probabilities import TopProbabilities
 
@@ -38,8 +39,7 @@ class ConfidenceMeter:
         self._kept = None
         if keep:
             n = min(KEPT, plan.channels + (plan.regions is not None))
-            dtype = np.uint8 if highest < 256 else np.uint16
-            self._kept = np.zeros((n, *shape), dtype), np.zeros((n, *shape), np.uint8)
+            self._kept = np.zeros((n, *shape), label_dtype(highest)), np.zeros((n, *shape), np.uint8)
 
     def add(self, logits: torch.Tensor, base: int, final: int) -> None:
         """Take the rows from the last one seen up to ``final`` out of logits (rows, Y, X, C) from row ``base``."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..labels import label_dtype
 from .accumulator import Accumulator
 from .confidence import ConfidenceMeter
 from .labelling import Interpolator
@@ -57,7 +58,7 @@ class Finisher:
         head: nn.Module | None,
         keep_probabilities: bool,
     ):
-        self.labels = np.zeros(prepared.native_shape, np.uint8 if max(plan.labels, default=0) < 256 else np.uint16)
+        self.labels = np.zeros(prepared.native_shape, label_dtype(max(plan.labels, default=0)))
         self.meter = ConfidenceMeter(plan, prepared.shape, prepared.grid_to_ras, keep_probabilities)
         self.written = 0
         self._first, self._rows, self._head = before[0], prepared.shape[0], head

@@ -15,7 +15,7 @@ class TopProbabilities:
         labels: (n, K, J, I) uint8 or uint16 label values, most probable first; 0 is background.
         values: (n, K, J, I) uint8, 0 to 255 for probability 0 to 1.
         ijk_to_ras: 4×4 of this grid, RAS in mm; coarser than the volume's as a rule.
-        volume_digest: of the volume that was segmented, see :func:`DeepSegLogic.pipeline.volume_digest`.
+        volume_digest: of the volume that was segmented, see :func:`DeepSegLogic.volume.volume_digest`.
     """
 
     labels: np.ndarray

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..boxes import matrix_of
+from ..labels import label_dtype
 from ..models import Model
 from ..progress import Cancel, Progress, check
 from ..volume import Volume
@@ -58,8 +59,7 @@ class VolumeRun:
     ):
         self.volume, self.model, self.wanted, self.quality, self.device = volume, model, wanted, quality, device
         self.clock, self.region, self.keep_probabilities = clock, region, keep_probabilities
-        dtype = np.uint8 if max(model.labels, default=0) < 256 else np.uint16
-        self.labels = np.zeros(volume.shape, dtype)
+        self.labels = np.zeros(volume.shape, label_dtype(max(model.labels, default=0)))
         self.uncertainty = np.zeros(volume.shape, np.uint8) if uncertainty else None
         self.confidence: dict[str, float] = {}
         self.boundary_margin: dict[str, float] = {}

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import LPS_TO_RAS
-from ..volume import Volume
+from ..volume import Volume, compact
+from ..volume_checks import reject_unusable_voxels
 from .dicom_files import Slice, decoded, pixels, slices_in
-from .reading import compact
 
 _SAME_POSITION_MM = 0.01
 _UNEVEN = 0.01  # of the spacing: what headers' rounding explains
@@ -181,12 +181,9 @@ def _assembled(slices: list[Slice], folder: Path, warnings: list[str]) -> Volume
     matrix[:3, :2] = in_plane
     matrix[:3, 2] = normal * step
     matrix[:3, 3] = first.position
-    if all("slope" not in s.tags and "intercept" not in s.tags for s in slices) and array.min() >= 0:
+    low, _ = reject_unusable_voxels(array, folder)
+    if low >= 0 and all("slope" not in s.tags and "intercept" not in s.tags for s in slices):
         warnings.append("The series states no rescaling to HU; its stored values are used.")
-    if array.min() == array.max():
-        raise InputError(
-            f"{folder} is empty: all its voxels are {array.flat[0]}.", "Choose another series.", code="input.empty"
-        )
     name = first.tags.get("description") or folder.name
     modality = Counter(s.tags.get("modality") for s in slices).most_common(1)[0][0]
     return Volume(compact(array), LPS_TO_RAS @ matrix, name, modality, warnings)

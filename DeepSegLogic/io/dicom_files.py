@@ -15,7 +15,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .reading import compact, looks_like_dicom
+from ..volume import compact
+from .header import is_dicom
 
 _TAGS = {
     "series": "0020|000e",
@@ -63,14 +64,7 @@ def slices_in(path: Path) -> list[Slice]:
     Raises:
         InputError: it cannot be opened, or is a damaged CT slice.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(1024)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened ({error.strerror}).", "Check its permissions.", code="input.missing"
-        ) from error
-    if not looks_like_dicom(head[:132]):
+    if not is_dicom(path):
         return []
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -79,6 +73,8 @@ def slices_in(path: Path) -> list[Slice]:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
+        with path.open("rb") as file:
+            head = file.read(1024)
         if _CT_CLASS.search(head):
             raise _damaged(path) from error
         return []

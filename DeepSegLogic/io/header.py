@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..volume_checks import not_finite
 
 NO_ORIENTATION = "The file does not say how the patient lies: left and right may be swapped."
 _HEAD_BYTES = 2**22  # of text before the voxels, at most
@@ -51,11 +52,7 @@ def check(path: Path) -> list[str]:
     except ValueError as error:  # what should be a number is none
         raise InputError(f"{path} has a damaged header.", "Copy or export it again.", code="input.format") from error
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened ({error.strerror or error}).",
-            "Check the file and its permissions.",
-            code="input.missing",
-        ) from error
+        raise _cannot_open(path, error) from error
     return ["This format may state neither voxel size nor orientation: check both, or use NIfTI, NRRD or DICOM."]
 
 
@@ -92,12 +89,35 @@ def is_nrrd(path: Path) -> bool:
         return file.read(4) == b"NRRD"
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file's first bytes are DICOM's: with the preamble, or as old archives have it, without.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    first_element = head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0"
+    return len(head) == 132 and (head[128:] == b"DICM" or first_element)
+
+
 def truncated(path: Path) -> InputError:
     """The error for a file that ends too early."""
     return InputError(
         f"{path} is truncated: it holds less data than its header announces.",
         "Copy or export the file again.",
         code="input.truncated",
+    )
+
+
+def _cannot_open(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path} cannot be opened ({error.strerror or error}).",
+        "Check the file and its permissions.",
+        code="input.missing",
     )
 
 
@@ -144,15 +164,6 @@ def _check_nifti(path: Path, zipped: bool) -> None:
         raise truncated(path)
     if bad:
         raise not_finite(path, bad)
-
-
-def not_finite(what: Path | str, count: int) -> InputError:
-    """The error for voxels that are not numbers."""
-    return InputError(
-        f"{what} has {count} voxels that are not numbers (NaN or infinite).",
-        "Replace them, for instance by -1024 HU (air), and try again.",
-        code="input.not_finite",
-    )
 
 
 def _check_nrrd(path: Path) -> list[str]:

@@ -11,9 +11,10 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..geometry import LPS_TO_RAS
-from ..labels import LabelMap
+from ..labels import LabelMap, label_dtype
 from ..terminology import standard_structures, structure_for
-from ..volume import Volume
+from ..volume import Volume, compact
+from ..volume_checks import reject_unusable_voxels
 from . import header
 
 _SAME_PLACE_MM = 1.0
@@ -33,16 +34,15 @@ def read_volume(path: Path | str) -> Volume:
     """
     path = Path(path).expanduser()
     _must_exist(path)
-    if path.is_dir() or is_dicom(path):
+    if path.is_dir() or header.is_dicom(path):
         from .dicom import read_series
 
         return read_series(path)
     image, warnings = _read_3d(path)
-    array = _voxels(image, path)
-    volume = Volume(array, ijk_to_ras(image), path.name.split(".")[0] or path.name, warnings=warnings)
+    array = sitk.GetArrayFromImage(image)
+    reject_unusable_voxels(array, path)
     modality = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else None
-    volume.modality = modality
-    return volume
+    return Volume(compact(array), ijk_to_ras(image), path.name.split(".")[0] or path.name, modality, warnings)
 
 
 def read_label_map(path: Path | str) -> LabelMap:
@@ -89,7 +89,7 @@ def label_values(array: np.ndarray, path: Path) -> np.ndarray:
             "Give a label map with values from 0 to 65535.",
             code="input.labels",
         )
-    return np.ascontiguousarray(array, np.uint8 if high < 256 else np.uint16)
+    return np.ascontiguousarray(array, label_dtype(high))
 
 
 def ijk_to_ras(image: sitk.Image) -> np.ndarray:
@@ -100,29 +100,6 @@ def ijk_to_ras(image: sitk.Image) -> np.ndarray:
     return LPS_TO_RAS @ matrix
 
 
-def compact(array: np.ndarray) -> np.ndarray:
-    """int16 where it holds all voxels exactly, else float32; C-contiguous."""
-    if array.dtype.kind in "iu":
-        fits = array.size == 0 or (array.min() >= -32768 and array.max() <= 32767)
-        return np.ascontiguousarray(array, np.int16 if fits else np.float32)
-    if array.dtype.kind == "f" and array.size and np.abs(array).max() <= 32767 and (array == np.rint(array)).all():
-        return np.ascontiguousarray(array, np.int16)
-    return np.ascontiguousarray(array, np.float32)
-
-
-def _voxels(image: sitk.Image, path: Path) -> np.ndarray:
-    array = sitk.GetArrayFromImage(image)
-    if array.dtype.kind == "f":
-        bad = int(array.size - np.isfinite(array).sum())
-        if bad:
-            raise header.not_finite(path, bad)
-    if array.min() == array.max():
-        raise InputError(
-            f"{path} is empty: all its voxels are {array.flat[0]}.", "Choose another volume.", code="input.empty"
-        )
-    return compact(array)
-
-
 def _must_exist(path: Path) -> None:
     if not os.path.exists(path):  # noqa: PTH110, which raises within a closed folder
         raise InputError(f"There is no file {path}.", "Check the path.", code="input.missing")
@@ -130,27 +107,6 @@ def _must_exist(path: Path) -> None:
         raise InputError(f"{path} cannot be opened.", "Check its permissions.", code="input.missing")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes).", "Copy or export the file again.", code="input.truncated")
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file says of itself that it is DICOM.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
-    try:
-        with path.open("rb") as file:
-            return looks_like_dicom(file.read(132))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened ({error.strerror}).", "Check its permissions.", code="input.missing"
-        ) from error
-
-
-def looks_like_dicom(head: bytes) -> bool:
-    """Whether a file's first 132 bytes are DICOM's: with the preamble, or as old archives have it, without."""
-    first_element = head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0"
-    return len(head) == 132 and (head[128:] == b"DICM" or first_element)
 
 
 def _read_3d(path: Path) -> tuple[sitk.Image, list[str]]:

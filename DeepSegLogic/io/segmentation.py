@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import LPS_TO_RAS
-from ..labels import Code, LabelMap, Structure
+from ..labels import Code, LabelMap, Structure, label_dtype
 from ..terminology import structure_for
 
 CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -96,7 +96,7 @@ def _flattened(layers: np.ndarray, segments: list[dict]) -> tuple[np.ndarray, li
     """One label map out of several layers, (K, J, I), with values that are unique over all of them."""
     single = len(layers) == 1
     values = [int(s["labelValue"]) if single else i + 1 for i, s in enumerate(segments)]
-    array = np.zeros(layers.shape[:0:-1], np.uint8 if max(values) < 256 else np.uint16)
+    array = np.zeros(layers.shape[:0:-1], label_dtype(max(values)))
     for value, segment in zip(values, segments, strict=True):
         layer = layers[int(segment.get("layer", 0))].T
         array[layer == int(segment["labelValue"])] = value

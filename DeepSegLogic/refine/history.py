@@ -11,6 +11,7 @@ from ..boxes import Slices, box_of
 from ..labels import LabelMap, Structure
 
 _FAST = 1  # zlib level: labels are long runs, for which more effort gains nothing
+_PACKED = np.uint16  # holds the labels of every map, whatever its own type
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class History:
     """Steps over one label map, to undo and redo.
 
     Args:
-        label_map: changed in place by each step.
+        label_map: changed in place by each step; its voxels get a larger type once a step's labels need it.
 
     Example:
         >>> history = History(label_map)
@@ -82,12 +83,14 @@ class History:
             return None
         box = tuple(slice(b.start + s.start, b.start + s.stop) for b, s in zip(box, inner, strict=True))
         before, after = self.label_map.array[box], labels[inner]
+        if after.max() > np.iinfo(before.dtype).max:
+            self.label_map.array = self.label_map.array.astype(_PACKED)
         entry = Entry(
             title,
             box,
             changes_ml(before, after, replace(self.label_map, structures=structures)),
-            zlib.compress(before.tobytes(), _FAST),
-            zlib.compress(after.tobytes(), _FAST),
+            zlib.compress(before.astype(_PACKED).tobytes(), _FAST),
+            zlib.compress(after.astype(_PACKED).tobytes(), _FAST),
             (list(self.label_map.structures), list(structures)),
         )
         self._show(entry, entry._after, entry._structures[1])
@@ -114,8 +117,8 @@ class History:
         return entry
 
     def _show(self, entry: Entry, packed: bytes, structures: list[Structure]) -> None:
-        array = self.label_map.array
-        array[entry.box] = np.frombuffer(zlib.decompress(packed), array.dtype).reshape(array[entry.box].shape)
+        part = self.label_map.array[entry.box]
+        part[:] = np.frombuffer(zlib.decompress(packed), _PACKED).reshape(part.shape)
         self.label_map.structures = list(structures)
 
 

@@ -14,7 +14,7 @@ from ..geometry import ijk_to_ras_points, ras_to_ijk, same_grid, sampled
 from ..labels import LabelMap, Structure, unknown_structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..terminology import standard_structures, structure_for
-from ..volume import Volume
+from ..volume import Volume, volume_digest
 from .history import changes_ml
 from .prompts import Prompt
 from .region import Task, answered_task, solve_task
@@ -169,8 +169,6 @@ def _must_cover(volume: Volume, label_map: LabelMap) -> None:
 def _check_probabilities(probabilities: TopProbabilities | None, volume: Volume) -> None:
     if probabilities is None:
         return
-    from ..pipeline import volume_digest
-
     if probabilities.volume_digest != volume_digest(volume):
         raise InputError(
             "The probabilities belong to another volume.",

@@ -67,12 +67,12 @@ def preflight(volume: Volume | None, card: ModelCard | None = None, shortage: Re
     if volume is None:
         return Preflight()
     try:
-        reject_unusable(volume)
+        greys = reject_unusable(volume)
     except InputError as error:
         return Preflight(_facts(volume), (Note(error.message, error.remedy, blocking=True),))
     notes = []
     if card is not None and card.modality == "CT":
-        reasons, doubts = ct_doubts(volume)
+        reasons, doubts = ct_doubts(volume, greys)
         notes += [Note(r, "Choose a CT in HU, or tick 'Segment anyway' if you are sure.", True) for r in reasons]
         notes += [Note(d) for d in doubts]
     elif card is not None and card.modality == "MR" and volume.modality == "CT":

@@ -237,7 +237,7 @@ def simulate(case, method, clicks):
     curve, seconds = [dice(labels.array == value, case.truth)], []
     top = None
     if method.endswith("probabilities") and case.probabilities is not None:
-        from DeepSegLogic.pipeline import volume_digest
+        from DeepSegLogic.volume import volume_digest
 
         top = replace(case.probabilities, volume_digest=volume_digest(case.volume))
     for _ in range(clicks):

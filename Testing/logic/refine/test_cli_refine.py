@@ -15,7 +15,7 @@ from DeepSegLogic.inference.probabilities import TopProbabilities
 from DeepSegLogic.io import read_label_map, read_volume, write_label_map, write_volume
 from DeepSegLogic.io.probabilities import read_probabilities, write_probabilities
 from DeepSegLogic.io.writing import sitk_image
-from DeepSegLogic.pipeline import volume_digest
+from DeepSegLogic.volume import volume_digest
 
 
 @pytest.fixture

@@ -61,3 +61,24 @@ def test_a_step_is_small(phantom):
     changed = LabelMap(big.array.copy(), big.ijk_to_ras, big.structures)
     changed.array[50:80, 50:80, 50:80] = 5
     assert history.commit("Paint", changed).nbytes < 27000 / 20
+
+
+def test_labels_of_another_voxel_type_are_taken_over(phantom):
+    """A segmentation edited elsewhere comes back with the smallest type that holds it."""
+    wide = phantom.labels(phantom.truth.astype(np.uint16))
+    narrow = phantom.labels()
+    narrow.array[3:6, 2:5, 2:9] = 1
+    history = History(phantom.labels(wide.array))
+    history.commit("Paint", narrow)
+    np.testing.assert_array_equal(history.label_map.array, narrow.array)
+    history.undo()
+    np.testing.assert_array_equal(history.label_map.array, wide.array)
+
+    wide.array[3:6, 2:5, 2:9] = 300
+    history = History(phantom.labels())
+    history.commit("Add", wide)
+    np.testing.assert_array_equal(history.label_map.array, wide.array)
+    history.undo()
+    np.testing.assert_array_equal(history.label_map.array, phantom.truth)
+    history.redo()
+    np.testing.assert_array_equal(history.label_map.array, wide.array)

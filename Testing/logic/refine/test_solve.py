@@ -9,10 +9,9 @@ from DeepSegLogic.geometry import ijk_to_ras_points, reorient
 from DeepSegLogic.inference.probabilities import TopProbabilities
 from DeepSegLogic.io import read_label_map, read_volume
 from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.pipeline import volume_digest
 from DeepSegLogic.refine import Box, Lasso, Point, Scribble, refine
 from DeepSegLogic.terminology import standard_structures
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.volume import Volume, volume_digest
 
 LIVER, SPLEEN, KIDNEY = 5, 1, 2
 
