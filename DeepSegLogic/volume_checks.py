@@ -16,6 +16,7 @@ PADDING_HU = -1200  # below lies only what fills the volume outside of the scann
 BONE_HU, MOST_BONE = 600, 0.25  # a CT of the abdomen has 0.3 % above, its densest part 5 %
 SOFT_HU, LEAST_SOFT = (-200, 300), 0.005
 SIZE_MM = (2.0, 20_000.0)  # of the longest side; beyond, the unit is not mm
+SEGMENTATION = "It looks like a segmentation: whole regions of it hold the same whole number."
 LOOK_VOXELS = 2_000_000  # of a larger volume only every n-th is looked at where shares are told
 
 
@@ -81,6 +82,8 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
     beside = ""
     if low < PADDING_HU < high:
         low, beside = float(array.min(where=array > PADDING_HU, initial=high)), " beside padding"
+    if low >= 0 and _holds_labels(array):
+        return [SEGMENTATION], []
     if low >= 0:
         return [f"It has no negative values (lowest{beside}: {low:g}), but fat and air are below 0 HU."], []
     if high - low < SMALLEST_RANGE_HU:
@@ -103,3 +106,11 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
 def _one_value_fills(array: np.ndarray, low: float) -> bool:
     """Whether what is too low to be HU is mostly one value, as padding is."""
     return np.count_nonzero(array == low) > 0.9 * np.count_nonzero(array < CT_RANGE_HU[0])
+
+
+def _holds_labels(array: np.ndarray) -> bool:
+    """Whether values are those of a label map: neighbours are nearly always alike, as noise never lets them be."""
+    look = array[:: max(1, array.size // LOOK_VOXELS)]
+    one, next_one = look[..., :-1], look[..., 1:]
+    inside = (one > 0) & (next_one > 0)
+    return array.dtype.kind in "iu" and np.count_nonzero((one == next_one) & inside) > 0.75 * np.count_nonzero(inside)

@@ -15,24 +15,28 @@ def estimate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Say how long a segmentation will take on this machine, and how much memory."""
+    """Say how long a segmentation will take on this machine, how much memory, and what is odd about the volume."""
     from ..io import read_volume
+    from ..models import find_model
+    from ..pipeline import check_volume
     from ..pipeline import estimate as estimate_segment
+    from ..viewmodel.preflight import preflight
 
-    console = Console(quiet, as_json)
+    console, card = Console(quiet, as_json), find_model(model)
     volume = read_volume(input)
+    check_volume(volume, card, force=True)  # what not even --force makes usable
     found = estimate_segment(
         volume,
-        model,
+        card,
         structures=split(structures),
         device=device,
         quality=quality,
         roi=region(volume, roi, roi_mask),
     )
+    for note in preflight(volume, card).notes:
+        console.warning(note.text + (" `deepseg segment` asks for --force." if note.blocking else ""))
     console.say(f"{found.windows} windows, {found.settings.describe()}")
-    console.say(
-        f"About {found.seconds:.0f} s, {found.ram_bytes / 1e9:.1f} GB of memory",
-    )
+    console.say(f"About {found.seconds:.0f} s, {found.ram_bytes / 1e9:.1f} GB of memory")
     if found.device_bytes:
         console.say(f"{found.device_bytes / 1e9:.1f} GB of GPU memory")
     if found.disk_bytes:

@@ -117,7 +117,7 @@ def import_(
 @app.command()
 def export(
     model: Id,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder to write to.")] = Path(),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to, or a .zip file.")] = Path(),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -160,7 +160,7 @@ def _assembled(slices: list[Slice], folder: Path, warnings: list[str]) -> Volume
         at = int(np.argmax(np.abs(gaps - step)))
         raise InputError(
             f"Slices are missing in {folder}, or unevenly spaced: {gaps[at]:.2f} mm instead of {step:.2f} mm between "
-            f"{slices[at].name} and {slices[at + 1].name}.",
+            f"{slices[at].name} and {slices[at + 1].name}. {' '.join(warnings)}".strip(),
             "Copy the whole series, or resample it onto an even grid.",
             code="input.dicom_gap",
         )

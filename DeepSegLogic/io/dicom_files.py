@@ -120,10 +120,20 @@ def decoded(path: Path) -> np.ndarray:
 
 def _damaged(path: Path) -> InputError:
     return InputError(
-        f"The slice {path} cannot be decoded: it is truncated, or compressed in an unknown way.",
-        "Copy or export the series again.",
+        f"The slice {path} cannot be decoded: it is truncated, or compressed in an unknown way ({_compression(path)}).",
+        "Copy or export the series again, uncompressed if possible (Explicit VR Little Endian).",
         code="input.truncated",
     )
+
+
+def _compression(path: Path) -> str:
+    """The name of a file's transfer syntax, or its UID where it has none."""
+    import pydicom
+
+    try:
+        return pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID.name
+    except Exception:  # pydicom raises whatever its parser meets
+        return "its header does not say how"
 
 
 def _frames(path: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..volume_checks import not_finite
 
 NO_ORIENTATION = "The file does not say how the patient lies: left and right may be swapped."
+_PATIENT_SPACES = ("ras", "las", "lps", "rast", "last", "lpst")
 _HEAD_BYTES = 2**22  # of text before the voxels, at most
 
 
@@ -180,7 +181,14 @@ def _check_nrrd(path: Path) -> list[str]:
     data = fields.get("data file", fields.get("datafile", ""))
     if data and "%" not in data and not data.upper().startswith("LIST"):
         _must_be_beside(path, data)
-    return _left_open(directions or fields.get("spacings"), fields.get("space"))
+    units = set(re.findall(r'"(.*?)"', fields.get("space units", ""))) - {"", "mm", "???"}
+    if units:
+        raise InputError(
+            f"{path} states its voxel size in {', '.join(sorted(units))}.", "Save it in mm.", code="input.spacing"
+        )
+    space = fields.get("space", "").lower()  # others, as scanner-xyz, do not say how the patient lies
+    patient = space in _PATIENT_SPACES or space.split("-")[0] in ("left", "right")
+    return _left_open(directions or fields.get("spacings"), patient)
 
 
 def _nrrd_fields(path: Path) -> dict[str, str]:
@@ -227,7 +235,7 @@ def _check_meta(path: Path) -> list[str]:
     return _left_open(spacing, fields.get("TransformMatrix", fields.get("Orientation", fields.get("Rotation"))))
 
 
-def _left_open(spacing: str | None, orientation: str | None) -> list[str]:
+def _left_open(spacing: str | None, orientation: str | bool | None) -> list[str]:
     doubts = [] if spacing else ["The file states no voxel size; 1 mm is taken."]
     return doubts if orientation else [*doubts, NO_ORIENTATION]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from ..volume_checks import reject_unusable_voxels
 from . import header
 
 _SAME_PLACE_MM = 1.0
+SEGMENTATION_SUFFIXES = (".seg.nrrd", ".seg.nhdr")
 FILES = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd)"
 FORMATS = f"{FILES}, or a folder of DICOM slices"
 
@@ -38,6 +41,12 @@ def read_volume(path: Path | str) -> Volume:
         from .dicom import read_series
 
         return read_series(path)
+    if path.name.lower().endswith(SEGMENTATION_SUFFIXES):
+        raise InputError(
+            f"{path} is a segmentation, not a CT.",
+            "Give the CT that it was drawn on. `deepseg surfaces` makes organ models of a segmentation.",
+            code="input.segmentation",
+        )
     image, warnings = _read_3d(path)
     array = sitk.GetArrayFromImage(image)
     reject_unusable_voxels(array, path)
@@ -58,7 +67,7 @@ def read_label_map(path: Path | str) -> LabelMap:
     _must_exist(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a label map.", f"Give a file: {FILES}.", code="input.format")
-    if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
+    if path.name.lower().endswith(SEGMENTATION_SUFFIXES):
         from .segmentation import read_segmentation
 
         return read_segmentation(path)
@@ -112,9 +121,18 @@ def _must_exist(path: Path) -> None:
 def _read_3d(path: Path) -> tuple[sitk.Image, list[str]]:
     """The image in a file and what had to be corrected, after everything that ITK lets pass was checked."""
     warnings = header.check(path)
+    if path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists():
+        # ITK would take the voxels of the .nii beside it, without a word.
+        with tempfile.TemporaryDirectory(prefix="deepseg-") as folder:
+            return _read_file(Path(shutil.copy(path, folder)), path, warnings)
+    return _read_file(path, path, warnings)
+
+
+def _read_file(file: Path, path: Path, warnings: list[str]) -> tuple[sitk.Image, list[str]]:
+    """The image in ``file``, which errors call ``path``."""
     try:
         reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
+        reader.SetFileName(str(file))
         if header.is_nrrd(path):  # ITK goes by the suffix, which may be missing
             reader.SetImageIO("NrrdImageIO")
         reader.ReadImageInformation()

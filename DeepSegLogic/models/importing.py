@@ -84,7 +84,7 @@ def export_model(
     """Write a model with its card and the digests of its files to one file, for a machine without internet.
 
     Args:
-        target: the file, or a folder in which it is called ``<id>.deepseg.zip``.
+        target: the file (``.zip``), or a folder, made if need be, in which it is called ``<id>.deepseg.zip``.
 
     Raises:
         ModelError: the model's files are not what was installed.
@@ -95,7 +95,7 @@ def export_model(
             f"The model {card.id} was not exported: {' '.join(wrong)}", "Install it again.", code="model.corrupted"
         )
     target = Path(target)
-    if target.is_dir():
+    if target.is_dir() or target.suffix.lower() != ".zip":
         target = target / f"{card.id}{EXPORT_SUFFIX}"
     digests = card.digests or folder_digests(card.folder)
     text = json.dumps(replace(card, digests=digests).to_json(), indent=2, ensure_ascii=False)

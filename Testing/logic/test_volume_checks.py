@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from DeepSegLogic.errors import InputError
-from DeepSegLogic.io import read_volume
+from DeepSegLogic.io import read_label_map, read_volume
 from DeepSegLogic.volume import Volume
-from DeepSegLogic.volume_checks import ct_doubts, reject_unusable
+from DeepSegLogic.volume_checks import SEGMENTATION, ct_doubts, reject_unusable
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,15 @@ def test_what_only_the_header_can_tell(chest, made, said):
     _, doubts = doubts_of(Volume(array, chest.ijk_to_ras, modality="CT"))
     assert said in reasons[0]
     assert reasons == doubts
+
+
+def test_segmentations_are_known_from_pictures(chest, chest_segmentation):
+    labels = read_label_map(chest_segmentation).array.astype(np.int16)
+    picture = np.clip((chest.array + 160) * (255 / 400), 0, 255).astype(np.int16)  # a window, saved as 8 bits
+    for array, is_labels in ((labels, True), ((labels > 0).astype(np.int16), True), (picture, False)):
+        volume = Volume(array, chest.ijk_to_ras)
+        reasons, _ = ct_doubts(volume, reject_unusable(volume))
+        assert (reasons == [SEGMENTATION]) == is_labels
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000])

@@ -180,6 +180,24 @@ def test_an_mr_is_refused_with_the_reason_and_taken_when_told(bad, shared_data, 
     assert "Warning: It has no air" in done.stderr
 
 
+def test_a_segmentation_is_sent_to_surfaces(bad, chest_ct, chest_segmentation, tmp_path):
+    assert "deepseg surfaces" in bad(chest_segmentation, code=3, said="is a segmentation, not a CT")
+    labels = shutil.copy(chest_segmentation, tmp_path / "labels.nrrd")
+    assert "deepseg surfaces" in bad(labels, code=3, said="looks like a segmentation")
+
+
+def test_an_estimate_says_what_is_odd(shared_data, chest_ct, tmp_path, capfd):
+    assert main(["estimate", str(shared_data / "abdomen_mr" / "mr.nii.gz"), "--json"]) == 0
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [e["event"] for e in events] == ["warning", "estimate"]
+    assert "no air" in events[0]["message"] and "--force" in events[0]["message"]
+    image = sitk.ReadImage(str(chest_ct))
+    image.SetSpacing([s / 1000 for s in image.GetSpacing()])
+    sitk.WriteImage(image, str(tmp_path / "metres.nrrd"))
+    assert main(["estimate", str(tmp_path / "metres.nrrd")]) == 3
+    assert "another unit than mm" in capfd.readouterr().err
+
+
 def test_inputs_that_may_not_be_read(bad, chest_ct, tmp_path, monkeypatch, capfd):
     """Also for one who may read all, as in a container."""
     closed = str(shutil.copy(chest_ct, tmp_path / "closed.nrrd"))

@@ -8,9 +8,15 @@ import pytest
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
+    MPEG2MPML,
+    UID,
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
     RTStructureSetStorage,
     generate_uid,
 )
@@ -261,6 +267,39 @@ def test_series_of_the_same_length_are_not_guessed_between(tmp_path):
     assert read_volume(folder / "lung00").name == "Lung kernel"
 
 
+def rewritten(folder, syntax):
+    for path in folder.iterdir():
+        d = pydicom.dcmread(path)
+        if syntax == RLELossless:
+            d.compress(syntax)
+        elif syntax == ExplicitVRBigEndian:
+            d.PixelData = d.pixel_array.astype(">u2").tobytes()
+            d.set_original_encoding(False, False)
+        d.file_meta.TransferSyntaxUID = syntax
+        d.save_as(path, enforce_file_format=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless]
+)
+def test_ways_to_store_slices(tmp_path, syntax):
+    volume = read_volume(rewritten(write_series(tmp_path / "d"), syntax))
+    np.testing.assert_array_equal(volume.array, VOXELS.astype(int) - 1024)
+
+
+@pytest.mark.parametrize("syntax", [MPEG2MPML, "1.2.3.4.5"])
+def test_a_compression_that_is_not_known_is_named(tmp_path, syntax):
+    folder = rewritten(write_series(tmp_path / "d"), RLELossless)
+    for path in folder.iterdir():
+        d = pydicom.dcmread(path)
+        d.file_meta.TransferSyntaxUID = UID(syntax)
+        d.save_as(path)
+    with pytest.raises(InputError) as caught:
+        read_volume(folder)
+    assert UID(syntax).name in caught.value.message and "uncompressed" in caught.value.remedy
+
+
 def test_a_truncated_slice_is_an_error(tmp_path):
     folder = write_series(tmp_path / "d")
     path = folder / "s05"
@@ -279,6 +318,9 @@ def test_a_damaged_slice_at_the_end_is_not_left_out_in_silence(tmp_path, keep):
             read_volume(folder)
     else:
         assert "empty (0 bytes): s00" in read_volume(folder).warnings[0]
+        (folder / "s15").write_bytes(b"")
+        with pytest.raises(InputError, match=r"missing.*empty \(0 bytes\): s00, s15"):
+            read_volume(folder)
 
 
 def test_stored_values_without_rescaling_are_said(tmp_path):

@@ -15,6 +15,7 @@ from DeepSegLogic.volume import Volume
 
 RNG = np.random.default_rng(0)
 NRRD = b"NRRD0004\ntype: int16\ndimension: 3\nsizes: 7 6 5\nencoding: raw\n"
+DIRECTIONS = b"space directions: (1,0,0) (0,2,0) (0,0,3)\n"
 VOXELS = RNG.integers(-1000, 1500, (5, 6, 7)).astype(np.int16)
 
 
@@ -106,6 +107,14 @@ def test_other_units_than_mm(tmp_path, unit):
     assert volume.warnings == []
 
 
+def test_a_nifti_beside_its_unpacked_namesake(tmp_path):
+    for name, shift in (("a.nii", 0), ("a.nii.gz", 7)):
+        nibabel.save(nibabel.Nifti1Image(VOXELS.T + np.int16(shift), oblique()), tmp_path / name)
+    packed, plain = read_volume(tmp_path / "a.nii.gz"), read_volume(tmp_path / "a.nii")
+    np.testing.assert_array_equal(packed.array, plain.array + 7)
+    assert packed.name == "a"
+
+
 def test_a_nifti_that_says_two_things_or_nothing(tmp_path):
     shifted = oblique()
     shifted[:3, 3] += 5
@@ -130,6 +139,9 @@ def test_a_nifti_that_says_two_things_or_nothing(tmp_path):
     [
         ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspacings: 1 2 3\n", ["left and right"]),
         ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\n", ["no voxel size", "left and right"]),
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspace: scanner-xyz\n" + DIRECTIONS, ["left and right"]),
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspace: left-anterior-superior\n" + DIRECTIONS, []),
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspace: LPS\n" + DIRECTIONS, []),
         ("a.mha", b"NDims = 3\nElementSpacing = 1 2 3\nElementType = MET_UCHAR\n", ["left and right"]),
         ("a.mha", b"NDims = 3\nElementType = MET_UCHAR\n", ["no voxel size", "left and right"]),
     ],
@@ -210,6 +222,8 @@ def bad_files(tmp_path):
         "damaged",
     )
     yield "detached, without its data", write("d.nhdr", NRRD + b"data file: d.raw\n"), "d.raw, which is not beside"
+    yield "in cm", write("cm.nrrd", NRRD + b'space: LPS\nspace units: "cm" "cm" "cm"\n' + DIRECTIONS), "in cm"
+    yield "Slicer's segmentation", write("b.seg.nrrd", NRRD), "is a segmentation"
     yield "4D", image("4d.nrrd", np.stack([VOXELS, VOXELS])), "4D"
     yield "RGB", image("rgb.nrrd", RNG.integers(0, 255, (4, 5, 6, 3)).astype(np.uint8), vector=True), "RGB"
     yield "complex", image("complex.nrrd", VOXELS.astype(np.complex64)), "not a scalar"

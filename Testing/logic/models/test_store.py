@@ -261,7 +261,6 @@ def test_changes_are_found(single):
 
 def test_export_and_import_carry_a_model_to_another_machine(whole, tmp_path, monkeypatch):
     card = download_model(whole)
-    (tmp_path / "usb").mkdir()
     file = export_model(card, tmp_path / "usb")
     assert file == tmp_path / "usb" / "whole.deepseg.zip"
     monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "other machine"))
