@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from datetime import datetime, timezone
@@ -13,6 +12,7 @@ from .io import write_label_map, write_volume
 from .io.atomic import atomic_folder, cannot_write
 from .labels import LabelMap
 from .measures import Measurement, measure, write_measurements
+from .models.digests import file_digest
 from .pipeline import Result
 from .progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .volume import Volume
@@ -89,7 +89,7 @@ def write_outputs(
         write_preview(volume, label_map, surfaces, temporary / "preview.png")
         facts = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "input": {"name": source.name, "digest": source_digest(source)} if source else {"name": volume.name},
+            "input": _identity(source) if source else {"name": volume.name},
             **result.provenance,
             "timings_s": result.timings,
             "plan": result.plan,
@@ -156,11 +156,7 @@ def export_result(
     return [folder / name for name in names]
 
 
-def source_digest(source: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder in the order of their names."""
-    digest = hashlib.sha256()
-    for path in [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file()):
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(2**20), b""):
-                digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
+def _identity(source: Path) -> dict[str, str]:
+    """What was segmented: its name, and the digest of the file, or of a folder's files in the order of their names."""
+    files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
+    return {"name": source.name, "digest": file_digest(*files)}

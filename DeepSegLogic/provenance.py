@@ -6,18 +6,18 @@ import numpy as np
 
 from . import __version__
 from .models import Model
-from .models.digests import folder_digests, model_digest
+from .models.digests import file_digest, folder_digests, model_digest
 
 
 def provenance(model: Model, settings: dict, run: str) -> dict:
     """Model, settings, what ran where (in words), and versions, as plain JSON values."""
     import torch
 
-    from .models.nnunet import weights_digest
+    from .models.nnunet import checkpoint_files
 
     card = model.card
     if card.backend == "nnunet" and not card.digests:
-        digest = weights_digest(card.folder)  # a training's folder also holds images
+        digest = file_digest(*checkpoint_files(card.folder))  # a training's folder also holds images
     else:
         digest = model_digest(card.digests or folder_digests(card.folder))
     facts = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path | str) -> Iterator[Path]:
-    """A temporary folder whose files and sub-folders move into ``folder`` when all went well.
+    """A temporary folder whose files and sub-folders move into ``folder`` when all went well, all or none.
 
     Files of ``folder`` that have no successor stay; a sub-folder is replaced as a whole.
 
@@ -53,16 +54,29 @@ def atomic_folder(folder: Path | str) -> Iterator[Path]:
         raise cannot_write(folder, error) from error
     try:
         yield temporary
-        for item in sorted(temporary.iterdir()):
-            target = folder / item.name
-            if target.is_dir():
-                retired = temporary / f".old-{item.name}"
-                target.replace(retired)
-            item.replace(target)
+        _move_all(temporary, folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_all(source: Path, folder: Path) -> None:
+    """Move what is in ``source`` into ``folder``; where that fails half-way, e.g. at a file that is open on Windows,
+    all is put back."""
+    items, retired, moves = sorted(source.iterdir()), source / ".retired", []
+    retired.mkdir()
+    try:
+        for item in items:
+            target = folder / item.name
+            for origin, goal in ((target, retired / item.name), (item, target)):
+                if os.path.lexists(origin):
+                    origin.replace(goal)
+                    moves.append((origin, goal))
+    except BaseException:
+        for origin, goal in reversed(moves):
+            goal.replace(origin)
+        raise
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

@@ -8,12 +8,13 @@ from pathlib import Path
 from .card import CARD_FILE
 
 
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """``"<algorithm>:<hex>"`` of a file."""
+def file_digest(*paths: Path, algorithm: str = "sha256") -> str:
+    """``"<algorithm>:<hex>"`` of a file, or of the content of several one after the other."""
     state = hashlib.new(algorithm)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            state.update(block)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                state.update(block)
     return f"{algorithm}:{state.hexdigest()}"
 
 

@@ -207,7 +207,7 @@ class _Transfer:
         if self.stopped.is_set():
             return
         if self.digest is not None:
-            found = file_digest(self.partial, self.digest.partition(":")[0])
+            found = file_digest(self.partial, algorithm=self.digest.partition(":")[0])
             if found != self.digest:
                 self._forget()
                 raise ModelError(

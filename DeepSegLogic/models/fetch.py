@@ -96,7 +96,7 @@ def _bring(card: ModelCard, part: Part, store: Store, progress: Progress, cancel
             raise
     known = {"published": part.digest, "first downloaded": store.recorded("archives").get(part.url)}
     for when, digest in known.items():
-        if digest and file_digest(archive, digest.partition(":")[0]) != digest:
+        if digest and file_digest(archive, algorithm=digest.partition(":")[0]) != digest:
             archive.unlink()
             raise ModelError(
                 f"The file of {part.url} is not the one that was {when} ({digest}); it was deleted.",

@@ -6,7 +6,6 @@ nnunetv2 2.x, which every TotalSegmentator task and most labs' own models are tr
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -87,16 +86,6 @@ def card_from_results(folder: Path) -> ModelCard:
         description="An nnU-Net v2 results folder without a model card.",
         folder=folder,
     )
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 over the weights of all folds, for the provenance of a result."""
-    digest = hashlib.sha256()
-    for path in checkpoint_files(folder):
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(2**20), b""):
-                digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

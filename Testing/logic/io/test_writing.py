@@ -1,5 +1,7 @@
 """Label maps as files: what we write, 3D Slicer's own library reads as it was meant."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -188,3 +190,26 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
         (temporary / "surfaces").mkdir()
         (temporary / "surfaces" / "new.stl").write_text("new", "utf-8")
     assert [p.name for p in sorted(folder.rglob("*"))] == ["mine.txt", "surfaces", "new.stl"]
+
+
+def test_a_move_that_fails_half_way_puts_all_back(tmp_path, monkeypatch):
+    """As on Windows, where a file that another program has open cannot be replaced."""
+    for name in ("a.txt", "b.txt", "surfaces/old.stl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old", "utf-8")
+    replace = Path.replace
+
+    def refused_once(path, target):
+        if target == tmp_path / "surfaces" and not tried:
+            tried.append(path)
+            raise PermissionError(13, "open elsewhere")
+        return replace(path, target)
+
+    tried = []
+    monkeypatch.setattr(Path, "replace", refused_once)
+    with pytest.raises(OutputError, match="open elsewhere"), atomic_folder(tmp_path) as temporary:
+        (temporary / "surfaces").mkdir()
+        for name in ("a.txt", "new.txt", "surfaces/new.stl"):
+            (temporary / name).write_text("new", "utf-8")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.txt", "b.txt", "old.stl", "surfaces"]
+    assert (tmp_path / "a.txt").read_text("utf-8") == "old"
