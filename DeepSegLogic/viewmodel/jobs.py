@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,7 @@ class Jobs:
         self._latest: dict[str, int] = {}  # request → job, of those of which only the last answer counts
         self._next: dict[str, tuple[Answer, dict[str, Any]]] = {}  # request → what to ask when that job has ended
         self._task: int | None = None  # job of ``run``
+        self._heard: deque[Event] = deque()
 
     def submit(self, request: str, answer: Answer, failed: Failure | None = None, **params: Any) -> int:
         """Ask for something beside the long task; returns the job.
@@ -111,7 +113,9 @@ class Jobs:
 
     def poll(self) -> None:
         """Take in what happened, and give the answers to those who wait for them."""
-        for event in self._client.poll():
+        self._heard.extend(self._client.poll())
+        while self._heard:  # what follows an event that somebody could not take in waits for the next call
+            event = self._heard.popleft()
             if event.kind == "progress" and event.job == self._task:
                 self.run.advance(event)
                 self._changed.emit("run")

@@ -139,7 +139,7 @@ class Channel:
     def _read_arrays(self, header: dict[str, Any]) -> list[np.ndarray] | None:
         try:
             layout = [(np.dtype(d), tuple(int(n) for n in shape)) for d, shape in header.pop("arrays", [])]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, SyntaxError) as error:  # numpy parses the names of types
             raise ProtocolError("A message describes its arrays wrongly.") from error
         if any(dtype.kind not in "biuf" or min(shape, default=0) < 0 for dtype, shape in layout):
             raise ProtocolError("A message holds an array that is not of plain numbers.")

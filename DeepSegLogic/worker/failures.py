@@ -77,7 +77,8 @@ def why_it_died(exit_code: int, last_words: str, started: bool) -> DeepSegError:
             code="resource.worker",
         )
     if exit_code < 0:
-        cause = f"crashed ({signal.Signals(-exit_code).name})"
+        names = {s.value: s.name for s in signal.Signals}  # of which real-time signals have none
+        cause = f"crashed ({names.get(-exit_code, f'signal {-exit_code}')})"
     elif exit_code > 0xC0000000:  # Windows' exceptions
         cause = f"crashed ({exit_code:#x})"
     else:

@@ -16,7 +16,7 @@ from .handshake import welcome
 from .links import hang_up
 
 STRANGER_LINE_LIMIT = 4096  # bytes of a message from someone who has not shown the token
-STRANGER_PATIENCE = 10.0  # seconds
+STRANGER_PATIENCE = 10.0  # seconds until the token must be shown, however slowly the bytes drip
 
 
 class Server:
@@ -84,17 +84,24 @@ class Server:
     def _converse(self, connection: socket.socket) -> None:
         channel = Channel(line_limit=STRANGER_LINE_LIMIT, array_limit=0)
         channel.connect(connection.makefile("rb"), connection.makefile("wb"))
-        try:
-            connection.settimeout(STRANGER_PATIENCE)
-            welcome(channel, token=self._token)
-            connection.settimeout(None)
-        except (DeepSegError, OSError):
-            pass
-        else:
+        if self._is_welcome(connection, channel):
             channel.line_limit, channel.array_limit = LINE_LIMIT, self._array_limit
             channel.start()
             self._worker.serve(channel)
         _part(connection, channel)
+
+    def _is_welcome(self, connection: socket.socket, channel: Channel) -> bool:
+        """Whether a stranger shows the token, and in time."""
+        impatience = threading.Timer(STRANGER_PATIENCE, hang_up, [connection])
+        impatience.daemon = True
+        impatience.start()
+        try:
+            welcome(channel, token=self._token)
+            return True
+        except (DeepSegError, OSError):
+            return False
+        finally:
+            impatience.cancel()
 
 
 def _part(connection: socket.socket, channel: Channel) -> None:

@@ -201,3 +201,25 @@ def test_an_estimate_for_settings_that_have_changed_is_dropped(small_ct):
     client.events.append(Event("error", 3, error=shortage, traceback=""))
     session.poll()
     assert session.preflight.notes != notes
+
+
+def test_a_face_that_cannot_show_one_answer_gets_the_next(small_ct):
+    client = Scripted()
+    session = Session(client)
+    session.set_volume(small_ct)
+    label_map = LabelMap(np.zeros(small_ct.shape, np.uint8), small_ct.ijk_to_ras, [])
+    session.adopt_result(label_map, {})
+    session.show_surfaces()
+
+    def stumble(part):
+        if part == "surfaces":
+            raise ZeroDivisionError
+
+    session.changed.connect(stumble)
+    client.answer("surfaces", "surfaces")
+    client.answer("measure", [])
+    with pytest.raises(ZeroDivisionError):
+        session.poll()
+    session.poll()
+    session.measure(label_map)
+    assert client.asked.count("measure") == 2  # the first one is known to have ended

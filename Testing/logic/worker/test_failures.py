@@ -11,6 +11,7 @@ import pytest
 
 from DeepSegLogic.errors import Cancelled, DeepSegError, InputError, ResourceError
 from DeepSegLogic.worker import WorkerState, shared
+from DeepSegLogic.worker.failures import why_it_died
 
 from .conftest import HERE, gone, is_end, leftovers, run_until
 
@@ -241,3 +242,9 @@ def test_handlers_that_cannot_be_imported_are_named(new_client):
     client = new_client(handlers="no_such_module")
     with pytest.raises(ResourceError, match="No module named 'no_such_module'"):
         client.call("ping")
+
+
+def test_a_signal_without_a_name_is_still_a_crash():
+    """Real-time signals, which batch systems send."""
+    assert "crashed (signal 50)" in why_it_died(-50, "", True).message
+    assert "crashed (SIGSEGV)" in why_it_died(-signal.SIGSEGV, "", True).message

@@ -7,13 +7,15 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 import pytest
 
 from DeepSegLogic.errors import Cancelled, ResourceError, UsageError
-from DeepSegLogic.worker import SocketLink, WorkerClient, WorkerState
+from DeepSegLogic.worker import SocketLink, WorkerClient, WorkerState, server
 from DeepSegLogic.worker.server import Server
 
 from .conftest import HERE, is_end, run_until
@@ -122,6 +124,28 @@ def test_strangers_are_hung_up_on(raw, connect, line):
     assert connect().call("ping")["pid"]
 
 
+def test_a_stranger_who_dawdles_is_hung_up_on(monkeypatch):
+    """However often a byte comes: else a few strangers could keep all connections."""
+    monkeypatch.setattr(server, "STRANGER_PATIENCE", 0.3)
+    service = Server("127.0.0.1", 0, TOKEN)
+    ours, theirs = socket.socketpair()
+    stopped = threading.Event()
+
+    def dawdle():
+        with theirs, suppress(OSError):
+            while not stopped.wait(0.05):
+                theirs.send(b" ")
+
+    stranger = threading.Thread(target=dawdle)
+    stranger.start()
+    try:
+        service._converse(ours)  # returns
+    finally:
+        stopped.set()
+        stranger.join()
+        service._socket.close()
+
+
 @pytest.mark.parametrize(
     "message, payload",
     [
@@ -129,6 +153,8 @@ def test_strangers_are_hung_up_on(raw, connect, line):
         (json.dumps({"type": "request", "job": 1, "name": "echo", "params": {}}).encode(), b"junk\n"),
         (b'{"type": "request", "arrays": [["|O", [1]]]}', b""),
         (b'{"type": "request", "arrays": [["<f8", [-1]]]}', b""),
+        (b'{"type": "request", "arrays": [["<f8", [Infinity]]]}', b""),
+        (b'{"type": "request", "arrays": [["f4,(", [1]]]}', b""),
         (b'{"type": "request", "arrays": [["<f8", [99999999999]]]}', b""),
         (b'{"type": "request", "arrays": [["<f8", [1]]], "block": "deepseg_x"}', b""),
         (b'{"type": "request", "job": 1, "name": "echo", "params": {"$": "Popen", "fields": {}}}', b""),
