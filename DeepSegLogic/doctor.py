@@ -91,9 +91,11 @@ def _memory() -> list[Finding]:
 
 
 def _models() -> Finding:
-    from .models.registry import bundled_models
+    from .models.registry import models_here
     from .models.store import Store
 
-    names = [c.id for c in [*bundled_models(), *Store().installed()]]
-    remedy = "" if names else "Get one: deepseg models list, deepseg models download NAME."
+    names = list(models_here())
+    remedy = " ".join(map(str, Store().broken()))
+    if not names and not remedy:
+        remedy = "Get one: deepseg models list, deepseg models download NAME."
     return Finding("Models", ", ".join(names) or "none", remedy)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..models.card import DEMO_MODEL
 from .console import Console, Json, Quiet
 
 
@@ -18,7 +19,7 @@ def demo(
 
     source = demo_ct()
     console = Console(quiet, as_json)
-    segment_to_folder(console, source, output, model="ct_demo", formats=["stl", "glb"])
+    segment_to_folder(console, source, output, model=DEMO_MODEL, formats=["stl", "glb"])
     console.say(f"Look at {output / 'preview.png'}; drop segmentation.seg.nrrd into 3D Slicer to see it there.")
     console.say("`deepseg web` shows all this in the browser, with a press to Segment.")
 

@@ -1,12 +1,13 @@
 """``deepseg estimate``: what a run would need, without running it."""
 
+from ..models.card import DEMO_MODEL
 from .console import Console, Json, Quiet
 from .segment import Device, Input, Model, Quality, Roi, RoiMask, Structures, region, split
 
 
 def estimate(
     input: Input,
-    model: Model = "ct_demo",
+    model: Model = DEMO_MODEL,
     structures: Structures = "",
     device: Device = "auto",
     quality: Quality = "standard",

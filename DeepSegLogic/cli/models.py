@@ -160,13 +160,13 @@ def verify(
 @app.command()
 def remove(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """Delete models from this machine."""
-    from ..models.store import Store
+    from ..models.store import Store, disk_use
 
     console, store = Console(quiet, as_json), Store()
     for model in models:
-        card = store.get(model)
-        if not (yes or _asks(f"Delete {card.id} ({card.title}, {size_text(card.size_bytes)})?")):
-            raise Cancelled(f"{card.id} was kept.")
+        folder = store.folder(model)
+        if folder is not None and not (yes or _asks(f"Delete {model} ({size_text(disk_use(folder))})?")):
+            raise Cancelled(f"{model} was kept.")
         freed = store.remove(model)
         console.say(f"{model} is gone; {size_text(freed)} are free again.")
         console.event("removed", id=model, bytes=freed)
@@ -238,11 +238,9 @@ def _tell_installed(console: Console, card: ModelCard) -> None:
 def _known() -> tuple[dict[str, ModelCard], dict[str, ModelCard]]:
     """Models on this machine and models of the catalogue, by id."""
     from ..models.catalogue import catalogue
-    from ..models.registry import bundled_models
-    from ..models.store import Store
+    from ..models.registry import models_here
 
-    here = {card.id: card for card in [*bundled_models(), *Store().installed()]}
-    return here, {card.id: card for card in catalogue()}
+    return models_here(), {card.id: card for card in catalogue()}
 
 
 def _read_card(path: Path | None) -> dict:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..models.card import DEMO_MODEL
 from .console import Console, Json, Quiet
 from .models import obtain
 
@@ -26,7 +27,7 @@ RoiMask = Annotated[
 def segment(
     input: Input,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    model: Model = "ct_demo",
+    model: Model = DEMO_MODEL,
     structures: Structures = "",
     device: Device = "auto",
     quality: Quality = "standard",
@@ -88,7 +89,7 @@ def segment_to_folder(
         console.warning(sentence)
     console.show(_table(rows))
     console.say(f"\nWritten to {output}: {', '.join(files)}")
-    if card.id == "ct_demo":
+    if card.id == DEMO_MODEL:
         console.say(
             "The bundled model was trained on two subjects: it is a demonstration. Research use only.\n"
             "`deepseg models list` shows models for real work."

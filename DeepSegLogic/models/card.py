@@ -9,7 +9,13 @@ from pathlib import Path
 from ..errors import ModelError
 
 CARD_FILE = "card.json"
+DEMO_MODEL = "ct_demo"  # which comes with DeepSeg
 PROMPTED = "nninteractive"  # the backend of nnInteractive's models
+_KINDS = {  # of values that people write by hand
+    **dict.fromkeys(("id", "title", "licence"), str),
+    **dict.fromkeys(("structures", "parts", "notes"), list),
+    **dict.fromkeys(("network", "digests"), dict),
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class ModelCard:
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"The model card {path} cannot be read: {error}.",
-                "Install the model again.",
+                "Correct it, or remove the model and install it again.",
                 code="model.card",
             ) from error
 
@@ -110,6 +116,10 @@ class ModelCard:
         Raises:
             TypeError, AttributeError: the values are no card.
         """
+        wrong = [name for name, kind in _KINDS.items() if not isinstance(data.get(name, kind()), kind)]
+        wrong += [name for name, fits in _FITTING.items() if data.get(name) is not None and not fits(data[name])]
+        if wrong:
+            raise TypeError(f"what it says for {' and '.join(wrong)} is of the wrong kind")
         known = {f.name for f in fields(cls)} - {"folder", "parts"}
         parts = [Part(**{**p, "structures": tuple(p.get("structures", ()))}) for p in data.get("parts", ())]
         return cls(**{k: v for k, v in data.items() if k in known}, parts=parts, folder=folder)
@@ -130,3 +140,14 @@ class ModelCard:
         data = asdict(self)
         del data["folder"]
         return data
+
+
+def _is_spacing(value) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(s, int | float) and s > 0 for s in value)
+
+
+def _is_orientation(value) -> bool:
+    return isinstance(value, str) and sorted(value.upper().translate(str.maketrans("LPI", "RAS"))) == ["A", "R", "S"]
+
+
+_FITTING = {"spacing": _is_spacing, "orientation": _is_orientation}

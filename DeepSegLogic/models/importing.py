@@ -20,7 +20,8 @@ from .digests import folder_digests
 from .fetch import download_model
 from .folders import place, recognise
 from .nnunet import card_from_results
-from .store import Store, verify
+from .registry import bundled_models
+from .store import Store, check_id, verify
 
 EXPORT_SUFFIX = ".deepseg.zip"
 _CARDS = {  # what makes a card for a folder without one
@@ -50,7 +51,7 @@ def import_model(
 
     Raises:
         ModelError: the file is broken, not to be trusted, no model, or one of several that belong together.
-        UsageError: a model of this id is installed already.
+        UsageError: the id cannot be one, or belongs to another model.
     """
     store = store or Store()
     path = Path(path)
@@ -68,8 +69,15 @@ def import_model(
             card = _stage(path, path.name, changes or {}, staged)
         else:
             card = torchscript.stage(path, changes or {}, staged)
+        check_id(card.id)
+        if any(bundled.id == card.id for bundled in bundled_models()):
+            raise UsageError(
+                f"{card.id} is the model that comes with DeepSeg.",
+                "Give this one another name with --id.",
+                code="usage.model_exists",
+            )
         with store.lock(card.id, progress, cancel):
-            if store.find(card.id) and not replace_installed:
+            if store.folder(card.id) and not replace_installed:
                 raise UsageError(
                     f"A model {card.id} is installed already.",
                     "Remove it first, replace it with --replace, or give this one another name with --id.",
@@ -168,4 +176,7 @@ def _stage(source: Path, name: str, changes: dict, staged: Path) -> ModelCard:
         card = _CARDS[kind](root)
         card.id = model_id(card.title if kind == "nnunet" else name)
         place(card, Part(), root, staged)
-    return ModelCard.from_json({**card.to_json(), **changes})
+    try:
+        return ModelCard.from_json({**card.to_json(), **changes})
+    except (TypeError, AttributeError) as error:
+        raise ModelError(f"The card given cannot be used: {error}.", "Correct it.", code="model.card") from error

@@ -65,6 +65,18 @@ def segments_nothing(card: ModelCard) -> ModelError:
     )
 
 
+def require_monai(card: ModelCard) -> None:
+    """Raise :class:`ModelError` where MONAI, which a model's network is of, is not installed."""
+    try:
+        import monai  # noqa: F401
+    except ImportError as error:
+        raise ModelError(
+            f"The model {card.id} needs MONAI, which is not installed.",
+            "Install it with `pip install deepseg[monai]`.",
+            code="model.backend",
+        ) from error
+
+
 def load_model(card: ModelCard) -> Model:
     """Load a model's weights, on the CPU.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from ..errors import DeepSegError, ModelError
 from ..inference.plan import Normalization, Plan, Resampling
 from .card import ModelCard
-from .loading import Model
+from .loading import Model, require_monai
 from .trust import require_trust
 from .weights import read_checkpoint
 
@@ -45,7 +45,7 @@ def card_from_bundle(folder: Path) -> ModelCard:
         ModelError: the metadata are missing or broken.
     """
     meta = _metadata(folder)
-    references = meta.get("references", [])
+    references = meta.get("references") or []
     licence = folder / "LICENSE"
     first_lines = licence.read_text("utf-8", "replace").split("\n\n")[0] if licence.is_file() else ""
     return ModelCard(
@@ -56,7 +56,7 @@ def card_from_bundle(folder: Path) -> ModelCard:
         backend="monai",
         structures=_structures(meta),
         licence="Apache-2.0" if "Apache License" in first_lines else "unknown",
-        citation="\n".join([references] if isinstance(references, str) else references),
+        citation="\n".join(map(str, [references] if isinstance(references, str) else references)),
         description=str(meta.get("description", "")),
         intended_use=str(meta.get("intended_use") or "Research use only."),
         provenance={k: meta[k] for k in ("authors", "copyright", "data_source") if k in meta},
@@ -71,14 +71,9 @@ def load_bundle(card: ModelCard) -> Model:
         ModelError: it is not trusted, broken, or asks for what the engine does not have.
     """
     require_trust(card)
-    try:
-        from monai.bundle import ConfigParser
-    except ImportError as error:
-        raise ModelError(
-            f"The model {card.id} is a MONAI bundle, and MONAI is not installed.",
-            "Install it with `pip install deepseg[monai]`.",
-            code="model.backend",
-        ) from error
+    require_monai(card)
+    from monai.bundle import ConfigParser
+
     with _importable(card.folder):
         try:
             parser = ConfigParser()
@@ -105,9 +100,9 @@ def _metadata(folder: Path) -> dict:
     path = folder / METADATA
     try:
         meta = json.loads(path.read_text("utf-8"))
-        _structures(meta)
+        _structures(meta), _image_format(meta)
         return meta
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
         raise ModelError(
             f"The bundle's file {path} cannot be used: {error!r}.", "Get the bundle again.", code="model.card"
         ) from error

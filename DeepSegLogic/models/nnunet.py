@@ -37,7 +37,7 @@ def load_nnunet(card: ModelCard) -> Model:
         configuration = _configuration(plans, checkpoints[0]["init_args"]["configuration"])
         plan = _plan(plans, configuration, dataset, card, checkpoints[0].get("inference_allowed_mirroring_axes"))
         networks = [_network(configuration, len(dataset["channel_names"]), plan.channels, c) for c in checkpoints]
-    except (KeyError, TypeError, IndexError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise ModelError(
             f"The plan of the model in {card.folder} is incomplete: {error} is missing or wrong.",
             "Install the model again, or export it with nnU-Net v2.",
@@ -72,9 +72,16 @@ def card_from_results(folder: Path) -> ModelCard:
             code="model.folder",
         )
     plans, dataset = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
-    channels = [str(c).upper() for c in dataset.get("channel_names", {}).values()]
+    try:
+        channels = [str(c).upper() for c in dataset.get("channel_names", {}).values()]
+        labels = {n: v for n, v in dataset.get("labels", {}).items() if n not in ("background", "ignore")}
+    except AttributeError as error:
+        raise ModelError(
+            f"{folder / 'dataset.json'} cannot be used: its channels or labels have no names.",
+            "Export the model with nnU-Net v2 again.",
+            code="model.plan",
+        ) from error
     name = dataset.get("name") or plans.get("dataset_name") or folder.name
-    labels = {n: v for n, v in dataset.get("labels", {}).items() if n not in ("background", "ignore")}
     if all(isinstance(value, int) for value in labels.values()):
         labels = dict(sorted(labels.items(), key=lambda item: item[1]))
     return ModelCard(

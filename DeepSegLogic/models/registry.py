@@ -13,8 +13,6 @@ from .card import CARD_FILE, ModelCard
 from .catalogue import in_catalogue
 from .store import Store
 
-DEMO_MODEL = "ct_demo"
-
 
 def bundled_models() -> list[ModelCard]:
     """The models that come with DeepSeg."""
@@ -25,13 +23,18 @@ def bundled_models() -> list[ModelCard]:
     return [ModelCard.read(card.parent) for card in sorted(root.glob(f"*/{CARD_FILE}"))]
 
 
+def models_here() -> dict[str, ModelCard]:
+    """The bundled and the installed models by id."""
+    return {card.id: card for card in (*bundled_models(), *Store().installed())}
+
+
 def coarser_model(card: ModelCard, structures: Iterable[str]) -> ModelCard | None:
     """The model on this machine that knows these structures too, on the next larger voxels; it takes less memory."""
     if card.spacing is None:
         return None
     able = [
         other
-        for other in (*bundled_models(), *Store().installed())
+        for other in models_here().values()
         if other.spacing is not None
         and math.prod(other.spacing) > math.prod(card.spacing)
         and other.modality == card.modality

@@ -30,7 +30,7 @@ from .digests import file_digest, folder_digests, model_files
 
 _POLL_S = 0.2
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_RESERVED = {"downloads"}
+_RESERVED = {"downloads", "import", "known"}  # folders and locks of the store itself
 
 
 class Store:
@@ -58,43 +58,35 @@ class Store:
         )
 
     def installed(self) -> list[ModelCard]:
-        """Cards of the models here, by id."""
-        return [ModelCard.read(path.parent) for path in sorted(self.root.glob(f"[!.]*/{CARD_FILE}"))]
+        """Cards of the models here, by id; those that cannot be read are left out, see :meth:`broken`."""
+        return [card for card in self._cards() if isinstance(card, ModelCard)]
+
+    def broken(self) -> list[ModelError]:
+        """What is wrong with the models here whose cards cannot be read."""
+        return [error for error in self._cards() if isinstance(error, ModelError)]
+
+    def folder(self, model_id: str) -> Path | None:
+        """Where the model of this id lies, or None."""
+        folder = self.root / model_id
+        return folder if _ID.fullmatch(model_id) and (folder / CARD_FILE).is_file() else None
 
     def find(self, model_id: str) -> ModelCard | None:
-        """The model of this id, or None."""
-        folder = self.root / model_id
-        return ModelCard.read(folder) if _ID.fullmatch(model_id) and (folder / CARD_FILE).is_file() else None
-
-    def get(self, model_id: str) -> ModelCard:
-        """The model of this id.
+        """The model of this id, or None.
 
         Raises:
-            ModelError: it is not installed.
+            ModelError: its card cannot be read.
         """
-        card = self.find(model_id)
-        if card is None:
-            raise ModelError(
-                f"There is no model {model_id} in {self.root}.",
-                "See `deepseg models list`.",
-                code="model.not_installed",
-            )
-        return card
+        folder = self.folder(model_id)
+        return None if folder is None else ModelCard.read(folder)
 
     @contextmanager
     def lock(self, name: str, progress: Progress = ignore_progress, cancel: Cancel = never_cancel) -> Iterator[None]:
-        """Keep other programs away from the model ``name`` meanwhile; waits for them first.
+        """Keep other programs away from the model or file ``name`` meanwhile; waits for them first.
 
         Raises:
-            UsageError: ``name`` cannot be an id.
+            OutputError: the store cannot be written.
             Cancelled: the user cancelled while waiting.
         """
-        if not _ID.fullmatch(name) or name in _RESERVED:
-            raise UsageError(
-                f"{name!r} cannot be the id of a model.",
-                "Use letters, digits, '_', '-' and '.', beginning with a letter or digit.",
-                code="usage.model_id",
-            )
         folder = self.root / ".locks"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -137,12 +129,32 @@ class Store:
         return ModelCard.read(target)
 
     def remove(self, model_id: str) -> int:
-        """Delete a model; returns the bytes freed."""
+        """Delete a model, also one whose card cannot be read; returns the bytes freed.
+
+        Raises:
+            UsageError: that cannot be an id.
+            ModelError: it is not installed.
+            OutputError: it is in use.
+        """
+        check_id(model_id)
         with self.lock(model_id):
-            card = self.get(model_id)
-            size = disk_use(card.folder)
-            self._discard(card.folder)
+            folder = self.folder(model_id)
+            if folder is None:
+                raise ModelError(
+                    f"There is no model {model_id} in {self.root}.",
+                    "See `deepseg models list`.",
+                    code="model.not_installed",
+                )
+            size = disk_use(folder)
+            self._discard(folder)
         return size
+
+    def _cards(self) -> Iterator[ModelCard | ModelError]:
+        for path in sorted(self.root.glob(f"[!.]*/{CARD_FILE}")):
+            try:
+                yield ModelCard.read(path.parent)
+            except ModelError as error:
+                yield error
 
     def _discard(self, folder: Path) -> None:
         """Take a model away by one rename, then delete it."""
@@ -170,6 +182,16 @@ class Store:
             known[kind][key] = value
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps(known, indent=2, ensure_ascii=False), "utf-8")
+
+
+def check_id(model_id: str) -> None:
+    """Raise :class:`UsageError` for what cannot be the id of a model, which names its folder and its lock."""
+    if not _ID.fullmatch(model_id) or model_id.lower() in _RESERVED:
+        raise UsageError(
+            f"{model_id!r} cannot be the id of a model.",
+            "Use letters, digits, '_', '-' and '.', beginning with a letter or digit.",
+            code="usage.model_id",
+        )
 
 
 def verify(card: ModelCard, progress: Progress = ignore_progress, cancel: Cancel = never_cancel) -> list[str]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from ..errors import ModelError
 from ..inference.plan import Normalization, Plan, Resampling
 from .card import ModelCard
-from .loading import Model
+from .loading import Model, require_monai
 from .trust import require_trust
 from .weights import read_checkpoint
 
@@ -98,6 +98,7 @@ def _scripted(card: ModelCard):
 
 
 def _built(card: ModelCard, architecture: dict):
+    require_monai(card)
     from monai.networks import nets
 
     name = architecture.get("name")

@@ -29,17 +29,16 @@ class ModelEntry:
 def model_entries() -> list[ModelEntry]:
     """Models that are here, then those that can be downloaded."""
     from ..models.catalogue import catalogue
-    from ..models.registry import bundled_models
+    from ..models.registry import models_here
     from ..models.store import Store
 
-    own = {card.id: card for card in Store().installed()}
-    here = {card.id: card for card in bundled_models()} | own
+    here, store = models_here(), Store()
     cards = [*here.values(), *(card for card in catalogue() if card.id not in here)]
     return [
         ModelEntry(
             card,
             card.id in here,
-            card.id in own,
+            store.folder(card.id) is not None,
             card.size_bytes if card.id in here else card.download_bytes,
         )
         for card in cards

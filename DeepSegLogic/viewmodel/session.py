@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DeepSegError, UsageError
 from ..labels import LabelMap
+from ..models.card import DEMO_MODEL
 from ..volume import Volume
 from ..worker import WorkerClient
 from .choices import Choices
@@ -40,7 +41,7 @@ class Session(Choices):
         log: lines for the curious: what was done, what went wrong with its traceback.
     """
 
-    def __init__(self, client: WorkerClient | None = None, model: str = "ct_demo"):
+    def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL):
         self._client, changed = client or WorkerClient(), Signal()
         super().__init__(Jobs(self._client, changed), changed, model)
         self.result: Result | None = None

@@ -231,3 +231,21 @@ def test_a_bundle_in_a_folder_runs_where_it_lies(make_bundle, volume):
     assert card.backend == "monai"
     trust(card)
     assert segment(volume, folder, device="cpu").label_map.array.any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta: meta["network_data_format"]["inputs"].clear(),
+        lambda meta: meta["network_data_format"]["outputs"]["pred"]["channel_def"].update({"1": "***"}),
+        lambda meta: meta.update(network_data_format=[]),
+    ],
+)
+def test_metadata_that_say_too_little_are_refused(make_bundle, change):
+    folder = make_bundle()
+    meta = json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))
+    change(meta)
+    (folder / "configs" / "metadata.json").write_text(json.dumps(meta), "utf-8")
+    with pytest.raises(ModelError, match=r"metadata\.json") as caught:
+        find_model(folder)
+    assert caught.value.code == "model.card"

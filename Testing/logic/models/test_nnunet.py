@@ -146,12 +146,21 @@ def test_training_logs_with_numpy_numbers_are_data(folder):
         (lambda c: c.update(resampling_fn_data="mine"), "mine"),
         (lambda c: c["architecture"].update(network_class_name="x.Primus"), "Primus"),
         (lambda c: c.pop("spacing"), "spacing"),
+        (lambda c: c["architecture"].update(arch_kwargs=[]), "incomplete"),
     ],
 )
 def test_what_a_plan_asks_in_vain_is_named(folder, change, said):
     edit(folder / "plans.json", lambda plans: change(plans["configurations"]["3d_fullres"]))
     with pytest.raises(ModelError, match=said):
         load(folder)
+
+
+@pytest.mark.parametrize("change", [{"labels": ["liver"]}, {"channel_names": ["CT"]}])
+def test_a_data_set_of_another_kind_is_refused(folder, change):
+    edit(folder / "dataset.json", lambda dataset: dataset.update(change))
+    (folder / "card.json").unlink(missing_ok=True)
+    with pytest.raises(ModelError, match=r"dataset\.json"):
+        find_model(folder)
 
 
 def test_not_a_model_folder(tmp_path):

@@ -10,6 +10,7 @@ import textwrap
 import pytest
 import torch
 
+from DeepSegLogic.doctor import examine
 from DeepSegLogic.errors import Cancelled, DeepSegError, ModelError, OutputError, UsageError
 from DeepSegLogic.models import fetch, find_model, importing, load_model, registry
 from DeepSegLogic.models.card import ModelCard, Part
@@ -323,10 +324,34 @@ def test_a_zip_of_several_models_is_named(networks, zip_of, tmp_path):
         import_model(tmp_path / "two.zip")
 
 
-@pytest.mark.parametrize("bad", ["../outside", "downloads", "", ".hidden", "a/b"])
-def test_ids_that_are_paths_are_refused(networks, bad):
+@pytest.mark.parametrize("bad", ["../outside", "downloads", "", ".hidden", "a/b", "import", "Known", "ct_demo"])
+def test_ids_that_are_paths_or_taken_are_refused(networks, bad):
     with pytest.raises(UsageError):
         import_model(networks["organs"], changes={"id": bad})
+    with pytest.raises((UsageError, ModelError)):
+        Store().remove(bad)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"id": 5}, {"structures": "liver"}, {"spacing": [1, 0, 1]}, {"orientation": "XYZ"}, {"network": []}]
+)
+def test_a_card_with_values_of_another_kind_is_refused(networks, wrong):
+    with pytest.raises(ModelError, match=next(iter(wrong))) as caught:
+        import_model(networks["organs"], changes=wrong)
+    assert caught.value.code == "model.card"
+
+
+def test_a_broken_card_spoils_no_other_model_and_can_be_removed(single, own_store):
+    card = download_model(single)
+    (card.folder / "card.json").write_text('{"id": "single", ', "utf-8")  # a slip of the hand
+    assert Store().installed() == [] and "ct_demo" in registry.models_here()
+    (error,) = Store().broken()
+    remedies = " ".join(finding.remedy for finding in examine())
+    assert str(card.folder / "card.json") in error.message and error.message in remedies
+    with pytest.raises(ModelError, match="cannot be read"):
+        find_model("single")
+    Store().remove("single")
+    assert verify(download_model(single)) == []
 
 
 def test_removing_frees_the_disk(single, own_store):
