@@ -64,6 +64,11 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
+        if (slicer.app.majorVersion, slicer.app.minorVersion) < (5, 10):  # Python 3.9
+            import qt
+
+            self.layout.addWidget(qt.QLabel(_("DeepSeg needs 3D Slicer 5.10 or newer.")))
+            return
         from DeepSegLogic.resources import resource_path
 
         panel = slicer.util.loadUI(str(resource_path("UI", "DeepSeg.ui")))
@@ -75,20 +80,19 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneLoaded)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneLoaded)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartSaveEvent, self.onSceneStartSave)
         self._begin()
 
     def cleanup(self):
         self.removeObservers()
         if self.sections:
             self._timer.stop()
-            self._correct.close()
-        self.logic.close()
+            self._correct.exit()
+        if self.logic is not None:
+            self.logic.close()
 
     def enter(self):
-        self._begin()
-        if self.sections:
-            self._correct.enter()
+        if self.logic is not None:
+            self._begin()
 
     def exit(self):
         if self.sections:
@@ -116,12 +120,6 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
             savedState.restore(self.logic.sceneSession, self.logic.getParameterNode())
             qt.QTimer.singleShot(0, self._preselect)  # the selector fills itself when the import has ended
-
-    def onSceneStartSave(self, _caller, _event):
-        if self.sections:
-            from DeepSegLib import savedState
-
-            savedState.save(self.logic.sceneSession, self.logic.getParameterNode())
 
     def _begin(self):
         """Show the panel proper once everything that it needs is there."""
@@ -166,6 +164,10 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _show(self, part):
         for section in self.sections:
             section.update(part)
+        if part not in ("run", "log") and not (slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting()):
+            from DeepSegLib import savedState  # at every change: Slicer does not tell that it saves a scene
+
+            savedState.save(self.logic.sceneSession, self.logic.getParameterNode())
 
     def _preselect(self):
         """The volume of the saved state, or else the only one that is loaded."""

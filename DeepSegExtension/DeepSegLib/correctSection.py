@@ -40,7 +40,8 @@ class CorrectSection:
         ui.undoButton.connect("clicked(bool)", self.onUndo)
         ui.redoButton.connect("clicked(bool)", self.onRedo)
         ui.acceptButton.connect("clicked(bool)", self.onAccept)
-        self._shortcuts = [self._shortcut(getattr(ui, name), key) for name, key in KEYS.items()]
+        for name, key in KEYS.items():
+            self._addShortcut(getattr(ui, name), key)
         self.update("result")
 
     def update(self, part):
@@ -52,23 +53,10 @@ class CorrectSection:
         elif part == "run" and self.scene.session.run.task == "correct":
             self._tell(run_text(self.scene.session.run))
 
-    def enter(self):
-        """The module is shown."""
-        for shortcut in self._shortcuts:
-            shortcut.enabled = True
-
     def exit(self):
-        """Another module is shown: its keys and its mouse."""
+        """Another module is shown, or none: its mouse."""
         self.stop()
         self.ui.segmentEditor.setActiveEffectByName("")  # or it would go on painting there
-        for shortcut in self._shortcuts:
-            shortcut.enabled = False
-
-    def close(self):
-        """The panel goes."""
-        self.exit()
-        for shortcut in self._shortcuts:
-            shortcut.setParent(None)
 
     def stop(self):
         """Draw no more; what is not complete goes."""
@@ -145,14 +133,13 @@ class CorrectSection:
             self._tell(str(error))
         return True
 
-    def _shortcut(self, button, key):
+    def _addShortcut(self, button, key):
+        """A key that works while the panel is shown, wherever the focus is: views may be in windows of their own."""
         button.toolTip = f"{button.toolTip} ({key})"
-        shortcut = qt.QShortcut(slicer.util.mainWindow())
+        shortcut = qt.QShortcut(self.ui.mainWidget)
         shortcut.setKey(qt.QKeySequence(key))
-        shortcut.setContext(qt.Qt.ApplicationShortcut)  # views may be in windows of their own
-        shortcut.enabled = False
+        shortcut.setContext(qt.Qt.ApplicationShortcut)
         shortcut.connect("activated()", button, "click()")
-        return shortcut
 
     def _editResult(self):
         """Let the Segment Editor work on the result; its parameters live in a node of their own."""

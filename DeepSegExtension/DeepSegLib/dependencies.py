@@ -5,24 +5,28 @@ SimpleITK, numpy, …) is replaced. :data:`NEEDED` therefore lists what those pa
 """
 
 import importlib
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 
-NEEDED = {
-    "filelock": "filelock>=3.13",
-    "platformdirs": "platformdirs>=4",
-    "psutil": "psutil>=5.9",
-    "requests": "requests>=2.31",
-    "scipy": "scipy>=1.11",
-    "slicerio": "slicerio>=1.4",
-    "nrrd": "pynrrd>=1.0",  # slicerio's
-    "typing_extensions": "typing_extensions>=4",  # pynrrd's
-    "trimesh": "trimesh>=4.4",
-    "lxml": "lxml>=5",
-    "networkx": "networkx>=3",
-    "pyfqmr": "pyfqmr>=0.3",
-    "maxflow": "PyMaxflow>=1.3",
-}
-"""Name to import → what pip is asked for."""
+from packaging.requirements import Requirement  # Slicer ships it
+
+NEEDED = (
+    "filelock>=3.13",
+    "platformdirs>=4",
+    "psutil>=5.9",
+    "requests>=2.31",
+    "scipy>=1.11",
+    "slicerio>=1.4",
+    "pynrrd>=1.0",  # slicerio's
+    "typing_extensions>=4",  # pynrrd's
+    "trimesh>=4.4",
+    "lxml>=5",
+    "networkx>=3",
+    "pyfqmr>=0.3",
+    "PyMaxflow>=1.3",
+)
+"""What pip is asked for."""
+
+TORCH = Requirement("torch>=2.6")
 
 SHIPPED = ("numpy", "SimpleITK", "vtk", "PythonQt")
 """Never to be touched."""
@@ -31,8 +35,14 @@ SHIPPED = ("numpy", "SimpleITK", "vtk", "PythonQt")
 def missing():
     """Requirements that are not met, torch last."""
     importlib.invalidate_caches()
-    lacking = [requirement for name, requirement in NEEDED.items() if find_spec(name) is None]
-    return lacking + (["torch"] if find_spec("torch") is None else [])
+    return [str(needed) for needed in (*map(Requirement, NEEDED), TORCH) if not _isMet(needed)]
+
+
+def _isMet(requirement):
+    try:
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
 
 
 def pipArguments(requirements, wheelsFolder=""):
@@ -52,7 +62,7 @@ def install(wheelsFolder=""):
     from DeepSegLogic.errors import ResourceError
 
     lacking = missing()
-    packages = [r for r in lacking if r != "torch"]
+    packages = [r for r in lacking if r != str(TORCH)]
     try:
         if packages:
             slicer.util.pip_install(pipArguments(packages, wheelsFolder))
@@ -63,7 +73,7 @@ def install(wheelsFolder=""):
             f"`pip download --no-deps {' '.join(packages)}` and give their folder.",
             code="resource.install",
         ) from error
-    if "torch" in lacking:
+    if str(TORCH) in lacking:
         _installTorch(wheelsFolder)
 
 
@@ -73,7 +83,7 @@ def _installTorch(wheelsFolder):
     from DeepSegLogic.errors import ResourceError
 
     if wheelsFolder:
-        slicer.util.pip_install(["--no-index", "--find-links", wheelsFolder, "torch"])
+        slicer.util.pip_install(["--no-index", "--find-links", wheelsFolder, str(TORCH)])
         return
     try:
         import PyTorchUtils
@@ -84,7 +94,8 @@ def _installTorch(wheelsFolder):
             code="resource.torch",
         ) from None
     # It picks the build for this machine's GPU.
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False) is None:
+    wanted = str(TORCH.specifier)
+    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=wanted) is None:
         raise ResourceError(
             "PyTorch was not installed.", "See the Python console, then press Set up again.", code="resource.torch"
         )

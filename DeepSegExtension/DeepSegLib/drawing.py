@@ -58,6 +58,7 @@ class Drawing:
             return
         self._interaction.RemoveObserver(self._tag)
         if node.GetScene() is not None:
+            self._scene.RemoveNode(node.GetDisplayNode())  # the scene would keep it
             self._scene.RemoveNode(node)
         if self._interaction.GetCurrentInteractionMode() == self._interaction.Place:
             self._interaction.SwitchToViewTransformMode()

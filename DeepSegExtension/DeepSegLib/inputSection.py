@@ -44,6 +44,7 @@ class InputSection:
 
     def onReplace(self, checked):
         self.scene.replaceResult = checked
+        self.session.changed.emit("input")
 
     def update(self, part):
         """Show what changed."""

@@ -30,9 +30,11 @@ def save(sceneSession, parameterNode):
 def restore(sceneSession, parameterNode):
     """Take the state from a parameter node.
 
-    Another version, or anybody, may have written it: what is not understood, or not here any more, is left out.
+    Another version, or anybody, may have written it: what is not understood, or not here any more, is left out. All is
+    read before anything is changed, for the panel saves every change.
     """
     session, settings = sceneSession.session, _settings(parameterNode)
+    nodes = _node(parameterNode, VOLUME_ROLE, VOLUME_CLASS), _node(parameterNode, RESULT_ROLE, RESULT_CLASS)
     model, structures = settings.get("model"), settings.get("structures")
     if any(entry.card.id == model for entry in session.all_models):
         session.choose_model(model)
@@ -45,9 +47,7 @@ def restore(sceneSession, parameterNode):
     if isinstance(settings.get("corrector"), str):
         session.choose_corrector(settings["corrector"])
     sceneSession.replaceResult = settings.get("replace") is True
-    sceneSession.resume(
-        _node(parameterNode, VOLUME_ROLE, VOLUME_CLASS), _node(parameterNode, RESULT_ROLE, RESULT_CLASS)
-    )
+    sceneSession.resume(*nodes)
 
 
 def _settings(parameterNode):

@@ -8,7 +8,7 @@ from vtk.util import numpy_support
 from DeepSegLogic.errors import InputError
 from DeepSegLogic.volume import Volume, compact
 
-MODALITY = "DICOM.Modality"  # attribute of a volume's node, from the DICOM import
+MODALITY = "DICOM.Modality"  # attribute of a volume's node, or, from the DICOM import, of its subject hierarchy item
 WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: what its reader had to say, one sentence a line
 
 
@@ -35,9 +35,17 @@ def volumeFromNode(node) -> Volume:
         compact(array).copy(),
         worldMatrix(node) @ toNumpy(ijkToRas),
         name,
-        node.GetAttribute(MODALITY) or None,
+        modalityOf(node),
         warnings,
     )
+
+
+def modalityOf(node):
+    """What the DICOM import, or we, noted for a volume node, e.g. ``"CT"``; None if nothing."""
+    noted = node.GetAttribute(MODALITY)
+    hierarchy = node.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None and not noted else 0
+    return (hierarchy.GetItemAttribute(item, MODALITY) if item else noted) or None
 
 
 def volumeToNode(volume: Volume, scene, like):
@@ -70,6 +78,7 @@ def isBent(node) -> bool:
 def straightened(node):
     """A new volume node: a copy of one that :func:`isBent`, resampled to an even grid where the transform put it."""
     copy = slicer.vtkSlicerVolumesLogic.CloneVolume(node.GetScene(), node, f"{node.GetName()} resampled")
+    copy.SetAttribute(MODALITY, modalityOf(node))
     copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
     copy.HardenTransform()
     return copy

@@ -137,6 +137,21 @@ def test_segments_that_overlap_come_back_with_the_later_on_top(scene, left_hande
     np.testing.assert_array_equal(back.mask("kidney_right"), source.mask("kidney_right"))
 
 
+def test_the_modality_is_read_where_slicers_dicom_import_puts_it(scene):
+    """In the subject hierarchy, not on the node."""
+    node = volume_node(scene, np.zeros((3, 4, 5), np.int16), np.eye(4))
+    assert volumeNodes.volumeFromNode(node).modality is None
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    assert volumeNodes.volumeFromNode(node).modality is None
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+    name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
+    hierarchy.SetItemAttribute(item, name, "MR")
+    volume = volumeNodes.volumeFromNode(node)
+    assert volume.modality == "MR"
+    assert volumeNodes.volumeFromNode(volumeNodes.volumeToNode(volume, scene, node)).modality == "MR"
+    assert volumeNodes.volumeFromNode(volumeNodes.straightened(node)).modality == "MR"
+
+
 def test_what_a_reader_said_is_kept_with_the_node(scene):
     node = volume_node(scene, np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
     assert volumeNodes.volumeFromNode(node).warnings == []

@@ -48,6 +48,13 @@ def test_a_model_that_must_be_installed_first(user, desktop, small):
     assert absent.card.licence in question and "Size" in question
 
 
+def test_folders_are_chosen_as_folders(user, desktop, tmp_path):
+    desktop.answers["Select folder"] = tmp_path
+    for edit in (user.ui.exportPathLineEdit, user.ui.wheelsPathLineEdit):
+        edit.browse()
+        assert edit.currentPath == str(tmp_path)
+
+
 def test_the_report_holds_no_patient_data(user, small):
     user.load(*small, name="Doe^Jane")
     report = user.session.report()

@@ -121,8 +121,8 @@ def test_drawing_stops_without_a_trace(lung):
     import slicer
 
     def nothing_left():
-        left = slicer.util.getNodesByClass("vtkMRMLMarkupsNode")
-        return not left and not placing() and not lung.ui.belongsButton.checked
+        left = [slicer.util.getNodesByClass(f"vtkMRMLMarkups{kind}Node") for kind in ("", "Display")]
+        return not any(left) and not placing() and not lung.ui.belongsButton.checked
 
     right_click = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode
     close_scene = slicer.mrmlScene.Clear
@@ -164,5 +164,13 @@ def test_shortcuts_work_while_the_module_is_shown(lung, desktop):
     slicer.util.selectModule("Data")
     QtTest.QTest.keyClick(target, Qt.Key_Plus)
     assert not lung.ui.belongsButton.checked
-    target.hide()
     assert "(Ctrl+Z)" in lung.ui.undoButton.toolTip
+
+    slicer.util.selectModule("DeepSeg")
+    slicer.util.reloadScriptedModule("DeepSeg")  # it leaves the old panel behind, hidden
+    fresh = slicer.modules.deepseg.widgetRepresentation().self()
+    fresh.ui.correctCollapsibleButton.enabled = True
+    desktop.pump(5, until=lambda: fresh.ui.mainWidget.visible)
+    QtTest.QTest.keyClick(target, Qt.Key_B, Qt.ShiftModifier)
+    assert fresh.ui.boxButton.checked and not lung.ui.boxButton.checked
+    target.hide()

@@ -25,6 +25,7 @@ def choose(user, folder, module=None, trusted=True):
 
 def test_it_is_offered_only_where_there_is_a_model(ready, tmp_path):
     ui = ready.ui
+    ui.correctCollapsibleButton.collapsed = False
     assert not ui.correctorWidget.isVisibleTo(ui.correctCollapsibleButton) and ui.correctorLabel.text == ""
     choose(ready, tmp_path)
     assert ui.correctorWidget.isVisibleTo(ui.correctCollapsibleButton)
@@ -95,10 +96,10 @@ def test_the_choice_is_saved_and_what_is_gone_is_told(ready, tmp_path):
     import slicer
 
     ui, scene = ready.ui, slicer.mrmlScene
+    ui.correctCollapsibleButton.collapsed = False
     choose(ready, tmp_path)
     path = str(tmp_path / "scene.mrml")
     scene.SetURL(path)
-    scene.InvokeEvent(scene.StartSaveEvent)
     assert scene.Commit(path)
     scene.Clear(False)
     ui.correctorComboBox.currentIndex = 0

@@ -13,7 +13,6 @@ def test_a_saved_scene_reopens_as_it_was(ready, desktop, tmp_path):
     ready.ui.qualityComboBox.currentText = "fast"
     path = str(tmp_path / "scene.mrml")
     slicer.mrmlScene.SetURL(path)
-    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.StartSaveEvent)
     assert slicer.mrmlScene.Commit(path)
     slicer.mrmlScene.Clear(False)
     session.choose_structures(["aorta"])

@@ -35,11 +35,37 @@ def test_set_up_is_offered_with_consent(desktop, monkeypatch):
     assert panel.ui.mainWidget.visible and panel.ui.segmentButton is not None
 
 
+def test_too_old_a_package_is_missing(monkeypatch):
+    from DeepSegLib import dependencies
+
+    found = {"psutil": "5.8.1", "torch": "2.5.1"}
+    monkeypatch.setattr(dependencies, "version", lambda name: found.get(name, "99"))
+    assert dependencies.missing() == ["psutil>=5.9", "torch>=2.6"]
+
+
+def test_what_is_needed_is_needed_elsewhere_too():
+    """The same versions as pip installs with the command line."""
+    from DeepSegLib import dependencies
+
+    ours = {Requirement(r).name.lower(): Requirement(r) for r in requires("deepseg")}
+    for needed in map(Requirement, dependencies.NEEDED):
+        if needed.name.lower() in ours:
+            assert needed.specifier == ours[needed.name.lower()].specifier, needed.name
+    assert dependencies.TORCH.specifier.contains("2.6") and not dependencies.TORCH.specifier.contains("2.5.1")
+
+
+def test_too_old_a_slicer_is_told(desktop, monkeypatch):
+    monkeypatch.setattr("host.application.MINOR", 8)
+    panel = desktop.load_module(EXTENSION / "DeepSeg.py")
+    assert "5.10 or newer" in panel.layout.itemAt(0).widget().text
+    panel.enter()
+
+
 def test_nothing_that_slicer_ships_would_be_installed():
     """pip gets --no-deps, so what our packages need in turn must be in the list or in Slicer."""
     from DeepSegLib import dependencies
 
-    asked = {Requirement(r).name.lower() for r in dependencies.NEEDED.values()}
+    asked = {Requirement(r).name.lower() for r in dependencies.NEEDED}
     assert dependencies.pipArguments(["x"])[0] == "--no-deps"
     assert not asked & {name.lower() for name in dependencies.SHIPPED}
     in_slicer = {"numpy", "requests", "scipy"}

@@ -43,10 +43,15 @@ class ModuleSelector(QtWidgets.QToolBar):
     _selected = ""
 
     def selectModule(self, name):
-        for action, module in (("exit", self._selected), ("enter", name)):
-            loaded = slicer.app.moduleManager().module(module)
-            if loaded:
-                getattr(loaded.widgetRepresentation(), action)()
+        modules = slicer.app.moduleManager()
+        if modules.isLoaded(self._selected):
+            left = modules.module(self._selected).widgetRepresentation()
+            left.exit()
+            left.hide()
+        if modules.isLoaded(name):
+            entered = modules.module(name).widgetRepresentation()
+            entered.show()
+            entered.enter()
         self._selected = name
 
 

@@ -57,6 +57,13 @@ def qt(slicer_host):
 
 
 @pytest.fixture
+def ctk(slicer_host):
+    import ctk
+
+    return ctk
+
+
+@pytest.fixture
 def slicer(slicer_host):
     import slicer
 

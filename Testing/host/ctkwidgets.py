@@ -4,7 +4,41 @@ from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property
 
 
-class ctkCollapsibleButton(QtWidgets.QAbstractButton):
+class Folding:
+    """What folds its children away; what the module hides or shows meanwhile counts when it is opened again."""
+
+    _forcing = False
+
+    def _fold(self, opened):
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
+            self._force(child)
+
+    def _force(self, child):
+        self._forcing = True
+        child.setVisible(self.isChecked() and child.property("visibilityToParent") is not False)
+        if child.property("visibilityToParent") is not False:
+            child.setAttribute(QtCore.Qt.WA_WState_ExplicitShowHide, False)
+        self._forcing = False
+
+    def childEvent(self, event):
+        child = event.child()
+        if event.type() == QtCore.QEvent.ChildPolished and isinstance(child, QtWidgets.QWidget):
+            hidden = QtCore.Qt.WA_WState_ExplicitShowHide, QtCore.Qt.WA_WState_Hidden
+            if all(map(child.testAttribute, hidden)):
+                child.setProperty("visibilityToParent", False)
+            child.installEventFilter(self)
+            self._force(child)
+        super().childEvent(event)
+
+    def eventFilter(self, child, event):
+        if not self._forcing and event.type() in (QtCore.QEvent.ShowToParent, QtCore.QEvent.HideToParent):
+            child.setProperty("visibilityToParent", event.type() == QtCore.QEvent.ShowToParent)
+            if event.type() == QtCore.QEvent.ShowToParent:
+                self._force(child)
+        return False
+
+
+class ctkCollapsibleButton(Folding, QtWidgets.QAbstractButton):
     """A header that folds what is below it."""
 
     contentsCollapsed = QtCore.Signal(bool)
@@ -22,8 +56,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         return self.fontMetrics().height() + 10
 
     def _fold(self, opened):
-        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setVisible(opened)
+        super()._fold(opened)
         self.updateGeometry()
         self.contentsCollapsed.emit(not opened)
 
@@ -35,12 +68,6 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
     collapsed = Property(bool, _collapsed, _setCollapsed)
     contentsFrameShape = Property(int, lambda self: 0, lambda self, value: None)
-
-    def childEvent(self, event):
-        child = event.child()
-        if event.type() == QtCore.QEvent.ChildPolished and isinstance(child, QtWidgets.QWidget) and self._collapsed():
-            child.setVisible(False)
-        super().childEvent(event)
 
     def sizeHint(self):
         hint = QtCore.QSize(100, self._header())
@@ -66,7 +93,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawText(option.rect.adjusted(22, 0, 0, 0), QtCore.Qt.AlignVCenter, self.text())
 
 
-class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
+class ctkCollapsibleGroupBox(Folding, QtWidgets.QGroupBox):
     """A group box that folds; its check box says whether it is open."""
 
     def __init__(self, title="", parent=None):
@@ -76,19 +103,9 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
         self.setCheckable(True)
         self.toggled.connect(self._fold)
 
-    def _fold(self, opened):
-        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setVisible(opened)
-
     collapsed = Property(
         bool, lambda self: not self.isChecked(), lambda self, collapsed: self.setChecked(not collapsed)
     )
-
-    def childEvent(self, event):
-        child = event.child()
-        if event.type() == QtCore.QEvent.ChildPolished and isinstance(child, QtWidgets.QWidget):
-            child.setVisible(self.isChecked())
-        super().childEvent(event)
 
 
 class ctkSearchBox(QtWidgets.QLineEdit):
@@ -97,7 +114,7 @@ class ctkSearchBox(QtWidgets.QLineEdit):
     def __init__(self, parent=None):
         super().__init__(parent)
         self.setClearButtonEnabled(True)
-        self._icon = True
+        self._icon = False
 
     showSearchIcon = Property(bool, lambda self: self._icon, lambda self, on: setattr(self, "_icon", on))
 
@@ -107,12 +124,13 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     currentPathChanged = QtCore.Signal(str)
     validInputChanged = QtCore.Signal(bool)
-    Dirs, Files, Drives, NoDot, NoDotDot, AllEntries = (
+    Dirs, Files, Drives, NoDot, NoDotDot, NoDotAndDotDot, AllEntries = (
         QtCore.QDir.Dirs,
         QtCore.QDir.Files,
         QtCore.QDir.Drives,
         QtCore.QDir.NoDot,
         QtCore.QDir.NoDotDot,
+        QtCore.QDir.NoDotAndDotDot,
         QtCore.QDir.AllEntries,
     )
     Readable, Writable, Executable = QtCore.QDir.Readable, QtCore.QDir.Writable, QtCore.QDir.Executable

@@ -120,6 +120,35 @@ def test_load_ui(qt, slicer, tmp_path):
     assert ui.fast.visible
 
 
+def test_what_is_hidden_or_shown_in_a_folded_section_counts_when_it_opens(slicer, tmp_path):
+    """As in CTK: code that hides a widget need not know whether its section is open."""
+    widget = slicer.util.loadUI(ui_file(tmp_path))
+    ui = slicer.util.childWidgetVariables(widget)
+    ui.fast.visible = False
+    widget.show()
+    ui.advanced.collapsed = False
+    assert not ui.fast.visible
+    ui.advanced.collapsed = True
+    ui.fast.visible = True
+    assert not ui.fast.visible
+    ui.advanced.collapsed = False
+    assert ui.fast.visible
+    ui.advanced.collapsed = True
+    ui.fast.visible = False
+    ui.advanced.collapsed = False
+    assert not ui.fast.visible
+
+
+def test_a_path_is_a_file_unless_only_folders_are_asked_for(qt, ctk, slicer_host, tmp_path):
+    edit = ctk.ctkPathLineEdit()
+    slicer_host.answers.update({"Select file": tmp_path / "a.txt", "Select folder": tmp_path})
+    edit.browse()
+    assert edit.currentPath == str(tmp_path / "a.txt")
+    edit.filters = ctk.ctkPathLineEdit.Dirs
+    edit.browse()
+    assert edit.currentPath == str(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
@@ -225,9 +254,9 @@ def test_screenshot(qt, slicer_host, tmp_path):
 def test_leaving_and_entering_a_module(slicer, slicer_host, tiny):
     slicer.util.selectModule("SegmentEditor")
     assert slicer.util.selectedModule() == "SegmentEditor"
-    assert tiny.left == 1
+    assert tiny.left == 1 and not tiny.parent.visible
     slicer.util.selectModule("Tiny")
-    assert tiny.entered == 2
+    assert tiny.entered == 2 and tiny.parent.visible
 
 
 def test_what_a_vtk_observer_raises_is_kept(slicer, slicer_host):

@@ -7,6 +7,8 @@ from PySide6 import QtCore, QtUiTools
 from . import ctkwidgets, mrmlwidgets, segmentwidgets, signals
 from .pythonqt import wrap
 
+_STAND_INS = (*ctkwidgets.CLASSES, *mrmlwidgets.CLASSES, *segmentwidgets.CLASSES)
+
 
 class QUiLoader(QtUiTools.QUiLoader):
     """Qt's loader with the stand-ins for Slicer's widgets.
@@ -17,7 +19,7 @@ class QUiLoader(QtUiTools.QUiLoader):
     def __init__(self, parent=None):
         super().__init__(parent)
         self._known = set(self.availableWidgets()) | {"Line"}
-        for widget_class in (*ctkwidgets.CLASSES, *mrmlwidgets.CLASSES, *segmentwidgets.CLASSES):
+        for widget_class in _STAND_INS:
             self.registerCustomWidget(widget_class)
             self._known.add(widget_class.__name__)
         self._known.add("qMRMLCollapsibleButton")
@@ -28,6 +30,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         unknown = {element.get("class") for element in root.iter("widget")} - self._known
         if unknown:
             raise RuntimeError(f"The .ui names widgets that neither Qt nor the stand-in has: {sorted(unknown)}")
+        _count_flags(root)
         connections = root.find("connections")
         if connections is not None:
             root.remove(connections)
@@ -53,6 +56,17 @@ class QUiLoader(QtUiTools.QUiLoader):
         signals.connect(
             named[sender], signal, signals.Handler(lambda *args: getattr(target, name)(*args[:count]), wrap)
         )
+
+
+def _count_flags(root) -> None:
+    """Flags of the stand-ins' own become numbers: PySide does not tell Qt of enums in Python."""
+    own = {kind.__name__: kind for kind in _STAND_INS}
+    for prop in root.iter("property"):
+        flags = prop.find("set")
+        names = [name.split("::") for name in flags.text.split("|")] if flags is not None else []
+        if names and names[0][0] in own:
+            prop.remove(flags)
+            ElementTree.SubElement(prop, "number").text = str(sum(getattr(own[k], n).value for k, n in names))
 
 
 def _check_properties(root, named) -> None:
