@@ -67,11 +67,10 @@ class _Scene:
     def __init__(self, path: Path, folder: Path):
         from lxml import etree
 
-        from .models.archive import open_archive
+        from .models.archive import file_sizes
 
         self._path, self._folder = path, folder
-        with open_archive(path) as zipped:
-            self._sizes = {m.filename: m.file_size for m in zipped.infolist()}
+        self._sizes = file_sizes(path)
         scenes = sorted((n for n in self._sizes if n.lower().endswith(".mrml")), key=lambda n: n.count("/"))
         if not scenes:
             raise self._bad("has no scene in it")
@@ -131,16 +130,16 @@ class _Scene:
         return str(self._base / unquote(storage.get("fileName", ""))) if storage is not None else ""
 
     def _is_ours(self, node) -> bool:
-        from .models.archive import open_archive
-
-        with open_archive(self._path) as zipped, zipped.open(self._member(self._file(node), node.get("name"))) as file:
+        with self._unpacked(self._file(node), node.get("name")).open("rb") as file:
             return TAG.encode() in file.read(_HEADER_BYTES)
 
     def _unpacked(self, member: str, name: str = "the scene") -> Path:
         from .models.archive import extract
 
-        extract(self._path, self._folder, only={self._member(member, name)})
-        return self._folder / member
+        target = self._folder / self._member(member, name)
+        if not target.exists():
+            extract(self._path, self._folder, only={member})
+        return target
 
     def _member(self, member: str, name: str) -> str:
         if member not in self._sizes:

@@ -29,8 +29,9 @@ def refine(
     as_json: Json = False,
 ) -> None:
     """Correct structures of a label map by points, scribbles, boxes and lassos; only those structures change."""
-    from ..io import read_label_map, read_volume
+    from ..io import read_label_map, read_volume, write_label_map
     from ..io.probabilities import read_probabilities
+    from ..io.reading import voxel_type
     from ..refine import prompt_network, read_prompts
     from ..refine import refine as run
 
@@ -52,7 +53,7 @@ def refine(
             progress=console.progress,
             cancel=console.cancelled,
         )
-        _write(result.label_map, output, labels)
+        write_label_map(_with_type(result.label_map, voxel_type(labels)), output)
     for number, reason in result.skipped.items():
         console.warning(f"Prompt {number} has no effect: {reason}.")
     for note in result.notes:
@@ -72,16 +73,9 @@ def refine(
     )
 
 
-def _write(label_map, output: Path, labels: Path) -> None:
-    """Write with the voxel type of the file that was corrected."""
+def _with_type(label_map, kind):
+    """The label map with the voxel type of the file that was corrected, unless a structure that was added is beyond."""
     from dataclasses import replace
 
-    import SimpleITK as sitk
-
-    from ..io import write_label_map
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(labels))
-    reader.ReadImageInformation()
-    kind = sitk.GetArrayViewFromImage(sitk.Image([1, 1, 1], reader.GetPixelID())).dtype
-    write_label_map(replace(label_map, array=label_map.array.astype(kind)), output)
+    array = label_map.array.astype(kind)
+    return replace(label_map, array=array) if (array == label_map.array).all() else label_map

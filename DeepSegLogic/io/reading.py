@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,16 @@ def read_label_map(path: Path | str) -> LabelMap:
     return LabelMap(array, ijk_to_ras(image), structures)
 
 
+def voxel_type(path: Path | str) -> np.dtype:
+    """The type of the voxels in a file, e.g. int32.
+
+    Raises:
+        InputError: it is not an image.
+    """
+    with _opened(Path(path).expanduser()) as reader:
+        return sitk.GetArrayViewFromImage(sitk.Image([1, 1, 1], reader.GetPixelID())).dtype
+
+
 def label_values(array: np.ndarray, path: Path) -> np.ndarray:
     """Voxels as uint8 or uint16, C-contiguous.
 
@@ -121,31 +133,13 @@ def _must_exist(path: Path) -> None:
 def _read_3d(path: Path) -> tuple[sitk.Image, list[str]]:
     """The image in a file and what had to be corrected, after everything that ITK lets pass was checked."""
     warnings = header.check(path)
-    if path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists():
-        # ITK would take the voxels of the .nii beside it, without a word.
-        with tempfile.TemporaryDirectory(prefix="deepseg-") as folder:
-            return _read_file(Path(shutil.copy(path, folder)), path, warnings)
-    return _read_file(path, path, warnings)
-
-
-def _read_file(file: Path, path: Path, warnings: list[str]) -> tuple[sitk.Image, list[str]]:
-    """The image in ``file``, which errors call ``path``."""
-    try:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(file))
-        if header.is_nrrd(path):  # ITK goes by the suffix, which may be missing
-            reader.SetImageIO("NrrdImageIO")
-        reader.ReadImageInformation()
-        size, components = reader.GetSize(), reader.GetNumberOfComponents()
-        pixel = reader.GetPixelID()
-    except RuntimeError as error:
-        raise _not_an_image(path, error) from error
-    _must_be_scalar(path, components, pixel)
-    warnings = _must_be_3d(path, size) + warnings
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _truncated_or(path, error) from error
+    with _opened(path) as reader:
+        _must_be_scalar(path, reader.GetNumberOfComponents(), reader.GetPixelID())
+        warnings = _must_be_3d(path, reader.GetSize()) + warnings
+        try:
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise _truncated_or(path, error) from error
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
     if not all(s > 0 and np.isfinite(s) for s in image.GetSpacing()):
@@ -153,6 +147,25 @@ def _read_file(file: Path, path: Path, warnings: list[str]) -> tuple[sitk.Image,
             f"{path} has no usable voxel size: {image.GetSpacing()} mm.", "Correct its header.", code="input.spacing"
         )
     return image, warnings + _nifti_doubts(reader, image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sitk.ImageFileReader]:
+    """ITK's reader of a file, which has read its header."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with ExitStack() as kept:
+        if path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists():
+            # ITK would take the voxels of the .nii beside it, without a word.
+            apart = kept.enter_context(tempfile.TemporaryDirectory(prefix="deepseg-"))
+            reader.SetFileName(shutil.copy(path, apart))
+        if header.is_nrrd(path):  # ITK goes by the suffix, which may be missing
+            reader.SetImageIO("NrrdImageIO")
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise _not_an_image(path, error) from error
+        yield reader
 
 
 def _nifti_doubts(reader: sitk.ImageFileReader, image: sitk.Image) -> list[str]:

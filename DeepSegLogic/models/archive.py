@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..errors import ModelError
@@ -34,7 +36,7 @@ def extract(
         ResourceError: the disk is too small.
         Cancelled: the user cancelled.
     """
-    with open_archive(archive) as zipped:
+    with _opened(archive) as zipped:
         members = [(m, p) for m, p in _checked(zipped, archive) if only is None or "/".join(p) in only]
         total = sum(m.file_size for m, _ in members)
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,8 +44,8 @@ def extract(
         done = 0
         for member, parts in members:
             target = folder.joinpath(*parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 with zipped.open(member) as source, target.open("xb") as out:
                     while block := source.read(_BLOCK):
                         check(cancel)
@@ -55,17 +57,24 @@ def extract(
                 EOFError,
                 NotImplementedError,
                 FileExistsError,
-                zipfile.zlib.error,
+                NotADirectoryError,
+                zlib.error,
+                lzma.LZMAError,
             ) as error:
                 raise _bad(archive, f"{member.filename} cannot be read: {error}") from error
 
 
-def open_archive(archive: Path) -> zipfile.ZipFile:
-    """The zip file, opened.
+def file_sizes(archive: Path) -> dict[str, int]:
+    """Bytes of the files in a zip file, by the names that :func:`extract` gives them.
 
     Raises:
-        ModelError: it is not a zip file, or cut off.
+        ModelError: it is broken or not to be trusted.
     """
+    with _opened(archive) as zipped:
+        return {"/".join(parts): member.file_size for member, parts in _checked(zipped, archive)}
+
+
+def _opened(archive: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError) as error:

@@ -179,7 +179,7 @@ def _check_probabilities(probabilities: TopProbabilities | None, volume: Volume)
 
 def _understood(label_map: LabelMap, structures: list, prompts, locked, add, notes: list) -> list[_Job]:
     shut = None if locked is None else {_found(name, structures, ()).value for name in locked}
-    jobs = []
+    understood = []
     for number, prompt in enumerate(prompts, start=1):
         target = _found(prompt.structure, structures, add)
         if target not in structures:
@@ -192,10 +192,11 @@ def _understood(label_map: LabelMap, structures: list, prompts, locked, add, not
         seeds = seeds_of(prompt, label_map.array.shape, label_map.ijk_to_ras, number)
         if seeds.clipped:
             notes.append(f"Part of prompt {number} ({prompt.kind} for {target.name}) lies outside the volume.")
-        jobs.append(_Job(number, prompt, target, seeds, shut))
-    for job in jobs:
-        values = shut if shut is not None else {s.value for s in structures} - {job.target.value}
-        job.locked = np.array(sorted(values), int)
+        understood.append((number, prompt, target, seeds))
+    jobs = []
+    for number, prompt, target, seeds in understood:  # now that all structures are known
+        values = shut if shut is not None else {s.value for s in structures} - {target.value}
+        jobs.append(_Job(number, prompt, target, seeds, np.array(sorted(values), int)))
     return jobs
 
 

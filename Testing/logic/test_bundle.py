@@ -152,6 +152,13 @@ def test_what_is_no_scene_is_told(tmp_path):
     refused(zipped(tmp_path / "e.mrb", ("s/s.mrml", SCENE.format("ct.nrrd")), ("s/ct.nrrd", "NRRD0004\n")), "ct.nrrd")
 
 
+def test_names_in_the_archive_may_be_written_in_other_ways(tmp_path):
+    """As some programs pack; the scene names its files as ever."""
+    content = small_nrrd(tmp_path / "ct.nrrd").read_bytes()
+    path = zipped(tmp_path / "x.mrb", ("./s/s.mrml", SCENE.format("Data/ct.nrrd")), ("./s//Data/ct.nrrd", content))
+    assert read_bundle(path).volume.shape == (3, 4, 5)
+
+
 @pytest.mark.parametrize("name", ["../evil.nrrd", "/tmp/evil.nrrd", "s/../../evil.nrrd"])
 def test_an_archive_that_writes_outside_is_refused(tmp_path, name):
     small_nrrd(tmp_path / "ct.nrrd")

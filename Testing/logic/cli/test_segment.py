@@ -71,7 +71,7 @@ def test_measurements_equal_simpleitks(result, chest_ct):
         n: i
         for i, n in enumerate(json.loads((folder / "provenance.json").read_text("utf-8"))["settings"]["structures"], 1)
     }
-    rows = list(csv.DictReader((folder / "measurements.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((folder / "measurements.csv").read_text("utf-8").splitlines()))
     assert len(rows) == len(values)
     for row in rows:
         value = values[row["name"]]

@@ -85,6 +85,12 @@ def test_the_same_name_twice_is_refused(zipped, tmp_path):
         extract(path, tmp_path / "out")
 
 
+def test_a_file_that_is_a_folder_too_is_refused(zipped, tmp_path):
+    for first, second in (("a", "a/b"), ("a/b", "a")):
+        with pytest.raises(ModelError, match="cannot be read"):
+            extract(zipped((first, "1"), (second, "2")), tmp_path / first.replace("/", "_"))
+
+
 def test_passwords_are_refused(zipped, tmp_path):
     path = zipped(("a", "secret"), compression=zipfile.ZIP_STORED)
     content = bytearray(path.read_bytes())

@@ -48,6 +48,24 @@ def test_a_nifti_keeps_grid_and_voxel_type(files, phantom):
     np.testing.assert_array_equal(np.asarray(after.dataobj)[kept], np.asarray(before.dataobj)[kept])
 
 
+def test_an_added_structure_is_kept_where_the_voxel_type_of_the_file_ends(files, phantom):
+    labels = phantom.truth.astype(np.int8)
+    labels[0] = 127
+    sitk.WriteImage(sitk_image(labels, phantom.matrix()), str(files / "full.nii.gz"))
+    click = {"structure": "lesion", "type": "point", "positive": True, "ras": phantom.ras(20, 45, 50)}
+    (files / "prompts.json").write_text(json.dumps({"prompts": [click], "add": ["lesion"]}), "utf-8")
+    assert refine(files, "full.nii.gz", "fixed.nii.gz") == 0
+    after = np.asarray(nibabel.load(files / "fixed.nii.gz").dataobj)
+    assert after.max() == 128 and after.min() == 0 and after[50, 45, 20] == 128
+
+
+def test_a_file_without_suffix_is_read_by_what_it_says(files, phantom):
+    sitk.WriteImage(sitk_image(phantom.truth, phantom.matrix()), str(files / "labels.nrrd"))
+    (files / "labels.nrrd").rename(files / "labels")
+    assert refine(files, "labels", "fixed.nii.gz") == 0
+    assert read_label_map(files / "fixed.nii.gz").array.any()
+
+
 def test_a_seg_nrrd_keeps_its_segments_and_may_be_replaced(files):
     before = read_label_map(files / "labels.seg.nrrd")
     assert refine(files, "labels.seg.nrrd", "labels.seg.nrrd") == 0
