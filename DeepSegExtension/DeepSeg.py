@@ -219,7 +219,7 @@ class DeepSegLogic(ScriptedLoadableModuleLogic):
         session.choose_structures(structures or session.model.structures)
         session.set_quality(quality)
         scene.segment()
-        while session.run.busy or (session.result is not None and not session.measurements):
+        while session.waiting:
             slicer.app.processEvents()
             scene.poll()
         if session.run.error is not None:

@@ -185,7 +185,7 @@ def _paste(array, values, image, toGrid) -> None:
             target = array[tuple(map(slice, begin, end))]
             source = found[tuple(map(slice, begin - low, end - low))]
             for below, above in zip(target, source, strict=True):  # a slice at a time stays in the processor's cache
-                np.copyto(below, above, where=above > 0)
+                np.copyto(below, above, "unsafe", where=above > 0)  # Slicer may keep labels in a signed type
         return
     kji = np.argwhere(found)
     ijk = np.rint((kji + np.array(image.GetExtent()[4::-2]))[:, ::-1] @ toGrid[:3, :3].T + toGrid[:3, 3]).astype(int)

@@ -69,6 +69,11 @@ class Jobs:
         """Nobody waits for this one any more."""
         self._open.pop(job, None)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is still to come, of the long task or of what goes on beside it."""
+        return bool(self._open)
+
     def check_free(self) -> None:
         """Whether a long task can start.
 

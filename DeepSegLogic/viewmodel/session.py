@@ -58,6 +58,11 @@ class Session(Choices):
         """The long task."""
         return self._jobs.run
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer of the worker is still to come."""
+        return self._jobs.waiting
+
     def poll(self) -> None:
         """Take in what happened. Emits :attr:`changed`."""
         self._jobs.poll()

@@ -12,6 +12,7 @@ from vtk.util import numpy_support  # noqa: E402
 from DeepSegLogic.errors import InputError  # noqa: E402
 from DeepSegLogic.labels import LabelMap  # noqa: E402
 from DeepSegLogic.terminology import structure_for  # noqa: E402
+from DeepSegLogic.volume import Volume  # noqa: E402
 
 
 @pytest.fixture
@@ -102,6 +103,19 @@ def test_label_map_becomes_segments_and_comes_back(scene, left_handed, under_tra
     np.testing.assert_array_equal(back.array > 0, source.array > 0)
     for structure in source.structures:
         np.testing.assert_array_equal(back.mask(structure.name), source.mask(structure.name))
+
+
+@pytest.mark.parametrize(("kind", "value"), [(np.int16, 5), (np.int16, 300), (np.int32, 5)])
+def test_labels_in_a_signed_type_come_back(scene, kind, value):
+    """As Slicer keeps those above 255, and those of some files."""
+    array = label_map(matrix()).array.astype(kind)
+    array[array == 5] = value
+    source = LabelMap(array, matrix(), [structure_for("liver", value), structure_for("kidney_right", 2)])
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    bridge.segmentationFromLabelMap(source, node)
+    volume = Volume(np.zeros(array.shape, np.int16), matrix())
+    back = bridge.labelMapFromSegmentation(node, volume, source.structures)
+    np.testing.assert_array_equal(back.array, array)
 
 
 def test_segments_are_where_slicer_says(scene):

@@ -178,7 +178,10 @@ def test_of_many_strokes_only_the_last_is_measured_next(small_ct):
     assert client.asked == ["measure", "surfaces", "surfaces"]
     client.events.append(Event("error", 1, error=UsageError("It failed."), traceback=""))
     session.poll()
-    assert client.asked[3:] == ["measure"]
+    assert client.asked[3:] == ["measure"] and session.waiting
+    client.events.append(Event("error", 4, error=UsageError("It failed."), traceback=""))
+    session.poll()
+    assert session.measurements == [] and not session.waiting
 
 
 def test_an_estimate_for_settings_that_have_changed_is_dropped(small_ct):
