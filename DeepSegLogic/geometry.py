@@ -65,9 +65,9 @@ def ras_to_ijk(points_ras: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
 
 def ijk_to_ras_points(points_ijk: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     """RAS mm of (N, 3) continuous (I, J, K) indices; the same to the last digit in whatever array a point is."""
-    i, j, k = np.asarray(points_ijk, float).T[..., None]  # a matrix product would round by its place in the array
-    columns = ijk_to_ras[:3, :3].T
-    return i * columns[0] + j * columns[1] + k * columns[2] + ijk_to_ras[:3, 3]
+    i, j, k = np.asarray(points_ijk, float).T
+    # A matrix product would round by a point's place in the array.
+    return np.stack([i * a + j * b + k * c + d for a, b, c, d in ijk_to_ras[:3]], 1)
 
 
 def sampled(array: np.ndarray, ijk_to_ras: np.ndarray, shape, wanted: np.ndarray, **outside) -> np.ndarray:

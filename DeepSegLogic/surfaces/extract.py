@@ -14,7 +14,7 @@ from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap, Structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .fairing import SMOOTHING, fair
-from .net import Net, build_net
+from .net import Net, any_corner, build_net
 
 _BYTES_PER_VOXEL = 14  # measured at 384³ with 98 balls, faces and surfaces included
 _APART = 0.04  # voxels by which sheets that would touch at a corner or an edge are parted
@@ -200,23 +200,24 @@ class _Sheets:
     def _numbered(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As ``np.unique`` with ``return_inverse``, but without sorting."""
         least = values.min()
-        used = np.zeros(values.max() - least + 1, bool)
-        used[values - least] = True
+        places = (values - least).astype(np.intp)  # much faster to write by than int32
+        used = np.zeros(places.max() + 1, bool)
+        used[places] = True
         keys = np.flatnonzero(used)
         number = self._number[: len(used)]
         number[keys] = np.arange(len(keys))
-        return keys + least, number.take(values - least)
+        return keys + least, number.take(places)
 
 
 def _part_sheets(net: Net, points, vertex, corner) -> None:
     """Move the points of sheets that share a vertex a little apart, each towards its own faces."""
-    again = vertex[1:] == vertex[:-1]
-    together = np.append(again, False) | np.insert(again, 0, False)
-    touching = np.flatnonzero(together.take(corner).any(1))
-    places = net.vertices[vertex[corner[touching]]]
-    towards = np.zeros_like(points)
-    for c in range(4):
-        np.add.at(towards, corner[touching, c], places.mean(1) - places[:, c])
+    again = np.flatnonzero(vertex[1:] == vertex[:-1])
+    together = np.zeros(len(points), bool)
+    together[again] = together[again + 1] = True
+    touching = corner[any_corner(together.take(corner))]
+    places = net.vertices[vertex[touching]]
+    outward = (places.mean(1, keepdims=True) - places).reshape(-1, 3)
+    towards = np.stack([np.bincount(touching.ravel(), part, len(points)) for part in outward.T], 1)
     points[together] += _APART * _unit(towards[together])
 
 
@@ -224,31 +225,32 @@ def _triangulated(net: Net, points, vertex, corner, crowded) -> tuple[np.ndarray
     """Two triangles per face; faces at an edge that four of them share get a point in its middle instead.
 
     Args:
-        crowded: sides at which four faces of any labels meet.
+        crowded: sides at which four faces of one label meet.
     """
-    suspects = np.flatnonzero(crowded.any(1))
+    suspects = any_corner(crowded)
     ends = np.stack([corner[suspects], np.roll(corner[suspects], -1, 1)], 2)
-    edges = np.sort(ends, 2) @ [len(points), 1]
-    _, where, counts = np.unique(edges.ravel(), return_inverse=True, return_counts=True)
-    shared = (counts[where] > 2).reshape(edges.shape)
-    odd = shared.any(1)
-    plain = np.delete(corner, suspects[odd], 0) if odd.any() else corner
-    triangles = [plain.take([0, 1, 2, 0, 2, 3], 1).reshape(-1, 3)]
+    edges = ends.min(2) * len(points) + ends.max(2)
+    crowded = crowded[suspects]
+    _, where, counts = np.unique(edges[crowded], return_inverse=True, return_counts=True)
+    shared = np.zeros(edges.shape, bool)
+    shared[crowded] = counts[where] > 2
+    odd = any_corner(shared)
+    plain = np.delete(corner, suspects[odd], 0) if len(odd) else corner
+    triangles = [plain[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)]
+    places = net.vertices[vertex[corner[suspects[odd]]]]
+    outward = np.cross(places[:, 1] - places[:, 0], places[:, 3] - places[:, 0])
+    empties = places.mean(1) + outward / 2  # centres of the voxels that the faces look at
     extra, numbers = [], {}
-    for at in np.flatnonzero(odd):
-        face = suspects[at]
-        places = net.vertices[vertex[corner[face]]]
-        outward = np.cross(places[1] - places[0], places[3] - places[0])
-        empty = places.mean(0) + outward / 2  # centre of the voxel that the face looks at
+    for at, empty, place in zip(odd, empties, places, strict=True):
         ring = []
-        for c in range(4):
-            ring.append(corner[face, c])
+        for c, first in enumerate(corner[suspects[at]]):
+            ring.append(first)
             if shared[at, c]:
                 key = (edges[at, c], *np.rint(2 * empty).astype(int))
                 if key not in numbers:
                     numbers[key] = len(points) + len(extra)
                     middle = points[ends[at, c]].mean(0)
-                    rest = places[[c, (c + 1) % 4]].mean(0)
+                    rest = place[[c, (c + 1) % 4]].mean(0)
                     extra.append(middle + _APART * _unit((empty - rest)[None])[0])
                 ring.append(numbers[key])
         # The fan starts at a middle point, so that the crowded edge itself is used by no triangle.

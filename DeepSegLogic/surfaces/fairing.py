@@ -15,7 +15,7 @@ LIMIT = 0.49  # voxels that a vertex may move along each axis: two sides of a pl
 SMOOTHING = {
     "none": (),
     "light": ((0.5, 10),),
-    "standard": ((0.3, 12), (0.3, 12)),
+    "standard": ((0.2, 16),),
     "strong": ((0.1, 20), (0.3, 12), (0.3, 12)),
 }
 """By name the low-pass filters that are applied one after the other: pass band (0 to 2) and degree."""
@@ -28,9 +28,9 @@ def fair(net: Net, smoothing: str) -> np.ndarray:
 
     Low-pass filters take away the stairs of voxels, however thick the slices are, and leave broad shapes as they
     are (windowed sinc; Taubin, Zhang and Golub, Optimal surface smoothing as filter design, ECCV 1996). No vertex
-    leaves a box of ±``LIMIT`` voxels (Gibson 1998), so that what is thin stays; where the box cut a filter short, the
-    next, milder one rounds off the bend. What volume a structure has still lost or won is made up for: all are
-    moved to the volume of their voxels, each along its own gradient of volume, in the same box.
+    leaves a box of ±``LIMIT`` voxels (Gibson 1998), so that what is thin stays; where the box cut a strong filter
+    short, the next, milder one rounds off the bend. What volume a structure has still lost or won is made up for:
+    all are moved to the volume of their voxels, each along its own gradient of volume, in the same box.
 
     Args:
         smoothing: a key of :data:`SMOOTHING`.
@@ -55,17 +55,22 @@ def _smoothed(net: Net, filters) -> np.ndarray:
 def _mean_of_neighbours(net: Net):
     """Sparse matrix (V, V). On a line where three structures meet only neighbours on that line count, so that it
     is smoothed as the curve it is, and does not drag the surfaces that end there."""
-    from scipy.sparse import coo_matrix
+    from scipy.sparse import csr_matrix
 
     count = len(net.vertices)
-    rows, columns = np.concatenate([net.edges, net.edges[:, ::-1]]).T
-    junctions = np.concatenate([net.junctions, net.junctions])
-    on_line = np.zeros(count, bool)
-    on_line[rows[junctions]] = True
-    counted = junctions | ~on_line[rows]
-    rows, columns = rows[counted], columns[counted]
-    weights = (1 / np.bincount(rows, minlength=count))[rows]
-    return coo_matrix((weights.astype(np.float32), (rows, columns)), (count, count)).tocsr()
+    back, meeting_back = np.full_like(net.ahead, -1), np.zeros_like(net.meeting)
+    for axis in range(3):
+        start = np.flatnonzero(net.meeting[axis])
+        end = net.ahead[axis].take(start).astype(np.intp)  # much faster to write by
+        back[axis, end], meeting_back[axis, end] = start, net.meeting[axis].take(start)
+    neighbours = np.concatenate([back, net.ahead[::-1]])  # six of each vertex, in ascending order
+    meeting = np.concatenate([meeting_back, net.meeting[::-1]])
+    on_line = (meeting > 2).any(0)
+    counted = meeting > np.where(on_line, np.uint8(2), np.uint8(0))
+    counts = counted.sum(0, dtype=np.int32)
+    columns = np.compress(counted.T.ravel(), neighbours.T.ravel())
+    weights = np.repeat((1 / counts).astype(np.float32), counts)
+    return csr_matrix((weights, columns, np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)), (count, count))
 
 
 def _filtered(blocks: list, points: np.ndarray, band: float, degree: int) -> np.ndarray:

@@ -201,18 +201,15 @@ def summary(distances: np.ndarray) -> tuple[float, float, float]:
 def distances_to_mesh(points: np.ndarray, corners: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Distance of each point (N, 3) to the nearest triangle."""
     import vtk
+    from vtk.util import numpy_support
 
     from .convert import polydata
 
-    locator = vtk.vtkStaticCellLocator()
-    locator.SetDataSet(polydata(corners, triangles))
-    locator.BuildLocator()
-    nearest, cell, sub, squared = [0.0] * 3, vtk.reference(0), vtk.reference(0), vtk.reference(0.0)
-    distances = np.empty(len(points))
-    for n, point in enumerate(points):
-        locator.FindClosestPoint(point, nearest, cell, sub, squared)
-        distances[n] = squared.get()
-    return np.sqrt(distances)
+    function, distances = vtk.vtkImplicitPolyDataDistance(), vtk.vtkDoubleArray()
+    function.SetInput(polydata(corners, triangles))
+    # All points in one call; signed, which says nothing if the mesh is not closed.
+    function.FunctionValue(numpy_support.numpy_to_vtk(np.ascontiguousarray(points, float)), distances)
+    return np.abs(numpy_support.vtk_to_numpy(distances))
 
 
 def _some(points: np.ndarray) -> np.ndarray:

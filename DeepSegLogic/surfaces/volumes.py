@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .net import Net
+from .net import Net, any_corner
 
 _ROUNDS, _STEPS = 8, 4
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is no better
@@ -39,7 +39,7 @@ def with_volumes_restored(net: Net, moves: np.ndarray, limit: float) -> np.ndarr
         lacking[0] = 0.0  # the background takes what is left
         after = _grown(before, lacking, sides, gradients, limit)
         moves[:, vertices] = after
-        missing -= sides.volumes_and_gradients(start + after)[0] - volumes
+        missing -= sides.volumes(start + after) - volumes
         short = np.abs(missing) > tolerance
         short[0] = False
         if not short.any():
@@ -51,10 +51,10 @@ def with_volumes_restored(net: Net, moves: np.ndarray, limit: float) -> np.ndarr
 def _part_around(net: Net, labels: np.ndarray) -> tuple[Net, np.ndarray]:
     """The part of a net with all faces at the vertices of some labels (a mask), and which vertices it has."""
     near = np.zeros(len(net.vertices), bool)
-    near[net.quads[labels[net.low] | labels[net.high]]] = True
-    faces = np.flatnonzero(near.take(net.quads).any(1))
+    near[net.quads[labels[net.low] | labels[net.high]].astype(np.intp)] = True
+    faces = any_corner(near.take(net.quads))
     used = np.zeros(len(near), bool)
-    used[net.quads[faces]] = True
+    used[net.quads[faces].astype(np.intp)] = True
     vertices = np.flatnonzero(used)
     number = np.empty(len(near), np.int32)
     number[vertices] = np.arange(len(vertices))
@@ -122,7 +122,7 @@ class _Sides:
         parts = [slice(begin, begin + _PIECE) for begin in range(0, len(pair), _PIECE)]
         pair_at = np.empty(len(net.vertices), np.int32)
         for part in parts:
-            pair_at[net.quads[part]] = pair[part, None]
+            pair_at[net.quads[part].astype(np.intp)] = pair[part, None]  # much faster to write by than int32
         face, corner = np.concatenate(
             [np.argwhere(pair_at.take(net.quads[p]) != pair[p, None]) + np.array([p.start, 0]) for p in parts]
         ).T
@@ -145,33 +145,36 @@ class _Sides:
             sign = np.where(net.low[part] < net.high[part], np.float32(1 / 6), np.float32(-1 / 6))
             self._pieces.append((span, corners - span.start, pair[part], sign))
 
-    def volumes_and_gradients(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of places (3, V): volumes by label in voxels, and (3, P) the gradients of the lower label's volume.
+    def volumes(self, places: np.ndarray) -> np.ndarray:
+        """By label the volumes in voxels that places (3, V) give.
 
-        A face counts as two triangles, split along the diagonal from corner 0 to corner 2. Faces are worked off in
-        pieces that fit into the processor's cache.
+        A face counts as two triangles, split along the diagonal from corner 0 to corner 2.
         """
-        places = self.spread(places)
-        gradients, volumes = np.zeros_like(places), np.zeros(len(self._lower))
+        places, volumes = self.spread(places), np.zeros(len(self._lower))
+        for piece in self._pieces:
+            volumes += self._of_faces(places, *piece)[0]
+        return self._by_label(volumes, (1, -1))
 
-        def of_piece(piece):
-            span, corners, pair, sign = piece
-            a, b, c, d = places[:, span].take(corners, 1).swapaxes(0, 1)
-            c = (c - a) * sign
-            one, other = _cross(b - a, c), _cross(c, d - a)
-            both = one + other
-            flat, length = corners.ravel(), span.stop - span.start
-            parts = np.concatenate([both, one, both, other], 1)
-            return (
-                span,
-                np.bincount(pair, (a * both).sum(0), len(volumes)),
-                [np.bincount(flat, p, length) for p in parts],
-            )
-
-        for span, more, sums in map(of_piece, self._pieces):
+    def volumes_and_gradients(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Volumes as above, and (3, P) the gradients of the lower label's volume."""
+        places, volumes = self.spread(places), np.zeros(len(self._lower))
+        gradients = np.zeros_like(places)
+        for span, corners, pair, sign in self._pieces:
+            more, both, (a, b, c, _) = self._of_faces(places, span, corners, pair, sign)
             volumes += more
-            gradients[:, span] += sums
+            one = _cross((b - a) * sign, c - a)  # the first triangle's
+            parts = np.concatenate([both, one, both, both - one], 1)
+            flat = corners.ravel().astype(np.intp)
+            for gradient, part in zip(gradients[:, span], parts, strict=True):
+                gradient += np.bincount(flat, part, len(gradient))
         return self._by_label(volumes, (1, -1)), gradients
+
+    def _of_faces(self, places, span, corners, pair, sign) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a piece: the volumes by pair, the gradients at corner 0 of the faces (3, N), and the corners (4, 3, N)."""
+        corners = places[:, span].take(corners, 1).swapaxes(0, 1)
+        a, b, c, d = corners
+        both = _cross((c - a) * sign, d - b)
+        return np.bincount(pair, (a * both).sum(0), len(self._lower)), both, corners
 
     def summed(self, values: np.ndarray, signs: tuple[int, int]) -> np.ndarray:
         """By label the sum of values (P,), with one sign where it is the lower of the pair and one where the higher."""
