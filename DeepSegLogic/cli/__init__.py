@@ -20,9 +20,7 @@ from .serve import serve
 from .surfaces import surfaces
 from .web import web
 
-_BadCommandLine = (
-    typer.BadParameter.__base__.__base__
-)  # ClickException: typer brings a click of its own, or the package
+_BadCommandLine = typer.BadParameter.__mro__[2]  # ClickException: typer brings a click of its own, or the package
 
 app = typer.Typer(
     no_args_is_help=True,

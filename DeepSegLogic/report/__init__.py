@@ -97,7 +97,11 @@ def _glb(folder: Path, label_map: LabelMap) -> bytes:
     if made.exists():
         return made.read_bytes()
     if not label_map.array.any():
-        raise InputError(f"{folder} shows nothing: its label map is empty.", code="input.empty")
+        raise InputError(
+            f"{folder} shows nothing: its label map is empty.",
+            "Segment again, with other structures or another model.",
+            code="input.empty",
+        )
     from ..surfaces import extract_surfaces
     from ..surfaces.export import export_surfaces
 

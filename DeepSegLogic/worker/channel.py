@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import DeepSegError
 from . import shared
-from .codec import pack, unpack
+from .codec import SAME_VERSION, pack, unpack
 
 VERSION = 1
 """Of the protocol; both sides say theirs in their first message."""
@@ -32,6 +32,9 @@ class ProtocolError(DeepSegError):
     """The other side sent something that is no message, or too large a one."""
 
     code = "internal.protocol"
+
+    def __init__(self, message: str, remedy: str = SAME_VERSION, *, code: str | None = None):
+        super().__init__(message, remedy, code=code)
 
 
 class Channel:
@@ -133,7 +136,8 @@ class Channel:
             if not isinstance(header, dict):
                 raise ValueError("not an object")
         except (ValueError, RecursionError) as error:
-            raise ProtocolError("The other side does not speak DeepSeg's protocol.") from error
+            what = "The other side does not speak DeepSeg's protocol."
+            raise ProtocolError(what, "Give the address at which `deepseg serve` listens.") from error
         return header
 
     def _read_arrays(self, header: dict[str, Any]) -> list[np.ndarray] | None:

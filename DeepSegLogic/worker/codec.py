@@ -34,6 +34,7 @@ WIRE_TYPES = {
 }
 """Name of a dataclass → the module of ``DeepSegLogic`` that has it. Add a line to send another one."""
 
+SAME_VERSION = "Install the same version of DeepSeg on both sides."
 _TAG = "$"  # marks a JSON object that stands for something else
 
 
@@ -88,6 +89,6 @@ def unpack(value: Any, arrays: list[np.ndarray]) -> Any:
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise UsageError(
             f"The message cannot be understood ({kind}: {error}).",
-            "Use the same version of DeepSeg on both sides.",
+            SAME_VERSION,
             code="usage.protocol",
         ) from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import Cancelled, DeepSegError, UsageError
 from .channel import Channel
+from .codec import SAME_VERSION
 from .failures import explain, to_message
 
 HEARTBEAT = 0.5
@@ -120,11 +121,11 @@ class Worker:
             job.tell(type="started")
             handler = self._handlers.get(job.name)
             if handler is None:
-                raise UsageError(f"The worker knows no request named {job.name!r}.", code="usage.request")
+                raise UsageError(f"The worker knows no request named {job.name!r}.", SAME_VERSION, code="usage.request")
             try:
                 inspect.signature(handler).bind(job, **job.params)
             except TypeError as error:
-                raise UsageError(f"Request {job.name!r}: {error}.", code="usage.request") from error
+                raise UsageError(f"Request {job.name!r}: {error}.", SAME_VERSION, code="usage.request") from error
             job.tell(type="result", value=handler(job, **job.params))
         except Exception as error:
             if not isinstance(error, DeepSegError):

@@ -10,9 +10,8 @@ from typing import Any
 from .. import __version__
 from ..errors import DeepSegError, ResourceError, UsageError
 from .channel import VERSION, Channel
+from .codec import SAME_VERSION
 from .failures import from_message, to_message
-
-_SAME = "Install the same version of DeepSeg on both sides."
 
 
 def greet(channel: Channel, *, token: str = "", share: str = "") -> dict[str, Any]:
@@ -76,6 +75,6 @@ def welcome(channel: Channel, *, token: str = "", may_share: bool = False) -> No
 def _other_version(theirs: Any) -> DeepSegError:
     return UsageError(
         f"The other side speaks version {theirs} of DeepSeg's protocol, this one {VERSION}.",
-        _SAME,
+        SAME_VERSION,
         code="usage.protocol",
     )
