@@ -14,19 +14,17 @@ Example:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any
 
-from ..errors import Cancelled, DeepSegError, ResourceError
+from ..errors import Cancelled, DeepSegError
 from ..progress import Cancel, Progress, ignore_progress, never_cancel
-from .channel import Channel
-from .failures import explain, from_message
-from .handshake import greet
+from .connection import Connection
+from .failures import from_message
 from .links import Link, ProcessLink
 
 
@@ -81,7 +79,7 @@ class WorkerClient:
         self._new_link = link
         self.grace, self.patience = grace, patience
         self.reason: DeepSegError | None = None
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._log: list[str] = []
         self._events: list[Event] = []
         self._jobs: dict[int, float | None] = {}  # open ones → when a cancelled one's grace ends
@@ -129,7 +127,7 @@ class WorkerClient:
         """Start the worker if none runs, e.g. while the user still looks for the file."""
         if self._connection is None:
             self.reason, self._told_hung = None, False
-            self._connection = _Connection(self._new_link())
+            self._connection = Connection(self._new_link())
 
     def submit(self, request: str, **params: Any) -> int:
         """Ask for something; returns the job's number. Jobs are done in order. Arrays must not be changed
@@ -253,57 +251,3 @@ class WorkerClient:
 
 def _failed(job: int, error: DeepSegError, traceback: str = "") -> Event:
     return Event("error", job, message=str(error), error=error, traceback=traceback)
-
-
-class _Connection:
-    """The threads of one worker's life. They only move messages; the client looks at them in ``poll``."""
-
-    def __init__(self, link: Link):
-        self.link = link
-        self.channel = Channel()
-        self.inbox: SimpleQueue[dict[str, Any] | DeepSegError] = SimpleQueue()  # an error is the last item
-        self.hello: dict[str, Any] = {}
-        self.last_sign = time.monotonic()
-        self.killed = False
-        self.thread = threading.Thread(target=self._keep, name="deepseg-worker", daemon=True)
-        self.thread.start()
-
-    def kill(self) -> None:
-        self.killed = True
-        self.link.kill()
-
-    def _keep(self) -> None:
-        self.inbox.put(self._live())
-
-    def _live(self) -> DeepSegError:
-        """From start to end; returns why it ended."""
-        failure: DeepSegError | None = None
-        try:
-            self.link.open(self.channel)
-        except DeepSegError as error:
-            return error
-        if self.killed:  # before there was anything to kill
-            self.link.kill()
-        try:
-            hello = greet(self.channel, token=self.link.token, share=self.link.share)
-            self.channel.start()
-            self.last_sign = time.monotonic()
-            self.hello = hello
-            while (message := self.channel.receive()) is not None:
-                if message.get("type") == "error" and message.get("job") is None:  # it ends the conversation
-                    raise from_message(message)
-                self._heard(message)
-        except Exception as error:
-            failure = explain(error)
-        reason = self.link.autopsy(started=bool(self.hello))
-        self.channel.close()
-        if self.killed:
-            return ResourceError("The worker was stopped.", "Run again.", code="resource.stopped")
-        return reason if failure is None or failure.code == "resource.worker" else failure
-
-    def _heard(self, message: dict[str, Any]) -> None:
-        if message.get("type") == "heartbeat":  # the worker lives, but does the job?
-            self.last_sign = max(self.last_sign, time.monotonic() - float(message["silent"]))
-        else:
-            self.last_sign = time.monotonic()
-            self.inbox.put(message)

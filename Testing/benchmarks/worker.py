@@ -15,13 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from DeepSegLogic import read_volume
+from DeepSegLogic.cli.demo import demo_ct
 from DeepSegLogic.worker import ProcessLink, WorkerClient
-
-
-def chest_ct() -> Path:
-    import slicerio
-
-    return Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
 
 
 def timed(client, request, **params):
@@ -44,7 +39,7 @@ def timed(client, request, **params):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="ct_demo")
-    parser.add_argument("--volume", type=Path, default=chest_ct())
+    parser.add_argument("--volume", type=Path, default=demo_ct())
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()

@@ -17,11 +17,9 @@ from DeepSegLogic.worker import Event
 
 
 @pytest.fixture(scope="module")
-def small_ct():
+def small_ct(chest_ct):
     """The demonstration CT at a third of its resolution in plane."""
-    import slicerio
-
-    volume = read_volume(Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd")
+    volume = read_volume(chest_ct)
     matrix = volume.ijk_to_ras @ np.diag([3.0, 3.0, 1.0, 1.0])
     return Volume(np.ascontiguousarray(volume.array[:, ::3, ::3]), matrix, "small", "CT")
 

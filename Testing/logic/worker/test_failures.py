@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from DeepSegLogic.errors import Cancelled, DeepSegError, InputError, ResourceError
-from DeepSegLogic.worker import WorkerState, shared
+from DeepSegLogic.worker import ProcessLink, WorkerClient, WorkerState, shared
 from DeepSegLogic.worker.failures import why_it_died
 
 from .conftest import HERE, gone, is_end, leftovers, run_until
@@ -236,6 +236,15 @@ def test_an_interpreter_that_does_not_work(new_client, python, words):
         client.call("ping")
     assert caught.value.code == "resource.worker" and caught.value.remedy
     assert client.state is WorkerState.DEAD
+
+
+def test_a_link_that_breaks_in_an_unforeseen_way_is_told():
+    class Broken(ProcessLink):
+        def open(self, channel):
+            raise ValueError("embedded null byte")
+
+    with WorkerClient(Broken) as client, pytest.raises(DeepSegError, match="embedded null byte"):
+        client.call("ping")
 
 
 def test_handlers_that_cannot_be_imported_are_named(new_client):
