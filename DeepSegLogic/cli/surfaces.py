@@ -27,7 +27,7 @@ def surfaces(
         bool, typer.Option("--joint", help="One file with all structures, which share boundaries also when simplified.")
     ] = False,
     printable: Annotated[
-        bool, typer.Option("--printable", help="Fill cavities and drop small loose pieces first.")
+        bool, typer.Option("--printable", help="Fill cavities, drop small loose pieces, mend crossing triangles.")
     ] = False,
     min_piece_ml: Annotated[float, typer.Option(help="With --printable: pieces under this are small.")] = 0.1,
     min_wall_mm: Annotated[

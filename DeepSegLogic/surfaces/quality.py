@@ -10,6 +10,7 @@ import numpy as np
 from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .crossings import crossing_pairs
 from .extract import Surface
 
 _SAMPLES = 20_000  # points of a surface or mask boundary that distances are taken at
@@ -91,6 +92,7 @@ def _quality(surface: Surface, label_map: LabelMap, box: tuple[slice, slice, sli
     volume = mesh_volume_ml(surface.points, surface.triangles)
     mask_ml = float(mask.sum()) * label_map.voxel_ml
     edges, counts, _, balanced = _edges(surface.triangles)
+    crossing = crossing_pairs(surface.points, surface.triangles)
     return SurfaceQuality(
         closed=bool((counts == 2).all()),
         edge_manifold=bool((counts <= 2).all()),
@@ -100,7 +102,7 @@ def _quality(surface: Surface, label_map: LabelMap, box: tuple[slice, slice, sli
         mask_components=int(label(mask, generate_binary_structure(3, 2))[1]),
         euler=len(surface.points) - len(edges) + len(surface.triangles),
         triangles=len(surface.triangles),
-        self_intersections=_self_intersections(surface),
+        self_intersections=None if crossing is None else len(crossing),
         mesh_ml=volume,
         mask_ml=mask_ml,
         drift_percent=100 * (volume - mask_ml) / mask_ml,
@@ -168,15 +170,6 @@ def _components(a: np.ndarray, b: np.ndarray, nodes: int) -> int:
 
     graph = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(nodes, nodes))
     return int(connected_components(graph, directed=False, return_labels=False))
-
-
-def _self_intersections(surface: Surface) -> int | None:
-    """Counted by libigl with exact predicates; without its GPL parts, which are modules of their own."""
-    try:
-        from igl.predicates import find_self_intersections
-    except ImportError:
-        return None
-    return len(find_self_intersections(surface.points, surface.triangles)[1])
 
 
 def _distances(surface: Surface, mask: np.ndarray, box, ijk_to_ras: np.ndarray) -> dict[str, tuple]:

@@ -49,7 +49,7 @@ def write_surfaces(
         structures, smoothing: as for :func:`~DeepSegLogic.surfaces.extract_surfaces`.
         max_error_mm, triangles: as for :func:`~DeepSegLogic.surfaces.simplify.simplify_surfaces`; one of them.
         printable: fill cavities and drop loose bits first, see :mod:`DeepSegLogic.surfaces.printing`; surfaces are then
-            compared with what that leaves.
+            compared with what that leaves. Triangles that cross each other are mended, before any simplification.
         min_wall_mm, min_piece_ml: as for :func:`~DeepSegLogic.surfaces.printing.for_printing`, if printable.
         joint: one file with all structures, which share their boundaries also when simplified.
         coordinates: as for :func:`~DeepSegLogic.surfaces.export_surfaces`.
@@ -65,7 +65,9 @@ def write_surfaces(
     if printable:
         progress("surfaces", 0.0, "cavities, loose pieces, thin walls")
         label_map = for_printing(label_map, min_wall_mm, min_piece_ml, cancel)
-    found = extract_surfaces(label_map, structures, smoothing=smoothing, progress=progress, cancel=cancel)
+    found = extract_surfaces(
+        label_map, structures, smoothing=smoothing, uncross=printable, progress=progress, cancel=cancel
+    )
     if max_error_mm is not None or triangles is not None:
         progress("simplify", 0.0, "")
         found = simplify_surfaces(found, max_error_mm=max_error_mm, triangles=triangles, joint=joint, cancel=cancel)

@@ -244,6 +244,37 @@ def test_without_libigl_crossings_are_not_said_to_be_none(monkeypatch):
     assert check_surface(extract_surfaces(labels)["s1"], labels).self_intersections is None
 
 
+def crossings(surfaces):
+    predicates = pytest.importorskip("igl.predicates")
+    return [len(predicates.find_self_intersections(s.points, s.triangles)[1]) for s in surfaces]
+
+
+def thin_and_jagged():
+    return label_map(np.random.default_rng(0).choice(4, (12, 13, 14), p=[0.55, 0.2, 0.15, 0.1]))
+
+
+def test_crossing_triangles_are_mended_and_boundaries_stay_shared():
+    labels = thin_and_jagged()
+    as_they_are, mended = (extract_surfaces(labels, uncross=u) for u in (False, True))
+    assert sum(crossings(as_they_are)) > 0
+    assert sum(crossings(mended)) == 0
+    for surface in mended:
+        assert_solid(surface)
+
+    def shared(surfaces):
+        faces = [{frozenset(map(tuple, s.points[t])) for t in s.triangles} for s in surfaces]
+        return [len(a & b) for n, a in enumerate(faces) for b in faces[:n]]
+
+    assert shared(mended) == shared(as_they_are)
+
+
+def test_without_libigl_crossing_triangles_stay(monkeypatch):
+    monkeypatch.setitem(sys.modules, "igl.predicates", None)
+    labels = thin_and_jagged()
+    for one, other in zip(extract_surfaces(labels), extract_surfaces(labels, uncross=True), strict=True):
+        np.testing.assert_array_equal(one.points, other.points)
+
+
 def test_nothing_and_unknown():
     assert len(extract_surfaces(label_map(np.zeros((4, 5, 6))))) == 0
     labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
