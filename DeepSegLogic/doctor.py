@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -87,6 +88,8 @@ def _memory() -> list[Finding]:
     existing = next(p for p in (root, *root.parents) if p.exists())
     free = shutil.disk_usage(existing).free
     remedy = "" if free > 5e9 else "Make room: models need up to a few GB."
+    if not os.access(existing, os.W_OK):
+        remedy = "You may not write there: name another folder in DEEPSEG_MODELS."
     return [*findings, Finding("Model folder", f"{root}, {free / 1e9:.0f} GB free", remedy)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import OutputError
 from .io import write_label_map, write_volume
-from .io.atomic import atomic_folder, cannot_write
+from .io.atomic import atomic_folder
 from .labels import LabelMap
 from .measures import Measurement, measure, write_measurements
 from .models.digests import file_digest
@@ -26,16 +26,10 @@ def check_output_folder(folder: Path) -> None:
     Raises:
         OutputError: they cannot.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except FileExistsError as error:
-        raise OutputError(
-            f"{folder} is a file, not a folder.", "Choose another folder.", code="output.not_writable"
-        ) from error
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
+    with atomic_folder(folder):
+        pass
 
 
 def write_outputs(

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DeepSegError
 from . import models
-from .console import print_error
+from .console import Console, end_like_ctrl_c, print_error
 from .demo import demo
 from .doctor import doctor
 from .estimate import estimate
@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = [a for a in arguments if a != "--debug"]
     as_json = "--json" in arguments
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter shows its code instead
-        stream.reconfigure(errors="backslashreplace")
+        if stream is not None:  # None where it was closed, as by `>&-`
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="deepseg", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -61,12 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
         return stop.exit_code
     except _BadCommandLine as error:
         error.show()
+        Console(as_json=as_json).event(
+            "error", code="usage", message=error.format_message(), remedy="See `deepseg --help`.", exit_code=2
+        )
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return print_error(as_json, "cancelled", "Cancelled.", "", 130)
-    except BrokenPipeError:  # the reader of our output has gone, e.g. `deepseg … | head`
-        sys.stderr.close()
-        return 0
+    except SystemExit:  # typer's answer when the reader of our output has gone, e.g. `deepseg … | head`
+        return 130
     except DeepSegError as error:
         if debug:
             traceback.print_exc()
@@ -81,4 +84,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run() -> None:
     """The console script."""
+    end_like_ctrl_c()
     sys.exit(main())

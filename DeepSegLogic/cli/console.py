@@ -14,6 +14,21 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")]
 
 
+_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def end_like_ctrl_c() -> None:
+    """From now on a program that is told to end (by a scheduler, a closed terminal) cleans up as after Ctrl-C."""
+    for number in _ENDINGS:
+        if signal.getsignal(number) is signal.SIG_DFL:  # else ignored, as by nohup
+            signal.signal(number, signal.default_int_handler)
+
+
+def somebody_there() -> bool:
+    """Whether a person at a terminal can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 class Console:
     """Where a command reports to.
 
@@ -29,7 +44,7 @@ class Console:
 
     @contextmanager
     def working(self):
-        """While it lasts, progress is shown and the first Ctrl-C asks the work to stop."""
+        """While it lasts, progress is shown and the first Ctrl-C (or what ends like it) asks the work to stop."""
         before = self._listen()
         try:
             if not self.quiet and not self.as_json:
@@ -39,8 +54,8 @@ class Console:
             if self._bars is not None:
                 self._bars.stop()
                 self._bars, self._tasks = None, {}
-            if before is not None:
-                signal.signal(signal.SIGINT, before)
+            for number in before:
+                signal.signal(number, signal.default_int_handler)
 
     def progress(self, stage: str, fraction: float, message: str) -> None:
         """A :data:`~DeepSegLogic.progress.Progress`."""
@@ -79,16 +94,21 @@ class Console:
         if self.as_json:
             print(json.dumps({"event": name, **facts}, ensure_ascii=False), flush=True)
 
-    def _listen(self):
+    def _listen(self) -> list[int]:
+        """The signals that were listened to before as to Ctrl-C; those that are ignored stay so."""
+
         def interrupt(*_):
             if self._interrupted:  # asked a second time: do not wait for the work to look
                 raise KeyboardInterrupt
             self._interrupted = True
 
+        found = [n for n in (signal.SIGINT, *_ENDINGS) if signal.getsignal(n) is signal.default_int_handler]
         try:
-            return signal.signal(signal.SIGINT, interrupt)
+            for number in found:
+                signal.signal(number, interrupt)
         except ValueError:  # not the main thread, as in some test runners
-            return None
+            return []
+        return found
 
     def _start_bars(self) -> None:
         from rich.console import Console as Rich

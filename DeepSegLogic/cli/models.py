@@ -12,7 +12,7 @@ import typer
 from ..errors import Cancelled, ModelError, UsageError
 from ..models.card import ModelCard
 from ..viewmodel.texts import size_text
-from .console import Console, Json, Quiet
+from .console import Console, Json, Quiet, somebody_there
 from .model_views import show_card, show_models
 
 app = typer.Typer(help="Find, fetch, check, carry and remove models.", no_args_is_help=True)
@@ -210,7 +210,7 @@ def obtain(console: Console, name: str, yes: bool) -> ModelCard:
         return find_model(name)
     except ModelError as error:
         card = in_catalogue(name)
-        if error.code != "model.not_installed" or card is None or not (yes or sys.stdin.isatty()):
+        if error.code != "model.not_installed" or card is None or not (yes or somebody_there()):
             raise
     if not console.quiet:
         print(
@@ -227,7 +227,7 @@ def obtain(console: Console, name: str, yes: bool) -> ModelCard:
 
 def _asks(question: str) -> bool:
     """Whether a person at a terminal agrees."""
-    return sys.stdin.isatty() and typer.confirm(question, err=True)
+    return somebody_there() and typer.confirm(question, err=True)
 
 
 def _tell_installed(console: Console, card: ModelCard) -> None:

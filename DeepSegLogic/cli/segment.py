@@ -1,5 +1,6 @@
 """``deepseg segment``: a CT in, a folder of results out."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -124,17 +125,20 @@ def region(volume, box: str, mask: Path | None):
                 code="input.region",
             )
         return marked.array
+    if not box:
+        return None
     try:
-        return [float(number) for number in box.split(",")] if box else None
+        numbers = [float(number) for number in box.split(",")]
     except ValueError:
-        raise UsageError(
-            f"--roi {box} is not six numbers.", "Give R1,A1,S1,R2,A2,S2 in mm.", code="usage.region"
-        ) from None
+        numbers = []
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise UsageError(f"--roi {box} is not six numbers.", "Give R1,A1,S1,R2,A2,S2 in mm.", code="usage.region")
+    return numbers
 
 
 def split(names: str) -> list[str] | None:
-    """``"liver, spleen"`` as a list; None for nothing."""
-    return [n.strip() for n in names.split(",") if n.strip()] or None
+    """``"liver, spleen"`` as a list; None for an empty text."""
+    return [n.strip() for n in names.split(",") if n.strip()] if names.strip() else None
 
 
 def _table(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -22,6 +25,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         OutputError: the file or its folder cannot be written.
     """
     path = Path(path)
+    _must_be_unicode(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".deepseg-", dir=path.parent))
@@ -47,6 +51,7 @@ def atomic_folder(folder: Path | str) -> Iterator[Path]:
         OutputError: the folder cannot be written.
     """
     folder = Path(folder)
+    _must_be_unicode(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".deepseg-", dir=folder))
@@ -57,6 +62,9 @@ def atomic_folder(folder: Path | str) -> Iterator[Path]:
         _move_all(temporary, folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
+    except OutputError as error:  # of a file within: named as it would have been called
+        error.message = error.message.replace(str(temporary), str(folder))
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -81,9 +89,10 @@ def _move_all(source: Path, folder: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """The error for a file or folder that cannot be written, with its reason."""
-    if error.errno == 28:  # ENOSPC
+    if error.errno in _NO_ROOM:
+        reason = "The disk is full" if error.errno == errno.ENOSPC else f"There is no room ({error.strerror})"
         return OutputError(
-            f"The disk is full: {path} was not written; what was there before is unchanged.",
+            f"{reason}: {path} was not written; what was there before is unchanged.",
             "Make room or choose another folder.",
             code="output.disk_full",
         )
@@ -91,3 +100,17 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"{path} cannot be written ({reason}).", "Choose a folder that you may write to.", code="output.not_writable"
     )
+
+
+def _must_be_unicode(path: Path) -> None:
+    if not is_unicode(path):
+        raise OutputError(f"{path} has a name that is not Unicode.", "Choose another name.", code="output.name")
+
+
+def is_unicode(path: Path) -> bool:
+    """Whether a path can be given to ITK and other libraries, which end the program where it cannot."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,6 +6,7 @@ UIDs may be empty and ITK joins slices without looking at gaps. A frame of a mul
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -57,11 +58,17 @@ def read_series(path: Path) -> Volume:
 
 
 def _headers(folder: Path) -> tuple[list[Slice], list[str]]:
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
-    if len(files) > _MOST_FILES:
-        raise InputError(
-            f"{folder} holds {len(files)} files.", "Give the folder of one patient's series.", code="input.dicom"
-        )
+    files = []
+    for parent, _, names in os.walk(folder):  # what may not be entered is left out
+        paths = (Path(parent, name) for name in names if not name.startswith("."))
+        files += [p for p in paths if os.path.isfile(p)]  # noqa: PTH113, which raises for links into closed folders
+        if len(files) > _MOST_FILES:
+            raise InputError(
+                f"{folder} holds more than {_MOST_FILES} files.",
+                "Give the folder of one patient's series.",
+                code="input.dicom",
+            )
+    files.sort()
     empty = [p.name for p in files if p.stat().st_size == 0]
     warnings = []
     if empty:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..volume import compact
-from .header import is_dicom
+from .header import is_dicom, must_be_unicode
 
 _TAGS = {
     "series": "0020|000e",
@@ -66,6 +66,7 @@ def slices_in(path: Path) -> list[Slice]:
     """
     if not is_dicom(path):
         return []
+    must_be_unicode(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..volume_checks import not_finite
+from .atomic import is_unicode
 
 NO_ORIENTATION = "The file does not say how the patient lies: left and right may be swapped."
 _PATIENT_SPACES = ("ras", "las", "lps", "rast", "last", "lpst")
@@ -103,6 +104,14 @@ def is_dicom(path: Path) -> bool:
         raise _cannot_open(path, error) from error
     first_element = head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0"
     return len(head) == 132 and (head[128:] == b"DICM" or first_element)
+
+
+def must_be_unicode(path: Path) -> None:
+    """Raise :class:`InputError` for a name with which ITK would end the program."""
+    if not is_unicode(path):
+        raise InputError(
+            f"{path} has a name that is not Unicode.", "Rename it, or the folder that it lies in.", code="input.name"
+        )
 
 
 def truncated(path: Path) -> InputError:

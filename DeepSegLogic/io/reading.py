@@ -124,6 +124,11 @@ def ijk_to_ras(image: sitk.Image) -> np.ndarray:
 def _must_exist(path: Path) -> None:
     if not os.path.exists(path):  # noqa: PTH110, which raises within a closed folder
         raise InputError(f"There is no file {path}.", "Check the path.", code="input.missing")
+    header.must_be_unicode(path)
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(
+            f"{path} is neither a file nor a folder.", "Write its content to a file first.", code="input.format"
+        )
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} cannot be opened.", "Check its permissions.", code="input.missing")
     if path.is_file() and path.stat().st_size == 0:

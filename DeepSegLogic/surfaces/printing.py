@@ -10,6 +10,7 @@ from ..progress import Cancel, check, never_cancel
 from ..refine.postprocess import fill_holes, keep_largest_component, remove_small_components
 
 SMALLEST_ML = 0.1
+MOST_WALL_MM = 100.0  # as wide as the margin that it needs around the volume
 
 
 def for_printing(
@@ -25,13 +26,19 @@ def for_printing(
         min_piece_ml: smaller pieces go; of a structure that has none larger, its largest stays.
 
     Raises:
-        UsageError: a wall or a piece that is not positive.
+        UsageError: a wall or a piece that is not positive, or a wall that is too thick.
     """
     for value, what in ((min_wall_mm, "wall"), (min_piece_ml, "piece")):
         if value is not None and not value > 0:
             raise UsageError(
                 f"A smallest {what} of {value} is not possible.", "Give a positive number.", code="usage.print"
             )
+    if min_wall_mm is not None and min_wall_mm > MOST_WALL_MM:
+        raise UsageError(
+            f"A smallest wall of {min_wall_mm} mm is not possible.",
+            f"Give {MOST_WALL_MM:g} mm or less.",
+            code="usage.print",
+        )
     present = set(np.unique(label_map.array).tolist())
     for structure in (s for s in label_map.structures if s.value in present):
         check(cancel)

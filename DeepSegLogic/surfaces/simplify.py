@@ -43,7 +43,7 @@ def simplify_surfaces(
         Cancelled: ``cancel`` said so.
     """
     for value in (max_error_mm, triangles):
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:
             raise UsageError(
                 f"A simplification to {value} is not possible.", "Give a positive number.", code="usage.simplify"
             )

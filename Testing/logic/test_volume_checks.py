@@ -71,8 +71,7 @@ def test_segmentations_are_known_from_pictures(chest, chest_segmentation):
     labels = read_label_map(chest_segmentation).array.astype(np.int16)
     picture = np.clip((chest.array + 160) * (255 / 400), 0, 255).astype(np.int16)  # a window, saved as 8 bits
     for array, is_labels in ((labels, True), ((labels > 0).astype(np.int16), True), (picture, False)):
-        volume = Volume(array, chest.ijk_to_ras)
-        reasons, _ = ct_doubts(volume, reject_unusable(volume))
+        reasons, _ = doubts_of(Volume(array, chest.ijk_to_ras))
         assert (reasons == [SEGMENTATION]) == is_labels
 
 

@@ -92,7 +92,9 @@ def test_walls_grow_into_background_only():
     assert (thick.array[19, 10:30, 10:30] == 1).all()
 
 
-@pytest.mark.parametrize("wrong", [{"min_wall_mm": 0}, {"min_wall_mm": float("nan")}, {"min_piece_ml": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"min_wall_mm": 0}, {"min_wall_mm": float("nan")}, {"min_wall_mm": 1e9}, {"min_piece_ml": -1}]
+)
 def test_sizes_that_make_no_sense(wrong):
     with pytest.raises(UsageError, match="not possible"):
         for_printing(hollow_box_with_a_crumb(), **wrong)

@@ -59,8 +59,9 @@ def test_simplified_within_the_error():
     few = simplify_surfaces(surfaces, triangles=500)["s1"]
     assert_solid(few)
     assert len(few.triangles) <= 500
-    with pytest.raises(UsageError):
-        simplify_surfaces(surfaces, triangles=0)
+    for wrong in (0, float("nan")):
+        with pytest.raises(UsageError):
+            simplify_surfaces(surfaces, max_error_mm=wrong)
 
 
 @pytest.mark.parametrize("target", [{"max_error_mm": 0.4}, {"triangles": 600}])

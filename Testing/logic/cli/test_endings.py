@@ -1,0 +1,102 @@
+"""How the command line ends: told to stop, with streams closed, with names and places that libraries do not bear."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import SimpleITK as sitk
+
+from DeepSegLogic.cli import main
+
+COMMAND = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()"]
+posix = pytest.mark.skipif(os.name == "nt", reason="signals and closed streams as POSIX has them")
+
+
+@pytest.fixture(scope="module")
+def small_ct(chest_ct, tmp_path_factory):
+    """A part of the chest, for quick runs."""
+    path = tmp_path_factory.mktemp("ct") / "small.nrrd"
+    sitk.WriteImage(sitk.ReadImage(str(chest_ct))[64:112, 40:88, 10:26], str(path))
+    return path
+
+
+def started(*arguments, **options):
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], **streams | options)
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, small_ct, name):
+    (tmp_path / "segmentation.nii.gz").write_text("an earlier result", "utf-8")
+    process = started("segment", small_ct, "-o", tmp_path, "-s", "lung_left,vertebrae", "--json")
+    for line in process.stdout:
+        if '"write"' in line:
+            break
+    process.send_signal(getattr(signal, name))
+    rest, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors.strip()) == (130, "Cancelled.")
+    assert json.loads(rest.splitlines()[-1])["code"] == "cancelled"
+    assert [p.name for p in tmp_path.iterdir()] == ["segmentation.nii.gz"]
+
+
+@posix
+def test_a_reader_that_goes_away(tmp_path, small_ct):
+    process = started("segment", small_ct, "-o", tmp_path, "-s", "lung_left", "--json")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 130
+    assert process.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+def test_streams_that_are_closed():
+    def run(command, **options):
+        line = " ".join(["exec", '"$@"', command])
+        return subprocess.run(["sh", "-c", line, "sh", *COMMAND], capture_output=True, encoding="utf-8", **options)
+
+    assert run("models list >&-").stderr == ""
+    done = run("models download total_fast <&-")
+    assert done.returncode == 4 and "is not on this machine" in done.stderr
+
+
+def test_a_wrong_command_line_is_an_event_too(capfd):
+    assert main(["segment", "--json"]) == 2
+    event = json.loads(capfd.readouterr().out)
+    assert (event["event"], event["code"], event["exit_code"]) == ("error", "usage", 2)
+    assert "input" in event["message"] and event["remedy"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_unicode(tmp_path, small_ct):
+    odd = tmp_path / os.fsdecode(b"\xff.nrrd")
+    odd.write_bytes(small_ct.read_bytes())
+    for arguments, code in (([odd, "-o", tmp_path / "out"], 3), ([small_ct, "-o", odd.with_suffix("")], 5)):
+        process = started("segment", *arguments)
+        assert "is not Unicode" in process.communicate(timeout=120)[1]
+        assert process.returncode == code
+
+
+@posix
+def test_a_pipe_and_a_folder_that_changes_are_no_volumes(tmp_path, capfd):
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["estimate", str(tmp_path / "pipe")]) == 3
+    assert "neither a file nor a folder" in capfd.readouterr().err
+    (tmp_path / "closed").symlink_to(tmp_path / "closed")
+    assert main(["estimate", str(tmp_path)]) == 3
+    assert "no DICOM series" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "nan,0,0,1,1,1", "a,b,c,d,e,f"])
+def test_a_region_of_other_than_six_numbers(small_ct, capfd, box):
+    assert main(["estimate", str(small_ct), "--roi", box]) == 2
+    assert "is not six numbers" in capfd.readouterr().err
+
+
+def test_commas_alone_name_no_structure(small_ct, capfd):
+    assert main(["estimate", str(small_ct), "-s", ","]) == 2
+    assert "No structure is asked for" in capfd.readouterr().err
