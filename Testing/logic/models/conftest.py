@@ -13,6 +13,10 @@ import numpy as np
 import pytest
 
 from DeepSegLogic.models import download as download_module
+from DeepSegLogic.models import fetch, importing, registry
+from DeepSegLogic.models.card import ModelCard, Part
+
+ORGANS, BONES = ("liver", "spleen"), ("sternum", "sacrum", "skull")
 
 
 class ReleaseSite:
@@ -210,3 +214,38 @@ def zip_of():
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture
+def networks(tmp_path, nnunet_folder):
+    return {
+        "organs": nnunet_folder(tmp_path / "trained" / "organs", ORGANS, seed=1),
+        "bones": nnunet_folder(tmp_path / "trained" / "bones", BONES, seed=2),
+    }
+
+
+@pytest.fixture
+def whole(site, networks, zip_of, monkeypatch):
+    """The catalogue's card of a model of two networks on the release site."""
+    inside = "Dataset901_Parts/nnUNetTrainer__nnUNetPlans__3d_fullres/"
+    parts = []
+    for name, folder in networks.items():
+        site.files[f"{name}.zip"] = zip_of(folder, inside)
+        parts.append(Part(name, ORGANS if name == "organs" else BONES, site.url(f"{name}.zip")))
+    return listed(ModelCard("whole", "Whole body", structures=[*BONES, *ORGANS], parts=parts), monkeypatch)
+
+
+@pytest.fixture
+def single(site, networks, zip_of, monkeypatch):
+    site.files["organs.zip"] = zip_of(networks["organs"])
+    card = ModelCard("single", "Organs", licence="Apache-2.0", citation="A paper", structures=list(ORGANS))
+    card.parts = [Part(url=site.url("organs.zip"))]
+    return listed(card, monkeypatch)
+
+
+def listed(card, monkeypatch):
+    """Make ``card`` the only one of the catalogue."""
+    for module in (fetch, registry):
+        monkeypatch.setattr(module, "in_catalogue", lambda name: card if name == card.id else None)
+    monkeypatch.setattr(importing, "catalogue", lambda: (card,))
+    return card

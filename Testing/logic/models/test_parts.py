@@ -19,7 +19,8 @@ from DeepSegLogic.models.weights import read_checkpoint
 from DeepSegLogic.pipeline import estimate, segment
 from DeepSegLogic.volume import Volume
 
-ORGANS, BONES = ("liver", "spleen"), ("sternum", "sacrum", "skull")
+from .conftest import BONES, ORGANS
+
 NAMES = ["skull", "liver", "sternum", "spleen", "sacrum"]  # the whole's own order
 
 
