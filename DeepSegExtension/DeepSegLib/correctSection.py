@@ -11,7 +11,7 @@ from DeepSegLogic.viewmodel.texts import run_text
 CHOOSE = "Click on a structure in the result's list first."
 HOW = {
     POINT: "click there in a view; right click to stop.",
-    STROKE: "click along it in a view, and end the stroke with a right click.",
+    STROKE: "drag along it in a slice view; right click to stop.",
     BOX: "click two opposite corners in a view; right click to stop.",
 }
 KEYS = {

@@ -1,5 +1,8 @@
 """What a user draws in a view to correct a structure, as a markups node of MRML."""
 
+import math
+
+from DeepSegLib.dragging import Dragging
 from DeepSegLogic.refine import Box, Point, Scribble
 
 POINT, STROKE, BOX = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsROINode"
@@ -10,16 +13,16 @@ GREEN, RED = (0.2, 0.8, 0.2), (0.9, 0.2, 0.2)
 class Drawing:
     """One drawing in a node of its own, which is not saved with the scene.
 
-    Slicer leaves its place mode when a drawing is complete: a point after a click, a box after two, a stroke after a
-    right click.
+    A stroke is complete when the button that was dragged in a slice view is released. Slicer leaves its place mode when
+    another drawing is complete: a point after a click, a box after two, a stroke of clicks (in 3D) after a right click.
 
     Args:
-        finished: called when Slicer left the place mode. The views still handle that click: call :meth:`take` later.
+        finished: called then. The views still handle the click: call :meth:`take` later.
     """
 
     def __init__(self, scene, finished):
         self._scene, self._finished = scene, finished
-        self._node = self._positive = self._interaction = self._tag = None
+        self._node = self._positive = self._interaction = self._tag = self._dragging = None
 
     def start(self, kind, positive):
         """Let the user draw a :data:`POINT`, a :data:`STROKE` or a :data:`BOX`."""
@@ -37,6 +40,7 @@ class Drawing:
             node.SetCurveTypeToLinear()
             display.SetCurveLineSizeMode(display.UseLineDiameter)
             display.SetLineDiameter(2 * Scribble.radius_mm)
+            self._dragging = Dragging(self._extend, self._finished)
         selection = self._scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
         selection.SetReferenceActivePlaceNodeClassName(kind)
         selection.SetActivePlaceNodeID(node.GetID())
@@ -57,11 +61,23 @@ class Drawing:
         if node is None:
             return
         self._interaction.RemoveObserver(self._tag)
+        if self._dragging is not None:
+            self._dragging.stop()
+            self._dragging = None
         if node.GetScene() is not None:
             self._scene.RemoveNode(node.GetDisplayNode())  # the scene would keep it
             self._scene.RemoveNode(node)
         if self._interaction.GetCurrentInteractionMode() == self._interaction.Place:
             self._interaction.SwitchToViewTransformMode()
+
+    def _extend(self, place):
+        """Go on with a stroke; the point under the mouse that Slicer shows meanwhile is not part of it."""
+        node, last = self._node, self._node.GetNumberOfControlPoints() - 1
+        if last >= 0 and node.GetNthControlPointPositionStatus(last) == node.PositionPreview:
+            node.RemoveNthControlPoint(last)
+            last -= 1
+        if last < 0 or math.dist(place, node.GetNthControlPointPositionWorld(last)) > Scribble.radius_mm / 2:
+            node.AddControlPointWorld(*place)
 
     def _onMode(self, interaction, _event):
         if interaction.GetCurrentInteractionMode() != interaction.Place:

@@ -22,6 +22,7 @@ class InputSection:
         self.update("estimate")
 
     def onVolume(self, node):
+        self.session.forget_run()
         self.scene.setVolumeNode(node)
         self.session.ask_estimate()
 

@@ -164,6 +164,12 @@ class Session(Choices):
             **options,
         )
 
+    def forget_run(self) -> None:
+        """Say no more of the last long task."""
+        if not self.run.busy:
+            self._jobs.run = Run()
+            self._tell("run")
+
     def cancel(self) -> None:
         """Stop the long task; what it had before stays."""
         self._jobs.cancel()

@@ -84,6 +84,54 @@ def test_a_stroke_fixes_all_that_it_runs_through(lung):
     assert not lung.shown("lung_left")[k, j, i - 1 : i + 2].any()
 
 
+def drag(kji_points, matrix):
+    """Drag the left button in the axial view over voxels. What reached Slicer's own handling is returned."""
+    import slicer
+
+    widget = slicer.app.layoutManager().sliceWidget("Red")
+    interactor, node, seen = widget.sliceView().interactor(), widget.mrmlSliceNode(), []
+    names = ("LeftButtonPressEvent", "MouseMoveEvent", "LeftButtonReleaseEvent")
+    tags = [interactor.AddObserver(name, lambda _, event: seen.append(event)) for name in names]
+    places = [(matrix @ [*kji[::-1], 1.0])[:3] for kji in kji_points]
+    node.JumpSliceByOffsetting(*places[0])
+    toXY = np.linalg.inv(slicer.util.arrayFromVTKMatrix(node.GetXYToRAS()))
+    xy = [np.rint((toXY @ [*place, 1.0])[:2]).astype(int) for place in places]
+    for name, (x, y) in zip(
+        (names[1], names[0], *[names[1]] * (len(xy) - 1), names[2], names[1]), (xy[0], *xy, xy[-1], xy[-1]), strict=True
+    ):
+        interactor.SetEventPosition(int(x), int(y))
+        interactor.InvokeEvent(name)
+    for tag in tags:
+        interactor.RemoveObserver(tag)
+    return seen
+
+
+def test_a_stroke_is_dragged_in_a_slice_view(lung):
+    import slicer
+
+    k, j, i = lung.centre
+    matrix = lung.session.result_volume.ijk_to_ras
+    voxels = [(k, j + step, i) for step in np.linspace(-2, 2, 9)]
+    lung.ui.strokeButton.click()
+    lung.ui.belongsButton.click()
+    told, node = lung.ui.correctLabel.text, drawing(STROKE)
+    assert "drag" in told
+    preview = node.AddControlPointWorld(0, 0, 0)  # as Slicer shows it under the mouse
+    node.SetNthControlPointPositionWorld(preview, 0, 0, 0, node.PositionPreview)
+    assert drag(voxels, matrix) == ["MouseMoveEvent"] * 2  # before, and after
+    lung.wait(lambda: lung.ui.correctLabel.text != told)
+    assert lung.shown("lung_left")[k, j - 2 : j + 3, i].all()
+    assert placing() and drawing(STROKE).GetNumberOfControlPoints() == 0  # for the next one
+
+    slicer.app.layoutManager().sliceWidget("Red").sliceView().interactor().SetShiftKey(1)
+    assert len(drag(voxels, matrix)) == 12  # Slicer's own: it moves the slice
+    slicer.app.layoutManager().sliceWidget("Red").sliceView().interactor().SetShiftKey(0)
+    lung.ui.acceptButton.click()
+    assert len(drag(voxels, matrix)) == 12
+    lung.ui.undoButton.click()
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+
+
 def test_accept_takes_a_stroke_that_was_not_ended_and_stops(lung):
     k, j, i = lung.centre
     lung.ui.strokeButton.click()

@@ -114,6 +114,8 @@ def test_cancel_and_a_killed_worker_lose_nothing(ready):
         assert ready.ui.segmentButton.text == "Segment" and ready.ui.segmentButton.enabled
     assert "stopped" in ready.ui.statusLabel.text  # and not a traceback
     assert "Traceback" not in ready.ui.statusLabel.text
+    ready.load(np.zeros((20, 20, 20), np.int16), np.eye(4))
+    assert "empty" in ready.ui.statusLabel.text  # and no longer how the run before ended
 
 
 def test_nodes_and_scenes_may_go_during_a_run(ready):

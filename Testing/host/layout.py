@@ -8,12 +8,26 @@ from PySide6.QtCore import Property
 _SLICES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 
 
+class SliceView(QtCore.QObject):
+    """Where a slice is seen; its interactor passes mouse events on that a test invokes."""
+
+    def __init__(self):
+        super().__init__()
+        self._interactor = vtk.vtkGenericRenderWindowInteractor()
+
+    def interactor(self):
+        return self._interactor
+
+
 class SliceWidget(QtCore.QObject):
     """One slice view."""
 
     def __init__(self, logic):
         super().__init__()
-        self._logic = logic
+        self._logic, self._view = logic, SliceView()
+
+    def sliceView(self):
+        return self._view
 
     def sliceLogic(self):
         return self._logic
