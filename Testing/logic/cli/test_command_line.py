@@ -1,0 +1,55 @@
+"""What all commands have in common, and ``deepseg doctor``."""
+
+import json
+import subprocess
+import sys
+
+from DeepSegLogic.cli import main
+
+
+def test_errors_are_events_for_programs(tmp_path, capfd):
+    assert main(["segment", str(tmp_path / "no.nii"), "-o", str(tmp_path), "--json"]) == 3
+    event = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (event["event"], event["code"], event["exit_code"]) == ("error", "input.missing", 3)
+    assert event["remedy"]
+
+
+def test_debug_shows_where_it_came_from(tmp_path, capfd):
+    assert main(["segment", str(tmp_path / "no.nii"), "-o", str(tmp_path), "--debug"]) == 3
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_doctor_reports_without_torch_or_models_missing(capfd):
+    code = main(["doctor", "--json"])
+    findings = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    topics = {f["topic"] for f in findings}
+    assert {"DeepSeg", "Python", "torch", "Device", "Memory", "Models"} <= topics
+    assert code == (1 if any(f["remedy"] for f in findings) else 0)
+
+
+def test_help_is_quick_and_loads_no_torch():
+    code = (
+        "import sys; from DeepSegLogic.cli import main; main(['--help']);"
+        "print(sorted({'torch', 'vtk'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "segment" in done.stdout
+
+
+def test_import_loads_nothing_heavy():
+    code = (
+        "import sys, DeepSegLogic; print([m for m in ('torch','vtk','SimpleITK','scipy','monai') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_wrong_command_line_is_a_usage_error(capfd):
+    assert main(["segment"]) == 2
+    assert main(["segmnt"]) == 2
+    assert main(["segment", "a", "-o", "b", "--frobnicate"]) == 2
+    text = capfd.readouterr().err
+    assert "--frobnicate" in text
+    assert "unforeseen" not in text
+    assert main(["--version"]) == 0
