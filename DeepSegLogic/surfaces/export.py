@@ -159,11 +159,11 @@ def _materials(parts: dict) -> str:
 
 
 def _write_vtp(mesh, path: Path) -> None:
-    import vtk
+    from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 
     from .convert import polydata
 
-    writer = vtk.vtkXMLPolyDataWriter()
+    writer = vtkXMLPolyDataWriter()
     writer.SetFileName(str(path))
     writer.SetInputData(polydata(mesh.vertices, mesh.faces))
     if not writer.Write() or writer.GetErrorCode():

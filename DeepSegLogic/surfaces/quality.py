@@ -10,6 +10,7 @@ import numpy as np
 from ..geometry import ijk_to_ras_points
 from ..labels import LabelMap
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .boundary import distances_to_boundary
 from .crossings import crossing_pairs
 from .extract import Surface
 
@@ -91,12 +92,12 @@ def _quality(surface: Surface, label_map: LabelMap, box: tuple[slice, slice, sli
     mask = label_map.array[box] == value
     volume = mesh_volume_ml(surface.points, surface.triangles)
     mask_ml = float(mask.sum()) * label_map.voxel_ml
-    edges, counts, _, balanced = _edges(surface.triangles)
+    edges, counts, which, balanced = _edges(surface.triangles)
     crossing = crossing_pairs(surface.points, surface.triangles)
     return SurfaceQuality(
         closed=bool((counts == 2).all()),
         edge_manifold=bool((counts <= 2).all()),
-        vertex_manifold=_one_sheet_per_point(surface.triangles, len(surface.points)),
+        vertex_manifold=_one_sheet_per_point(surface.triangles, which, len(surface.points)),
         outward=balanced and volume > 0,
         components=_pieces(edges, len(surface.points)),
         mask_components=int(label(mask, generate_binary_structure(3, 2))[1]),
@@ -112,9 +113,9 @@ def _quality(surface: Surface, label_map: LabelMap, box: tuple[slice, slice, sli
 
 def is_sound(surface: Surface) -> bool:
     """Whether a surface is closed, manifold and outward, see :attr:`SurfaceQuality.sound`."""
-    _, counts, _, balanced = _edges(surface.triangles)
+    _, counts, which, balanced = _edges(surface.triangles)
     closed = bool((counts == 2).all()) and balanced and mesh_volume_ml(surface.points, surface.triangles) > 0
-    return closed and _one_sheet_per_point(surface.triangles, len(surface.points))
+    return closed and _one_sheet_per_point(surface.triangles, which, len(surface.points))
 
 
 def faulty_triangles(triangles: np.ndarray) -> np.ndarray:
@@ -144,24 +145,23 @@ def _pieces(edges: np.ndarray, points: int) -> int:
     return _components(edges[:, 0], edges[:, 1], points)
 
 
-def _one_sheet_per_point(triangles: np.ndarray, points: int) -> bool:
-    """Corners of triangles joined across edges: as many groups as points, if each point has one sheet."""
+def _one_sheet_per_point(triangles: np.ndarray, which: np.ndarray, points: int) -> bool:
+    """Corners of triangles joined across edges: as many groups as points, if each point has one sheet.
+
+    Args:
+        which: (M, 3) the edges of the triangles, from each corner to the next.
+    """
     corners = np.arange(triangles.size).reshape(triangles.shape)
-    first, second, one, other = [], [], [], []
-    for a, b in ((0, 1), (1, 2), (2, 0)):
-        swap = triangles[:, a] > triangles[:, b]
-        first.append(np.where(swap, triangles[:, b], triangles[:, a]))
-        second.append(np.where(swap, triangles[:, a], triangles[:, b]))
-        one.append(np.where(swap, corners[:, b], corners[:, a]))
-        other.append(np.where(swap, corners[:, a], corners[:, b]))
-    first, second, one, other = (np.concatenate(x) for x in (first, second, one, other))
-    order = np.lexsort((second, first))
-    same = (np.diff(first[order]) == 0) & (np.diff(second[order]) == 0)
-    left, right = order[:-1][same], order[1:][same]
-    groups = _components(
-        np.concatenate([one[left], other[left]]), np.concatenate([one[right], other[right]]), triangles.size
+    start, end, edges = corners.ravel(), np.roll(corners, -1, 1).ravel(), which.ravel()
+    first = np.empty(edges.max(initial=-1) + 1, np.int64)
+    first[edges[::-1]] = start[::-1]  # of the sides at an edge
+    first = first[edges]
+    alike = triangles.ravel()[first] == triangles.ravel()[start]
+    other = np.where(alike, first, end[first]), np.where(alike, end[first], first)
+    more = first != start
+    return points == _components(
+        np.concatenate([start[more], end[more]]), np.concatenate([o[more] for o in other]), triangles.size
     )
-    return groups == points
 
 
 def _components(a: np.ndarray, b: np.ndarray, nodes: int) -> int:
@@ -176,13 +176,18 @@ def _distances(surface: Surface, mask: np.ndarray, box, ijk_to_ras: np.ndarray) 
     """Between the surface and the faces of the mask's boundary voxels, both ways."""
     from .net import build_net
 
-    net = build_net(mask.astype(np.uint8), [s.start for s in box])
+    offset, points = [s.start for s in box], _some(surface.points)
+    net = build_net(mask.astype(np.uint8), offset)
     boundary = ijk_to_ras_points(net.vertices, ijk_to_ras)
-    faces = np.concatenate([net.quads[:, [0, 1, 2]], net.quads[:, [0, 2, 3]]])
-    middles = boundary[net.quads].mean(1)
+    to_mask = distances_to_boundary(points, mask, offset, ijk_to_ras)
+    far = np.isinf(to_mask)
+    if far.any():
+        faces = np.concatenate([net.quads[:, [0, 1, 2]], net.quads[:, [0, 2, 3]]])
+        to_mask[far] = distances_to_mesh(points[far], boundary, faces)
+    middles = _some(boundary[net.quads].mean(1))
     return {
-        "to_mask_mm": summary(distances_to_mesh(_some(surface.points), boundary, faces)),
-        "from_mask_mm": summary(distances_to_mesh(_some(middles), surface.points, surface.triangles)),
+        "to_mask_mm": summary(to_mask),
+        "from_mask_mm": summary(distances_to_mesh(middles, surface.points, surface.triangles)),
     }
 
 
@@ -193,12 +198,13 @@ def summary(distances: np.ndarray) -> tuple[float, float, float]:
 
 def distances_to_mesh(points: np.ndarray, corners: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Distance of each point (N, 3) to the nearest triangle."""
-    import vtk
-    from vtk.util import numpy_support
+    from vtkmodules.util import numpy_support
+    from vtkmodules.vtkCommonCore import vtkDoubleArray
+    from vtkmodules.vtkFiltersCore import vtkImplicitPolyDataDistance
 
     from .convert import polydata
 
-    function, distances = vtk.vtkImplicitPolyDataDistance(), vtk.vtkDoubleArray()
+    function, distances = vtkImplicitPolyDataDistance(), vtkDoubleArray()
     function.SetInput(polydata(corners, triangles))
     # All points in one call; signed, which says nothing if the mesh is not closed.
     function.FunctionValue(numpy_support.numpy_to_vtk(np.ascontiguousarray(points, float)), distances)
