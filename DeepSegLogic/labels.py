@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,11 +54,13 @@ class LabelMap:
         array: (K, J, I), C-contiguous, uint8 or uint16; 0 is background.
         ijk_to_ras: 4×4 float64, as in :class:`~DeepSegLogic.volume.Volume`.
         structures: those the map may hold, in label order; one may have no voxels.
+        warnings: what a reader had to guess, one sentence each.
     """
 
     array: np.ndarray
     ijk_to_ras: np.ndarray
     structures: list[Structure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def spacing(self) -> np.ndarray:
@@ -92,6 +95,16 @@ class LabelMap:
 def label_dtype(highest: int) -> type[np.unsignedinteger]:
     """The voxel type of a label map whose highest value is this."""
     return np.uint8 if highest < 256 else np.uint16
+
+
+def identifier(name: str, value: int, taken: set[str]) -> str:
+    """A name as it was written by people, as :attr:`Structure.name` is: unlike those in ``taken``, which it joins."""
+    found = name if re.fullmatch(r"\w+", name) else re.sub(r"\W+", "_", name.strip().lower()).strip("_")
+    found = found or f"label_{value}"
+    while found in taken:
+        found += "_2"
+    taken.add(found)
+    return found
 
 
 def unknown_structure(name: str, known: list[str]) -> UsageError:

@@ -32,6 +32,7 @@ def refine(
     from ..io import read_label_map, read_volume, write_label_map
     from ..io.probabilities import read_probabilities
     from ..io.reading import voxel_type
+    from ..progress import check
     from ..refine import prompt_network, read_prompts
     from ..refine import refine as run
 
@@ -42,6 +43,8 @@ def refine(
         if network:
             console.say(f"{network.title}: licence {network.licence}.")
         label_map, volume = read_label_map(labels), read_volume(image)
+        for sentence in label_map.warnings:
+            console.warning(sentence)
         result = run(
             label_map,
             wanted.prompts,
@@ -53,6 +56,7 @@ def refine(
             progress=console.progress,
             cancel=console.cancelled,
         )
+        check(console.cancelled)
         write_label_map(_with_type(result.label_map, voxel_type(labels)), output)
     for number, reason in result.skipped.items():
         console.warning(f"Prompt {number} has no effect: {reason}.")

@@ -42,6 +42,7 @@ def surfaces(
     from ..io import read_label_map
     from ..io.atomic import atomic_folder
     from ..outputs import check_output_folder
+    from ..progress import check
     from ..surfaces import check_formats, write_surfaces
 
     if min_wall_mm is not None and not printable:
@@ -52,6 +53,8 @@ def surfaces(
     check_output_folder(output)
     with console.working():
         label_map = read_label_map(labels)
+        for sentence in label_map.warnings:
+            console.warning(sentence)
         if not label_map.array.any():
             raise InputError(f"{labels} is empty: it has no labelled voxel.", "Give another one.", code="input.empty")
         with atomic_folder(output) as temporary:
@@ -71,6 +74,7 @@ def surfaces(
                 progress=console.progress,
                 cancel=console.cancelled,
             )
+            check(console.cancelled)
     qualities = made.qualities
     for name, quality in qualities.items():
         if not quality.sound:

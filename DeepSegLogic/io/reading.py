@@ -15,11 +15,12 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..geometry import LPS_TO_RAS
-from ..labels import LabelMap, label_dtype
+from ..labels import LabelMap, identifier, label_dtype
 from ..terminology import standard_structures, structure_for
 from ..volume import Volume, compact
 from ..volume_checks import reject_unusable_voxels
 from . import header
+from .nifti_names import read_names
 
 _SAME_PLACE_MM = 1.0
 SEGMENTATION_SUFFIXES = (".seg.nrrd", ".seg.nhdr")
@@ -59,8 +60,9 @@ def read_volume(path: Path | str) -> Volume:
 def read_label_map(path: Path | str) -> LabelMap:
     """Read a label map: any image of whole numbers, or Slicer's ``.seg.nrrd``.
 
-    A ``.seg.nrrd`` brings its own names, colours and codes. Values of a plain image take their names from
-    the 117 structures of TotalSegmentator's ``total`` task; a value beyond those is called ``label_N``.
+    A ``.seg.nrrd`` brings its own names, colours and codes, a NIfTI of ours or of TotalSegmentator its names. Values
+    of other images are named after the 117 structures of TotalSegmentator's ``total`` task, with a warning; a value
+    beyond those is called ``label_N``.
 
     Raises:
         InputError: as :func:`read_volume`; values that are not whole, negative, or beyond 65535.
@@ -75,10 +77,15 @@ def read_label_map(path: Path | str) -> LabelMap:
         return read_segmentation(path)
     image, _ = _read_3d(path)
     array = label_values(sitk.GetArrayFromImage(image), path)
-    names = {s.value: s.name for s in standard_structures()}
     values = [int(v) for v in np.unique(array) if v]
-    structures = [structure_for(names.get(v, f"label_{v}"), v) for v in values]
-    return LabelMap(array, ijk_to_ras(image), structures)
+    names, warnings = read_names(path) if path.name.lower().endswith((".nii", ".nii.gz")) else {}, []
+    if not names:
+        names = {s.value: s.name for s in standard_structures()}
+        if names.keys() & values:
+            warnings = [f"{path.name} does not name its structures: they are called as in TotalSegmentator's total."]
+    taken: set[str] = set()
+    structures = [structure_for(identifier(names.get(v, f"label_{v}"), v, taken), v) for v in values]
+    return LabelMap(array, ijk_to_ras(image), structures, warnings)
 
 
 def voxel_type(path: Path | str) -> np.dtype:

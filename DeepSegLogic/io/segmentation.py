@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..geometry import LPS_TO_RAS
-from ..labels import Code, LabelMap, Structure, label_dtype
+from ..labels import Code, LabelMap, Structure, identifier, label_dtype
 from ..terminology import structure_for
 
 CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -108,11 +107,7 @@ def _structure(segment: dict, value: int, taken: set[str]) -> Structure:
     title = segment.get("name") or segment.get("id") or f"label {value}"
     # Our own files keep the identifier as the segment's; others are named for people.
     known = structure_for(str(segment.get("id", "")), value)
-    name = known.name if known.title == title else re.sub(r"\W+", "_", title.strip().lower()).strip("_")
-    name = name or f"label_{value}"
-    while name in taken:
-        name += "_2"
-    taken.add(name)
+    name = identifier(known.name if known.title == title else title.lower(), value, taken)
     table = structure_for(name, value)
     terminology = segment.get("terminology") or {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,18 @@ import SimpleITK as sitk
 
 from ..errors import InputError, OutputError, UsageError
 from ..geometry import LPS_TO_RAS, spacing_of
-from ..labels import LabelMap
+from ..labels import LabelMap, Structure
 from ..volume import Volume
 from .atomic import atomic_path, cannot_write
 from .header import check
+from .nifti_names import add_names
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 def write_label_map(label_map: LabelMap, path: Path | str) -> None:
-    """Write a label map; the suffix says how: ``.seg.nrrd`` with names, colours and codes, or a plain image.
+    """Write a label map; the suffix says how: ``.seg.nrrd`` with names, colours and codes, NIfTI with names and
+    colours (:mod:`DeepSegLogic.io.nifti_names`), or a plain image.
 
     Raises:
         UsageError: a suffix that is not known.
@@ -31,7 +34,7 @@ def write_label_map(label_map: LabelMap, path: Path | str) -> None:
         with atomic_path(path) as temporary:
             write_segmentation(label_map, temporary)
         return
-    _write_image(label_map.array, label_map.ijk_to_ras, path)
+    _write_image(label_map.array, label_map.ijk_to_ras, path, label_map.structures)
 
 
 def write_volume(volume: Volume, path: Path | str) -> None:
@@ -54,7 +57,7 @@ def sitk_image(array: np.ndarray, ijk_to_ras: np.ndarray) -> sitk.Image:
     return image
 
 
-def _write_image(array: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> None:
+def _write_image(array: np.ndarray, ijk_to_ras: np.ndarray, path: Path, structures: Sequence[Structure] = ()) -> None:
     if not path.name.lower().endswith(SUFFIXES):
         raise UsageError(
             f"{path.name} has no suffix of a known format.",
@@ -65,7 +68,12 @@ def _write_image(array: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> None:
     compressed = not path.name.lower().endswith(".nii")
     with atomic_path(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=compressed)
+            if structures and path.name.lower().endswith((".nii", ".nii.gz")):
+                plain = temporary.with_name("plain.nii")
+                sitk.WriteImage(image, str(plain))
+                add_names(plain, structures, temporary)
+            else:
+                sitk.WriteImage(image, str(temporary), useCompression=compressed)
             check(temporary)  # of a NIfTI that the disk had no room for ITK says nothing
         except RuntimeError as error:
             raise _explained(path, str(error).strip().splitlines()[-1]) from error

@@ -50,6 +50,14 @@ def test_everything_promised_is_there(result):
     assert (folder / "surfaces" / "organs.glb").read_bytes()[:4] == b"glTF"
 
 
+def test_both_label_maps_name_the_same_structures(result):
+    plain, full = (read_label_map(result[0] / f"segmentation.{kind}") for kind in ("nii.gz", "seg.nrrd"))
+    np.testing.assert_array_equal(plain.array, full.array)
+    found = {s.value: s.name for s in plain.structures}
+    assert found.items() <= {s.value: s.name for s in full.structures}.items() and "lung_left" in found.values()
+    assert plain.warnings == []
+
+
 def test_geometry_equals_the_inputs(result, chest_ct):
     folder, _ = result
     ours, theirs = sitk.ReadImage(str(folder / "segmentation.nii.gz")), sitk.ReadImage(str(chest_ct))

@@ -271,6 +271,7 @@ def test_plain_label_maps_take_the_standard_names(tmp_path):
     label_map = read_label_map(save(tmp_path / "labels.nii.gz", array))
     assert [(s.value, s.name) for s in label_map.structures] == [(1, "spleen"), (5, "liver"), (300, "label_300")]
     assert label_map.array.dtype == np.uint16
+    assert "does not name its structures" in label_map.warnings[0]
 
 
 def test_gzip_with_garbage_behind_it_is_not_taken_for_whole(tmp_path):
