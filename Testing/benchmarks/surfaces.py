@@ -258,11 +258,9 @@ def main():
     if options.picture:
         picture(options.picture, options.data)
         return
-    print(
-        "| case | method | time | processor time | peak memory, MB | triangles | drift median, worst % | farthest p95, voxels ",
-        end="",
-    )
-    print("| not solid | touching pairs apart |\n|---|---|---|---|---|---|---|---|---|---|")
+    columns = "case", "method", "time", "processor time", "peak memory, MB", "triangles", "drift median, worst %"
+    columns += "farthest p95, voxels", "not solid", "touching pairs apart"
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for case in [options.case] if options.case else CASES:
         rounds = [{m: run(m, case, options.data, judge=n == 0) for m in METHODS} for n in range(ROUNDS)]
         for method in METHODS:
@@ -273,7 +271,8 @@ def main():
             )
             f = rounds[0][method]
             print(
-                f"| {case} | {method} | {clock} | {processor} | {f['peak_mb']:.0f} | {f['triangles']} | {f['drift_median']:.2f}, {f['drift_worst']:.1f} "
+                f"| {case} | {method} | {clock} | {processor} | {f['peak_mb']:.0f} | {f['triangles']} "
+                f"| {f['drift_median']:.2f}, {f['drift_worst']:.1f} "
                 f"| {f['p95_voxels']:.2f} | {f['not_solid']} | {f['pairs_apart']} of {f['pairs']} |",
                 flush=True,
             )
