@@ -6,6 +6,7 @@ points elsewhere (web addresses, other folders), it is refused.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -32,11 +33,19 @@ class Bundle:
         volume: the CT.
         label_map: the segmentation on the volume's grid, or None.
         provenance: what its segments tell of the run that made them; the model is ``"unknown"`` if DeepSeg did not.
+        confidence, boundary_margin: of the structures of which the segments tell it, see
+            :class:`DeepSegLogic.pipeline.Result`.
+        ignored: kind and structure of what was taken off the review.
+        corrector: id of the model that computed corrections; empty for the solver.
     """
 
     volume: Volume
     label_map: LabelMap | None = None
     provenance: dict = field(default_factory=dict)
+    confidence: dict[str, float] = field(default_factory=dict)
+    boundary_margin: dict[str, float] = field(default_factory=dict)
+    ignored: set[tuple[str, str]] = field(default_factory=set)
+    corrector: str = ""
 
 
 def read_bundle(path: Path, scratch: Path | None = None) -> Bundle:
@@ -109,7 +118,16 @@ class _Scene:
                 warning = "The segmentation had other voxels than the CT. It was fitted to those of the CT."
                 volume.warnings.append(warning)
             label_map = _on_grid(label_map, volume)
-        return Bundle(volume, label_map, _provenance(file))
+        segments = _segments(file)
+        return Bundle(
+            volume,
+            label_map,
+            _provenance(segments[0] if segments else {}),
+            _shares(segments, "confidence"),
+            _shares(segments, "boundary_margin"),
+            {(kind, s["structure"]) for s in segments if "structure" in s for kind in s.get("ignored", "").split()},
+            segments[0].get("corrector", "") if segments else "",
+        )
 
     def _content(self, node) -> Path:
         """The unpacked file of a node, after it was found harmless."""
@@ -177,17 +195,32 @@ def _on_grid(label_map: LabelMap, volume: Volume) -> LabelMap:
     return LabelMap(array, volume.ijk_to_ras.copy(), label_map.structures)
 
 
-def _provenance(file: Path) -> dict:
-    """What the tags of the segments in a ``.seg.nrrd`` tell, in the form of a result's provenance."""
+def _segments(file: Path) -> list[dict[str, str]]:
+    """What DeepSeg wrote into the tags of each segment of a ``.seg.nrrd``."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     reader.ReadImageInformation()
-    tags = (
-        _pairs(reader.GetMetaData("Segment0_Tags").replace("|", ";")) if reader.HasMetaDataKey("Segment0_Tags") else {}
-    )
-    told = {key.removeprefix(TAG): value for key, value in tags.items() if key.startswith(TAG)}
+    told = []
+    while reader.HasMetaDataKey(key := f"Segment{len(told)}_Tags"):
+        tags = _pairs(reader.GetMetaData(key).replace("|", ";"))
+        told.append({name.removeprefix(TAG): value for name, value in tags.items() if name.startswith(TAG)})
+    return told
+
+
+def _shares(segments: list[dict[str, str]], name: str) -> dict[str, float]:
+    """A number from 0 to 1 of each structure; what is none is left out."""
+    shares = {}
+    for segment in segments:
+        with contextlib.suppress(KeyError, ValueError):
+            if 0 <= (share := float(segment[name])) <= 1:
+                shares[segment["structure"]] = share
+    return shares
+
+
+def _provenance(told: dict[str, str]) -> dict:
+    """What the tags of a segment tell, in the form of a result's provenance."""
     facts = {
         "model": {"id": told.get("model", "unknown"), "version": told.get("version", "")},
         "settings": {"quality": told.get("quality", "")},

@@ -22,12 +22,13 @@ BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapR
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 
 
-def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=None, tags=None) -> None:
+def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=None, tags=None, ownTags=None) -> None:
     """Fill a segmentation node with one segment per structure, replacing what it holds.
 
     Args:
         volumeNode: becomes the reference geometry, and gives its parent transform.
         tags: facts kept on each segment, e.g. model and version.
+        ownTags: facts kept on single segments, by structure.
     """
     segmentation = segmentationNode.GetSegmentation()
     segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
@@ -44,7 +45,8 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         segment.SetColor([c / 255 for c in structure.color])
         segment.SetLabelValue(structure.value)
         segment.SetTag("TerminologyEntry", terminologyEntry(structure))
-        for name, value in {"structure": structure.name, **(tags or {})}.items():
+        own = (ownTags or {}).get(structure.name, {})
+        for name, value in {"structure": structure.name, **(tags or {}), **own}.items():
             segment.SetTag(TAG_PREFIX + name, str(value))
         segment.AddRepresentation(BINARY_LABELMAP, shared)
         segmentation.AddSegment(segment, structure.name)

@@ -118,10 +118,23 @@ class SceneSession:
         if self.frames is not None and not self.session.run.busy:
             self.frames.look()
 
-    def adopt(self, labelMap, provenance):
-        """Show what was segmented earlier, on the volume's grid, as its result."""
+    def adopt(self, labelMap, provenance, **known):
+        """Show what was segmented earlier, on the volume's grid, as its result.
+
+        Args:
+            known: see :meth:`DeepSegLogic.viewmodel.Session.adopt_result`.
+        """
         self._runVolumeNodeID = self._volumeNodeID
-        self.session.adopt_result(labelMap, provenance)
+        self.session.adopt_result(labelMap, provenance, **known)
+
+    def noteState(self):
+        """Write into the segments what a scene that is saved brings back: what was ignored, and what corrects."""
+        segmentation = self.resultNode.GetSegmentation()
+        for index in range(segmentation.GetNumberOfSegments()):
+            segment, name = segmentation.GetNthSegment(index), segmentation.GetNthSegmentID(index)
+            kinds = sorted(kind for kind, structure in self.session.ignored if structure == name)
+            segment.SetTag(f"{bridge.TAG_PREFIX}ignored", " ".join(kinds))
+            segment.SetTag(f"{bridge.TAG_PREFIX}corrector", self.session.correctors.chosen.id)
 
     def adoptShown(self, volume, result):
         """Take what the result's node holds as the result of a volume."""
@@ -246,7 +259,12 @@ class SceneSession:
             "deepseg": facts["versions"]["deepseg"],
             "created": facts.get("created") or datetime.now().astimezone().isoformat(timespec="seconds"),
         }
-        bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags)
+        known = {"confidence": result.confidence, "boundary_margin": result.boundary_margin}
+        own = {
+            s.name: {fact: f"{of[s.name]:.4f}" for fact, of in known.items() if s.name in of}
+            for s in result.label_map.structures
+        }
+        bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags, own)
         self._resultNodeID = node.GetID()
         self._begin(self.session.result_volume, result)
 

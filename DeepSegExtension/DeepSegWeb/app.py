@@ -52,7 +52,7 @@ class WebApp:
         self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
-        self.state.client_only("uploading", "exporting")
+        self.state.client_only("uploading", "exporting", "choosing_model", "asking")  # a new tab has no dialog open
         for part in ("input", "models", "correctors", "structures"):
             self._show(part)
         self.session.changed.connect(self._show)
@@ -108,13 +108,13 @@ class WebApp:
 
     def install(self, model: str) -> None:
         """Download a model; the page has shown its licence and size."""
-        self.state.update({"asking": None, "choosing_model": False, "alert": None})
+        self.state.alert = None
         with self._saying():
             self.session.install(model)
 
     def remove(self, model: str) -> None:
         """Delete a model that was downloaded or imported; the page has asked."""
-        self.state.update({"asking": None, "alert": None})
+        self.state.alert = None
         with self._saying():
             self.session.remove_model(model)
 

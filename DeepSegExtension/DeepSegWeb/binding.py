@@ -36,6 +36,7 @@ def initial() -> dict:
         "corrector": "",
         "corrector_text": "",
         "words": "",
+        "row_words": "",
         "groups": [],
         "presets": [],
         "chosen": [],
@@ -67,6 +68,7 @@ def initial() -> dict:
         "exporting": False,
         "delivering": False,
         "formats": ["stl"],
+        "drawer": True,
         "tab": "segment",
         "alert": None,
     }
@@ -96,8 +98,10 @@ def models_state(session: Session) -> dict:
             "found": ", ".join(e.found),
             "source": e.card.source,
             "use": e.card.intended_use,
-            "install": {"kind": "Install", "model": e.card.id, "text": install_question(e)},
-            "remove": {"kind": "Remove", "model": e.card.id, "text": remove_question(e)} if e.removable else None,
+            "install": {"kind": "Install", "title": "Install a model", "model": e.card.id, "text": install_question(e)},
+            "remove": {"kind": "Remove", "title": "Remove a model", "model": e.card.id, "text": remove_question(e)}
+            if e.removable
+            else None,
         }
         for e in session.models
     ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
 from .panels import search_field
+from .widgets import call, careful
 
 SURFACE_FORMATS = {"stl": "STL", "glb": "GLB", "obj": "OBJ", "ply": "PLY", "3mf": "3MF"}
 OTHER_FORMATS = {"seg.nrrd": "Segmentation, SEG.NRRD", "nii.gz": "Label map, NIfTI", "csv": "Measurements, CSV"}
@@ -41,7 +44,7 @@ def _export(app) -> None:
                 "Download",
                 color="primary",
                 variant="flat",
-                click=f"exporting = false; trigger('{app.server.trigger_name(app.export)}', [{{formats}}])",
+                click=f"exporting = false; {call(app, app.export, '[{formats}]')}",
                 disabled=("!formats.length",),
             )
 
@@ -89,18 +92,25 @@ def _question(app) -> None:
             max_width=460,
             raw_attrs=[':aria-label="asking?.text"'],
         ),
-        v3.VCard(title=("asking ? `${asking.kind} a model` : ''",)),
+        v3.VCard(title=("asking?.title",)),
     ):
         v3.VCardText("{{ asking?.text }}", style="white-space: pre-line")
         with v3.VCardActions():
             v3.VSpacer()
             v3.VBtn("Cancel", click="asking = null")
             for kind, click in {
-                "Install": (app.install, "[asking.model]"),
-                "Remove": (app.remove, "[asking.model]"),
-                "Import": "window.deepseg.sendModel(); asking = null; choosing_model = false",
+                "Install": f"{call(app, app.install, '[asking.model]')}; choosing_model = false",
+                "Remove": call(app, app.remove, "[asking.model]"),
+                "Import": "window.deepseg.sendModel(); choosing_model = false",
+                "Replace": "window.deepseg.goOn()",
             }.items():
-                v3.VBtn(kind, v_if=(f"asking?.kind === '{kind}'",), color="primary", variant="flat", click=click)
+                v3.VBtn(
+                    kind,
+                    v_if=(f"asking?.kind === '{kind}'",),
+                    color="primary",
+                    variant="flat",
+                    click=f"{click}; asking = null",
+                )
 
 
 def _shelf(app) -> None:
@@ -121,8 +131,8 @@ def _shelf(app) -> None:
                     prepend_icon="mdi-arrow-up",
                     click=(app.opening.browse, "[shelf.up]"),
                 )
-                _entries("shelf.folders", "mdi-folder-outline", app.opening.browse)
-                _entries("shelf.files", "mdi-file-outline", app.opening.take)
+                _entries("shelf.folders", "mdi-folder-outline", partial(call, app, app.opening.browse))
+                _entries("shelf.files", "mdi-file-outline", partial(careful, app, app.opening.take))
         with v3.VCardActions():
             v3.VSpacer()
             v3.VBtn("Close", click="browsing = false")
@@ -131,7 +141,7 @@ def _shelf(app) -> None:
                 v_if=("shelf.series",),
                 color="primary",
                 variant="flat",
-                click=(app.opening.take, "[shelf.path]"),
+                click=careful(app, app.opening.take, "[shelf.path]"),
             )
 
 
@@ -141,7 +151,7 @@ def _entries(names: str, icon: str, action) -> None:
         key=("name",),
         title=("name",),
         prepend_icon=icon,
-        click=(action, "[(shelf.path ? shelf.path + '/' : '') + name]"),
+        click=action("[(shelf.path ? shelf.path + '/' : '') + name]"),
     )
 
 

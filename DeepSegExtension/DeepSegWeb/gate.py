@@ -7,13 +7,18 @@ import secrets
 
 from aiohttp import web
 
-REFUSED = "This address needs the token that `deepseg web` printed. Open the whole link from the terminal."
-ELSEWHERE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>DeepSeg</title>
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>DeepSeg</title>
 <body style="background:#15181c;color:#e6e8ea;font:16px sans-serif;display:grid;place-items:center;height:95vh">
-<main style="text-align:center"><h1>DeepSeg is open in another tab</h1>
-<p>Your work goes on there. One tab at a time can show it.</p>
-<p><a href="index.html" style="color:#7cc4ff">Use it here</a></p></main></body></html>"""
-HEARTBEAT_S = 5.0
+<main style="text-align:center">{}</main></body></html>"""
+REFUSED = _PAGE.format(
+    "<h1>This is not the whole link, or an old one</h1>"
+    "<p>The address needs the token that <code>deepseg web</code> printed. Open the link from the terminal.</p>"
+)
+ELSEWHERE = _PAGE.format(
+    "<h1>DeepSeg is open in another tab</h1><p>Your work goes on there. One tab at a time can show it.</p>"
+    '<p><a href="index.html" style="color:#7cc4ff">Use it here</a></p>'
+)
+HEARTBEAT_S = 5.0  # deepseg.js waits for several
 HEADERS = {
     # Vue compiles the page's templates in the browser, hence unsafe-eval; nothing comes from elsewhere.
     "Content-Security-Policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'",
@@ -46,7 +51,7 @@ class Gate:
         origin = request.headers.get("Origin")
         foreign = origin is not None and origin.partition("://")[2] != request.host
         if foreign or not secrets.compare_digest(shown.encode(), self.token.encode()):
-            return web.Response(status=403, text=REFUSED)
+            return web.Response(status=403, text=REFUSED, content_type="text/html")
         response = await handler(request)
         if not response.prepared:
             response.headers.update(HEADERS)
@@ -68,10 +73,10 @@ class Gate:
             await response.prepare(request)
             while True:
                 try:
-                    text = f"data: {await asyncio.wait_for(queue.get(), HEARTBEAT_S)}\n\n"
+                    text = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
                 except asyncio.TimeoutError:
-                    text = ":\n\n"  # a comment; fails if the tab has gone
-                await response.write(text.encode())
+                    text = "alive"  # fails if the tab has gone
+                await response.write(f"data: {text}\n\n".encode())
         except ConnectionError:
             pass
         finally:

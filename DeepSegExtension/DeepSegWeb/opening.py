@@ -59,13 +59,16 @@ class Opening:
             self._say(error)
             return
         with state:
-            state.reading, state.alert = name, None
+            state.reading, state.alert, state.tab = name, None, "segment"
         try:
             opened = await asyncio.to_thread(get)
             work.forgetResult()
             self.scene.show_volume(opened.volume)
             if opened.label_map is not None:
-                work.adopt(opened.label_map, opened.provenance)
+                known = {"confidence": opened.confidence, "boundary_margin": opened.boundary_margin}
+                work.adopt(opened.label_map, opened.provenance, ignored=opened.ignored, **known)
+            if opened.corrector:
+                work.session.choose_corrector(opened.corrector)
             if work.session.preflight.ready:
                 self.scene.set_window(state.greys)
             self.scene.set_rendering(state.rendering)

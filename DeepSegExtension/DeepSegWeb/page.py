@@ -33,7 +33,7 @@ def build_page(app, layouts) -> client.JSEval:
     with VAppLayout(app.server, vuetify_config=_THEME, full_height=True) as layout:
         with v3.VAppBar(density="compact", flat=True, color="surface"):
             _bar(app)
-        with v3.VNavigationDrawer(permanent=True, width=330, color="surface"):
+        with v3.VNavigationDrawer(v_model=("drawer",), permanent=True, width=330, color="surface"):
             _drawer(app)
         with v3.VMain(style="height: 100vh"), html.Div(classes="ds-views d-flex"):
             layouts.initialize_layout_grid(layout)
@@ -42,6 +42,12 @@ def build_page(app, layouts) -> client.JSEval:
 
 
 def _bar(app) -> None:
+    v3.VBtn(
+        icon="mdi-dock-left",
+        size="small",
+        click="drawer = !drawer",
+        raw_attrs=['aria-label="Panel"', ':aria-pressed="drawer"', 'title="Show or hide the panel"'],
+    )
     v3.VAppBarTitle("DeepSeg", tag="h1", classes="flex-0-0 font-weight-medium mr-4")
     busy = ("run.busy || !!reading || !!uploading",)
     v3.VBtn("Open file", prepend_icon="mdi-file-outline", click="window.deepseg.pick(false)", disabled=busy)
@@ -62,8 +68,10 @@ def _bar(app) -> None:
     html.Span("{{ volume_name }}", classes="ds-wide text-body-2 text-medium-emphasis text-truncate ml-4")
     v3.VSpacer()
     with v3.VBtnToggle(v_model=("greys",), density="compact", mandatory=True, variant="text", classes="mr-3"):
-        for name in WINDOWS:
-            v3.VBtn(name, value=name, size="small", raw_attrs=[f'aria-label="Grey values: {name}"'])
+        for name, (width, centre) in WINDOWS.items():
+            tip = f"{centre - width / 2:.0f} to {centre + width / 2:.0f} HU"
+            attributes = [f'aria-label="Grey values: {name}"', f'title="{tip}"']
+            v3.VBtn(name, value=name, size="small", raw_attrs=attributes)
     v3.VChip("Research use only", size="small", color="warning", variant="tonal", classes="mr-3")
 
 

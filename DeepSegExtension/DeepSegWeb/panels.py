@@ -9,7 +9,14 @@ from DeepSegLogic.inference.quality import QUALITIES
 
 from .correct_panel import correct_panel
 from .scene import RENDERINGS
-from .widgets import slider, title
+from .widgets import careful, slider, title
+
+QUALITY_TIPS = {
+    "draft": "Quickest, less exact",
+    "fast": "Nearly as exact as Standard; spares the air",
+    "standard": "As the model was made to be used",
+    "best": "Looks at mirrored views, too; takes up to 8 times as long",
+}
 
 
 def segment_panel(app) -> None:
@@ -54,7 +61,7 @@ def _input(app) -> None:
             size="small",
             variant="tonal",
             disabled=("run.busy || !!reading",),
-            click=(app.opening.take_way_out, "[way]"),
+            click=careful(app, app.opening.take_way_out, "[way]"),
         )
     v3.VCheckbox(
         v_if=("notes.some((n) => n.blocking)",),
@@ -91,7 +98,8 @@ def _model() -> None:
         v_model=("quality",), density="compact", mandatory=True, variant="outlined", classes="d-flex mt-1"
     ):
         for value in QUALITIES:
-            v3.VBtn(value.capitalize(), value=value, size="small", disabled=("run.busy",))
+            tip = f'title="{QUALITY_TIPS[value]}"'
+            v3.VBtn(value.capitalize(), value=value, size="small", disabled=("run.busy",), raw_attrs=[tip])
 
 
 def _structures(app) -> None:
@@ -104,9 +112,10 @@ def _structures(app) -> None:
         _chip("{{ preset }}", (app.choose_preset, "[preset]"), v_for="preset in presets", key=("preset",))
     search_field("words", "Find a structure", v_if=("total > 12",), classes="mb-1")
     with html.Div(v_for="group in groups", key=("group.title",)):
-        html.Div("{{ group.title }}", classes="ds-note mt-1")
+        found = f"group.items.filter({_has('s', 'words')})"
+        html.Div("{{ group.title }}", v_if=(f"{found}.length",), classes="ds-note mt-1")
         v3.VCheckbox(
-            v_for="s in group.items.filter((s) => s.title.toLowerCase().includes((words || '').toLowerCase()))",
+            v_for=f"s in {found}",
             key=("s.name",),
             v_model=("chosen",),
             value=("s.name",),
@@ -115,6 +124,15 @@ def _structures(app) -> None:
             hide_details=True,
             disabled=("run.busy",),
         )
+
+    html.Div(
+        "Nothing found.", v_if=(f"!groups.some((group) => group.items.some({_has('s', 'words')}))",), classes="ds-note"
+    )
+
+
+def _has(item: str, words: str) -> str:
+    """Whether the title of an item has the words that were typed."""
+    return f"({item}) => {item}.title.toLowerCase().includes(({words} || '').toLowerCase())"
 
 
 def _chip(text: str, click, **more) -> None:
@@ -140,10 +158,16 @@ def result_panel(app) -> None:
     html.Div("Nothing segmented yet.", v_if=("!rows.length",), classes="ds-note mt-4")
     with html.Div(v_else=True):
         title("Found")
+        search_field("row_words", "Find a structure", v_if=("rows.length > 12",), classes="mb-1")
         with html.Div(classes="ds-scroll"), html.Table(classes="ds-table", raw_attrs=['aria-label="Structures found"']):
             with html.Thead(), html.Tr():
                 with html.Th():
-                    html.Span("Visible", classes="d-sr-only")
+                    html.Input(
+                        type="checkbox",
+                        checked=("rows.every((r) => !r.found || visible.includes(r.name))",),
+                        change="visible = $event.target.checked ? rows.map((r) => r.name) : []",
+                        raw_attrs=['aria-label="Show all"', 'title="Show all, or none"'],
+                    )
                 html.Th("Structure")
                 html.Th("ml", classes="num")
                 html.Th("Confidence", classes="num")
@@ -164,9 +188,9 @@ def result_panel(app) -> None:
         _review(app)
         correct_panel(app)
         title("Display")
-        slider("fill", "Fill in slices")
-        slider("outline", "Outline in slices", 0, 5, 1)
-        slider("solid", "Opacity in 3D")
+        slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")
+        slider("outline", "Outline in slices, {{ outline }} px", 0, 5, 1)
+        slider("solid", "Opacity in 3D, {{ Math.round(100 * solid) }} %")
         v3.VSelect(
             v_model=("rendering",),
             items=("renderings", [{"title": "Off", "value": ""}, *({"title": n, "value": n} for n in RENDERINGS)]),
@@ -197,7 +221,7 @@ def _review(app) -> None:
 
 def _row(app) -> None:
     with html.Tr(
-        v_for="row in rows.filter((r) => r.found)",
+        v_for=f"row in rows.filter((r) => r.found).filter({_has('r', 'row_words')})",
         key=("row.name",),
         classes=("row.name === current ? 'current' : ''",),
     ):
@@ -223,6 +247,7 @@ def _row(app) -> None:
                 v_if=("row.doubtful",),
                 size="x-small",
                 color="warning",
+                classes="mr-1",
                 raw_attrs=['aria-label="Low: look at it"'],
             )
             html.Span("{{ row.confidence }}")
@@ -256,5 +281,9 @@ def run_panel(app) -> None:
         html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
         shown = "[{model, quality, chosen, force}]"
         v3.VBtn(
-            "Segment", block=True, color="primary", disabled=("!!why_not || !!reading",), click=(app.segment, shown)
+            "Segment",
+            block=True,
+            color="primary",
+            disabled=("!!why_not || !!reading",),
+            click=careful(app, app.segment, shown),
         )

@@ -51,8 +51,13 @@ class Scene:
         if volume.modality:
             node.SetAttribute("DICOM.Modality", volume.modality)
         node.SetAttribute(volumeNodes.WARNINGS, "\n".join(volume.warnings))
-        node.CreateDefaultDisplayNodes()
+        display = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+        display.AutoWindowLevelOff()  # takes seconds of a large CT, which has a window of its own
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+        node.SetAndObserveDisplayNodeID(display.GetID())
         self.work.setVolumeNode(node)
+        if not self.work.session.preflight.ready:  # it may be anything
+            display.AutoWindowLevelOn()
         self.app.display_manager.show_volume_in_slice_background(node)
         self.app.display_manager.reset_views()
 
@@ -122,6 +127,7 @@ class Scene:
             OutputError: it cannot be written.
         """
         folder.mkdir()
+        self.work.noteState()
         for node in (self.work.volumeNode, self.work.resultNode):
             node.AddDefaultStorageNode()
             node.GetStorageNode().SetUseCompression(False)  # takes minutes, and the archive is compressed anyway

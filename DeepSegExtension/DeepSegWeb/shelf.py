@@ -52,7 +52,7 @@ class Shelf:
             "name": folder.name,
             "folders": [entry.name for entry in entries if entry.is_dir()],
             "files": [entry.name for entry in files if entry.name.lower().endswith(SUFFIXES)],
-            "series": any(_is_slice(file) for file in files),
+            "series": any(is_slice(file) for file in files),
         }
 
     def find(self, path: str) -> Path:
@@ -86,7 +86,8 @@ class Shelf:
             return False
 
 
-def _is_slice(file: Path) -> bool:
+def is_slice(file: Path) -> bool:
+    """Whether a file is one of a DICOM series; not if it cannot be read."""
     try:
         return is_dicom(file)
     except InputError:

@@ -17,10 +17,10 @@ from DeepSegLogic.errors import InputError, ResourceError
 from DeepSegLogic.io.atomic import cannot_write
 
 from .private import PrivateFolder
+from .shelf import SUFFIXES, is_slice
 
 LIMIT_BYTES = 4 * 2**30
 LIMIT_FILES = 20_000
-HEADERS = (".nhdr", ".mhd")  # of images whose voxels are in a second file
 
 
 class Transfers:
@@ -100,6 +100,12 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^\w.\-]+", "_", last).strip("._")[:100] or "file"
 
 
+def _kept_name(name: str) -> str:
+    """The last part of a path as it is, for headers that name the file of their voxels; without what is no name."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    return re.sub(r"""[\x00-\x1f\x7f<>:"|?*%]+""", "_", last).strip(". ")[-80:] or "file"
+
+
 async def _receive(request: web.Request, folder: Path) -> Path:
     """Save the parts of a form; returns the file to read, or the folder.
 
@@ -112,7 +118,8 @@ async def _receive(request: web.Request, folder: Path) -> Path:
         if not part.filename:
             continue
         given = PurePosixPath(part.filename.replace("\\", "/"))
-        target = folder / safe_name(given.parts[0] if len(given.parts) > 1 else "upload") / safe_name(given.name)
+        place = safe_name(given.parts[0]) if len(given.parts) > 1 else "Upload"
+        target = folder / place / _kept_name(given.name)
         if target.exists():  # slices of several folders may be named alike
             target = target.with_name(f"{len(files)}_{target.name}")
         target.parent.mkdir(exist_ok=True)
@@ -131,8 +138,14 @@ async def _receive(request: web.Request, folder: Path) -> Path:
                 file.write(block)
     if not files:
         raise InputError("There was no file in the upload.", "Choose a CT file or a DICOM folder.", code="input.empty")
-    headers = [f for f in files if f.suffix.lower() in HEADERS]
-    return files[0] if len(files) == 1 else headers[0] if headers else files[0].parent
+    images = [f for f in files if f.name.lower().endswith(SUFFIXES)]
+    if len(images) > 1 and not any(is_slice(f) for f in files if f not in images):
+        raise InputError(
+            f"{len(images)} volumes were chosen: {images[0].name}, {images[1].name}.",
+            "Choose one at a time.",
+            code="input.several",
+        )
+    return files[0] if len(files) == 1 else images[0] if images else files[0].parent
 
 
 async def pack(folder: Path, target: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
+from DeepSegLib.volumeNodes import toNumpy
+from slicer import vtkMRMLAbstractViewNode
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 from trame_slicer.app.logic.slice_view_logic import connect_slice_view_slider_to_state
 from trame_slicer.core import LayoutManager
 from trame_slicer.rca_view import register_rca_factories
 from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
+from vtkmodules.vtkCommonCore import vtkCommand
 
 TITLES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal", "ThreeD": "3D"}
 LAYOUT = "four"
@@ -15,7 +21,8 @@ LAYOUT = "four"
 
 def make_views(server, app) -> LayoutManager:
     """Create the views; the page places them with ``initialize_layout_grid``."""
-    register_rca_factories(app.view_manager, server, slice_view_ui_f=_slice_ui, three_d_view_ui_f=_threed_ui)
+    slice_ui = partial(_slice_ui, app.app_logic)
+    register_rca_factories(app.view_manager, server, slice_view_ui_f=slice_ui, three_d_view_ui_f=_threed_ui)
     layouts = LayoutManager(app.scene, app.view_manager, server)
     rows = [
         [ViewLayoutDefinition.axial_view(), ViewLayoutDefinition.threed_view(background_color="#15181c")],
@@ -27,16 +34,36 @@ def make_views(server, app) -> LayoutManager:
     return layouts
 
 
-def _slice_ui(server, _view_id, view) -> None:
+def sides(slice_to_ras: np.ndarray) -> list[str]:
+    """Where the patient's sides are in a slice, as letters: at its left, right, top and bottom.
+
+    Args:
+        slice_to_ras: 4×4, of the view: x to the right, y up.
+    """
+    letters = []
+    for direction in (-slice_to_ras[:3, 0], slice_to_ras[:3, 0], slice_to_ras[:3, 1], -slice_to_ras[:3, 1]):
+        axis = int(np.abs(direction).argmax())
+        letters.append(("LR", "PA", "IS")[axis][int(direction[axis] > 0)])
+    return letters
+
+
+def _slice_ui(app_logic, server, view_id, view) -> None:
     _corner(view)
     html.Div("Open a CT, or drop it here.", v_if=("!volume_name && !reading",), classes="ds-empty")
     slider = connect_slice_view_slider_to_state(server, view)
+    value, low, high, step = (getattr(slider.name, part) for part in ("value", "min_value", "max_value", "step"))
+    _show_sides(server, f"{view_id}_sides", view)
+    _stay_fitted(view, app_logic.GetSliceLogic(view.get_view_node()))
+    with html.Div(v_show=("volume_name",), classes="ds-place"):
+        count, number = (f"{{{{ Math.round(({end} - {low}) / {step}) + 1 }}}}" for end in (high, value))
+        html.Span(f"{number} / {count}")
+        html.Span(f" · {{{{ {value}.toFixed(1) }}}} mm", classes="ds-wide")
     with html.Div(classes="ds-slider", v_show=("volume_name",)):
         v3.VSlider(
-            v_model=(slider.name.value,),
-            min=(slider.name.min_value,),
-            max=(slider.name.max_value,),
-            step=(slider.name.step,),
+            v_model=(value,),
+            min=(low,),
+            max=(high,),
+            step=(step,),
             density="compact",
             hide_details=True,
             thumb_size=12,
@@ -45,7 +72,49 @@ def _slice_ui(server, _view_id, view) -> None:
         )
 
 
+def _show_sides(server, name: str, view) -> None:
+    state = server.state
+
+    def look(_view=None) -> None:
+        state[name] = sides(toNumpy(view.get_view_node().GetSliceToRAS()))
+
+    look()
+    view.modified.connect(look)
+    for index, place in enumerate(("left", "right", "top", "bottom")):
+        html.Span(f"{{{{ {name}[{index}] }}}}", v_show=("volume_name",), classes=f"ds-side ds-{place}")
+
+
+def _stay_fitted(view, logic) -> None:
+    """When a slice view that shows the whole volume changes its size, it still does; another one keeps its zoom."""
+    node = view.get_view_node()
+    fitted = False
+
+    def fit() -> None:
+        place = toNumpy(node.GetSliceToRAS())
+        logic.FitSliceToBackground()
+        for row, column in np.ndindex(4, 4):
+            node.GetSliceToRAS().SetElement(row, column, place[row, column])
+        node.UpdateMatrices()
+
+    def before(*_) -> None:
+        nonlocal fitted
+        shown = node.GetFieldOfView()
+        fit()
+        fitted = np.allclose(shown, node.GetFieldOfView(), rtol=1e-3)
+        node.SetFieldOfView(*shown)
+
+    def after(*_) -> None:
+        if fitted:
+            fit()
+
+    view.interactor().AddObserver(vtkCommand.WindowResizeEvent, before, 1.0)
+    view.interactor().AddObserver(vtkCommand.WindowResizeEvent, after, -1.0)
+
+
 def _threed_ui(_server, _view_id, view) -> None:
+    view.set_orientation_marker(
+        vtkMRMLAbstractViewNode.OrientationMarkerTypeCube, vtkMRMLAbstractViewNode.OrientationMarkerSizeSmall
+    )
     _corner(view)
     html.Div("Surfaces come here after Segment.", v_if=("!rows.length",), classes="ds-empty")
 
@@ -53,13 +122,18 @@ def _threed_ui(_server, _view_id, view) -> None:
 def _corner(view) -> None:
     with html.Div(classes="ds-corner"):
         html.Span(_title(view))
-        v3.VBtn(
-            icon="mdi-fit-to-screen-outline",
-            size="x-small",
-            variant="text",
-            click=view.reset_view,
-            raw_attrs=[f'aria-label="Fit {_title(view)} view"', 'title="Fit to view"'],
-        )
+        _button("mdi-fit-to-screen-outline", "Fit", "Fit to view", view, view.reset_view)
+        _button("mdi-arrow-expand", "Enlarge", "Enlarge, and back", view, "window.deepseg.enlarge($event)")
+
+
+def _button(icon: str, verb: str, tip: str, view, click) -> None:
+    v3.VBtn(
+        icon=icon,
+        size="x-small",
+        variant="text",
+        click=click,
+        raw_attrs=[f'aria-label="{verb} {_title(view)} view"', f'title="{tip}"'],
+    )
 
 
 def _title(view) -> str:

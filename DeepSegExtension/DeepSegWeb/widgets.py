@@ -6,6 +6,16 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
 
+def call(app, method, values: str) -> str:
+    """What calls a method of the server, for a list of values of the page, where more is to be done at a click."""
+    return f"trigger('{app.server.trigger_name(method)}', {values})"
+
+
+def careful(app, method, values: str = "[]") -> str:
+    """The same, but what would cost corrections is asked about first."""
+    return f"window.deepseg.careful(() => {call(app, method, values)})"
+
+
 def title(text: str) -> None:
     """A heading."""
     html.Div(text, classes="ds-section", raw_attrs=['role="heading"', 'aria-level="2"'])

@@ -219,7 +219,7 @@ def _no_slices(path: Path) -> InputError:
     if not any(path.iterdir()):
         return InputError(f"The folder {path} is empty.", "Give a folder of DICOM slices.", code="input.dicom")
     return InputError(
-        f"The folder {path} holds no DICOM series.",
+        f"{path} holds no DICOM series.",
         "Give a folder of DICOM slices or an image file.",
         code="input.dicom",
     )

@@ -77,7 +77,10 @@ def check_enclosed(path: Path) -> None:
         return
     folder = path.parent.resolve()
     targets = [(folder / name.decode("utf-8", "replace").replace("\\", "/")).resolve() for name in named]
-    if not whole or not all(target.parent == folder and target.is_file() for target in targets):
+    inside = whole and all(target.parent == folder for target in targets)
+    if inside and len(targets) == 1 and targets[0].suffix and "%" not in targets[0].name:
+        _must_be_beside(path, targets[0].name)
+    if not inside or not all(target.is_file() for target in targets):
         raise InputError(
             f"{path} leads to other files than itself.",
             "Give the volume as one file, for instance .nrrd or .nii.gz.",
@@ -217,7 +220,7 @@ def _check_meta(path: Path) -> list[str]:
     fields = {}
     with path.open("rb") as file:
         for _ in range(200):
-            line = file.readline(2**16).decode("latin-1").strip()
+            line = file.readline(2**16).decode("utf-8", "replace").strip()
             name, equals, value = line.partition("=")
             if not equals:
                 break
@@ -253,7 +256,7 @@ def _must_be_beside(path: Path, data: str) -> None:
     if not (path.parent / data).is_file():
         raise InputError(
             f"{path} refers to its data file {data}, which is not beside it.",
-            "Copy both files together.",
+            "Give both files together.",
             code="input.missing",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ class Session(Choices):
         result_volume: which one it is of.
         measurements: of its structures; those to look at first come first.
         findings: places to look at first, once :meth:`review` was asked for; without those ignored.
+        ignored: kind and structure of those.
         surfaces: of its structures, once :meth:`show_surfaces` was asked for.
         exported: what the last export wrote.
         log: lines for the curious: what was done, what went wrong with its traceback.
@@ -51,7 +52,7 @@ class Session(Choices):
         self.surfaces: SurfaceSet | None = None
         self.exported: list[Path] = []
         self.log = self._jobs.log
-        self._ignored: set[tuple[str, str]] = set()  # kind and structure of findings
+        self.ignored: set[tuple[str, str]] = set()
 
     @property
     def run(self) -> Run:
@@ -176,22 +177,33 @@ class Session(Choices):
 
     # --- the result --------------------------------------------------------------------------------------------
 
-    def adopt_result(self, label_map: LabelMap, provenance: dict) -> None:
+    def adopt_result(
+        self,
+        label_map: LabelMap,
+        provenance: dict,
+        confidence: dict[str, float] | None = None,
+        boundary_margin: dict[str, float] | None = None,
+        ignored: Iterable[tuple[str, str]] = (),
+    ) -> None:
         """Take what was segmented earlier, or elsewhere, as the result of the volume.
 
         Args:
             label_map: on the volume's grid.
             provenance: as of a run, see :mod:`DeepSegLogic.provenance`.
+            confidence, boundary_margin: as of a run, as far as they are known.
+            ignored: findings not to be told again.
         """
         from ..pipeline import Result
 
-        self.show_result(self.volume, Result(label_map, {}, provenance=provenance))
+        result = Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance)
+        self.show_result(self.volume, result)
+        self.ignored.update(ignored)
 
     def show_result(self, volume: Volume, result: Result) -> None:
         """Take a result of a volume as the last one."""
         self.result, self.result_volume, self.surfaces = result, volume, None
         self.measurements, self.findings = [], []
-        self._ignored.clear()
+        self.ignored.clear()
         self._tell("result")
         self.measure(result.label_map)
 
@@ -199,7 +211,7 @@ class Session(Choices):
         """Let go of the last result."""
         self.result = self.result_volume = self.surfaces = None
         self.measurements, self.findings = [], []
-        self._ignored.clear()
+        self.ignored.clear()
         self._tell("result", "measurements", "findings", "surfaces")
 
     def show_surfaces(self, label_map: LabelMap | None = None) -> None:
@@ -223,7 +235,7 @@ class Session(Choices):
 
     def ignore(self, finding: Finding) -> None:
         """Do not tell this again of this result."""
-        self._ignored.add((finding.kind, finding.structure))
+        self.ignored.add((finding.kind, finding.structure))
         self._reviewed(self.findings)
 
     # --- what comes back ---------------------------------------------------------------------------------------
@@ -245,7 +257,7 @@ class Session(Choices):
         self._tell("measurements")
 
     def _reviewed(self, findings: list[Finding]) -> None:
-        self.findings = [f for f in findings if (f.kind, f.structure) not in self._ignored]
+        self.findings = [f for f in findings if (f.kind, f.structure) not in self.ignored]
         self._tell("findings")
 
     def _surfaced(self, surfaces: SurfaceSet) -> None:

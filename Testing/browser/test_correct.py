@@ -267,3 +267,34 @@ def test_keys_press_the_buttons_that_name_them(done):
     done.get_by_label("Only grey values").uncheck()
     done.keyboard.press("e")
     erase.wait_for(state="detached")
+
+
+def test_corrections_are_not_lost_unasked(done, chest_ct):
+    volume = choose(done, "Left lung")
+    take(done, "Erase")
+    drag(done, (-5, 0), (5, 0))
+    wait_for_volume(done, "Left lung", lambda ml: ml < volume)
+    done.reload()
+    done.get_by_role("button", name="Undo").wait_for()
+    shown = volume_of(done, "Left lung")
+    done.get_by_role("button", name="Segment", exact=True).click()
+    question = done.get_by_role("dialog", name="Corrections that you have not exported will be lost.")
+    question.get_by_role("button", name="Cancel").click()
+    question.wait_for(state="hidden")
+    assert done.get_by_label("Progress").count() == 0
+    assert volume_of(done, "Left lung") == shown
+    with done.expect_file_chooser() as chooser:
+        done.get_by_role("button", name="Open file").click()
+    chooser.value.set_files(chest_ct)
+    question.wait_for()
+    done.keyboard.press("Escape")
+    question.wait_for(state="hidden")
+    undo_to(done, "Left lung", volume)
+    done.get_by_role("button", name="Redo").click()
+    wait_for_volume(done, "Left lung", lambda ml: ml == shown)
+    done.get_by_role("button", name="Segment", exact=True).click()
+    question.get_by_role("button", name="Replace").click()
+    done.get_by_label("Progress").wait_for()
+    done.get_by_role("button", name="Cancel").click()
+    done.get_by_text("Cancelled.").wait_for()
+    undo_to(done, "Left lung", volume)

@@ -54,6 +54,10 @@ def test_a_model_is_imported_and_removed(own_page, tmp_path):
     assert not list((tmp_path / "tmp").rglob("Tiny*")), "the upload is deleted"
 
     page.get_by_role("button", name="More models").click()
+    page.get_by_role("dialog", name="Models").wait_for()
+    page.reload()  # or another tab
+    page.get_by_text("128×128×34 voxels").wait_for()
+    page.get_by_role("button", name="More models").click()
     models = page.get_by_role("dialog").filter(has_text="Torso CT, demonstration")
     models.get_by_role("textbox", name="Find a model").fill("demonstration")
     remove = models.get_by_role("button", name="Remove")
@@ -77,7 +81,7 @@ def test_what_is_no_model_is_told(own_page, tmp_path):
     path = tmp_path / "no model.zip"
     path.write_bytes(b"this is no archive")
     bring(page, path)
-    alert = page.get_by_role("alert").filter(has_text="no_model.zip")
+    alert = page.get_by_role("alert").filter(has_text="no model.zip")
     alert.wait_for()
     assert str(tmp_path) not in alert.inner_text()
     assert page.get_by_role("button", name="Segment", exact=True).is_enabled()

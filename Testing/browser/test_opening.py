@@ -23,16 +23,26 @@ def scene(browser, server, tmp_path_factory):
     page.get_by_role("button", name="Segment", exact=True).click()
     page.locator("table").wait_for(timeout=200_000)
     page.get_by_role("button", name="Segment", exact=True).wait_for()
+    told = sorted(findings(page))
+    page.get_by_role("button", name=f"Ignore: {told[0]}").click()
+    page.get_by_title("Go there").get_by_text(told[0]).wait_for(state="detached")
     path = tmp_path_factory.mktemp("scene") / "Chest.mrb"
     path.write_bytes(download(page, ["Whole scene"]))
     table = volumes(page)
     page.close()
-    return path, table
+    return path, table, set(told[1:])
 
 
-def volumes(page) -> dict[str, str]:
+def volumes(page) -> dict[str, list[str]]:
+    """Volume and confidence of each structure that was found."""
     rows = [row.locator("td").all_inner_texts() for row in page.locator("tbody tr").all()]
-    return {cells[1].strip(): cells[2] for cells in rows}
+    return {cells[1].strip(): cells[2:] for cells in rows}
+
+
+def findings(page) -> set[str]:
+    region = page.get_by_role("region", name="Look at these first")
+    region.wait_for()
+    return set(region.get_by_title("Go there").all_inner_texts())
 
 
 def choose(page, *files) -> None:
@@ -42,8 +52,8 @@ def choose(page, *files) -> None:
 
 
 def test_an_exported_scene_comes_back_to_be_corrected_and_exported(browser, scene, tmp_path):
-    path, table = scene
-    assert "Left lung" in table and len(table) > 3
+    path, table, left = scene
+    assert float(table["Left lung"][1]) > 0.5 and len(table) > 3
     server = start(path, tmp_path)
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.set_default_timeout(60_000)
@@ -51,6 +61,7 @@ def test_an_exported_scene_comes_back_to_be_corrected_and_exported(browser, scen
     page.locator("table").wait_for()
     page.wait_for_function(DRAWN)
     assert volumes(page) == table
+    assert findings(page) == left, "what was ignored is not told again"
     page.get_by_text("CTChest4").first.wait_for()
     before = volume_of(page, "Left lung")
     page.get_by_role("button", name="Left lung", exact=True).click()
@@ -75,7 +86,7 @@ def test_an_exported_scene_comes_back_to_be_corrected_and_exported(browser, scen
 
 
 def test_a_scene_can_be_uploaded_and_a_bad_one_is_told(page, scene, tmp_path):
-    path, table = scene
+    path, table, _ = scene
     renamed = tmp_path / "renamed.mrb"
     with zipfile.ZipFile(path) as given, zipfile.ZipFile(renamed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in given.namelist():
@@ -101,6 +112,26 @@ def test_a_scene_can_be_uploaded_and_a_bad_one_is_told(page, scene, tmp_path):
         choose(page, tmp_path / name)
         page.get_by_role("alert").filter(has_text=name).filter(has_text=sentence).wait_for()
     assert volumes(page) == table, "what was open before still is"
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+def test_a_header_finds_its_voxels_whatever_their_names(page, chest_ct, tmp_path, ending):
+    sitk.WriteImage(sitk.ReadImage(str(chest_ct))[:, :, 4:], str(tmp_path / f"Bäuch CT (1) 患者{ending}"))
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    choose(page, *files)
+    page.get_by_text("128×128×30 voxels").wait_for()
+    page.get_by_role("navigation").get_by_text("Bäuch CT (1) 患者").wait_for()
+    choose(page, next(file for file in files if file.suffix == ending))
+    page.get_by_role("alert").filter(has_text="Give both files together.").wait_for()
+    choose(page, chest_ct)
+    page.get_by_text("128×128×34 voxels").wait_for()
+
+
+def test_of_several_volumes_none_is_opened(page, chest_ct, tmp_path):
+    (tmp_path / "other.nii.gz").write_bytes(b"")
+    choose(page, chest_ct, tmp_path / "other.nii.gz")
+    page.get_by_role("alert").filter(has_text="2 volumes were chosen").wait_for()
 
 
 def test_what_is_mostly_air_can_be_cropped(browser, chest_ct, tmp_path):

@@ -137,18 +137,42 @@ def test_a_second_tab_takes_over_and_the_first_says_so(browser, server):
     context.close()
 
 
-def test_the_page_says_when_the_server_is_gone_and_nothing_is_left(browser, chest_ct, tmp_path):
+def test_the_page_says_when_the_server_is_gone_or_another_and_nothing_is_left(browser, chest_ct, tmp_path):
     server = start(chest_ct, tmp_path)
+    port = urlsplit(server.url).port
     page = browser.new_page()
     page.goto(server.url)
     page.get_by_text("About").wait_for(timeout=60_000)  # the estimate: the worker runs
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert children
     stop(server)
-    page.get_by_text("DeepSeg has stopped").wait_for()
+    page.get_by_text("No connection to DeepSeg").wait_for()
     assert psutil.wait_procs(children, timeout=20)[1] == []
     assert not list(tmp_path.glob("deepseg*"))
+    follower = start(chest_ct, tmp_path, "--port", port)
+    page.get_by_text("DeepSeg was started anew").wait_for(timeout=60_000)
+    page.reload()
+    page.get_by_text("Open the link from the terminal.").wait_for()
     page.close()
+    stop(follower)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes cannot be halted")
+def test_a_silent_connection_is_told_until_it_speaks_again(browser, chest_ct, tmp_path):
+    server = start(chest_ct, tmp_path)
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(server.url)
+    page.get_by_text("128×128×34 voxels").wait_for(timeout=60_000)
+    process = psutil.Process(server.process.pid)
+    process.suspend()
+    page.clock.fast_forward(60_000)
+    page.get_by_text("No connection to DeepSeg").wait_for()
+    process.resume()
+    page.get_by_text("No connection to DeepSeg").wait_for(state="detached")
+    page.get_by_role("button", name="Open file").click(trial=True)
+    page.close()
+    stop(server)
 
 
 def test_a_server_killed_in_mid_run_is_told_and_its_worker_ends(browser, chest_ct, tmp_path):
@@ -160,7 +184,7 @@ def test_a_server_killed_in_mid_run_is_told_and_its_worker_ends(browser, chest_c
     page.get_by_text("Finding structures").wait_for(timeout=60_000)
     children = psutil.Process(server.process.pid).children(recursive=True)
     server.process.kill()
-    page.get_by_role("alert").filter(has_text="DeepSeg has stopped").wait_for()
+    page.get_by_role("alert").filter(has_text="No connection to DeepSeg").wait_for()
     server.process.wait(10)
     server.process.stdout.close()
     assert children

@@ -103,6 +103,24 @@ def test_of_several_ours_is_taken_with_the_volume_that_it_was_drawn_on(scene, ch
     ]
 
 
+def test_what_the_tags_tell_comes_back_and_nonsense_does_not(scene, chest_ct, chest_segmentation, tmp_path):
+    add(scene, "vtkMRMLScalarVolumeNode", "CT", chest_ct)
+    node = add(scene, "vtkMRMLSegmentationNode", "Ours", chest_segmentation)
+    told = [
+        {"structure": "a", "confidence": "0.75", "boundary_margin": "0.5", "ignored": "volume far", "corrector": "net"},
+        {"structure": "b", "confidence": "nan", "boundary_margin": "1e9", "ignored": ""},
+        {"structure": "c", "confidence": "high"},
+        {"confidence": "0.5", "ignored": "far"},
+    ]
+    for index, tags in enumerate(told):
+        for name, value in tags.items():
+            node.GetSegmentation().GetNthSegment(index).SetTag(f"DeepSeg.{name}", value)
+    opened = read_bundle(saved(scene, tmp_path))
+    assert (opened.confidence, opened.boundary_margin) == ({"a": 0.75}, {"a": 0.5})
+    assert opened.ignored == {("volume", "a"), ("far", "a")}
+    assert opened.corrector == "net"
+
+
 def test_a_segmentation_on_other_voxels_is_fitted(scene, chest_ct, chest_segmentation, tmp_path):
     image = sitk.ReadImage(str(chest_ct))
     finer = sitk.Resample(image[20:100, 30:110, 4:30], [80, 80, 52], sitk.Transform(), sitk.sitkLinear,

@@ -1,21 +1,35 @@
 // What trame does not do: one tab at a time, uploads with progress, and a word when the server has gone.
 (() => {
   const stream = new EventSource("alive");
-  let lost = false;
+  let broken = false;  // the stream was, so the page may be behind
+  let timer, veil;
   stream.onmessage = (event) => {
-    if (event.data === "elsewhere") location.replace("elsewhere");
-    else if (lost) location.reload();
+    if (event.data === "elsewhere") return location.replace("elsewhere");
+    if (broken) return location.reload();
+    veil?.remove();
+    veil = undefined;
+    clearTimeout(timer);
+    timer = setTimeout(lost, 20_000);  // a network that drops is silent, and so is a server at work, for seconds
   };
   stream.onerror = () => {
-    if (lost) return;
-    lost = true;
-    const gone = document.createElement("div");
-    gone.className = "ds-gone";
-    gone.setAttribute("role", "alert");
-    gone.innerHTML =
-      "<h1>DeepSeg has stopped</h1><p>Start <code>deepseg web</code> again and open the link that it prints.</p>";
-    document.body.append(gone);
+    broken = true;
+    lost();
   };
+
+  function lost() {
+    const refused = stream.readyState === EventSource.CLOSED;  // by another server at this address
+    if (!veil) {
+      veil = document.createElement("div");
+      veil.className = "ds-gone";
+      veil.setAttribute("role", "alert");
+      document.body.append(veil);
+    }
+    veil.innerHTML = refused
+      ? "<h1>DeepSeg was started anew</h1><p>Open the link that it printed.</p>"
+      : "<h1>No connection to DeepSeg</h1><p>The page comes back by itself, with your work.</p>" +
+        "<p>If DeepSeg has ended, start <code>deepseg web</code> again and open the link that it prints.</p>";
+  }
+
   addEventListener("pagehide", () => stream.close());
 
   const show = (name, value) => window.trame.state.set(name, value);
@@ -41,6 +55,7 @@
     };
     request.open("POST", address);
     show("alert", null);
+    show("tab", "segment");  // which shows how far it is
     show("uploading", "0 %");
     request.send(form);
   }
@@ -53,9 +68,19 @@
     input.click();
   }
 
+  // Corrections that would be lost are asked about first.
+  let next;
+  function careful(act) {
+    if (!shown("can_undo") || shown("run").busy) return act();  // what is busy says so
+    next = act;
+    const text = "It was corrected. Corrections that you have not exported will be lost.";
+    show("asking", { kind: "Replace", title: "Replace the result", text });
+  }
+  const goOn = () => next();
+
   const pick = (folder) =>
     choose({ multiple: true, webkitdirectory: folder }, (files) =>
-      upload(files.map((file) => [file.webkitRelativePath || file.name, file])),
+      careful(() => upload(files.map((file) => [file.webkitRelativePath || file.name, file]))),
     );
 
   let model;  // chosen, not confirmed yet
@@ -63,7 +88,7 @@
     choose({ accept: ".zip,.pt,.ts,.pth" }, ([file]) => {
       model = file;
       const text = `Import ${file.name} (${Math.ceil(file.size / 1e6)} MB)?\nOnly use models from a source that you know.`;
-      show("asking", { kind: "Import", text });
+      show("asking", { kind: "Import", title: "Import a model", text });
     });
   const sendModel = () => upload([[model.name, model]], "model");
 
@@ -82,8 +107,15 @@
   addEventListener("drop", async (event) => {
     event.preventDefault();
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-    upload((await Promise.all(entries.map((entry) => filesOf(entry, "")))).flat());
+    const files = (await Promise.all(entries.map((entry) => filesOf(entry, "")))).flat();
+    careful(() => upload(files));
   });
+
+  function enlarge(event) {
+    const button = event.currentTarget;
+    const large = button.closest(".layout-grid-item").classList.toggle("ds-large");
+    button.setAttribute("aria-pressed", large);
+  }
 
   function download(url) {
     const link = document.createElement("a");
@@ -124,5 +156,5 @@
     true,
   );
 
-  window.deepseg = { pick, pickModel, sendModel, cancelUpload, download };
+  window.deepseg = { careful, enlarge, goOn, pick, pickModel, sendModel, cancelUpload, download };
 })();
