@@ -48,7 +48,7 @@ def measure(
     """Measure every structure of a label map in the volume that it was made from; the rest is as a run gives it."""
     from scipy.ndimage import find_objects
 
-    boxes = find_objects(label_map.array.astype(np.int32, copy=False))
+    boxes = find_objects(label_map.array)
     return [
         replace(
             _one(label_map, volume, s, boxes[s.value - 1] if s.value <= len(boxes) else None),

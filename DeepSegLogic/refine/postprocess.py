@@ -79,7 +79,7 @@ def smooth_jointly(label_map: LabelMap, mm: float) -> LabelMap:
         return gaussian_filter(mask.astype(np.float32), sigma, truncate=3)
 
     best, winner = blurred(array == 0), np.zeros_like(array)
-    for value, box in enumerate(find_objects(array.astype(np.int32)), start=1):
+    for value, box in enumerate(find_objects(array), start=1):
         if box is None:
             continue
         box = grown(box, 3 * sigma + 1, array.shape)
