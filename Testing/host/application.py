@@ -1,5 +1,6 @@
 """Stand-in for ``slicer.app``: the application, its main window and its managers."""
 
+import atexit
 import tempfile
 from pathlib import Path
 
@@ -135,6 +136,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         self.setOrganizationName("NA-MIC")
         self.setApplicationVersion(f"{MAJOR}.{MINOR}.0-standin")
         self._folder = tempfile.TemporaryDirectory(prefix="slicer-standin-", ignore_cleanup_errors=True)
+        atexit.register(self._folder.cleanup)
         self._temporary = self._folder.name
         Path(self._temporary, "share", "ColorFiles").mkdir(parents=True)
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)

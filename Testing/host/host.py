@@ -39,7 +39,6 @@ class Host:
         self._app._openScene(slicer.mrmlScene)
         slicer.app = wrap(self._app)
         namespaces.install(self)
-        sys.excepthook = LOOP.keep
         slicer.modules.start()
 
     @property
@@ -121,6 +120,7 @@ class Host:
         self.sample_data.clear()
         DIALOGS.clear()
         LOOP.clear()
+        sys.excepthook = LOOP.keep  # each time: other tests' libraries set it, too
         signals.strict = True
 
     def refuse_pip(self, requirements, *_, **__):

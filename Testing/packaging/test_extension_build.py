@@ -88,4 +88,5 @@ def test_catalogue_entry_and_icon():
     assert "find_package(Slicer REQUIRED)" in cmake
     from PIL import Image
 
-    assert Image.open(CHECKOUT / "Resources" / "Icons" / "DeepSeg.png").size == (128, 128)
+    with Image.open(CHECKOUT / "Resources" / "Icons" / "DeepSeg.png") as icon:
+        assert icon.size == (128, 128)
