@@ -28,9 +28,12 @@ class Drawing:
         """Let the user draw a :data:`POINT`, a :data:`STROKE` or a :data:`BOX`."""
         self.drop()
         self._positive = positive
-        node = self._node = self._scene.AddNewNodeByClass(kind, NAME)
+        node = self._node = self._scene.CreateNodeByClass(kind)
+        node.UnRegister(None)  # Python holds it
+        node.SetName(NAME)
         node.SetSaveWithScene(False)
-        node.SetHideFromEditors(True)
+        node.SetHideFromEditors(True)  # before it is in the scene: else Slicer lists it with the data
+        self._scene.AddNode(node)
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetSelectedColor(GREEN if positive else RED)
@@ -40,6 +43,8 @@ class Drawing:
             node.SetCurveTypeToLinear()
             display.SetCurveLineSizeMode(display.UseLineDiameter)
             display.SetLineDiameter(2 * Scribble.radius_mm)
+            display.SetUseGlyphScale(False)  # but as wide as the stroke
+            display.SetGlyphSize(2 * Scribble.radius_mm)
             self._dragging = Dragging(self._extend, self._finished)
         selection = self._scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
         selection.SetReferenceActivePlaceNodeClassName(kind)

@@ -251,6 +251,8 @@ class SceneSession:
             name = self.scene.GenerateUniqueName(f"{volumeNode.GetName() if volumeNode else 'CT'} organs")
             node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
             node.CreateDefaultDisplayNodes()
+            if volumeNode is not None:
+                volumeNodes.putBeside(node, volumeNode)
         facts = result.provenance
         tags = {
             "model": facts["model"]["id"],

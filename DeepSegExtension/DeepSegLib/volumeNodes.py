@@ -42,10 +42,22 @@ def volumeFromNode(node) -> Volume:
 
 def modalityOf(node):
     """What the DICOM import, or we, noted for a volume node, e.g. ``"CT"``; None if nothing."""
-    noted = node.GetAttribute(MODALITY)
+    hierarchy, item = _hierarchyItem(node)
+    return node.GetAttribute(MODALITY) or (hierarchy.GetItemAttribute(item, MODALITY) if item else None) or None
+
+
+def putBeside(node, volumeNode):
+    """Move a node to a volume's study in the subject hierarchy, where Slicer's DICOM export looks for both."""
+    hierarchy, item = _hierarchyItem(node)
+    _, volumeItem = _hierarchyItem(volumeNode)
+    if item and volumeItem:
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
+
+
+def _hierarchyItem(node):
+    """The subject hierarchy and a node's item in it; None and 0 if there is none."""
     hierarchy = node.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
-    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None and not noted else 0
-    return (hierarchy.GetItemAttribute(item, MODALITY) if item else noted) or None
+    return hierarchy, hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
 
 
 def volumeToNode(volume: Volume, scene, like):

@@ -166,6 +166,18 @@ def test_the_modality_is_read_where_slicers_dicom_import_puts_it(scene):
     assert volumeNodes.volumeFromNode(volumeNodes.straightened(node)).modality == "MR"
 
 
+def test_a_result_is_put_into_the_volumes_study(scene):
+    volume = volume_node(scene, np.zeros((3, 4, 5), np.int16), np.eye(4))
+    result = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    volumeNodes.putBeside(result, volume)  # without a hierarchy, nothing
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "Study")
+    hierarchy.CreateItem(study, volume)
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), result)
+    volumeNodes.putBeside(result, volume)
+    assert hierarchy.GetItemParent(item) == study
+
+
 def test_what_a_reader_said_is_kept_with_the_node(scene):
     node = volume_node(scene, np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
     assert volumeNodes.volumeFromNode(node).warnings == []
