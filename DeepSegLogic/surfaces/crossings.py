@@ -6,7 +6,7 @@ import numpy as np
 
 from ..geometry import ijk_to_ras_points
 from ..progress import Cancel, check, never_cancel
-from .net import Net, any_corner
+from .net import Net, faces_at
 from .sheets import Sheets
 
 _ROUNDS = 14  # of which the last takes vertices all the way back
@@ -48,6 +48,6 @@ def uncrossed(net: Net, positions: np.ndarray, ijk_to_ras: np.ndarray, cancel: C
             break
         moves = positions[crossed] - net.vertices[crossed]
         positions[crossed] -= moves / 4 if remaining else moves
-        faces = any_corner(crossed.take(net.quads))
+        faces = faces_at(crossed, net.quads)
         labels = (set(net.low[faces].tolist()) | set(net.high[faces].tolist())) - {0}
     return positions

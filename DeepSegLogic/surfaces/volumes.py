@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .net import Net, any_corner
+from .net import Net, faces_at
 
 _ROUNDS, _STEPS = 8, 4
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is no better
@@ -52,7 +52,7 @@ def _part_around(net: Net, labels: np.ndarray) -> tuple[Net, np.ndarray]:
     """The part of a net with all faces at the vertices of some labels (a mask), and which vertices it has."""
     near = np.zeros(len(net.vertices), bool)
     near[net.quads[labels[net.low] | labels[net.high]].astype(np.intp)] = True
-    faces = any_corner(near.take(net.quads))
+    faces = faces_at(near, net.quads)
     used = np.zeros(len(near), bool)
     used[net.quads[faces].astype(np.intp)] = True
     vertices = np.flatnonzero(used)
