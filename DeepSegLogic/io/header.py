@@ -67,16 +67,17 @@ def check_enclosed(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith(b"NRRD"):
-        named = re.findall(rb"(?im)^[ \t]*data ?file[ \t]*:[ \t]*(.*?)[ \t\r]*$", head)
+        named = re.findall(rb"(?im)^[ \t]*data ?file[ \t]*:(.*)$", head)
         whole = len(head) < _HEAD_BYTES or re.search(rb"\n\r?\n", head)
     elif path.suffix.lower() in (".mha", ".mhd"):
-        named = re.findall(rb"(?m)ElementDataFile[ \t]*[=:][ \t]*(.*?)[ \t\r]*$", head)
+        named = re.findall(rb"(?m)ElementDataFile[ \t]*[=:](.*)$", head)
         whole = bool(named)
-        named = [name for name in named if name.upper() != b"LOCAL"]
+        named = [name for name in named if name.strip().upper() != b"LOCAL"]
     else:
         return
-    folder = path.parent.resolve()
-    targets = [(folder / name.decode("utf-8", "replace").replace("\\", "/")).resolve() for name in named]
+    folder, names = path.parent.resolve(), [name.strip().decode("utf-8", "replace") for name in named]
+    whole = whole and not any("\0" in name or len(name) > 255 for name in names)  # which are no names of files
+    targets = [(folder / name.replace("\\", "/")).resolve() for name in names] if whole else []
     inside = whole and all(target.parent == folder for target in targets)
     if inside and len(targets) == 1 and targets[0].suffix and "%" not in targets[0].name:
         _must_be_beside(path, targets[0].name)

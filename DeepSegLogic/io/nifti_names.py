@@ -17,7 +17,8 @@ from ..labels import Structure
 
 _CODE = 0  # as TotalSegmentator gives; nibabel cannot read the content of 30, which is Caret's
 _HEADER, _OFFSET_AT = 348, 108
-_LABEL = re.compile(r"<Label\b([^>]*)>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))\s*</Label>", re.DOTALL)
+# No part can match what the next one matches: the time is that of the text's length, whatever the text.
+_LABEL = re.compile(r"<Label\b([^<>]*)>(?:\s*<!\[CDATA\[([^<\]]*)\]\]>\s*|([^<]*))</Label>")
 _KEY = re.compile(r'\bKey="(\d{1,5})"')
 
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from DeepSegLogic.bundle import read_bundle
 from DeepSegLogic.errors import InputError
 from DeepSegLogic.io import read_label_map, read_volume
+from DeepSegLogic.io.header import check_enclosed
 
 slicer = pytest.importorskip("slicer", reason="needs slicer-core")
 
@@ -199,6 +200,16 @@ def test_a_volume_that_leads_elsewhere_is_refused(tmp_path, field):
     header = "\n".join([*lines, field.format(secret)]) + "\n\n"
     path = zipped(tmp_path / "x.mrb", ("s/s.mrml", SCENE.format("ct.nrrd")), ("s/ct.nrrd", header))
     refused(path, "leads to other files")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("suffix", "begin"), [("nrrd", "NRRD0004\ndata file:"), ("mha", "ElementDataFile =")])
+@pytest.mark.parametrize("name", [" " * 10**6 + "x", "x" * 10**6, "x\0y"])
+def test_a_header_made_to_break_the_reader_is_refused(tmp_path, suffix, begin, name):
+    path = tmp_path / f"ct.{suffix}"
+    path.write_text(f"{begin}{name}\n\n", "utf-8")
+    with pytest.raises(InputError, match="leads to other files"):
+        check_enclosed(path)
 
 
 def test_entities_of_a_scene_are_not_read(tmp_path):
