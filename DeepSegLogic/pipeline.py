@@ -190,7 +190,7 @@ def check_volume(volume: Volume, card: ModelCard, force: bool) -> list[str]:
     Raises:
         InputError: it cannot, and ``force`` is not given.
     """
-    from .volume_checks import SEGMENTATION, ct_doubts, reject_unusable
+    from .volume_checks import GIVE_THE_CT, SEGMENTATION, ct_doubts, reject_unusable
 
     greys = reject_unusable(volume)
     if card.modality != "CT":
@@ -199,7 +199,7 @@ def check_volume(volume: Volume, card: ModelCard, force: bool) -> list[str]:
     if SEGMENTATION in reasons and not force:
         raise InputError(
             f"{volume.name} is not a CT. {SEGMENTATION}",
-            "Give the CT that it was drawn on. `deepseg surfaces` makes organ models of a segmentation.",
+            GIVE_THE_CT,
             code="input.segmentation",
         )
     if reasons and not force:

@@ -16,6 +16,7 @@ PADDING_HU = -1200  # below lies only what fills the volume outside of the scann
 BONE_HU, MOST_BONE = 600, 0.25  # a CT of the abdomen has 0.3 % above, its densest part 5 %
 SOFT_HU, LEAST_SOFT = (-200, 300), 0.005
 SIZE_MM = (2.0, 20_000.0)  # of the longest side; beyond, the unit is not mm
+GIVE_THE_CT = "Give the CT that it was drawn on. `deepseg surfaces` makes organ models of a segmentation."
 SEGMENTATION = "It looks like a segmentation: whole regions of it hold the same whole number."
 LOOK_VOXELS = 2_000_000  # of a larger volume only every n-th is looked at where shares are told
 

@@ -39,7 +39,7 @@ def read_probabilities(path: Path | str) -> TopProbabilities:
             )
     except FileNotFoundError as error:
         raise InputError(f"There is no file {path}.", "Check the path.", code="input.missing") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise _bad(path) from error
     if not _sound(top):
         raise _bad(path)

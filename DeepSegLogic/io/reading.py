@@ -18,7 +18,7 @@ from ..geometry import LPS_TO_RAS
 from ..labels import LabelMap, identifier, label_dtype
 from ..terminology import standard_structures, structure_for
 from ..volume import Volume, compact
-from ..volume_checks import reject_unusable_voxels
+from ..volume_checks import GIVE_THE_CT, reject_unusable_voxels
 from . import header
 from .nifti_names import read_names
 
@@ -47,7 +47,7 @@ def read_volume(path: Path | str) -> Volume:
     if path.name.lower().endswith(SEGMENTATION_SUFFIXES):
         raise InputError(
             f"{path} is a segmentation, not a CT.",
-            "Give the CT that it was drawn on. `deepseg surfaces` makes organ models of a segmentation.",
+            GIVE_THE_CT,
             code="input.segmentation",
         )
     image, warnings = _read_3d(path)

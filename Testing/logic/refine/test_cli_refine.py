@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import zipfile
 from dataclasses import replace
 
 import nibabel
@@ -172,3 +173,11 @@ def test_other_files_are_no_probabilities(tmp_path, content):
         read_probabilities(path)
     with pytest.raises(InputError, match="There is no file"):
         read_probabilities(tmp_path / "none.npz")
+
+
+def test_probabilities_that_claim_to_be_immense_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "p.npz", "w") as archive, archive.open("labels.npy", "w") as file:
+        facts = {"descr": "|u1", "fortran_order": False, "shape": (1, 10**5, 10**5, 10**5)}
+        np.lib.format.write_array_header_1_0(file, facts)
+    with pytest.raises(InputError, match="does not hold the probabilities"):
+        read_probabilities(tmp_path / "p.npz")
