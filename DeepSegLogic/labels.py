@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,15 +74,15 @@ class LabelMap:
         return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000.0
 
     def structure(self, name: str) -> Structure:
-        """The structure of this name.
+        """The structure of this name or title, see :func:`structure_named`.
 
         Raises:
             UsageError: there is none; the nearest names are suggested.
         """
-        for structure in self.structures:
-            if structure.name == name:
-                return structure
-        raise unknown_structure(name, [s.name for s in self.structures])
+        found = structure_named(name, self.structures)
+        if found is None:
+            raise unknown_structure(name, [s.name for s in self.structures])
+        return found
 
     def mask(self, name: str) -> np.ndarray:
         """Boolean (K, J, I) mask of one structure."""
@@ -95,6 +96,17 @@ class LabelMap:
 def label_dtype(highest: int) -> type[np.unsignedinteger]:
     """The voxel type of a label map whose highest value is this."""
     return np.uint8 if highest < 256 else np.uint16
+
+
+def structure_named(name: str, structures: Iterable[Structure]) -> Structure | None:
+    """The structure of this name, else the first of this name or title in any case; None if there is none."""
+    wanted, nearly = name.strip().casefold(), None
+    for structure in structures:
+        if structure.name == name:
+            return structure
+        if nearly is None and wanted in (structure.name.casefold(), structure.title.casefold()):
+            nearly = structure
+    return nearly
 
 
 def identifier(name: str, value: int, taken: set[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError, ModelError, ResourceError, UsageError
-from .labels import LabelMap, unknown_structure
+from .labels import LabelMap, structure_named, unknown_structure
 from .models import Model, ModelCard, coarser_model, find_model, load_model
 from .models.loading import segments_nothing
 from .progress import Cancel, Progress, check, ignore_progress, never_cancel
@@ -71,7 +71,7 @@ def segment(
     Args:
         volume: CT in HU (or what the model was trained on).
         model: an id, a model folder, a card, or a loaded model (which saves loading it again).
-        structures: names of those wanted; None for all.
+        structures: names or titles of those wanted, in any case; None for all.
         device: ``"auto"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"cpu"``.
         quality: ``"draft"``, ``"fast"``, ``"standard"`` or ``"best"``, see :mod:`DeepSegLogic.inference.quality`.
         roi: segment only there, which takes less time; the labels in it are those of the whole volume, and what is
@@ -232,8 +232,10 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
         return dict(sorted(labels.items()))
     if not structures:
         raise UsageError("No structure is asked for.", "Name at least one, or none for all.", code="usage.structures")
-    known = list(labels.values())
-    for name in structures:
-        if name not in known:
-            raise unknown_structure(name, known)
-    return {v: n for v, n in sorted(labels.items()) if n in structures}
+    known = [structure_for(n, v) for v, n in labels.items()]
+    found = {name: structure_named(name, known) for name in structures}
+    for name, structure in found.items():
+        if structure is None:
+            raise unknown_structure(name, list(labels.values()))
+    wanted = {structure.name for structure in found.values()}
+    return {v: n for v, n in sorted(labels.items()) if n in wanted}

@@ -15,7 +15,9 @@ Input = Annotated[
     typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.", readable=False),  # we say it
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="Id of an installed model, or a model folder.")]
-Structures = Annotated[str, typer.Option("--structures", "-s", help="Names with commas between; all if not given.")]
+Structures = Annotated[
+    str, typer.Option("--structures", "-s", help="Names or titles with commas between; all if not given.")
+]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Quality = Annotated[str, typer.Option(help="draft, fast, standard or best.")]
 Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]

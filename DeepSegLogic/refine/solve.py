@@ -11,7 +11,7 @@ import numpy as np
 from ..boxes import Slices, box_of
 from ..errors import InputError, UsageError
 from ..geometry import ijk_to_ras_points, ras_to_ijk, same_grid, sampled
-from ..labels import LabelMap, Structure, unknown_structure
+from ..labels import LabelMap, Structure, structure_named, unknown_structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..terminology import standard_structures, structure_for
 from ..volume import Volume, volume_digest
@@ -202,15 +202,10 @@ def _understood(label_map: LabelMap, structures: list, prompts, locked, add, not
 
 def _found(name: str, structures: list[Structure], add) -> Structure:
     """A structure by name or title; one of the standard table or to be added has the value 0 if the map lacks it."""
-    wanted = name.strip().casefold()
-    standard = standard_structures()
-    for known in (structures, [replace(s, value=0) for s in standard]):
-        for structure in known:
-            if wanted in (structure.name.casefold(), structure.title.casefold()):
-                return structure
-    for new in add:
-        if wanted == new.strip().casefold():
-            return structure_for(new.strip(), 0)
+    standard = [replace(s, value=0) for s in standard_structures()]
+    for known in (structures, standard, [structure_for(new.strip(), 0) for new in add]):
+        if (found := structure_named(name, known)) is not None:
+            return found
     error = unknown_structure(name, list(dict.fromkeys(s.name for s in [*structures, *standard])))
     error.remedy += ' To make a new structure, list its name under "add".'
     raise error

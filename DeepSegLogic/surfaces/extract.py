@@ -73,7 +73,7 @@ def extract_surfaces(
     encloses the volume of its voxels, see :mod:`DeepSegLogic.surfaces.fairing`.
 
     Args:
-        structures: names; None for all. Those left out count as background.
+        structures: names or titles; None for all. Those left out count as background.
         smoothing: a key of :data:`~DeepSegLogic.surfaces.fairing.SMOOTHING`.
         uncross: mend triangles that cross each other, see :func:`~DeepSegLogic.surfaces.crossings.uncrossed`.
 
@@ -88,7 +88,9 @@ def extract_surfaces(
             f"Choose one of {', '.join(SMOOTHING)}.",
             code="usage.smoothing",
         )
-    wanted = label_map.structures if structures is None else [label_map.structure(n) for n in structures]
+    wanted = label_map.structures
+    if structures is not None:
+        wanted = list(dict.fromkeys(label_map.structure(name) for name in structures))
     progress("surfaces", 0.0, "boundaries")
     net = _net_of(label_map, [s.value for s in wanted])
     check(cancel)

@@ -132,7 +132,7 @@ def test_provenance_names_model_settings_and_input(result, chest_ct):
 
 
 def test_only_the_structures_asked_for(tmp_path, chest_ct):
-    done = deepseg("segment", chest_ct, "-o", tmp_path, "-s", "lung_left, vertebrae", "--surfaces", "", "--quiet")
+    done = deepseg("segment", chest_ct, "-o", tmp_path, "-s", "Left LUNG, vertebrae", "--surfaces", "", "--quiet")
     assert (done.returncode, done.stdout) == (0, "")
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "segmentation.nii.gz")))
     assert len(np.unique(labels)) == 3

@@ -106,3 +106,12 @@ def test_an_empty_label_map_is_refused(tmp_path, labels, capfd):
     write_label_map(empty, tmp_path / "labels.nii.gz")
     assert main(["surfaces", str(tmp_path / "labels.nii.gz"), "-o", str(tmp_path / "out")]) == 3
     assert "no labelled voxel" in capfd.readouterr().err
+
+
+def test_structures_by_title_and_only_once(tmp_path, labels, capfd):
+    write_label_map(labels, tmp_path / "labels.nrrd")  # which cannot name them: 1 is taken for the spleen
+    arguments = ["surfaces", str(tmp_path / "labels.nrrd"), "-o", str(tmp_path / "out"), "--json"]
+    assert main([*arguments, "-s", "SPLEEN, spleen"]) == 0
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert events[-1]["files"] == ["spleen.stl", "surfaces.json"]
+    assert any(e["event"] == "warning" and "does not name its structures" in e["message"] for e in events)
