@@ -11,6 +11,10 @@ from DeepSegLogic.volume import Volume
 LIVER, SPLEEN, KIDNEY = 5, 1, 2
 
 
+def dice(a, b):
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
 class Phantom:
     """Three organs of different grey values in fat, on an oblique, anisotropic, left-handed grid."""
 
@@ -45,3 +49,12 @@ class Phantom:
 @pytest.fixture(scope="session")
 def phantom():
     return Phantom()
+
+
+@pytest.fixture
+def bitten(phantom):
+    """The liver lacks a piece whose middle is voxel (20, 22, 10)."""
+    array = phantom.truth.copy()
+    k, j, i = np.ogrid[:40, :48, :56]
+    array[(array == LIVER) & ((k - 20) ** 2 + (j - 22) ** 2 + (i - 9) ** 2 < 49)] = 0
+    return phantom.labels(array)

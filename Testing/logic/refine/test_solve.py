@@ -6,27 +6,13 @@ from scipy import ndimage
 
 from DeepSegLogic.errors import Cancelled, InputError, UsageError
 from DeepSegLogic.geometry import ijk_to_ras_points, reorient
-from DeepSegLogic.inference.probabilities import TopProbabilities
 from DeepSegLogic.io import read_label_map, read_volume
 from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.refine import Box, Lasso, Point, Scribble, refine
 from DeepSegLogic.terminology import standard_structures
-from DeepSegLogic.volume import Volume, volume_digest
+from DeepSegLogic.volume import Volume
 
-LIVER, SPLEEN, KIDNEY = 5, 1, 2
-
-
-def dice(a, b):
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
-
-
-@pytest.fixture
-def bitten(phantom):
-    """The liver lacks a piece whose middle is voxel (20, 22, 10)."""
-    array = phantom.truth.copy()
-    k, j, i = np.ogrid[:40, :48, :56]
-    array[(array == LIVER) & ((k - 20) ** 2 + (j - 22) ** 2 + (i - 9) ** 2 < 49)] = 0
-    return phantom.labels(array)
+from .conftest import KIDNEY, LIVER, SPLEEN, dice
 
 
 def test_a_click_brings_a_missing_piece_back(phantom, bitten):
@@ -189,65 +175,6 @@ def test_an_image_on_another_grid_is_resampled(phantom, bitten):
     assert dice(a == LIVER, b == LIVER) > 0.999
 
 
-def test_probabilities_lead_the_border(phantom, bitten):
-    """A network that believed in half of the missing piece: the click brings back that half more than the other."""
-    click = [Point("liver", True, phantom.ras(20, 22, 10))]
-    flat = Volume(np.where(phantom.truth > 0, 50, 45).astype(np.int16), phantom.matrix())
-    flat.array[0, 0, :2] = -1000, 1000
-    missing = (phantom.truth == LIVER) & (bitten.array == 0)
-    believed = np.zeros(missing.shape, np.uint8)
-    believed[bitten.array == LIVER] = 250
-    believed[missing] = 115
-    top = TopProbabilities(
-        np.stack([np.full(missing.shape, LIVER, np.uint8), np.zeros(missing.shape, np.uint8)]),
-        np.stack([believed, 255 - believed]),
-        phantom.matrix(),
-        volume_digest(flat),
-    )
-    without = refine(bitten, click, volume=flat).label_map.array == LIVER
-    with_them = refine(bitten, click, volume=flat, probabilities=top).label_map.array == LIVER
-    truth = phantom.truth == LIVER
-    assert dice(with_them, truth) > max(0.98, dice(without, truth) - 1e-9)
-
-
-def _shaved(phantom, belief: int):
-    """The liver without its two outer layers of voxels, of which the network believed so much (of 255); grey values
-    tell nothing."""
-    truth = phantom.truth == LIVER
-    kept = ndimage.binary_erosion(truth, iterations=2)
-    believed = np.where(kept, 250, np.where(truth, belief, 2)).astype(np.uint8)
-    flat = Volume(np.zeros(truth.shape, np.int16), phantom.matrix())
-    flat.array[0, 0, :2] = -1000, 1000
-    top = TopProbabilities(
-        np.stack([np.full(truth.shape, LIVER, np.uint8), np.zeros(truth.shape, np.uint8)]),
-        np.stack([believed, 255 - believed]),
-        phantom.matrix(),
-        volume_digest(flat),
-    )
-    rim = truth & ~kept
-    click = tuple(int(x) for x in np.argwhere(rim & ndimage.binary_dilation(kept))[0])
-    return phantom.labels(np.where(kept, LIVER, 0).astype(np.uint8)), flat, top, rim, click
-
-
-def test_one_click_tells_how_far_off_the_network_is_around_it(phantom):
-    labels, flat, top, rim, click = _shaved(phantom, 40)
-    prompt = [Point("liver", True, phantom.ras(*click))]
-    with_them = refine(labels, prompt, volume=flat, probabilities=top).label_map.array != labels.array
-    without = refine(labels, prompt, volume=flat).label_map.array != labels.array
-    away = np.sqrt(sum((g - c) ** 2 for g, c in zip(np.ogrid[:40, :48, :56], click, strict=True)))
-    assert with_them[rim & (away < 4)].mean() > 0.9
-    assert (with_them & rim).sum() > 2 * (without & rim).sum()
-    assert (with_them & ~rim).sum() < 0.1 * with_them.sum()
-
-
-def test_a_network_that_saw_nothing_at_the_click_does_not_spread_it(phantom):
-    labels, flat, top, _, click = _shaved(phantom, 2)
-    prompt = [Point("liver", True, phantom.ras(*click))]
-    with_them = refine(labels, prompt, volume=flat, probabilities=top).label_map.array != labels.array
-    without = refine(labels, prompt, volume=flat).label_map.array != labels.array
-    assert with_them.sum() <= without.sum()
-
-
 @pytest.mark.parametrize(
     ("prompts", "options", "error", "says"),
     [
@@ -274,19 +201,6 @@ def test_an_image_of_somewhere_else_is_refused(phantom):
             phantom.labels(),
             [Point("liver", True, phantom.ras(5, 5, 5))],
             volume=Volume(phantom.volume.array, away),
-        )
-
-
-def test_probabilities_of_another_volume_are_refused(phantom):
-    top = TopProbabilities(
-        np.zeros((1, 4, 4, 4), np.uint8), np.zeros((1, 4, 4, 4), np.uint8), phantom.matrix(), "sha256:0"
-    )
-    with pytest.raises(InputError, match="another volume"):
-        refine(
-            phantom.labels(),
-            [Point("liver", True, phantom.ras(5, 5, 5))],
-            volume=phantom.volume,
-            probabilities=top,
         )
 
 
