@@ -233,14 +233,46 @@ class DeepSegLogic(ScriptedLoadableModuleLogic):
 
 
 class DeepSegTest(ScriptedLoadableModuleTest):
-    """Runs in a real Slicer: the bundled model on Slicer's chest CT."""
+    """Runs in a real Slicer: the bundled model on Slicer's chest CT, a stroke in a slice view, a saved scene."""
 
     def runTest(self):
         import SampleData
 
         slicer.mrmlScene.Clear()
-        volumeNode = SampleData.downloadSample("CTChest")
-        logic = DeepSegLogic()
-        segmentationNode = logic.segment(volumeNode)
-        self.assertGreater(segmentationNode.GetSegmentation().GetNumberOfSegments(), 10)
-        logic.close()
+        slicer.util.selectModule("DeepSeg")
+        panel = slicer.modules.deepseg.widgetRepresentation().self()
+        result = panel.logic.segment(SampleData.downloadSample("CTChest"), quality="draft")
+        self.assertGreater(result.GetSegmentation().GetNumberOfSegments(), 10)
+        self.strokeIsTaken(panel)
+        self.sceneReopens(panel.logic.sceneSession)
+
+    def strokeIsTaken(self, panel):
+        """Drag the left button in the middle of the axial view."""
+        ui, scene = panel.ui, panel.logic.sceneSession
+        scene.currentStructure = "lung_left"
+        scene.jumpTo("lung_left")
+        ui.correctCollapsibleButton.collapsed = False
+        ui.strokeButton.click()
+        ui.notBelongsButton.click()
+        hint = ui.correctLabel.text
+        slicer.app.processEvents()
+        view = slicer.app.layoutManager().sliceWidget("Red")
+        interactor, (width, height, _) = view.sliceView().interactor(), view.mrmlSliceNode().GetDimensions()
+        for event, x in (("LeftButtonPress", 0), ("MouseMove", 5), ("MouseMove", 10), ("LeftButtonRelease", 10)):
+            interactor.SetEventPosition(width // 2 + x, height // 2)
+            interactor.InvokeEvent(f"{event}Event")
+        slicer.app.processEvents()
+        self.assertNotEqual(ui.correctLabel.text, hint)
+        ui.acceptButton.click()
+        self.assertEqual(slicer.util.getNodesByClass("vtkMRMLMarkupsCurveNode"), [])
+
+    def sceneReopens(self, scene):
+        """As it was, with what was chosen."""
+        path, name = f"{slicer.app.temporaryPath}/DeepSegTest.mrb", scene.resultNode.GetName()
+        self.assertTrue(slicer.util.saveScene(path))
+        slicer.mrmlScene.Clear()
+        self.assertIsNone(scene.resultNode)
+        slicer.util.loadScene(path)
+        slicer.app.processEvents()
+        self.assertEqual(scene.resultNode.GetName(), name)
+        self.assertEqual(scene.volumeNode.GetName(), "CTChest")

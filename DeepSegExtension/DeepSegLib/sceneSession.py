@@ -89,12 +89,12 @@ class SceneSession:
         Raises:
             UsageError: it cannot start.
         """
-        self.setVolumeNode(self.volumeNode)
         if self.frameCount:
             frames = Frames(self)
             frames.start()
             self.frames = frames
         else:
+            self.setVolumeNode(self.volumeNode)
             self.segmentShown()
             self.frames = None
 

@@ -187,3 +187,12 @@ def test_for_scripts(user, small):
     logic = slicer.modules.deepseg.widgetRepresentation().self().logic
     node = logic.segment(user.load(*small), structures=["lung_left", "lung_right"])
     assert node.GetSegmentation().GetNumberOfSegments() == 2
+
+
+def test_the_modules_own_test(user, small, monkeypatch):
+    """It is for a real Slicer; here it must at least not be wrong itself."""
+    import SampleData
+    import slicer
+
+    monkeypatch.setattr(SampleData, "downloadSample", lambda name: user.load(*small, name=name), raising=False)
+    slicer.selfTests["DeepSeg"]()
