@@ -27,15 +27,14 @@ def installed(tmp_path_factory):
 
 
 def test_all_that_is_needed_and_nothing_else(installed):
-    def python(root):
-        return {p.relative_to(root) for p in root.rglob("*.py") if "__pycache__" not in p.parts}
+    def files(root):
+        found = {p.relative_to(root) for p in root.rglob("*") if p.is_file()}
+        return {p for p in found if not {"__pycache__", "Screenshots"} & {*p.parts}}
 
-    assert python(installed / "DeepSegLogic") == python(CHECKOUT / "DeepSegLogic")
-    assert python(installed / "DeepSegLib") == python(CHECKOUT / "DeepSegExtension" / "DeepSegLib")
-    resources = {p.relative_to(CHECKOUT / "Resources") for p in (CHECKOUT / "Resources").rglob("*") if p.is_file()}
-    wanted = {p for p in resources if p.parts[0] != "Screenshots" and p.suffix != ".md"}
-    there = {p.relative_to(installed / "Resources") for p in (installed / "Resources").rglob("*") if p.is_file()}
-    assert there == wanted
+    assert files(installed / "DeepSegLogic") == files(CHECKOUT / "DeepSegLogic")
+    assert files(installed / "DeepSegLib") == files(CHECKOUT / "DeepSegExtension" / "DeepSegLib")
+    assert files(installed / "Resources") == files(CHECKOUT / "Resources")
+    assert not (installed / "Resources" / "Screenshots").exists()
     top = {p.name for p in installed.iterdir()}
     assert top == {"DeepSeg.py", "DeepSegLib", "DeepSegLogic", "Resources"}
 
