@@ -5,6 +5,8 @@ SimpleITK, numpy, …) is replaced. :data:`NEEDED` therefore lists what those pa
 """
 
 import importlib
+import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from packaging.requirements import Requirement  # Slicer ships it
@@ -62,6 +64,12 @@ def install(wheelsFolder=""):
     from DeepSegLogic.errors import ResourceError
 
     lacking = missing()
+    if str(TORCH) in lacking and (sys.platform, platform.machine()) == ("darwin", "x86_64"):  # the last was 2.2
+        raise ResourceError(
+            "This Slicer is a program for Intel Macs, for which PyTorch is no longer made.",
+            "Use a Slicer for Apple silicon, or DeepSeg's page (`deepseg web`) with a Python of its own.",
+            code="resource.torch",
+        )
     packages = [r for r in lacking if r != str(TORCH)]
     try:
         if packages:

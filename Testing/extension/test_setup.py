@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from DeepSegLogic.errors import ResourceError
+
 for needed in ("PySide6", "slicer"):
     pytest.importorskip(needed, reason="needs PySide6-Essentials and slicer-core")
 
@@ -52,6 +54,17 @@ def test_what_is_needed_is_needed_elsewhere_too():
         if needed.name.lower() in ours:
             assert needed.specifier == ours[needed.name.lower()].specifier, needed.name
     assert dependencies.TORCH.specifier.contains("2.6") and not dependencies.TORCH.specifier.contains("2.5.1")
+
+
+def test_a_slicer_for_intel_macs_is_told_before_anything_is_installed(desktop, monkeypatch):
+    from DeepSegLib import dependencies
+
+    monkeypatch.setattr(dependencies, "missing", lambda: ["filelock>=3.13", "torch>=2.6"])
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with pytest.raises(ResourceError, match="Intel Macs"):
+        dependencies.install()
+    assert desktop.pip_requests == []
 
 
 def test_too_old_a_slicer_is_told(desktop, monkeypatch):
