@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DeepSegError
 from . import models
-from .console import Console, end_like_ctrl_c, print_error
+from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
 from .doctor import doctor
 from .estimate import estimate
@@ -57,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="deepseg", standalone_mode=False)
+        if code == 130:  # typer's answer to Ctrl-C
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -84,5 +86,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run() -> None:
     """The console script."""
-    end_like_ctrl_c()
-    sys.exit(main())
+    with ending_like_ctrl_c():
+        code = main()
+    sys.exit(code)

@@ -17,11 +17,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON event per lin
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def end_like_ctrl_c() -> None:
-    """From now on a program that is told to end (by a scheduler, a closed terminal) cleans up as after Ctrl-C."""
+@contextmanager
+def ending_like_ctrl_c():
+    """While it lasts, a program that is told to end (by a scheduler, a closed terminal) cleans up as after Ctrl-C.
+
+    After it, the program is about to end, and is not disturbed: some, like ``timeout``, tell it twice.
+    """
     for number in _ENDINGS:
         if signal.getsignal(number) is signal.SIG_DFL:  # else ignored, as by nohup
             signal.signal(number, signal.default_int_handler)
+    yield
+    for number in (signal.SIGINT, *_ENDINGS):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def somebody_there() -> bool:
@@ -97,8 +104,8 @@ class Console:
     def _listen(self) -> list[int]:
         """The signals that were listened to before as to Ctrl-C; those that are ignored stay so."""
 
-        def interrupt(*_):
-            if self._interrupted:  # asked a second time: do not wait for the work to look
+        def interrupt(number, _):
+            if self._interrupted and number == signal.SIGINT:  # a person asks again: do not wait for the work to look
                 raise KeyboardInterrupt
             self._interrupted = True
 

@@ -9,7 +9,7 @@ from ..errors import ResourceError
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     token: Annotated[
         str,
         typer.Option(envvar="DEEPSEG_TOKEN", help="What clients must show; made up and printed if not given."),

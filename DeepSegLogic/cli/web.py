@@ -16,7 +16,7 @@ def web(
     host: Annotated[
         str, typer.Option(help="Address to listen on. Nothing is encrypted: prefer an ssh tunnel.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     folder: Annotated[
         Path | None, typer.Option(help="Folder here from which the page may open volumes; without it, from none.")
     ] = None,

@@ -36,11 +36,22 @@ def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, small_ct, name):
     for line in process.stdout:
         if '"write"' in line:
             break
-    process.send_signal(getattr(signal, name))
+    for _ in range(3):  # some tell it more than once
+        process.send_signal(getattr(signal, name))
     rest, errors = process.communicate(timeout=120)
     assert (process.returncode, errors.strip()) == (130, "Cancelled.")
     assert json.loads(rest.splitlines()[-1])["code"] == "cancelled"
     assert [p.name for p in tmp_path.iterdir()] == ["segmentation.nii.gz"]
+
+
+def test_ctrl_c_where_nothing_listens_is_told_too(monkeypatch, capfd):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("DeepSegLogic.doctor.examine", interrupted)
+    assert main(["doctor", "--json"]) == 130
+    out, errors = capfd.readouterr()
+    assert (json.loads(out)["code"], errors.strip()) == ("cancelled", "Cancelled.")
 
 
 @posix
