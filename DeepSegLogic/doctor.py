@@ -32,7 +32,7 @@ def examine() -> list[Finding]:
     """Look at versions, devices, memory, disk and models. Holds no paths of patients' data."""
     from . import __version__
 
-    findings = [
+    return [
         Finding("DeepSeg", __version__),
         Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(_package(name) for name in PACKAGES),
@@ -40,7 +40,6 @@ def examine() -> list[Finding]:
         *_memory(),
         _models(),
     ]
-    return findings
 
 
 def _package(name: str) -> Finding:

@@ -32,7 +32,7 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _root(context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+def _root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     """Organ segmentation and 3D organ models from CT."""
     if version:
         from .. import __version__
