@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -75,8 +76,9 @@ def test_a_server_that_stays_broken_is_given_up(site, tmp_path):
 
 
 def test_nobody_there(tmp_path):
-    with pytest.raises(ModelError, match="cannot be reached") as caught:
-        download("http://localhost:1/weights.zip", tmp_path / "weights.zip")
+    with socket.socket() as taken, pytest.raises(ModelError, match="cannot be reached") as caught:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        download(f"http://127.0.0.1:{taken.getsockname()[1]}/weights.zip", tmp_path / "weights.zip")
     assert caught.value.code == "model.offline"
 
 
