@@ -1,6 +1,8 @@
 """prompts.json: what is read, and what is refused with a reason."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,14 @@ def write(folder, content):
     path = folder / "prompts.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return path
+
+
+def test_the_example_of_the_docs(tmp_path):
+    text = (Path(__file__).parents[3] / "docs" / "refine.md").read_text("utf-8")
+    (tmp_path / "prompts.json").write_text(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1], "utf-8")
+    file = read_prompts(tmp_path / "prompts.json")
+    assert [p.kind for p in file.prompts] == ["point", "scribble", "box", "lasso"]
+    assert not {p.structure for p in file.prompts} & set(file.locked)
 
 
 def test_all_kinds(tmp_path):
