@@ -18,6 +18,7 @@ from .correcting import Correcting
 from .gate import Gate
 from .opening import Opening
 from .page import ASSETS, build_page
+from .probe import Probe
 from .scene import Scene
 from .transfers import Transfers, pack, safe_name
 from .views import make_views
@@ -59,6 +60,7 @@ class WebApp:
         self.server.trigger("browse")(self.opening.browse)
         self.server.trigger("take")(self.opening.take)
         self._bind()
+        Probe(self.state, self.scene)
         self._start_download = build_page(self, make_views(self.server, self.scene.app))
 
     def start(self, host: str, port: int, ready) -> None:

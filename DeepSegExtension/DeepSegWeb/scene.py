@@ -84,7 +84,7 @@ class Scene:
         editor.clear()
         for node in self.app.scene.GetNodesByClass("vtkMRMLSegmentationNode"):
             if node is not new:
-                self.app.scene.RemoveNode(node)
+                self._remove(node)
         bridge.surfacesToSegmentation([], new)  # ours come later; the editor would make its own meanwhile
         editor.set_active_segmentation(new, self.work.volumeNode)
 
@@ -92,7 +92,12 @@ class Scene:
         """Take the result away."""
         if self.work.resultNode is not None:
             self.app.segmentation_editor.clear()
-            self.app.scene.RemoveNode(self.work.resultNode)
+            self._remove(self.work.resultNode)
+
+    def _remove(self, segmentation) -> None:
+        """Remove it from the scene and from memory."""
+        self.app.scene.RemoveNode(segmentation)
+        segmentation.RemoveAllObservers()  # the editor's would keep it
 
     def look_at_surfaces(self) -> None:
         """Turn the camera to the surfaces."""

@@ -1,0 +1,90 @@
+"""What the views tell of the patient, and how they make room."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import DRAWN
+from .steps import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def letters(page, view) -> list[str]:
+    """At the left, right, top and bottom of a view."""
+    item = page.locator(".layout-grid-item").filter(has=page.get_by_role("group", name=f"{view} view"))
+    return [item.locator(f".ds-{place}").inner_text() for place in ("left", "right", "top", "bottom")]
+
+
+def width(page, view) -> float:
+    return page.get_by_role("group", name=f"{view} view").bounding_box()["width"]
+
+
+def test_the_sides_of_the_patient_are_told_as_radiologists_look_at_them(page):
+    assert letters(page, "Axial") == ["R", "L", "A", "P"]
+    assert letters(page, "Coronal") == ["R", "L", "S", "I"]
+    assert letters(page, "Sagittal") == ["A", "P", "S", "I"]
+
+
+def test_sides_follow_a_slice_that_is_turned():
+    views = pytest.importorskip("DeepSegWeb.views")
+    turned = np.eye(4)
+    turned[:3, :3] = np.array([[0, 0.9, 0.1], [-0.8, 0, 0.6], [0.6, 0, 0.8]])
+    assert views.sides(turned) == ["A", "P", "R", "L"]  # to the right goes posterior, up goes right in RAS
+
+
+def test_the_slice_is_told_by_number_and_place(page):
+    slider = page.get_by_role("slider", name="Axial slice").first
+    slider.focus()
+    slider.press("Home")
+    page.get_by_text("1 / 34").wait_for()
+    first = float(slider.get_attribute("aria-valuenow"))
+    slider.press("ArrowRight")
+    page.get_by_text("2 / 34").wait_for()
+    page.get_by_text(f"{first + 10:.1f} mm").wait_for()  # slices are 10 mm apart
+
+
+def test_a_view_is_enlarged_and_the_panel_makes_room(page):
+    before = width(page, "Coronal")
+    page.get_by_role("button", name="Enlarge Coronal view").click()
+    wait_until(page, lambda: width(page, "Coronal") > 1.8 * before)
+    page.wait_for_function(DRAWN)
+    assert not page.get_by_role("slider", name="Axial slice").first.is_visible()
+    page.get_by_role("button", name="Enlarge Coronal view").click()
+    page.get_by_role("slider", name="Axial slice").first.wait_for()
+    page.get_by_role("button", name="Panel").click()
+    wait_until(page, lambda: width(page, "Coronal") > before + 100)
+    page.get_by_role("button", name="Panel").click()
+    wait_until(page, lambda: width(page, "Coronal") == before)
+
+
+def test_slices_stay_fitted_when_the_window_changes(page):
+    def shown():
+        page.wait_for_function(DRAWN)
+        view = page.locator(".layout-grid-item").nth(2).screenshot()
+        return np.asarray(Image.open(io.BytesIO(view)).convert("RGB"), float)
+
+    page.get_by_role("button", name="Fit Coronal view").click()
+    wait_until(page, lambda: shown().mean() > 20)  # black before the first picture comes
+    before = shown()
+    for size in ({"width": 800, "height": 900}, {"width": 1600, "height": 600}, {"width": 1280, "height": 720}):
+        page.set_viewport_size(size)
+        page.wait_for_function(DRAWN)
+    wait_until(page, lambda: shown().shape == before.shape and np.abs(shown() - before).mean() < 3)
+
+
+def test_what_lies_under_the_mouse_is_told(page):
+    box = page.locator(".layout-grid-item").first.bounding_box()
+    told = page.locator(".layout-grid-item .ds-probe")
+
+    def value(dx, dy) -> float:
+        page.mouse.move(box["x"] + box["width"] / 2 + dx, box["y"] + box["height"] / 2 + dy)
+        return float(told.inner_text().partition(" HU")[0])
+
+    page.get_by_role("button", name="Fit Axial view").click()
+    page.get_by_text("18 / 34").wait_for()
+    value(1, 1)
+    wait_until(page, lambda: -50 < value(0, 0) < 300)  # the heart
+    wait_until(page, lambda: value(-80, 0) < -600)  # the right lung
