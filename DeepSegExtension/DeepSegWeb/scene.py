@@ -82,9 +82,8 @@ class Scene:
         """Let the editor work on a new result; the one before goes."""
         editor, new = self.app.segmentation_editor, self.work.resultNode
         editor.clear()
-        for node in self.app.scene.GetNodesByClass("vtkMRMLSegmentationNode"):
-            if node is not new:
-                self._remove(node)
+        while (before := self.app.scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")) is not new:
+            self._remove(before)  # a list of nodes, as GetNodesByClass gives it, would never let go of them
         bridge.surfacesToSegmentation([], new)  # ours come later; the editor would make its own meanwhile
         editor.set_active_segmentation(new, self.work.volumeNode)
 
