@@ -170,7 +170,7 @@ def result_panel(app) -> None:
                     )
                 html.Th("Structure")
                 html.Th("ml", classes="num")
-                html.Th("Confidence", classes="num")
+                html.Th("Confidence", v_if=("rows.some((r) => r.confidence)",), classes="num")
             with html.Tbody():
                 _row(app)
         with html.Details(v_if=("rows.some((r) => !r.found)",), classes="ds-note mt-1"):
