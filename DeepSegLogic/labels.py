@@ -74,15 +74,8 @@ class LabelMap:
         return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000.0
 
     def structure(self, name: str) -> Structure:
-        """The structure of this name or title, see :func:`structure_named`.
-
-        Raises:
-            UsageError: there is none; the nearest names are suggested.
-        """
-        found = structure_named(name, self.structures)
-        if found is None:
-            raise unknown_structure(name, [s.name for s in self.structures])
-        return found
+        """The structure of this name or title, see :func:`known_structure`."""
+        return known_structure(name, self.structures)
 
     def mask(self, name: str) -> np.ndarray:
         """Boolean (K, J, I) mask of one structure."""
@@ -107,6 +100,19 @@ def structure_named(name: str, structures: Iterable[Structure]) -> Structure | N
         if nearly is None and wanted in (structure.name.casefold(), structure.title.casefold()):
             nearly = structure
     return nearly
+
+
+def known_structure(name: str, structures: Iterable[Structure]) -> Structure:
+    """The structure of this name or title, see :func:`structure_named`.
+
+    Raises:
+        UsageError: there is none; the nearest names are suggested.
+    """
+    structures = list(structures)
+    found = structure_named(name, structures)
+    if found is None:
+        raise unknown_structure(name, [s.name for s in structures])
+    return found
 
 
 def identifier(name: str, value: int, taken: set[str]) -> str:

@@ -83,7 +83,7 @@ def write_outputs(
         write_preview(volume, label_map, surfaces, temporary / "preview.png")
         facts = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "input": _identity(source) if source else {"name": volume.name},
+            "input": identity(source) if source else {"name": volume.name},
             **result.provenance,
             "timings_s": result.timings,
             "plan": result.plan,
@@ -150,7 +150,7 @@ def export_result(
     return [folder / name for name in names]
 
 
-def _identity(source: Path) -> dict[str, str]:
+def identity(source: Path) -> dict[str, str]:
     """What was segmented: its name, and the digest of the file, or of a folder's files in the order of their names."""
     files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
     return {"name": source.name, "digest": file_digest(*files)}

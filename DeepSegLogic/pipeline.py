@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError, ModelError, ResourceError, UsageError
-from .labels import LabelMap, structure_named, unknown_structure
+from .labels import LabelMap, known_structure
 from .models import Model, ModelCard, coarser_model, find_model, load_model
 from .models.loading import segments_nothing
 from .progress import Cancel, Progress, check, ignore_progress, never_cancel
@@ -233,9 +233,5 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
     if not structures:
         raise UsageError("No structure is asked for.", "Name at least one, or none for all.", code="usage.structures")
     known = [structure_for(n, v) for v, n in labels.items()]
-    found = {name: structure_named(name, known) for name in structures}
-    for name, structure in found.items():
-        if structure is None:
-            raise unknown_structure(name, list(labels.values()))
-    wanted = {structure.name for structure in found.values()}
+    wanted = {known_structure(name, known).name for name in structures}
     return {v: n for v, n in sorted(labels.items()) if n in wanted}

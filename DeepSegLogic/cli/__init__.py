@@ -9,6 +9,7 @@ import typer
 
 from ..errors import DeepSegError
 from . import models
+from .cohort import cohort
 from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
 from .doctor import doctor
@@ -41,7 +42,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-for command in (segment, refine, surfaces, demo, estimate, doctor, serve, web, report):
+for command in (segment, cohort, refine, surfaces, demo, estimate, doctor, serve, web, report):
     app.command()(command)
 app.add_typer(models.app, name="models")
 

@@ -21,6 +21,9 @@ Structures = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Quality = Annotated[str, typer.Option(help="draft, fast, standard or best.")]
 Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]
+Surfaces = Annotated[str, typer.Option(help="Formats with commas between; empty for none.")]
+Force = Annotated[bool, typer.Option("--force", help="Go on with a volume that does not look like a CT.")]
+Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
 Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Only in this box: two corners in RAS mm.")]
 RoiMask = Annotated[
     Path | None, typer.Option(help="Only where this label map, on the volume's grid, is not 0.", readable=False)
@@ -40,9 +43,9 @@ def segment(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
     ] = False,
-    surfaces: Annotated[str, typer.Option(help="Formats with commas between; empty for none.")] = "stl",
-    force: Annotated[bool, typer.Option("--force", help="Go on with a volume that does not look like a CT.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")] = False,
+    surfaces: Surfaces = "stl",
+    force: Force = False,
+    yes: Download = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

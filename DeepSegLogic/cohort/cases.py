@@ -1,0 +1,104 @@
+"""Which volumes a cohort has."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..io.header import is_dicom
+
+_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+_SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume of a cohort.
+
+    Attributes:
+        name: where its results lie below the folder of results, with ``/``.
+        source: a file, or a folder of DICOM slices.
+    """
+
+    name: str
+    source: Path
+
+
+def find_cases(sources: Iterable[Path], match: str = "", leave_out: Path | None = None) -> list[Case]:
+    """The volumes among files and in folders, in the order of their names.
+
+    A folder is searched with all below it: volumes are files with a volume's suffix, except segmentations, and folders
+    that hold DICOM slices. A case is named by its path in that folder, without the suffix where that is not needed to
+    tell it from another one.
+
+    Args:
+        match: of the volumes in folders only those whose path matches this pattern from the right,
+            e.g. ``"*/ct.nii.gz"``.
+        leave_out: a folder that is not searched, as that of the results.
+
+    Raises:
+        InputError: nothing is there, or a folder cannot be listed.
+    """
+    found: dict[Path, Path] = {}  # source: its path in the cohort
+    for given in sources:
+        if given.is_dir():
+            inside = {v: v.relative_to(given) for v in _volumes(given, leave_out)}
+            inside = {v: Path(given.resolve().name) if v == given else place for v, place in inside.items()}
+            found |= {v: place for v, place in inside.items() if not match or v.match(match)}
+        elif given.exists():
+            found[given] = Path(given.name)
+        else:
+            raise InputError(f"{given} does not exist.", "Check the path.", code="input.missing")
+    if not found:
+        raise InputError(
+            f"There are no volumes in {', '.join(map(str, sources))}{f' that match {match}' if match else ''}.",
+            f"Volumes are folders of DICOM slices and files that end with {', '.join(_SUFFIXES)}.",
+            code="input.missing",
+        )
+    short = {source: _without_suffix(place.as_posix()) for source, place in found.items()}
+    times = Counter(name.casefold() for name in short.values())
+    names = {s: name if times[name.casefold()] == 1 else found[s].as_posix() for s, name in short.items()}
+    twice = [name for name, count in Counter(n.casefold() for n in names.values()).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"Two volumes would have the same name: {twice[0]}.", "Give the folder that holds both.", code="input.twice"
+        )
+    return [Case(name, source) for source, name in sorted(names.items(), key=lambda item: item[1])]
+
+
+def _volumes(folder: Path, leave_out: Path | None) -> Iterable[Path]:
+    def refuse(error: OSError):
+        raise InputError(
+            f"{error.filename} cannot be listed ({error.strerror}).", "Check its permissions.", code="input.missing"
+        ) from error
+
+    left_out = leave_out and leave_out.resolve()
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        here = Path(place)
+        folders[:] = sorted(n for n in folders if n[0] != "." and (here / n).resolve() != left_out)
+        candidates = [here / n for n in sorted(files) if n[0] != "."]
+        volumes = [p for p in candidates if _has_suffix(p)]
+        yield from volumes
+        if any(_is_slice(p) for p in candidates if p not in volumes):
+            yield here
+
+
+def _has_suffix(path: Path) -> bool:
+    name = path.name.lower()
+    return name.endswith(_SUFFIXES) and not name.endswith(_SEGMENTATIONS)
+
+
+def _is_slice(path: Path) -> bool:
+    try:
+        return is_dicom(path)
+    except InputError:  # it cannot be opened, and so belongs to no case
+        return False
+
+
+def _without_suffix(name: str) -> str:
+    suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)]

@@ -1,0 +1,203 @@
+"""A cohort on a real dask cluster: what is done, what is kept, and what becomes of the rest."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from DeepSegLogic.cohort import Settings, find_cases, run_cohort
+from DeepSegLogic.errors import ResourceError, UsageError
+from DeepSegLogic.io import read_label_map, read_volume, write_volume
+from DeepSegLogic.pipeline import segment
+from DeepSegLogic.volume import Volume
+
+pytest.importorskip("distributed")
+CODE = "from DeepSegLogic.cli import run\nif __name__ == '__main__': run()"
+
+
+@pytest.fixture(scope="module")
+def piece(chest_ct):
+    """A small part of the real chest CT, so that a case takes a second."""
+    volume = read_volume(chest_ct)
+    return Volume(np.ascontiguousarray(volume.array[8:20, 24:104, 24:104]), volume.ijk_to_ras)
+
+
+@pytest.fixture
+def cohort(tmp_path, piece):
+    """Three volumes, of which one is truncated, and what is asked of them."""
+    folder = tmp_path / "in"
+    for name in ("a", "patient 2/b", "broken"):
+        path = folder / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_volume(piece, path)
+    whole = (folder / "broken.nii.gz").read_bytes()
+    (folder / "broken.nii.gz").write_bytes(whole[: len(whole) // 2])
+    return find_cases([folder]), Settings(tmp_path / "out", "ct_demo", ["lung_left", "lung_right"], quality="draft")
+
+
+def outcomes(cases, settings, **options):
+    return {o.case.name: o for o in run_cohort(cases, settings, **options)}
+
+
+def statuses(ended):
+    return {name: outcome.status for name, outcome in ended.items()}
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_cases_are_done_once_and_a_broken_one_stops_none(cohort, piece):
+    cases, settings = cohort
+    first = outcomes(cases, settings)
+    assert statuses(first) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+    assert first["broken"].code == "input.truncated"
+    asked = {"structures": settings.structures, "quality": "draft"}
+    expected = segment(read_volume(cases[0].source), "ct_demo", **asked).label_map
+    out = settings.output
+    for name in ("a", "patient 2/b"):
+        found = read_label_map(out / name / "segmentation.seg.nrrd")
+        np.testing.assert_array_equal(found.array, expected.array)
+    assert [row["status"] for row in rows(out / "cohort.csv")] == ["done", "failed", "done"]
+    volumes = {(row["case"], row["name"]): float(row["volume_ml"]) for row in rows(out / "measurements.csv")}
+    assert len(volumes) == 4
+    assert volumes["patient 2/b", "lung_left"] == pytest.approx(expected.volume_ml("lung_left"), abs=1e-3)
+
+    before = {path: path.stat().st_mtime_ns for path in (out / "a").iterdir()}
+    write_volume(piece, cases[1].source)
+    write_volume(Volume(piece.array + 1, piece.ijk_to_ras), cases[2].source)
+    assert statuses(outcomes(cases, settings)) == {"a": "kept", "patient 2/b": "done", "broken": "done"}
+    assert before == {path: path.stat().st_mtime_ns for path in (out / "a").iterdir()}
+    assert len(rows(out / "measurements.csv")) == 6
+
+    assert statuses(outcomes(cases[:1], replace(settings, structures=["lung_left"]))) == {"a": "done"}
+
+
+def test_cancelled_cases_leave_nothing(cohort):
+    cases, settings = cohort
+    ended = []
+    for outcome in run_cohort(cases, settings, cancel=lambda: bool(ended)):
+        ended.append(outcome)
+    assert len(ended) == 3
+    assert [o.status for o in ended].count("cancelled") >= 1
+    for outcome in ended:
+        assert (settings.output / outcome.case.name / "provenance.json").exists() == (outcome.status == "done")
+    assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
+
+
+def test_a_worker_that_dies_of_a_case_is_told(cohort):
+    """As when the kernel kills it for its memory: each worker, as soon as it has torch."""
+    cases, settings = cohort
+    over = threading.Event()
+
+    def kill():
+        while not over.wait(0.05):
+            for child in psutil.Process().children(recursive=True):
+                try:
+                    if any("libtorch" in m.path for m in child.memory_maps()):
+                        child.kill()
+                except psutil.Error:
+                    continue
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        (outcome,) = run_cohort(cases[:1], settings)
+    finally:
+        over.set()
+        killer.join()
+    assert (outcome.status, outcome.code) == ("failed", "resource.worker_died")
+    assert outcome.remedy
+    assert statuses(outcomes(cases[:1], settings)) == {"a": "done"}
+
+
+def test_nobody_else_reaches_the_cluster(cohort):
+    """It listens on this machine only; its pages, which would show names of cases, are not there."""
+    cases, settings = cohort
+    run = run_cohort(cases, settings)
+    next(run)
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {c.laddr for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"}
+    assert len(listening) >= 2
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    for address in listening:
+        for page in ("status", "info/main/workers.html", "json/counts.json", "metrics"):
+            with pytest.raises(OSError):  # 404, or not HTTP at all
+                urllib.request.urlopen(f"http://127.0.0.1:{address.port}/{page}", timeout=5)
+    list(run)
+
+
+def test_a_scheduler_that_is_running(cohort):
+    from distributed import LocalCluster
+
+    cases, settings = cohort
+    with LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+        ended = outcomes(cases, settings, scheduler=cluster.scheduler_address)
+    assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+
+
+def test_settings_that_cannot_be(cohort, monkeypatch):
+    cases, settings = cohort
+    monkeypatch.setattr("DeepSegLogic.cohort.run._CONNECT_S", 1)
+    for address in ("tcp://127.0.0.1:9", "nonsense://"):
+        with pytest.raises(ResourceError, match=f"No dask scheduler answers at {address}"):
+            list(run_cohort(cases, settings, scheduler=address))
+    with pytest.raises(UsageError, match="its own workers"):
+        list(run_cohort(cases, settings, scheduler="tcp://127.0.0.1:9", workers=2))
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ResourceError, match="not installed") as caught:
+        list(run_cohort(cases, settings))
+    assert "deepseg[cohort]" in caught.value.remedy
+
+
+def deepseg(*arguments, **options):
+    command = [sys.executable, "-c", CODE, "cohort", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", **options)
+
+
+def test_the_command(cohort):
+    cases, _ = cohort
+    folder = cases[0].source.parent
+    asked = [folder, "-o", folder / "out", "-s", "lung_left", "--quality", "draft", "--surfaces", "", "--json"]
+    process = deepseg(*asked)
+    lines, errors = process.communicate(timeout=300)
+    assert process.returncode == 1, errors
+    events = [json.loads(line) for line in lines.splitlines()]
+    assert (events[-1]["event"], events[-1]["cases"]) == ("result", {"done": 2, "failed": 1})
+    assert {e["case"] for e in events if e["event"] == "case"} == {"a", "broken", "patient 2/b"}
+    process = deepseg(folder, "-o", folder / "out", "-s", "lung_lift")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "lung_left" in errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a group of processes")
+def test_ctrl_c_ends_it_and_the_next_run_goes_on(cohort):
+    """The terminal sends it to the workers, too."""
+    cases, settings = cohort
+    out = settings.output
+    asked = [cases[0].source.parent, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", "", "--json"]
+    process = deepseg(*asked, start_new_session=True)
+    for line in process.stdout:
+        if '"case"' in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode in (130, 1), errors  # 1: it came when all cases had ended
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+    before = {row["case"]: row["status"] for row in rows(out / "cohort.csv")}
+    assert len(before) == 3
+    deepseg(*asked).communicate(timeout=300)
+    after = {row["case"]: row["status"] for row in rows(out / "cohort.csv")}
+    assert "Traceback" not in errors
+    assert after == {n: "kept" if before[n] == "done" else "done" for n in after} | {"broken": "failed"}
