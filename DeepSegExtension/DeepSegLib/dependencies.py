@@ -91,7 +91,15 @@ def _installTorch(wheelsFolder):
     from DeepSegLogic.errors import ResourceError
 
     if wheelsFolder:
-        slicer.util.pip_install(["--no-index", "--find-links", wheelsFolder, str(TORCH)])
+        try:
+            slicer.util.pip_install(["--no-index", "--find-links", wheelsFolder, str(TORCH)])
+        except Exception as error:
+            raise ResourceError(
+                f"PyTorch could not be installed from {wheelsFolder}: {error}.",
+                "Collect it, with all that it needs, on a machine like this one: "
+                f'`pip download "{TORCH}" -d FOLDER` with Python {platform.python_version()}.',
+                code="resource.torch",
+            ) from error
         return
     try:
         import PyTorchUtils

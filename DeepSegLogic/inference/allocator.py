@@ -9,28 +9,39 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEEP = 2**31 - 1
 _GLIBC_DEFAULT = 128 * 1024
+_lock, _users = threading.Lock(), []
 
 
 @contextmanager
 def large_blocks_kept():
-    """While it lasts, freed blocks stay in the process; afterwards they go back and glibc's defaults hold."""
-    libc = _glibc()
+    """While it lasts, freed blocks stay in the process; after the last of several they go back and glibc's defaults
+    hold."""
+    libc, user = _glibc(), object()
     if libc is None:
         yield
         return
-    libc.mallopt(_M_MMAP_THRESHOLD, _KEEP)
-    libc.mallopt(_M_TRIM_THRESHOLD, _KEEP)
+    with _lock:
+        _users.append(user)
+        _set_thresholds(libc, _KEEP)
     try:
         yield
     finally:
-        libc.mallopt(_M_MMAP_THRESHOLD, _GLIBC_DEFAULT)
-        libc.mallopt(_M_TRIM_THRESHOLD, _GLIBC_DEFAULT)
-        libc.malloc_trim(0)
+        with _lock:
+            _users.remove(user)
+            if not _users:
+                _set_thresholds(libc, _GLIBC_DEFAULT)
+                libc.malloc_trim(0)
+
+
+def _set_thresholds(libc, size: int) -> None:
+    libc.mallopt(_M_MMAP_THRESHOLD, size)
+    libc.mallopt(_M_TRIM_THRESHOLD, size)
 
 
 def _glibc():

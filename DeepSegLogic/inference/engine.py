@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, combinations
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class Engine:
                     return self._run(prepared, progress, cancel)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error) or not (self._step_down() or self._shrink_patch()):
-                        raise explained(error, self.settings) from error
+                        raise_explained(error, self.settings)
 
     def _run(self, prepared: Prepared, progress: Progress, cancel: Cancel) -> Prediction:
         image, before = _padded(prepared.image, self.settings.patch_size)
@@ -247,20 +247,20 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def explained(error: BaseException, settings: RunSettings) -> BaseException:
-    """An error of torch as one that says what to do, where the reason is known; else the error itself."""
+def raise_explained(error: Exception, settings: RunSettings) -> NoReturn:
+    """Raise an error of torch as one that says what to do, where the reason is known; else as it is."""
     if is_out_of_memory(error):
-        return ResourceError(
+        raise ResourceError(
             f"Memory does not suffice, not even with {settings.describe()}.",
             "Close other programs, choose a coarser model, or crop the volume.",
             code="resource.memory",
-        )
+        ) from error
     # The type is new in torch 2.8.
     lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
     if settings.device.type == "cuda" and lost:
-        return ResourceError(
+        raise ResourceError(
             f"The GPU stopped working during the run ({str(error).splitlines()[0]}).",
             "Run again; if it happens again, use --device cpu and check the driver.",
             code="resource.device_lost",
-        )
-    return error
+        ) from error
+    raise error

@@ -15,7 +15,7 @@ from ..models import Model
 from ..progress import Cancel, Progress, check
 from ..volume import Volume
 from .device import is_out_of_memory, lacks_operator
-from .engine import Engine, explained
+from .engine import Engine, raise_explained
 from .memory import RunEstimate, estimate_run
 from .parts import SharedInput, renamed_top
 from .plan import Plan
@@ -114,7 +114,7 @@ class VolumeRun:
         except (RuntimeError, MemoryError) as error:
             if self.device.type != "cpu" and is_out_of_memory(error):
                 raise
-            raise explained(error, estimate.settings) from error
+            raise_explained(error, estimate.settings)
         progress("preprocess", 1.0, "resampling")
         self.clock.lap("preprocess")
         check(cancel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def export_surfaces(
         raise UsageError(
             f"There is no coordinate system {coordinate_system!r}.", "Choose LPS or RAS.", code="usage.coordinates"
         )
-    meshes = {file_name(s): _mesh(s, coordinate_system) for s in surfaces}
+    meshes = dict(zip(_file_names(surfaces), (_mesh(s, coordinate_system) for s in surfaces), strict=True))
     written = []
     for kind in formats:
         if kind in SCENES or joint:
@@ -79,10 +80,16 @@ def write_quality(qualities: dict[str, SurfaceQuality], path: Path) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def file_name(surface: Surface) -> str:
-    """The structure's name with nothing in it that some platform forbids in file names."""
-    name = re.sub(r"[^\w.-]+", "_", surface.structure.name).strip("._") or f"label_{surface.structure.value}"
-    return f"{name}_" if name.lower() in _RESERVED else name
+def _file_names(surfaces: Iterable[Surface]) -> list[str]:
+    """The structures' names with nothing in them that some platform forbids in file names, or takes for another's."""
+    names, taken = [], set(_RESERVED)
+    for surface in surfaces:
+        name = re.sub(r"[^\w.-]+", "_", surface.structure.name).strip("._") or f"label_{surface.structure.value}"
+        while name.casefold() in taken:
+            name += "_"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def _mesh(surface: Surface, coordinate_system: str):

@@ -11,7 +11,7 @@ from ..boxes import box_of, grown, matrix_of
 from ..errors import ResourceError, UsageError
 from ..free_memory import free_memory
 from ..geometry import ijk_to_ras_points
-from ..labels import LabelMap, Structure
+from ..labels import LabelMap, Structure, known_structure
 from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .crossings import uncrossed
 from .fairing import SMOOTHING, fair
@@ -54,7 +54,8 @@ class SurfaceSet:
         return len(self.surfaces)
 
     def __getitem__(self, name: str) -> Surface:
-        return next(s for s in self.surfaces if s.structure.name == name)
+        structure = known_structure(name, [s.structure for s in self.surfaces])
+        return next(s for s in self.surfaces if s.structure is structure)
 
 
 def extract_surfaces(

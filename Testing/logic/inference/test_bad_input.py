@@ -168,11 +168,10 @@ def test_half_precision_that_overflows_is_repeated_in_full(monkeypatch):
 
 def test_a_gpu_lost_during_the_run_is_named():
     lost = torch.AcceleratorError("CUDA error: unspecified launch failure\nmore")
-    told = engine.explained(lost, RunSettings(torch.device("cuda"), plan().patch_size))
-    assert isinstance(told, ResourceError)
-    assert told.code == "resource.device_lost"
-    assert "unspecified launch failure" in told.message
-    assert told.remedy
+    with pytest.raises(ResourceError, match="unspecified launch failure") as caught:
+        engine.raise_explained(lost, RunSettings(torch.device("cuda"), plan().patch_size))
+    assert caught.value.code == "resource.device_lost"
+    assert caught.value.remedy
 
 
 def test_without_memory_a_coarser_model_that_is_installed_is_named(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import trimesh
 import vtk
 
 from DeepSegLogic.cli import main
+from DeepSegLogic.errors import UsageError
 from DeepSegLogic.io import write_label_map
 from DeepSegLogic.labels import LabelMap
 from DeepSegLogic.surfaces import export_surfaces, extract_surfaces
+from DeepSegLogic.surfaces.extract import Surface, SurfaceSet
 from DeepSegLogic.terminology import structure_for
 
 
@@ -28,6 +31,28 @@ def labels():
 @pytest.fixture(scope="module")
 def surfaces(labels):
     return extract_surfaces(labels)
+
+
+def test_no_file_takes_the_place_of_another(tmp_path, surfaces):
+    """Names that are the same as files, on some disks, are told apart."""
+    names = ["Tumor", "tumor", "a/b", "a_b", "a b"]
+    one = surfaces["liver"]
+    several = [
+        Surface(replace(one.structure, name=name), one.points * number, one.triangles)
+        for number, name in enumerate(names, start=1)
+    ]
+    written = export_surfaces(SurfaceSet(several), tmp_path, ["stl"])
+    assert len({path.name.casefold() for path in written}) == len(names)
+    sizes = [trimesh.load(path, force="mesh").volume for path in written]
+    np.testing.assert_allclose(np.array(sizes) / sizes[0], np.arange(1, 6) ** 3, rtol=1e-4)
+    scene = export_surfaces(SurfaceSet(several), tmp_path, ["glb"])[0]
+    assert len(trimesh.load(scene).geometry) == len(names)
+
+
+def test_a_surface_that_is_not_there(surfaces):
+    with pytest.raises(UsageError, match="no structure named 'livr'") as caught:
+        surfaces["livr"]
+    assert "liver" in caught.value.remedy
 
 
 @pytest.mark.parametrize("system", ["LPS", "RAS"])
