@@ -184,6 +184,20 @@ def estimate(
     )
 
 
+def check_request(card: ModelCard, structures: list[str] | None, quality: str) -> None:
+    """Find out before a volume is read whether the model can be asked this.
+
+    Raises:
+        UsageError: an unknown structure or quality.
+    """
+    from .inference.quality import quality as quality_named
+
+    quality_named(quality)
+    known = [structure_for(n, value) for value, n in enumerate(card.structures, start=1)]
+    for name in (structures or []) if known else []:  # a card need not name them
+        known_structure(name, known)
+
+
 def check_volume(volume: Volume, card: ModelCard, force: bool) -> list[str]:
     """Whether a volume can be what the model was trained on; warnings where it is doubtful.
 

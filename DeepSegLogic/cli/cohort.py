@@ -39,18 +39,14 @@ def cohort(
 ) -> None:
     """Segment many CTs. Cases that are done are kept, and one that fails stops no other: start it again to go on."""
     from ..cohort import Settings, find_cases, run_cohort
-    from ..inference.quality import quality as quality_named
-    from ..labels import known_structure
+    from ..pipeline import check_request
     from ..surfaces import check_formats
-    from ..terminology import structure_for
 
     console, wanted, formats = Console(quiet, as_json), split(structures), split(surfaces) or []
-    quality_named(quality)
     check_formats(formats)
     cases = find_cases(inputs, match, leave_out=output)
     card = obtain(console, model, yes)
-    for asked in wanted or []:
-        known_structure(asked, [structure_for(n, value) for value, n in enumerate(card.structures, start=1)])
+    check_request(card, wanted, quality)
     name = model if model == card.id else str(Path(model).resolve())
     settings = Settings(output.resolve(), name, wanted, device, quality, formats, uncertainty, force)
     outcomes = []

@@ -19,11 +19,12 @@ def estimate(
     """Say how long a segmentation will take on this machine, how much memory, and what is odd about the volume."""
     from ..io import read_volume
     from ..models import find_model
-    from ..pipeline import check_volume
+    from ..pipeline import check_request, check_volume
     from ..pipeline import estimate as estimate_segment
     from ..viewmodel.preflight import preflight
 
     console, card = Console(quiet, as_json), find_model(model)
+    check_request(card, split(structures), quality)
     volume = read_volume(input)
     check_volume(volume, card, force=True)  # what not even --force makes usable
     found = estimate_segment(

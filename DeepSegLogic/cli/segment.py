@@ -75,18 +75,19 @@ def segment_to_folder(
     """Read, segment, write, and tell; shared with ``deepseg demo``."""
     from ..io import read_volume
     from ..outputs import check_output_folder, write_outputs
+    from ..pipeline import check_request
+    from ..pipeline import segment as run
     from ..surfaces import check_formats
 
     check_formats(formats)
     check_output_folder(output)
     card = obtain(console, model, yes)
+    check_request(card, options.get("structures"), options.get("quality", "standard"))
     with console.working():
         console.progress("read", 0.0, source.name)
         volume = read_volume(source)
         options["roi"] = region(volume, roi, roi_mask)
         console.progress("read", 1.0, source.name)
-        from ..pipeline import segment as run
-
         result = run(volume, card, progress=console.progress, cancel=console.cancelled, **options)
         rows, files = write_outputs(
             output, volume, result, source=source, formats=formats, progress=console.progress, cancel=console.cancelled
