@@ -130,7 +130,7 @@ def _local_cluster(workers: int) -> Iterator:
     # No pages, for names of cases may be those of patients; and one case at a time in each worker, none in reserve.
     settings = {f"distributed.{side}.http.routes": [] for side in ("scheduler", "worker")}
     settings |= {"distributed.scheduler.worker-saturation": 1.0, "distributed.scheduler.allowed-failures": 1}
-    with dask.config.set(settings):
+    with dask.config.set(settings), _environment_restored():
         with _interrupts_blocked():
             cluster = LocalCluster(
                 n_workers=workers,
@@ -145,6 +145,17 @@ def _local_cluster(workers: int) -> Iterator:
             )
         with cluster, Client(cluster) as client:
             yield client
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Dask sets variables for its workers in our environment, such as the number of threads, and leaves them there."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager

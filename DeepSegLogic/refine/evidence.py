@@ -178,7 +178,7 @@ def _geodesic(scene: Scene, unlike: np.ndarray, furthest: float) -> np.ndarray:
     march = sitk.FastMarchingImageFilter()
     march.SetTrialPoints(np.argwhere(scene.seeds)[:, ::-1].tolist())
     march.SetStoppingValue(furthest)
-    return np.minimum(sitk.GetArrayViewFromImage(march.Execute(speed)), furthest)
+    return np.minimum(sitk.GetArrayFromImage(march.Execute(speed)), furthest)
 
 
 def _bell(x: np.ndarray) -> np.ndarray:

@@ -14,12 +14,11 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def scene(browser, server, tmp_path_factory):
-    """The demonstration CT with its lungs and liver, as the page exports it, and the table that was shown."""
+    """The demonstration CT with all structures, as the page exports it, and the table that was shown."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.set_default_timeout(60_000)
     page.goto(server.url)
     page.get_by_role("button", name="Fast", exact=True).click()
-    page.get_by_text("Thorax", exact=True).click()
     page.get_by_role("button", name="Segment", exact=True).click()
     page.locator("table").wait_for(timeout=200_000)
     page.get_by_role("button", name="Segment", exact=True).wait_for()

@@ -51,7 +51,7 @@ def test_a_view_is_enlarged_and_the_panel_makes_room(page):
     page.get_by_role("button", name="Enlarge Coronal view").click()
     wait_until(page, lambda: width(page, "Coronal") > 1.8 * before)
     page.wait_for_function(DRAWN)
-    assert not page.get_by_role("slider", name="Axial slice").first.is_visible()
+    page.get_by_role("slider", name="Axial slice").first.wait_for(state="hidden")
     page.get_by_role("button", name="Enlarge Coronal view").click()
     page.get_by_role("slider", name="Axial slice").first.wait_for()
     page.get_by_role("button", name="Panel").click()

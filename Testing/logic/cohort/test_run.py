@@ -9,6 +9,7 @@ import sys
 import threading
 import urllib.request
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -59,7 +60,9 @@ def rows(path):
 
 def test_cases_are_done_once_and_a_broken_one_stops_none(cohort, piece):
     cases, settings = cohort
+    environment = dict(os.environ)
     first = outcomes(cases, settings)
+    assert dict(os.environ) == environment
     assert statuses(first) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
     assert first["broken"].code == "input.truncated"
     asked = {"structures": settings.structures, "quality": "draft"}
@@ -141,7 +144,8 @@ def test_a_scheduler_that_is_running(cohort):
     from distributed import LocalCluster
 
     cases, settings = cohort
-    with LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+    options = {"n_workers": 1, "threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with patch.dict(os.environ), LocalCluster(**options) as cluster:  # dask leaves variables there
         ended = outcomes(cases, settings, scheduler=cluster.scheduler_address)
     assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
 

@@ -1,5 +1,9 @@
 """Corrections on a phantom whose truth is known, and on real organs."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -236,3 +240,24 @@ def test_a_real_organ_gets_its_missing_slices_back(shared_data, organ, left):
     assert 1 - gap[1] < left * (1 - gap[0]), gap
     others = (array > 0) & (array != labels.structure(organ).value)
     np.testing.assert_array_equal(done[others], array[others])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc fills what is freed")
+def test_nothing_is_read_that_was_given_back():
+    """The length of paths through voxels that are all alike is the distance to the seed, also where freed memory is
+    overwritten at once."""
+    code = (
+        "import numpy as np\n"
+        "from DeepSegLogic.refine.evidence import Scene, _geodesic\n"
+        "everywhere = np.ones((30, 40, 50), bool)\n"
+        "seeds = np.zeros_like(everywhere)\n"
+        "seeds[15, 20, 25] = True\n"
+        "scene = Scene(seeds, everywhere, seeds, seeds, np.array([2.0, 1.0, 1.0]), 5.0)\n"
+        "found = _geodesic(scene, np.zeros(seeds.shape, np.float32), 12.0)\n"
+        "place = (np.indices(seeds.shape).reshape(3, -1).T - [15, 20, 25]) * [2, 1, 1]\n"
+        "expected = np.minimum(np.linalg.norm(place, axis=1), 12).reshape(seeds.shape)\n"
+        "assert np.abs(found - expected).max() < 1.5, np.abs(found - expected).max()\n"
+    )
+    environment = os.environ | {"MALLOC_PERTURB_": "85"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0, done.stderr
