@@ -6,9 +6,10 @@ from pathlib import Path
 
 from DeepSegLogic.bundle import SUFFIX
 from DeepSegLogic.errors import InputError
-from DeepSegLogic.io.header import check_enclosed, is_dicom
+from DeepSegLogic.io.header import check_enclosed, is_dicom, is_slice
+from DeepSegLogic.io.reading import SUFFIXES as VOLUMES
 
-SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", SUFFIX)
+SUFFIXES = (*VOLUMES, SUFFIX)
 
 
 class Shelf:
@@ -84,14 +85,6 @@ class Shelf:
             return path.resolve(strict=True).is_relative_to(self._root)
         except (OSError, ValueError, RuntimeError):  # not there; not a path; links in a circle
             return False
-
-
-def is_slice(file: Path) -> bool:
-    """Whether a file is one of a DICOM series; not if it cannot be read."""
-    try:
-        return is_dicom(file)
-    except InputError:
-        return False
 
 
 def _missing(path: str) -> InputError:

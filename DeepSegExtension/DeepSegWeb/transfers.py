@@ -15,9 +15,10 @@ from aiohttp import web
 
 from DeepSegLogic.errors import InputError, ResourceError
 from DeepSegLogic.io.atomic import cannot_write
+from DeepSegLogic.io.header import is_slice
 
 from .private import PrivateFolder
-from .shelf import SUFFIXES, is_slice
+from .shelf import SUFFIXES
 
 LIMIT_BYTES = 4 * 2**30
 LIMIT_FILES = 20_000

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..io.header import is_dicom
-
-_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-_SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr")
+from ..io.header import is_slice
+from ..io.reading import SEGMENTATION_SUFFIXES, SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def find_cases(sources: Iterable[Path], match: str = "", leave_out: Path | None 
     if not found:
         raise InputError(
             f"There are no volumes in {', '.join(map(str, sources))}{f' that match {match}' if match else ''}.",
-            f"Volumes are folders of DICOM slices and files that end with {', '.join(_SUFFIXES)}.",
+            f"Volumes are folders of DICOM slices and files that end with {', '.join(SUFFIXES)}.",
             code="input.missing",
         )
     short = {source: _without_suffix(place.as_posix()) for source, place in found.items()}
@@ -83,22 +81,15 @@ def _volumes(folder: Path, leave_out: Path | None) -> Iterable[Path]:
         candidates = [here / n for n in sorted(files) if n[0] != "."]
         volumes = [p for p in candidates if _has_suffix(p)]
         yield from volumes
-        if any(_is_slice(p) for p in candidates if p not in volumes):
+        if any(is_slice(p) for p in candidates if p not in volumes):
             yield here
 
 
 def _has_suffix(path: Path) -> bool:
     name = path.name.lower()
-    return name.endswith(_SUFFIXES) and not name.endswith(_SEGMENTATIONS)
-
-
-def _is_slice(path: Path) -> bool:
-    try:
-        return is_dicom(path)
-    except InputError:  # it cannot be opened, and so belongs to no case
-        return False
+    return name.endswith(SUFFIXES) and not name.endswith(SEGMENTATION_SUFFIXES)
 
 
 def _without_suffix(name: str) -> str:
-    suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
+    suffix = next((s for s in SUFFIXES if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]

@@ -110,6 +110,14 @@ def is_dicom(path: Path) -> bool:
     return len(head) == 132 and (head[128:] == b"DICM" or first_element)
 
 
+def is_slice(path: Path) -> bool:
+    """As :func:`is_dicom`; a file that cannot be opened is none."""
+    try:
+        return is_dicom(path)
+    except InputError:
+        return False
+
+
 def must_be_unicode(path: Path) -> None:
     """Raise :class:`InputError` for a name with which ITK would end the program."""
     if not is_unicode(path):

@@ -23,6 +23,7 @@ from . import header
 from .nifti_names import read_names
 
 _SAME_PLACE_MM = 1.0
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 SEGMENTATION_SUFFIXES = (".seg.nrrd", ".seg.nhdr")
 FILES = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd)"
 FORMATS = f"{FILES}, or a folder of DICOM slices"
