@@ -1,10 +1,11 @@
 # `make demo` and `make test` do everything on a fresh machine: both make .venv first.
 PYTHON ?= python3
 VENV   := .venv
-BIN    := $(VENV)/bin
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY  := $(VENV)/.ready
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
-.PHONY: demo web test lint clean
+.PHONY: demo web test check coverage docs fuzz i18n kill strokes lint pictures clean
 
 demo: $(READY)
 	$(BIN)/deepseg demo -o demo-output
@@ -12,13 +13,49 @@ demo: $(READY)
 web: $(READY)
 	$(BIN)/deepseg web "$$($(BIN)/python -c 'from DeepSegLogic.cli.demo import demo_ct; print(demo_ct())')"
 
-test: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+# Two files of tests at a time: most tests wait for one process or another.
+test: check
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
-lint: $(READY)
+# The quick checks: style, types, spelling.
+check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+# Takes longer than the tests alone.
+coverage: $(READY)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report term:skip-covered
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+
+# Kills every command many times; DEEPSEG_KILLS says how many, DEEPSEG_KILL_SEED when.
+kill: $(READY)
+	DEEPSEG_KILLS=$${DEEPSEG_KILLS:-200} $(BIN)/python -m pytest Testing/security/test_kill.py
+
+# Tries thousands of random prompts; DEEPSEG_STROKES says how many, DEEPSEG_STROKES_SEED which.
+strokes: $(READY)
+	DEEPSEG_STROKES=$${DEEPSEG_STROKES:-3000} $(BIN)/python -m pytest Testing/logic/refinement/test_strokes.py
+
+# For as long as one likes: make fuzz SECONDS=3600 [SEED=7]
+SECONDS ?= 600
+SEED    ?=
+fuzz: $(READY)
+	PYTHONPATH=Testing/security $(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+# The quick checks, and what we build on: known vulnerabilities and licences.
+lint: check
+	$(BIN)/python Testing/security/supply.py
+
+# README's and docs' pictures of the panel and the page: make pictures [CT=FILE]
+pictures: $(READY)
+	PYTHONPATH=Testing $(BIN)/python Testing/tools/screenshots.py $(if $(CT),--ct $(CT))
+
+# The template for translators, with all texts of the panel.
+i18n:
+	$(PYTHON) Testing/tools/translation_template.py build/DeepSeg.ts
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -17,9 +17,20 @@ from slicer.util import VTKObservationMixin
 
 POLL_MS = 50
 
-_CHECKOUT = Path(__file__).resolve().parent.parent
-if find_spec("DeepSegLogic") is None and (_CHECKOUT / "DeepSegLogic").is_dir():
-    sys.path.append(str(_CHECKOUT))  # run from a source checkout, as an additional module path
+
+def _preferOwnLogic():
+    """Import the DeepSegLogic that belongs to this file: beside it in an extension, above it in a source checkout.
+
+    Another version that pip installed must not run instead, nor a folder that an older version left behind.
+    """
+    here = Path(__file__).resolve().parent
+    own = next((f for f in (here, here.parent) if (f / "DeepSegLogic" / "__init__.py").is_file()), None)
+    found = find_spec("DeepSegLogic")
+    if own and (found is None or found.origin is None or Path(found.origin).resolve().parent.parent != own):
+        sys.path.insert(0, str(own))
+
+
+_preferOwnLogic()
 
 
 class DeepSeg(ScriptedLoadableModule):
@@ -31,7 +42,7 @@ class DeepSeg(ScriptedLoadableModule):
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations"]
         parent.contributors = ["The DeepSeg developers"]
-        parent.helpText = _("Segments the organs of a CT and exports 3D models of them. For research use only.")
+        parent.helpText = _("Segments organs in CT and exports 3D models of them. For research use only.")
         parent.acknowledgementText = _("Networks: nnU-Net v2 (Isensee et al., doi:10.1038/s41592-020-01008-z).")
         slicer.app.connect("startupCompleted()", registerSampleData)
 
@@ -53,7 +64,7 @@ def registerSampleData():
 
 
 class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel. Its sections show a session and hand on what the user does; a timer polls the worker."""
+    """The panel. Its sections show a session and pass on what the user does; a timer polls the worker."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -69,7 +80,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
             self.layout.addWidget(qt.QLabel(_("DeepSeg needs 3D Slicer 5.10 or newer.")))
             return
-        from DeepSegLogic.resources import resource_path
+        from DeepSegLogic.util.resources import resource_path
 
         panel = slicer.util.loadUI(str(resource_path("UI", "DeepSeg.ui")))
         self.layout.addWidget(panel)
@@ -86,7 +97,8 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.sections:
             self._timer.stop()
-            self._correct.exit()
+            self._correct.close()
+            self.sections = []
         if self.logic is not None:
             self.logic.close()
 
@@ -96,21 +108,22 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self):
         if self.sections:
-            self._correct.exit()
+            self._correct.leaveTools()
 
     def onSetup(self, _checked=False):
-        """Install what is missing, after saying what that is."""
+        """Install what is missing, after asking."""
         from DeepSegLib import dependencies
 
-        question = _("DeepSeg needs: {names}. Install now?").format(names=", ".join(dependencies.missing()))
+        question = _("Install the packages that DeepSeg needs? {names}").format(names=", ".join(dependencies.missing()))
         if not slicer.util.confirmOkCancelDisplay(question, "DeepSeg"):
             return
-        with slicer.util.tryWithErrorDisplay(_("The set-up did not succeed."), waitCursor=True):
+        with slicer.util.tryWithErrorDisplay(_("The set-up failed."), waitCursor=True):
             dependencies.install(self.ui.wheelsPathLineEdit.currentPath)
         self.enter()
 
     def onSceneStartClose(self, _caller, _event):
         if self.sections:
+            self._correct.leaveTools()
             self.logic.sceneSession.forgetScene()
 
     def onSceneLoaded(self, _caller, _event):
@@ -119,10 +132,11 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             from DeepSegLib import savedState
 
             savedState.restore(self.logic.sceneSession, self.logic.getParameterNode())
-            qt.QTimer.singleShot(0, self._preselect)  # the selector fills itself when the import has ended
+            self._correct.leaveTools()  # the scene may have been saved while one was used
+            qt.QTimer.singleShot(0, self._selectNodes)
 
     def _begin(self):
-        """Show the panel proper once everything that it needs is there."""
+        """Show the panel once everything that it needs is installed."""
         if self.sections:
             return
         from DeepSegLib import dependencies
@@ -131,7 +145,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.setupFrame.visible = bool(lacking)
         self.ui.mainWidget.visible = not lacking
         if lacking:
-            self.ui.setupLabel.text = _("DeepSeg needs packages that are not installed yet: {names}.").format(
+            self.ui.setupLabel.text = _("DeepSeg needs packages that are not installed: {names}.").format(
                 names=", ".join(lacking)
             )
             return
@@ -140,6 +154,8 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _build(self):
         import qt
         from DeepSegLib import savedState
+        from DeepSegLib.channelSection import ChannelSection
+        from DeepSegLib.compareSection import CompareSection
         from DeepSegLib.correctors import CorrectorList
         from DeepSegLib.correctSection import CorrectSection
         from DeepSegLib.exportSection import ExportSection
@@ -149,29 +165,58 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.runSection import RunSection
         from DeepSegLib.structureSection import StructureSection
 
+        from DeepSegLogic.util.i18n import set_translator
+
+        set_translator(lambda text: translate("DeepSegLogic", text))
         scene = self.logic.sceneSession
-        savedState.restore(scene, self.logic.getParameterNode())
         self._correct = CorrectSection(self.ui, scene)
-        kinds = (InputSection, ModelSection, StructureSection, ResultSection, CorrectorList, RunSection, ExportSection)
+        kinds = (
+            InputSection,
+            ChannelSection,
+            ModelSection,
+            StructureSection,
+            ResultSection,
+            CompareSection,
+            CorrectorList,
+            RunSection,
+            ExportSection,
+        )
         self.sections = [self._correct, *(kind(self.ui, scene) for kind in kinds)]
-        scene.session.changed.connect(self._show)
-        self._preselect()
+        savedState.restore(scene, self.logic.getParameterNode())  # the sections show what this tells them
+        choices = scene.session.choices
+        for changed in (
+            choices.input_changed,
+            choices.channels_changed,
+            choices.settings_changed,
+            choices.models_changed,
+            choices.structures_changed,
+            choices.correctors_changed,
+            scene.replaceChanged,
+            scene.resultShown,
+        ):
+            changed.connect(self._save)
+        self._selectNodes()
         self._timer = qt.QTimer()
         self._timer.interval = POLL_MS
         self._timer.connect("timeout()", scene.poll)
         self._timer.start()
 
-    def _show(self, part):
-        for section in self.sections:
-            section.update(part)
-        if part not in ("run", "log") and not (slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting()):
-            from DeepSegLib import savedState  # at every change: Slicer does not tell that it saves a scene
+    def _save(self, _state):
+        """Save the state at every change: Slicer does not tell when it saves a scene."""
+        if not (slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting()):
+            from DeepSegLib import savedState
 
             savedState.save(self.logic.sceneSession, self.logic.getParameterNode())
 
-    def _preselect(self):
-        """The volume of the saved state, or else the only one that is loaded."""
+    def _selectNodes(self):
+        """Choose the volume of the saved state, or else the only one that is loaded, and give the editor its result.
+
+        Slicer's selectors choose nodes of their own when a scene was loaded or closed, after it says that it was.
+        """
+        if not self.sections:
+            return  # closed meanwhile
         scene = self.logic.sceneSession
+        self._correct.editResult()
         node = scene.volumeNode
         if node is None:
             volumes = [
@@ -206,24 +251,29 @@ class DeepSegLogic(ScriptedLoadableModuleLogic):
             self._sceneSession = SceneSession(slicer.mrmlScene)
         return self._sceneSession
 
-    def segment(self, volumeNode, model="ct_demo", structures=None, quality="standard"):
+    def segment(self, volumeNode, model="ct_demo", structures=None, quality="standard", channels=None):
         """Segment a volume and wait for it while Slicer stays alive; returns the new segmentation node.
 
+        Args:
+            channels: for a model that sees several images, the other volume nodes by name of their channel.
+
         Raises:
-            DeepSegError: what went wrong, and what to do.
+            DeepSegError: what is wrong, and what to do.
         """
         scene = self.sceneSession
         session = scene.session
         scene.setVolumeNode(volumeNode)
-        session.choose_model(model)
-        session.choose_structures(structures or session.model.structures)
-        session.set_quality(quality)
+        session.choices.choose_model(model)
+        for name, node in (channels or {}).items():
+            scene.setChannelNode(name, node)
+        session.choices.choose_structures(structures or session.choices.structures.known)
+        session.choices.set_quality(quality)
         scene.segment()
-        while session.waiting:
+        while session.jobs.waiting:
             slicer.app.processEvents()
             scene.poll()
-        if session.run.error is not None:
-            raise session.run.error
+        if session.jobs.run.error is not None:
+            raise session.jobs.run.error
         return scene.resultNode
 
     def close(self):
@@ -253,7 +303,7 @@ class DeepSegTest(ScriptedLoadableModuleTest):
         scene.jumpTo("lung_left")
         ui.correctCollapsibleButton.collapsed = False
         ui.strokeButton.click()
-        ui.notBelongsButton.click()
+        ui.removeFromButton.click()
         hint = ui.correctLabel.text
         slicer.app.processEvents()
         view = slicer.app.layoutManager().sliceWidget("Red")

@@ -1,35 +1,85 @@
-"""DeepSeg's logic layer: CT in, organ label maps, surfaces and measures out. No Qt, no ``slicer``.
+"""DeepSeg's logic layer: CT in, organ label maps, surfaces and measurements out. No Qt, no ``slicer``.
 
-The public names are imported on first use, so that ``import DeepSegLogic`` costs next to nothing and
-torch is loaded only when a model is.
+These are the public names, each imported on first use: ``import DeepSegLogic`` takes milliseconds, and torch is loaded
+only with a model. ``__init__.pyi`` tells type checkers and editors the same names.
 
 Example:
     >>> from DeepSegLogic import read_volume, segment
-    >>> result = segment(read_volume("ct.nii.gz"), "ct_demo", structures=["liver", "spleen"])
-    >>> result.label_map.volume_ml("liver")
+    >>> result = segment(read_volume("ct.nrrd"), "ct_demo", structures=["lung_left"], device="cpu")
+    >>> result.label_map.volume_ml("lung_left") > 1000
+    True
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
-from .lazy import imported_on_use
-
-try:
-    __version__ = version("deepseg")
-except PackageNotFoundError:  # run from a source tree or inside Slicer, without pip
-    __version__ = "0.1.0"
+from .util.lazy import imported_on_use
+from .util.version import __version__
 
 _HOME_OF = {
-    "DeepSegError": "errors",
-    "Volume": "volume",
-    "LabelMap": "labels",
-    "Structure": "labels",
-    "read_volume": "io",
-    "read_label_map": "io",
-    "write_label_map": "io",
-    "ModelCard": "models",
-    "find_model": "models",
-    "Result": "pipeline",
-    "segment": "pipeline",
+    # data
+    "Code": "data.label_map",
+    "LabelMap": "data.label_map",
+    "Structure": "data.label_map",
+    "TopProbabilities": "data.probabilities",
+    "Volume": "data.volume",
+    # files
+    "read_label_map": "io.read",
+    "read_volume": "io.read",
+    "write_dicom_seg": "io.dicom.seg_writer",
+    "write_label_map": "io.write",
+    "write_rtstruct": "io.dicom.rtstruct_writer",
+    "write_volume": "io.write",
+    # models
+    "Model": "models.model",
+    "ModelCard": "models.card",
+    "ensure_model": "models.install",
+    "find_model": "models.find",
+    "load_model": "models.model",
+    # segmentation
+    "Result": "segmentation",
+    "RunEstimate": "inference.estimate",
+    "estimate": "segmentation",
+    "segment": "segmentation",
+    # corrections
+    "Box": "refinement.prompts",
+    "Lasso": "refinement.prompts",
+    "Point": "refinement.prompts",
+    "Proposal": "refinement.proposal",
+    "Refinement": "refinement.solver",
+    "Scribble": "refinement.prompts",
+    "propose": "refinement.solver",
+    "refine": "refinement.solver",
+    # surfaces and measurements
+    "Measurement": "review.measurements",
+    "Surface": "surfaces.surface",
+    "SurfaceSet": "surfaces.surface",
+    "WrittenSurfaces": "surfaces.export",
+    "make_surfaces": "surfaces.extract",
+    "measure": "review.measurements",
+    "write_surfaces": "surfaces.export",
+    # evaluation
+    "Evaluation": "evaluation.evaluation",
+    "evaluate": "evaluation.evaluation",
+    "write_evaluation": "evaluation.output",
+    # planning
+    "Ellipsoid": "planning.cuts",
+    "Organ": "planning.resections",
+    "Plan": "planning.plan_file",
+    "Plane": "planning.cuts",
+    "Territories": "planning.cuts",
+    "approach": "planning.approaches",
+    "distance": "planning.distances",
+    "evaluate_plan": "planning.evaluation",
+    "margin": "planning.margins",
+    "read_plan": "planning.plan_file",
+    # progress and errors
+    "Cancel": "util.progress",
+    "Cancelled": "util.errors",
+    "DeepSegError": "util.errors",
+    "InputError": "util.errors",
+    "ModelError": "util.errors",
+    "OutputError": "util.errors",
+    "Progress": "util.progress",
+    "ResourceError": "util.errors",
+    "UsageError": "util.errors",
 }
 
 __all__ = [*_HOME_OF, "__version__"]
@@ -37,5 +87,5 @@ __all__ = [*_HOME_OF, "__version__"]
 __getattr__ = imported_on_use(__name__, _HOME_OF)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

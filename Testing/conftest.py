@@ -1,9 +1,14 @@
 """Data that several tests use. What is not on this machine is skipped, with the reason."""
 
 import locale
+import os
 from pathlib import Path
 
 import pytest
+
+from DeepSegLogic.util.openmp import openmp_settings
+
+os.environ.update(openmp_settings())  # before torch is loaded, here and in the programs that tests start
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -49,7 +54,7 @@ def demo_model() -> Path:
 def slicer_host():
     """The stand-in for Slicer's desktop, with an empty scene and no module loaded."""
     for needed in ("PySide6", "slicer"):
-        pytest.importorskip(needed, reason="needs PySide6-Essentials and slicer-core (pip install deepseg[test])")
+        pytest.importorskip(needed, reason='needs PySide6-Essentials and slicer-core (pip install -e ".[test]")')
     import host
 
     running = host.start()

@@ -8,16 +8,19 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
+from DeepSegLib.i18n import tr as _
 from DeepSegLib.volumeNodes import toNumpy, worldMatrix
-from DeepSegLogic.boxes import box_of, matrix_of
-from DeepSegLogic.errors import UsageError
-from DeepSegLogic.io.segmentation import ANATOMIC_CONTEXT, CONTEXT
-from DeepSegLogic.labels import LabelMap, Structure, label_dtype
+from DeepSegLogic.data.boxes import box_of, matrix_of
+from DeepSegLogic.data.label_map import LabelMap, Structure, label_dtype
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.io.seg_nrrd import ANATOMIC_CONTEXT, CONTEXT
+from DeepSegLogic.io.segment_tags import PREFIX
 from DeepSegLogic.surfaces import SurfaceSet
-from DeepSegLogic.surfaces.convert import polydata
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.surfaces.surface import polydata
+from DeepSegLogic.util.errors import UsageError
 
-TAG_PREFIX = "DeepSeg."
+ALGORITHM_TYPE, ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"  # for Slicer's DICOM SEG
+UNKNOWN = "unknown"  # model of segments that DeepSeg did not make
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 
@@ -47,7 +50,10 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         segment.SetTag("TerminologyEntry", terminologyEntry(structure))
         own = (ownTags or {}).get(structure.name, {})
         for name, value in {"structure": structure.name, **(tags or {}), **own}.items():
-            segment.SetTag(TAG_PREFIX + name, str(value))
+            segment.SetTag(PREFIX + name, str(value))
+        if (tags or {}).get("model", UNKNOWN) != UNKNOWN:
+            segment.SetTag(ALGORITHM_TYPE, "AUTOMATIC")
+            segment.SetTag(ALGORITHM_NAME, f"DeepSeg {tags['model']}")
         segment.AddRepresentation(BINARY_LABELMAP, shared)
         segmentation.AddSegment(segment, structure.name)
 
@@ -71,6 +77,9 @@ def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
     values = {s.name: s.value for s in labelMap.structures}
     if _writeBox(labelMap.array, values, box, segmentationNode, np.linalg.inv(toNode)):
         for name in names:
+            segment = segmentationNode.GetSegmentation().GetSegment(name)
+            if segment.HasTag(ALGORITHM_TYPE):
+                segment.SetTag(ALGORITHM_TYPE, "SEMIAUTOMATIC")
             segmentationNode.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.RepresentationModified, name)
         return
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -85,7 +94,8 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) ->
     """The segments on a volume's grid; where two overlap, the later one wins.
 
     Args:
-        structures: those whose label values are to be kept; other segments get the next free ones.
+        structures: those whose label values are to be kept; other segments get the next free ones. Without any, the
+            segments' own values are kept if they differ.
 
     Raises:
         UsageError: the segmentation has no segments.
@@ -93,12 +103,12 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) ->
     segmentation = segmentationNode.GetSegmentation()
     ids = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
     if not ids:
-        raise UsageError("The segmentation has no segments.", "Segment a volume first.", code="usage.empty")
-    known = {s.name: s.value for s in structures}
+        raise UsageError(_("The segmentation has no segments."), _("Segment a volume first."), code="usage.empty")
+    known = {s.name: s.value for s in structures} or _ownValues(segmentation, ids)
     free = iter(sorted(set(range(1, len(ids) + len(known) + 1)) - set(known.values())))
     values = {segmentID: known.get(segmentID) or next(free) for segmentID in ids}
     toGrid = np.linalg.inv(volume.ijk_to_ras) @ worldMatrix(segmentationNode)
-    array = np.zeros(volume.shape, label_dtype(max(values.values())))
+    array = np.zeros(volume.shape_kji, label_dtype(max(values.values())))
     for image, labels in _layers(segmentationNode, values):
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
@@ -149,6 +159,12 @@ def _shaded(surface, toNode):
     normals.SplittingOff()
     normals.Update()
     return normals.GetOutput()
+
+
+def _ownValues(segmentation, ids):
+    """The label value of each segment; none if two have the same, as those in images of their own may."""
+    values = {segmentID: segmentation.GetSegment(segmentID).GetLabelValue() for segmentID in ids}
+    return values if len({*values.values()} - {0}) == len(values) else {}
 
 
 def _layers(segmentationNode, values):
@@ -243,13 +259,13 @@ def _shift(image, toGrid):
 def _structure(segment, segmentID: str, value: int) -> Structure:
     from dataclasses import replace
 
-    from DeepSegLogic.terminology import structure_for
+    from DeepSegLogic.data.terminology import structure_for
 
     name = vtk.reference("")
-    known = segment.GetTag(TAG_PREFIX + "structure", name)
+    known = segment.GetTag(PREFIX + "structure", name)
     structure = structure_for(str(name) if known else segmentID, value)
     color = tuple(round(255 * c) for c in segment.GetColor())
-    return replace(structure, title=segment.GetName(), color=color)
+    return replace(structure, title=segment.GetName() or structure.title, color=color)
 
 
 def _orientedImage(array: np.ndarray, ijkToRas: np.ndarray):

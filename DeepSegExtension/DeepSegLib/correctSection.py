@@ -1,25 +1,36 @@
-"""The panel's correct section: drawings that correct a structure, one undo, and Slicer's Segment Editor."""
+"""The panel's correct section: prompts that correct a structure, one undo history, and Slicer's Segment Editor."""
+
+import time
 
 import qt
 import slicer
 
+from DeepSegLib import remedies
 from DeepSegLib.drawing import BOX, POINT, STROKE, Drawing
-from DeepSegLogic.errors import DeepSegError
-from DeepSegLogic.viewmodel import entry_text
-from DeepSegLogic.viewmodel.texts import run_text
+from DeepSegLib.i18n import tr as _
+from DeepSegLogic.session import SOLVER, entry_text
+from DeepSegLogic.session.texts import run_text
+from DeepSegLogic.util.errors import DeepSegError
+from DeepSegLogic.util.i18n import mark as N_
 
-CHOOSE = "Click on a structure in the result's list first."
-HOW = {
-    POINT: "click there in a view; right click to stop.",
-    STROKE: "drag along it in a slice view; right click to stop.",
-    BOX: "click two opposite corners in a view; right click to stop.",
+PAUSE_S = 0.3  # between two outlines
+NOTCHES = 4  # of the wheel, or steps of the slider, that double the volume
+ADJUST = N_("{} Turn the wheel to change more or less, release to apply.")
+CHOOSE = N_("Click on a structure in the result list first.")
+HINTS = {
+    (POINT, True): N_("Add to {}: click in a view. Right-click or Esc to stop."),
+    (STROKE, True): N_("Add to {}: drag in a slice view. Right-click or Esc to stop."),
+    (BOX, True): N_("Add to {}: click two opposite corners in a view. Right-click or Esc to stop."),
+    (POINT, False): N_("Remove from {}: click in a view. Right-click or Esc to stop."),
+    (STROKE, False): N_("Remove from {}: drag in a slice view. Right-click or Esc to stop."),
+    (BOX, False): N_("Remove from {}: click two opposite corners in a view. Right-click or Esc to stop."),
 }
 KEYS = {
     "pointButton": "Shift+P",
     "strokeButton": "Shift+S",
     "boxButton": "Shift+B",
-    "belongsButton": "+",
-    "notBelongsButton": "-",
+    "addToButton": "+",
+    "removeFromButton": "-",
     "undoButton": "Ctrl+Z",
     "redoButton": "Ctrl+Y",
     "acceptButton": "Ctrl+Return",
@@ -27,92 +38,137 @@ KEYS = {
 
 
 class CorrectSection:
-    """A drawing takes effect as soon as it is complete; then the next one may be drawn."""
+    """A prompt takes effect as soon as its drawing is complete; then the next one can be drawn."""
 
     def __init__(self, ui, sceneSession):
         self.ui, self.scene = ui, sceneSession
-        self._drawing = Drawing(sceneSession.scene, self.onDrawn)
+        self._drawing = Drawing(sceneSession.scene, self.onDrawn, self.onDrawing, self.onTurned)
+        self._previewed = 0.0  # when the last outline was ready
         self._kinds = {ui.pointButton: POINT, ui.strokeButton: STROKE, ui.boxButton: BOX}
         for button in self._kinds:
             button.connect("toggled(bool)", self.onKind)
-        ui.belongsButton.connect("toggled(bool)", self.onBelongs)
-        ui.notBelongsButton.connect("toggled(bool)", self.onNotBelongs)
+        ui.addToButton.connect("toggled(bool)", self.onAdd)
+        ui.removeFromButton.connect("toggled(bool)", self.onRemove)
         ui.undoButton.connect("clicked(bool)", self.onUndo)
         ui.redoButton.connect("clicked(bool)", self.onRedo)
         ui.acceptButton.connect("clicked(bool)", self.onAccept)
+        ui.reachSlider.connect("valueChanged(int)", self.onReach)
         for name, key in KEYS.items():
-            self._addShortcut(getattr(ui, name), key)
-        self.update("result")
+            button = getattr(ui, name)
+            button.toolTip = f"{button.toolTip} ({key})"
+            self._shortcut(key).connect("activated()", button, "click()")
+        self._escape = self._shortcut(qt.QKeySequence.Cancel)  # only while one draws: it is the Segment Editor's, too
+        self._escape.enabled = False
+        self._escape.connect("activated()", self.stop)
+        sceneSession.resultShown.connect(self.showResult)
+        sceneSession.session.jobs.run_changed.connect(self.showRun)
+        self.showResult(sceneSession.session.outcome.result)
 
-    def update(self, part):
-        """Show what changed."""
-        if part == "result":
-            self.stop()
-            self._editResult()
-            self._tell(CHOOSE)
-        elif part == "run" and self.scene.session.run.task == "correct":
-            self._tell(run_text(self.scene.session.run))
-
-    def exit(self):
-        """Another module is shown, or none: its mouse."""
+    def showResult(self, _result):
         self.stop()
-        self.ui.segmentEditor.setActiveEffectByName("")  # or it would go on painting there
+        self.editResult()
+        self._tell(_(CHOOSE))
+
+    def showRun(self, run):
+        if run.task == "correct":
+            self._tell(run_text(run, remedies.words()))
+
+    def leaveTools(self):
+        """Another module is shown, or another scene: put down what draws and paints."""
+        self.stop()
+        self.ui.segmentEditor.setActiveEffectByName("")
+
+    def close(self):
+        """Leave the Segment Editor's node to the panel that follows, when the module is reloaded."""
+        self.leaveTools()
+        self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
 
     def stop(self):
-        """Draw no more; what is not complete goes."""
-        self.ui.belongsButton.checked = self.ui.notBelongsButton.checked = False
+        """Stop drawing; an unfinished drawing is dropped."""
+        self.ui.addToButton.checked = self.ui.removeFromButton.checked = False
 
     def onKind(self, on):
         if on:
             self._draw()
 
-    def onBelongs(self, on):
+    def onAdd(self, on):
         if on:
-            self.ui.notBelongsButton.checked = False
+            self.ui.removeFromButton.checked = False
         self._draw()
 
-    def onNotBelongs(self, on):
+    def onRemove(self, on):
         if on:
-            self.ui.belongsButton.checked = False
+            self.ui.addToButton.checked = False
         self._draw()
+
+    def onDrawing(self):
+        """The user draws: outline what would change, but not more often than the mouse can bear."""
+        if time.monotonic() - self._previewed < PAUSE_S or self.scene.session.choices.correctors.chosen != SOLVER:
+            return
+        if not self.scene.previewing:
+            self._resetReach()
+        prompt = self._drawing.sketch(self.scene.currentStructure)
+        try:
+            self._tell(_(ADJUST).format(self.scene.preview(prompt, self._reach)))
+        except DeepSegError as error:
+            self.scene.endPreview()
+            self._tell(remedies.sentence(error))
+        self._previewed = time.monotonic()
+
+    def onTurned(self, notches):
+        """The wheel widens or narrows what is outlined."""
+        self.ui.reachSlider.value += notches
+
+    def onReach(self, _value):
+        """Widen or narrow what is outlined, or else what the last prompt changed."""
+        with remedies.showingErrors(_("The correction cannot be changed.")):
+            told = self.scene.previewAt(self._reach)
+            if told is not None:
+                self._tell(_(ADJUST).format(told))
+            elif self.scene.correction is not None and (entry := self.scene.adjust(self._reach)) is not None:
+                self._tell(self._text(entry))
 
     def onDrawn(self):
         """Slicer says that a drawing is complete."""
         qt.QTimer.singleShot(0, self._next)  # the views are still busy with the node
 
     def onAccept(self, _checked=False):
-        """Take a stroke that was not ended yet, and stop."""
+        """Apply an unfinished stroke, and stop."""
         self._apply()
         self.stop()
 
     def onUndo(self, _checked=False):
-        with slicer.util.tryWithErrorDisplay("The correction cannot be taken back."):
+        with remedies.showingErrors(_("The correction cannot be undone.")):
             entry = self.scene.undo()
-            self._tell(f"Taken back: {entry.title}" if entry else "There is nothing to take back.")
+            self._tell(_("Undone: {}").format(entry.title) if entry else _("Nothing to undo."))
 
     def onRedo(self, _checked=False):
-        with slicer.util.tryWithErrorDisplay("The correction cannot be done again."):
+        with remedies.showingErrors(_("The correction cannot be redone.")):
             entry = self.scene.redo()
-            self._tell(self._text(entry) if entry else "There is nothing to do again.")
+            self._tell(self._text(entry) if entry else _("Nothing to redo."))
 
     def _draw(self):
-        """Let the user draw what the buttons say, or nothing."""
+        """Let the user draw what the buttons say."""
         ui, name = self.ui, self.scene.currentStructure
         self._drawing.drop()
-        if not (ui.belongsButton.checked or ui.notBelongsButton.checked):
+        self.scene.endPreview()
+        self._escape.enabled = False
+        if not (ui.addToButton.checked or ui.removeFromButton.checked):
             return
-        if name is None:
+        known = self.scene.correction.label_map.structures if self.scene.correction is not None else ()
+        title = next((s.title for s in known if s.name == name), None)
+        if title is None:  # nothing chosen, or removed by hand
             self.stop()
-            self._tell(CHOOSE)
+            self._tell(_(CHOOSE))
             return
         ui.segmentEditor.setActiveEffectByName("")  # the click is not to paint as well
-        kind = next(kind for button, kind in self._kinds.items() if button.checked)
-        self._drawing.start(kind, ui.belongsButton.checked)
-        title = self.scene.correction.label_map.structure(name).title
-        self._tell(f"{title} {'is here' if ui.belongsButton.checked else 'is not here'}: {HOW[kind]}")
+        kind, positive = next(k for button, k in self._kinds.items() if button.checked), ui.addToButton.checked
+        self._drawing.start(kind, positive)
+        self._escape.enabled = True
+        self._tell(_(HINTS[kind, positive]).format(title))
 
     def _next(self):
-        """Correct, and let the user draw again; leaving Slicer's place mode with nothing drawn means to stop."""
+        """Correct, and let the user draw again; leaving place mode with nothing drawn means to stop."""
         if self._apply():
             told = self.ui.correctLabel.text
             self._draw()
@@ -123,35 +179,50 @@ class CorrectSection:
     def _apply(self):
         """Correct by what was drawn; False if nothing was."""
         prompt = self._drawing.take(self.scene.currentStructure)
+        if not self.scene.previewing:
+            self._resetReach()
+        self.scene.endPreview()
         if prompt is None:
             return False
         try:
-            entry = self.scene.prompt(prompt)
+            entry = self.scene.prompt(prompt, self._reach)
             if entry is not None:
                 self._tell(self._text(entry))
         except DeepSegError as error:
-            self._tell(str(error))
+            self._tell(remedies.sentence(error))
         return True
 
-    def _addShortcut(self, button, key):
+    @property
+    def _reach(self):
+        """See :class:`DeepSegLogic.refinement.Proposal`."""
+        return 2 ** (self.ui.reachSlider.value / NOTCHES)
+
+    def _resetReach(self):
+        """What DeepSeg believes; nothing changes."""
+        slider = self.ui.reachSlider
+        blocked = slider.blockSignals(True)
+        slider.value = 0
+        slider.blockSignals(blocked)
+
+    def _shortcut(self, key):
         """A key that works while the panel is shown, wherever the focus is: views may be in windows of their own."""
-        button.toolTip = f"{button.toolTip} ({key})"
         shortcut = qt.QShortcut(self.ui.mainWidget)
         shortcut.setKey(qt.QKeySequence(key))
         shortcut.setContext(qt.Qt.ApplicationShortcut)
-        shortcut.connect("activated()", button, "click()")
+        return shortcut
 
-    def _editResult(self):
+    def editResult(self):
         """Let the Segment Editor work on the result; its parameters live in a node of their own."""
-        scene, editor = self.scene.scene, self.ui.segmentEditor
+        scene, editor, result = self.scene.scene, self.ui.segmentEditor, self.scene.resultNode
         node = scene.GetSingletonNode("DeepSegEditor", "vtkMRMLSegmentEditorNode")
         if node is None:
             node = slicer.vtkMRMLSegmentEditorNode()
             node.SetSingletonTag("DeepSegEditor")
             node = scene.AddNode(node)
         editor.setMRMLSegmentEditorNode(node)
-        editor.setSegmentationNode(self.scene.resultNode)
-        editor.setSourceVolumeNode(self.scene.volumeNode)
+        editor.setSegmentationNode(result)
+        if result is not None:  # before that it takes no volume
+            editor.setSourceVolumeNode(self.scene.resultVolumeNode)
 
     def _text(self, entry):
         return entry_text(entry, self.scene.correction.label_map)

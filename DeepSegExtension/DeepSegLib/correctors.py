@@ -1,4 +1,6 @@
-"""The panel's list of what can compute a correction."""
+"""The panel's list of correction methods."""
+
+from DeepSegLogic.util.i18n import tr as sessionText
 
 
 class CorrectorList:
@@ -7,22 +9,23 @@ class CorrectorList:
     def __init__(self, ui, sceneSession):
         self.ui, self.session = ui, sceneSession.session
         ui.correctorComboBox.connect("currentIndexChanged(int)", self.onChosen)
-        self.update("correctors")
+        self.session.choices.correctors_changed.connect(self.showCorrectors)
+        self.session.jobs.run_changed.connect(self.showRun)
+        self.showCorrectors(self.session.choices.correctors)
 
-    def update(self, part):
-        """Show what changed."""
-        ui, correctors = self.ui, self.session.correctors
-        if part == "run":
-            ui.correctorComboBox.enabled = not self.session.run.busy
-        elif part == "correctors":
-            blocked = ui.correctorComboBox.blockSignals(True)
-            ui.correctorComboBox.clear()
-            ui.correctorComboBox.addItems([corrector.title for corrector in correctors.all])
-            ui.correctorComboBox.currentIndex = correctors.all.index(correctors.chosen)
-            ui.correctorComboBox.blockSignals(blocked)
-            ui.correctorWidget.visible = len(correctors.all) > 1
-            ui.correctorLabel.text = correctors.text
-            ui.correctorLabel.visible = bool(correctors.text)
+    def showRun(self, run):
+        self.ui.correctorComboBox.enabled = not run.busy
+
+    def showCorrectors(self, correctors):
+        ui = self.ui
+        blocked = ui.correctorComboBox.blockSignals(True)
+        ui.correctorComboBox.clear()
+        ui.correctorComboBox.addItems([sessionText(corrector.title) for corrector in correctors.all])
+        ui.correctorComboBox.currentIndex = correctors.all.index(correctors.chosen)
+        ui.correctorComboBox.blockSignals(blocked)
+        ui.correctorWidget.visible = len(correctors.all) > 1
+        ui.correctorLabel.text = correctors.text
+        ui.correctorLabel.visible = bool(correctors.text)
 
     def onChosen(self, index):
-        self.session.choose_corrector(self.session.correctors.all[index].id)
+        self.session.choices.choose_corrector(self.session.choices.correctors.all[index].id)

@@ -7,9 +7,12 @@ SimpleITK, numpy, …) is replaced. :data:`NEEDED` therefore lists what those pa
 import importlib
 import platform
 import sys
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from packaging.requirements import Requirement  # Slicer ships it
+
+from DeepSegLib.i18n import tr as _
 
 NEEDED = (
     "filelock>=3.13",
@@ -24,11 +27,11 @@ NEEDED = (
     "lxml>=5",
     "networkx>=3",
     "pyfqmr>=0.3",
-    "PyMaxflow>=1.3",
 )
 """What pip is asked for."""
 
 TORCH = Requirement("torch>=2.6")
+TORCH_INSTALLER = "light-the-torch>=0.5"  # of the extension PyTorch, which installs it at its first use
 
 SHIPPED = ("numpy", "SimpleITK", "vtk", "PythonQt")
 """Never to be touched."""
@@ -42,9 +45,10 @@ def missing():
 
 def _isMet(requirement):
     try:
-        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+        found = version(requirement.name)
     except PackageNotFoundError:
         return False
+    return found is not None and requirement.specifier.contains(found, prereleases=True)  # None: an empty left-over
 
 
 def pipArguments(requirements, wheelsFolder=""):
@@ -59,59 +63,91 @@ def install(wheelsFolder=""):
     Raises:
         DeepSegError: it could not be done; the remedy says what to do.
     """
-    import slicer
-
-    from DeepSegLogic.errors import ResourceError
+    from DeepSegLogic.util.errors import ResourceError
 
     lacking = missing()
     if str(TORCH) in lacking and (sys.platform, platform.machine()) == ("darwin", "x86_64"):  # the last was 2.2
         raise ResourceError(
-            "This Slicer is a program for Intel Macs, for which PyTorch is no longer made.",
-            "Use a Slicer for Apple silicon, or DeepSeg's page (`deepseg web`) with a Python of its own.",
+            _("This Slicer is for Intel Macs, which PyTorch no longer supports."),
+            _("Use a Slicer for Apple silicon, or install DeepSeg's web page with a Python of its own."),
             code="resource.torch",
         )
     packages = [r for r in lacking if r != str(TORCH)]
-    try:
-        if packages:
-            slicer.util.pip_install(pipArguments(packages, wheelsFolder))
-    except Exception as error:
-        raise ResourceError(
-            f"{', '.join(packages)} could not be installed: {error}.",
-            "Check the internet connection and Slicer's proxy settings; or collect wheels on another machine with "
-            f"`pip download --no-deps {' '.join(packages)}` and give their folder.",
-            code="resource.install",
-        ) from error
+    if packages:
+        _pip(
+            pipArguments(packages, wheelsFolder),
+            ResourceError(
+                _("{} could not be installed.").format(", ".join(packages)),
+                _(
+                    "Check the internet connection and Slicer's proxy settings. Without internet, download wheels on "
+                    "another machine with `pip download --no-deps {}`, and choose their folder."
+                ).format(" ".join(packages)),
+                code="resource.install",
+            ),
+        )
     if str(TORCH) in lacking:
         _installTorch(wheelsFolder)
 
 
 def _installTorch(wheelsFolder):
-    import slicer
-
-    from DeepSegLogic.errors import ResourceError
+    from DeepSegLogic.util.errors import ResourceError
+    from DeepSegLogic.util.packages import can_import
 
     if wheelsFolder:
-        try:
-            slicer.util.pip_install(["--no-index", "--find-links", wheelsFolder, str(TORCH)])
-        except Exception as error:
-            raise ResourceError(
-                f"PyTorch could not be installed from {wheelsFolder}: {error}.",
-                "Collect it, with all that it needs, on a machine like this one: "
-                f'`pip download "{TORCH}" -d FOLDER` with Python {platform.python_version()}.',
-                code="resource.torch",
-            ) from error
+        failure = ResourceError(
+            _("PyTorch could not be installed from {}.").format(wheelsFolder),
+            _("On a machine like this one with Python {python}, run `{command}`, and choose that folder.").format(
+                python=platform.python_version(), command=f'pip download "{TORCH}" -d FOLDER'
+            ),
+            code="resource.torch",
+        )
+        _pip(["--no-index", "--find-links", wheelsFolder, str(TORCH)], failure)
         return
     try:
         import PyTorchUtils
     except ImportError:
         raise ResourceError(
-            "PyTorch is missing, and so is the extension that installs it.",
-            "Install the extension PyTorch in the Extensions Manager, restart Slicer and press Set up again.",
+            _("PyTorch and the extension that installs it are missing."),
+            _("Install the extension PyTorch in the Extensions Manager, restart Slicer and press Set up again."),
             code="resource.torch",
         ) from None
-    # It picks the build for this machine's GPU.
-    wanted = str(TORCH.specifier)
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=wanted) is None:
-        raise ResourceError(
-            "PyTorch was not installed.", "See the Python console, then press Set up again.", code="resource.torch"
-        )
+    failure = ResourceError(
+        _("PyTorch could not be installed."),
+        _(
+            "Check the internet connection, Slicer's proxy settings and the free disk space (up to 6 GB), and press "
+            "Set up again. Without internet, choose a folder of wheels."
+        ),
+        code="resource.torch",
+    )
+    if not can_import("light_the_torch"):  # PyTorchUtils would show Slicer's own dialog about it
+        _pip([TORCH_INSTALLER], failure)
+    try:  # It picks the build for this machine's GPU.
+        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=str(TORCH.specifier))
+    except Exception as error:  # of pip, or of what it installed
+        raise _because(failure, error) from error
+    if torch is None:
+        raise failure
+
+
+def _pip(arguments, failure):
+    """Run pip without Slicer's own dialogs: the caller shows ``failure``, which says what to do."""
+    import slicer
+
+    try:
+        from slicer.packaging import pip_install  # Slicer 5.12
+    except ImportError:
+        pip_install = slicer.util.pip_install
+    else:
+        pip_install = partial(pip_install, show_progress=False)
+    try:
+        pip_install(arguments)
+    except Exception as error:
+        raise _because(failure, error) from error
+
+
+def _because(failure, error):
+    """An error that says what pip ended with, too."""
+    failure.message = _("{message} The Python console shows why ({error}).").format(
+        message=failure.message, error=f"{error}".rstrip(".")
+    )
+    return failure

@@ -3,6 +3,7 @@
 import slicer
 
 PRESS, MOVE, RELEASE = "LeftButtonPressEvent", "MouseMoveEvent", "LeftButtonReleaseEvent"
+TURNS = {"MouseWheelForwardEvent": 1, "MouseWheelBackwardEvent": -1}
 BEFORE_SLICERS_OWN = 1.0
 
 
@@ -14,16 +15,17 @@ class Dragging:
     Args:
         moved: called with each place, in RAS.
         ended: called when the button is released.
+        turned: called with 1 or -1 when the wheel is turned forward or backward meanwhile.
     """
 
-    def __init__(self, moved, ended):
-        self._moved, self._ended = moved, ended
+    def __init__(self, moved, ended, turned):
+        self._moved, self._ended, self._turned = moved, ended, turned
         self._nodes, self._tags, self._held = {}, {}, None
         layout = slicer.app.layoutManager()
         for widget in map(layout.sliceWidget, layout.sliceViewNames()):
             interactor = widget.sliceView().interactor()
             self._nodes[interactor] = widget.mrmlSliceNode()
-            for event in (PRESS, MOVE, RELEASE):
+            for event in (PRESS, MOVE, RELEASE, *TURNS):
                 self._tags[interactor, event] = interactor.AddObserver(event, self._onEvent, BEFORE_SLICERS_OWN)
 
     def stop(self):
@@ -40,6 +42,8 @@ class Dragging:
         if event == RELEASE:
             self._held = None
             self._ended()
+        elif event in TURNS:
+            self._turned(TURNS[event])
         else:
             place = self._nodes[interactor].GetXYToRAS().MultiplyPoint((*interactor.GetEventPosition(), 0, 1))
             self._moved(place[:3])

@@ -1,9 +1,9 @@
-"""What a user draws in a view to correct a structure, as a markups node of MRML."""
+"""Prompts that a user draws in a view, as markups nodes of MRML."""
 
 import math
 
 from DeepSegLib.dragging import Dragging
-from DeepSegLogic.refine import Box, Point, Scribble
+from DeepSegLogic.refinement import Box, Point, Scribble
 
 POINT, STROKE, BOX = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsROINode"
 NAME = "DeepSeg correction"
@@ -13,15 +13,18 @@ GREEN, RED = (0.2, 0.8, 0.2), (0.9, 0.2, 0.2)
 class Drawing:
     """One drawing in a node of its own, which is not saved with the scene.
 
-    A stroke is complete when the button that was dragged in a slice view is released. Slicer leaves its place mode when
-    another drawing is complete: a point after a click, a box after two, a stroke of clicks (in 3D) after a right click.
+    A point or a stroke is complete when the button that was dragged in a slice view is released. Slicer leaves its
+    place mode when another drawing is complete: a point in 3D after a click, a box after two, a stroke of clicks in 3D
+    after a right click.
 
     Args:
         finished: called then. The views still handle the click: call :meth:`take` later.
+        changed: called while the button is held and the drawing changes.
+        turned: called with 1 or -1 when the wheel is turned while the button is held.
     """
 
-    def __init__(self, scene, finished):
-        self._scene, self._finished = scene, finished
+    def __init__(self, scene, finished, changed, turned):
+        self._scene, self._finished, self._changed, self._turned = scene, finished, changed, turned
         self._node = self._positive = self._interaction = self._tag = self._dragging = None
 
     def start(self, kind, positive):
@@ -45,7 +48,9 @@ class Drawing:
             display.SetLineDiameter(2 * Scribble.radius_mm)
             display.SetUseGlyphScale(False)  # but as wide as the stroke
             display.SetGlyphSize(2 * Scribble.radius_mm)
-            self._dragging = Dragging(self._extend, self._finished)
+        if kind != BOX:
+            moved = self._extend if kind == STROKE else self._move
+            self._dragging = Dragging(moved, self._finished, self._turned)
         selection = self._scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
         selection.SetReferenceActivePlaceNodeClassName(kind)
         selection.SetActivePlaceNodeID(node.GetID())
@@ -53,10 +58,14 @@ class Drawing:
         interaction.SwitchToSinglePlaceMode()
         self._tag = interaction.AddObserver(interaction.InteractionModeChangedEvent, self._onMode)
 
-    def take(self, structure):
-        """What was drawn so far, as a prompt for a structure; None if there is nothing. The drawing is removed."""
+    def sketch(self, structure):
+        """What was drawn so far, as a prompt for a structure; None if there is nothing."""
         node = self._node
-        prompt = None if node is None or node.GetScene() is None else self._prompt(node, structure)
+        return None if node is None or node.GetScene() is None else self._prompt(node, structure)
+
+    def take(self, structure):
+        """As :meth:`sketch`; the drawing is removed."""
+        prompt = self.sketch(structure)
         self.drop()
         return prompt
 
@@ -76,13 +85,27 @@ class Drawing:
             self._interaction.SwitchToViewTransformMode()
 
     def _extend(self, place):
-        """Go on with a stroke; the point under the mouse that Slicer shows meanwhile is not part of it."""
-        node, last = self._node, self._node.GetNumberOfControlPoints() - 1
-        if last >= 0 and node.GetNthControlPointPositionStatus(last) == node.PositionPreview:
-            node.RemoveNthControlPoint(last)
-            last -= 1
-        if last < 0 or math.dist(place, node.GetNthControlPointPositionWorld(last)) > Scribble.radius_mm / 2:
-            node.AddControlPointWorld(*place)
+        """Go on with a stroke."""
+        last = self._dropPreview() - 1
+        if last < 0 or math.dist(place, self._node.GetNthControlPointPositionWorld(last)) > Scribble.radius_mm / 2:
+            self._node.AddControlPointWorld(*place)
+            self._changed()
+
+    def _move(self, place):
+        """Move the point to a place."""
+        if self._dropPreview():
+            self._node.SetNthControlPointPositionWorld(0, *place)
+        else:
+            self._node.AddControlPointWorld(*place)
+        self._changed()
+
+    def _dropPreview(self):
+        """Remove the point under the mouse that Slicer shows meanwhile; returns how many points were drawn."""
+        node, count = self._node, self._node.GetNumberOfControlPoints()
+        if count and node.GetNthControlPointPositionStatus(count - 1) == node.PositionPreview:
+            node.RemoveNthControlPoint(count - 1)
+            count -= 1
+        return count
 
     def _onMode(self, interaction, _event):
         if interaction.GetCurrentInteractionMode() != interaction.Place:

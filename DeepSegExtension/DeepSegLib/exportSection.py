@@ -5,7 +5,11 @@ from pathlib import Path
 import qt
 import slicer
 
-FORMATS = ("stl", "obj", "ply", "glb", "3mf", "vtp", "seg.nrrd", "nii.gz", "csv")
+from DeepSegLib import remedies
+from DeepSegLib.i18n import tr as _
+from DeepSegLogic.surfaces.formats import FORMATS as SURFACE_FORMATS
+
+FORMATS = (*SURFACE_FORMATS, "seg.nrrd", "nii.gz", "csv")  # each has a check box, format_…
 
 
 class ExportSection:
@@ -15,21 +19,22 @@ class ExportSection:
         self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
         ui.exportPathLineEdit.currentPath = str(Path.home())
         ui.exportButton.connect("clicked(bool)", self.onExport)
+        self.session.jobs.run_changed.connect(self.showRun)
+        self.session.outcome.files_exported.connect(self.showFiles)
 
-    def update(self, part):
-        """Show what changed."""
-        if part == "exported":
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.session.exported[0].parent)))
-        elif part == "run":
-            self.ui.exportButton.enabled = not self.session.run.busy
+    def showRun(self, run):
+        self.ui.exportButton.enabled = not run.busy
+
+    def showFiles(self, paths):
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(paths[0].parent)))
 
     def onExport(self, _checked=False):
         ui = self.ui
         formats = [f for f in FORMATS if getattr(ui, "format_" + f.replace(".", "_")).checked]
         if not formats:
-            slicer.util.warningDisplay("Tick at least one format.", "DeepSeg")
+            slicer.util.warningDisplay(_("Tick at least one format."), "DeepSeg")
             return
-        with slicer.util.tryWithErrorDisplay("The result cannot be exported."):
+        with remedies.showingErrors(_("The result cannot be exported.")):
             self.session.export(
                 Path(ui.exportPathLineEdit.currentPath),
                 formats,

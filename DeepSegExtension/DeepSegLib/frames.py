@@ -1,8 +1,11 @@
-"""A time sequence: segmented frame by frame, and browsed together with what was found."""
+"""A time sequence: segmented frame by frame, and browsed together with its segmentations."""
 
-from DeepSegLib import bridge, volumeNodes
-from DeepSegLogic.errors import DeepSegError
-from DeepSegLogic.viewmodel import Phase
+from dataclasses import replace
+
+from DeepSegLib import bridge, storedResult
+from DeepSegLib.i18n import tr as _
+from DeepSegLogic.session import Phase
+from DeepSegLogic.util.errors import DeepSegError
 
 BROWSER = "vtkMRMLSequenceBrowserNode"
 
@@ -21,22 +24,25 @@ def countOf(volumeNode):
 
 
 class Frames:
-    """The frames that the volume of a :class:`~DeepSegLib.sceneSession.SceneSession` shows, one after the other.
+    """The frames that a volume node shows, one after the other.
 
     The segmentations are a sequence of their own, with the same index values, in the same browser. A run that is
     cancelled or fails keeps the frames done before.
+
+    Args:
+        work: the :class:`~DeepSegLib.sceneSession.SceneSession` that segments and shows them.
 
     Attributes:
         done: how many frames were segmented.
     """
 
-    def __init__(self, work):
+    def __init__(self, work, volumeNode):
         self._work, self._session = work, work.session
-        self._volumeNode, self._browser = work.volumeNode, browserOf(work.volumeNode)
+        self._volumeNode, self._browser = volumeNode, browserOf(volumeNode)
         self._volumes = self._browser.GetSequenceNode(self._volumeNode)
         self._count = self._volumes.GetNumberOfDataNodes()
-        self._results = {}  # frame → its structures, what the run knows of them, and the provenance
-        self._frame = self._shown = 0
+        self._results = {}  # frame → what the run knows of its result
+        self._frame, self._shown = 0, self._browser.GetSelectedItemNumber()
 
     @property
     def done(self):
@@ -49,23 +55,22 @@ class Frames:
             UsageError: it cannot start.
         """
         self._segment(0)
-        self._session.changed.connect(self._onChanged)
+        self._work.resultShown.connect(self._keep)
+        self._session.jobs.ended.connect(self._goOn)
 
     def look(self):
         """Call this often: when the browser shows another frame, what was found there is the result."""
         if self._gone() or self._browser.GetPlaybackActive() or self._shown == self._browser.GetSelectedItemNumber():
             return
-        from DeepSegLogic.pipeline import Result
-
         self._shown = self._browser.GetSelectedItemNumber()
         try:
-            structures, known, provenance = self._results[self._shown]
-            volume = volumeNodes.volumeFromNode(self._volumeNode)
-            labelMap = bridge.labelMapFromSegmentation(self._work.resultNode, volume, structures)
-        except (KeyError, DeepSegError):  # not segmented, or emptied by hand
+            volume, result, ignored = storedResult.read(self._work.resultNode, self._volumeNode)
+        except DeepSegError:  # not segmented, or emptied by hand
             self._work.forgetResult()
-        else:
-            self._work.adoptShown(volume, Result(labelMap, *known, provenance=provenance))
+            return
+        if self._shown in self._results:  # of this session: more is known than a scene keeps
+            result = replace(result, **self._results[self._shown])
+        self._work.adoptShown(volume, result, ignored)
 
     def _segment(self, frame):
         self._frame = frame
@@ -73,26 +78,23 @@ class Frames:
             self._emptyShown()
         self._browser.SetSelectedItemNumber(frame)
         self._work.setVolumeNode(self._volumeNode)
-        warnings = self._session.run.warnings if frame else []
+        warnings = self._session.jobs.run.warnings if frame else []
         self._work.segmentShown((frame + 1, self._count))
-        self._session.run.warnings += warnings
+        self._session.jobs.run.warnings += warnings
 
-    def _onChanged(self, part):
-        run = self._session.run
-        if part == "result" and self._session.result is not None:
-            self._keep(self._session.result)
-        elif part == "run" and not run.busy:
-            if run.phase is Phase.DONE and self._frame + 1 < self._count and not self._gone():
-                try:
-                    self._segment(self._frame + 1)
-                    return
-                except DeepSegError as error:
-                    run.warnings.append(f"Frame {self._frame + 1}: {error}")
-            self._end()
+    def _goOn(self, run):
+        """The run of a frame ended: start the next one."""
+        if run.phase is Phase.DONE and self._frame + 1 < self._count and not self._gone():
+            try:
+                self._segment(self._frame + 1)
+                return
+            except DeepSegError as error:
+                run.warnings.append(_("Frame {number}: {error}").format(number=self._frame + 1, error=error))
+        self._end(run)
 
     def _keep(self, result):
         """Put the result's node into the sequence, and show the frame that it belongs to."""
-        if self._gone():
+        if result is None or self._gone():
             return
         node, browser = self._work.resultNode, self._browser
         sequence = browser.GetSequenceNode(node)
@@ -109,8 +111,8 @@ class Frames:
         browser.SetSelectedItemNumber(self._frame)
         self._emptyShown()
         browser.EndModify(waiting)
-        known = result.confidence, result.boundary_margin
-        self._results[self._frame] = (result.label_map.structures, known, result.provenance)
+        names = "confidence", "boundary_margin", "provenance"
+        self._results[self._frame] = {name: getattr(result, name) for name in names}
 
     def _emptyShown(self):
         """The browser is about to fill the result's node anew, from the sequence; into a full one, that is slow."""
@@ -124,18 +126,18 @@ class Frames:
         sequence.SetIndexType(self._volumes.GetIndexType())
         return sequence
 
-    def _end(self):
-        self._session.changed.disconnect(self._onChanged)
+    def _end(self, run):
+        self._work.resultShown.disconnect(self._keep)
+        self._session.jobs.ended.disconnect(self._goOn)
         self._shown = self._frame if self._frame in self._results else None
         if self._results and self._work.resultNode is not None and not self._gone():
             self._emptyShown()
             self._browser.SetSaveChanges(self._browser.GetSequenceNode(self._work.resultNode), True)  # corrections
-        run, sentence = self._session.run, f"{self.done} of {self._count} frames are segmented."
+        sentence = _("{done} of {count} frames are segmented.").format(done=self.done, count=self._count)
         if run.phase is Phase.DONE:
             run.summary = sentence
         else:
             run.warnings.append(sentence)
-        self._session.changed.emit("run")
 
     def _gone(self):
         return self._browser.GetScene() is None or self._volumeNode.GetScene() is None

@@ -2,12 +2,14 @@
 
 import slicer
 
-from DeepSegLogic.viewmodel import WayOut
-from DeepSegLogic.viewmodel.texts import estimate_text
+from DeepSegLib import remedies
+from DeepSegLib.i18n import tr as _
+from DeepSegLogic.session import WayOut
+from DeepSegLogic.session.texts import estimate_text
 
 
 class InputSection:
-    """Which volume, what can be said of it, and how to run."""
+    """Which volume, what is known about it, and how to run."""
 
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
@@ -18,13 +20,21 @@ class InputSection:
         ui.qualityComboBox.connect("currentTextChanged(QString)", self.onQuality)
         ui.deviceComboBox.connect("currentTextChanged(QString)", self.onDevice)
         ui.replaceCheckBox.connect("toggled(bool)", self.onReplace)
-        self.update("input")
-        self.update("estimate")
+        choices = self.session.choices
+        choices.input_changed.connect(self.showInput)
+        choices.settings_changed.connect(self.showSettings)
+        choices.estimate_changed.connect(self.showEstimate)
+        self.session.jobs.run_changed.connect(self.showRun)
+        sceneSession.replaceChanged.connect(self.showReplace)
+        self.showInput(choices.input)
+        self.showSettings(choices.settings)
+        self.showEstimate(choices.estimate)
+        self.showReplace(sceneSession.replaceResult)
 
     def onVolume(self, node):
-        self.session.forget_run()
+        self.session.jobs.forget_run()
         self.scene.setVolumeNode(node)
-        self.session.ask_estimate()
+        self.session.choices.ask_estimate()
 
     def onCrop(self, _checked=False):
         self._takeWayOut(WayOut.CROP)
@@ -33,52 +43,53 @@ class InputSection:
         self._takeWayOut(WayOut.RESAMPLE)
 
     def onForce(self, checked):
-        self.session.set_force(checked)
+        self.session.choices.set_force(checked)
 
     def onQuality(self, text):
-        self.session.set_quality(text)
-        self.session.ask_estimate()
+        self.session.choices.set_quality(text)
+        self.session.choices.ask_estimate()
 
     def onDevice(self, text):
-        self.session.set_device(text)
-        self.session.ask_estimate()
+        self.session.choices.set_device(text)
+        self.session.choices.ask_estimate()
 
     def onReplace(self, checked):
-        self.scene.replaceResult = checked
-        self.session.changed.emit("input")
+        self.scene.setReplaceResult(checked)
 
-    def update(self, part):
-        """Show what changed."""
-        ui, session = self.ui, self.session
-        if part == "estimate":
-            each = " for each frame" if self.scene.frameCount else ""
-            ui.estimateLabel.text = estimate_text(session.estimate) + each
-            ui.estimateLabel.visible = bool(session.estimate)
-        elif part == "run":
-            ui.inputSelector.enabled = not (session.run.busy and session.run.frame)
-            ui.cropButton.enabled = ui.resampleButton.enabled = ui.inputSelector.enabled
-        elif part == "input":
-            found = session.preflight
-            frames = self.scene.frameCount
-            ui.factsLabel.text = found.facts + (
-                f"\nTime sequence of {frames} frames: all are segmented." if frames else ""
-            )
-            ui.factsLabel.visible = bool(found.facts)
-            lines = [f"{note.text} {note.remedy}".strip() for note in found.notes]
-            lines += [self.scene.inputError] if self.scene.inputError else []
-            ui.notesLabel.text = "\n".join(lines)
-            ui.notesLabel.visible = bool(lines)
-            ways = self.scene.waysOut
-            ui.cropButton.visible = WayOut.CROP in ways
-            ui.resampleButton.visible = WayOut.RESAMPLE in ways
-            ui.forceCheckBox.visible = any(note.blocking for note in found.notes)
-            ui.forceCheckBox.checked = session.force
-            ui.qualityComboBox.currentText = session.quality
-            ui.deviceComboBox.currentText = session.device
-            ui.replaceCheckBox.checked = self.scene.replaceResult
+    def showRun(self, run):
+        ui = self.ui
+        ui.inputSelector.enabled = not (run.busy and run.frame)
+        ui.cropButton.enabled = ui.resampleButton.enabled = ui.inputSelector.enabled
+
+    def showEstimate(self, estimate):
+        text = estimate_text(estimate)
+        self.ui.estimateLabel.text = _("{} for each frame").format(text) if self.scene.frameCount else text
+        self.ui.estimateLabel.visible = bool(text)
+
+    def showSettings(self, settings):
+        self.ui.forceCheckBox.checked = settings.force
+        self.ui.qualityComboBox.currentText = settings.quality
+        self.ui.deviceComboBox.currentText = settings.device
+
+    def showReplace(self, on):
+        self.ui.replaceCheckBox.checked = on
+
+    def showInput(self, chosen):
+        ui, found, frames = self.ui, chosen.preflight, self.scene.frameCount
+        sequence = _("Time sequence of {} frames: all are segmented.").format(frames) if frames else ""
+        ui.factsLabel.text = "\n".join(filter(None, (found.facts, sequence)))
+        ui.factsLabel.visible = bool(found.facts)
+        lines = [f"{note.text} {note.remedy}".strip() for note in found.notes]
+        lines += filter(None, (self.scene.inputError, self.scene.resultError))
+        ui.notesLabel.text = "\n".join(lines)
+        ui.notesLabel.visible = bool(lines)
+        ways = self.scene.waysOut
+        ui.cropButton.visible = WayOut.CROP in ways
+        ui.resampleButton.visible = WayOut.RESAMPLE in ways
+        ui.forceCheckBox.visible = any(note.blocking for note in found.notes)
 
     def _takeWayOut(self, way):
-        with slicer.util.tryWithErrorDisplay("The new volume cannot be made.", waitCursor=True):
+        with remedies.showingErrors(_("The new volume cannot be made."), waitCursor=True):
             node = self.scene.takeWayOut(way)
             slicer.util.setSliceViewerLayers(background=node)
             self.ui.inputSelector.setCurrentNode(node)

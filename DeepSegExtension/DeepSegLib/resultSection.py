@@ -3,15 +3,18 @@
 import qt
 import slicer
 
-from DeepSegLogic.measures import confidence_note
-from DeepSegLogic.viewmodel import is_doubtful
+from DeepSegLib import remedies, storedResult
+from DeepSegLib.i18n import tr as _
+from DeepSegLib.statisticsTable import statisticsTable
+from DeepSegLogic.review.measurements import confidence_note
+from DeepSegLogic.session import is_doubtful
 
 
 class ResultSection:
-    """The structures found, those to review first; opacity, 3D, statistics."""
+    """The structures found, those to check first; opacity, 3D, statistics."""
 
     def __init__(self, ui, sceneSession):
-        self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
+        self.ui, self.scene, self.outcome = ui, sceneSession, sceneSession.session.outcome
         self._items = {}
         header = ui.resultTree.header()
         header.setStretchLastSection(False)
@@ -25,37 +28,41 @@ class ResultSection:
         ui.opacitySlider.connect("valueChanged(double)", self.onOpacity)
         ui.show3DButton.connect("toggled(bool)", self.onShow3D)
         ui.statisticsButton.connect("clicked(bool)", self.onStatistics)
-        self.update("measurements")
-        self.update("findings")
+        sceneSession.resultShown.connect(self.showResult)
+        self.outcome.measurements_changed.connect(self.showMeasurements)
+        self.outcome.findings_changed.connect(self.showFindings)
+        self.showMeasurements(self.outcome.measurements)
+        self.showFindings(self.outcome.findings)
 
-    def update(self, part):
-        """Show what changed."""
-        ui = self.ui
-        if part == "result":
-            if self.session.result is not None:
-                self.session.review(self.session.result.label_map)
-            if ui.show3DButton.checked and self.session.result is not None:
+    def showResult(self, result):
+        self._showLook()
+        if result is not None:
+            self.outcome.review(result.label_map)
+            if self.ui.show3DButton.checked:
                 self.scene.showSurfaces()
-        elif part == "measurements":
-            self._fill()
-            found = bool(self.session.measurements)
-            ui.resultCollapsibleButton.collapsed = not found
-            for widget in (ui.resultCollapsibleButton, ui.correctCollapsibleButton, ui.exportCollapsibleButton):
-                widget.enabled = found
-        elif part == "findings":
-            ui.reviewList.clear()
-            for finding in self.session.findings:
-                ui.reviewList.addItem(finding.reason)
-            for widget in (ui.reviewLabel, ui.reviewList, ui.ignoreButton):
-                widget.visible = bool(self.session.findings)
+
+    def showMeasurements(self, measurements):
+        ui, found = self.ui, bool(measurements)
+        self._fill(measurements)
+        ui.resultCollapsibleButton.collapsed = not found
+        for widget in (ui.resultCollapsibleButton, ui.correctCollapsibleButton, ui.exportCollapsibleButton):
+            widget.enabled = found
+
+    def showFindings(self, findings):
+        ui = self.ui
+        ui.reviewList.clear()
+        for finding in findings:
+            ui.reviewList.addItem(finding.reason)
+        for widget in (ui.reviewLabel, ui.reviewList, ui.ignoreButton):
+            widget.visible = bool(findings)
 
     def onFinding(self, _item):
-        self.scene.jumpToPoint(self.session.findings[self.ui.reviewList.currentRow].ras)
+        self.scene.jumpToPoint(self.outcome.findings[self.ui.reviewList.currentRow].ras)
 
     def onIgnore(self, _checked=False):
         row = self.ui.reviewList.currentRow
         if row >= 0:
-            self.session.ignore(self.session.findings[row])
+            self.outcome.ignore(self.outcome.findings[row])
 
     def onItemClicked(self, item, _column):
         name = self._nameOf(item)
@@ -75,23 +82,35 @@ class ResultSection:
 
     def onShow3D(self, on):
         if on:
-            with slicer.util.tryWithErrorDisplay("The surfaces cannot be shown."):
+            with remedies.showingErrors(_("The surfaces cannot be shown.")):
                 self.scene.showSurfaces()
         elif self.scene.resultNode is not None:
             self.scene.resultNode.GetDisplayNode().SetVisibility3D(False)
 
     def onStatistics(self, _checked=False):
-        node = self.scene.statisticsTable()
-        slicer.util.showStatusMessage(f"{node.GetName()} was made.", 3000)
+        node = statisticsTable(self.scene.scene, self.outcome.measurements)
+        slicer.util.showStatusMessage(_("Table {} created.").format(node.GetName()), 3000)
 
-    def _fill(self):
+    def _showLook(self):
+        """Set the slider and the 3D button to how the scene shows the result; a new one has no surfaces yet."""
+        ui, node = self.ui, self.scene.resultNode
+        if node is not None:
+            blocked = ui.opacitySlider.blockSignals(True)
+            ui.opacitySlider.value = node.GetDisplayNode().GetOpacity2DFill()
+            ui.opacitySlider.blockSignals(blocked)
+        if node is None or storedResult.hasSurfaces(node):
+            blocked = ui.show3DButton.blockSignals(True)
+            ui.show3DButton.checked = node is not None and bool(node.GetDisplayNode().GetVisibility3D())
+            ui.show3DButton.blockSignals(blocked)
+
+    def _fill(self, measurements):
         tree, colors, node = self.ui.resultTree, {}, self.scene.resultNode
-        if self.session.result is not None:
-            colors = {s.name: s.color for s in self.session.result.label_map.structures}
+        if self.outcome.result is not None:
+            colors = {s.name: s.color for s in self.outcome.result.label_map.structures}
         blocked = tree.blockSignals(True)
         tree.clear()
         self._items = {}
-        for row in (r for r in self.session.measurements if r.voxels):
+        for row in (r for r in measurements if r.voxels):
             item = qt.QTreeWidgetItem(tree)
             item.setText(0, row.title)
             hidden = node is not None and not node.GetDisplayNode().GetSegmentVisibility(row.name)
@@ -103,8 +122,8 @@ class ResultSection:
             item.setText(2, "" if row.confidence is None else f"{row.confidence:.2f}")
             note = confidence_note(row.confidence, row.boundary_margin)
             if is_doubtful(row):
-                item.setText(2, f"{row.confidence:.2f}  review")
-                note = f"The model was not sure of this structure: look at it first. {note}".rstrip()
+                item.setText(2, _("{:.2f}  check").format(row.confidence))
+                note = " ".join(filter(None, (_("The model is uncertain about this structure: check it first."), note)))
             item.setToolTip(2, note)
             self._items[row.name] = item
         tree.blockSignals(blocked)

@@ -1,10 +1,13 @@
 """What is saved with the scene: the choices, and which nodes they are about."""
 
 import json
+from contextlib import suppress
 
-from DeepSegLogic.inference import quality
+from DeepSegLogic.inference import presets as quality
+from DeepSegLogic.util.errors import DeepSegError
 
 VOLUME_ROLE, VOLUME_CLASS = "InputVolume", "vtkMRMLScalarVolumeNode"
+CHANNEL_ROLE = "InputVolume.{}"  # by name of the channel
 RESULT_ROLE, RESULT_CLASS = "ResultSegmentation", "vtkMRMLSegmentationNode"
 SETTINGS = "Settings"
 QUALITIES = tuple(quality.QUALITIES)
@@ -15,39 +18,52 @@ def save(sceneSession, parameterNode):
     """Keep the state in a parameter node."""
     session = sceneSession.session
     settings = {
-        "model": session.model.id if session.model else "",
-        "structures": session.chosen,
-        "quality": session.quality,
-        "device": session.device,
+        "model": session.choices.model.id if session.choices.model else "",
+        "structures": list(session.choices.structures.chosen),
+        "quality": session.choices.settings.quality,
+        "device": session.choices.settings.device,
         "replace": sceneSession.replaceResult,
-        "corrector": session.correctors.chosen.id,
+        "corrector": session.choices.correctors.chosen.id,
     }
     parameterNode.SetParameter(SETTINGS, json.dumps(settings))
-    for role, node in ((VOLUME_ROLE, sceneSession.volumeNode), (RESULT_ROLE, sceneSession.resultNode)):
+    nodes = {VOLUME_ROLE: sceneSession.volumeNode, RESULT_ROLE: sceneSession.resultNode}
+    for name in session.choices.channels.names:
+        nodes[CHANNEL_ROLE.format(name)] = sceneSession.channelNode(name)
+    for role, node in nodes.items():
         parameterNode.SetNodeReferenceID(role, node.GetID() if node is not None else None)
 
 
 def restore(sceneSession, parameterNode):
     """Take the state from a parameter node.
 
-    Another version, or anybody, may have written it: what is not understood, or not here any more, is left out. All is
-    read before anything is changed, for the panel saves every change.
+    Another version, or anybody, may have written it: what is unknown, or no longer here, is left out. A node that it
+    does not name stays: a scene without one may have been added to this one. All is read before anything is changed,
+    since the panel saves every change.
     """
     session, settings = sceneSession.session, _settings(parameterNode)
-    nodes = _node(parameterNode, VOLUME_ROLE, VOLUME_CLASS), _node(parameterNode, RESULT_ROLE, RESULT_CLASS)
+    volumeNode = _node(parameterNode, VOLUME_ROLE, VOLUME_CLASS, sceneSession.volumeNode)
+    resultNode = _node(parameterNode, RESULT_ROLE, RESULT_CLASS, sceneSession.resultNode)
     model, structures = settings.get("model"), settings.get("structures")
-    if any(entry.card.id == model for entry in session.all_models):
-        session.choose_model(model)
+    card = next((entry.card for entry in session.choices.models.all if entry.card.id == model), None)
+    channelNodes = {
+        name: _node(parameterNode, CHANNEL_ROLE.format(name), VOLUME_CLASS, sceneSession.channelNode(name))
+        for name in (card.channels[1:] if card is not None else ())
+    }
+    if card is not None:
+        session.choices.choose_model(model)
         if isinstance(structures, list):
-            session.choose_structures([name for name in structures if isinstance(name, str)])
+            session.choices.choose_structures([name for name in structures if isinstance(name, str)])
     if settings.get("quality") in QUALITIES:
-        session.set_quality(settings["quality"])
+        session.choices.set_quality(settings["quality"])
     if settings.get("device") in DEVICES:
-        session.set_device(settings["device"])
+        session.choices.set_device(settings["device"])
     if isinstance(settings.get("corrector"), str):
-        session.choose_corrector(settings["corrector"])
-    sceneSession.replaceResult = settings.get("replace") is True
-    sceneSession.resume(*nodes)
+        session.choices.choose_corrector(settings["corrector"])
+    sceneSession.setReplaceResult(settings.get("replace") is True)
+    for name, node in channelNodes.items():
+        with suppress(DeepSegError):  # it cannot be used: the panel asks for another one
+            sceneSession.setChannelNode(name, node)
+    sceneSession.resume(volumeNode, resultNode)
 
 
 def _settings(parameterNode):
@@ -58,6 +74,8 @@ def _settings(parameterNode):
     return settings if isinstance(settings, dict) else {}
 
 
-def _node(parameterNode, role, className):
+def _node(parameterNode, role, className, present):
+    if not parameterNode.GetNodeReferenceID(role):
+        return present
     node = parameterNode.GetNodeReference(role)
     return node if node is not None and node.IsA(className) else None

@@ -1,39 +1,48 @@
 """A session on a MRML scene: nodes in, segmentation nodes out."""
 
-from datetime import datetime
 from functools import partial
 
 import slicer
-import vtk
 
-from DeepSegLib import bridge, volumeNodes
-from DeepSegLib.frames import Frames, countOf
-from DeepSegLogic.errors import DeepSegError, InputError, UsageError
-from DeepSegLogic.viewmodel import SOLVER, Correction, Session, WayOut, entry_text
+from DeepSegLib import bridge, storedResult, volumeNodes
+from DeepSegLib.frames import Frames, browserOf, countOf
+from DeepSegLib.i18n import tr as _
+from DeepSegLib.outline import Outline
+from DeepSegLogic.data.boxes import hull
+from DeepSegLogic.session import SOLVER, Correction, Session, Signal, WayOut, entry_text
+from DeepSegLogic.util.errors import DeepSegError, InputError, UsageError
 
 
 class SceneSession:
-    """Binds a :class:`DeepSegLogic.viewmodel.Session` to a scene.
+    """Binds a :class:`DeepSegLogic.session.Session` to a scene.
 
     Attributes:
         session: the state and the commands.
         volumeNode, resultNode: of the scene, or None.
-        replaceResult: whether the next result takes the place of the last one.
-        correction: of the result, or None.
+        replaceResult: whether the next result replaces the last one.
         currentStructure: name of the one that prompts are for, or None.
         frames: of the time sequence segmented last, or None.
-        inputError: why the volume chosen cannot be used; empty when it can.
+        inputError: why the chosen volume cannot be used; empty when it can.
+        resultError: why the result of a saved scene cannot be used; empty when it can.
+        replaceChanged: carries ``replaceResult``.
+        resultShown: carries the result, or None, once the scene shows it.
+        surfacesShown: carries the surfaces once the scene shows them.
     """
 
     def __init__(self, scene, session=None):
         self.scene = scene
         self.session = session or Session()
-        self.session.changed.connect(self._onChanged)
+        self.session.outcome.result_changed.connect(self._onResult)
+        self.session.outcome.surfaces_changed.connect(self._onSurfaces)
+        self.session.outcome.findings_changed.connect(self._onFindings)
+        self.replaceChanged, self.resultShown, self.surfacesShown = Signal(), Signal(), Signal()
         self.replaceResult = False
-        self.correction = self.currentStructure = self.frames = None
-        self.inputError = ""
+        self.currentStructure = self.frames = None
+        self.inputError = self.resultError = ""
+        self._channelNodeIDs = {}  # by name of the channel
         self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = None
         self._shownTime, self._shownResult = 0, None
+        self._proposed, self._outline = None, Outline(scene)
 
     @property
     def volumeNode(self):
@@ -44,8 +53,18 @@ class SceneSession:
         return self._node(self._resultNodeID)
 
     @property
+    def resultVolumeNode(self):
+        """The volume that the result is of, or None."""
+        return storedResult.volumeNodeOf(self.resultNode) if self.resultNode is not None else None
+
+    @property
+    def correction(self):
+        """Of the result, or None."""
+        return self.session.outcome.correction
+
+    @property
     def resultCorrected(self):
-        """Whether somebody changed the result's voxels since it came; not known of a sequence, so True."""
+        """Whether somebody changed the result's voxels since it came; unknown for a sequence, so True."""
         if self.correction is None or self.frames is not None:
             return self.frames is not None
         return self.correction.made or self._editedByHand()
@@ -55,42 +74,63 @@ class SceneSession:
         """Of the volume chosen, if it is a time sequence; else None."""
         return countOf(self.volumeNode) if self.volumeNode is not None else None
 
+    def setReplaceResult(self, on):
+        """Whether the next result replaces the last one."""
+        self.replaceResult = on
+        self.replaceChanged.emit(on)
+
     def setVolumeNode(self, node):
-        """Choose the input. What is wrong with it is told in ``inputError``."""
+        """Choose the input; ``inputError`` says what is wrong with it."""
         self._volumeNodeID = node.GetID() if node is not None else None
         self.inputError, volume = "", None
         if node is not None:
             try:
                 if countOf(node) == 0:
-                    raise InputError(f"{node.GetName()} is a time sequence without frames.", "Load its frames again.")
+                    raise InputError(
+                        _("{} is a time sequence without frames.").format(node.GetName()), _("Load its frames again.")
+                    )
                 volume = volumeNodes.volumeFromNode(node)
             except DeepSegError as error:
                 self.inputError = str(error)
-        self.session.set_volume(volume)
+        self.session.choices.set_volume(volume)
+
+    def channelNode(self, name):
+        """The volume chosen for a further channel of the model, or None."""
+        return self._node(self._channelNodeIDs.get(name))
+
+    def setChannelNode(self, name, node):
+        """Choose the volume of a further channel.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        self._channelNodeIDs[name] = node.GetID() if node is not None else None
+        self.session.choices.set_channel(name, None)  # what was there before goes in any case
+        if node is not None:
+            self.session.choices.set_channel(name, volumeNodes.volumeFromNode(node))
 
     @property
     def waysOut(self):
-        """What can be done about what the pre-flight warns of."""
+        """What can be done about the input warnings."""
         node = self.volumeNode
-        return [WayOut.RESAMPLE] if node is not None and volumeNodes.isBent(node) else self.session.preflight.ways_out
+        return (
+            [WayOut.RESAMPLE]
+            if node is not None and volumeNodes.isBent(node)
+            else self.session.choices.input.preflight.ways_out
+        )
 
     def takeWayOut(self, way):
-        """Make a new volume node that is easier to segment; returns it. The volume chosen stays as it is."""
-        node = self.volumeNode
-        if volumeNodes.isBent(node):
-            return volumeNodes.straightened(node)
-        return volumeNodes.volumeToNode(way.apply(volumeNodes.volumeFromNode(node)), self.scene, node)
+        """Make a new volume node that is easier to segment; returns it. The chosen volume stays as it is."""
+        return volumeNodes.easier(self.volumeNode, way)
 
     def segment(self):
-        """Start to segment the volume as it is now: it may have been edited or moved since it was chosen.
-
-        Of a time sequence, all frames.
+        """Start to segment the volume as it is now, edited or moved since it was chosen; of a sequence, all frames.
 
         Raises:
             UsageError: it cannot start.
         """
         if self.frameCount:
-            frames = Frames(self)
+            frames = Frames(self, self.volumeNode)
             frames.start()
             self.frames = frames
         else:
@@ -102,50 +142,50 @@ class SceneSession:
         """Start to segment what was read from the volume's node.
 
         Args:
-            frame: which one of a sequence this is, see :class:`DeepSegLogic.viewmodel.Run`.
+            frame: which one of a sequence this is, see :class:`DeepSegLogic.session.Run`.
 
         Raises:
             UsageError: it cannot start.
         """
         if self.inputError:
             raise UsageError(self.inputError, code="usage.not_ready")
+        for name in self.session.choices.channels.names:
+            self.setChannelNode(name, self.channelNode(name))
         self.session.segment(frame)
         self._runVolumeNodeID = self._volumeNodeID
 
     def poll(self):
         """Take in what happened; call this every 50 to 100 ms."""
         self.session.poll()
-        if self.frames is not None and not self.session.run.busy:
+        if self.frames is not None and not self.session.jobs.run.busy:
             self.frames.look()
 
     def adopt(self, labelMap, provenance, **known):
         """Show what was segmented earlier, on the volume's grid, as its result.
 
         Args:
-            known: see :meth:`DeepSegLogic.viewmodel.Session.adopt_result`.
+            known: see :meth:`DeepSegLogic.session.Outcome.adopt`.
         """
         self._runVolumeNodeID = self._volumeNodeID
-        self.session.adopt_result(labelMap, provenance, **known)
+        self.session.outcome.adopt(self.session.choices.volume, labelMap, provenance, **known)
 
     def noteState(self):
         """Write into the segments what a scene that is saved brings back: what was ignored, and what corrects."""
-        segmentation = self.resultNode.GetSegmentation()
-        for index in range(segmentation.GetNumberOfSegments()):
-            segment, name = segmentation.GetNthSegment(index), segmentation.GetNthSegmentID(index)
-            kinds = sorted(kind for kind, structure in self.session.ignored if structure == name)
-            segment.SetTag(f"{bridge.TAG_PREFIX}ignored", " ".join(kinds))
-            segment.SetTag(f"{bridge.TAG_PREFIX}corrector", self.session.correctors.chosen.id)
+        corrector = self.session.choices.correctors.chosen.id
+        storedResult.note(self.resultNode, self.session.outcome.ignored, corrector)
 
-    def adoptShown(self, volume, result):
-        """Take what the result's node holds as the result of a volume."""
+    def adoptShown(self, volume, result, ignored=()):
+        """Take what the result's node holds as the result of a volume.
+
+        Args:
+            ignored: findings not to show again.
+        """
         self._shownResult = result
-        self._begin(volume, result)
-        self.session.show_result(volume, result)
+        self.session.outcome.show(volume, result, ignored)
 
     def forgetResult(self):
-        """Let go of the result; its node stays."""
-        self.correction = None
-        self.session.forget_result()
+        """Drop the result; its node stays."""
+        self.session.outcome.forget()
 
     def labelMap(self):
         """The result as it is now, with the corrections made by hand.
@@ -153,45 +193,80 @@ class SceneSession:
         Raises:
             UsageError: there is none, or its volume is gone.
         """
-        if self.resultNode is None or self.session.result is None:
-            raise UsageError("There is no result.", "Segment a volume first.", code="usage.empty")
+        if self.resultNode is None or self.session.outcome.result is None:
+            raise UsageError(_("There is no result."), _("Segment a volume first."), code="usage.empty")
         self._takeEdits()
         return self.correction.label_map
 
-    def prompt(self, prompt):
-        """Correct the result by a prompt, see :mod:`DeepSegLogic.refine.prompts`.
-
-        Returns:
-            The step; None if a model works on it: ``session.run`` tells how far it is, and what came of it.
+    def preview(self, prompt, reach):
+        """Outline what a prompt would change, in place of the outline before; returns it in words.
 
         Raises:
-            UsageError, InputError: nothing was changed; the message says why.
+            UsageError, InputError: nothing would change; the message says why.
+        """
+        self._proposed = None
+        self.labelMap()
+        self._proposed = self.correction.propose(prompt)
+        return self.previewAt(reach)
+
+    @property
+    def previewing(self):
+        """Whether something is outlined."""
+        return self._proposed is not None
+
+    def previewAt(self, reach):
+        """Outline the same at another reach; None if nothing is outlined."""
+        if self._proposed is None:
+            return None
+        self._outline.show(self._proposed, reach, self.resultVolumeNode)
+        return self._proposed.text(reach)
+
+    def endPreview(self):
+        """Remove the outline."""
+        self._proposed = None
+        self._outline.hide()
+
+    def adjust(self, reach):
+        """Apply the last prompt again at another reach; returns the step, or None if something else was done since."""
+        self.labelMap()
+        before = self.correction.history.done[-1:]
+        entry = self.correction.adjust(reach)
+        return self._show(entry, *before) if entry is not None else None
+
+    def prompt(self, prompt, reach=1.0):
+        """Correct the result by a prompt, see :mod:`DeepSegLogic.refinement.prompts`.
+
+        Returns:
+            The step; None if a model works on it: ``session.jobs.run`` then says how far it is, and its outcome.
+
+        Raises:
+            UsageError, InputError: nothing changed; the message says why.
         """
         self.labelMap()
-        correction, corrector = self.correction, self.session.correctors.chosen
+        correction, corrector = self.correction, self.session.choices.correctors.chosen
         if corrector == SOLVER:
-            return self._show(correction.prompt(prompt))
+            return self._show(correction.prompt(prompt, reach))
         take = partial(self._takeAnswer, correction, prompt, correction.history.done, corrector.title)
         self.session.correct(correction.request(prompt), take)
         return None
 
     def edit(self, change):
-        """Correct the result by what a function does to its :class:`DeepSegLogic.viewmodel.Correction`; returns the
+        """Correct the result by what a function does to its :class:`DeepSegLogic.session.Correction`; returns the
         step, or None if nothing changed."""
         self.labelMap()
         return self._show(change(self.correction))
 
     def undo(self):
-        """Take the last correction back, by prompt or by hand; returns the step, or None."""
+        """Undo the last correction, by prompt or by hand; returns the step, or None."""
         return self.edit(Correction.undo)
 
     def redo(self):
-        """Do again what was taken back; returns the step, or None."""
+        """Redo the correction that was undone last; returns the step, or None."""
         return self.edit(Correction.redo)
 
     def showSurfaces(self):
-        """Make the joint surfaces of the result and show them in 3D."""
-        self.session.show_surfaces(self.labelMap())
+        """Extract the joint surfaces of the result and show them in 3D."""
+        self.session.outcome.show_surfaces(self.labelMap())
 
     def jumpTo(self, name):
         """Centre all slice views on a structure."""
@@ -204,115 +279,95 @@ class SceneSession:
         """Centre all slice views on a point."""
         slicer.vtkMRMLSliceNode.JumpAllSlices(self.scene, *ras, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
 
-    def statisticsTable(self):
-        """The measurements as a new table node."""
-        node = self.scene.AddNewNodeByClass("vtkMRMLTableNode", "DeepSeg statistics")
-        columns = ("Structure", "Volume (ml)", "Mean HU", "SD HU", "Confidence", "Boundary margin")
-        arrays = []
-        for title in columns:
-            array = vtk.vtkStringArray() if title == "Structure" else vtk.vtkDoubleArray()
-            array.SetName(title)
-            arrays.append(array)
-        for row in (r for r in self.session.measurements if r.voxels):
-            arrays[0].InsertNextValue(row.title)
-            numbers = (row.volume_ml, row.mean_hu, row.sd_hu, row.confidence, row.boundary_margin)
-            for array, value in zip(arrays[1:], numbers, strict=True):
-                array.InsertNextValue(float("nan") if value is None else value)
-        for array in arrays:
-            node.AddColumn(array)
-        return node
-
-    def resume(self, volumeNode, resultNode):
-        """Go on with the nodes of a scene that was saved."""
-        self._resultNodeID = resultNode.GetID() if resultNode is not None else None
+    def resume(self, volumeNode, node):
+        """Go on with the volume and the result of a scene that was saved; ``resultError`` says why that fails."""
+        known = node is not None and node is self.resultNode and self.session.outcome.result is not None
+        self._resultNodeID = node.GetID() if node is not None else None
+        self.resultError = ""
+        if not known:  # else another scene was added to this one
+            self._readResult()
         self.setVolumeNode(volumeNode)
 
     def forgetScene(self):
-        """The scene was closed: stop, and let go of its nodes."""
-        self.session.cancel()
-        self.forgetResult()
+        """The scene was closed: stop, and drop its nodes."""
+        self.session.jobs.cancel()
         self.frames = self._resultNodeID = self._runVolumeNodeID = None
+        self.resultError = ""
+        self.forgetResult()
         self.setVolumeNode(None)
+        for name in self.session.choices.channels.names:
+            self.setChannelNode(name, None)
+
+    def _readResult(self):
+        node, volumeNode = self.resultNode, self.resultVolumeNode
+        browser = browserOf(volumeNode) if volumeNode is not None else None
+        inSequence = browser is not None and browser.GetSequenceNode(node) is not None
+        self.frames = Frames(self, volumeNode) if inSequence else None
+        try:
+            if node is not None:
+                self.adoptShown(*storedResult.read(node, volumeNode))
+                return
+        except DeepSegError as error:
+            self.resultError = "" if inSequence else str(error)  # a frame without a result is no fault
+        self.forgetResult()
 
     # --- what comes back ---------------------------------------------------------------------------------------
 
-    def _onChanged(self, part):
-        result = self.session.result
-        if part == "result" and result is not None and result is not self._shownResult:
+    def _onResult(self, result):
+        if result is not None and result is not self._shownResult:
             self._showResult(result)
-        elif part == "surfaces" and self.session.surfaces is not None and self.resultNode is not None:
-            bridge.surfacesToSegmentation(self.session.surfaces, self.resultNode)
+        if result is not None:
+            self._shownTime, self.resultError = storedResult.voxelTime(self.resultNode), ""
+        names = [s.name for s in result.label_map.structures] if result is not None else []
+        self.currentStructure = self.currentStructure if self.currentStructure in names else None
+        self.resultShown.emit(result)
+
+    def _onFindings(self, _findings):
+        if self.resultNode is not None and self.session.outcome.result is not None:
+            self.noteState()
+
+    def _onSurfaces(self, surfaces):
+        if surfaces is not None and self.resultNode is not None:
+            bridge.surfacesToSegmentation(surfaces, self.resultNode)
+            self.surfacesShown.emit(surfaces)
 
     def _showResult(self, result):
         volumeNode = self._node(self._runVolumeNodeID)  # None if it was removed meanwhile
         again = self.replaceResult or (self.frames is not None and self.frames.done)
         node = self.resultNode if again else None
-        if node is None:
-            name = self.scene.GenerateUniqueName(f"{volumeNode.GetName() if volumeNode else 'CT'} organs")
-            node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-            node.CreateDefaultDisplayNodes()
-            if volumeNode is not None:
-                volumeNodes.putBeside(node, volumeNode)
-        facts = result.provenance
-        tags = {
-            "model": facts["model"]["id"],
-            "version": facts["model"]["version"],
-            "quality": facts["settings"]["quality"],
-            "deepseg": facts["versions"]["deepseg"],
-            "created": facts.get("created") or datetime.now().astimezone().isoformat(timespec="seconds"),
-        }
-        known = {"confidence": result.confidence, "boundary_margin": result.boundary_margin}
-        own = {
-            s.name: {fact: f"{of[s.name]:.4f}" for fact, of in known.items() if s.name in of}
-            for s in result.label_map.structures
-        }
-        bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags, own)
+        node = storedResult.make(self.scene, volumeNode) if node is None else node
+        storedResult.fill(node, result, volumeNode)
         self._resultNodeID = node.GetID()
-        self._begin(self.session.result_volume, result)
 
-    def _begin(self, volume, result):
-        """From here on, corrections are counted."""
-        self._shownTime = _voxelTime(self.resultNode)
-        self.correction = Correction(result.label_map, volume, result.probabilities)
-
-    def _show(self, entry):
-        """Write what a step changed into the segmentation, and measure and draw it anew."""
+    def _show(self, entry, *undone):
+        """Write what a step changed into the segmentation, after other steps were undone, and update its measurements
+        and surfaces."""
         if entry is not None:
-            bridge.updateSegments(self.correction.label_map, self.resultNode, entry.changes_ml, entry.box)
-            self._shownTime = _voxelTime(self.resultNode)
-            self.session.measure(self.correction.label_map)
+            box = hull([step.box for step in (entry, *undone)])
+            bridge.updateSegments(self.correction.label_map, self.resultNode, entry.changes_ml, box)
+            self._shownTime = storedResult.voxelTime(self.resultNode)
+            self.session.outcome.measure(self.correction.label_map)
             if self.resultNode.GetDisplayNode().GetVisibility3D():
-                self.session.show_surfaces(self.correction.label_map)
+                self.session.outcome.show_surfaces(self.correction.label_map)
         return entry
 
     def _takeAnswer(self, correction, prompt, since, by, answer):
-        """Take over what a model made of a prompt; returns what it changed, in words."""
+        """Take over what a model answered to a prompt; returns what it changed, in words."""
         if correction is not self.correction:
-            raise UsageError("There is another result by now, so nothing was corrected.", code="usage.changed")
+            raise UsageError(_("There is another result now, so nothing was corrected."), code="usage.changed")
         self.labelMap()
         return entry_text(self._show(correction.answered(prompt, answer, since, by)), correction.label_map)
 
     def _editedByHand(self):
-        return self.resultNode is not None and _voxelTime(self.resultNode) > self._shownTime
+        return self.resultNode is not None and storedResult.voxelTime(self.resultNode) > self._shownTime
 
     def _takeEdits(self):
-        """What was painted since the last look becomes a step of its own."""
+        """Make a step of what was painted since the last one."""
         if self._editedByHand():
             known = self.correction.label_map.structures
-            edited = bridge.labelMapFromSegmentation(self.resultNode, self.session.result_volume, known)
+            edited = bridge.labelMapFromSegmentation(self.resultNode, self.session.outcome.volume, known)
             self.correction.take(edited)
-            self._shownTime = _voxelTime(self.resultNode)
+            self._shownTime = storedResult.voxelTime(self.resultNode)
 
     def _node(self, nodeID):
         return self.scene.GetNodeByID(nodeID) if nodeID else None
-
-
-def _voxelTime(node):
-    """When the voxels of a segmentation last changed."""
-    segmentation = node.GetSegmentation()
-    images = set()
-    for index in range(segmentation.GetNumberOfSegments()):
-        image = segmentation.GetNthSegment(index).GetRepresentation(bridge.BINARY_LABELMAP)
-        if image is not None:
-            images.add(image)
-    return max([image.GetMTime() for image in images], default=0)

@@ -2,34 +2,33 @@
 
 import qt
 
-from DeepSegLogic.viewmodel import PRESETS, preset_names, search_structures
+from DeepSegLib.i18n import tr as _
+from DeepSegLogic.session import PRESETS, preset_names, search_structures
+from DeepSegLogic.util.i18n import mark as N_
+from DeepSegLogic.util.i18n import tr as sessionText
 
-PRESET_TITLE = "Choose …"
+PRESET_TITLE = N_("Presets …")
 
 
 class StructureSection:
     """Which structures to segment."""
 
     def __init__(self, ui, sceneSession):
-        self.ui, self.session = ui, sceneSession.session
-        self._items, self._groups, self._shown = {}, [], None
+        self.ui, self.choices = ui, sceneSession.session.choices
+        self._items, self._groups, self._shown = {}, [], ()
         ui.presetComboBox.connect("activated(int)", self.onPreset)
         ui.allButton.connect("clicked(bool)", self.onAll)
         ui.noneButton.connect("clicked(bool)", self.onNone)
         ui.structureSearchBox.connect("textChanged(QString)", self.onSearch)
         ui.structureTree.connect("itemChanged(QTreeWidgetItem*,int)", self.onItemChanged)
-        self.update("structures")
+        self.choices.structures_changed.connect(self.showStructures)
+        self.showStructures(self.choices.structures)
 
-    def update(self, part):
-        """Show what changed."""
-        if part != "structures":
-            return
-        model = self.session.model
-        names = model.structures if model is not None else []
+    def showStructures(self, structures):
+        names, chosen = structures.known, set(structures.chosen)
         blocked = self.ui.structureTree.blockSignals(True)
         if self._shown != names:
             self._rebuild(names)
-        chosen = set(self.session.chosen)
         for name, item in self._items.items():
             item.setCheckState(0, qt.Qt.Checked if name in chosen else qt.Qt.Unchecked)
         for item, members in self._groups:
@@ -39,33 +38,35 @@ class StructureSection:
             )
             item.setCheckState(0, state)
         self.ui.structureTree.blockSignals(blocked)
-        self.ui.structuresCollapsibleButton.text = f"Structures ({len(chosen)} of {len(names)})"
+        self.ui.structuresCollapsibleButton.text = _("Structures ({chosen} of {known})").format(
+            chosen=len(chosen), known=len(names)
+        )
 
     def onItemChanged(self, item, _column):
         on = item.checkState(0) == qt.Qt.Checked
-        chosen = set(self.session.chosen)
+        chosen = set(self.choices.structures.chosen)
         for group, members in self._groups:
             if group == item:
-                self.session.choose_structures(chosen | members if on else chosen - members)
+                self.choices.choose_structures(chosen | members if on else chosen - members)
                 return
         for name, known in self._items.items():
             if known == item:
-                self.session.choose_structures(chosen | {name} if on else chosen - {name})
+                self.choices.choose_structures(chosen | {name} if on else chosen - {name})
                 return
 
     def onPreset(self, index):
         if index > 0:
-            self.session.choose_preset(self.ui.presetComboBox.itemText(index))
+            self.choices.choose_preset(self.ui.presetComboBox.itemData(index))
             self.ui.presetComboBox.currentIndex = 0
 
     def onAll(self, _checked=False):
-        self.session.choose_structures(self.session.model.structures if self.session.model else [])
+        self.choices.choose_structures(self.choices.structures.known)
 
     def onNone(self, _checked=False):
-        self.session.choose_structures([])
+        self.choices.choose_structures([])
 
     def onSearch(self, words):
-        structures = [s for group in self.session.groups for s in group.structures]
+        structures = [s for group in self.choices.structures.groups for s in group.structures]
         found = {s.name for s in search_structures(words, structures)}
         for name, item in self._items.items():
             item.setHidden(name not in found)
@@ -77,9 +78,9 @@ class StructureSection:
         self._shown, self._items, self._groups = names, {}, []
         tree = self.ui.structureTree
         tree.clear()
-        for group in self.session.groups:
+        for group in self.choices.structures.groups:
             top = qt.QTreeWidgetItem(tree)
-            top.setText(0, group.title)
+            top.setText(0, sessionText(group.title))
             self._groups.append((top, {s.name for s in group.structures}))
             for structure in group.structures:
                 item = qt.QTreeWidgetItem(top)
@@ -88,7 +89,7 @@ class StructureSection:
                 self._items[structure.name] = item
         box = self.ui.presetComboBox
         box.clear()
-        box.addItem(PRESET_TITLE)
+        box.addItem(_(PRESET_TITLE))
         for preset in PRESETS:
             if preset_names(preset, names):
-                box.addItem(preset)
+                box.addItem(sessionText(preset), preset)

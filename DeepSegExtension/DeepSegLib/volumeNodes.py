@@ -5,28 +5,31 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from DeepSegLogic.errors import InputError
-from DeepSegLogic.volume import Volume, compact
+from DeepSegLib.i18n import tr as _
+from DeepSegLogic.data.volume import Volume, compact
+from DeepSegLogic.util.errors import InputError
 
 MODALITY = "DICOM.Modality"  # attribute of a volume's node, or, from the DICOM import, of its subject hierarchy item
-WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: what its reader had to say, one sentence a line
+WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: warnings of its reader, one sentence a line
 
 
 def volumeFromNode(node) -> Volume:
     """The scalar volume of a ``vtkMRMLScalarVolumeNode``, where its parent transforms put it.
 
     Raises:
-        InputError: no image data, several components, a label map, or a transform that bends space.
+        InputError: no image data, several components, a label map, or a non-linear transform.
     """
     image = node.GetImageData() if node is not None else None
     if image is None or image.GetPointData().GetScalars() is None:
-        raise InputError("The volume has no voxels.", "Load a CT, or choose another volume.", code="input.empty")
+        raise InputError(_("The volume has no voxels."), _("Load a CT, or choose another volume."), code="input.empty")
     name = node.GetName()
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise InputError(f"{name} is a label map.", "Choose the CT itself.", code="input.scalar")
+        raise InputError(_("{} is a label map.").format(name), _("Choose the CT itself."), code="input.scalar")
     scalars = image.GetPointData().GetScalars()
     if scalars.GetNumberOfComponents() != 1:
-        raise InputError(f"{name} has several values per voxel.", "Choose a grey-value CT.", code="input.scalar")
+        raise InputError(
+            _("{} has several values per voxel.").format(name), _("Choose a scalar volume."), code="input.scalar"
+        )
     array = numpy_support.vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
     ijkToRas = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijkToRas)
@@ -68,7 +71,7 @@ def volumeToNode(volume: Volume, scene, like):
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(volume.name))
     image = vtk.vtkImageData()
-    image.SetDimensions(*volume.shape[::-1])
+    image.SetDimensions(*volume.shape_ijk)
     image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
     node.SetAndObserveImageData(image)
     matrix = vtk.vtkMatrix4x4()
@@ -81,15 +84,20 @@ def volumeToNode(volume: Volume, scene, like):
     return node
 
 
+def easier(node, way):
+    """A new volume node that is easier to segment, see :class:`DeepSegLogic.session.WayOut`; the given one stays."""
+    return straightened(node) if isBent(node) else volumeToNode(way.apply(volumeFromNode(node)), node.GetScene(), node)
+
+
 def isBent(node) -> bool:
-    """Whether a node is under a transform that bends space, as Slicer makes one for unevenly spaced slices."""
+    """Whether a node has a non-linear transform, as Slicer makes one for unevenly spaced slices."""
     transform = node.GetParentTransformNode()
     return transform is not None and not transform.IsTransformToWorldLinear()
 
 
 def straightened(node):
     """A new volume node: a copy of one that :func:`isBent`, resampled to an even grid where the transform put it."""
-    copy = slicer.vtkSlicerVolumesLogic.CloneVolume(node.GetScene(), node, f"{node.GetName()} resampled")
+    copy = slicer.vtkSlicerVolumesLogic.CloneVolume(node.GetScene(), node, _("{} resampled").format(node.GetName()))
     copy.SetAttribute(MODALITY, modalityOf(node))
     copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
     copy.HardenTransform()
@@ -103,8 +111,8 @@ def worldMatrix(node) -> np.ndarray:
         return np.eye(4)
     if isBent(node):
         raise InputError(
-            f"{node.GetName()} is under a transform that bends space.",
-            "Resample it, or take it out of the transform.",
+            _("{} has a non-linear transform.").format(node.GetName()),
+            _("Resample it, or remove the transform."),
             code="input.geometry",
         )
     matrix = vtk.vtkMatrix4x4()

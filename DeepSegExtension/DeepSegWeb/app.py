@@ -1,26 +1,30 @@
-"""The web application: binds the view model to the page and runs the server."""
+"""The web application: takes the commands of the page and runs the server."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trame_slicer.module
 from trame.app import get_server
 
-from DeepSegLogic.errors import DeepSegError, ResourceError, UsageError
-from DeepSegLogic.viewmodel import Phase
+from DeepSegLogic.util.errors import DeepSegError, ResourceError, UsageError
+from DeepSegLogic.util.file_names import safe_name
+from DeepSegLogic.worker.isolated import read_label_map
 
 from . import binding
 from .correcting import Correcting
-from .gate import Gate
 from .opening import Opening
 from .page import ASSETS, build_page
 from .probe import Probe
-from .scene import Scene
-from .transfers import Transfers, pack, safe_name
+from .scene import PageScene
+from .serving import guard
+from .showing import Showing
+from .transfers import Transfers, pack
 from .views import make_views
 
 POLL_S = 0.08
@@ -31,8 +35,8 @@ class WebApp:
     """One session in a browser.
 
     Args:
-        source: what to open at once, or None.
-        folder: of this machine; the page may open what is below it. None for no listing at all.
+        source: what to open first, or None.
+        folder: a folder of this machine from which the page may open volumes; None for none.
     """
 
     def __init__(self, source: Path | None = None, folder: Path | None = None):
@@ -40,11 +44,10 @@ class WebApp:
         self.state = self.server.state
         self.server.enable_module(trame_slicer.module)
         self.server.enable_module(ASSETS)
-        self.gate = Gate()
-        self.scene = Scene()
+        self.scene = PageScene()
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
-        self.transfers = Transfers(self._say)
+        self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source
         known = (self.transfers.folder, source and source.parent, folder and folder.resolve())
@@ -54,31 +57,35 @@ class WebApp:
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.state.client_only("uploading", "exporting", "choosing_model", "asking")  # a new tab has no dialog open
-        for part in ("input", "models", "correctors", "structures"):
-            self._show(part)
-        self.session.changed.connect(self._show)
+        Showing(self.state, self.scene, self.correcting, self._say)
+        self.session.outcome.files_exported.connect(self._hand_over)
         self.server.trigger("browse")(self.opening.browse)
         self.server.trigger("take")(self.opening.take)
+        self.server.trigger("drawn")(self.correcting.drawn)
         self._bind()
         Probe(self.state, self.scene)
         self._start_download = build_page(self, make_views(self.server, self.scene.app))
 
-    def start(self, host: str, port: int, ready) -> None:
-        """Serve until it is stopped; ``ready(url)`` is called once.
+    def start(self, host: str, port: int, ready: Callable[[str, Callable[[], str]], None]) -> None:
+        """Serve until it is stopped.
+
+        Args:
+            ready: is called once, with the link to print and what makes one for a command line, see :class:`Gate`.
 
         Raises:
             ResourceError: the address is taken.
         """
-
-        @self.server.controller.add("on_server_bind")
-        def _(web_server):
-            self.gate.attach(web_server.app)
-            self.transfers.attach(web_server.app, {"upload": self.opening.receive, "model": self.import_model})
+        receivers = {
+            "upload": self.opening.receive,
+            "channel": self.opening.receive_channel,
+            "model": self.import_model,
+            "reference": self.compare,
+        }
+        gate = guard(self.server, host, self.transfers, receivers, self._say)
 
         @self.server.controller.add_task("on_server_ready")
         async def _(**_state):
-            shown = f"[{host}]" if ":" in host else host
-            ready(f"http://{shown}:{self.server.port}/index.html?token={self.gate.token}")
+            ready(gate.link(self.server.port), partial(gate.one_time_link, self.server.port))
             if self._source is not None:
                 await self.opening.open(self._source)
             await self._poll()
@@ -106,35 +113,44 @@ class WebApp:
 
     def cancel(self) -> None:
         """Stop the task."""
-        self.session.cancel()
+        self.session.jobs.cancel()
 
     def install(self, model: str) -> None:
         """Download a model; the page has shown its licence and size."""
         self.state.alert = None
         with self._saying():
-            self.session.install(model)
+            self.session.choices.install(model)
 
     def remove(self, model: str) -> None:
         """Delete a model that was downloaded or imported; the page has asked."""
         self.state.alert = None
         with self._saying():
-            self.session.remove_model(model)
+            self.session.choices.remove_model(model)
 
     async def import_model(self, source: Path) -> None:
-        """Take a model that was uploaded; returns when that is done, or failed."""
+        """Import an uploaded model; returns when that is done, or failed."""
         with self.state:
             self.state.alert = None
-            self.session.import_model(source)
-        while self.session.run.busy:
+            self.session.choices.import_model(source)
+        while self.session.jobs.run.busy:
+            await asyncio.sleep(POLL_S)
+
+    async def compare(self, source: Path) -> None:
+        """Compare the result with an uploaded reference segmentation; returns when that is done, or failed."""
+        reference = await asyncio.to_thread(read_label_map, source)
+        with self.state:
+            self.state.alert = None
+            self.session.compare(reference, self.work.labelMap())
+        while self.session.jobs.run.busy:
             await asyncio.sleep(POLL_S)
 
     def choose_all(self) -> None:
         """Choose all structures of the model."""
-        self.session.choose_structures(self.session.model.structures if self.session.model else [])
+        self.session.choices.choose_structures(self.session.choices.structures.known)
 
     def choose_preset(self, preset: str) -> None:
-        """Choose those of a preset."""
-        self.session.choose_preset(preset)
+        """Choose the structures of a preset."""
+        self.session.choices.choose_preset(preset)
 
     def jump_to(self, name: str) -> None:
         """Make a structure the current one and centre the views on it."""
@@ -142,26 +158,26 @@ class WebApp:
         self.work.jumpTo(name)
 
     def look_at(self, reason: str) -> None:
-        """Centre the views on what the review found, and make its structure the current one."""
-        finding = next(f for f in self.session.findings if f.reason == reason)
+        """Center the views on a finding, and make its structure the current one."""
+        finding = next(f for f in self.session.outcome.findings if f.reason == reason)
         if any(row["name"] == finding.structure for row in self.state.rows):
             self.state.current = finding.structure
         self.work.jumpToPoint(finding.ras)
 
     def ignore(self, reason: str) -> None:
-        """Take a line off the review."""
-        self.session.ignore(next(f for f in self.session.findings if f.reason == reason))
+        """Do not show a finding again."""
+        self.session.outcome.ignore(next(f for f in self.session.outcome.findings if f.reason == reason))
 
     def export(self, shown: dict) -> None:
-        """Write the formats that the page shows chosen; the download starts when they are ready."""
+        """Write the chosen formats; the download starts when they are ready."""
         self._take(shown)
         self.state.alert = None
         with self._saying():
-            self.session.check_free()
+            self.session.jobs.check_free()
             if self.state.delivering:
                 raise UsageError("A download is being prepared.", "Wait for it.", code="usage.busy")
             label_map, folder = self.work.labelMap(), self.transfers.empty("export")
-            name, scene = safe_name(f"{self.session.result_volume.name}-deepseg"), None
+            name, scene = safe_name(f"{self.session.outcome.volume.name}-deepseg"), None
             if SCENE_FORMAT in shown["formats"]:  # as it is now, like the rest
                 scene = self.transfers.empty("scene")
                 self.scene.save(scene / name)
@@ -170,7 +186,7 @@ class WebApp:
             if formats:
                 self.session.export(folder, formats, label_map)
             else:
-                self._show("exported")
+                self._hand_over([])
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -179,35 +195,35 @@ class WebApp:
 
         @change("model")
         def _(model, **_):
-            if model and (session.model is None or model != session.model.id):
+            if model and (session.choices.model is None or model != session.choices.model.id):
                 with self._saying():
-                    session.choose_model(model)
-                    session.ask_estimate()
+                    session.choices.choose_model(model)
+                    session.choices.ask_estimate()
 
         @change("model_words")
         def _(model_words, **_):
-            session.search_models(model_words or "")
+            session.choices.search_models(model_words or "")
 
         @change("corrector")
         def _(corrector, **_):
-            if corrector != session.correctors.chosen.id:
-                session.choose_corrector(corrector)
+            if corrector != session.choices.correctors.chosen.id:
+                session.choices.choose_corrector(corrector)
 
         @change("quality")
         def _(quality, **_):
-            if quality != session.quality:
-                session.set_quality(quality)
-                session.ask_estimate()
+            if quality != session.choices.settings.quality:
+                session.choices.set_quality(quality)
+                session.choices.ask_estimate()
 
         @change("chosen")
         def _(chosen, **_):
-            if chosen != session.chosen:
-                session.choose_structures(chosen)
+            if tuple(chosen) != session.choices.structures.chosen:
+                session.choices.choose_structures(chosen)
 
         @change("force")
         def _(force, **_):
-            if force != session.force:
-                session.set_force(force)
+            if force != session.choices.settings.force:
+                session.choices.set_force(force)
 
         @change("visible")
         def _(visible, **_):
@@ -229,38 +245,13 @@ class WebApp:
         def _(**_):
             self.correcting.use_tool()
 
-    def _show(self, part: str) -> None:
-        session, state = self.session, self.state
-        to_state = getattr(binding, f"{part}_state", None)
-        if to_state is not None:
-            state.update(to_state(session))
-        if part == "run" and session.run.task == "correct":
-            self.correcting.tell_run()
-        if part == "result":
-            state.update({"rows": [], "findings": [], "tool": "", "current": ""})
-            if session.result is None:
-                self.scene.clear_result()
-            else:
-                self.scene.edit_result()
-                self.scene.set_look(state.fill, state.outline, state.solid)
-                state.visible = [s.name for s in session.result.label_map.structures]
-                self.work.showSurfaces()
-            self.correcting.begin()
-        elif part == "measurements" and session.result is not None:
-            if not state.rows:
-                state.tab = "result"
-            state.update(binding.result_state(session))
-        elif part == "surfaces" and session.surfaces is not None:
-            if not self.work.resultCorrected:
-                self.scene.look_at_surfaces()
-            session.review(self.work.labelMap())
-        elif part == "exported":
-            self._delivery = asyncio.ensure_future(self._deliver(*self._export))
-        elif part == "run" and session.run.phase is Phase.FAILED:
-            self._say(session.run.error)
-        elif part == "run" and session.run.task in ("segment", "install") and not session.run.busy:
-            session.ask_estimate()
-        state.why_not = session.why_not
+        @change("reach")
+        def _(**_):
+            self.correcting.set_reach()
+
+    def _hand_over(self, _paths: list[Path]) -> None:
+        """The files of an export are written: offer them for download."""
+        self._delivery = asyncio.ensure_future(self._deliver(*self._export))
 
     async def _deliver(self, folder: Path, name: str, scene: Path | None) -> None:
         with self.state:
@@ -279,15 +270,15 @@ class WebApp:
             await asyncio.sleep(POLL_S)
 
     def _take(self, shown: dict) -> None:
-        """The page tells a press at once, but a change only when the line is free: that may come too late."""
+        """A press arrives at once, a change only when the connection is idle: that may be too late."""
         self.state.update(shown)
         self.state.flush()
 
     def _say(self, error: Exception) -> None:
         if not isinstance(error, DeepSegError):
-            traceback.print_exception(error)
-            what = f"Something unforeseen went wrong ({type(error).__name__}: {error})."
-            error = DeepSegError(what, "The terminal where `deepseg web` runs says more.")
+            traceback.print_exception(error)  # with paths, which are not the browser's business
+            what = f"Unexpected error ({type(error).__name__})."
+            error = DeepSegError(what, "See the terminal in which the server runs.")
         with self.state:
             self.state.alert = binding.alert(error, self._folders)
 

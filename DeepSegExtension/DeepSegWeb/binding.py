@@ -1,19 +1,35 @@
-"""From the view model to the page's state: plain values, no rules."""
+"""From the session to the page's state: plain values, no rules."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from DeepSegLogic.errors import DeepSegError
-from DeepSegLogic.measures import confidence_note
-from DeepSegLogic.terminology import structure_for
-from DeepSegLogic.viewmodel import Phase, Run, Session, is_doubtful
-from DeepSegLogic.viewmodel.anatomy import PRESETS, preset_names
-from DeepSegLogic.viewmodel.texts import estimate_text, install_question, remove_question, size_text, time_text
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.evaluation.scoring import Score
+from DeepSegLogic.review.findings import Finding
+from DeepSegLogic.review.measurements import Measurement, confidence_note
+from DeepSegLogic.session import (
+    Channels,
+    Correctors,
+    Estimate,
+    Input,
+    Models,
+    Phase,
+    Run,
+    Settings,
+    Structures,
+    is_doubtful,
+)
+from DeepSegLogic.session.structure_presets import PRESETS, preset_names
+from DeepSegLogic.session.texts import estimate_text, install_question, remaining_text, remove_question, size_text
+from DeepSegLogic.util.errors import DeepSegError
 
+from .remedies import WORDS
 from .scene import WINDOWS
 
 
@@ -43,12 +59,14 @@ def initial() -> dict:
         "total": 0,
         "quality": "standard",
         "ways_out": [],
+        "channels": [],
         "force": False,
         "why_not": "",
         "estimate": "",
         "run": _run(Run()),
         "rows": [],
         "findings": [],
+        "comparison": [],
         "visible": [],
         "current": "",
         "fill": 0.35,
@@ -59,6 +77,7 @@ def initial() -> dict:
         "tool": "",
         "shape": "stroke",
         "brush": 12,
+        "reach": 0.0,
         "limited": False,
         "low": -150,
         "high": 250,
@@ -74,26 +93,42 @@ def initial() -> dict:
     }
 
 
-def input_state(session: Session) -> dict:
+def input_state(chosen: Input) -> dict:
     """Facts and notes of the volume."""
     return {
-        "volume_name": session.volume.name if session.volume else "",
-        "facts": session.preflight.facts,
-        "notes": [{"text": n.text, "remedy": n.remedy, "blocking": n.blocking} for n in session.preflight.notes],
-        "ways_out": [way.value for way in session.preflight.ways_out],
-        "force": session.force,
+        "volume_name": chosen.volume.name if chosen.volume else "",
+        "facts": chosen.preflight.facts,
+        "notes": [{"text": n.text, "remedy": n.remedy, "blocking": n.blocking} for n in chosen.preflight.notes],
+        "ways_out": [way.value for way in chosen.preflight.ways_out],
     }
 
 
-def models_state(session: Session) -> dict:
+def channels_state(channels: Channels) -> dict:
+    """The further images that the model sees."""
+    volumes = zip(channels.names, channels.volumes, strict=True)
+    return {"channels": [{"name": name, "volume": volume.name if volume else ""} for name, volume in volumes]}
+
+
+def settings_state(settings: Settings) -> dict:
+    """How to run."""
+    return {"force": settings.force, "quality": settings.quality}
+
+
+def why_not_state(why_not: str) -> dict:
+    """Why a run cannot start."""
+    return {"why_not": why_not}
+
+
+def models_state(models: Models) -> dict:
     """The list of models and the one chosen."""
-    card = session.model
+    card = models.chosen
     entries = [
         {
             "value": e.card.id,
             "title": e.card.title,
             "subtitle": f"{len(e.card.structures)} structures · {e.card.licence}",
             "installed": e.installed,
+            "missing": bool(e.missing),
             "size": size_text(e.size_bytes) if e.size_bytes else "size unknown",
             "found": ", ".join(e.found),
             "source": e.card.source,
@@ -103,23 +138,20 @@ def models_state(session: Session) -> dict:
             if e.removable
             else None,
         }
-        for e in session.models
+        for e in models.shown
     ]
     return {
         "models": entries,
         "installed": [
-            {"value": e.card.id, "title": e.card.title}
-            for e in session.all_models
-            if e.installed and not e.card.takes_prompts
+            {"value": e.card.id, "title": e.card.title} for e in models.all if e.installed and not e.card.takes_prompts
         ],
         "model": card.id if card else None,
         "model_text": f"{card.description} Licence: {card.licence}." if card else "",
     }
 
 
-def correctors_state(session: Session) -> dict:
-    """What can compute a correction."""
-    correctors = session.correctors
+def correctors_state(correctors: Correctors) -> dict:
+    """The correction methods."""
     return {
         "correctors": [{"value": c.id, "title": c.title} for c in correctors.all],
         "corrector": correctors.chosen.id,
@@ -127,35 +159,27 @@ def correctors_state(session: Session) -> dict:
     }
 
 
-def structures_state(session: Session) -> dict:
+def structures_state(structures: Structures) -> dict:
     """The chosen model's structures and which of them are chosen."""
-    names = session.model.structures if session.model else []
     return {
         "groups": [
             {"title": g.title, "items": [{"name": s.name, "title": s.title} for s in g.structures]}
-            for g in session.groups
+            for g in structures.groups
         ],
-        "presets": [title for title in PRESETS if preset_names(title, names)],
-        "chosen": session.chosen,
-        "total": len(names),
+        "presets": [title for title in PRESETS if preset_names(title, structures.known)],
+        "chosen": list(structures.chosen),
+        "total": len(structures.known),
     }
 
 
-def run_state(session: Session) -> dict:
-    """The long task."""
-    return {"run": _run(session.run)}
+def estimate_state(estimate: Estimate | None) -> dict:
+    """What a run will need."""
+    return {"estimate": estimate_text(estimate)}
 
 
-def estimate_state(session: Session) -> dict:
-    """What a run will take."""
-    return {"estimate": estimate_text(session.estimate)}
-
-
-def result_state(session: Session) -> dict:
-    """The table of results; those to look at first come first."""
-    if session.result is None:
-        return {"rows": []}
-    colors = {s.name: "#{:02x}{:02x}{:02x}".format(*s.color) for s in session.result.label_map.structures}
+def result_state(measurements: list[Measurement], label_map: LabelMap) -> dict:
+    """The table of results; those to check first come first."""
+    colors = {s.name: "#{:02x}{:02x}{:02x}".format(*s.color) for s in label_map.structures}
     return {
         "rows": [
             {
@@ -168,14 +192,31 @@ def result_state(session: Session) -> dict:
                 "doubtful": is_doubtful(m),
                 "found": m.voxels > 0,
             }
-            for m in session.measurements
+            for m in measurements
         ]
     }
 
 
-def findings_state(session: Session) -> dict:
-    """What to look at."""
-    return {"findings": [finding.reason for finding in session.findings]}
+def findings_state(findings: list[Finding]) -> dict:
+    """What to check."""
+    return {"findings": [finding.reason for finding in findings]}
+
+
+def comparison_state(scores: list[Score]) -> dict:
+    """The comparison with a reference; structures that both lack are left out."""
+    return {
+        "comparison": [
+            {
+                "title": s.title,
+                "dice": f"{s.values['dice']:.3f}",
+                "surface_dice": f"{s.values['surface_dice']:.3f}",
+                "hd95": f"{s.values['hd95_mm']:.1f}" if math.isfinite(s.values["hd95_mm"]) else "–",
+                "error": f"{s.values['volume_error_ml']:+.1f}",
+            }
+            for s in scores
+            if math.isfinite(s.values["dice"])
+        ]
+    }
 
 
 def alert(error: DeepSegError, folders: Iterable[Path]) -> dict:
@@ -184,11 +225,16 @@ def alert(error: DeepSegError, folders: Iterable[Path]) -> dict:
     Args:
         folders: files below them go by their names, as users know them.
     """
-    message, remedy = error.message, error.remedy
+    message, remedy = error.message, error.remedy_in(WORDS)
     for folder in folders:
         inside = re.escape(f"{folder}{os.sep}") + r"(?:[^\s/\\]+[/\\])*"
         message, remedy = (re.sub(inside, "", text) for text in (message, remedy))
     return {"message": message, "remedy": remedy}
+
+
+def run_state(run: Run) -> dict:
+    """The long task."""
+    return {"run": _run(run)}
 
 
 def _run(run: Run) -> dict:
@@ -199,6 +245,6 @@ def _run(run: Run) -> dict:
         "percent": round(100 * run.fraction, 1),
         "stage": "Cancelling" if run.phase is Phase.CANCELLING else run.stage,
         "summary": run.summary,
-        "remaining": f"about {time_text(run.remaining_s)} left" if run.remaining_s is not None else "",
-        "warnings": list(run.warnings),  # the run's own list would change without being told
+        "remaining": remaining_text(run),
+        "warnings": list(run.warnings),  # a copy: the page only notices a new list
     }

@@ -13,20 +13,20 @@ from .widgets import slider, title
 
 
 def correct_panel(app) -> None:
-    """Tools for the current structure; keys are told to ``deepseg.js`` by ``aria-keyshortcuts``."""
+    """Tools for the current structure; ``deepseg.js`` reads their keys from ``aria-keyshortcuts``."""
     title("Correct")
-    html.Div("Choose a structure in the list first.", v_if=("!current",), classes="ds-note")
+    html.Div("Select a structure in the list first.", v_if=("!current",), classes="ds-note")
     with html.Div(v_else=True):
         with html.Div(classes="d-flex align-center justify-space-between mb-1"):
             html.Span("{{ rows.find((r) => r.name === current)?.title }}", classes="text-body-2 font-weight-medium")
             with html.Div():
                 _icon("mdi-undo", "Undo", "Control+Z", app.correcting.undo, "!can_undo")
                 _icon("mdi-redo", "Redo", "Control+Y Control+Shift+Z", app.correcting.redo, "!can_redo")
-                _icon("mdi-close", "Put the tool down", "Escape", app.correcting.put_down, "!tool")
+                _icon("mdi-close", "Deselect tool", "Escape", app.correcting.put_down, "!tool")
         corrector_list()
         with _group():
-            _tool(app, "belongs", "Belongs", "B", "mdi-plus")
-            _tool(app, "not", "Does not belong", "N", "mdi-minus")
+            _tool(app, "add", "Add", "A", "mdi-plus")
+            _tool(app, "remove", "Remove", "R", "mdi-minus")
         with _group(v_if=(_among(PROMPTS),)):
             _shape(app, "stroke", "Click or stroke", "S", "mdi-gesture")
             _shape(app, "box", "Box", "X", "mdi-rectangle-outline")
@@ -36,16 +36,18 @@ def correct_panel(app) -> None:
             _tool(app, "erase", "Erase", "E", "mdi-eraser")
             _tool(app, "draw", "Draw", "D", "mdi-draw")
             _tool(app, "cut", "Cut", "C", "mdi-content-cut")
+        with html.Div(v_if=(_among(PROMPTS),)):
+            slider("reach", "Reach, {{ (2 ** reach).toFixed(1) }} times as much as DeepSeg believes", -3, 3, 0.25)
         html.Div("{{ told }}", classes="ds-note", raw_attrs=['aria-live="polite"'])
         with html.Div(v_if=(_among(BRUSHES),)):
             slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)
         with html.Div(v_if=(_among(LIMITED),), classes="d-flex align-center ga-1"):
-            v3.VCheckbox(v_model=("limited",), label="Only grey values", density="compact", hide_details=True)
-            _number("low", "Lowest grey value")
+            v3.VCheckbox(v_model=("limited",), label="Limit to HU range", density="compact", hide_details=True)
+            _number("low", "Lowest HU")
             html.Span("to", classes="ds-note")
-            _number("high", "Highest grey value")
+            _number("high", "Highest HU")
         with html.Div(classes="d-flex ga-2 mt-2"):
-            _tool(app, "piece", "Remove a piece", "R", variant="tonal")
+            _tool(app, "piece", "Delete island", "I", variant="tonal")
             v3.VBtn("Keep largest", size="small", variant="tonal", click=app.correcting.keep_largest)
             v3.VBtn("Smooth", size="small", variant="tonal", click=app.correcting.smooth)
 
@@ -67,7 +69,7 @@ def _shape(app, value: str, label: str, key: str, icon: str) -> None:
 
 
 def _choice(take, name: str, value: str, label: str, key: str, **options) -> None:
-    pressed = f"{name} === '{value}'"  # by the server: else a press in a view could come there before its tool
+    pressed = f"{name} === '{value}'"  # set by the server: else a press in a view could arrive before its tool
     v3.VBtn(
         label,
         active=(pressed,),

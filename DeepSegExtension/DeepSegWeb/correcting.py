@@ -1,36 +1,41 @@
-"""Corrections of the result by prompts and by hand: what was changed is told, measured and drawn anew."""
+"""Corrections of the result by prompts and by hand."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from functools import partial
 
 import numpy as np
 
-from DeepSegLogic.errors import DeepSegError
-from DeepSegLogic.refine import hand
-from DeepSegLogic.refine.postprocess import keep_largest_component, smooth
-from DeepSegLogic.viewmodel import entry_text
-from DeepSegLogic.viewmodel.texts import run_text
+from DeepSegLogic.refinement import editing_tools
+from DeepSegLogic.refinement.postprocess import keep_largest_component, smooth
+from DeepSegLogic.session import SOLVER, entry_text
+from DeepSegLogic.session.texts import run_text
+from DeepSegLogic.util.errors import DeepSegError
 
 from .drawing import prompt_of
 from .editing import GIVING, LIMITED, PROMPTS, Editing
+from .remedies import WORDS
 
-NOTHING = "Nothing was changed: it is so already."
+PAUSE_S = 0.3  # between two outlines
+MOST_PLACES = 10_000  # of one drawing
+ADJUST = ". Turn the wheel to change more or less, release to apply."
+NOTHING = "Nothing changed: the result already agrees with it."
 
 HINTS = {
-    "": "Press a button, then use the mouse in a slice.",
-    "belongs stroke": "Click where it is missing, or draw a stroke there.",
-    "belongs box": "Draw a box round a part that is missing.",
-    "belongs lasso": "Draw round what is missing in this slice.",
-    "not stroke": "Click where it should not be, or draw a stroke there.",
-    "not box": "Draw a box where nothing of it should be.",
-    "not lasso": "Draw round what should not be there in this slice.",
+    "": "Select a tool, then use the mouse in a slice.",
+    "add stroke": "Click or draw a stroke where the structure is missing.",
+    "add box": "Draw a box around a missing part.",
+    "add lasso": "Draw around a missing part in this slice.",
+    "remove stroke": "Click or draw a stroke where the structure is wrong.",
+    "remove box": "Draw a box around a wrong part.",
+    "remove lasso": "Draw around a wrong part in this slice.",
     "paint": "Paint in a slice.",
     "erase": "Erase in a slice.",
-    "draw": "Draw round what to fill in this slice.",
-    "cut": "Draw round what to cut away, through all slices.",
-    "piece": "Click on the piece to remove.",
+    "draw": "Draw around an area to fill in this slice.",
+    "cut": "Draw around a part to cut it away in all slices.",
+    "piece": "Click on the island to delete.",
 }
 
 
@@ -47,95 +52,150 @@ class Correcting:
 
     def __init__(self, state, scene):
         self.state, self.work, self.session = state, scene.work, scene.work.session
-        self.editing = Editing(scene.app.segmentation_editor, self._traced, self._painted)
+        self.editing = Editing(scene.app.segmentation_editor, self._sketched, self._turned, self._painted)
+        self._previewed = 0.0  # when the last outline was ready
+        self._applied = 0.0  # the state's reach that is shown
         self._greys: list[float] = []
 
     def begin(self) -> None:
-        """Start anew: the result is another one, or gone."""
+        """The result is another one, or gone."""
         self._tell("")
 
     def take_tool(self, tool: str) -> None:
-        """Take a tool into the hand, or put it down."""
+        """Select a tool, or deselect it."""
         self.state.tool = "" if self.state.tool == tool else tool
 
     def put_down(self) -> None:
-        """Put the tool down, and forget what is being drawn."""
+        """Deselect the tool, and drop what is being drawn."""
         self.editing.drop()
+        self.work.endPreview()
         self.state.tool = ""
 
     def take_shape(self, shape: str) -> None:
-        """From now on, this is drawn to say where a structure is; see :data:`~.drawing.SHAPES`."""
+        """Choose what prompts are drawn with; see :data:`~.drawing.SHAPES`."""
         self.state.shape = shape
 
     def use_tool(self) -> None:
-        """Use the tool that the state names as it says, and tell how."""
+        """Use the tool that the state names, and show a hint."""
         state = self.state
         with contextlib.suppress(ValueError, TypeError):  # a field is empty while a number is typed
             self._greys = sorted((float(state.low), float(state.high)))
         greys = self._limit
         self.editing.use(state.tool, state.current, shape=state.shape, brush_mm=state.brush, greys=greys)
         told = HINTS[f"{state.tool} {state.shape}" if state.tool in PROMPTS else state.tool]
-        state.told = told + (" Only grey values {:g} to {:g} change.".format(*greys) if greys else "")
+        state.told = told + (" Only voxels from {:g} to {:g} HU change.".format(*greys) if greys else "")
+
+    def set_reach(self) -> None:
+        """Change more or less, as the state says: what is outlined, or else what the last prompt changed."""
+        if self.state.reach == self._applied:
+            return
+        self._applied = self.state.reach
+        told = self.work.previewAt(self._reach)
+        if told is not None:
+            self._tell(told + ADJUST)
+        elif self.work.correction is not None and (entry := self.work.adjust(self._reach)) is not None:
+            self._tell(self._text(entry))
 
     def undo(self) -> None:
-        """Take the last correction back."""
+        """Undo the last correction."""
         entry = self.work.undo()
-        self._tell(f"Taken back: {entry.title}" if entry else "")
+        self._tell(f"Undone: {entry.title}" if entry else "")
 
     def redo(self) -> None:
-        """Do the correction again."""
+        """Redo the correction that was undone last."""
         entry = self.work.redo()
         self._tell(self._text(entry) if entry else "")
 
     def tell_run(self) -> None:
-        """Tell how far a model is that works on a prompt, and what came of it."""
-        self._tell(run_text(self.session.run))
+        """Show the progress of a model that answers a prompt, and its outcome."""
+        self._tell(run_text(self.session.jobs.run, WORDS))
 
     def keep_largest(self) -> None:
-        """Leave only the largest piece of the current structure."""
+        """Keep only the largest island of the current structure."""
         self._tidy(keep_largest_component)
 
     def smooth(self) -> None:
         """Smooth the current structure by the median over each voxel and its neighbours."""
-        finest = min(self.session.result_volume.spacing)
+        finest = min(self.session.outcome.volume.spacing_ijk)
         self._tidy(partial(smooth, mm=finest, method="median"))
 
     @property
     def _limit(self) -> list[float] | None:
-        """The grey values that the tool may change; None for all."""
+        """The HU range that the tool may change; None for all."""
         return self._greys if self.state.limited and self.state.tool in LIMITED else None
 
-    def _drawn(self, places, normal) -> None:
-        """Something was drawn that says where the current structure is, or is not."""
+    @property
+    def _reach(self) -> float:
+        """See :class:`DeepSegLogic.refinement.Proposal`."""
+        return 2.0**self.state.reach
+
+    def _sketched(self, pixels, ras_to_view) -> None:
+        """The user draws a prompt: outline what it would change, but not more often than the mouse can bear."""
         state = self.state
+        busy = time.monotonic() - self._previewed < PAUSE_S
+        if busy or state.tool not in PROMPTS or self.session.choices.correctors.chosen != SOLVER:
+            return
         with state:
+            if not self.work.previewing:
+                state.reach = self._applied = 0.0
             try:
-                prompt = prompt_of(state.shape, state.current, state.tool == "belongs", places, normal)
-                entry = self.work.prompt(prompt)
+                prompt = self._prompt(*_in_slice(pixels, ras_to_view))
+                self._tell(self.work.preview(prompt, self._reach) + ADJUST)
+            except DeepSegError as error:
+                self.work.endPreview()
+                self._tell(f"{error.message} {error.remedy_in(WORDS)}".strip())
+        self._previewed = time.monotonic()
+
+    def _turned(self, notches) -> None:
+        """The wheel was turned while the user draws."""
+        if self.work.previewing:
+            with self.state as state:
+                state.reach = _reach_after(state.reach, notches)
+
+    def _prompt(self, places, normal):
+        state = self.state
+        return prompt_of(state.shape, state.current, state.tool == "add", places, normal)
+
+    def drawn(self, view: str, places: list[list[float]], notches: int) -> None:
+        """Something was drawn in a view; the page tells it when the button is released.
+
+        Args:
+            view: see :meth:`.drawing.Drawing.finish`.
+            places: the same.
+            notches: of the wheel, turned meanwhile; up is positive.
+        """
+        found = self.editing.drawn(view, np.array(places[:MOST_PLACES], float).reshape(-1, 2))
+        if found is None:
+            return
+        pixels, ras_to_view = found
+        places, normal = _in_slice(pixels, ras_to_view)
+        if self.state.tool in PROMPTS:
+            self._prompted(places, normal, notches)
+        elif self.state.tool == "cut":
+            self._change(lambda label_map, name: editing_tools.scissors(label_map, name, pixels, ras_to_view))
+        elif self.state.tool == "draw":
+            self._change(lambda label_map, _: editing_tools.lasso(label_map, places))
+        else:
+            self._change(lambda label_map, name: editing_tools.island(label_map, name, places[0]))
+
+    def _prompted(self, places, normal, notches) -> None:
+        """A prompt for the current structure was drawn."""
+        with self.state as state:
+            state.reach = self._applied = _reach_after(0.0, notches)
+            self.work.endPreview()
+            try:
+                entry = self.work.prompt(self._prompt(places, normal), self._reach)
                 if entry is not None:
                     self._tell(self._text(entry))
             except DeepSegError as error:
-                self._tell(str(error))
-
-    def _traced(self, pixels, ras_to_view) -> None:
-        """Something was drawn in a view."""
-        view_to_ras = np.linalg.inv(ras_to_view)
-        places = (np.column_stack([pixels, np.zeros(len(pixels)), np.ones(len(pixels))]) @ view_to_ras.T)[:, :3]
-        if self.state.tool in PROMPTS:
-            self._drawn(places, view_to_ras[:3, 2])
-        elif self.state.tool == "cut":
-            self._change(lambda label_map, name: hand.cut_off(label_map, name, pixels, ras_to_view))
-        elif self.state.tool == "draw":
-            self._change(lambda label_map, _: hand.encircled(label_map, places))
-        else:
-            self._change(lambda label_map, name: hand.piece_at(label_map, name, places[0]))
+                self._tell(f"{error.message} {error.remedy_in(WORDS)}".strip())
 
     def _painted(self, places) -> None:
         """The brush was passed over places."""
-        self._change(lambda label_map, _: hand.brushed(label_map, places, self.state.brush / 2))
+        self._change(lambda label_map, _: editing_tools.brush(label_map, places, self.state.brush / 2))
 
     def _change(self, find) -> None:
-        """Give voxels to the current structure, or take them away, as the tool does."""
+        """Add voxels to the current structure, or remove them, as the tool does."""
         name, give, greys = self.state.current, self.state.tool in GIVING, self._limit
         with self.state:
             voxels = find(self.work.labelMap(), name)
@@ -158,3 +218,15 @@ class Correcting:
         self.state.told = text
         self.state.can_undo = self.work.resultCorrected
         self.state.can_redo = correction is not None and bool(correction.history.undone)
+
+
+def _reach_after(reach: float, notches: int) -> float:
+    """The reach that is shown, 0 for what the solver believes, after the wheel was turned."""
+    return min(3.0, max(-3.0, reach + notches / 4))
+
+
+def _in_slice(pixels, ras_to_view):
+    """Where a slice view was drawn in, (N, 3) in RAS, and the slice's normal."""
+    view_to_ras = np.linalg.inv(ras_to_view)
+    pixels = np.column_stack([pixels, np.zeros(len(pixels)), np.ones(len(pixels))])
+    return (pixels @ view_to_ras.T)[:, :3], view_to_ras[:3, 2]

@@ -1,4 +1,4 @@
-"""The page's list of what can compute a correction."""
+"""The page's list of correction methods."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from trame.widgets import vuetify3 as v3
 
 
 def corrector_list() -> None:
-    """Hidden while there is only DeepSeg's solver; ``binding`` tells what it shows."""
+    """Hidden while there is only DeepSeg's solver."""
     with html.Div(v_if=("correctors.length > 1 || corrector_text",), classes="mb-2"):
         v3.VSelect(
             v_if=("correctors.length > 1",),
             v_model=("corrector",),
             items=("correctors",),
-            label="Correct with",
+            label="Correction method",
             density="compact",
             variant="outlined",
             hide_details=True,

@@ -1,4 +1,4 @@
-"""What opens over the page: export, models, the server's folder, and questions."""
+"""Dialogs: export, models, the server's folder, and questions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from functools import partial
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from .panels import search_field
-from .widgets import call, careful
+from DeepSegLogic.surfaces.formats import FORMATS
 
-SURFACE_FORMATS = {"stl": "STL", "glb": "GLB", "obj": "OBJ", "ply": "PLY", "3mf": "3MF"}
-OTHER_FORMATS = {"seg.nrrd": "Segmentation, SEG.NRRD", "nii.gz": "Label map, NIfTI", "csv": "Measurements, CSV"}
-WHOLE_FORMATS = {"html": "Report to pass on, HTML", "mrb": "Whole scene for 3D Slicer, MRB"}
+from .panels import search_field
+from .widgets import call
+
+SURFACE_FORMATS = {kind.suffix: kind.title for kind in FORMATS.values()}
+OTHER_FORMATS = {"seg.nrrd": "Segmentation (.seg.nrrd)", "nii.gz": "Label map (NIfTI)", "csv": "Measurements (CSV)"}
+WHOLE_FORMATS = {"html": "Report (HTML)", "mrb": "Scene for 3D Slicer (MRB)"}
 
 
 def add_dialogs(app) -> None:
@@ -26,15 +28,15 @@ def add_dialogs(app) -> None:
 def _export(app) -> None:
     with v3.VDialog(v_model=("exporting",), max_width=420, raw_attrs=['aria-label="Export"']), v3.VCard(title="Export"):
         with v3.VCardText():
-            html.Div("Surfaces, one closed mesh for each structure", classes="ds-section mt-0")
+            html.Div("Surfaces: one closed mesh per structure", classes="ds-section mt-0")
             with html.Div(classes="d-flex flex-wrap"):
                 _boxes(SURFACE_FORMATS)
-            html.Div("Voxels and numbers", classes="ds-section")
+            html.Div("Label maps and measurements", classes="ds-section")
             _boxes(OTHER_FORMATS)
-            html.Div("All in one file", classes="ds-section")
+            html.Div("Everything in one file", classes="ds-section")
             _boxes(WHOLE_FORMATS)
             html.Div(
-                "Files are in LPS, as other programs expect. Research use only.",
+                "Surfaces are in LPS coordinates. For research use only.",
                 classes="ds-note mt-2",
             )
         with v3.VCardActions():
@@ -55,17 +57,17 @@ def _models(app) -> None:
         v3.VCard(title="Models", style="max-height: 85vh"),
     ):
         with html.Div(classes="px-6 pb-2"):
-            search_field("model_words", "Find a model by name or structure")
+            search_field("model_words", "Search by name or structure")
         with v3.VCardText():
-            html.Div("Nothing found.", v_if=("!models.length",))
+            html.Div("No matches.", v_if=("!models.length",))
             with html.Div(v_for="m in models", key=("m.value",), classes="d-flex align-center ga-3 py-2"):
                 with html.Div(classes="flex-grow-1"):
                     html.Div("{{ m.title }}", classes="font-weight-medium")
                     html.Div("{{ m.subtitle }} · {{ m.size }}", classes="ds-note")
-                    html.Div("Has {{ m.found }}", v_if=("m.found",), classes="ds-note")
-                    html.Div("From {{ m.source }}. {{ m.use }}", v_if=("!m.installed",), classes="ds-note")
-                html.Span("Installed", v_if=("m.installed",), classes="ds-note")
-                _ask("Install", "!m.installed")
+                    html.Div("Matches: {{ m.found }}", v_if=("m.found",), classes="ds-note")
+                    html.Div("Source: {{ m.source }}. {{ m.use }}", v_if=("!m.installed",), classes="ds-note")
+                html.Span("Installed", v_if=("m.installed && !m.missing",), classes="ds-note")
+                _ask("Install", "m.missing")
                 _ask("Remove", "m.remove")
         with v3.VCardActions():
             v3.VBtn("Import from file", prepend_icon="mdi-file-import-outline", click="window.deepseg.pickModel()")
@@ -115,24 +117,24 @@ def _question(app) -> None:
 
 def _shelf(app) -> None:
     with (
-        v3.VDialog(v_model=("browsing",), max_width=560, scrollable=True, raw_attrs=['aria-label="On the server"']),
-        v3.VCard(title=("shelf.name",), subtitle="On the server", style="max-height: 85vh"),
+        v3.VDialog(v_model=("browsing",), max_width=560, scrollable=True, raw_attrs=['aria-label="Open on server"']),
+        v3.VCard(title=("shelf.name",), subtitle="Open on server", style="max-height: 85vh"),
     ):
         with v3.VCardText(classes="px-2"):
             html.Div(
-                "Nothing here that can be opened.",
+                "No files to open.",
                 v_if=("!shelf.folders.length && !shelf.files.length && !shelf.series",),
                 classes="ds-note px-4",
             )
             with v3.VList(density="compact", raw_attrs=['aria-label="Folders and files"']):
                 v3.VListItem(
                     v_if=("shelf.path",),
-                    title="The folder above",
+                    title="Parent folder",
                     prepend_icon="mdi-arrow-up",
                     click=(app.opening.browse, "[shelf.up]"),
                 )
                 _entries("shelf.folders", "mdi-folder-outline", partial(call, app, app.opening.browse))
-                _entries("shelf.files", "mdi-file-outline", partial(careful, app, app.opening.take))
+                _entries("shelf.files", "mdi-file-outline", partial(_taking, app))
         with v3.VCardActions():
             v3.VSpacer()
             v3.VBtn("Close", click="browsing = false")
@@ -141,8 +143,14 @@ def _shelf(app) -> None:
                 v_if=("shelf.series",),
                 color="primary",
                 variant="flat",
-                click=careful(app, app.opening.take, "[shelf.path]"),
+                click=_taking(app, "[shelf.path]"),
             )
+
+
+def _taking(app, values: str) -> str:
+    """Open what was chosen: instead of the input, or for a channel."""
+    taken = call(app, app.opening.take, f"{values}.concat(shelf_for)")
+    return f"shelf_for ? {taken} : window.deepseg.careful(() => {taken})"
 
 
 def _entries(names: str, icon: str, action) -> None:

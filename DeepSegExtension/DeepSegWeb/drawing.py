@@ -12,33 +12,50 @@ from vtkmodules.vtkCommonCore import vtkCommand
 from vtkmodules.vtkFiltersSources import vtkPolyLineSource
 from vtkmodules.vtkRenderingCore import vtkActor2D, vtkPolyDataMapper2D
 
-from DeepSegLogic.refine import Box, Lasso, Point, Scribble
-from DeepSegLogic.refine.prompts import Prompt
+from DeepSegLogic.refinement import Box, Lasso, Point, Scribble
+from DeepSegLogic.refinement.prompts import Prompt
 
 SHAPES = ("stroke", "box", "lasso")
 CLICK_PX = 4  # the mouse moves a little in a click too
 
 
 class Drawing(SegmentationEffect):
-    """Takes the left button in slice views, and in 3D if wanted.
+    """Shows what is drawn with the left button in slice views, and in 3D if wanted.
+
+    What was drawn comes from the page itself when the button is released, see :meth:`finish`: of the moves that wait
+    for the server, trame tells the last only.
 
     Attributes:
         shape: one of :data:`SHAPES`.
         positive: what is drawn is green, else red.
         in_3d: whether 3D views take part.
-        drawn: called with the pixels, (N, 2), one of which is a click, and with the 4×4 matrix from RAS to the view:
-            homogeneous; in a slice view, its inverse leads from (x, y, 0, 1) back into the slice.
+        going_on: called with the pixels so far, (N, 2), one of which is a click, and with the 4×4 matrix from RAS to
+            the view: homogeneous; in a slice view, its inverse leads from (x, y, 0, 1) back into the slice.
+        turned: called with 1 or -1 when the wheel is turned meanwhile.
     """
 
     shape = SHAPES[0]
     positive = True
     in_3d = False
-    drawn: Callable[[np.ndarray, np.ndarray], None]
+    going_on: Callable[[np.ndarray, np.ndarray], None]
+    turned: Callable[[int], None]
 
     def drop(self) -> None:
         """Forget what is being drawn."""
         for pipeline in filter(None, (known() for known in self.pipelines)):
             pipeline.LoseFocus(None)
+
+    def finish(self, view: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """What was drawn, as ``going_on`` gets it; None if this view takes no part.
+
+        Args:
+            view: its singleton tag.
+            places: (N, 2), from (0, 0) at the view's lower left corner to (1, 1).
+        """
+        for pipeline in filter(None, (known() for known in self.pipelines)):
+            if pipeline.GetViewNode().GetSingletonTag() == view and pipeline.takes_part:
+                return pipeline.finish(places)
+        return None
 
     def _create_pipeline(self, _view_node, _parameter):
         return _Pipeline()
@@ -50,6 +67,7 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
     def __init__(self):
         super().__init__()
         self._pixels: list[np.ndarray] = []  # of the mouse, in the view; none: the button is up
+        self._late = False  # the next press belongs to what was finished already
         self._renderer = None
         self._line = vtkPolyLineSource()
         mapper = vtkPolyDataMapper2D()
@@ -62,13 +80,26 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
             int(vtkCommand.LeftButtonPressEvent): self._begin,
             int(vtkCommand.MouseMoveEvent): self._go_on,
             int(vtkCommand.LeftButtonReleaseEvent): self._end,
+            int(vtkCommand.MouseWheelForwardEvent): lambda _: self._effect.turned(1),
+            int(vtkCommand.MouseWheelBackwardEvent): lambda _: self._effect.turned(-1),
         }
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether one can draw here now."""
+        return bool(self.IsActive() and (self._effect.in_3d or isinstance(self.GetViewNode(), vtkMRMLSliceNode)))
+
+    def finish(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`Drawing.finish`."""
+        pixels = list(places * self._renderer.GetSize())
+        self._late = not self._pixels
+        self._end()
+        return self._simplified(pixels), self._ras_to_view()
 
     def CanProcessInteractionEvent(self, event) -> tuple[bool, float]:
         begins = event.GetType() == int(vtkCommand.LeftButtonPressEvent)
         mine = begins or (self._pixels and event.GetType() in self._answers)
-        here = self._effect.in_3d or isinstance(self.GetViewNode(), vtkMRMLSliceNode)
-        return bool(self.IsActive() and here and mine), 0.0
+        return bool(self.takes_part and mine), 0.0
 
     def ProcessInteractionEvent(self, event) -> bool:
         self._answers[event.GetType()](np.array(event.GetDisplayPosition(), float))
@@ -76,8 +107,7 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
 
     def LoseFocus(self, event) -> None:
         super().LoseFocus(event)
-        self._pixels = []
-        self._show()
+        self._end()
 
     def OnRendererAdded(self, renderer) -> None:
         super().OnRendererAdded(renderer)
@@ -91,20 +121,26 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
             renderer.RemoveViewProp(self._actor)
 
     def _begin(self, pixel) -> None:
-        self._pixels = [pixel]
+        self._late, late = False, self._late
+        if not late:
+            self._pixels = [pixel]
+            self._effect.going_on(self._simplified(self._pixels), self._ras_to_view())
 
     def _go_on(self, pixel) -> None:
         self._pixels.append(pixel)
         self._show()
+        self._effect.going_on(self._simplified(self._pixels), self._ras_to_view())
 
-    def _end(self, pixel) -> None:
-        pixels, self._pixels = [*self._pixels, pixel], []
+    def _end(self, _pixel=None) -> None:
+        self._pixels = []
         self._show()
+
+    def _simplified(self, pixels: list[np.ndarray]) -> np.ndarray:
         if self._effect.shape == "box":
             pixels = [pixels[0], pixels[-1]]
         if np.ptp(pixels, axis=0).max() < CLICK_PX:
             pixels = pixels[:1]
-        self._effect.drawn(np.array(pixels), self._ras_to_view())
+        return np.array(pixels)
 
     def _ras_to_view(self) -> np.ndarray:
         node, renderer = self.GetViewNode(), self._renderer

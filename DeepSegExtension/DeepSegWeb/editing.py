@@ -1,4 +1,4 @@
-"""What the mouse does in the views, for corrections: trame-slicer's brush, and what is drawn."""
+"""What the mouse does in the views, for corrections: trame-slicer's brush, and drawings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from .drawing import Drawing
 
-PROMPTS = ("belongs", "not")
+PROMPTS = ("add", "remove")
 BRUSHES = ("paint", "erase")
 SHAPES = {"draw": "lasso", "cut": "lasso", "piece": "stroke"}
 """What is drawn with the other tools."""
-GIVING = ("belongs", "paint", "draw")
-"""Tools that give voxels to a structure; the others take them away."""
+GIVING = ("add", "paint", "draw")
+"""Tools that add voxels to a structure; the others remove them."""
 LIMITED = (*BRUSHES, "draw", "cut")
-"""Tools that can be limited to a range of grey values."""
+"""Tools that can be limited to a range of HU."""
 
 
 class Brush(SegmentationEffectPaint):
@@ -37,7 +37,7 @@ class Brush(SegmentationEffectPaint):
         self.painted(vtk_to_numpy(paint_coordinates_world.GetData()).astype(float))
 
     def drop(self) -> None:
-        """Forget the stroke that is being painted."""
+        """Drop the stroke that is being painted."""
         for pipeline in filter(None, (known() for known in self.pipelines)):
             if pipeline.widget:
                 pipeline.widget.clear()
@@ -49,12 +49,19 @@ class Editing:
 
     Args:
         editor: the segmentation editor of the Slicer application.
-        drawn: see :class:`~.drawing.Drawing`.
+        going_on, turned: see :class:`~.drawing.Drawing`.
         painted: see :class:`Brush`.
     """
 
-    def __init__(self, editor, drawn: Callable[[np.ndarray, np.ndarray], None], painted: Callable[[np.ndarray], None]):
-        self._editor, self._drawn, self._painted = editor, drawn, painted
+    def __init__(
+        self,
+        editor,
+        going_on: Callable[[np.ndarray, np.ndarray], None],
+        turned: Callable[[int], None],
+        painted: Callable[[np.ndarray], None],
+    ):
+        self._editor, self._painted = editor, painted
+        self._going_on, self._turned = going_on, turned
 
     def use(self, tool: str, structure: str, *, shape: str, brush_mm: float, greys: tuple[float, float] | None) -> None:
         """Take a tool to a structure.
@@ -64,7 +71,7 @@ class Editing:
             structure: name; empty: no tool is taken.
             shape: what is drawn with :data:`PROMPTS`, see :class:`~.drawing.Drawing`.
             brush_mm: the brush's diameter.
-            greys: lowest and highest grey value of voxels that can change, to be shown; None: all can.
+            greys: lowest and highest HU of voxels that may change; None for all.
         """
         if structure:
             self._editor.set_active_segment_id(structure)
@@ -77,12 +84,17 @@ class Editing:
             brush.set_use_sphere_brush(True)
         else:
             drawing = self._editor.set_active_effect_type(Drawing)
-            drawing.drawn = self._drawn
+            drawing.going_on, drawing.turned = self._going_on, self._turned
             drawing.shape, drawing.positive, drawing.in_3d = SHAPES.get(tool, shape), tool in GIVING, tool == "cut"
         self._show_limit(greys)
 
+    def drawn(self, view: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """What was drawn in a view, see :meth:`.drawing.Drawing.finish`; None where nothing is."""
+        effect = self._editor.active_effect
+        return effect.finish(view, places) if isinstance(effect, Drawing) else None
+
     def drop(self) -> None:
-        """Forget what is being drawn or painted."""
+        """Drop what is being drawn or painted."""
         if isinstance(self._editor.active_effect, (Drawing, Brush)):
             self._editor.active_effect.drop()
 

@@ -1,4 +1,4 @@
-"""What the page opens: uploads, files of the folder that was allowed, and what the command line named."""
+"""The page's input: uploads, files of the allowed folder, and the source that the command line names."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from DeepSegLogic.bundle import SUFFIX, Bundle, read_bundle
-from DeepSegLogic.errors import DeepSegError, UsageError
-from DeepSegLogic.io import read_volume
-from DeepSegLogic.io.header import check_enclosed
-from DeepSegLogic.viewmodel import WayOut
+from DeepSegLogic.io.slicer_scene import SlicerScene
+from DeepSegLogic.session import WayOut
+from DeepSegLogic.util.errors import DeepSegError, UsageError
+from DeepSegLogic.worker.isolated import read_scene_or_volume, read_volume
 
 from .shelf import Shelf
+
+T = TypeVar("T")
 
 
 class Opening:
@@ -21,72 +23,97 @@ class Opening:
 
     Args:
         state: of the page.
-        scene: shows what was opened.
-        say: tells the user what went wrong.
-        scratch: where scenes are unpacked.
-        folder: what the page may list; None for nothing.
+        scene: shows the input.
+        say: shows an error to the user.
+        scratch: for unpacked scenes.
+        folder: that the page may list; None for none.
     """
 
     def __init__(self, state, scene, say: Callable[[Exception], None], scratch: Path, folder: Path | None):
         self.state, self.scene, self._say, self._scratch = state, scene, say, scratch
+        self._expected = ""  # name of a channel
         self._shelf = Shelf(folder) if folder is not None else None
         state.update({"has_shelf": folder is not None, "browsing": False, "shelf": {"folders": [], "files": []}})
+        state.shelf_for = ""  # name of a channel; empty for the input
 
     async def open(self, source: Path) -> None:
-        """Read a volume, or a scene with its result, and show it instead of the one before."""
-        await self._show(source.name, partial(self._read, source))
+        """Read a volume, or a scene with its result, and show it instead of the current one."""
+        await self._read(source.name, partial(read_scene_or_volume, source, self._scratch), self._show_other)
+
+    def expect(self, channel: str) -> None:
+        """The next upload to the address ``channel`` is for this channel of the model."""
+        self._expected = channel
+
+    async def receive_channel(self, source: Path) -> None:
+        """Take an upload as the image of the channel that was named last."""
+        await self.open_channel(source, self._expected)
+
+    async def open_channel(self, source: Path, channel: str) -> None:
+        """Read a volume as the image of a further channel of the model."""
+        if channel not in self.scene.work.session.choices.channels.names:
+            self._say(UsageError("The model has no such channel.", "Choose the model again.", code="usage.channel"))
+            return
+        await self._read(source.name, partial(read_volume, source), partial(self.scene.set_channel, channel))
 
     async def take_way_out(self, way: str) -> None:
-        """Go on with a volume made from the one that is shown, see :class:`~DeepSegLogic.viewmodel.WayOut`."""
-        volume = self.scene.work.session.volume
-        await self._show(volume.name, lambda: Bundle(WayOut(way).apply(volume)))
+        """Go on with a volume made from the one that is shown, see :class:`~DeepSegLogic.session.WayOut`."""
+        volume = self.scene.work.session.choices.volume
+        await self._read(volume.name, lambda: SlicerScene(WayOut(way).apply(volume)), self._show)
 
     def check_free(self) -> None:
-        """Whether the input is at rest.
+        """Check that no input is being read.
 
         Raises:
-            UsageError: it is being read.
+            UsageError: one is.
         """
         if self.state.reading:
-            raise UsageError("A volume is being read.", "Wait for it.", code="usage.busy")
+            raise UsageError("A volume is being read.", "Wait until it is shown.", code="usage.busy")
 
-    async def _show(self, name: str, get: Callable[[], Bundle]) -> None:
+    async def _read(self, name: str, get: Callable[[], T], take: Callable[[T], None]) -> None:
+        """Read something elsewhere, and take it, while nothing else goes on."""
         work, state = self.scene.work, self.state
         try:
             self.check_free()
-            work.session.check_free()  # its result belongs to the volume that is shown
+            work.session.jobs.check_free()  # its result belongs to the volume that is shown
         except UsageError as error:
             self._say(error)
             return
         with state:
             state.reading, state.alert, state.tab = name, None, "segment"
         try:
-            opened = await asyncio.to_thread(get)
-            work.forgetResult()
-            self.scene.show_volume(opened.volume)
-            if opened.label_map is not None:
-                known = {"confidence": opened.confidence, "boundary_margin": opened.boundary_margin}
-                work.adopt(opened.label_map, opened.provenance, ignored=opened.ignored, **known)
-            if opened.corrector:
-                work.session.choose_corrector(opened.corrector)
-            if work.session.preflight.ready:
-                self.scene.set_window(state.greys)
-            self.scene.set_rendering(state.rendering)
-            work.session.ask_estimate()
+            take(await asyncio.to_thread(get))
+            work.session.choices.ask_estimate()
         except Exception as error:
             self._say(error)
         finally:
             with state:
                 state.reading = ""
 
+    def _show_other(self, opened: SlicerScene) -> None:
+        """Show what may be another patient: images of further channels would not belong to it."""
+        for name in self.scene.work.session.choices.channels.names:
+            self.scene.set_channel(name, None)
+        self._show(opened)
+
+    def _show(self, opened: SlicerScene) -> None:
+        work = self.scene.work
+        work.forgetResult()
+        self.scene.show_volume(opened.volume)
+        if opened.label_map is not None:
+            known = {"confidence": opened.confidence, "boundary_margin": opened.boundary_margin}
+            work.adopt(opened.label_map, opened.provenance, ignored=opened.ignored, **known)
+        if opened.corrector:
+            work.session.choices.choose_corrector(opened.corrector)
+        if work.session.choices.input.preflight.ready:
+            self.scene.set_window(self.state.greys)
+        self.scene.set_rendering(self.state.rendering)
+
     async def receive(self, source: Path) -> None:
-        """Open what was uploaded."""
-        if source.is_file():
-            check_enclosed(source)
+        """Open an upload."""
         await self.open(source)
 
     async def browse(self, path: str = "") -> None:
-        """List a folder below the one that was allowed."""
+        """List a folder inside the allowed one."""
         try:
             shown = await asyncio.to_thread(self._allowed().look, path)
         except DeepSegError as error:
@@ -95,8 +122,8 @@ class Opening:
         with self.state:
             self.state.shelf, self.state.browsing = shown, True
 
-    async def take(self, path: str) -> None:
-        """Open a volume below the folder that was allowed."""
+    async def take(self, path: str, channel: str = "") -> None:
+        """Open a volume inside the allowed folder, as the input or for a further channel of the model."""
         with self.state:
             self.state.browsing = False
         try:
@@ -104,14 +131,11 @@ class Opening:
         except DeepSegError as error:
             self._say(error)
             return
-        await self.open(source)
+        await (self.open_channel(source, channel) if channel else self.open(source))
 
     def _allowed(self) -> Shelf:
         if self._shelf is None:
-            raise UsageError("No folder was allowed.", "Start `deepseg web` with --folder.", code="usage.folder")
+            raise UsageError(
+                "The page may not open files of the server.", "Upload the file instead.", code="usage.folder"
+            )
         return self._shelf
-
-    def _read(self, source: Path) -> Bundle:
-        if source.suffix.lower() == SUFFIX:
-            return read_bundle(source, self._scratch)
-        return Bundle(read_volume(source))

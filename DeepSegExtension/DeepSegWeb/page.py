@@ -10,6 +10,7 @@ from trame.widgets import vuetify3 as v3
 
 from . import dialogs, panels
 from .scene import WINDOWS
+from .widgets import call
 
 ASSETS = {
     "serve": {"deepseg": str(Path(__file__).with_name("serve"))},
@@ -53,10 +54,10 @@ def _bar(app) -> None:
     v3.VBtn("Open file", prepend_icon="mdi-file-outline", click="window.deepseg.pick(false)", disabled=busy)
     v3.VBtn("DICOM folder", prepend_icon="mdi-folder-outline", click="window.deepseg.pick(true)", disabled=busy)
     v3.VBtn(
-        "On the server",
+        "Open on server",
         prepend_icon="mdi-server-outline",
         v_if=("has_shelf",),
-        click=(app.opening.browse, "[shelf.path || '']"),
+        click=f"shelf_for = ''; {call(app, app.opening.browse, '[shelf.path || ``]')}",
         disabled=busy,
     )
     v3.VBtn(
@@ -70,7 +71,7 @@ def _bar(app) -> None:
     with v3.VBtnToggle(v_model=("greys",), density="compact", mandatory=True, variant="text", classes="mr-3"):
         for name, (width, centre) in WINDOWS.items():
             tip = f"{centre - width / 2:.0f} to {centre + width / 2:.0f} HU"
-            attributes = [f'aria-label="Grey values: {name}"', f'title="{tip}"']
+            attributes = [f'aria-label="Window: {name}"', f'title="{tip}"']
             v3.VBtn(name, value=name, size="small", raw_attrs=attributes)
     v3.VChip("Research use only", size="small", color="warning", variant="tonal", classes="mr-3")
 

@@ -1,75 +1,31 @@
-"""The drawer: what to segment, with what, and what came of it. Shows the state that ``binding`` makes."""
+"""The drawer: input, model, structures, result. Shows the state that ``binding`` makes."""
 
 from __future__ import annotations
 
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from DeepSegLogic.inference.quality import QUALITIES
+from DeepSegLogic.inference.presets import QUALITIES
 
+from .compare_panel import compare_panel
 from .correct_panel import correct_panel
+from .input_panel import input_panel
 from .scene import RENDERINGS
 from .widgets import careful, slider, title
 
 QUALITY_TIPS = {
-    "draft": "Quickest, less exact",
-    "fast": "Nearly as exact as Standard; spares the air",
-    "standard": "As the model was made to be used",
-    "best": "Looks at mirrored views, too; takes up to 8 times as long",
+    "draft": "Fastest, less accurate",
+    "fast": "Skips air; nearly the same result as Standard",
+    "standard": "As the model was designed",
+    "best": "Adds mirroring; up to 8 times slower",
 }
 
 
 def segment_panel(app) -> None:
     """Input, model and structures."""
-    _input(app)
+    input_panel(app)
     _model()
     _structures(app)
-
-
-def _input(app) -> None:
-    title("Input")
-    with html.Div(v_if=("reading || uploading",), classes="ds-note"):
-        v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
-        with html.Div(classes="d-flex align-center justify-space-between"):
-            html.Span("{{ reading ? `Reading ${reading}` : `Uploading, ${uploading}` }}")
-            v3.VBtn(
-                "Cancel upload",
-                v_if=("!reading",),
-                size="small",
-                variant="text",
-                click="window.deepseg.cancelUpload()",
-            )
-    with html.Div(v_else_if=("!facts",), classes="ds-note"):
-        html.Span("No CT yet. Open a file, a DICOM folder or a scene (.mrb).")
-    with html.Div(v_else=True):
-        html.Div("{{ volume_name }}", classes="text-body-2 font-weight-medium text-truncate")
-        html.Div("{{ facts }}", classes="ds-note")
-    with v3.VAlert(
-        v_for="(note, i) in notes",
-        key=("i",),
-        type=("note.blocking ? 'warning' : 'info'",),
-        variant="tonal",
-        density="compact",
-        classes="mt-2 ds-note",
-    ):
-        html.Span("{{ note.text }} {{ note.remedy }}")
-    with html.Div(v_if=("ways_out.length",), classes="d-flex ga-2 mt-2"):
-        v3.VBtn(
-            "{{ way }}",
-            v_for="way in ways_out",
-            key=("way",),
-            size="small",
-            variant="tonal",
-            disabled=("run.busy || !!reading",),
-            click=careful(app, app.opening.take_way_out, "[way]"),
-        )
-    v3.VCheckbox(
-        v_if=("notes.some((n) => n.blocking)",),
-        v_model=("force",),
-        label="Segment anyway",
-        density="compact",
-        hide_details=True,
-    )
 
 
 def _model() -> None:
@@ -110,7 +66,7 @@ def _structures(app) -> None:
         _chip("All", app.choose_all)
         _chip("None", "chosen = []")
         _chip("{{ preset }}", (app.choose_preset, "[preset]"), v_for="preset in presets", key=("preset",))
-    search_field("words", "Find a structure", v_if=("total > 12",), classes="mb-1")
+    search_field("words", "Search structures", v_if=("total > 12",), classes="mb-1")
     with html.Div(v_for="group in groups", key=("group.title",)):
         found = f"group.items.filter({_has('s', 'words')})"
         html.Div("{{ group.title }}", v_if=(f"{found}.length",), classes="ds-note mt-1")
@@ -126,12 +82,12 @@ def _structures(app) -> None:
         )
 
     html.Div(
-        "Nothing found.", v_if=(f"!groups.some((group) => group.items.some({_has('s', 'words')}))",), classes="ds-note"
+        "No matches.", v_if=(f"!groups.some((group) => group.items.some({_has('s', 'words')}))",), classes="ds-note"
     )
 
 
 def _has(item: str, words: str) -> str:
-    """Whether the title of an item has the words that were typed."""
+    """Whether the title of an item contains the words that were typed."""
     return f"({item}) => {item}.title.toLowerCase().includes(({words} || '').toLowerCase())"
 
 
@@ -140,7 +96,7 @@ def _chip(text: str, click, **more) -> None:
 
 
 def search_field(name: str, label: str, **more) -> None:
-    """Words to search for."""
+    """A field for search words."""
     v3.VTextField(
         v_model=(name,),
         label=label,
@@ -155,10 +111,10 @@ def search_field(name: str, label: str, **more) -> None:
 
 def result_panel(app) -> None:
     """The table of structures and how to show them."""
-    html.Div("Nothing segmented yet.", v_if=("!rows.length",), classes="ds-note mt-4")
+    html.Div("No result yet.", v_if=("!rows.length",), classes="ds-note mt-4")
     with html.Div(v_else=True):
-        title("Found")
-        search_field("row_words", "Find a structure", v_if=("rows.length > 12",), classes="mb-1")
+        title("Structures")
+        search_field("row_words", "Search structures", v_if=("rows.length > 12",), classes="mb-1")
         with html.Div(classes="ds-scroll"), html.Table(classes="ds-table", raw_attrs=['aria-label="Structures found"']):
             with html.Thead(), html.Tr():
                 with html.Th():
@@ -166,7 +122,7 @@ def result_panel(app) -> None:
                         type="checkbox",
                         checked=("rows.every((r) => !r.found || visible.includes(r.name))",),
                         change="visible = $event.target.checked ? rows.map((r) => r.name) : []",
-                        raw_attrs=['aria-label="Show all"', 'title="Show all, or none"'],
+                        raw_attrs=['aria-label="Show all"', 'title="Show all or none"'],
                     )
                 html.Th("Structure")
                 html.Th("ml", classes="num")
@@ -187,6 +143,7 @@ def result_panel(app) -> None:
             html.Span("{{ warning }}")
         _review(app)
         correct_panel(app)
+        compare_panel()
         title("Display")
         slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")
         slider("outline", "Outline in slices, {{ outline }} px", 0, 5, 1)
@@ -194,7 +151,7 @@ def result_panel(app) -> None:
         v3.VSelect(
             v_model=("rendering",),
             items=("renderings", [{"title": "Off", "value": ""}, *({"title": n, "value": n} for n in RENDERINGS)]),
-            label="The CT itself in 3D",
+            label="Volume rendering",
             density="compact",
             variant="outlined",
             hide_details=True,
@@ -203,19 +160,19 @@ def result_panel(app) -> None:
 
 
 def _review(app) -> None:
-    with html.Section(v_if=("findings.length",), raw_attrs=['aria-label="Look at these first"']):
-        title("Look at these first")
+    with html.Section(v_if=("findings.length",), raw_attrs=['aria-label="Check these first"']):
+        title("Check these first")
         with (
             html.Div(classes="ds-scroll ds-findings"),
             html.Div(v_for="reason in findings", key=("reason",), classes="d-flex align-start ds-finding"),
         ):
-            html.Button("{{ reason }}", click=(app.look_at, "[reason]"), raw_attrs=['title="Go there"'])
+            html.Button("{{ reason }}", click=(app.look_at, "[reason]"), raw_attrs=['title="Show in the views"'])
             v3.VBtn(
                 icon="mdi-close",
                 size="x-small",
                 variant="text",
                 click=(app.ignore, "[reason]"),
-                raw_attrs=[":aria-label=\"'Ignore: ' + reason\"", 'title="Ignore"'],
+                raw_attrs=[":aria-label=\"'Ignore: ' + reason\"", 'title="Don\'t show this finding again"'],
             )
 
 
@@ -238,7 +195,7 @@ def _row(app) -> None:
                 "{{ row.title }}",
                 classes="name",
                 click=(app.jump_to, "[row.name]"),
-                raw_attrs=['title="Go there"'],
+                raw_attrs=['title="Show in the views"'],
             )
         html.Td("{{ row.volume }}", classes="num")
         with html.Td(classes="num", raw_attrs=[':title="row.note"']):
@@ -248,13 +205,13 @@ def _row(app) -> None:
                 size="x-small",
                 color="warning",
                 classes="mr-1",
-                raw_attrs=['aria-label="Low: look at it"'],
+                raw_attrs=['aria-label="Uncertain: check it"'],
             )
             html.Span("{{ row.confidence }}")
 
 
 def run_panel(app) -> None:
-    """Segment or Cancel, and how far it is; always in sight."""
+    """Segment or Cancel, and progress; always visible."""
     with html.Div(v_if=("run.busy",)):
         with html.Div(classes="d-flex justify-space-between ds-note"):
             html.Span("{{ run.stage }}")

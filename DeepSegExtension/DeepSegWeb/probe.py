@@ -27,11 +27,11 @@ class Probe:
         self._state.probe = {"view": view.GetSingletonTag(), "text": told} if told else {}
 
     def _text(self, place) -> str:
-        volume, correction = self._work.session.volume, self._work.correction
+        volume, correction = self._work.session.choices.volume, self._work.correction
         if volume is None:
             return ""
         i, j, k = np.rint(np.linalg.inv(volume.ijk_to_ras) @ [*place, 1])[:3].astype(int)
-        if not all(0 <= n < size for n, size in zip((k, j, i), volume.shape, strict=True)):
+        if not all(0 <= n < size for n, size in zip((k, j, i), volume.shape_kji, strict=True)):
             return ""
         value = f"{volume.array[k, j, i]:g} HU"
         if correction is None:

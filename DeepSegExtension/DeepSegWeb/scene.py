@@ -11,8 +11,8 @@ from DeepSegLib.sceneSession import SceneSession
 from trame_slicer.core import SlicerApp
 from vtk.util import numpy_support
 
-from DeepSegLogic.errors import OutputError
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.util.errors import OutputError
 
 WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0)}
 """Width and centre in HU, as radiologists commonly set them."""
@@ -20,7 +20,7 @@ RENDERINGS = {"Bones": "CT-Bones", "Chest": "CT-Chest-Contrast-Enhanced", "Lung"
 """Slicer's presets of volume rendering."""
 
 
-class Scene:
+class PageScene:
     """How the scene looks. What is in it, and corrections, are :class:`~DeepSegLib.sceneSession.SceneSession`'s.
 
     Attributes:
@@ -39,10 +39,33 @@ class Scene:
         self.clear_result()
         if self.work.volumeNode is not None:
             self.app.scene.RemoveNode(self.work.volumeNode)
+        node = self._node_of(volume)
+        display = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+        display.AutoWindowLevelOff()  # takes seconds of a large CT, which has a window of its own
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+        node.SetAndObserveDisplayNodeID(display.GetID())
+        self.work.setVolumeNode(node)
+        if not self.work.session.choices.input.preflight.ready:  # it may be anything
+            display.AutoWindowLevelOn()
+        self.app.display_manager.show_volume_in_slice_background(node)
+        self.app.display_manager.reset_views()
+
+    def set_channel(self, name: str, volume: Volume | None) -> None:
+        """Make a volume the image of a further channel of the model, instead of the one before; it is not shown."""
+        before = self.work.channelNode(name)
+        node = self._node_of(volume) if volume is not None else None
+        if node is not None:
+            node.SetSaveWithScene(False)  # a scene that is exported has one volume and its result
+        self.work.setChannelNode(name, node)
+        if before is not None:
+            self.app.scene.RemoveNode(before)
+
+    def _node_of(self, volume: Volume):
+        """A new volume node without a display."""
         name = re.sub(r"""[&<>"']""", "_", volume.name)  # MRML writes these into file names as they are: broken XML
         node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         image = vtk.vtkImageData()
-        image.SetDimensions(*volume.shape[::-1])
+        image.SetDimensions(*volume.shape_ijk)
         image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
         matrix = vtk.vtkMatrix4x4()
         matrix.DeepCopy(volume.ijk_to_ras.ravel())
@@ -51,15 +74,7 @@ class Scene:
         if volume.modality:
             node.SetAttribute("DICOM.Modality", volume.modality)
         node.SetAttribute(volumeNodes.WARNINGS, "\n".join(volume.warnings))
-        display = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
-        display.AutoWindowLevelOff()  # takes seconds of a large CT, which has a window of its own
-        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
-        node.SetAndObserveDisplayNodeID(display.GetID())
-        self.work.setVolumeNode(node)
-        if not self.work.session.preflight.ready:  # it may be anything
-            display.AutoWindowLevelOn()
-        self.app.display_manager.show_volume_in_slice_background(node)
-        self.app.display_manager.reset_views()
+        return node
 
     def set_window(self, name: str) -> None:
         """Show the volume with one of :data:`WINDOWS`."""

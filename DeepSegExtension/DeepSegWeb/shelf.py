@@ -1,19 +1,21 @@
-"""A folder of the server from which the page may open volumes, and nothing else."""
+"""The one folder of the server from which the page may open volumes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from DeepSegLogic.bundle import SUFFIX
-from DeepSegLogic.errors import InputError
-from DeepSegLogic.io.header import check_enclosed, is_dicom, is_slice
-from DeepSegLogic.io.reading import SUFFIXES as VOLUMES
+from DeepSegLogic.io.archive import SUFFIX as ZIP
+from DeepSegLogic.io.files import is_dicom, is_slice
+from DeepSegLogic.io.headers import check_enclosed
+from DeepSegLogic.io.read import SUFFIXES as VOLUMES
+from DeepSegLogic.io.slicer_scene import SUFFIX
+from DeepSegLogic.util.errors import InputError
 
-SUFFIXES = (*VOLUMES, SUFFIX)
+SUFFIXES = (*VOLUMES, SUFFIX, ZIP)
 
 
 class Shelf:
-    """What lies below one folder. Links that lead out of it are as if they were not there.
+    """The content of one folder. Links that lead out of it are treated as missing.
 
     Args:
         root: the folder.
@@ -23,14 +25,14 @@ class Shelf:
         self._root = root.resolve()
 
     def look(self, path: str) -> dict:
-        """What is in a folder, for the page.
+        """List a folder for the page.
 
         Args:
-            path: below the root, with ``/``; empty for the root itself.
+            path: relative to the root, with ``/``; empty for the root itself.
 
         Returns:
-            ``path``; ``up``, the folder above, None at the root; ``name``; ``folders`` and ``files``, names in order;
-            ``series``, whether slices of DICOM lie there.
+            ``path``; ``up``, the parent folder, None at the root; ``name``; ``folders`` and ``files``, sorted names;
+            ``series``, whether it contains DICOM slices.
 
         Raises:
             InputError: there is no such folder.
@@ -39,13 +41,13 @@ class Shelf:
         if not folder.is_dir():
             raise _missing(path)
         try:
-            entries = sorted((e for e in folder.iterdir() if e.name[0] != "."), key=lambda e: e.name.lower())
+            entries = sorted((e for e in folder.iterdir() if _is_shown(e)), key=lambda e: e.name.lower())
         except OSError as error:
             raise InputError(
                 f"{folder.name} cannot be listed ({error.strerror}).", "Check its permissions.", code="input.missing"
             ) from error
         entries = [entry for entry in entries if self._holds(entry)]
-        files = [entry for entry in entries if entry.is_file()]
+        files = [entry for entry in entries if entry.is_file()]  # no pipes and devices
         place = folder.relative_to(self._root)
         return {
             "path": "" if folder == self._root else place.as_posix(),
@@ -60,16 +62,21 @@ class Shelf:
         """The file or folder to open.
 
         Raises:
-            InputError: there is none, or it leads to files outside.
+            InputError: it does not exist, or refers to files outside.
         """
         found = self._inside(path)
         if found.is_dir():
-            if not all(self._holds(file) for file in found.rglob("*")):
+            inside = list(found.rglob("*"))
+            if not all(self._holds(entry) for entry in inside):
                 raise InputError(
-                    f"{found.name} has links that lead out of it.", "Choose another folder.", code="input.outside"
+                    f"{found.name} contains links that lead out of it.", "Choose another folder.", code="input.outside"
                 )
-        elif not found.name.lower().endswith(SUFFIXES) or is_dicom(found):  # slices lead to those beside them
-            raise InputError(f"{found.name} is no volume.", "Open its folder, for DICOM.", code="input.format")
+            if not all(_is_plain(entry) for entry in inside):
+                raise InputError(
+                    f"{found.name} contains pipes, sockets or devices.", "Choose another folder.", code="input.format"
+                )
+        elif not (found.is_file() and found.name.lower().endswith(SUFFIXES)) or is_dicom(found):  # a slice is no volume
+            raise InputError(f"{found.name} is not a volume.", "For DICOM, open the folder.", code="input.format")
         else:
             check_enclosed(found)
         return found
@@ -83,9 +90,18 @@ class Shelf:
     def _holds(self, path: Path) -> bool:
         try:
             return path.resolve(strict=True).is_relative_to(self._root)
-        except (OSError, ValueError, RuntimeError):  # not there; not a path; links in a circle
+        except (OSError, ValueError, RuntimeError):  # missing; not a path; circular links
             return False
 
 
+def _is_shown(path: Path) -> bool:
+    """Whether the page lists it: no hidden files, and no names that are not Unicode."""
+    return path.name[0] != "." and path.name.encode(errors="ignore").decode() == path.name
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
+
+
 def _missing(path: str) -> InputError:
-    return InputError(f"There is no {path} in the folder.", "Choose what the page lists.", code="input.missing")
+    return InputError(f"There is no {path} in the folder.", "Choose an entry of the list.", code="input.missing")

@@ -49,7 +49,7 @@ def sides(slice_to_ras: np.ndarray) -> list[str]:
 
 def _slice_ui(app_logic, server, view_id, view) -> None:
     _corner(view)
-    html.Div("Open a CT, or drop it here.", v_if=("!volume_name && !reading",), classes="ds-empty")
+    html.Div("Open a CT or drop it here.", v_if=("!volume_name && !reading",), classes="ds-empty")
     slider = connect_slice_view_slider_to_state(server, view)
     value, low, high, step = (getattr(slider.name, part) for part in ("value", "min_value", "max_value", "step"))
     _show_sides(server, f"{view_id}_sides", view)
@@ -117,14 +117,14 @@ def _threed_ui(_server, _view_id, view) -> None:
         vtkMRMLAbstractViewNode.OrientationMarkerTypeCube, vtkMRMLAbstractViewNode.OrientationMarkerSizeSmall
     )
     _corner(view)
-    html.Div("Surfaces come here after Segment.", v_if=("!rows.length",), classes="ds-empty")
+    html.Div("Surfaces appear here after segmentation.", v_if=("!rows.length",), classes="ds-empty")
 
 
 def _corner(view) -> None:
-    with html.Div(classes="ds-corner"):
+    with html.Div(classes="ds-corner", raw_attrs=[f'data-view="{view.get_singleton_tag()}"']):
         html.Span(_title(view))
         _button("mdi-fit-to-screen-outline", "Fit", "Fit to view", view, view.reset_view)
-        _button("mdi-arrow-expand", "Enlarge", "Enlarge, and back", view, "window.deepseg.enlarge($event)")
+        _button("mdi-arrow-expand", "Enlarge", "Enlarge or restore", view, "window.deepseg.enlarge($event)")
 
 
 def _button(icon: str, verb: str, tip: str, view, click) -> None:

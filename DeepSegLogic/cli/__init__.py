@@ -1,34 +1,45 @@
-"""The command line ``deepseg``: a thin face on the calls of the logic layer."""
+"""The command line ``deepseg``: options in, calls of the logic layer, texts and exit codes out."""
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
+from io import TextIOWrapper
+from typing import cast
 
 import typer
 
-from ..errors import DeepSegError
+from ..util.errors import DeepSegError
+from ..util.openmp import openmp_settings
 from . import models
 from .cohort import cohort
 from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
 from .doctor import doctor
 from .estimate import estimate
+from .evaluate import evaluate
+from .measure import measure
+from .plan import plan
 from .refine import refine
+from .remedies import WORDS
 from .report import report
 from .segment import segment
 from .serve import serve
+from .stress import stress
 from .surfaces import surfaces
+from .train import train
 from .web import web
 
-_BadCommandLine = typer.BadParameter.__mro__[2]  # ClickException: typer brings a click of its own, or the package
+# ClickException, of Typer's own copy of click or of the package
+_BadCommandLine = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Add --debug to any command to see where an error came from. For research use only.",
+    epilog="Add --debug to any command to print the traceback of an error. Research use only.",
 )
 
 
@@ -36,29 +47,33 @@ app = typer.Typer(
 def _root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     """Organ segmentation and 3D organ models from CT."""
     if version:
-        from .. import __version__
+        from ..util.version import __version__
 
         print(__version__)
         raise typer.Exit
 
 
-for command in (segment, cohort, refine, surfaces, demo, estimate, doctor, serve, web, report):
+_COMMANDS = (
+    *(segment, cohort, refine, surfaces, measure, plan, train, evaluate, stress),
+    *(demo, estimate, doctor, serve, web, report),
+)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(models.app, name="models")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code (see the README for what each one means)."""
+    """Run the command line; returns the exit code (the README lists them)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     as_json = "--json" in arguments
-    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter shows its code instead
-        if stream is not None:  # None where it was closed, as by `>&-`
+    for stream in (sys.stdout, sys.stderr):  # characters that the terminal cannot show are escaped
+        if isinstance(stream, TextIOWrapper):  # it is None if it was closed, as by `>&-`
             stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="deepseg", standalone_mode=False)
-        if code == 130:  # typer's answer to Ctrl-C
+        if code == 130:  # Typer's code for Ctrl-C
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except typer.Exit as stop:
@@ -71,22 +86,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return print_error(as_json, "cancelled", "Cancelled.", "", 130)
-    except SystemExit:  # typer's answer when the reader of our output has gone, e.g. `deepseg … | head`
+    except SystemExit:  # by Typer when the reader of our output has gone, as in `deepseg … | head`
         return 130
     except DeepSegError as error:
         if debug:
             traceback.print_exc()
-        return print_error(as_json, error.code, error.message, error.remedy, error.exit_code)
+        return print_error(as_json, error.code, error.message, error.remedy_in(WORDS), error.exit_code)
     except Exception as error:
         if debug:
             traceback.print_exc()
-        sentence = f"Something unforeseen went wrong ({type(error).__name__}: {error})."
-        remedy = "Run again with --debug and report what it prints, with the output of `deepseg doctor`."
+        sentence = f"Unexpected error ({type(error).__name__}: {error})."
+        remedy = "Run again with --debug and report the output, with that of `deepseg doctor`."
         return print_error(as_json, "internal", sentence, remedy, 1)
 
 
 def run() -> None:
-    """The console script."""
+    """Entry point of the console script."""
+    os.environ.update(openmp_settings())
     with ending_like_ctrl_c():
         code = main()
     sys.exit(code)

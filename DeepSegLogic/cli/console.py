@@ -1,30 +1,34 @@
-"""What commands say while they run: bars for people, one JSON event per line for programs."""
+"""Output of commands: progress bars for people, or one JSON event per line for programs."""
 
 from __future__ import annotations
 
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress, TaskID
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")]
-
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
-def ending_like_ctrl_c():
-    """While it lasts, a program that is told to end (by a scheduler, a closed terminal) cleans up as after Ctrl-C.
+def ending_like_ctrl_c() -> Iterator[None]:
+    """In the ``with`` block, other requests to end (of a scheduler, a closed terminal) count as Ctrl-C.
 
-    After it, the program is about to end, and is not disturbed: some, like ``timeout``, tell it twice.
+    After it, they are ignored while the program ends: some senders, like ``timeout``, repeat them.
     """
     for number in _ENDINGS:
-        if signal.getsignal(number) is signal.SIG_DFL:  # else ignored, as by nohup
+        if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, as by nohup
             signal.signal(number, signal.default_int_handler)
     yield
     for number in (signal.SIGINT, *_ENDINGS):
@@ -32,26 +36,27 @@ def ending_like_ctrl_c():
 
 
 def somebody_there() -> bool:
-    """Whether a person at a terminal can be asked."""
+    """Whether there is a terminal with a user to ask."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 class Console:
-    """Where a command reports to.
+    """The output of a command.
 
     Args:
-        quiet: say nothing but errors.
-        as_json: print events for programs on the standard output.
+        quiet: print errors only.
+        as_json: print JSON events for programs on standard output.
     """
 
-    def __init__(self, quiet: bool = False, as_json: bool = False):
+    def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
         self.quiet, self.as_json = quiet, as_json
-        self._bars, self._tasks = None, {}
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
         self._interrupted = False
 
     @contextmanager
-    def working(self):
-        """While it lasts, progress is shown and the first Ctrl-C (or what ends like it) asks the work to stop."""
+    def working(self) -> Iterator[None]:
+        """In the ``with`` block, progress is shown, and the first Ctrl-C (or the like) sets :meth:`cancelled`."""
         before = self._listen()
         try:
             if not self.quiet and not self.as_json:
@@ -60,12 +65,12 @@ class Console:
         finally:
             if self._bars is not None:
                 self._bars.stop()
-                self._bars, self._tasks = None, {}
+            self._bars, self._tasks = None, {}
             for number in before:
                 signal.signal(number, signal.default_int_handler)
 
     def progress(self, stage: str, fraction: float, message: str) -> None:
-        """A :data:`~DeepSegLogic.progress.Progress`."""
+        """A :data:`~DeepSegLogic.util.progress.Progress`."""
         if self.as_json:
             self.event("progress", stage=stage, fraction=round(fraction, 4), message=message)
         elif self._bars is not None:
@@ -74,38 +79,38 @@ class Console:
             self._bars.update(self._tasks[stage], completed=fraction, message=message)
 
     def cancelled(self) -> bool:
-        """A :data:`~DeepSegLogic.progress.Cancel`."""
+        """A :data:`~DeepSegLogic.util.progress.Cancel`."""
         return self._interrupted
 
     def warning(self, sentence: str) -> None:
-        """Something the user should know; also on a quiet console, on the error output."""
+        """Print a warning to standard error, also on a quiet console."""
         if self.as_json:
             self.event("warning", message=sentence)
         else:
             print(f"Warning: {sentence}", file=sys.stderr)
 
     def say(self, text: str) -> None:
-        """A line for people."""
+        """Print a line for people."""
         if not self.quiet and not self.as_json:
             print(text)
 
-    def show(self, renderable) -> None:
-        """A table or other rich object for people."""
+    def show(self, renderable: RenderableType) -> None:
+        """Print a table or another Rich object for people."""
         if not self.quiet and not self.as_json:
             from rich.console import Console as Rich
 
             Rich(highlight=False).print(renderable)
 
-    def event(self, name: str, **facts) -> None:
-        """One event for programs."""
+    def event(self, name: str, **facts: object) -> None:
+        """Print an event for programs."""
         if self.as_json:
             print(json.dumps({"event": name, **facts}, ensure_ascii=False), flush=True)
 
     def _listen(self) -> list[int]:
-        """The signals that were listened to before as to Ctrl-C; those that are ignored stay so."""
+        """Handle all signals that so far raised KeyboardInterrupt; returns them. Ignored ones stay ignored."""
 
-        def interrupt(number, _):
-            if self._interrupted and number == signal.SIGINT:  # a person asks again: do not wait for the work to look
+        def interrupt(number: int, _: object) -> None:
+            if self._interrupted and number == signal.SIGINT:  # the second Ctrl-C: do not wait for the work
                 raise KeyboardInterrupt
             self._interrupted = True
 
@@ -113,7 +118,7 @@ class Console:
         try:
             for number in found:
                 signal.signal(number, interrupt)
-        except ValueError:  # not the main thread, as in some test runners
+        except ValueError:  # not in the main thread, as in some test runners
             return []
         return found
 
@@ -133,7 +138,7 @@ class Console:
 
 
 def print_error(as_json: bool, code: str, message: str, remedy: str, exit_code: int) -> int:
-    """Tell an error; returns the exit code."""
+    """Print an error; returns the exit code."""
     if as_json:
         Console(as_json=True).event("error", code=code, message=message, remedy=remedy, exit_code=exit_code)
     print(f"Error: {message} {remedy}".strip() if code != "cancelled" else message, file=sys.stderr)

@@ -1,22 +1,31 @@
-"""``deepseg doctor``: is everything here that DeepSeg needs?"""
+"""``deepseg doctor``: check this machine for what DeepSeg needs."""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from .console import Console, Json, Quiet
+from .remedies import WORDS
 
 
-def doctor(quiet: Quiet = False, as_json: Json = False) -> None:
-    """Report versions, devices, memory and models, and how to mend what is missing."""
-    from dataclasses import asdict
-
-    from ..doctor import examine
+def doctor(
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of results in which to clear up after interrupted runs, too.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Check versions, devices, memory and models, say how to fix problems, and clear up after interrupted runs."""
+    from ..session.doctor import examine
 
     console = Console(quiet, as_json)
-    findings = examine()
-    for finding in findings:
-        console.say(f"{finding.topic:<14}{finding.fact}")
-        if finding.remedy:
-            console.warning(f"{finding.topic}: {finding.remedy}")
-        console.event("finding", **asdict(finding))
-    if any(f.remedy for f in findings):
+    checks = examine(*(results or []))
+    for check in checks:
+        remedy = f"{check.remedy} {WORDS[check.action] if check.action else ''}".strip()
+        console.say(f"{check.topic:<14}{check.fact}")
+        if remedy:
+            console.warning(f"{check.topic}: {remedy}")
+        console.event("finding", topic=check.topic, fact=check.fact, remedy=remedy)
+    if any(check.remedy for check in checks):
         raise typer.Exit(1)

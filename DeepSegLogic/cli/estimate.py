@@ -1,13 +1,14 @@
-"""``deepseg estimate``: what a run would need, without running it."""
+"""``deepseg estimate``: time and memory of a run, without running it."""
 
 from ..models.card import DEMO_MODEL
 from .console import Console, Json, Quiet
-from .segment import Device, Input, Model, Quality, Roi, RoiMask, Structures, region, split
+from .segment import Channel, Device, Input, Model, Quality, Roi, RoiMask, Structures, channel_files, region, split
 
 
 def estimate(
     input: Input,
     model: Model = DEMO_MODEL,
+    channel: Channel = None,
     structures: Structures = "",
     device: Device = "auto",
     quality: Quality = "standard",
@@ -16,28 +17,33 @@ def estimate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Say how long a segmentation will take on this machine, how much memory, and what is odd about the volume."""
-    from ..io import read_volume
+    """Estimate the time and memory of a segmentation on this machine, and list input warnings."""
     from ..models import find_model
-    from ..pipeline import check_request, check_volume
-    from ..pipeline import estimate as estimate_segment
-    from ..viewmodel.preflight import preflight
+    from ..models.input_checks import check_volume
+    from ..segmentation import check_request
+    from ..segmentation import estimate as estimate_segment
+    from ..session.preflight import preflight
+    from ..worker.isolated import read_volume
 
     console, card = Console(quiet, as_json), find_model(model)
     check_request(card, split(structures), quality)
+    files = channel_files(channel or [], card)
     volume = read_volume(input)
-    check_volume(volume, card, force=True)  # what not even --force makes usable
+    check_volume(volume, card, force=True)  # fails only for volumes that --force cannot help
     found = estimate_segment(
         volume,
         card,
+        channels={number: read_volume(path) for number, path in files.items()},
         structures=split(structures),
         device=device,
         quality=quality,
-        roi=region(volume, roi, roi_mask),
+        roi=region(volume, input, roi, roi_mask),
     )
     for note in preflight(volume, card).notes:
-        console.warning(note.text + (" `deepseg segment` asks for --force." if note.blocking else ""))
+        console.warning(note.text + (" `deepseg segment` needs --force." if note.blocking else ""))
     console.say(f"{found.windows} windows, {found.settings.describe()}")
+    if found.at_most:
+        console.say("At most, as the region that the model sees is still to be found:")
     console.say(f"About {found.seconds:.0f} s, {found.ram_bytes / 1e9:.1f} GB of memory")
     if found.device_bytes:
         console.say(f"{found.device_bytes / 1e9:.1f} GB of GPU memory")

@@ -1,23 +1,26 @@
-"""How models are shown on the command line."""
+"""Models as tables and lines on the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..models.card import ModelCard
-from ..viewmodel.texts import size_text
+from ..session.texts import size_text
+from ..util.errors import ModelError
 from .console import Console
 
 
 def show_models(
     console: Console, cards: Iterable[ModelCard], here: dict[str, ModelCard], found: dict[str, list[str]] | None = None
 ) -> None:
-    """A table of models, or an event for each.
+    """Show a table of models, or an event for each.
 
     Args:
         here: the models on this machine by id.
-        found: for a search, the structures that were found by id.
+        found: for a search, the structures that match, by id of the model.
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from ..models.store import disk_use
@@ -28,49 +31,62 @@ def show_models(
     for card in cards:
         extra = {"found": found[card.id]} if found else {}
         console.event("model", **as_json(card, here), **extra)
-        size = disk_use(here[card.id].folder) if card.id in here else card.download_bytes
+        size = disk_use(here[card.id].installed_folder) if card.id in here else card.download_bytes
         what = f"{card.title}: {_some(found[card.id])}".removesuffix(": ") if found else card.title
         is_here = "yes" if card.id in here else ""
-        table.add_row(card.id, what, card.modality or "?", is_here, size_text(size), card.licence)
+        cells = (card.id, what, card.modality or "?", is_here, size_text(size), card.licence)
+        table.add_row(*map(escape, cells))
     if table.row_count:
         console.show(table)
 
 
+def show_damaged(console: Console, damaged: dict[str, ModelError]) -> None:
+    """Show a line for each model whose card cannot be used, or an event."""
+    for name, error in damaged.items():
+        console.event("model", id=name, installed=True, damaged=str(error))
+        console.say(f"{name} is damaged. {error} To remove it, run `deepseg models remove {name}`.")
+
+
 def show_card(console: Console, card: ModelCard, here: dict[str, ModelCard]) -> None:
-    """All that a card says."""
+    """Show everything that a card says."""
+    from rich.markup import escape
     from rich.table import Table
 
     console.event("model", **as_json(card, here))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in _facts(card, here).items():
-        table.add_row(f"[bold]{name}", value)
+        table.add_row(f"[bold]{name}", escape(value))
     console.show(table)
 
 
-def as_json(card: ModelCard, here: dict[str, ModelCard]) -> dict:
-    """A card with whether and where it is installed."""
+def as_json(card: ModelCard, here: dict[str, ModelCard]) -> dict[str, Any]:
+    """A card, whether it is installed, and its folder."""
     installed = here.get(card.id)
     return card.to_json() | {"installed": installed is not None, "folder": str(installed.folder) if installed else None}
 
 
 def _facts(card: ModelCard, here: dict[str, ModelCard]) -> dict[str, str]:
-    spacing = " × ".join(f"{s:g}" for s in card.spacing) + " mm" if card.spacing else "as its files say"
+    spacing = " × ".join(f"{s:g}" for s in card.spacing) + " mm" if card.spacing else "see its files"
     facts = {
         "id": f"{card.id} (version {card.version})",
         "title": card.title,
-        "good for": card.description,
+        "description": card.description,
         "marks": f"{len(card.structures)} structures: {', '.join(card.structures)}",
-        "modality": card.modality or "not said",
+        "on request": ", ".join(card.on_request),
+        "modality": card.modality or "not stated",
+        "channels": ", ".join(f"{name} ({number})" for number, name in enumerate(card.channels)) or "one volume",
         "voxel spacing": spacing,
+        "sees": card.crop.describe() if card.crop else "",
         "networks": str(max(1, len(card.parts))),
-        "memory": f"about {card.memory_gb:g} GB" if card.memory_gb else "not known",
+        "memory": f"about {card.memory_gb:g} GB" if card.memory_gb else "unknown",
         "size": size_text(card.size_bytes or card.download_bytes),
         "licence": card.licence,
-        "to cite": card.citation or "not said",
+        "to cite": card.citation or "not stated",
         "source": card.source,
+        "digests": card.unstated_digests,
         "intended use": card.intended_use,
         "note": "\n".join(card.notes),
-        "here": str(here[card.id].folder) if card.id in here else f"no; `deepseg models download {card.id}`",
+        "installed": str(here[card.id].folder) if card.id in here else f"no; `deepseg models download {card.id}`",
     }
     return {name: value for name, value in facts.items() if value}
 

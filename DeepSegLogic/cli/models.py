@@ -1,21 +1,21 @@
-"""``deepseg models``: find, fetch, check, carry and remove models."""
+"""``deepseg models``: find, download, import, export, verify, trust and remove models."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import Cancelled, ModelError, UsageError
 from ..models.card import ModelCard
-from ..viewmodel.texts import size_text
+from ..session.texts import size_text
+from ..util.errors import Cancelled, ModelError, UsageError
 from .console import Console, Json, Quiet, somebody_there
-from .model_views import show_card, show_models
+from .model_views import show_card, show_damaged, show_models
 
-app = typer.Typer(help="Find, fetch, check, carry and remove models.", no_args_is_help=True)
+app = typer.Typer(help="Find, download, import, export, verify and remove models.", no_args_is_help=True)
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Id = Annotated[str, typer.Argument(help="Id of a model, see `deepseg models list`.")]
@@ -28,15 +28,18 @@ def list_models(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Show the models on this machine and those that can be downloaded."""
+    """List the models on this machine and those that can be downloaded."""
+    from ..models.find import damaged_models
     from ..models.store import Store, disk_use
 
     console = Console(quiet, as_json)
     here, catalogued = _known()
-    others = [] if installed else [card for model, card in catalogued.items() if model not in here]
+    damaged = damaged_models()
+    others = [] if installed else [card for model, card in catalogued.items() if model not in (*here, *damaged)]
     show_models(console, [*here.values(), *others], here)
+    show_damaged(console, damaged)
     root = Store().root
-    console.say(f"\nDownloaded models are kept in {root} ({size_text(disk_use(root))}). For research use only.")
+    console.say(f"\nInstalled models are in {root} ({size_text(disk_use(root))}). For research use only.")
 
 
 @app.command()
@@ -52,25 +55,27 @@ def search(
     here, catalogued = _known()
     matches = find(" ".join(words), (catalogued | here).values())
     if not matches:
-        console.say("No model has any of these.")
+        console.say("No model matches any of these words.")
     elif matches[0].missing:
-        console.say("No model has all of these. Nearest are:")
+        console.say("No model matches all of these words. The nearest ones:")
     show_models(console, [m.card for m in matches], here, {m.card.id: m.structures for m in matches})
 
 
 @app.command()
 def show(model: Id, quiet: Quiet = False, as_json: Json = False) -> None:
     """Show what a model is, where it comes from and what it may be used for."""
-    from ..models.registry import find_model
+    from ..models.find import damaged_models, find_model
 
     here, catalogued = _known()
+    if model in (damaged := damaged_models()):
+        raise damaged[model]
     card = here.get(model) or catalogued.get(model) or find_model(model)
     show_card(Console(quiet, as_json), card, here)
 
 
 @app.command()
 def download(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Download models; size and licence are shown first."""
+    """Download models. Size and licence are shown first."""
     console = Console(quiet, as_json)
     for model in models:
         _tell_installed(console, obtain(console, model, yes))
@@ -79,22 +84,22 @@ def download(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json 
 @app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="File or folder.")],
-    model_id: Annotated[str, typer.Option("--id", help="Name it.")] = "",
-    title: Annotated[str, typer.Option(help="In plain words.")] = "",
-    licence: Annotated[str, typer.Option(help="Under which it may be used.")] = "",
-    card: Annotated[Path | None, typer.Option(help="JSON file with what the model's own files do not say.")] = None,
+    model_id: Annotated[str, typer.Option("--id", help="Id of the model.")] = "",
+    title: Annotated[str, typer.Option(help="Title in plain words.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the model.")] = "",
+    card: Annotated[Path | None, typer.Option(help="JSON file with card fields that the model's files lack.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of this id.")] = False,
-    trusted: Annotated[bool, typer.Option("--trust", help="Let program code in the model run.")] = False,
+    trusted: Annotated[bool, typer.Option("--trust", help="Let code in the model run.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Install a model from a file or folder.
 
-    Takes what `deepseg models export` wrote; an nnU-Net v2 results folder, a MONAI bundle or an nnInteractive model,
-    or a zip file of one;
-    an archive of the catalogue downloaded elsewhere; or a TorchScript or state_dict file with a card.
+    PATH is an export of `deepseg models export`; an nnU-Net v2 results folder, a MONAI bundle or an nnInteractive
+    model, or a zip file of one; an archive of the catalogue downloaded elsewhere; or a TorchScript or state_dict file
+    with a card.
     """
-    from ..models.importing import import_model, lacks
+    from ..models.import_export import import_model, lacks
     from ..models.trust import is_trusted
     from ..models.trust import trust as trust_model
 
@@ -109,52 +114,56 @@ def import_(
         trust_model(installed)
     _tell_installed(console, installed)
     if missing := lacks(installed):
-        console.say(f"Its card does not say {', '.join(missing)}. Add it with --replace and --licence or --card.")
+        console.say(
+            f"Its card does not say {', '.join(missing)}. Import it again with --replace, and --licence or --card."
+        )
     if not is_trusted(installed):
-        console.say(f"It can hold program code and runs only after `deepseg models trust {installed.id}`.")
+        console.say(f"It can contain code. Before you use it, run `deepseg models trust {installed.id}`.")
 
 
 @app.command()
 def export(
     model: Id,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to, or a .zip file.")] = Path(),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, or a .zip file.")] = Path(),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Write a model with card, licence and digests to one file, for a machine without internet."""
-    from ..models.importing import export_model
-    from ..models.registry import find_model
+    from ..models.find import find_model
+    from ..models.import_export import export_model
 
     console = Console(quiet, as_json)
     with console.working():
         file = export_model(find_model(model), output, console.progress, console.cancelled)
     size = file.stat().st_size
-    console.say(f"{file} ({size_text(size)}): run `deepseg models import {file.name}` on the other machine.")
+    console.say(f"Written {file} ({size_text(size)}). On the other machine, run `deepseg models import {file.name}`.")
     console.event("exported", file=str(file), bytes=size)
 
 
 @app.command()
 def verify(
-    models: Annotated[list[str] | None, typer.Argument(help="Ids; all that are installed if none.")] = None,
+    models: Annotated[list[str] | None, typer.Argument(help="Ids of models; default: all installed models.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Check that models' files are those that were installed."""
-    from ..models.registry import find_model
+    """Check that the files of models are unchanged since their installation."""
+    from ..models.find import find_model
     from ..models.store import Store
     from ..models.store import verify as check
 
     console = Console(quiet, as_json)
-    cards = [find_model(model) for model in models] if models else Store().installed()
+    cards = [(model, find_model(model)) for model in models] if models else Store().entries()
     broken = []
-    for card in cards:
+    for name, card in cards:
         with console.working():
-            wrong = check(card, console.progress, console.cancelled)
-        console.say(f"{card.id}: {' '.join(wrong) or 'all files are as installed.'}")
-        console.event("verified", id=card.id, wrong=wrong)
-        broken += [card.id] if wrong else []
+            wrong = [card.message] if isinstance(card, ModelError) else check(card, console.progress, console.cancelled)
+        console.say(f"{name}: {' '.join(wrong) or 'all files are as installed.'}")
+        console.event("verified", id=name, wrong=wrong)
+        broken += [name] if wrong else []
     if broken:
-        raise ModelError(f"Not as installed: {', '.join(broken)}.", "Remove and install again.", code="model.corrupted")
+        raise ModelError(
+            f"Changed or damaged: {', '.join(broken)}.", "Remove and install again.", code="model.corrupted"
+        )
 
 
 @app.command()
@@ -166,9 +175,9 @@ def remove(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = 
     for model in models:
         folder = store.folder(model)
         if folder is not None and not (yes or _asks(f"Delete {model} ({size_text(disk_use(folder))})?")):
-            raise Cancelled(f"{model} was kept.")
+            raise Cancelled(f"{model} was not deleted.")
         freed = store.remove(model)
-        console.say(f"{model} is gone; {size_text(freed)} are free again.")
+        console.say(f"Deleted {model}, {size_text(freed)}.")
         console.event("removed", id=model, bytes=freed)
 
 
@@ -179,50 +188,63 @@ def trust(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Let a model that can hold program code run on this machine, as its files are now."""
-    from ..models.registry import find_model
+    """Trust a model that can contain code, with its present files, so that it can run on this machine."""
+    from ..models.find import find_model
     from ..models.trust import needs_trust
     from ..models.trust import trust as trust_model
 
     console, card = Console(quiet, as_json), find_model(model)
     if not needs_trust(card):
-        return console.say(f"{card.id} holds no program code and needs no trust.")
+        return console.say(f"{card.id} contains no code and needs no trust.")
     question = f"{card.title} ({card.folder}) can run any code with your rights. Do you know where it comes from?"
     if not (yes or _asks(question)):
         raise Cancelled(f"{card.id} is not trusted.")
     digest = trust_model(card)
     console.event("trusted", id=card.id, digest=digest)
-    return console.say(f"{card.id} is trusted as {digest}.")
+    return console.say(f"{card.id} is trusted ({digest}).")
 
 
 def obtain(console: Console, name: str, yes: bool) -> ModelCard:
-    """The model of this id or folder; one that is missing is downloaded after size and licence were shown.
+    """Find a model by its id or folder, and download what is missing of it and of the models that it needs, after size
+    and licence were shown.
 
     Raises:
-        ModelError: it is nowhere, or nobody can be asked; the remedy says which file to bring where.
+        ModelError: there is no such model, or something must be downloaded and nobody can be asked.
         Cancelled: the user declined.
     """
-    from ..models.catalogue import in_catalogue
-    from ..models.fetch import download_model
-    from ..models.registry import find_model
+    from ..models.find import check_helpers, find_model, missing_models
+    from ..models.install import download_model, here_or_catalogued
 
-    try:
-        return find_model(name)
-    except ModelError as error:
-        card = in_catalogue(name)
-        if error.code != "model.not_installed" or card is None or not (yes or somebody_there()):
-            raise
+    missing = missing_models(here_or_catalogued(name))
+    if missing and not (yes or somebody_there()):
+        check_helpers(find_model(name))  # raises, with what to do
+    for card in missing:
+        _offer(console, card, name, yes)
+    for card in missing:
+        with console.working():
+            download_model(card, progress=console.progress, cancel=console.cancelled)
+    return find_model(name)
+
+
+def _offer(console: Console, card: ModelCard, name: str, yes: bool) -> None:
+    """Show what will be downloaded for the model of this name, and ask."""
+    from ..models.totalsegmentator import is_here, results_folder
+
+    copied = is_here(card)
     if not console.quiet:
+        source = (
+            f"Copied from TotalSegmentator's folder {results_folder()}; nothing is downloaded"
+            if copied
+            else f"Download: {size_text(card.download_bytes)} in {len(card.parts)} file(s) from {card.source}"
+        )
+        why = "" if card.id == name else f" {name} needs it."
         print(
-            f"{card.id} is not on this machine: {card.title}\n"
-            f"Download: {size_text(card.download_bytes)} in {len(card.parts)} file(s) from {card.source}\n"
-            f"Licence: {card.licence}. {card.intended_use}",
+            f"{card.id} is not on this machine: {card.title}.{why}\n{source}\n"
+            f"Licence: {card.licence}. {card.intended_use} {card.unstated_digests}".rstrip(),
             file=sys.stderr,
         )
-    if not (yes or _asks("Download it?")):
-        raise Cancelled(f"{card.id} was not downloaded.")
-    with console.working():
-        return download_model(card, progress=console.progress, cancel=console.cancelled)
+    if not (yes or _asks("Copy it?" if copied else "Download it?")):
+        raise Cancelled(f"{card.id} was not installed.")
 
 
 def _asks(question: str) -> bool:
@@ -231,22 +253,22 @@ def _asks(question: str) -> bool:
 
 
 def _tell_installed(console: Console, card: ModelCard) -> None:
-    console.say(f"{card.id} is in {card.folder}.")
+    console.say(f"{card.id} is installed in {card.folder}. {card.unstated_digests}".rstrip())
     console.event("installed", id=card.id, folder=str(card.folder), licence=card.licence)
 
 
 def _known() -> tuple[dict[str, ModelCard], dict[str, ModelCard]]:
-    """Models on this machine and models of the catalogue, by id."""
+    """The models on this machine and those of the catalogue, by id."""
     from ..models.catalogue import catalogue
-    from ..models.registry import models_here
+    from ..models.find import models_here
 
     return models_here(), {card.id: card for card in catalogue()}
 
 
-def _read_card(path: Path | None) -> dict:
+def _read_card(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
         return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UsageError(f"The card {path} cannot be read: {error}.", "Correct it.", code="usage.card") from error

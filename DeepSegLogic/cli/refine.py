@@ -1,40 +1,54 @@
-"""``deepseg refine``: prompts correct a label map."""
+"""``deepseg refine``: correct a label map with prompts."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import Console, Json, Quiet
 from .segment import Device
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..data.label_map import LabelMap
+
 
 def refine(
     labels: Annotated[
-        Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.", readable=False)
+        Path,
+        typer.Argument(
+            help="Label map: NIfTI, NRRD, MetaImage, Slicer's .seg.nrrd, DICOM SEG or RTSTRUCT.", readable=False
+        ),
     ],
     image: Annotated[Path, typer.Option("--image", "-i", help="The CT that was segmented.", readable=False)],
     prompts: Annotated[
-        Path, typer.Option("--prompts", "-p", help="Prompts, as docs/refine.md describes them.", readable=False)
+        Path, typer.Option("--prompts", "-p", help="JSON file of prompts, see docs/refine.md.", readable=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the corrected label map.")],
     probabilities: Annotated[
-        Path | None, typer.Option(help="probabilities.npz of the run that made the labels.", readable=False)
+        Path | None, typer.Option(help="probabilities.npz of the same run as the labels.", readable=False)
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A model that takes prompts, instead of the solver: id or folder.")
+        str, typer.Option("--model", "-m", help="Id or folder of a model that takes prompts, instead of the solver.")
     ] = "",
+    reach: Annotated[
+        float, typer.Option(min=0, help="Change this multiple of the volume found wrong; 0: only what prompts mark.")
+    ] = 1.0,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Correct structures of a label map by points, scribbles, boxes and lassos; only those structures change."""
-    from ..io import read_label_map, read_volume, write_label_map
+    """Correct structures of a label map with points, scribbles, boxes and lassos. Only those structures change."""
+    from ..io import write_label_map
     from ..io.probabilities import read_probabilities
-    from ..io.reading import voxel_type
-    from ..progress import check
-    from ..refine import prompt_network, read_prompts
-    from ..refine import refine as run
+    from ..io.read import voxel_type
+    from ..refinement import prompt_network, read_prompts
+    from ..refinement import refine as run
+    from ..util.progress import check
+    from ..worker.isolated import read_label_map, read_volume
 
     console = Console(quiet, as_json)
     wanted = read_prompts(prompts)
@@ -42,7 +56,8 @@ def refine(
         network = prompt_network(model, device) if model else None
         if network:
             console.say(f"{network.title}: licence {network.licence}.")
-        label_map, volume = read_label_map(labels), read_volume(image)
+        label_map = read_label_map(labels, image, cancel=console.cancelled)
+        volume = read_volume(image, cancel=console.cancelled)
         for sentence in label_map.warnings:
             console.warning(sentence)
         result = run(
@@ -51,6 +66,7 @@ def refine(
             volume=volume,
             probabilities=read_probabilities(probabilities) if probabilities else None,
             network=network,
+            reach=reach,
             locked=wanted.locked,
             add=wanted.add,
             progress=console.progress,
@@ -77,8 +93,8 @@ def refine(
     )
 
 
-def _with_type(label_map, kind):
-    """The label map with the voxel type of the file that was corrected, unless a structure that was added is beyond."""
+def _with_type(label_map: LabelMap, kind: np.dtype[Any]) -> LabelMap:
+    """The label map with the dtype of the corrected file, unless an added structure has too large a value."""
     from dataclasses import replace
 
     array = label_map.array.astype(kind)

@@ -7,11 +7,12 @@ import typer
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that `deepseg segment` made.", readable=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder of results, from `deepseg segment`.", readable=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file.")] = Path("report.html"),
 ) -> None:
-    """Write one HTML file with the 3D model, slices and the table; it opens offline with a double click."""
-    from ..report import write_report
+    """Write one HTML file with 3D model, slices and table, which any browser opens offline."""
+    from ..results.report import write_report
+    from ..worker.isolated import read_label_map
 
-    write_report(folder, output)
-    print(f"Written: {output} ({output.stat().st_size / 1e6:.1f} MB). Research use only.")
+    write_report(folder, output, read_label_map)
+    print(f"Written to {output} ({output.stat().st_size / 1e6:.1f} MB). Research use only.")

@@ -1,32 +1,60 @@
-"""``deepseg segment``: a CT in, a folder of results out."""
+"""``deepseg segment``: segment a CT into a folder of results."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..models.card import DEMO_MODEL
+from ..results.label_files import DEFAULT_LABELS, LABEL_FORMATS
 from .console import Console, Json, Quiet
 from .models import obtain
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..data.types import LabelArray
+    from ..data.volume import Volume
+    from ..models import ModelCard
+    from ..review.measurements import Measurement
+
 Input = Annotated[
     Path,
-    typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.", readable=False),  # we say it
+    typer.Argument(
+        help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.", readable=False
+    ),  # unreadable files get our own error
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="Id of an installed model, or a model folder.")]
+Channel = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--channel",
+        metavar="NAME=FILE",
+        help="Another image that the model sees, by the name or number of its channel. Repeat for several.",
+    ),
+]
 Structures = Annotated[
-    str, typer.Option("--structures", "-s", help="Names or titles with commas between; all if not given.")
+    str, typer.Option("--structures", "-s", help="Names or titles, separated by commas. Default: all.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Quality = Annotated[str, typer.Option(help="draft, fast, standard or best.")]
 Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]
-Surfaces = Annotated[str, typer.Option(help="Formats with commas between; empty for none.")]
-Force = Annotated[bool, typer.Option("--force", help="Go on with a volume that does not look like a CT.")]
+Labels = Annotated[
+    str, typer.Option("--format", "-f", help=f"Label maps: {', '.join(LABEL_FORMATS)}; separated by commas.")
+]
+Surfaces = Annotated[str, typer.Option(help="Formats, separated by commas; empty for none.")]
+Force = Annotated[bool, typer.Option("--force", help="Segment a volume that does not look like a CT.")]
 Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
-Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Only in this box: two corners in RAS mm.")]
+Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Segment only this box: two corners in RAS mm.")]
+MinPiece = Annotated[
+    float, typer.Option(min=0, metavar="ML", help="Remove pieces of structures of up to so many ml, e.g. 0.2; 0: none.")
+]
 RoiMask = Annotated[
-    Path | None, typer.Option(help="Only where this label map, on the volume's grid, is not 0.", readable=False)
+    Path | None, typer.Option(help="Segment only where this label map, on the volume's grid, is not 0.", readable=False)
 ]
 
 
@@ -34,6 +62,7 @@ def segment(
     input: Input,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     model: Model = DEMO_MODEL,
+    channel: Channel = None,
     structures: Structures = "",
     device: Device = "auto",
     quality: Quality = "standard",
@@ -43,6 +72,8 @@ def segment(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
     ] = False,
+    min_piece: MinPiece = 0.0,
+    labels: Labels = "seg.nrrd,nii.gz",
     surfaces: Surfaces = "stl",
     force: Force = False,
     yes: Download = False,
@@ -56,41 +87,71 @@ def segment(
         input,
         output,
         model=model,
+        channel=channel or [],
         structures=split(structures),
         device=device,
         quality=quality,
         formats=split(surfaces) or [],
+        labels=split(labels) or [],
         roi=roi,
         roi_mask=roi_mask,
         uncertainty=uncertainty,
         keep_probabilities=probabilities,
+        min_piece_ml=min_piece,
         force=force,
         yes=yes,
     )
 
 
 def segment_to_folder(
-    console: Console, source: Path, output: Path, *, model, formats, roi="", roi_mask=None, yes=False, **options
+    console: Console,
+    source: Path,
+    output: Path,
+    *,
+    model: str,
+    formats: list[str],
+    channel: Sequence[str] = (),
+    labels: Sequence[str] = DEFAULT_LABELS,
+    roi: str = "",
+    roi_mask: Path | None = None,
+    yes: bool = False,
+    **options: Any,
 ) -> None:
-    """Read, segment, write, and tell; shared with ``deepseg demo``."""
-    from ..io import read_volume
-    from ..outputs import check_output_folder, write_outputs
-    from ..pipeline import check_request
-    from ..pipeline import segment as run
+    """Read, segment, write and report; shared with ``deepseg demo``.
+
+    Args:
+        options: of :func:`DeepSegLogic.segmentation.segment`.
+    """
+    from ..results.folder import check_output_folder, write_outputs
+    from ..results.label_files import check_labels
+    from ..segmentation import check_request
+    from ..segmentation import segment as run
     from ..surfaces import check_formats
+    from ..worker.isolated import read_volume
 
     check_formats(formats)
+    check_labels(labels, source)
     check_output_folder(output)
     card = obtain(console, model, yes)
     check_request(card, options.get("structures"), options.get("quality", "standard"))
+    others = channel_files(channel, card)
     with console.working():
         console.progress("read", 0.0, source.name)
-        volume = read_volume(source)
-        options["roi"] = region(volume, roi, roi_mask)
+        volume = read_volume(source, cancel=console.cancelled)
+        check_labels(labels, source, volume)
+        options["roi"] = region(volume, source, roi, roi_mask)
+        options["channels"] = {name: read_volume(path, cancel=console.cancelled) for name, path in others.items()}
         console.progress("read", 1.0, source.name)
         result = run(volume, card, progress=console.progress, cancel=console.cancelled, **options)
         rows, files = write_outputs(
-            output, volume, result, source=source, formats=formats, progress=console.progress, cancel=console.cancelled
+            output,
+            volume,
+            result,
+            source=source,
+            formats=formats,
+            labels=labels,
+            progress=console.progress,
+            cancel=console.cancelled,
         )
     for sentence in result.warnings:
         console.warning(sentence)
@@ -98,8 +159,8 @@ def segment_to_folder(
     console.say(f"\nWritten to {output}: {', '.join(files)}")
     if card.id == DEMO_MODEL:
         console.say(
-            "The bundled model was trained on two subjects: it is a demonstration. Research use only.\n"
-            "`deepseg models list` shows models for real work."
+            "The bundled model is a demonstration: small, and trained mostly on synthetic CT. Research use only.\n"
+            "`deepseg models list` shows other models."
         )
     else:
         console.say("Research use only.")
@@ -114,20 +175,20 @@ def segment_to_folder(
     )
 
 
-def region(volume, box: str, mask: Path | None):
-    """What ``--roi`` and ``--roi-mask`` say, as :func:`DeepSegLogic.pipeline.segment` takes it."""
-    from ..errors import InputError, UsageError
-    from ..geometry import same_grid
-    from ..io import read_label_map
+def region(volume: Volume, source: Path, box: str, mask: Path | None) -> LabelArray | list[float] | None:
+    """The region of ``--roi`` or ``--roi-mask``, as :func:`DeepSegLogic.segmentation.segment` takes it."""
+    from ..data.affine import same_grid
+    from ..util.errors import InputError, UsageError
+    from ..worker.isolated import read_label_map
 
     if box and mask:
         raise UsageError("Both --roi and --roi-mask are given.", "Give one of them.", code="usage.region")
     if mask is not None:
-        marked = read_label_map(mask)
-        if marked.array.shape != volume.shape or not same_grid(marked.ijk_to_ras, volume.ijk_to_ras, 1e-2):
+        marked = read_label_map(mask, source)  # where structures overlap, the array still covers all of them
+        if marked.array.shape != volume.shape_kji or not same_grid(marked.ijk_to_ras, volume.ijk_to_ras, 1e-2):
             raise InputError(
                 f"{mask} is not on the grid of {volume.name}.",
-                "Draw the region on that volume, or resample the mask to it.",
+                "Draw the region on that volume, or resample the mask to its grid.",
                 code="input.region",
             )
         return marked.array
@@ -142,20 +203,44 @@ def region(volume, box: str, mask: Path | None):
     return numbers
 
 
+def channel_files(given: Sequence[str], card: ModelCard) -> dict[str, Path]:
+    """The files of ``--channel`` by the number of the channel, as :func:`DeepSegLogic.segmentation.segment` takes it.
+
+    Raises:
+        UsageError: a channel is unknown, missing or given twice, or a file is not named.
+    """
+    from ..data.channels import by_number
+    from ..util.errors import UsageError
+
+    pairs = []
+    for text in given:
+        name, _, path = (part.strip() for part in text.partition("="))
+        if not name or not path:
+            raise UsageError(
+                f"--channel {text} does not name a channel and a file.",
+                "Give both, e.g. --channel PET=pet.nii.gz.",
+                code="usage.channel",
+            )
+        pairs.append((name, Path(path).expanduser()))
+    return {str(number): path for number, path in by_number(card.channels, pairs, card.id).items()}
+
+
 def split(names: str) -> list[str] | None:
-    """``"liver, spleen"`` as a list; None for an empty text."""
+    """The names in ``"liver, spleen"``; None for an empty text."""
     return [n.strip() for n in names.split(",") if n.strip()] if names.strip() else None
 
 
-def _table(rows):
+def _table(rows: list[Measurement]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence")
+    absent = ", ".join(row.title for row in rows if not row.voxels)
+    table = Table(
+        "Structure", "Volume (ml)", "Mean HU", "Confidence", caption=absent and f"Not found: {escape(absent)}"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
-    for row in rows:
-        found = row.voxels > 0
+    for row in filter(lambda row: row.voxels, rows):
         confidence = f"{row.confidence:.2f}" if row.confidence is not None else ""
-        table.add_row(escape(row.title), f"{row.volume_ml:.1f}", f"{row.mean_hu:.0f}" if found else "", confidence)
+        table.add_row(escape(row.title), f"{row.volume_ml:.1f}", f"{row.mean_hu:.0f}", confidence)
     return table

@@ -1,10 +1,10 @@
-"""``deepseg serve``: lend this machine's GPU to DeepSeg on another one."""
+"""``deepseg serve``: a worker for Python programs on other machines."""
 
 from typing import Annotated
 
 import typer
 
-from ..errors import ResourceError
+from ..util.errors import ResourceError
 
 
 def serve(
@@ -12,15 +12,15 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     token: Annotated[
         str,
-        typer.Option(envvar="DEEPSEG_TOKEN", help="What clients must show; made up and printed if not given."),
+        typer.Option(envvar="DEEPSEG_TOKEN", help="Password for clients; generated and printed by default."),
     ] = "",
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Listen where other machines reach it. Nothing is encrypted.")
+        bool, typer.Option("--allow-remote", help="Allow an address that other machines reach. Not encrypted.")
     ] = False,
 ) -> None:
-    """Segment for DeepSeg clients that connect over TCP, e.g. through an ssh tunnel.
+    """Run segmentations for Python programs that connect over TCP, for example through an ssh tunnel.
 
-    Set the token in DEEPSEG_TOKEN rather than on the command line, which other users of the machine can read.
+    Set the token in DEEPSEG_TOKEN: other users of this machine can read the command line.
     """
     import secrets
 
@@ -34,7 +34,7 @@ def serve(
     print("Stop with Ctrl+C.", flush=True)
     server.run()
     raise ResourceError(
-        "The GPU stopped working, and only a new process gets it back.",
+        "The GPU stopped working. Only a new process can use it again.",
         "Start `deepseg serve` again.",
         code="resource.device_lost",
     )

@@ -1,88 +1,96 @@
-"""``deepseg surfaces``: organ models from any label map."""
+"""``deepseg surfaces``: organ models from a label map."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..surfaces.formats import FORMATS
 from .console import Console, Json, Quiet
 from .segment import Structures, split
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..surfaces.export import WrittenSurfaces
 
 
 def surfaces(
     labels: Annotated[
-        Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.", readable=False)
+        Path,
+        typer.Argument(
+            help="Label map: NIfTI, NRRD, MetaImage, Slicer's .seg.nrrd, DICOM SEG or RTSTRUCT.", readable=False
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the surfaces.")],
-    structures: Structures = "",
-    formats: Annotated[
-        str, typer.Option("--format", "-f", help="stl, ply, obj, vtp, glb, 3mf; commas between.")
-    ] = "stl",
-    smoothing: Annotated[str, typer.Option(help="none, light, standard or strong.")] = "standard",
-    max_error_mm: Annotated[
-        float | None, typer.Option(help="Simplify, changing the surface by no more than this.")
+    image: Annotated[
+        Path | None, typer.Option("--image", "-i", help="The CT, for DICOM SEG and RTSTRUCT.", readable=False)
     ] = None,
-    triangles: Annotated[int | None, typer.Option(help="Simplify each surface to about so many triangles.")] = None,
+    structures: Structures = "",
+    formats: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}; separated by commas.")] = "stl",
+    smoothing: Annotated[str, typer.Option(help="none, light, standard or strong.")] = "standard",
+    max_error_mm: Annotated[float | None, typer.Option(help="Simplify, within this distance from the surface.")] = None,
+    triangles: Annotated[
+        int | None, typer.Option(help="Simplify each surface to about this number of triangles.")
+    ] = None,
     joint: Annotated[
-        bool, typer.Option("--joint", help="One file with all structures, which share boundaries also when simplified.")
+        bool, typer.Option("--joint", help="One file with all structures, simplified together with shared boundaries.")
     ] = False,
     printable: Annotated[
-        bool, typer.Option("--printable", help="Fill cavities, drop small loose pieces, mend crossing triangles.")
+        bool, typer.Option("--printable", help="Fill cavities, remove small islands, repair self-intersections.")
     ] = False,
-    min_piece_ml: Annotated[float, typer.Option(help="With --printable: pieces under this are small.")] = 0.1,
+    min_piece_ml: Annotated[float, typer.Option(help="With --printable: remove islands smaller than this.")] = 0.1,
     min_wall_mm: Annotated[
-        float | None, typer.Option(help="With --printable: thicken what is thinner than this, in whole voxels.")
+        float | None, typer.Option(help="With --printable: thicken thinner walls, in whole voxels.")
     ] = None,
     coordinates: Annotated[str, typer.Option(help="LPS or RAS.")] = "LPS",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Make closed, gap-free surfaces of a label map's structures, and say how true they are to it."""
-    from ..errors import InputError, UsageError
-    from ..io import read_label_map
-    from ..io.atomic import atomic_folder
-    from ..outputs import check_output_folder
-    from ..progress import check
+    """Make closed surfaces without gaps between structures, and report how closely they match the label map."""
+    from ..results.folder import check_output_folder
     from ..surfaces import check_formats, write_surfaces
+    from ..util.errors import InputError, UsageError
+    from ..worker.isolated import read_label_map
 
     if min_wall_mm is not None and not printable:
-        raise UsageError("--min-wall-mm is for printing.", "Add --printable.", code="usage.print")
+        raise UsageError("--min-wall-mm needs --printable.", "Add --printable.", code="usage.print")
     console = Console(quiet, as_json)
     kinds = split(formats) or []
     check_formats(kinds)
     check_output_folder(output)
     with console.working():
-        label_map = read_label_map(labels)
+        label_map = read_label_map(labels, image, cancel=console.cancelled)
         for sentence in label_map.warnings:
             console.warning(sentence)
         if not label_map.array.any():
-            raise InputError(f"{labels} is empty: it has no labelled voxel.", "Give another one.", code="input.empty")
-        with atomic_folder(output) as temporary:
-            made = write_surfaces(
-                label_map,
-                temporary,
-                kinds,
-                structures=split(structures),
-                smoothing=smoothing,
-                max_error_mm=max_error_mm,
-                triangles=triangles,
-                joint=joint,
-                printable=printable,
-                min_wall_mm=min_wall_mm,
-                min_piece_ml=min_piece_ml,
-                coordinates=coordinates,
-                progress=console.progress,
-                cancel=console.cancelled,
-            )
-            check(console.cancelled)
+            raise InputError(f"{labels} is empty: it has no labelled voxel.", "Choose another one.", code="input.empty")
+        made = write_surfaces(
+            label_map,
+            output,
+            kinds,
+            structures=split(structures),
+            smoothing=smoothing,
+            max_error_mm=max_error_mm,
+            triangles=triangles,
+            joint=joint,
+            printable=printable,
+            min_wall_mm=min_wall_mm,
+            min_piece_ml=min_piece_ml,
+            coordinates=coordinates,
+            progress=console.progress,
+            cancel=console.cancelled,
+        )
     qualities = made.qualities
     for name, quality in qualities.items():
         if not quality.sound:
             console.warning(f"The surface of {name} is not a closed solid; see surfaces.json.")
     if not joint and (max_error_mm is not None or triangles is not None):
-        console.say("Simplified one by one: neighbours may gape by the error. With --joint they stay shared.")
+        console.say("The surfaces were simplified one by one, so small gaps are possible. --joint avoids them.")
     console.show(_table(made))
-    console.say(f"\nWritten to {output}: {len(made.files)} files, surfaces.json among them. Research use only.")
+    console.say(f"\nWritten to {output}: {len(made.files)} files, including surfaces.json. Research use only.")
     console.event(
         "result",
         output=str(output),
@@ -91,7 +99,7 @@ def surfaces(
     )
 
 
-def _table(made):
+def _table(made: WrittenSurfaces) -> Table:
     from rich.markup import escape
     from rich.table import Table
 

@@ -1,11 +1,13 @@
-"""``deepseg web``: the whole story in a browser."""
+"""``deepseg web``: DeepSeg in the browser."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import InputError, UsageError
+from ..util.errors import InputError, UsageError
+from ..util.version import how_to_install
 
 
 def web(
@@ -14,39 +16,49 @@ def web(
         typer.Argument(help="CT to open: NIfTI, NRRD, MetaImage, a folder of DICOM slices, or a scene (.mrb)."),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Nothing is encrypted: prefer an ssh tunnel.")
+        str, typer.Option(help="Address to listen on. Not encrypted: an ssh tunnel is safer.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
     folder: Annotated[
-        Path | None, typer.Option(help="Folder here from which the page may open volumes; without it, from none.")
+        Path | None, typer.Option(help="Folder on this machine from which the page may open volumes. Default: none.")
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
 ) -> None:
-    """Open DeepSeg in the browser; the link holds a token that nobody else knows."""
+    """Open DeepSeg in the browser. Only the printed link, with its token, gives access."""
     import os
     import sys
-    import webbrowser
+    from threading import Thread
 
-    if source is not None and not source.exists():
-        raise InputError(
-            f"{source} does not exist.", "Give a CT file, a DICOM folder or a scene.", code="input.missing"
-        )
+    if source is not None and not (source.is_file() or source.is_dir()):
+        what = "is neither a file nor a folder" if source.exists() else "does not exist"
+        raise InputError(f"{source} {what}.", "Give a CT file, a DICOM folder or a scene.", code="input.missing")
     if folder is not None and not folder.is_dir():
-        raise InputError(f"{folder} is no folder.", "Give a folder with volumes.", code="input.missing")
-    sys.argv[1:] = []  # trame reads the command line too, and this one is not meant for it
+        raise InputError(f"{folder} is not a folder.", "Give a folder with volumes.", code="input.missing")
+    sys.argv[1:] = []  # trame parses the command line, too
     os.environ["WSLINK_READY_MSG"] = ""
     try:
-        from DeepSegWeb.app import WebApp
+        from DeepSegWeb.app import WebApp  # type: ignore[import-untyped]  # only DeepSegLogic is typed
     except ImportError as error:
         raise UsageError(
             f"The page needs packages that are not installed ({error.name}).",
-            'Run: pip install "deepseg[web]"',
+            how_to_install("web"),
             code="usage.extra",
         ) from error
 
-    def ready(url: str) -> None:
-        print(f"DeepSeg is at {url}\nStop with Ctrl+C. Research use only.", flush=True)
-        if not no_browser:
-            webbrowser.open(url)
+    def ready(link: str, one_time_link: Callable[[], str]) -> None:
+        print(f"DeepSeg is at {link}\nStop with Ctrl+C. Research use only.", flush=True)
+        if not no_browser:  # some browsers return only when they are closed
+            Thread(target=_open_browser, args=[one_time_link()], daemon=True).start()
 
     WebApp(source, folder).start(host, port, ready)
+
+
+def _open_browser(link: str) -> None:
+    import webbrowser
+
+    try:
+        opened = webbrowser.open(link)
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        print("No browser could be opened. Open the link above.", flush=True)

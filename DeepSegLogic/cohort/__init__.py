@@ -1,8 +1,8 @@
-"""Many volumes on many workers, by ``dask.distributed`` (pip extra ``cohort``)."""
+"""Segmentation of many volumes on a Dask cluster (pip extra ``cohort``)."""
 
-from ..lazy import imported_on_use
+from ..util.lazy import imported_on_use
 
-_HOME_OF = {"Case": "cases", "find_cases": "cases", "Outcome": "case", "Settings": "case", "run_cohort": "run"}
+_HOME_OF = {"Case": "cases", "find_cases": "cases", "Outcome": "case", "Settings": "case", "run_cohort": "runner"}
 
 __all__ = list(_HOME_OF)
 

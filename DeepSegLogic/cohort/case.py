@@ -1,4 +1,4 @@
-"""One volume of a cohort, as a worker of the cluster segments it."""
+"""One case of a cohort, on a worker of the cluster."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from ..errors import Cancelled, DeepSegError
 from ..models import Model, find_model, load_model
-from ..progress import Cancel, check, ignore_progress
+from ..util.errors import Action, Cancelled, DeepSegError
+from ..util.progress import Cancel, check, ignore_progress
 from .cases import Case
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.5
-_one_at_a_time = threading.Lock()  # a worker with several threads has no more memory or GPUs than with one
+_one_at_a_time = threading.Lock()  # more threads bring neither more memory nor more GPUs
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked of every case; see :func:`DeepSegLogic.pipeline.segment`.
+    """The settings for all cases; see :func:`DeepSegLogic.segmentation.segment`.
 
     Attributes:
-        output: folder of the results; each case has a folder below it.
-        model: an id or folder, the same on each worker.
-        surfaces: formats.
+        output: folder of the results, with one folder per case.
+        model: an id or folder, the same on all workers.
+        surfaces: their formats.
     """
 
     output: Path
@@ -38,17 +40,18 @@ class Settings:
     surfaces: list[str] = field(default_factory=list)
     uncertainty: bool = False
     force: bool = False
+    min_piece_ml: float = 0.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case.
+    """How a case ended.
 
     Attributes:
-        status: ``"done"``; ``"kept"``, where an earlier run had done the same; ``"failed"`` or ``"cancelled"``.
-        seconds: that it took.
+        status: ``"done"``, ``"kept"`` (done by an earlier run), ``"failed"`` or ``"cancelled"``.
+        seconds: duration.
         warnings: of the run, one sentence each.
-        code, message, remedy: of the error, as :class:`~DeepSegLogic.errors.DeepSegError` has them.
+        code, message, remedy, action, details: of the error, see :class:`~DeepSegLogic.util.errors.DeepSegError`.
     """
 
     case: Case
@@ -58,22 +61,30 @@ class Outcome:
     code: str = ""
     message: str = ""
     remedy: str = ""
+    action: Action | None = None
+    details: dict[str, str] = field(default_factory=dict)
+
+    def in_words(self, words: Mapping[Action, str]) -> Outcome:
+        """The outcome with its remedy in the words of a face, see :meth:`DeepSegError.remedy_in`."""
+        error = DeepSegError(self.message, self.remedy)
+        error.action, error.details = self.action, self.details
+        return replace(self, remedy=error.remedy_in(words))
 
     @property
     def sentences(self) -> list[str]:
-        """What there is to say: the warnings, or the error of a case that failed."""
+        """The warnings, or the error of a failed case."""
         return [f"{self.message} {self.remedy}".strip()] if self.status == "failed" else self.warnings
 
-    def as_json(self) -> dict:
-        """The outcome as plain JSON values, ``case`` by name, with the ``input``'s path."""
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as JSON values: ``case`` is its name, ``input`` its path."""
         return asdict(self) | {"case": self.case.name, "input": str(self.case.source)}
 
 
 def segment_case(case: Case, settings: Settings, stop: Path) -> Outcome:
-    """Segment a case and write its results, unless they are there; no error leaves it.
+    """Segment a case and write its results, unless they exist; raises nothing.
 
     Args:
-        stop: once this file exists, the work ends as soon as it can.
+        stop: when this file appears, the case is cancelled.
     """
     started = time.monotonic()
     try:
@@ -89,56 +100,72 @@ def failed(case: Case, error: Exception) -> Outcome:
     if isinstance(error, Cancelled):
         return Outcome(case, "cancelled", message=error.message)
     if isinstance(error, DeepSegError):
-        return Outcome(case, "failed", code=error.code, message=error.message, remedy=error.remedy)
+        return Outcome(
+            case,
+            "failed",
+            code=error.code,
+            message=error.message,
+            remedy=error.remedy,
+            action=error.action,
+            details=error.details,
+        )
     log.error("%s failed", case.source, exc_info=error)
-    what = f"{type(error).__name__}: {error}"
-    return Outcome(case, "failed", code="internal", message=what, remedy="Please report this with the worker's log.")
+    what = f"Unexpected error ({type(error).__name__}: {error})."
+    return Outcome(case, "failed", code="internal", message=what, remedy="Report it with the worker's log.")
 
 
 def _segmented(case: Case, settings: Settings, cancel: Cancel) -> Outcome:
-    from ..io import read_volume
-    from ..outputs import write_outputs
-    from ..pipeline import segment
+    from ..results.folder import what_is_wrong, write_outputs
+    from ..segmentation import segment
+    from ..util.staging import sweep
+    from ..worker.isolated import read_volume
 
     check(cancel)
     model, digest = _loaded(settings.model)
     options = {n: getattr(settings, n) for n in ("structures", "quality", "uncertainty")}
+    if settings.min_piece_ml > 0:  # else left out, as in the requests of earlier versions
+        options["min_piece_ml"] = settings.min_piece_ml
     request = {"model": digest, **options, "surfaces": settings.surfaces}
     folder = settings.output / case.name
-    warnings = _warnings_of_finished(folder, case.source, request)
-    if warnings is not None:
-        return Outcome(case, "kept", warnings=warnings)
-    volume = read_volume(case.source)
+    told = sweep(folder)
+    earlier = _facts_of_finished(folder, case.source, request)
+    wrong = what_is_wrong(folder, earlier) if earlier else ""
+    if earlier and not wrong:
+        return Outcome(case, "kept", warnings=[*told, *map(str, earlier["warnings"])])
+    if wrong:
+        told.append(f"The case was repeated because its earlier results were incomplete: {wrong}.")
+    volume = read_volume(case.source, cancel=cancel)
     result = segment(volume, model, device=_device(settings.device), force=settings.force, cancel=cancel, **options)
     result.provenance["request"] = request
     formats = settings.surfaces
     write_outputs(folder, volume, result, source=case.source, formats=formats, progress=ignore_progress, cancel=cancel)
-    return Outcome(case, "done", warnings=result.warnings)
+    return Outcome(case, "done", warnings=[*told, *result.warnings])
 
 
-def _warnings_of_finished(folder: Path, source: Path, request: dict) -> list[str] | None:
-    """The warnings of results that answer this request for this very input; None where there are none."""
-    from ..outputs import identity
+def _facts_of_finished(folder: Path, source: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+    """The provenance of earlier results with this input and request; None if there are none."""
+    from ..results.folder import PROVENANCE, identity
 
     try:
-        facts = json.loads((folder / "provenance.json").read_text("utf-8"))
-        finished = facts["request"] == request and facts["input"] == identity(source)
-        return [str(w) for w in facts["warnings"]] if finished else None
+        facts: dict[str, Any] = json.loads((folder / PROVENANCE).read_text("utf-8"))
+        same = facts["request"] == request and facts["input"] == identity(source)
+        return facts if same and isinstance(facts["warnings"], list) else None
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
 @lru_cache(maxsize=1)
 def _loaded(name: str) -> tuple[Model, str]:
-    """A model, which stays for the next case, and its digest."""
-    from ..provenance import digest_of
+    """A model, which stays loaded for the next case, and its digest, with those of the models that it needs."""
+    from ..models.find import chain
+    from ..models.provenance import digest_of
 
     card = find_model(name)
-    return load_model(card), digest_of(card)
+    return load_model(card), " ".join(digest_of(link) for link in chain(card))
 
 
 def _device(asked: str) -> str:
-    """On a machine with several GPUs, the worker's own: workers of a local cluster are numbered."""
+    """The device; with several GPUs, the worker's own: workers of a local cluster are numbered."""
     import torch
     from distributed import get_worker
 
@@ -147,7 +174,7 @@ def _device(asked: str) -> str:
 
 
 def _exists(stop: Path) -> Cancel:
-    """Looks for the file now and then: it may lie on a slow share."""
+    """Check for the file now and then: it may be on a slow share."""
     seen, looked = False, 0.0
 
     def look() -> bool:

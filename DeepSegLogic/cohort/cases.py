@@ -1,4 +1,4 @@
-"""Which volumes a cohort has."""
+"""The volumes of a cohort."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from ..errors import InputError
-from ..io.header import is_slice
-from ..io.reading import SEGMENTATION_SUFFIXES, SUFFIXES
+from ..io.archive import SUFFIX as ZIP
+from ..io.dicom.folders import volumes_in
+from ..io.read import SEGMENTATION_SUFFIXES, SUFFIXES
+from ..util.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Case:
     """A volume of a cohort.
 
     Attributes:
-        name: where its results lie below the folder of results, with ``/``.
-        source: a file, or a folder of DICOM slices.
+        name: path of its results in the output folder, with ``/``.
+        source: a file, a folder of DICOM slices, or one slice of a series.
     """
 
     name: str
@@ -27,19 +29,20 @@ class Case:
 
 
 def find_cases(sources: Iterable[Path], match: str = "", leave_out: Path | None = None) -> list[Case]:
-    """The volumes among files and in folders, in the order of their names.
+    """The volumes among the given files and folders, sorted by name.
 
-    A folder is searched with all below it: volumes are files with a volume's suffix, except segmentations, and folders
-    that hold DICOM slices. A case is named by its path in that folder, without the suffix where that is not needed to
-    tell it from another one.
+    Folders are searched with their sub-folders. Volumes are files with the suffix of a volume, except segmentations,
+    zip files, and DICOM slices as :func:`~DeepSegLogic.io.dicom.folders.volumes_in` groups them. A case is
+    named by its path in that folder, without the suffix unless two cases would then have the same name.
 
     Args:
-        match: of the volumes in folders only those whose path matches this pattern from the right,
-            e.g. ``"*/ct.nii.gz"``.
-        leave_out: a folder that is not searched, as that of the results.
+        sources: files and folders.
+        match: in folders, take only volumes whose path matches this pattern from the right, for example
+            ``"*/ct.nii.gz"``.
+        leave_out: a folder that is not searched, for example that of the results.
 
     Raises:
-        InputError: nothing is there, or a folder cannot be listed.
+        InputError: there are no volumes, or a folder cannot be listed.
     """
     found: dict[Path, Path] = {}  # source: its path in the cohort
     for given in sources:
@@ -53,7 +56,7 @@ def find_cases(sources: Iterable[Path], match: str = "", leave_out: Path | None 
             raise InputError(f"{given} does not exist.", "Check the path.", code="input.missing")
     if not found:
         raise InputError(
-            f"There are no volumes in {', '.join(map(str, sources))}{f' that match {match}' if match else ''}.",
+            f"There are no volumes{f' that match {match}' if match else ''} in {', '.join(map(str, sources))}.",
             f"Volumes are folders of DICOM slices and files that end with {', '.join(SUFFIXES)}.",
             code="input.missing",
         )
@@ -63,33 +66,36 @@ def find_cases(sources: Iterable[Path], match: str = "", leave_out: Path | None 
     twice = [name for name, count in Counter(n.casefold() for n in names.values()).items() if count > 1]
     if twice:
         raise InputError(
-            f"Two volumes would have the same name: {twice[0]}.", "Give the folder that holds both.", code="input.twice"
+            f"Two volumes would have the same name: {twice[0]}.",
+            "Choose the folder that contains both.",
+            code="input.twice",
         )
     return [Case(name, source) for source, name in sorted(names.items(), key=lambda item: item[1])]
 
 
 def _volumes(folder: Path, leave_out: Path | None) -> Iterable[Path]:
-    def refuse(error: OSError):
+    def refuse(error: OSError) -> NoReturn:
         raise InputError(
             f"{error.filename} cannot be listed ({error.strerror}).", "Check its permissions.", code="input.missing"
         ) from error
 
     left_out = leave_out and leave_out.resolve()
+    others: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=refuse):
         here = Path(place)
         folders[:] = sorted(n for n in folders if n[0] != "." and (here / n).resolve() != left_out)
         candidates = [here / n for n in sorted(files) if n[0] != "."]
         volumes = [p for p in candidates if _has_suffix(p)]
         yield from volumes
-        if any(is_slice(p) for p in candidates if p not in volumes):
-            yield here
+        others += [p for p in candidates if p not in volumes]
+    yield from volumes_in(others)
 
 
 def _has_suffix(path: Path) -> bool:
     name = path.name.lower()
-    return name.endswith(SUFFIXES) and not name.endswith(SEGMENTATION_SUFFIXES)
+    return name.endswith((*SUFFIXES, ZIP)) and not name.endswith(SEGMENTATION_SUFFIXES)
 
 
 def _without_suffix(name: str) -> str:
-    suffix = next((s for s in SUFFIXES if name.lower().endswith(s)), "")
+    suffix = next((s for s in (*SUFFIXES, ZIP, ".dcm") if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]

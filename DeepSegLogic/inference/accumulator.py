@@ -1,35 +1,37 @@
-"""What the network says of the windows, summed along the slow axis and let go as soon as it is complete."""
+"""The sum of the windows' outputs: a few rows along the slow axis, dropped as soon as they are complete."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import ExitStack
 
 import numpy as np
 import torch
 
-_SPARE = 2  # rows that interpolation still needs when the next windows come
+from ..util.staging import temporary_folder
+from .memory_ladder import repeatable
+
+_SPARE = 2  # rows that interpolation still needs when the next windows are added
 
 
 class Accumulator:
     """Rows of summed logits, or features: (rows held, Y, X, C) float32, a sliding part of the whole (Z, Y, X, C).
 
-    It holds no more rows than a patch is high, plus those that interpolation still needs. Channels come last, as
-    networks that run in torch's channels-last layout give them: nothing is turned round, and the largest of a voxel
-    is found in one place.
+    It holds no more rows than a patch is high, plus those that interpolation still needs. Channels are last, as in the
+    output of networks in torch's channels-last layout: nothing is transposed, and the values of a voxel lie together.
 
     Args:
         channels: C.
         plane: (Y, X) voxels.
-        device: where the rows lie.
+        device: holds the rows.
         on_disk: keep them in a memory-mapped temporary file, for machines with too little memory.
     """
 
     def __init__(self, channels: int, plane: Sequence[int], device: torch.device, on_disk: bool = False):
-        self.base = 0  # row of the image that the first row held is
+        self.base = 0  # row of the image that is the first one held
         self._channels, self._plane, self._device = channels, tuple(plane), device
-        self._folder = tempfile.TemporaryDirectory(prefix="deepseg-") if on_disk else None
+        self._kept = ExitStack()
+        self._folder = self._kept.enter_context(temporary_folder()) if on_disk else None
         self._files = 0
         self._rows, self._buffer = 0, self._allocate(0)
 
@@ -37,8 +39,9 @@ class Accumulator:
         """Rows of the image that are held: (stop - start, Y, X, C)."""
         return self._buffer[start - self.base : stop - self.base]
 
+    @repeatable
     def cover(self, stop: int) -> None:
-        """Make sure that rows up to ``stop`` (exclusive) are held; new ones are zero."""
+        """Hold rows up to ``stop`` (exclusive); new ones are zero."""
         rows = stop - self.base
         if rows > len(self._buffer):
             self._reallocate(rows + _SPARE)
@@ -47,7 +50,7 @@ class Accumulator:
             self._rows = rows
 
     def drop(self, row: int) -> None:
-        """Let rows below ``row`` go; those above move down, for new memory costs more than to copy."""
+        """Drop rows below ``row``; those above move down, since copying costs less than new memory."""
         gone = min(row - self.base, self._rows)
         if gone > 0:
             self._rows -= gone
@@ -64,17 +67,16 @@ class Accumulator:
         self._buffer[part].addcmul_(window, (z * y * x)[..., None])
 
     def move(self, device: torch.device, on_disk: bool = False) -> None:
-        """Go on elsewhere: out of a full device, or out of memory onto the disk."""
+        """Move the rows, from a full device to main memory, or from there to the disk."""
         self._device = device
         if on_disk and self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="deepseg-")
+            self._folder = self._kept.enter_context(temporary_folder())
         self._reallocate(self._rows + _SPARE)
 
     def close(self) -> None:
-        """Give memory and disk back."""
+        """Release memory and disk."""
         self._rows, self._buffer = 0, self._allocate(0)
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._kept.close()
 
     def _reallocate(self, capacity: int) -> None:
         fresh = self._allocate(capacity)
@@ -86,7 +88,7 @@ class Accumulator:
         if self._folder is None or rows == 0:
             return torch.empty(shape, dtype=torch.float32, device=self._device)
         self._files += 1
-        path = Path(self._folder.name) / f"logits-{self._files}"
+        path = self._folder / f"logits-{self._files}"
         fresh = torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))
         (path.with_name(f"logits-{self._files - 1}")).unlink(missing_ok=True)
         return fresh

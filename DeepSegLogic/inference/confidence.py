@@ -1,22 +1,24 @@
-"""What the network believed: probabilities gathered while the logits pass by."""
+"""Confidence of the labels: probabilities gathered from rows of logits as they become complete."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from ..labels import label_dtype
-from .plan import Plan
-from .probabilities import TopProbabilities
+from ..data.label_map import label_dtype
+from ..data.probabilities import TopProbabilities
+from ..data.types import Affine, ByteArray, FloatArray, LabelArray, Shape
+from ..models.plan import Plan
+from .memory_ladder import repeatable
 
 KEPT = 3  # most probable labels kept per voxel
-_ROWS = 16  # taken at a time: more of them spend memory, fewer time on rows whose neighbours are not known
+_ROWS = 16  # taken at a time: more need memory; with fewer, more rows lack a neighbour and are looked at twice
 _CHUNK = 2**22  # probabilities computed at a time
 _GATHERED = 2**20  # logits of voxels at borders, gathered at a time
 
 
 class ConfidenceMeter:
-    """Sums winning probabilities by label, and their margins at borders, as rows of logits become complete.
+    """Sums the largest probabilities by label, and their margins at borders.
 
     Args:
         plan: of the network.
@@ -25,30 +27,36 @@ class ConfidenceMeter:
         keep: also keep the ``KEPT`` most probable labels of each voxel.
 
     Attributes:
-        seen: rows taken so far.
+        seen: number of rows taken so far.
     """
 
-    def __init__(self, plan: Plan, shape, grid_to_ras: np.ndarray, keep: bool):
+    def __init__(self, plan: Plan, shape: Shape, grid_to_ras: Affine, keep: bool):
         self._plan, self._grid_to_ras = plan, grid_to_ras
-        highest = max(plan.labels, default=0)
+        highest = plan.highest
         self._won = np.zeros((2, highest + 1))  # by label: probabilities, and of how many voxels
         self._margins = np.zeros((2, highest + 1))  # the same of margins at borders
-        # Of the last row: labels, margins, and what is a border. Whether it is one depends on the next row, too.
-        self._last = tuple(torch.empty((0, *shape[1:]), dtype=t) for t in (torch.int32, torch.float32, torch.bool))
+        # Labels, margins and borders of the last row. What a border is depends on the next row, too.
+        label, margin, border = (
+            torch.empty((0, *shape[1:]), dtype=t) for t in (torch.int32, torch.float32, torch.bool)
+        )
+        self._last = label, margin, border
         self.seen = 0
-        self._kept = None
+        self._kept: tuple[LabelArray, ByteArray] | None = None
         if keep:
             n = min(KEPT, plan.channels + (plan.regions is not None))
             self._kept = np.zeros((n, *shape), label_dtype(highest)), np.zeros((n, *shape), np.uint8)
 
+    @repeatable
     def add(self, logits: torch.Tensor, base: int, final: int) -> None:
-        """Take the rows from the last one seen up to ``final`` out of logits (rows, Y, X, C) from row ``base``."""
+        """Take the rows not seen yet, up to ``final``, from logits (rows, Y, X, C) whose first row is ``base``."""
         for start in range(self.seen, final, _ROWS):
             self._take(logits[start - base : min(start + _ROWS, final) - base])
 
     def _take(self, logits: torch.Tensor) -> None:
         """Take the next rows (rows, Y, X, C)."""
-        won, winners, chances, row = np.zeros_like(self._won), [], [], self.seen
+        won, row = np.zeros_like(self._won), self.seen
+        winners: list[torch.Tensor] = []
+        chances: list[torch.Tensor] = []
         for part in logits.split(max(1, _CHUNK // logits[0].numel())):
             labels, values = self._probabilities(part)
             winners.append(labels[..., 0].to(torch.int32))
@@ -59,37 +67,37 @@ class ConfidenceMeter:
                     kept[:, row : row + len(part)] = np.moveaxis(found[..., : len(kept)].cpu().numpy(), -1, 0)
             row += len(part)
         margins, last = self._margins_at_borders(logits, torch.cat(winners), torch.cat(chances))
-        # All of it here, so that a repetition after running out of memory counts nothing twice.
+        # All at the end, so that a repetition after running out of memory counts nothing twice.
         self._won += won
         self._margins += margins
         self._last, self.seen = last, row
 
     def confidence(self) -> dict[str, float]:
-        """Mean probability of each structure over the voxels that it won; structures without voxels are left out."""
+        """Mean probability of each structure over its voxels; structures without voxels are left out."""
         return self._means(self._won)
 
     def boundary_margin(self) -> dict[str, float]:
         """Mean of the largest probability less the second largest, over each structure's voxels at its border.
 
-        They are those that share a face with a voxel of another label, on the network's grid. A structure without a
-        border is left out.
+        Border voxels share a face with a voxel of another label, on the network's grid. A structure without a border
+        is left out.
         """
         label, margin, border = self._last
         return self._means(self._margins + self._by_label(label[border], margin[border]))
 
     def top(self) -> TopProbabilities | None:
-        """The probabilities kept, if they were asked for."""
+        """The probabilities kept, if requested."""
         if self._kept is None:
             return None
         return TopProbabilities(*self._kept, self._grid_to_ras)
 
-    def _by_label(self, labels: torch.Tensor, values: torch.Tensor) -> np.ndarray:
+    def _by_label(self, labels: torch.Tensor, values: torch.Tensor) -> FloatArray:
         """(2, labels): the sum of values, and how many there are."""
-        labels, values = labels.flatten().cpu().numpy(), values.flatten().cpu().numpy()
+        label, value = labels.flatten().cpu().numpy(), values.flatten().cpu().numpy()
         n = self._won.shape[1]
-        return np.stack([np.bincount(labels, values, n), np.bincount(labels, minlength=n)])
+        return np.stack([np.bincount(label, value, n), np.bincount(label, minlength=n)])
 
-    def _means(self, sums: np.ndarray) -> dict[str, float]:
+    def _means(self, sums: FloatArray) -> dict[str, float]:
         return {
             name: round(float(sums[0, value] / sums[1, value]), 4)
             for value, name in self._plan.labels.items()
@@ -107,24 +115,26 @@ class ConfidenceMeter:
         return labels, (values - logits.logsumexp(-1, keepdim=True)).exp_()
 
     def _region_probabilities(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A voxel's label is the last region written there; what a later region denies, an earlier one keeps."""
+        """A voxel has the label of the last region written there: each region's share is what later ones leave it."""
         left = torch.ones_like(logits[..., 0])
-        shares = []
+        shares: list[torch.Tensor] = []
         for channel in reversed(logits.sigmoid().unbind(-1)):
             shares.append(channel * left)
             left = left * (1 - channel)
-        shares = torch.stack([left, *reversed(shares)], -1)
-        values, index = shares.topk(min(KEPT, shares.shape[-1]), -1)
-        return torch.tensor([0, *self._plan.regions], device=logits.device)[index], values
+        share = torch.stack([left, *reversed(shares)], -1)
+        values, index = share.topk(min(KEPT, share.shape[-1]), -1)
+        return torch.tensor([0, *(self._plan.regions or ())], device=logits.device)[index], values
 
-    def _margins_at_borders(self, logits, label, chance):
-        """What fresh rows, with their winning labels and probabilities (rows, Y, X), add to the margins.
+    def _margins_at_borders(
+        self, logits: torch.Tensor, label: torch.Tensor, chance: torch.Tensor
+    ) -> tuple[FloatArray, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """What new rows, with their winning labels and probabilities (rows, Y, X), add to the margins.
 
-        Only voxels at borders are looked at: a second largest value costs as much as the largest one. Structures'
-        voxels in the last row are, for they may turn out to be.
+        Only border voxels are looked at, since the second largest value costs as much as the largest; of the last row
+        all voxels of structures, since they may turn out to be at a border.
 
         Returns:
-            (2, labels) to add, which leaves the last row out, and what is known of that row.
+            (2, labels) to add, which leaves out the last row, and what is known of that row.
         """
         last_label, last_margin, last_border = (t.to(logits.device) for t in self._last)
         held = len(last_label)
@@ -155,7 +165,7 @@ class ConfidenceMeter:
 
 
 def _borders(labels: torch.Tensor) -> torch.Tensor:
-    """Voxels that share a face with one of another label; (Z, Y, X) bool."""
+    """(Z, Y, X) bool: the voxels that share a face with one of another label."""
     found = torch.zeros_like(labels, dtype=torch.bool)
     for axis, n in enumerate(labels.shape):
         differs = labels.narrow(axis, 1, n - 1) != labels.narrow(axis, 0, n - 1)

@@ -4,56 +4,55 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain, combinations
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
-import numpy as np
 import torch
 from torch import nn
 
-from ..errors import ModelError, ResourceError
-from ..progress import Cancel, Progress, check
+from ..data.types import LabelArray
+from ..models.plan import Plan
+from ..util.errors import ModelError, ResourceError
+from ..util.progress import Cancel, Progress, check
 from .accumulator import Accumulator
-from .allocator import large_blocks_kept
-from .batches import FirstWindow
 from .confidence import ConfidenceMeter
+from .cpu_runtime import large_blocks_kept
 from .device import is_out_of_memory, lay_out, layout, precision, reproducible
-from .finishing import Finisher, deferred_head
-from .memory import RunSettings, smaller_patch
-from .plan import Plan
+from .estimate import patch_multiple
+from .label_writer import LabelWriter, WithHead, deferred_head
+from .memory_ladder import FirstWindow, MemoryLadder, RunSettings, repeatable
 from .preprocessing import Prepared
-from .windows import WindowGrid
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+
+Starts = list[tuple[int, int, int]]
 
 
 @dataclass
 class Prediction:
-    """Labels on the box ``Prepared.crop`` of the volume, and what is known about them.
+    """Labels of the box ``Prepared.grid.crop`` of the volume.
 
     Attributes:
         labels: (Z, Y, X) uint8 or uint16.
-        meter: probabilities by label, gathered on the network's grid.
-        warnings: what had to be given up to get here.
+        meter: probabilities by label, on the network's grid.
+        warnings: what was given up for lack of memory or precision, one sentence each.
     """
 
-    labels: np.ndarray
+    labels: LabelArray
     meter: ConfidenceMeter
     warnings: list[str] = field(default_factory=list)
 
 
 class Engine:
-    """One run of one network (or an ensemble of folds) over one prepared volume.
+    """One run of one network (or an ensemble of folds) over one prepared volume; it cannot run twice.
 
     Args:
-        networks: from (N, 1, Z, Y, X) to logits (N, C, Z, Y, X); several are averaged.
-        plan: what they expect and mean.
-        settings: device, batch size, where the logits lie; see :mod:`DeepSegLogic.inference.memory`.
-        step, mirror, half_on_cpu: see :class:`~DeepSegLogic.inference.quality.Quality`.
+        networks: from (N, C, Z, Y, X) to logits (N, C, Z, Y, X); several are averaged.
+        plan: what they expect, and what their outputs mean.
+        settings: those to begin with, see :class:`~.memory_ladder.RunSettings`.
+        step, mirror, half_on_cpu: see :class:`~.presets.Quality`.
         keep_probabilities: keep the most probable labels of each voxel for corrections.
     """
 
@@ -68,13 +67,20 @@ class Engine:
         half_on_cpu: bool = False,
         keep_probabilities: bool = False,
     ):
-        self.networks, self.plan, self.settings, self.step = list(networks), plan, settings, step
+        self.networks, self.plan, self.step = list(networks), plan, step
+        self.warnings: list[str] = []
+        self._ladder = MemoryLadder(settings, patch_multiple(networks[0]), self._move, self._warn)
         axes = plan.mirror_axes if mirror else ()
         self._flips = list(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
         self._keep_probabilities = keep_probabilities
         self._half_on_cpu, self._full_precision = half_on_cpu, False
+        self._deferred = deferred_head(self.networks, plan) is not None
         self._accumulator: Accumulator | None = None
-        self.warnings: list[str] = []
+
+    @property
+    def settings(self) -> RunSettings:
+        """The current settings; after a run those that it ended with."""
+        return self._ladder.settings
 
     def run(self, prepared: Prepared, progress: Progress, cancel: Cancel) -> Prediction:
         """Segment. ``progress`` is called after every batch of windows.
@@ -83,108 +89,94 @@ class Engine:
             Cancelled, ResourceError, ModelError.
         """
         with torch.inference_mode(), reproducible(), large_blocks_kept():
-            while True:
-                try:
-                    return self._run(prepared, progress, cancel)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error) or not (self._step_down() or self._shrink_patch()):
-                        raise_explained(error, self.settings)
+            try:
+                return self._ladder.run_whole(self._run, prepared, progress, cancel)
+            except (RuntimeError, MemoryError) as error:
+                raise_explained(error, self.settings)
+            finally:
+                self.networks = []  # the ladder refers back to the engine: freed at once, not by the garbage collector
 
+    @repeatable
     def _run(self, prepared: Prepared, progress: Progress, cancel: Cancel) -> Prediction:
-        image, before = _padded(prepared.image, self.settings.patch_size)
-        asked = [slice(b + a.start, b + a.stop) for b, a in zip(before, prepared.asked, strict=True)]
-        grid = WindowGrid(image.shape, self.settings.patch_size, self.step, asked)
-        image = image[grid.hull]
-        before = [a.start - h.start for a, h in zip(asked, grid.hull, strict=True)]
-        self.networks = [lay_out(n, self.settings.device) for n in self.networks]
+        ladder, settings = self._ladder, self.settings
+        grid = prepared.grid.windows(settings.patch_size, self.step)
+        image = grid.covered(prepared.image, self.plan.padding)
+        self.networks = [lay_out(n, settings.device) for n in self.networks]
         head = deferred_head(self.networks, self.plan)
-        self._deferred = head is not None
         if head is not None and not all(torch.isfinite(p).all() for p in head.parameters()):
             raise _not_finite("last layer")
-        finisher = Finisher(self.plan, prepared, before, self.settings.logits_device, head, self._keep_probabilities)
-        channels = head.in_channels if self._deferred else self.plan.channels
-        accumulator = Accumulator(channels, image.shape[1:], self.settings.logits_device, self.settings.logits_on_disk)
+        writer = LabelWriter(
+            self.plan, prepared.grid, grid.first, settings.logits_device, head, self._keep_probabilities
+        )
+        channels = self.plan.channels if head is None else head.in_channels
+        accumulator = Accumulator(channels, grid.shape[1:], settings.logits_device, settings.logits_on_disk)
         self._accumulator = accumulator
         done, total, started = 0, len(grid), time.monotonic()
-        first = FirstWindow(self.settings)
-        self.settings = first.settings
+        first = FirstWindow(settings)
+        ladder.settings = first.settings
 
-        def fraction():  # labels take a small part of the time, and trail the windows
-            return 0.95 * done / total + 0.05 * finisher.written / len(finisher.labels)
+        def fraction() -> float:  # labels take a small part of the time, and trail the windows
+            return 0.95 * done / total + 0.05 * writer.written / len(writer.labels)
 
         try:
             levels = list(grid.levels())
             for index, (z, inner) in enumerate(levels):
-                self._within_memory(partial(accumulator.cover, z + grid.patch[0]))
+                ladder.run(accumulator.cover, z + grid.patch[0])
                 at = 0
                 while at < len(inner):
                     check(cancel)
                     if done == 0:
                         first.starts(self.settings.device)
-                    batch = [(z, *yx) for yx in inner[at : at + self.settings.batch_size]]
-                    outputs = self._forward(image, batch)
-                    if outputs is None:  # one step down; the windows done so far stay
-                        continue
+                    batch, outputs = ladder.run(self._forward, image, [(z, *yx) for yx in inner[at:]])
                     for window, start in zip(outputs, batch, strict=True):
                         accumulator.add(window, start, grid.share(start))
                     del outputs, window  # else they would lie beside the next ones
                     if done == 0:
-                        self.settings = first.ended(self.settings)
+                        ladder.settings = first.ended(self.settings)
                     at += len(batch)
                     done += len(batch)
                     left = (time.monotonic() - started) / done * (total - done)
                     progress("inference", fraction(), f"window {done} of {total}, {_duration(left)} left")
-                final = levels[index + 1][0] if index + 1 < len(levels) else image.shape[0]
-                for stop in finisher.bands(final):
-                    self._within_memory(partial(finisher.finish, accumulator, stop))
+                final = levels[index + 1][0] if index + 1 < len(levels) else image.shape[1]
+                for stop in writer.bands(final):
+                    ladder.run(writer.write, accumulator, stop)
                     progress("inference", fraction(), "writing labels")
                     check(cancel)
-                accumulator.drop(min(finisher.first_row_needed(), final))
+                accumulator.drop(min(writer.first_row_needed(), final))
         finally:
             accumulator.close()
             self._accumulator = None
-        return Prediction(finisher.labels, finisher.meter, self.warnings)
+        return Prediction(writer.labels, writer.meter, self.warnings)
 
-    def _within_memory(self, action: Callable[[], T]) -> T:
-        """What ``action`` returns; where memory does not suffice, it is repeated one step down the ladder."""
-        while True:
-            try:
-                return action()
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or not self._step_down():
-                    raise
-
-    def _forward(self, image: torch.Tensor, starts: Sequence[Sequence[int]]) -> torch.Tensor | None:
-        """What the accumulator takes of some windows, (N, C, Z, Y, X); None after a step down the memory ladder."""
+    @repeatable
+    def _forward(self, image: torch.Tensor, starts: Starts) -> tuple[Starts, torch.Tensor]:
+        """The first batch of the windows at ``starts``: where they lie, and what is accumulated, (N, C, Z, Y, X)."""
+        batch = starts[: self.settings.batch_size]
         dz, dy, dx = self.settings.patch_size
-        windows = torch.stack([image[None, z : z + dz, y : y + dy, x : x + dx] for z, y, x in starts])
+        windows = torch.stack([image[:, z : z + dz, y : y + dy, x : x + dx] for z, y, x in batch])
         windows = windows.to(self.settings.device).contiguous(memory_format=layout(self.settings.device))
-        try:
-            outputs = self._average(windows, self._full_precision)
-            if not torch.isfinite(outputs.sum()):  # cheaper than looking at each: what is not finite stays so
-                outputs = self._repeat_in_full_precision(windows, starts)
-            return outputs
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or not self._step_down():
-                raise
-            return None
+        outputs = self._average(windows, self._full_precision)
+        if not torch.isfinite(outputs.sum()):  # cheaper than looking at each: what is not finite stays so
+            outputs = self._repeat_in_full_precision(windows, batch)
+        return batch, outputs
 
     def _average(self, windows: torch.Tensor, full_precision: bool) -> torch.Tensor:
-        total = None
+        """The mean over networks and mirrorings."""
+        outputs: list[torch.Tensor] = []  # their sum, once there is one
         dtype = torch.float32 if full_precision else precision(self.settings.device, self._half_on_cpu)
         with torch.autocast(self.settings.device.type, dtype, enabled=dtype != torch.float32):
             for network in self.networks:
-                run = network.features if self._deferred else network
+                run = network.features if self._deferred and isinstance(network, WithHead) else network
                 for axes in self._flips:
                     dims = [a + 2 for a in axes]
-                    outputs = run(windows.flip(dims) if dims else windows).float()
-                    outputs = outputs.flip(dims) if dims else outputs
-                    total = outputs if total is None else total.add_(outputs)
+                    output = run(windows.flip(dims) if dims else windows).float()
+                    output = output.flip(dims) if dims else output
+                    outputs = [outputs[0].add_(output)] if outputs else [output]
         count = len(self.networks) * len(self._flips)
-        return total if count == 1 else total.div_(count)
+        return outputs[0] if count == 1 else outputs[0].div_(count)
 
-    def _repeat_in_full_precision(self, windows, starts):
-        where = f"windows at {[tuple(s) for s in starts]}"
+    def _repeat_in_full_precision(self, windows: torch.Tensor, starts: Starts) -> torch.Tensor:
+        where = f"windows at {starts}"
         outputs = self._average(windows, full_precision=True)
         if not torch.isfinite(outputs).all():
             raise _not_finite(where)
@@ -194,45 +186,18 @@ class Engine:
         log.warning("non-finite logits in half precision, repeated in full precision: %s", where)
         return outputs
 
-    def _step_down(self) -> bool:
-        """Free memory in the next named way; False when there is none left."""
-        lower = self.settings.step_down()
-        if lower is None:
-            return False
-        moved = (lower.logits_device, lower.logits_on_disk) != (
-            self.settings.logits_device,
-            self.settings.logits_on_disk,
-        )
+    def _move(self, settings: RunSettings) -> None:
+        """Move what lies in memory from where the current settings want it to where the next ones do."""
+        before = self.settings
+        moved = (settings.logits_device, settings.logits_on_disk) != (before.logits_device, before.logits_on_disk)
         if moved and self._accumulator is not None:
-            self._accumulator.move(lower.logits_device, lower.logits_on_disk)
-        if lower.device != self.settings.device:
-            self.networks = [lay_out(n, lower.device) for n in self.networks]
-        self._warn(f"Memory ran short: {lower.describe_step_from(self.settings)}.")
-        self.settings = lower
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return True
-
-    def _shrink_patch(self) -> bool:
-        smaller = smaller_patch(self.settings, self.networks[0])
-        if smaller is None:
-            return False
-        size = "×".join(map(str, smaller.patch_size))
-        self._warn(f"Memory ran short: windows of {size} voxels are used, which changes the labels a little.")
-        self.settings = smaller
-        return True
+            self._accumulator.move(settings.logits_device, settings.logits_on_disk)
+        if settings.device != before.device:
+            self.networks = [lay_out(n, settings.device) for n in self.networks]
 
     def _warn(self, sentence: str) -> None:
         log.warning(sentence)
         self.warnings.append(sentence)
-
-
-def _padded(image: torch.Tensor, patch: Sequence[int]) -> tuple[torch.Tensor, list[int]]:
-    """Pad with zeros to at least a patch, on both sides; returns the voxels added before each axis."""
-    missing = [max(0, p - n) for n, p in zip(image.shape, patch, strict=True)]
-    before = [m // 2 for m in missing]
-    pads = [side for m, b in zip(reversed(missing), reversed(before), strict=True) for side in (b, m - b)]
-    return (torch.nn.functional.pad(image, pads) if any(missing) else image), before
 
 
 def _not_finite(where: str) -> ModelError:
@@ -251,16 +216,19 @@ def raise_explained(error: Exception, settings: RunSettings) -> NoReturn:
     """Raise an error of torch as one that says what to do, where the reason is known; else as it is."""
     if is_out_of_memory(error):
         raise ResourceError(
-            f"Memory does not suffice, not even with {settings.describe()}.",
+            f"Out of memory, even with {settings.describe()}.",
             "Close other programs, choose a coarser model, or crop the volume.",
             code="resource.memory",
+            action="lower_quality",
         ) from error
     # The type is new in torch 2.8.
     lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
     if settings.device.type == "cuda" and lost:
         raise ResourceError(
             f"The GPU stopped working during the run ({str(error).splitlines()[0]}).",
-            "Run again; if it happens again, use --device cpu and check the driver.",
+            "Run again. If it happens again, update the GPU driver, or use the CPU.",
             code="resource.device_lost",
+            action="choose_device",
+            device="cpu",
         ) from error
     raise error

@@ -1,182 +1,146 @@
-"""From a volume to the network's input, and from the network's grid back to the volume's."""
+"""From a volume to the network's input: oriented, cropped, normalized and resampled."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from .. import geometry
-from ..boxes import Slices, box_of, common, grown, matrix_of, within
-from ..errors import InputError
-from ..volume import Volume
-from ..volume_fixes import BODY_HU, BODY_MARGIN_MM
+from ..data.types import LabelArray, MaskArray, VolumeArray
+from ..data.volume import Volume
+from ..models.plan import Normalization, Plan
 from .device import reproducible
-from .plan import Normalization, Plan
-from .resampling import axis_matrices, columns_used, resample_image, resampled_shape, separate_axis
+from .grid_plan import GridPlan, Grids, network_view
+from .previous_stage import one_hot
+from .resampling import axis_matrices, resample_image, separate_axis
+
+TensorFunction = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass
 class Prepared:
-    """A network's input and the way back.
+    """A network's input.
 
     Attributes:
-        image: (Z, Y, X) float32, normalised, on the network's grid, on the device that runs it.
-        asked: the box of ``image`` whose logits are asked for; all of it without a region of interest.
-        crop: the box of the oriented, transposed volume that they are interpolated on.
-        back: per axis the (volume, network) matrix that interpolates logits, or None for none.
-        grid_to_ras: 4×4, maps (X, Y, Z) indices of the box ``asked`` to RAS in mm.
+        image: (C, Z, Y, X) float32, normalized, on the network's grid, on the device that runs it.
+        grid: where it lies, and the way back.
     """
 
     image: torch.Tensor
-    asked: tuple[slice, slice, slice]
-    crop: tuple[slice, slice, slice]
-    back: list[torch.Tensor | None]
-    grid_to_ras: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Voxels of the box asked for on the network's grid."""
-        return tuple(s.stop - s.start for s in self.asked)
-
-    @property
-    def native_shape(self) -> tuple[int, ...]:
-        """Voxels of the box on the volume's own grid."""
-        return tuple(s.stop - s.start for s in self.crop)
-
-
-def normalised(image: torch.Tensor, rule: Normalization) -> torch.Tensor:
-    """A resampled image (Z, Y, X) float32, normalised; the image itself stays as it is."""
-    result = _normaliser(image, rule)(image.clone())
-    return result if rule.function is None else rule.function(result)
-
-
-def network_view(array: np.ndarray, ijk_to_ras: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """``array`` (K, J, I) with its axes as the network sees them: a view, so writing to it writes to ``array``.
-
-    Returns:
-        the view (Z, Y, X) and the 4×4 matrix from its (X, Y, Z) indices to RAS.
-    """
-    if plan.orientation is not None:
-        array, ijk_to_ras = geometry.reorient(array, ijk_to_ras, plan.orientation)
-    columns = [2 - plan.transpose[2 - c] for c in range(3)]
-    matrix = ijk_to_ras.copy()
-    matrix[:3, :3] = ijk_to_ras[:3, columns]
-    return array.transpose(plan.transpose), matrix
+    grid: GridPlan
 
 
 @reproducible()
-def prepare(volume: Volume, plan: Plan, device: torch.device, boxes: Boxes | None = None) -> Prepared:
-    """Orient, crop, normalise and resample as the plan says.
+def prepare(
+    volume: Volume,
+    plan: Plan,
+    device: torch.device,
+    grids: Grids | None = None,
+    channels: Sequence[VolumeArray] = (),
+    previous: LabelArray | None = None,
+) -> Prepared:
+    """Orient, crop, normalize and resample as the plan says. Repeatable.
 
     Args:
-        boxes: of the volume; None for labels everywhere.
+        grids: of this volume; None for labels everywhere.
+        channels: the further input channels, (K, J, I) on the volume's grid.
+        previous: labels of the first stage of a cascade, the same.
 
     Raises:
-        InputError: see :meth:`Boxes.of`.
+        InputError: see :meth:`~.grid_plan.Grids.of`.
     """
-    view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
-    crop, box = (boxes or Boxes(volume)).of(plan)
-    view = view[crop]
-    matrix = matrix_of(crop, matrix)
-    # float32, because nnU-Net reads spacings from float32 headers and rounds shapes with them
-    spacing = [float(s) for s in geometry.spacing_of(matrix)[::-1].astype(np.float32)]
-    shape = tuple(max(1, n) for n in resampled_shape(view.shape, spacing, plan.spacing))
-
-    image = torch.from_numpy(np.ascontiguousarray(view)).to(device)
+    grid = (grids or Grids(volume, channels=channels)).of(plan)
+    views = [network_view(array, volume.ijk_to_ras, plan)[0][grid.seen] for array in (volume.array, *channels)]
     rule = plan.image_resampling
-    matrices = axis_matrices(rule, view.shape, shape, spacing, plan.spacing)
-    normalise = _normaliser(image, plan.normalization)
-    resampled = resample_image(image, matrices, normalise, separate_axis(rule, spacing, plan.spacing))
+    spacing = plan.spacing_on(grid.spacing)
+    matrices = axis_matrices(rule, views[0].shape, grid.shape, grid.spacing, spacing)
+    separate = separate_axis(rule, grid.spacing, spacing)
+    inside = labels = None
+    if previous is not None or any(n.scheme == "zscore_filled" for n in plan.normalizations):
+        inside = _inside(views)
+    if previous is not None and inside is not None:
+        labels = network_view(previous, volume.ijk_to_ras, plan)[0][grid.seen]
+        inside |= labels > 0  # nnU-Net counts what the first stage labelled as inside, too
+
+    def resampled_channel(number: int) -> torch.Tensor:
+        image = torch.from_numpy(np.ascontiguousarray(views[number])).to(device)
+        image, normalize = _normalizer(image, plan.normalizations[number], inside)
+        return resample_image(image, matrices, normalize, separate)
+
+    resampled = resampled_channel(0)[None]
+    if plan.images > 1:
+        resampled = torch.cat([resampled, resampled.new_empty((plan.images - 1, *grid.shape))])
+        for number in range(1, plan.images):  # in their place at once: all of them as well as their copy may not fit
+            resampled[number] = resampled_channel(number)
     if plan.normalization.function is not None:
         resampled = plan.normalization.function(resampled)
-    back = axis_matrices(plan.logit_resampling, shape, view.shape, plan.spacing, spacing)
-    asked = tuple(slice(0, n) for n in shape)
-    matrix = geometry.resampled_matrix(matrix, view.shape, shape)
-    if box is not None:
-        crop, box = box, within(box, crop)
-        asked = tuple(b if m is None else columns_used(m[b]) for m, b in zip(back, box, strict=True))
-        back = [None if m is None else m[b, a] for m, b, a in zip(back, box, asked, strict=True)]
-        matrix = matrix_of(asked, matrix)
-    return Prepared(resampled.contiguous(), asked, crop, back, matrix)
+    if labels is not None and inside is not None:
+        resampled = torch.cat([resampled, one_hot(labels, inside, plan, grid).to(device)])
+    return Prepared(resampled.contiguous(), grid)
 
 
-class Boxes:
-    """Where networks look at a volume, and where labels are asked for; found once for all that see it alike.
+def normalized(image: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """A resampled image (C, Z, Y, X) float32, normalized; the image itself stays as it is."""
+    masked = any(n.scheme == "zscore_filled" for n in plan.normalizations)
+    inside = _inside([channel.cpu().numpy() for channel in image]) if masked else None
+    starts = [_normalizer(channel, rule, inside) for channel, rule in zip(image, plan.normalizations, strict=True)]
+    result = torch.stack([normalize(start) for start, normalize in starts])
+    return result if plan.normalization.function is None else plan.normalization.function(result)
+
+
+def _inside(channels: Sequence[npt.NDArray[Any]]) -> MaskArray:
+    """Where any channel (Z, Y, X) is not 0, without holes: nnU-Net's mask of what belongs to the patient."""
+    from scipy.ndimage import binary_fill_holes
+
+    inside: MaskArray = np.logical_or.reduce([channel != 0 for channel in channels])
+    if all(inside.take(end, axis).all() for axis in range(3) for end in (0, -1)):
+        return np.ones_like(inside)  # the usual CT: what is 0 is enclosed, and filling it takes long
+    filled: MaskArray = binary_fill_holes(inside)
+    return filled
+
+
+def _normalizer(
+    image: torch.Tensor, rule: Normalization, filled: MaskArray | None
+) -> tuple[torch.Tensor, TensorFunction]:
+    """An image and a monotone function that makes new, normalized voxels of parts of it.
 
     Args:
-        air: see :class:`~.quality.Quality`.
-        region: (K, J, I) bool on the volume's grid: where labels are asked for. Networks see as much as without it.
+        filled: what counts as inside for ``"zscore_filled"``.
+
+    Statistics of the whole image are computed here, once. Where zero is no intensity but the outside, the image is
+    normalized here too, as that is no monotone function of its voxels.
     """
-
-    def __init__(self, volume: Volume, air: str = "kept", region: np.ndarray | None = None):
-        self._volume, self._air, self._region = volume, air, region
-        self._found: dict[tuple, tuple[Slices, Slices | None]] = {}
-
-    def of(self, plan: Plan) -> tuple[Slices, Slices | None]:
-        """The box of the oriented, transposed volume that the network sees, and that which labels are asked for.
-
-        The latter is None where it is the former.
-
-        Raises:
-            InputError: the volume is empty, or there is nothing to segment in the region.
-        """
-        alike = plan.orientation, plan.transpose, plan.crop_to_nonzero
-        if alike not in self._found:
-            self._found[alike] = self._look(plan)
-        return self._found[alike]
-
-    def _look(self, plan: Plan) -> tuple[Slices, Slices | None]:
-        volume, region = self._volume, self._region
-        view, matrix = network_view(volume.array, volume.ijk_to_ras, plan)
-        crop = tuple(slice(0, n) for n in view.shape)
-        if plan.crop_to_nonzero:
-            crop = box_of(view != 0)
-            if crop is None:
-                raise InputError(
-                    "The volume is empty: all its voxels are 0.", "Choose another volume.", code="input.empty"
-                )
-        limits = [] if region is None else [box_of(network_view(region, volume.ijk_to_ras, plan)[0])]
-        if self._air != "kept":
-            body = _body(view, matrix)
-            if self._air == "cut":
-                crop = common(crop, body) or crop
-            else:
-                limits.append(body)
-        asked = crop
-        for limit in limits:
-            asked = asked and common(asked, limit)
-        if asked is None:
-            raise InputError(
-                f"There is nothing of {volume.name} in the region of interest.",
-                "Choose a region that touches the patient.",
-                code="input.region",
-            )
-        return crop, asked if limits else None
-
-
-def _body(view: np.ndarray, matrix: np.ndarray) -> Slices:
-    """The box around the patient; of a volume of air only, all of it."""
-    body = box_of(view > BODY_HU) or tuple(slice(0, n) for n in view.shape)
-    return grown(body, BODY_MARGIN_MM / geometry.spacing_of(matrix)[::-1], view.shape)
-
-
-def _normaliser(image: torch.Tensor, rule: Normalization):
-    """A function from raw to normalised voxels; statistics of the whole image are taken here, once."""
     if rule.scheme == "ct":
-        return lambda x: x.to(torch.float32).clamp(rule.lower, rule.upper).sub_(rule.mean).div_(max(rule.sd, 1e-8))
+        return (
+            image,
+            lambda x: x.to(torch.float32).clamp(rule.lower, rule.upper).sub_(rule.mean).div_(max(rule.sd, 1e-8)),
+        )
     if rule.scheme in ("none", "function"):  # a function is applied after resampling
-        return lambda x: x.to(torch.float32)
+        return image, _as_new_floats
     if rule.scheme == "rescale01":
         low = float(image.amin())
         width = max(float(image.amax()) - low, 1e-8)
-        return lambda x: x.to(torch.float32).sub_(low).div_(width)
-    if rule.scheme in ("zscore", "zscore_nonzero"):
-        values = image[image != 0] if rule.scheme == "zscore_nonzero" else image
-        values = (values.cpu() if values.device.type == "mps" else values).to(torch.float64)  # Apple's GPU has none
-        mean, sd = float(values.mean()), max(float(values.std(correction=0)), 1e-8)
-        if rule.scheme == "zscore":
-            return lambda x: x.to(torch.float32).sub_(mean).div_(sd)
-        return lambda x: torch.where(x != 0, (x.to(torch.float32) - mean) / sd, 0.0)
-    raise ValueError(f"unknown normalisation {rule.scheme!r}")
+        return image, lambda x: _as_new_floats(x).sub_(low).div_(width)
+    if rule.scheme == "zscore":
+        mean, sd = _mean_and_sd(image)
+        return image, lambda x: _as_new_floats(x).sub_(mean).div_(sd)
+    if rule.scheme in ("zscore_nonzero", "zscore_filled"):
+        use = filled is not None and rule.scheme == "zscore_filled"
+        inside = torch.from_numpy(filled).to(image.device) if use else image != 0
+        mean, sd = _mean_and_sd(image[inside])
+        return torch.where(inside, _as_new_floats(image).sub_(mean).div_(sd), 0.0), _as_new_floats
+    raise ValueError(f"unknown normalization {rule.scheme!r}")
+
+
+def _as_new_floats(x: torch.Tensor) -> torch.Tensor:
+    """A copy, also of what is float32 already: the voxels may be the volume's own."""
+    return x.to(torch.float32, copy=True)
+
+
+def _mean_and_sd(values: torch.Tensor) -> tuple[float, float]:
+    values = (values.cpu() if values.device.type == "mps" else values).to(torch.float64)  # Apple's GPU has none
+    return float(values.mean()), max(float(values.std(correction=0)), 1e-8)

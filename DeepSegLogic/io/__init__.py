@@ -1,12 +1,12 @@
-"""Reading and writing volumes and label maps. Imported on first use, for the engine needs none of the libraries."""
+"""Reading and writing volumes and label maps. Imported on first use: the engine needs none of the libraries."""
 
-from ..lazy import imported_on_use
+from ..util.lazy import imported_on_use
 
 _HOME_OF = {
-    "read_label_map": "reading",
-    "read_volume": "reading",
-    "write_label_map": "writing",
-    "write_volume": "writing",
+    "read_label_map": "read",
+    "read_volume": "read",
+    "write_label_map": "write",
+    "write_volume": "write",
 }
 
 __all__ = list(_HOME_OF)

@@ -1,6 +1,6 @@
-"""What the numbers in a NIfTI label map stand for, in its header: the label table of Caret and Connectome Workbench.
+"""Structure names in a NIfTI label map: the label table of Caret and Connectome Workbench, as a header extension.
 
-TotalSegmentator writes the same table, and MITK and 3D Slicer pass over it. NIfTI itself has no place for names.
+TotalSegmentator writes the same table; MITK and 3D Slicer ignore it. NIfTI itself has no field for names.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..labels import Structure
+from ..data.label_map import Structure
 
-_CODE = 0  # as TotalSegmentator gives; nibabel cannot read the content of 30, which is Caret's
+_CODE = 0  # as TotalSegmentator writes; nibabel cannot read the content of 30, Caret's own code
 _HEADER, _OFFSET_AT = 348, 108
-# No part can match what the next one matches: the time is that of the text's length, whatever the text.
+# No part can match what the next one matches, so the time is linear in the length of any text.
 _LABEL = re.compile(r"<Label\b([^<>]*)>(?:\s*<!\[CDATA\[([^<\]]*)\]\]>\s*|([^<]*))</Label>")
 _KEY = re.compile(r'\bKey="(\d{1,5})"')
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Names by voxel value; none where the file has no table."""
+    """Names by label value; empty if the file has no table."""
     with path.open("rb") as file:
-        opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
-    with opener(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path, "rb") if zipped else path.open("rb") as file:
         head = file.read(_HEADER + 4)
         order = "<" if head[:4] == struct.pack("<i", _HEADER) else ">"
         end = struct.unpack(f"{order}f", head[_OFFSET_AT : _OFFSET_AT + 4])[0]
         if not (head[_HEADER : _HEADER + 1] > b"\0" and 352 < end < 2**24):
             return {}
         text = file.read(int(end) - 352).decode("utf-8", "replace")
-    found = {}
+    found: dict[int, str] = {}
     for attributes, quoted, plain in _LABEL.findall(text):
         name, key = quoted.strip() or html.unescape(plain).strip(), _KEY.search(attributes)
         if key and name and int(key[1]) > 0:
@@ -42,12 +42,12 @@ def read_names(path: Path) -> dict[int, str]:
 
 
 def add_names(plain: Path, structures: Sequence[Structure], path: Path) -> None:
-    """Copy an uncompressed NIfTI of little-endian order to ``path`` (``.nii`` or ``.nii.gz``), with a label table."""
+    """Copy an uncompressed little-endian NIfTI to ``path`` (``.nii`` or ``.nii.gz``) and add a label table."""
     content = _table(structures).encode()
     content += b" " * (-(len(content) + 8) % 16)
     size = len(content) + 8
-    zipped = path.suffix.lower() == ".gz"
-    with plain.open("rb") as source, gzip.open(path, "wb", 6) if zipped else path.open("wb") as target:
+    zipped = path.suffix.lower() == ".gz"  # without the time, so that the same content gives the same file
+    with plain.open("rb") as source, gzip.GzipFile(path, "wb", 6, mtime=0) if zipped else path.open("wb") as target:
         head = bytearray(source.read(_HEADER))
         source.seek(int(struct.unpack_from("<f", head, _OFFSET_AT)[0]))
         struct.pack_into("<f", head, _OFFSET_AT, 352 + size)

@@ -1,20 +1,20 @@
-"""Kept probabilities in a file: NumPy's compressed ``.npz``, read and written without pickle."""
+"""Files of kept probabilities: NumPy's compressed ``.npz``, read and written without pickle."""
 
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..inference.probabilities import TopProbabilities
-from .atomic import atomic_path
+from ..data.probabilities import TopProbabilities
+from ..util.atomic_write import atomic_path
+from ..util.errors import DeepSegError, InputError
+from .files import must_fit, opened
 
 
 def write_probabilities(top: TopProbabilities, path: Path | str) -> None:
-    """Write ``labels``, ``values``, ``ijk_to_ras`` and ``volume_digest`` as :class:`TopProbabilities` has them.
+    """Write ``labels``, ``values``, ``ijk_to_ras`` and ``volume_digest`` of :class:`TopProbabilities`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -26,20 +26,25 @@ def write_probabilities(top: TopProbabilities, path: Path | str) -> None:
 
 
 def read_probabilities(path: Path | str) -> TopProbabilities:
-    """Read what :func:`write_probabilities` wrote; whose volume it is, is for the caller to compare.
+    """Read a file of :func:`write_probabilities`. The caller must compare its ``volume_digest`` with the volume.
 
     Raises:
-        InputError: it is missing, broken, or something else.
+        InputError: the file is missing, damaged, or of another kind.
+        ResourceError: not enough memory.
     """
     path = Path(path).expanduser()
     try:
-        with np.load(path, allow_pickle=False) as file:
-            top = TopProbabilities(
-                file["labels"], file["values"], file["ijk_to_ras"].astype(np.float64), str(file["volume_digest"])
-            )
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.", "Check the path.", code="input.missing") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        with opened(path) as source:
+            with zipfile.ZipFile(source) as archive:
+                must_fit(path, sum(member.file_size for member in archive.infolist()))
+            source.seek(0)
+            with np.load(source, allow_pickle=False) as file:
+                top = TopProbabilities(
+                    file["labels"], file["values"], file["ijk_to_ras"].astype(np.float64), str(file["volume_digest"])
+                )
+    except DeepSegError:
+        raise
+    except Exception as error:  # numpy and zipfile raise whatever their parsers meet
         raise _bad(path) from error
     if not _sound(top):
         raise _bad(path)
@@ -61,7 +66,8 @@ def _sound(top: TopProbabilities) -> bool:
 
 def _bad(path: Path) -> InputError:
     return InputError(
-        f"{path} does not hold the probabilities of a run, or is damaged.",
-        "Give the probabilities.npz that `deepseg segment --probabilities` wrote.",
+        f"{path} is not a file of kept probabilities, or is damaged.",
+        "Choose a probabilities.npz that DeepSeg wrote.",
         code="input.probabilities",
+        action="keep_probabilities",
     )

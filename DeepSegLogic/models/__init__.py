@@ -1,7 +1,7 @@
 """Models: cards, where they are found, and the backends that load them."""
 
 from .card import ModelCard
-from .loading import Model, load_model
-from .registry import coarser_model, find_model
+from .find import coarser_model, find_model
+from .model import Model, load_model
 
 __all__ = ["Model", "ModelCard", "coarser_model", "find_model", "load_model"]

@@ -1,21 +1,25 @@
-"""What a model is, where it comes from and what it may be used for."""
+"""A model's card: what the model is, where it comes from and what it may be used for."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, fields
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from ..errors import ModelError
+from ..util.errors import ModelError, UsageError
+from ..util.file_names import is_file_name
+from ..util.resources import resource_path
+from .backends import backends, kind_of
+from .crop import Crop
+from .files import CARD_FILE, check_regular, read_json
+from .postprocess import Postprocess
+from .schema import faults
 
-CARD_FILE = "card.json"
-DEMO_MODEL = "ct_demo"  # which comes with DeepSeg
-PROMPTED = "nninteractive"  # the backend of nnInteractive's models
-_KINDS = {  # of values that people write by hand
-    **dict.fromkeys(("id", "title", "licence"), str),
-    **dict.fromkeys(("structures", "parts", "notes"), list),
-    **dict.fromkeys(("network", "digests"), dict),
-}
+DEMO_MODEL = "ct_demo"  # comes with DeepSeg
+_RESERVED = {"downloads", "import", "known"}  # folders and locks of the store itself
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,12 @@ class Part:
     """One network of a model and where its weights come from.
 
     Attributes:
-        name: folder inside the model's; ``""`` where the model has one network only.
-        structures: names in the network's own label order; empty: those of the model.
+        name: folder in the model's folder; ``""`` if the model has a single network.
+        structures: names in the network's label order, value 1 first; empty means those of the model.
         url: of the zip file; empty for a model that is not downloaded.
-        digest: ``"sha256:…"`` or ``"sha1:…"`` of the zip file, where known.
-        size_bytes: of the zip file, about; None when unknown.
+        digest: ``"sha256:…"`` or ``"sha1:…"`` of the zip file; None if unknown.
+        size_bytes: approximate size of the zip file; None if unknown.
+        auxiliary: number of labels after the structures that the network has, but that are not reported.
     """
 
     name: str = ""
@@ -35,6 +40,7 @@ class Part:
     url: str = ""
     digest: str | None = None
     size_bytes: int | None = None
+    auxiliary: int = 0
 
 
 @dataclass
@@ -42,26 +48,37 @@ class ModelCard:
     """Description of a model; ``card.json`` in its folder.
 
     Attributes:
-        id: short name used on the command line, e.g. ``"ct_demo"``.
+        id: short name that is also the name of its folder, e.g. ``"ct_demo"``.
         title: in plain words.
         version: of the weights.
-        modality: ``"CT"``, ``"MR"`` or None when unknown.
-        backend: ``"nnunet"``, ``"monai"``, ``"torchscript"`` or ``"nninteractive"``.
-        structures: names, in label order (value 1 first).
-        orientation: where I, J, K of its input point, e.g. ``"RAS"``; None leaves it to the backend.
-        spacing: mm along I, J, K; None when the backend's files say it.
-        separate_z: whether the coarsest axis is resampled on its own; None leaves it to the backend.
+        modality: ``"CT"``, ``"MR"`` or None if unknown.
+        backend: name of a backend (:mod:`DeepSegLogic.models.backends`), e.g. ``"nnunet"``. If the model has a folder,
+            its files decide, see :func:`~DeepSegLogic.models.backends.kind_of`.
+        structures: names in label order, value 1 first.
+        channels: names of the images that its networks see together, e.g. ``["CT", "PET"]``; empty for one image.
+        orientation: directions of the input's I, J, K axes, e.g. ``"RAS"``; None leaves it to the backend.
+        spacing: mm along I, J, K; None if only the model's own files say it.
+        separate_z: whether the coarsest axis is resampled separately; None leaves it to the backend.
         licence, citation, description, intended_use: as text.
-        provenance: free facts about the training.
-        dice: measured agreement, by data set and structure.
-        size_bytes: on disk.
-        digests: SHA-256 by file, ``"sha256:…"``.
+        provenance: facts about the training, in any form.
+        dice: measured Dice coefficients by data set and structure.
+        size_bytes: on disk; None if unknown.
+        digests: SHA-256 (``"sha256:…"``) by file.
         source: web page of the publisher.
-        memory_gb: working memory a run takes, about; None when unknown.
+        memory_gb: approximate working memory of a run in GB; None if unknown.
         notes: what a user should know before relying on it, one sentence each.
-        parts: its networks; several are run one after the other and their labels joined.
-        network: for the ``"torchscript"`` backend, see :mod:`DeepSegLogic.models.torchscript`.
-        folder: where the files lie; not part of the JSON.
+        crop: the region that it was trained on and sees; None for the whole volume.
+        postprocess: what is done with the labels; None for nothing.
+        min_piece_ml: by structure, the volume up to which a connected piece is taken for a mistake and removed.
+        parts: its networks; several run one after the other and their labels are joined.
+        network: facts that single network files need, see :mod:`DeepSegLogic.models.backends.torchscript`.
+        folder: of its files; None if it is not on this machine. Not part of the JSON.
+
+    Example:
+        >>> from DeepSegLogic import ModelCard
+        >>> card = ModelCard.from_json({"id": "lab_liver", "title": "Liver", "structures": ["liver"]})
+        >>> card.modality, card.licence, card.folder
+        ('CT', 'unknown', None)
     """
 
     id: str
@@ -70,6 +87,7 @@ class ModelCard:
     modality: str | None = "CT"
     backend: str = "nnunet"
     structures: list[str] = field(default_factory=list)
+    channels: list[str] = field(default_factory=list)
     orientation: str | None = None
     spacing: list[float] | None = None
     separate_z: bool | None = None
@@ -77,77 +95,188 @@ class ModelCard:
     citation: str = ""
     description: str = ""
     intended_use: str = "Research use only."
-    provenance: dict = field(default_factory=dict)
-    dice: dict = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    dice: dict[str, Any] = field(default_factory=dict)
     size_bytes: int | None = None
     digests: dict[str, str] = field(default_factory=dict)
     source: str = ""
     memory_gb: float | None = None
     notes: list[str] = field(default_factory=list)
+    crop: Crop | None = None
+    postprocess: Postprocess | None = None
+    min_piece_ml: dict[str, float] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
-    network: dict = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
     @classmethod
     def read(cls, folder: Path) -> ModelCard:
-        """The card in a model's folder.
+        """Read the card in a model's folder.
 
         Raises:
-            ModelError: there is none, or it is broken.
+            ModelError: there is none, or it cannot be used.
         """
-        path = Path(folder) / CARD_FILE
+        folder = Path(folder)
+        path = folder / CARD_FILE
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")), Path(folder))
+            card = cls.from_json(read_json(path), folder)
         except FileNotFoundError:
             raise ModelError(
-                f"The model folder {folder} has no {CARD_FILE}.", "Import the model again.", code="model.card"
+                f"The model folder {folder} has no {CARD_FILE}.",
+                "Import the model again.",
+                code="model.card",
+                action="import_model",
             ) from None
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise ModelError(
-                f"The model card {path} cannot be read: {error}.",
+                f"The model card {path} cannot be used: {error}.",
                 "Correct it, or remove the model and install it again.",
                 code="model.card",
             ) from error
+        kinds = {kind for place in card.network_folders if (kind := kind_of(place)) is not None}
+        return replace(card, backend=kinds.pop()) if len(kinds) == 1 else card
 
     @classmethod
-    def from_json(cls, data: dict, folder: Path | None = None) -> ModelCard:
-        """The card of plain JSON values; names it does not know are ignored.
+    def from_json(cls, data: Any, folder: Path | None = None) -> ModelCard:
+        """Make a card from plain JSON values; unknown names are ignored.
 
         Raises:
-            TypeError, AttributeError: the values are no card.
+            ValueError: a value does not fit ``Resources/Schemas/model_card.schema.json``; the message says which.
         """
-        wrong = [name for name, kind in _KINDS.items() if not isinstance(data.get(name, kind()), kind)]
-        wrong += [name for name, fits in _FITTING.items() if data.get(name) is not None and not fits(data[name])]
-        if wrong:
-            raise TypeError(f"what it says for {' and '.join(wrong)} is of the wrong kind")
-        known = {f.name for f in fields(cls)} - {"folder", "parts"}
-        parts = [Part(**{**p, "structures": tuple(p.get("structures", ()))}) for p in data.get("parts", ())]
-        return cls(**{k: v for k, v in data.items() if k in known}, parts=parts, folder=folder)
+        _validate(data)
+        known = {f.name for f in fields(cls)} - {"folder", "parts", "crop", "postprocess"}
+        of_part = {f.name for f in fields(Part)}
+        parts = [
+            Part(**{k: v for k, v in p.items() if k in of_part} | {"structures": tuple(p.get("structures", ()))})
+            for p in data.get("parts", ())
+        ]
+        values = {k: v for k, v in data.items() if k in known}
+        crop, step = Crop.from_json(data.get("crop")), Postprocess.from_json(data.get("postprocess"))
+        return cls(**values, crop=crop, postprocess=step, parts=parts, folder=folder)
+
+    @property
+    def installed_folder(self) -> Path:
+        """The folder of its files.
+
+        Raises:
+            ModelError: the model is not on this machine.
+        """
+        if self.folder is None:
+            raise ModelError(
+                f"The model {self.id} is not on this machine.",
+                "Install it first.",
+                code="model.not_installed",
+                action="download_model",
+                model=self.id,
+            )
+        return self.folder
+
+    @property
+    def network_folders(self) -> list[Path]:
+        """The folder of each of its networks; empty for a model that is not on this machine.
+
+        Raises:
+            ModelError: a part's name leads out of the model's folder.
+        """
+        if self.folder is None:
+            return []
+        return [self.part_folder(part) for part in self.parts] if len(self.parts) > 1 else [self.folder]
+
+    def part_folder(self, part: Part) -> Path:
+        """The folder of one of several networks.
+
+        Raises:
+            ModelError: its name leads out of the model's folder, or the model is not on this machine.
+        """
+        if not is_file_name(part.name):
+            raise ModelError(
+                f"The card of {self.id} has a part {part.name!r}, which cannot be the name of a folder.",
+                "Install the model again.",
+                code="model.card",
+            )
+        folder = self.installed_folder / part.name
+        check_regular(self.installed_folder, folder)
+        return folder
+
+    @property
+    def needs(self) -> list[str]:
+        """Ids of the models that find its region, and whose labels its postprocessing needs."""
+        return [step.model for step in (self.crop, self.postprocess) if step is not None and step.model is not None]
+
+    @property
+    def on_request(self) -> list[str]:
+        """Names of the structures that are only there if they are asked for by name."""
+        return list(self.postprocess.makes) if self.postprocess is not None else []
 
     @property
     def takes_prompts(self) -> bool:
-        """Whether it answers prompts, see :mod:`DeepSegLogic.refine.network`, and segments nothing by itself."""
-        return "guidance" in self.network or self.backend == PROMPTED
+        """Whether it corrects structures from prompts (:mod:`DeepSegLogic.refinement.prompted_network`) instead of
+        segmenting."""
+        known = backends().get(self.backend)
+        return "guidance" in self.network or (known is not None and known.takes_prompts)
 
     @property
     def download_bytes(self) -> int | None:
-        """Bytes to be fetched, about; None when the catalogue does not know."""
-        sizes = [p.size_bytes for p in self.parts]
-        return sum(sizes) if sizes and None not in sizes else None
+        """Approximate bytes to download; None if unknown."""
+        sizes = [p.size_bytes for p in self.parts if p.size_bytes is not None]
+        return sum(sizes) if sizes and len(sizes) == len(self.parts) else None
 
-    def to_json(self) -> dict:
+    @property
+    def unstated_digests(self) -> str:
+        """A sentence for the user if the publisher states no digest of some file to download; empty otherwise."""
+        urls = [part.url for part in self.parts if part.url]
+        lacking = [part.url for part in self.parts if part.url and not part.digest]
+        if not lacking:
+            return ""
+        files = "the file" if len(urls) == 1 else f"{len(lacking)} of {len(urls)} files"
+        return (
+            f"Digest of {files}: recorded at the first download, not stated by the publisher; "
+            "later downloads must match it."
+        )
+
+    def to_json(self) -> dict[str, Any]:
         """The card as plain JSON values."""
         data = asdict(self)
         del data["folder"]
+        for listed in (*data["parts"], *filter(None, [data["crop"]])):
+            listed["structures"] = list(listed["structures"])
         return data
 
 
-def _is_spacing(value) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(isinstance(s, int | float) and s > 0 for s in value)
+def check_id(model_id: str) -> None:
+    """Raise :class:`UsageError` for what cannot be a model's id, which names its folder and its lock."""
+    if not is_file_name(model_id) or model_id.lower() in _RESERVED:
+        shown = model_id if len(model_id) <= 100 else f"{model_id[:100]}…"
+        raise UsageError(
+            f"{shown!r} cannot be the id of a model.",
+            "Use up to 100 letters, digits, '_', '-' and '.', beginning with a letter or digit.",
+            code="usage.model_id",
+        )
 
 
-def _is_orientation(value) -> bool:
-    return isinstance(value, str) and sorted(value.upper().translate(str.maketrans("LPI", "RAS"))) == ["A", "R", "S"]
+def id_from(name: str) -> str:
+    """An id made from the name of a file, folder or data set."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower() or "model"
 
 
-_FITTING = {"spacing": _is_spacing, "orientation": _is_orientation}
+@cache
+def _schema() -> Any:
+    return read_json(resource_path("Schemas", "model_card.schema.json"))
+
+
+def _validate(data: Any) -> None:
+    """Raise ValueError, with the place, for what cannot be a card."""
+    fault = next(faults(data, _schema(), _schema()), None)
+    if fault is not None:
+        raise ValueError(fault)
+    if not is_file_name(data["id"]):
+        raise ValueError(f"id: {data['id']!r} cannot be the name of a folder")
+    numbers = [*(data.get("spacing") or ()), data.get("memory_gb") or 0, (data.get("crop") or {}).get("margin_mm", 0)]
+    if not all(map(math.isfinite, numbers)):  # Python's JSON reads NaN and Infinity
+        raise ValueError("spacing, memory_gb or margin_mm: a number is not finite")
+    orientation = (data.get("orientation") or "RAS").upper()
+    if sorted(orientation.translate(str.maketrans("LPI", "RAS"))) != ["A", "R", "S"]:
+        raise ValueError(f"orientation: {orientation!r} does not name three axes")
+    names = [part.get("name", "") for part in data.get("parts", ())]
+    if len(names) > 1 and (len({n.lower() for n in names}) < len(names) or not all(map(is_file_name, names))):
+        raise ValueError("parts: each needs a different name that can be the name of a folder")

@@ -1,4 +1,4 @@
-"""The models that can be had, and the search for one by what it marks."""
+"""The models that can be downloaded, and the search for models by what they mark."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from ..resources import resource_path
+from ..util.resources import resource_path
 from .card import ModelCard
 
-_SYNONYMS = [  # words that mean the same to a user; a search for one finds all
+_SYNONYMS = [  # words with the same meaning for a user: a search for one finds all
     ("kidney", "renal"),
     ("liver", "hepatic"),
     ("lung", "pulmonary"),
@@ -51,9 +51,9 @@ class Match:
     """A model that a search found.
 
     Attributes:
-        card: the model.
-        structures: those of its structures that the words name best.
-        missing: words that it has nothing of; empty unless no model has all of them.
+        card: of the model.
+        structures: those of its structures that match most of the words.
+        missing: words that match nothing in it; empty unless no model matches all words.
     """
 
     card: ModelCard
@@ -63,28 +63,28 @@ class Match:
 
 @cache
 def catalogue() -> tuple[ModelCard, ...]:
-    """The cards of all models that can be downloaded, quick whole-body models first. Not to be changed."""
+    """The cards of all models that can be downloaded, fast whole-body models first. Do not change them."""
     data = json.loads(resource_path("Models", "catalogue.json").read_text(encoding="utf-8"))
     return tuple(ModelCard.from_json(entry) for entry in data["models"])
 
 
 def in_catalogue(model_id: str) -> ModelCard | None:
-    """The catalogue's card of this id, or None."""
+    """The card of this id in the catalogue, or None."""
     return next((card for card in catalogue() if card.id == model_id), None)
 
 
 def search(words: str, cards: Iterable[ModelCard]) -> list[Match]:
-    """Those ``cards`` whose title and structures together have all of the words.
+    """Find the cards whose id, title, modality and structures together match all words.
 
-    A word stands for its plural and for common synonyms (``renal`` finds ``kidney``); little words such as
-    "which", "with" and "and" are skipped. Models whose structures say the most come first. If no model has
-    all of the words, those that lack the fewest are given.
+    A word also matches its plural and common synonyms (``renal`` finds ``kidney``). Words such as "which", "with" and
+    "and" are ignored. Models with the best matching structures come first. If no model matches all words, those that
+    miss the fewest are returned.
     """
     wanted = {w: _variants(_singular(w)) for w in _tokens(words) if not _NOISE.fullmatch(w)}
-    found = []
+    found: list[tuple[int, int, int, Match]] = []
     for card in cards:
         title = _normal(f"{card.id} {card.title}")
-        names = {s: _normal(s) for s in card.structures}
+        names = {s: _normal(s) for s in card.structures + card.on_request}
         everything = " ".join([title, _normal(card.modality or ""), *names.values()])
         missing = [w for w, variants in wanted.items() if not _has(everything, variants)]
         hits = {s: sum(_has(text, variants) for variants in wanted.values()) for s, text in names.items()}
@@ -95,7 +95,7 @@ def search(words: str, cards: Iterable[ModelCard]) -> list[Match]:
     fewest = min((f[0] for f in found), default=0)
     if not wanted or fewest == len(wanted):
         return []
-    return [f[-1] for f in sorted(found, key=lambda f: f[:-1]) if f[0] == fewest]
+    return [f[3] for f in sorted(found, key=lambda f: f[:3]) if f[0] == fewest]
 
 
 def _tokens(text: str) -> list[str]:
@@ -111,12 +111,12 @@ def _singular(word: str) -> str:
 
 
 def _variants(word: str) -> list[str]:
-    """The word itself and its synonyms, each as it looks in normalised text."""
+    """The word and its synonyms, as they are in normalized text."""
     groups = [[_normal(term) for term in group] for group in _SYNONYMS]
     return [word, *(term for group in groups if word in group for term in group if term != word)]
 
 
 def _has(text: str, variants: list[str]) -> bool:
-    """Whether a word of ``text`` begins with one of the variants (so that ``pancrea`` finds pancreas)."""
+    """Whether a word in ``text`` begins with one of the variants (so ``pancrea`` finds pancreas)."""
     padded = f" {text}"
     return any(f" {variant}" in padded for variant in variants)

@@ -1,7 +1,7 @@
-"""One file from the web: resumed, retried, checked, cancellable.
+"""Download of one file: resumed, retried, checked and cancellable.
 
-Proxies and certificate authorities come from the environment, as everywhere with ``requests``
-(``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``).
+Proxies and certificate authorities come from the environment, as always with ``requests`` (``HTTPS_PROXY``,
+``NO_PROXY``, ``REQUESTS_CA_BUNDLE``).
 """
 
 from __future__ import annotations
@@ -9,22 +9,26 @@ from __future__ import annotations
 import errno
 import json
 import re
-import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
-from ..errors import Cancelled, DeepSegError, ModelError, OutputError, ResourceError
-from ..progress import Cancel, Progress, ignore_progress, never_cancel
-from .digests import file_digest
+from ..util.disk_space import check_free_space, disk_full
+from ..util.errors import Cancelled, DeepSegError, ModelError, OutputError
+from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
+from .files import file_digest
 
 ATTEMPTS = 5
 BACKOFF_S = 0.5  # before the second attempt; doubled each time
 TIMEOUT_S = (10.0, 30.0)  # connect, and between two reads
+LIMIT_BYTES = 16 << 30  # of a file of unknown size
+_TOO_LARGE = "model.size"
 _CHUNK = 1 << 18
 _POLL_S = 0.2
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
@@ -36,24 +40,28 @@ def download(
     target: Path,
     *,
     digest: str | None = None,
+    limit: int = LIMIT_BYTES,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
 ) -> Path:
-    """Fetch ``url`` to ``target``, going on from where an earlier call stopped.
+    """Download ``url`` to ``target``, resuming an earlier call.
 
-    What has come so far stays beside the target as ``<name>.partial`` whatever stops the transfer, and is
-    gone on with if the server still has the same file (``Range`` with ``If-Range``).
+    A partial download stays beside the target as ``<name>.partial``, whatever stops the transfer. It is resumed if the
+    server still has the same file (``Range`` with ``If-Range``).
 
     Args:
         digest: ``"sha256:…"`` or ``"sha1:…"`` that the file must have.
+        limit: largest size in bytes, whatever the server announces.
 
     Raises:
-        ModelError: the address is not https, the server refuses, or the file is not the expected one.
-        ResourceError: the disk is too small.
+        ModelError: the address is not https, the server refuses or cannot be reached, or the file is too large or not
+            the expected one.
+        ResourceError: the disk has too little space.
+        OutputError: the file cannot be written.
         Cancelled: the user cancelled.
     """
-    transfer = _Transfer(url, target, digest)
-    # The network may hang for longer than the user wants to wait, so it is waited for in a thread.
+    transfer = _Transfer(url, target, digest, limit)
+    # A thread, as the network may hang for longer than the user wants to wait.
     thread = threading.Thread(target=transfer.run, daemon=True)
     thread.start()
     while thread.is_alive():
@@ -62,42 +70,28 @@ def download(
         if cancel():
             transfer.stopped.set()
             thread.join(_POLL_S)
-            raise Cancelled("The download was cancelled.", "What has come so far is kept for the next time.")
+            raise Cancelled("The download was cancelled.", "The partial download is kept and resumed next time.")
     if transfer.error is not None:
         raise transfer.error
     return target
 
 
-def check_free_space(folder: Path, needed: int) -> None:
-    """Raise :class:`ResourceError` unless ``needed`` bytes are free where ``folder`` is."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise _disk_full(folder, f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free")
-
-
-def _disk_full(folder: Path, detail: str) -> ResourceError:
-    return ResourceError(
-        f"The disk of {folder} is too full: {detail}.",
-        "Free some space, or set DEEPSEG_MODELS to a folder on another disk. What has come so far is kept.",
-        code="resource.disk",
-    )
-
-
 class _SecureOnly(HTTPAdapter):
-    """Plain http is for this machine only; redirects pass through here too."""
+    """Refuses plain http to other machines, also in redirects."""
 
-    def send(self, request, *args, **kwargs):
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         if urlsplit(request.url).hostname not in _LOOPBACK:
             raise ModelError(
                 f"The address {request.url} is not encrypted, so the download was refused.",
                 "Use an https address.",
                 code="model.insecure",
             )
-        return super().send(request, *args, **kwargs)
+        response: requests.Response = super().send(request, *args, **kwargs)
+        return response
 
 
 class _Retry(Exception):
-    """This attempt failed in a way that may pass."""
+    """This attempt failed, but the next one may succeed."""
 
 
 _PASSING_ERRORS = (
@@ -109,12 +103,12 @@ _PASSING_ERRORS = (
 
 
 class _Transfer:
-    """A download as its thread sees it; the other thread reads ``fraction``, ``message`` and ``error``."""
+    """A download in its own thread; the caller's thread reads ``fraction``, ``message`` and ``error``."""
 
-    def __init__(self, url: str, target: Path, digest: str | None):
-        self.url, self.target, self.digest = url, target, digest
+    def __init__(self, url: str, target: Path, digest: str | None, limit: int) -> None:
+        self.url, self.target, self.digest, self.limit = url, target, digest, limit
         self.partial = target.with_name(target.name + ".partial")
-        self.origin = target.with_name(target.name + ".partial.json")  # which file the part is of
+        self.origin = target.with_name(target.name + ".partial.json")  # address and version of the partial file
         self.fraction, self.message = 0.0, f"Connecting to {urlsplit(url).hostname}"
         self.error: Exception | None = None
         self.stopped = threading.Event()
@@ -124,15 +118,17 @@ class _Transfer:
             self._run()
         except DeepSegError as error:
             self.error = error
+            if error.code == _TOO_LARGE:
+                self._forget()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self.error = _disk_full(self.target.parent, "it filled up during the download")
+                self.error = disk_full(self.target.parent, "it filled up during the download")
             else:
                 self.error = OutputError(
                     f"{error.filename or self.target} cannot be written: {error.strerror}.",
-                    "Choose another folder with DEEPSEG_MODELS.",
+                    "Set DEEPSEG_MODELS to a folder that you may write to.",
                 )
-        except Exception as error:  # whatever it is, the caller's thread must learn of it
+        except Exception as error:  # the caller's thread raises it
             self.error = error
 
     def _run(self) -> None:
@@ -148,13 +144,13 @@ class _Transfer:
                 except requests.exceptions.SSLError as error:
                     raise self._untrusted_certificate(error) from error
                 except _PASSING_ERRORS as error:
-                    failures = 1 if self._size() > had else failures + 1
+                    failures = 1 if self._size() >= had + _CHUNK else failures + 1
                     if failures == ATTEMPTS:
                         raise self._unreachable(error) from error
                     self.message = f"The connection failed ({_reason(error)}); trying again"
                     if self.stopped.wait(BACKOFF_S * 2 ** (failures - 1)):
                         return
-                except requests.RequestException as error:
+                except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                     raise self._unreachable(error) from error
         self._finish()
 
@@ -169,7 +165,7 @@ class _Transfer:
             headers |= {"Range": f"bytes={have}-", "If-Range": validator}
         with session.get(self.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
             if response.status_code == 416 and known.get("size") == have:
-                return  # it had all come before
+                return  # the partial file is complete
             if response.status_code in _PASSING:
                 raise _Retry(f"HTTP {response.status_code}")
             if response.status_code not in (200, 206):
@@ -177,16 +173,17 @@ class _Transfer:
             resumed = response.status_code == 206 and _range_start(response) == have
             if response.status_code == 206 and not resumed:
                 self.partial.unlink(missing_ok=True)
-                raise _Retry("the server sent another part of the file than was asked for")
+                raise _Retry("the server sent the wrong part of the file")
             self._receive(response, have if resumed else 0)
 
     def _receive(self, response: requests.Response, have: int) -> None:
-        length = response.headers.get("Content-Length")
-        size = have + int(length) if length else None
-        # A weak ETag does not promise the same bytes, so it cannot be used to go on with a part.
+        length = response.headers.get("Content-Length", "")
+        size = have + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+        # A weak ETag does not promise identical bytes, so it cannot be used to resume.
         etag = response.headers.get("ETag", "")
         validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
         if size is not None:
+            self._check_size(size)
             check_free_space(self.target.parent, size - have)
         self.origin.write_text(json.dumps({"url": self.url, "validator": validator, "size": size}), "utf-8")
         started, begun_with = time.monotonic(), have
@@ -194,14 +191,23 @@ class _Transfer:
             for block in response.iter_content(_CHUNK):
                 if self.stopped.is_set():
                     return
-                file.write(block)
                 have += len(block)
+                self._check_size(have)
+                file.write(block)
                 speed = (have - begun_with) / max(time.monotonic() - started, 1e-3) / 1e6
                 of = f" of {size / 1e6:.0f}" if size else ""
                 self.fraction = have / size if size else 0.0
                 self.message = f"{self.target.name}: {have / 1e6:.0f}{of} MB, {speed:.1f} MB/s"
         if size is not None and have != size:
             raise _Retry(f"the transfer ended after {have} of {size} bytes")
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limit:
+            raise ModelError(
+                f"{self.url} is larger than expected ({self.limit / 1e6:.0f} MB), so the download was stopped.",
+                "Try again later. If this happens again, ask the publisher.",
+                code=_TOO_LARGE,
+            )
 
     def _finish(self) -> None:
         if self.stopped.is_set():
@@ -212,7 +218,7 @@ class _Transfer:
                 self._forget()
                 raise ModelError(
                     f"{self.url} is not the expected file: its digest is {found}, not {self.digest}.",
-                    "Try again; if it stays so, the file was changed at its source or on the way.",
+                    "Try again. If this happens again, the file was changed by its publisher or on the way.",
                     code="model.digest",
                 )
         self.partial.replace(self.target)
@@ -225,7 +231,7 @@ class _Transfer:
 
     def _refused(self, status: int) -> ModelError:
         reason = {
-            401: "asks for a login",
+            401: "asks for a login for",
             403: "refuses access to",
             404: "does not have",
             410: "no longer has",
@@ -241,7 +247,7 @@ class _Transfer:
         host = urlsplit(self.url).hostname
         return ModelError(
             f"{host} cannot be reached ({_reason(error)}).",
-            "Check the connection, and the proxy in HTTPS_PROXY if there is one.",
+            "Check the connection, and HTTPS_PROXY if there is a proxy.",
             code="model.offline",
         )
 
@@ -254,20 +260,21 @@ class _Transfer:
 
 
 def _range_start(response: requests.Response) -> int:
-    """The first byte of a 206 answer, or -1."""
-    span = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-    return int(span) if span.isdigit() else -1
+    """First byte of a 206 response; -1 if it is not stated."""
+    span = re.match("bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
+    return int(span[1]) if span else -1
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause in one line, without urllib3's wrapping."""
+    """The innermost cause in one line, without the wrapping by urllib3."""
     while getattr(error, "args", None) and isinstance(error.args[-1], Exception):
         error = error.args[-1]
     return re.sub(r"^\w*Connection\(.*?\): ", "", str(getattr(error, "reason", None) or error)) or type(error).__name__

@@ -1,87 +1,105 @@
-"""The folder in which downloaded and imported models live.
+"""The folder of downloaded and imported models, safe to use by several programs at once.
 
-Layout, readable by people and safe with several programs at once::
+::
 
-    <root>/<id>/card.json …      one model, whole: folders appear by one rename
-    <root>/downloads/            archives on their way; those brought by hand are taken from here
-    <root>/known.json            digests of archives by address, and of models that the user trusts
-    <root>/.staging/, .locks/    models being installed, and who is at it
+    <root>/<id>/card.json …      one complete model: its folder appears by one rename
+    <root>/downloads/            archives being downloaded, and those that the user puts there
+    <root>/known.json            digests of archives by address, and of the models that the user trusts
+    <root>/.staging/, .locks/    models being installed or removed, and the locks on them
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import filelock
 
-from ..errors import ModelError, UsageError
-from ..io.atomic import atomic_path, cannot_write
-from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
-from .card import CARD_FILE, ModelCard, Part
-from .digests import file_digest, folder_digests, model_files
+from ..util.atomic_write import atomic_path, cannot_write
+from ..util.errors import ModelError
+from ..util.file_names import is_file_name
+from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from ..util.staging import exchange, flush, sweep
+from .card import ModelCard, Part, check_id
+from .card_files import read_card, read_cards
+from .files import CARD_FILE, file_digest, folder_digests, model_files, read_json
 
+log = logging.getLogger(__name__)
 _POLL_S = 0.2
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_RESERVED = {"downloads", "import", "known"}  # folders and locks of the store itself
+_RECORDS = ("archives", "trusted")
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 class Store:
     """A folder of models.
 
     Args:
-        root: the folder; default ``DEEPSEG_MODELS``, else ``DeepSeg/models`` in the user's data folder.
+        root: the folder; by default ``DEEPSEG_MODELS``, else ``DeepSeg/models`` in the user's data folder.
     """
 
-    def __init__(self, root: Path | None = None):
+    def __init__(self, root: Path | None = None) -> None:
         self.root = Path(root or os.environ.get("DEEPSEG_MODELS") or _default_root()).expanduser()
         self.downloads = self.root / "downloads"
+        self._known_file = self.root / "known.json"
 
     def archive_path(self, part: Part) -> Path:
-        """Where the zip file of a part lies before it is unpacked."""
-        return self.downloads / unquote(urlsplit(part.url).path.rpartition("/")[2])
+        """The place of a part's zip file before it is unpacked.
+
+        Raises:
+            ModelError: its address does not end in a file name.
+        """
+        name = unquote(urlsplit(part.url).path.rpartition("/")[2])
+        if not is_file_name(name):
+            raise ModelError(
+                f"The address {part.url} does not end in a file name.", "Correct it.", code="model.address"
+            )
+        return self.downloads / name
 
     def how_to_bring(self, card: ModelCard) -> str:
-        """The sentence that says what to carry where if this machine cannot download."""
+        """How to get the model onto a machine without internet, in words."""
         files = " and ".join(p.url for p in card.parts)
         return (
-            f"Without internet here: download {files} elsewhere and put {'it' if len(card.parts) == 1 else 'them'} "
-            f"into {self.downloads}; or bring the file that `deepseg models export {card.id}` writes on a machine "
-            "that has the model and give it to `deepseg models import`."
+            f"Without internet: download {files} elsewhere and put {'it' if len(card.parts) == 1 else 'them'} into "
+            f"{self.downloads}, or export {card.id} on a machine that has it and import that file here."
         )
 
     def installed(self) -> list[ModelCard]:
-        """Cards of the models here, by id; those that cannot be read are left out, see :meth:`broken`."""
-        return [card for card in self._cards() if isinstance(card, ModelCard)]
+        """Cards of the installed models by id, without those that cannot be used; see :meth:`broken`."""
+        return [card for _, card in self.entries() if isinstance(card, ModelCard)]
 
     def broken(self) -> list[ModelError]:
-        """What is wrong with the models here whose cards cannot be read."""
-        return [error for error in self._cards() if isinstance(error, ModelError)]
+        """The errors of the installed models whose cards cannot be used."""
+        return [error for _, error in self.entries() if isinstance(error, ModelError)]
+
+    def entries(self) -> list[tuple[str, ModelCard | ModelError]]:
+        """The installed models: name of the folder, and the card or its error."""
+        return read_cards(self.root)
 
     def folder(self, model_id: str) -> Path | None:
-        """Where the model of this id lies, or None."""
+        """The folder of the model of this id; None if it is not installed."""
         folder = self.root / model_id
-        return folder if _ID.fullmatch(model_id) and (folder / CARD_FILE).is_file() else None
+        return folder if is_file_name(model_id) and os.path.lexists(folder / CARD_FILE) else None
 
     def find(self, model_id: str) -> ModelCard | None:
-        """The model of this id, or None.
+        """The model of this id; None if it is not installed.
 
         Raises:
-            ModelError: its card cannot be read.
+            ModelError: its card cannot be used.
         """
         folder = self.folder(model_id)
-        return None if folder is None else ModelCard.read(folder)
+        return None if folder is None else read_card(folder)
 
     @contextmanager
     def lock(self, name: str, progress: Progress = ignore_progress, cancel: Cancel = never_cancel) -> Iterator[None]:
-        """Keep other programs away from the model or file ``name`` meanwhile; waits for them first.
+        """Lock the model or file ``name`` against other programs; waits while another one has the lock.
 
         Raises:
             OutputError: the store cannot be written.
@@ -97,7 +115,7 @@ class Store:
             try:
                 lock.acquire(timeout=_POLL_S)
             except filelock.Timeout:
-                progress("wait", 0.0, f"Another program is working on {name}")
+                progress("wait", 0.0, f"Waiting for another program that uses {name}")
                 check(cancel)
         try:
             yield
@@ -106,9 +124,10 @@ class Store:
 
     @contextmanager
     def staging(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder for a model's files; call :meth:`install` before leaving. Needs ``lock(name)``."""
+        """An empty folder for a model's files; :meth:`install` must be called in its context. Needs ``lock(name)``."""
         folder = self.root / ".staging" / name
-        shutil.rmtree(folder, ignore_errors=True)  # of a program that was killed
+        for sentence in self.sweep(name):
+            log.warning(sentence)
         try:
             folder.mkdir(parents=True)
             yield folder
@@ -118,21 +137,30 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def install(self, card: ModelCard, staged: Path) -> ModelCard:
-        """Record the digests of the staged files and put the model in its place, all at once."""
+        """Record the digests of the staged files and move the model to its place in one step.
+
+        Raises:
+            UsageError: its id cannot be used.
+            OutputError: the store cannot be written.
+        """
+        check_id(card.id)
         size = sum(f.stat().st_size for f in model_files(staged).values())
         card = replace(card, digests=folder_digests(staged), size_bytes=size)
         (staged / CARD_FILE).write_text(json.dumps(card.to_json(), indent=2, ensure_ascii=False), "utf-8")
+        flush(staged)
         target = self.root / card.id
-        if target.exists():
-            self._discard(target)
-        staged.rename(target)
-        return ModelCard.read(target)
+        if not (target.exists() and exchange(staged, target)):  # exchange: now the old model is the staged one
+            if target.exists():
+                self._discard(target)
+            staged.rename(target)
+        flush(self.root, deep=False)
+        return read_card(target)
 
     def remove(self, model_id: str) -> int:
-        """Delete a model, also one whose card cannot be read; returns the bytes freed.
+        """Delete a model, even if its card cannot be used; returns the bytes freed.
 
         Raises:
-            UsageError: that cannot be an id.
+            UsageError: ``model_id`` cannot be an id.
             ModelError: it is not installed.
             OutputError: it is in use.
         """
@@ -142,22 +170,16 @@ class Store:
             if folder is None:
                 raise ModelError(
                     f"There is no model {model_id} in {self.root}.",
-                    "See `deepseg models list`.",
+                    "Choose an installed model.",
                     code="model.not_installed",
+                    action="choose_model",
                 )
             size = disk_use(folder)
             self._discard(folder)
         return size
 
-    def _cards(self) -> Iterator[ModelCard | ModelError]:
-        for path in sorted(self.root.glob(f"[!.]*/{CARD_FILE}")):
-            try:
-                yield ModelCard.read(path.parent)
-            except ModelError as error:
-                yield error
-
     def _discard(self, folder: Path) -> None:
-        """Take a model away by one rename, then delete it."""
+        """Move a model out of the way in one step, then delete it."""
         bin_ = self.root / ".staging" / f"{folder.name}.removed"
         shutil.rmtree(bin_, ignore_errors=True)
         try:
@@ -167,51 +189,97 @@ class Store:
             raise cannot_write(folder, error) from error
         shutil.rmtree(bin_, ignore_errors=True)
 
+    def sweep(self, held: str = "") -> list[str]:
+        """Delete what killed programs left behind (:func:`~DeepSegLogic.util.staging.sweep`).
+
+        Args:
+            held: name of the lock that the caller has.
+
+        Returns:
+            A sentence for each thing deleted.
+        """
+        swept = sweep(self.root)
+        for left in (self.root / ".staging").glob("*"):
+            name = left.name.removesuffix(".removed")
+            with suppress(filelock.Timeout, OSError), ExitStack() as kept:
+                if name != held:
+                    kept.enter_context(filelock.FileLock(self.root / ".locks" / f"{name}.lock").acquire(timeout=0))
+                shutil.rmtree(left)
+                swept.append(f"An interrupted run left files of the model {name}; they were removed.")
+        return swept
+
     def recorded(self, kind: str) -> dict[str, str]:
-        """What ``known.json`` holds under ``"archives"`` (digest by address) or ``"trusted"`` (title by digest)."""
+        """The entries of ``known.json``: ``"archives"`` (digest by address) or ``"trusted"`` (title by digest); empty
+        if the file cannot be used."""
         try:
-            return json.loads((self.root / "known.json").read_text("utf-8")).get(kind, {})
-        except (FileNotFoundError, ValueError):
+            return self._records()[kind]
+        except ModelError:
             return {}
 
     def record(self, kind: str, key: str, value: str) -> None:
-        """Add to ``known.json``."""
+        """Add an entry to ``known.json``. A file that cannot be used is kept as ``known.damaged.json``."""
         with self.lock("known"):
-            path = self.root / "known.json"
-            known = {k: self.recorded(k) for k in ("archives", "trusted")}
+            try:
+                known = self._records()
+            except ModelError:
+                self._known_file.replace(self.root / "known.damaged.json")
+                known = {k: {} for k in _RECORDS}
             known[kind][key] = value
-            with atomic_path(path) as temporary:
+            with atomic_path(self._known_file) as temporary:
                 temporary.write_text(json.dumps(known, indent=2, ensure_ascii=False), "utf-8")
 
+    def check_records(self) -> None:
+        """Raise :class:`ModelError` if ``known.json`` cannot be used, so that no model is trusted."""
+        self._records()
 
-def check_id(model_id: str) -> None:
-    """Raise :class:`UsageError` for what cannot be the id of a model, which names its folder and its lock."""
-    if not _ID.fullmatch(model_id) or model_id.lower() in _RESERVED:
-        raise UsageError(
-            f"{model_id!r} cannot be the id of a model.",
-            "Use letters, digits, '_', '-' and '.', beginning with a letter or digit.",
-            code="usage.model_id",
-        )
+    def _records(self) -> dict[str, dict[str, str]]:
+        try:
+            known = read_json(self._known_file)
+            if not isinstance(known, dict):
+                raise ValueError("it is not a JSON object")
+            for kind in _RECORDS:
+                values = known.setdefault(kind, {})
+                if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+                    raise ValueError(f'"{kind}" does not map names to texts')
+            if not all(map(_DIGEST.fullmatch, known["archives"].values())):
+                raise ValueError('"archives" contains a value that is not a digest')
+            return {kind: known[kind] for kind in _RECORDS}
+        except (FileNotFoundError, NotADirectoryError):
+            return {kind: {} for kind in _RECORDS}
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{self._known_file} cannot be used: {error}. No model is trusted, and downloads are not compared with "
+                "earlier ones.",
+                "Correct it, or delete it and trust your models again.",
+                code="model.known",
+            ) from error
 
 
 def verify(card: ModelCard, progress: Progress = ignore_progress, cancel: Cancel = never_cancel) -> list[str]:
-    """What is wrong with a model's files, one sentence each; empty when all are as recorded."""
+    """The differences between a model's files and those that were installed, one sentence each."""
     if not card.digests:
-        return [f"No digests were recorded for {card.id}, so nothing can be said."]
-    files = model_files(card.folder)
+        return [f"No digests were recorded for {card.id}, so its files cannot be checked."]
+    try:
+        files = model_files(card.installed_folder)
+    except (ModelError, OSError) as error:
+        return [str(error)]
     wrong = [f"{name} is missing." for name in card.digests if name not in files]
     for done, (name, file) in enumerate(files.items()):
         check(cancel)
         progress("verify", done / len(files), name)
         if name not in card.digests:
             wrong.append(f"{name} was not part of the model.")
-        elif file_digest(file) != card.digests[name]:
-            wrong.append(f"{name} has changed.")
+            continue
+        try:
+            if file_digest(file) != card.digests[name]:
+                wrong.append(f"{name} has changed.")
+        except OSError:
+            wrong.append(f"{name} cannot be read.")
     return wrong
 
 
 def disk_use(folder: Path) -> int:
-    """Bytes of all files under ``folder``."""
+    """Bytes of all files in a folder tree."""
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 

@@ -1,19 +1,21 @@
-"""Organ surfaces: extraction from a label map, and files."""
+"""Organ surfaces: made from a label map, checked, simplified, written to files."""
 
-from .export import FORMATS, check_formats, export_surfaces
-from .extract import Surface, SurfaceSet, extract_surfaces, update_surfaces
+from .export import WrittenSurfaces, export_surfaces, write_surfaces
+from .extract import make_surfaces, update_surfaces
 from .fairing import SMOOTHING
-from .writing import WrittenSurfaces, write_surfaces
+from .formats import FORMATS, Format, check_formats
+from .surface import Surface, SurfaceSet
 
 __all__ = [
     "FORMATS",
     "SMOOTHING",
+    "Format",
     "Surface",
     "SurfaceSet",
     "WrittenSurfaces",
     "check_formats",
     "export_surfaces",
-    "extract_surfaces",
+    "make_surfaces",
     "update_surfaces",
     "write_surfaces",
 ]

@@ -1,177 +1,230 @@
-"""Surfaces as files that other programs open."""
+"""A label map in, a folder of checked surface files out."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import UsageError
-from ..io.atomic import atomic_path
-from .extract import Surface, SurfaceSet
-from .quality import SurfaceQuality
+from ..data.label_map import LabelMap
+from ..util.atomic_write import atomic_folder, atomic_path
+from ..util.errors import InputError, UsageError
+from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .extract import make_surfaces
+from .formats import FORMATS, FROM_RAS, Part, check_formats, obj_materials
+from .mesh_quality import SurfaceQuality, check_surfaces
+from .printing import SMALLEST_ML, for_printing
+from .simplify import simplify_surfaces
+from .surface import Surface, SurfaceSet
 
-PER_STRUCTURE = ("stl", "ply", "obj", "vtp")
-SCENES = ("glb", "3mf")
-FORMATS = (*PER_STRUCTURE, *SCENES)
-_FROM_RAS = {"RAS": np.eye(3), "LPS": np.diag([-1.0, -1.0, 1.0])}
+QUALITY_FILE = "surfaces.json"
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
+_LONGEST = 200  # bytes of a file's name, of the 255 that systems take
 
 
-def check_formats(formats: list[str]) -> None:
-    """Raise :class:`UsageError` for a format that is not known."""
-    for name in formats:
-        if name not in FORMATS:
-            raise UsageError(
-                f"There is no surface format {name!r}.", f"Choose from {', '.join(FORMATS)}.", code="usage.format"
-            )
+@dataclass
+class WrittenSurfaces:
+    """What :func:`write_surfaces` made.
+
+    Attributes:
+        surfaces: as they were written, in RAS mm.
+        qualities: the result of the checks, by structure name.
+        files: the paths of all files; the last is ``surfaces.json``.
+    """
+
+    surfaces: SurfaceSet
+    qualities: dict[str, SurfaceQuality]
+    files: list[Path]
+
+
+def write_surfaces(
+    label_map: LabelMap,
+    folder: Path | str,
+    formats: Sequence[str],
+    *,
+    structures: Sequence[str] | None = None,
+    smoothing: str = "standard",
+    max_error_mm: float | None = None,
+    triangles: int | None = None,
+    joint: bool = False,
+    printable: bool = False,
+    min_wall_mm: float | None = None,
+    min_piece_ml: float = SMALLEST_ML,
+    coordinates: str = "LPS",
+    progress: Progress = ignore_progress,
+    cancel: Cancel = never_cancel,
+) -> WrittenSurfaces:
+    """Make the surfaces of a label map, check them and write them, with the checks in ``surfaces.json``: all or none.
+
+    Args:
+        label_map: the voxels; it is not changed.
+        folder: for the files; it is created if missing.
+        formats: keys of :data:`~DeepSegLogic.surfaces.FORMATS`.
+        structures, smoothing: as for :func:`~DeepSegLogic.surfaces.make_surfaces`.
+        max_error_mm, triangles: simplify, as :func:`~DeepSegLogic.surfaces.simplify.simplify_surfaces` does; give
+            one of them at most.
+        joint: write one file with all structures; they share their boundaries even when simplified.
+        printable: fill cavities and remove small loose pieces first
+            (:func:`~DeepSegLogic.surfaces.printing.for_printing`), and repair triangles that cross each other. The
+            checks then compare with the changed voxels.
+        min_wall_mm, min_piece_ml: smallest wall in mm and smallest piece in ml, if ``printable``.
+        coordinates: ``"LPS"`` or ``"RAS"``, as for :func:`~DeepSegLogic.surfaces.export_surfaces`.
+        progress, cancel: see :mod:`DeepSegLogic.util.progress`.
+
+    Raises:
+        UsageError: an unknown structure, format, smoothing or coordinate system, or a size that is not possible.
+        InputError: the label map lies so far from the origin that files cannot hold its surfaces.
+        ResourceError: not enough memory.
+        OutputError: a file cannot be written.
+        Cancelled: ``cancel`` returned True.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> import numpy as np
+        >>> from DeepSegLogic import LabelMap, Structure, write_surfaces
+        >>> array = np.zeros((20, 20, 20), np.uint8)
+        >>> array[5:15, 5:15, 5:15] = 1
+        >>> box = LabelMap(array, np.eye(4), [Structure(1, "box", "Box")])
+        >>> written = write_surfaces(box, mkdtemp(), ["stl", "glb"])
+        >>> [path.name for path in written.files]
+        ['box.stl', 'organs.glb', 'surfaces.json']
+        >>> written.qualities["box"].sound
+        True
+    """
+    folder = Path(folder)
+    check_formats(formats)
+    if max_error_mm is not None and triangles is not None:
+        raise UsageError(
+            "Surfaces cannot be simplified to both a largest error and a number of triangles.",
+            "Give one of them.",
+            code="usage.simplify",
+        )
+    if printable:
+        progress("surfaces", 0.0, "cavities, loose pieces, thin walls")
+        label_map = for_printing(label_map, min_wall_mm, min_piece_ml, cancel)
+    found = make_surfaces(
+        label_map, structures, smoothing=smoothing, repair_crossings=printable, progress=progress, cancel=cancel
+    )
+    if max_error_mm is not None or triangles is not None:
+        progress("simplify", 0.0, "")
+        found = simplify_surfaces(found, max_error_mm=max_error_mm, triangles=triangles, joint=joint, cancel=cancel)
+        progress("simplify", 1.0, "")
+    _must_be_exact(found, label_map)
+    qualities = check_surfaces(found, label_map, progress, cancel)
+    with atomic_folder(folder) as temporary:
+        files = export_surfaces(found, temporary, formats, coordinates.upper(), joint)
+        _write_qualities(qualities, temporary / QUALITY_FILE)
+        check(cancel)
+    return WrittenSurfaces(found, qualities, [folder / name for name in (*(f.name for f in files), QUALITY_FILE)])
 
 
 def export_surfaces(
     surfaces: SurfaceSet,
     folder: Path | str,
-    formats: list[str],
+    formats: Sequence[str],
     coordinate_system: str = "LPS",
     joint: bool = False,
 ) -> list[Path]:
-    """Write surfaces, in mm.
+    """Write surfaces to files, in mm.
 
-    ``stl``, ``ply``, ``obj`` and ``vtp`` give one file per structure, or one for all with ``joint``; ``glb``
-    and ``3mf`` one scene, in which each structure has its name and colour. GLB is in metres with Y up, as its
-    standard wants, and other formats are in the coordinate system given; STL and PLY say so in their header.
+    STL, PLY, OBJ and VTP give one file per structure, or one for all with ``joint``. GLB and 3MF give one scene, in
+    which each structure has its name and color. GLB is in metres with Y up, as its standard demands. All others have
+    the given coordinate system, which STL, PLY and OBJ name in their header.
 
     Args:
-        coordinate_system: ``"LPS"`` (DICOM, and what 3D Slicer takes such files for) or ``"RAS"``.
+        surfaces: in RAS mm.
+        folder: for the files; it is created if missing.
+        formats: keys of :data:`~DeepSegLogic.surfaces.FORMATS`.
+        coordinate_system: ``"LPS"`` (that of DICOM, and what 3D Slicer expects in such files) or ``"RAS"``.
+        joint: all structures in one file, ``organs``.
+
+    Returns:
+        The paths of the files, without the ``.mtl`` files that come with OBJ.
 
     Raises:
         UsageError: an unknown format or coordinate system.
         OutputError: a file cannot be written.
     """
     check_formats(formats)
-    if coordinate_system not in _FROM_RAS:
+    if coordinate_system not in FROM_RAS:
         raise UsageError(
-            f"There is no coordinate system {coordinate_system!r}.", "Choose LPS or RAS.", code="usage.coordinates"
+            f"Unknown coordinate system {coordinate_system!r}.", "Choose LPS or RAS.", code="usage.coordinates"
         )
-    meshes = dict(zip(_file_names(surfaces), (_mesh(s, coordinate_system) for s in surfaces), strict=True))
+    made = [_part(s, coordinate_system) for s in surfaces]
+    by_file = dict(zip(_file_names(surfaces), made, strict=True))
+    by_node = dict(zip(_node_names(surfaces), made, strict=True))
     written = []
-    for kind in formats:
-        if kind in SCENES or joint:
-            targets = {"organs": meshes}
+    for kind in (FORMATS[name] for name in formats):
+        if kind.one_file or joint:
+            whole = by_node if kind.one_file else by_file
+            targets = {"organs": whole} if whole else {}
         else:
-            targets = {name: {name: mesh} for name, mesh in meshes.items()}
+            targets = {name: {name: part} for name, part in by_file.items()}
         for name, parts in targets.items():
-            target = Path(folder) / f"{name}.{kind}"
-            if kind == "obj":
+            target = Path(folder) / f"{name}.{kind.suffix}"
+            if kind.suffix == "obj":
                 with atomic_path(target.with_suffix(".mtl")) as path:
-                    path.write_text(_materials(parts), encoding="utf-8")
+                    path.write_text(obj_materials(parts), encoding="utf-8")
             with atomic_path(target) as path:
-                _write(parts, path, kind, coordinate_system)
+                kind.write(parts, path, coordinate_system)
             written.append(target)
     return written
 
 
-def write_quality(qualities: dict[str, SurfaceQuality], path: Path) -> None:
-    """Write what is known about each surface as JSON, by structure."""
+def _must_be_exact(surfaces: SurfaceSet, label_map: LabelMap) -> None:
+    """Raise :class:`InputError` if the coordinates are so large that single precision, as in files, loses the shape."""
+    farthest = max((float(np.abs(s.points).max()) for s in surfaces if len(s.points)), default=0.0)
+    step, voxel = float(np.spacing(np.float32(farthest))), float(label_map.spacing_ijk.min())
+    if step > voxel / 4:
+        raise InputError(
+            f"The surfaces lie {farthest:.0f} mm from the origin. Files hold such coordinates only in steps of "
+            f"{step:.2g} mm, too coarse for voxels of {voxel:.2g} mm.",
+            "Move the volume and its label map nearer to the origin, for example with Center Volume in 3D Slicer.",
+            code="input.geometry",
+        )
+
+
+def _write_qualities(qualities: Mapping[str, SurfaceQuality], path: Path) -> None:
     content = {name: quality.as_json() for name, quality in qualities.items()}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _file_names(surfaces: Iterable[Surface]) -> list[str]:
-    """The structures' names with nothing in them that some platform forbids in file names, or takes for another's."""
-    names, taken = [], set(_RESERVED)
+    """The structures' names as file names that are valid, and different, on all platforms."""
+    plain = []
     for surface in surfaces:
-        name = re.sub(r"[^\w.-]+", "_", surface.structure.name).strip("._") or f"label_{surface.structure.value}"
-        while name.casefold() in taken:
+        name = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", surface.structure.name)).strip("._-")
+        short = name.encode()[:_LONGEST].decode(errors="ignore")
+        plain.append(short or f"label_{surface.structure.value}")
+    return _distinct(plain, _RESERVED, str.casefold)
+
+
+def _node_names(surfaces: Iterable[Surface]) -> list[str]:
+    """The structures' names as they are, but for what XML cannot hold; trimesh keeps one for itself."""
+    return _distinct([re.sub(r"[\0-\x1f\ufffe\uffff]", "_", s.structure.name) for s in surfaces], {"world"})
+
+
+def _distinct(names: Iterable[str], reserved: Iterable[str], key: Callable[[str], str] = str) -> list[str]:
+    distinct, taken = [], set(reserved)
+    for name in names:
+        while key(name) in taken:
             name += "_"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+        taken.add(key(name))
+        distinct.append(name)
+    return distinct
 
 
-def _mesh(surface: Surface, coordinate_system: str):
+def _part(surface: Surface, coordinate_system: str) -> Part:
     import trimesh
 
-    # Turning two axes round is a rotation: the orientation of the faces stays.
-    mesh = trimesh.Trimesh(surface.points @ _FROM_RAS[coordinate_system], surface.triangles, process=False)
+    # Negating two axes is a rotation: the orientation of the faces stays.
+    mesh = trimesh.Trimesh(surface.points @ FROM_RAS[coordinate_system], surface.triangles, process=False)
     mesh.metadata["name"] = surface.structure.title or surface.structure.name
-    mesh.visual.face_colors = [*surface.structure.color, 255]
-    return mesh
-
-
-def _write(parts: dict, path: Path, kind: str, coordinate_system: str) -> None:
-    import trimesh
-
-    if kind == "glb":
-        path.write_bytes(_scene(parts, coordinate_system).export(file_type="glb"))
-        return
-    if kind == "3mf":
-        for mesh in parts.values():
-            mesh.units = "mm"
-        path.write_bytes(trimesh.Scene(parts).export(file_type="3mf"))
-        return
-    whole = trimesh.util.concatenate(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
-    note = f"SPACE={coordinate_system}; UNIT=mm; DeepSeg"
-    if kind == "stl":
-        content = bytearray(trimesh.exchange.stl.export_stl(whole))
-        content[:80] = note.encode().ljust(80)
-        path.write_bytes(content)
-    elif kind == "ply":
-        content = whole.export(file_type="ply")
-        path.write_bytes(content.replace(b"format", f"comment {note}\nformat".encode(), 1))
-    elif kind == "obj":
-        path.write_text(_obj(parts, path.with_suffix(".mtl").name, note), encoding="utf-8")
-    else:
-        _write_vtp(whole, path)
-
-
-def _scene(parts: dict, coordinate_system: str):
-    """A scene as glTF wants it: metres, Y up, Z towards the viewer (who stands in front of the patient)."""
-    import trimesh
-
-    to_ras = np.eye(4)
-    to_ras[:3, :3] = _FROM_RAS[coordinate_system]
-    upright = np.array([[-1e-3, 0, 0, 0], [0, 0, 1e-3, 0], [0, 1e-3, 0, 0], [0, 0, 0, 1.0]])
-    scene = trimesh.Scene()
-    for name, mesh in parts.items():
-        mesh = mesh.copy()
-        color = [int(c) for c in mesh.visual.face_colors[0]]
-        material = trimesh.visual.material.PBRMaterial(
-            name=name, baseColorFactor=color, metallicFactor=0.0, roughnessFactor=0.7
-        )
-        mesh.visual = trimesh.visual.TextureVisuals(material=material)
-        mesh.apply_transform(upright @ to_ras)
-        mesh.vertex_normals  # noqa: B018  (computed here, exported below: viewers then shade smoothly)
-        scene.add_geometry(mesh, node_name=name, geom_name=name)
-    return scene
-
-
-def _obj(parts: dict, library: str, note: str) -> str:
-    """OBJ text that refers to its colours by the name of their file, which trimesh does not let one choose."""
-    lines, first = [f"# {note}", f"mtllib {library}"], 1
-    for name, mesh in parts.items():
-        lines += [f"o {name}", f"usemtl {name}"]
-        lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.vertices]
-        lines += [f"f {a} {b} {c}" for a, b, c in mesh.faces + first]
-        first += len(mesh.vertices)
-    return "\n".join(lines) + "\n"
-
-
-def _materials(parts: dict) -> str:
-    colors = {n: " ".join(f"{c / 255:.4f}" for c in m.visual.face_colors[0][:3]) for n, m in parts.items()}
-    return "".join(f"newmtl {name}\nKd {color}\n" for name, color in colors.items())
-
-
-def _write_vtp(mesh, path: Path) -> None:
-    from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
-
-    from .convert import polydata
-
-    writer = vtkXMLPolyDataWriter()
-    writer.SetFileName(str(path))
-    writer.SetInputData(polydata(mesh.vertices, mesh.faces))
-    if not writer.Write() or writer.GetErrorCode():
-        raise OSError(f"{path.name} could not be written")
+    mesh.visual = trimesh.visual.ColorVisuals(mesh, face_colors=[*surface.structure.color, 255])
+    return Part(mesh, surface.structure.color)

@@ -1,114 +1,104 @@
-"""Closed surfaces of all structures of a label map, with shared boundaries."""
+"""The surfaces of all structures of a label map, in one pass and with shared boundaries."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..boxes import box_of, grown, matrix_of
-from ..errors import ResourceError, UsageError
-from ..free_memory import free_memory
-from ..geometry import ijk_to_ras_points
-from ..labels import LabelMap, Structure, known_structure
-from ..progress import Cancel, Progress, check, ignore_progress, never_cancel
-from .crossings import uncrossed
+from ..data.affine import ijk_to_ras_points, spacing_ijk
+from ..data.boxes import box_of, grown, matrix_of
+from ..data.label_map import LabelMap
+from ..data.types import LabelArray, Slices
+from ..util.errors import ResourceError, UsageError
+from ..util.free_memory import free_memory
+from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .fairing import SMOOTHING, fair
-from .net import Net, build_net
-from .sheets import Sheets
+from .manifold import ManifoldSurfaces
+from .self_intersections import repaired
+from .surface import Surface, SurfaceSet
+from .surface_net import Net, build_net
 
 _BYTES_PER_VOXEL = 14  # measured at 384³ with 98 balls, faces and surfaces included
 
 
-@dataclass
-class Surface:
-    """The closed, outward-oriented surface of one structure.
-
-    Attributes:
-        structure: whose it is.
-        points: (N, 3) float64, RAS in mm.
-        triangles: (M, 3) int64 indices of points, counter-clockwise seen from outside.
-    """
-
-    structure: Structure
-    points: np.ndarray
-    triangles: np.ndarray
-
-
-@dataclass
-class SurfaceSet:
-    """Surfaces of the structures of one label map that have voxels, in label order.
-
-    Attributes:
-        smoothing: name of the smoothing that made them.
-    """
-
-    surfaces: list[Surface] = field(default_factory=list)
-    smoothing: str = "standard"
-
-    def __iter__(self):
-        return iter(self.surfaces)
-
-    def __len__(self):
-        return len(self.surfaces)
-
-    def __getitem__(self, name: str) -> Surface:
-        structure = known_structure(name, [s.structure for s in self.surfaces])
-        return next(s for s in self.surfaces if s.structure is structure)
-
-
-def extract_surfaces(
+def make_surfaces(
     label_map: LabelMap,
-    structures: list[str] | None = None,
+    structures: Sequence[str] | None = None,
     *,
     smoothing: str = "standard",
-    uncross: bool = False,
+    repair_crossings: bool = False,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
 ) -> SurfaceSet:
-    """Extract the surfaces of structures in one pass.
+    """Make the surfaces of structures, all in one pass.
 
-    Every surface is closed, also where the volume's border cuts a structure, each of its edges has two faces
-    and each of its points one sheet. Structures that touch share their boundary point for point. Each one
-    encloses the volume of its voxels, see :mod:`DeepSegLogic.surfaces.fairing`.
+    Every surface is closed, even where a structure ends at the border of the volume. It is manifold: each edge has
+    two faces, and the faces at each point form one sheet. Structures that touch share their boundary point for point;
+    those that overlap (:attr:`LabelMap.layers <DeepSegLogic.LabelMap.layers>`) do not.
+    Each surface encloses the volume of its voxels, see :mod:`DeepSegLogic.surfaces.fairing`.
 
     Args:
-        structures: names or titles; None for all. Those left out count as background.
-        smoothing: a key of :data:`~DeepSegLogic.surfaces.fairing.SMOOTHING`.
-        uncross: mend triangles that cross each other, see :func:`~DeepSegLogic.surfaces.crossings.uncrossed`.
+        label_map: the voxels, on any grid (oblique, anisotropic, left-handed); it is not changed.
+        structures: names or titles; None for all. The others count as background.
+        smoothing: a key of :data:`~DeepSegLogic.surfaces.SMOOTHING`.
+        repair_crossings: repair triangles that cross each other, see :mod:`DeepSegLogic.surfaces.self_intersections`.
+        progress, cancel: see :mod:`DeepSegLogic.util.progress`.
+
+    Returns:
+        The surfaces in RAS mm, without those of structures that have no voxels.
 
     Raises:
         UsageError: an unknown structure or smoothing.
-        ResourceError: memory does not suffice; with the figure.
-        Cancelled: ``cancel`` said so.
+        ResourceError: not enough memory; the message says how much is needed.
+        Cancelled: ``cancel`` returned True.
+
+    Example:
+        >>> import numpy as np
+        >>> from DeepSegLogic import LabelMap, Structure, make_surfaces
+        >>> array = np.zeros((20, 20, 20), np.uint8)  # (K, J, I)
+        >>> array[5:15, 5:15, 5:15] = 1
+        >>> box = LabelMap(array, np.eye(4), [Structure(1, "box", "Box")])
+        >>> surface = make_surfaces(box, smoothing="light")["box"]
+        >>> surface.points.shape[1], surface.triangles.dtype
+        (3, dtype('int64'))
+        >>> surface.points.mean(0).round(2)  # mm, RAS
+        array([9.5, 9.5, 9.5])
     """
     if smoothing not in SMOOTHING:
         raise UsageError(
-            f"There is no smoothing named {smoothing!r}.",
-            f"Choose one of {', '.join(SMOOTHING)}.",
-            code="usage.smoothing",
+            f"Unknown smoothing {smoothing!r}.", f"Choose from {', '.join(SMOOTHING)}.", code="usage.smoothing"
         )
     wanted = label_map.structures
     if structures is not None:
         wanted = list(dict.fromkeys(label_map.structure(name) for name in structures))
+    if label_map.layers:
+        result = SurfaceSet(smoothing=smoothing)
+        for layer in label_map.layers:
+            names = [s.name for s in layer.structures if s in wanted]
+            result.surfaces += make_surfaces(
+                layer, names, smoothing=smoothing, repair_crossings=repair_crossings, progress=progress, cancel=cancel
+            )
+        result.surfaces.sort(key=lambda s: s.structure.value)
+        return result
     progress("surfaces", 0.0, "boundaries")
     net = _net_of(label_map, [s.value for s in wanted])
     check(cancel)
     progress("surfaces", 0.2, "smoothing")
-    positions = fair(net, smoothing)
+    positions = fair(net, smoothing, spacing_ijk(label_map.ijk_to_ras))
     check(cancel)
     result = SurfaceSet(smoothing=smoothing)
     mirrored = np.linalg.det(label_map.ijk_to_ras[:3, :3]) < 0  # such a grid turns surfaces inside out
-    if uncross:
+    if repair_crossings:
         progress("surfaces", 0.5, "crossing triangles")
-        positions = uncrossed(net, positions, label_map.ijk_to_ras, cancel)
-    sheets = Sheets(net, positions)
+        positions = repaired(net, positions, label_map.ijk_to_ras, cancel)
+    manifold = ManifoldSurfaces(net, positions)
     for done, structure in enumerate(wanted):
         check(cancel)
         progress("surfaces", 0.6 + 0.4 * done / len(wanted), structure.title)
-        if structure.value in sheets.faces:
-            points, triangles, _ = sheets.of(structure.value)
+        if structure.value in manifold.faces:
+            points, triangles, _ = manifold.of(structure.value)
             points = ijk_to_ras_points(points, label_map.ijk_to_ras)
             triangles = np.ascontiguousarray(triangles[:, ::-1]) if mirrored else triangles
             result.surfaces.append(Surface(structure, points, triangles))
@@ -116,41 +106,42 @@ def extract_surfaces(
     return result
 
 
-def update_surfaces(
-    previous: SurfaceSet, label_map: LabelMap, changed: tuple[slice, slice, slice], before: np.ndarray
-) -> SurfaceSet:
-    """Surfaces after an edit: only structures that the edit touched, and their neighbours, are made anew.
+def update_surfaces(previous: SurfaceSet, label_map: LabelMap, changed: Slices, before: LabelArray) -> SurfaceSet:
+    """The surfaces after an edit: only those of structures in and next to the changed voxels are made again.
 
     Args:
-        previous: surfaces of the label map as it was.
-        label_map: as it is now.
-        changed: box (K, J, I) outside of which nothing changed.
-        before: the voxels of that box as they were.
+        previous: the surfaces before the edit.
+        label_map: the voxels after it.
+        changed: (K, J, I) box that contains all changed voxels.
+        before: the voxels of that box before the edit.
 
     Returns:
-        a new set; surfaces that stayed are the same objects.
+        A new set. Surfaces that did not change are the same objects.
+
+    Raises:
+        ResourceError: not enough memory.
     """
     around = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in changed)
-    touched = (set(np.unique(before)) | set(np.unique(label_map.array[around]))) - {0}
+    touched = (set(np.unique(before).tolist()) | set(np.unique(label_map.array[around]).tolist())) - {0}
     renewed = [s.name for s in label_map.structures if s.value in touched]
     kept = {s.structure.value: s for s in previous if s.structure.value not in touched}
     if not renewed:
         return SurfaceSet(list(previous), previous.smoothing)
-    # Neighbours are needed so that shared boundaries come out shared; only the touched ones are exchanged.
-    fresh = extract_surfaces(_crop_around(label_map, touched), smoothing=previous.smoothing)
+    # Neighbours are included so that shared boundaries are shared again; only the touched ones are replaced.
+    fresh = make_surfaces(_crop_around(label_map, touched), smoothing=previous.smoothing)
     kept |= {s.structure.value: s for s in fresh if s.structure.value in touched}
     return SurfaceSet([kept[s.value] for s in label_map.structures if s.value in kept], previous.smoothing)
 
 
 def _crop_around(label_map: LabelMap, values: set[int]) -> LabelMap:
-    """The part of a label map that holds some structures whole, and two voxels more."""
-    held = box_of(np.isin(label_map.array, list(values))) or (slice(0, 1),) * 3
+    """The part of a label map that contains some labels, with a margin of two voxels."""
+    held = box_of(np.isin(label_map.array, list(values))) or (slice(0, 1), slice(0, 1), slice(0, 1))
     box = grown(held, 2, label_map.array.shape)
     return LabelMap(label_map.array[box], matrix_of(box, label_map.ijk_to_ras), label_map.structures)
 
 
 def _net_of(label_map: LabelMap, values: list[int]) -> Net:
-    """The net of some labels, from the part of the volume that holds them."""
+    """The net of some labels, from the part of the volume that contains them."""
     array = label_map.array
     keep = np.zeros(int(array.max(initial=0)) + 1, array.dtype)
     keep[[v for v in values if v < len(keep)]] = [v for v in values if v < len(keep)]
@@ -164,7 +155,7 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
 
 
 def _check_memory(shape: list[int]) -> None:
-    """Raise :class:`ResourceError` if so many voxels cannot be worked on, rather than be killed half-way."""
+    """Raise :class:`ResourceError` if there is not enough memory for so many voxels, before the system ends the run."""
     needed = _BYTES_PER_VOXEL * math.prod(shape)
     free = free_memory()
     if needed > free:

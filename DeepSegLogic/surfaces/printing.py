@@ -1,16 +1,19 @@
-"""Label maps made ready for printing: single shells, nothing loose, nothing too thin."""
+"""Label maps prepared for 3D printing: cavities filled, loose pieces removed, thin walls thickened."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from ..errors import UsageError
-from ..labels import LabelMap
-from ..progress import Cancel, check, never_cancel
-from ..refine.postprocess import fill_holes, keep_largest_component, remove_small_components
+from ..data.boxes import boxes_by_label
+from ..data.label_map import LabelMap
+from ..refinement.postprocess import fill_holes, keep_largest_component, remove_small_components
+from ..util.errors import UsageError
+from ..util.progress import Cancel, check, never_cancel
 
 SMALLEST_ML = 0.1
-MOST_WALL_MM = 100.0  # as wide as the margin that it needs around the volume
+THICKEST_WALL_MM = 100.0  # the volume needs a margin this wide
 
 
 def for_printing(
@@ -19,26 +22,34 @@ def for_printing(
     min_piece_ml: float = SMALLEST_ML,
     cancel: Cancel = never_cancel,
 ) -> LabelMap:
-    """Fill the cavities of each structure, which a printer would build closed in, and drop its small loose pieces.
+    """Fill the cavities of each structure, which would enclose unprinted material, and remove small loose pieces.
 
     Args:
-        min_wall_mm: what is thinner is thickened to this, see :func:`thickened`.
-        min_piece_ml: smaller pieces go; of a structure that has none larger, its largest stays.
+        label_map: it is not changed.
+        min_wall_mm: thicken what is thinner, see :func:`thickened`.
+        min_piece_ml: remove pieces that are smaller; a structure with only smaller ones keeps its largest.
+
+    Returns:
+        A new label map on the same grid.
 
     Raises:
         UsageError: a wall or a piece that is not positive, or a wall that is too thick.
+        Cancelled: ``cancel`` returned True.
     """
-    for value, what in ((min_wall_mm, "wall"), (min_piece_ml, "piece")):
+    for value, what, unit in ((min_wall_mm, "wall", "mm"), (min_piece_ml, "piece", "ml")):
         if value is not None and not value > 0:
             raise UsageError(
-                f"A smallest {what} of {value} is not possible.", "Give a positive number.", code="usage.print"
+                f"A smallest {what} of {value} {unit} is not possible.", "Give a number > 0.", code="usage.print"
             )
-    if min_wall_mm is not None and min_wall_mm > MOST_WALL_MM:
+    if min_wall_mm is not None and min_wall_mm > THICKEST_WALL_MM:
         raise UsageError(
             f"A smallest wall of {min_wall_mm} mm is not possible.",
-            f"Give {MOST_WALL_MM:g} mm or less.",
+            f"Give {THICKEST_WALL_MM:g} mm or less.",
             code="usage.print",
         )
+    if label_map.layers:
+        layers = [for_printing(layer, min_wall_mm, min_piece_ml, cancel) for layer in label_map.layers]
+        return replace(label_map, layers=layers)
     present = set(np.unique(label_map.array).tolist())
     for structure in (s for s in label_map.structures if s.value in present):
         check(cancel)
@@ -50,27 +61,32 @@ def for_printing(
 
 
 def thickened(label_map: LabelMap, wall_mm: float, cancel: Cancel = never_cancel) -> LabelMap:
-    """Every structure where it is thinner than a wall made that thick, in whole voxels.
+    """Thicken every structure where it is thinner than a wall, in whole voxels.
 
-    Thin is what an opening with a ball of that diameter leaves out (local thickness; Hildebrand and Rüegsegger,
-    J Microsc 1997). It grows on both sides into background only: what lies between neighbours stays as it is.
+    A place is thin if an opening with a ball of that diameter removes it (local thickness; Hildebrand and Rüegsegger,
+    J Microsc 1997). It grows on both sides, and only into background: thin parts between neighbours stay thin.
+
+    Args:
+        label_map: it is not changed.
+        wall_mm: the thickness.
+
+    Raises:
+        Cancelled: ``cancel`` returned True.
     """
-    from scipy.ndimage import distance_transform_edt, find_objects
+    from scipy.ndimage import distance_transform_edt
 
     array = label_map.array.copy()
-    spacing = label_map.spacing[::-1]
+    spacing = label_map.spacing_kji
     reach = (wall_mm + spacing) / 2  # from the middle of a wall to the first voxel outside
     margin = np.ceil(reach / spacing).astype(int) + 1
     padded = np.pad(array, [(m, m) for m in margin])
     inner = tuple(slice(m, -m) for m in margin)
-    for value, box in enumerate(find_objects(array.astype(np.int32, copy=False)), start=1):
+    for value, box in boxes_by_label(array).items():
         check(cancel)
-        if box is None:
-            continue
         region = padded[tuple(slice(s.start, s.stop + 2 * m) for s, m in zip(box, margin, strict=True))]
         mask = region == value
         core = distance_transform_edt(mask, spacing / reach) >= 1
-        # A voxel more than the ball: round edges, which a ball of voxels does not fill, are not thin.
+        # A voxel more than the ball: a ball of voxels does not fill round edges, which are not thin.
         covered = distance_transform_edt(~core, spacing / (reach + spacing)) < 1 if core.any() else core
         thin = mask & ~covered
         if thin.any():

@@ -1,20 +1,24 @@
-"""Fewer triangles, to a number or to a stated error."""
+"""Simplification of surfaces to a number of triangles or a largest error, boundaries that structures share included.
+
+Surfaces are split into patches: what two structures share, and what each has alone. Each patch is decimated once, and
+the surfaces are put together again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import UsageError
-from ..progress import Cancel, check, never_cancel
-from .extract import Surface, SurfaceSet
-from .patches import Patch, assembled, patches_of
-from .quality import distances_to_mesh, faulty_triangles, is_sound, mesh_volume_ml
+from ..data.types import PointsRas, Triangles
+from ..util.errors import UsageError
+from ..util.progress import Cancel, check, never_cancel
+from .mesh_quality import distances_to_mesh, faulty_triangles, is_sound, mesh_volume_ml
+from .surface import IndexArray, Surface, SurfaceSet
 
 _SHARES = (0.02, 0.04, 0.07, 0.12, 0.2, 0.3, 0.45, 0.65, 0.85)  # of the triangles kept, tried in this order
-_LARGEST_DRIFT = 0.01  # of its volume that a structure may lose or win
+_LARGEST_DRIFT = 0.01  # of its volume that a structure may lose or gain
 
 
 def simplify_surfaces(
@@ -27,26 +31,25 @@ def simplify_surfaces(
 ) -> SurfaceSet:
     """Simplify surfaces by quadric decimation.
 
-    What this would break, or change in volume by more than 1 %, keeps more of its triangles, all if need be.
+    A surface that would break, or change its volume by more than 1 %, keeps more triangles, if need be all of them.
 
-    Source: Garland and Heckbert, Surface simplification using quadric error metrics, SIGGRAPH 1997; through pyfqmr.
+    Source: Garland and Heckbert, Surface simplification using quadric error metrics, SIGGRAPH 1997; by pyfqmr.
 
     Args:
+        surfaces: in RAS mm; they are not changed.
         max_error_mm: largest distance between the new and the old surface.
-        triangles: of each surface about so many.
-        joint: structures that touch keep the same boundary, point for point: it is simplified once, for both, and
-            the lines at which it ends stay as they are. Else each surface is simplified by itself, and neighbours may
-            gape or overlap by the error.
+        triangles: approximate number of triangles of each surface.
+        joint: structures that touch keep the same boundary, point for point. It is simplified once, for both, and
+            the lines where three structures meet stay as they are. Without it, each surface is simplified
+            separately, and neighbours may have gaps or overlaps as large as the error.
 
     Raises:
         UsageError: a number that is not positive.
-        Cancelled: ``cancel`` said so.
+        Cancelled: ``cancel`` returned True.
     """
     for value in (max_error_mm, triangles):
         if value is not None and not value > 0:
-            raise UsageError(
-                f"A simplification to {value} is not possible.", "Give a positive number.", code="usage.simplify"
-            )
+            raise UsageError(f"Surfaces cannot be simplified to {value}.", "Give a number > 0.", code="usage.simplify")
     result = SurfaceSet(smoothing=surfaces.smoothing)
     groups = [[s] for s in surfaces] if not joint else [surfaces.surfaces] if len(surfaces) else []
     for group in groups:
@@ -54,16 +57,30 @@ def simplify_surfaces(
     return result
 
 
-def _simplified(surfaces: list[Surface], max_error_mm, triangles, cancel: Cancel) -> list[Surface]:
-    """Surfaces of which what they share stays shared: patches are exchanged until each surface is sound."""
-    whole = patches_of(surfaces)
-    shares = [triangles / len(s.triangles) if triangles else None for s in surfaces]
-    tries = [
-        _candidates(p, max_error_mm, min(shares[n] for n in (p.inside, p.outside) if n >= 0) if triangles else None)
-        for p in whole
-    ]
+@dataclass
+class _Patch:
+    """A part of the boundary of one structure, or of two that share it.
+
+    Attributes:
+        inside, outside: indices of the surfaces that have it. ``outside`` has its triangles reversed; -1 if none.
+        points: (N, 3), RAS in mm.
+        triangles: (M, 3), oriented as in the surface ``inside``.
+    """
+
+    inside: int
+    outside: int
+    points: PointsRas
+    triangles: Triangles
+
+
+def _simplified(
+    surfaces: list[Surface], max_error_mm: float | None, triangles: int | None, cancel: Cancel
+) -> list[Surface]:
+    """Simplified surfaces that still share what they shared: patches are replaced until each surface is sound."""
+    whole = _patches_of(surfaces)
+    tries = [_candidates(p, max_error_mm, _share_of(p, surfaces, triangles)) for p in whole]
     patches, volumes = list(whole), [mesh_volume_ml(s.points, s.triangles) for s in surfaces]
-    unfit, results = set(range(len(whole))), {}
+    unfit, results = set(range(len(whole))), dict[int, Surface]()
     while unfit:
         for n in unfit:
             check(cancel)
@@ -71,18 +88,25 @@ def _simplified(surfaces: list[Surface], max_error_mm, triangles, cancel: Cancel
         stale = {s for n in unfit for s in (patches[n].inside, patches[n].outside) if s >= 0}
         unfit = set()
         for s in stale:
-            results[s], source = assembled(surfaces[s], s, patches)
-            unfit |= _to_blame(results[s], source, volumes[s])
+            results[s], source = _assembled(surfaces[s], s, patches)
+            unfit |= _to_refine(results[s], source, volumes[s])
         unfit = {n for n in unfit if patches[n] is not whole[n]}
     return [results[s] for s in range(len(surfaces))]
 
 
-def _to_blame(surface: Surface, source: np.ndarray, volume: float) -> set[int]:
-    """Patches that a surface has to get with more triangles; none if it is sound.
+def _share_of(patch: _Patch, surfaces: list[Surface], triangles: int | None) -> float | None:
+    """The share of a patch's triangles to keep for a number per surface; the smaller one where two share it."""
+    if triangles is None:
+        return None
+    return min(triangles / len(surfaces[n].triangles) for n in (patch.inside, patch.outside) if n >= 0)
+
+
+def _to_refine(surface: Surface, source: IndexArray, volume: float) -> set[int]:
+    """Patches of a surface that need more triangles; none if it is sound.
 
     Args:
-        source: (M,) the patch that each triangle comes from.
-        volume: that it should have, in ml.
+        source: (M,) index of each triangle's patch.
+        volume: of the surface before, in ml.
     """
     faulty = faulty_triangles(surface.triangles)
     if faulty.any():
@@ -91,8 +115,8 @@ def _to_blame(surface: Surface, source: np.ndarray, volume: float) -> set[int]:
     return set() if is_sound(surface) and abs(drift) <= _LARGEST_DRIFT else set(source.tolist())
 
 
-def _candidates(patch: Patch, max_error_mm: float | None, share: float | None) -> Iterator[Patch]:
-    """A patch with more and more triangles, as it was at last; its border is always the same."""
+def _candidates(patch: _Patch, max_error_mm: float | None, share: float | None) -> Iterator[_Patch]:
+    """A patch with more and more triangles, and at last unchanged. Its border is always the same."""
     for kept in [s for s in (share, *_SHARES) if s is not None and (share or 0) <= s < 1]:
         candidate = _decimated(patch, kept)
         if max_error_mm is None or _error_mm(patch, candidate) <= max_error_mm:
@@ -100,7 +124,7 @@ def _candidates(patch: Patch, max_error_mm: float | None, share: float | None) -
     yield patch
 
 
-def _decimated(patch: Patch, share: float) -> Patch:
+def _decimated(patch: _Patch, share: float) -> _Patch:
     import pyfqmr
 
     decimation = pyfqmr.Simplify()
@@ -111,8 +135,47 @@ def _decimated(patch: Patch, share: float) -> Patch:
     return replace(patch, points=points, triangles=triangles.astype(np.int64))
 
 
-def _error_mm(old: Patch, new: Patch) -> float:
+def _error_mm(old: _Patch, new: _Patch) -> float:
     if len(new.triangles) == 0:
         return np.inf
     forth = distances_to_mesh(old.points, new.points, new.triangles)
-    return max(forth.max(), distances_to_mesh(new.points, old.points, old.triangles).max())
+    back = distances_to_mesh(new.points, old.points, old.triangles)
+    return float(max(forth.max(), back.max()))
+
+
+def _patches_of(surfaces: list[Surface]) -> list[_Patch]:
+    """All triangles of surfaces, as patches; a triangle is shared if its corners have the same coordinates in both."""
+    corners, points, owner = _merged([(s.points, s.triangles) for s in surfaces])
+    _, first, found, count = np.unique(
+        np.sort(corners, 1), axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    last = np.empty_like(first)
+    last[found.ravel()] = np.arange(len(corners))
+    sides = np.stack([owner[first], np.where(count == 2, owner[last], -1)], 1)
+    sides, patch = np.unique(sides, axis=0, return_inverse=True)
+    patches = []
+    for number, (inside, outside) in enumerate(sides):
+        used, triangles = np.unique(corners[first[patch.ravel() == number]], return_inverse=True)
+        patches.append(_Patch(int(inside), int(outside), points[used], triangles.reshape(-1, 3)))
+    return patches
+
+
+def _assembled(surface: Surface, number: int, patches: list[_Patch]) -> tuple[Surface, IndexArray]:
+    """A surface put together from patches, and (M,) the index of each triangle's patch.
+
+    Args:
+        number: index of the surface, as in :attr:`_Patch.inside`.
+    """
+    own = [n for n, p in enumerate(patches) if number in (p.inside, p.outside)]
+    parts = [patches[n] for n in own]
+    oriented = [p.triangles if p.inside == number else p.triangles[:, ::-1] for p in parts]
+    triangles, points, part = _merged([(p.points, t) for p, t in zip(parts, oriented, strict=True)])
+    return Surface(surface.structure, points, triangles), np.array(own)[part]
+
+
+def _merged(meshes: Sequence[tuple[PointsRas, Triangles]]) -> tuple[Triangles, PointsRas, IndexArray]:
+    """Meshes as one: triangles (M, 3), points (N, 3) without duplicates, and (M,) the mesh of each triangle."""
+    merged, number = np.unique(np.concatenate([points for points, _ in meshes]), axis=0, return_inverse=True)
+    starts = np.cumsum([0, *(len(points) for points, _ in meshes[:-1])])
+    triangles = np.concatenate([t + start for (_, t), start in zip(meshes, starts, strict=True)])
+    return number.ravel()[triangles], merged, np.repeat(np.arange(len(meshes)), [len(t) for _, t in meshes])

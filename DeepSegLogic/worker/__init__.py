@@ -1,6 +1,6 @@
-"""The network in a process of its own, kept warm: :class:`WorkerClient` asks, a child or a service works."""
+"""A process of its own that keeps the network loaded: :class:`WorkerClient` sends requests to a child or a service."""
 
 from .client import Event, WorkerClient, WorkerState
-from .links import ProcessLink, SocketLink
+from .transports import ProcessLink, SocketLink
 
 __all__ = ["Event", "ProcessLink", "SocketLink", "WorkerClient", "WorkerState"]

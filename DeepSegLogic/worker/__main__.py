@@ -1,6 +1,6 @@
 """A worker process: ``python -m DeepSegLogic.worker [module with HANDLERS]``, started by ``ProcessLink``.
 
-It speaks over the stdin and stdout that it was started with. Libraries never see those: for them stdin is
+It talks over the stdin and stdout that it was started with. Libraries never see those: for them stdin is
 empty and stdout is stderr, which the client keeps as the log.
 """
 
@@ -12,6 +12,7 @@ from importlib import import_module
 
 
 def main(handlers: str) -> None:
+    """Serve ``HANDLERS`` of the module of this name until the parent is gone."""
     reader = os.fdopen(os.dup(0), "rb")
     writer = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -21,23 +22,23 @@ def main(handlers: str) -> None:
     import faulthandler
 
     from .channel import Channel
-    from .engine import Worker
-    from .handshake import welcome
+    from .handshake import greet_client
+    from .job_loop import Worker
 
     faulthandler.enable()  # a crash in native code says where, in the log
     channel = Channel()
     channel.connect(reader, writer)
     worker = Worker(import_module(handlers).HANDLERS)
-    welcome(channel, may_share=True)
+    greet_client(channel, may_share=True)
     channel.start()
 
-    def listen():
+    def listen() -> None:
         try:
-            worker.serve(channel)  # until the parent is gone, in whichever way
+            worker.serve(channel)  # until the parent is gone, however it ended
             channel.close()
         finally:
             if os.name != "nt" and os.getpgrp() == os.getpid():
-                os.killpg(0, signal.SIGKILL)  # with what libraries may have started
+                os.killpg(0, signal.SIGKILL)  # including what libraries may have started
             os._exit(0)  # the main thread may be deep in a library
 
     threading.Thread(target=listen, name="deepseg-listen", daemon=True).start()

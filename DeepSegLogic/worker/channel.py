@@ -10,55 +10,57 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from math import prod
 from queue import SimpleQueue
-from typing import Any, BinaryIO
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import DeepSegError
-from . import shared
-from .codec import SAME_VERSION, pack, unpack
+from ..util.errors import DeepSegError
+from . import shared_memory as shared
+from .serialization import SAME_VERSION, NumberArray, pack, unpack
+
+_Packed: TypeAlias = tuple[dict[str, Any], list[NumberArray]]
 
 VERSION = 1
-"""Of the protocol; both sides say theirs in their first message."""
+"""Version of the protocol; both sides send theirs in their first message."""
 
 LINE_LIMIT = 16 << 20
 ARRAY_LIMIT = 32 << 30
 
 
 class ProtocolError(DeepSegError):
-    """The other side sent something that is no message, or too large a one."""
+    """The other side sent something that is no message, or is too large."""
 
     code = "internal.protocol"
 
-    def __init__(self, message: str, remedy: str = SAME_VERSION, *, code: str | None = None):
+    def __init__(self, message: str, remedy: str = SAME_VERSION, *, code: str | None = None) -> None:
         super().__init__(message, remedy, code=code)
 
 
 class Channel:
-    """One side of a conversation.
+    """One side of a connection.
 
     Args:
-        line_limit, array_limit: bytes of JSON and of arrays that one incoming message may have.
+        line_limit, array_limit: largest JSON and largest arrays of an incoming message, in bytes.
 
-    ``receive`` belongs to one thread. ``post`` may be called by any: it only queues, and a thread of the
-    channel writes, so that nobody waits for a slow or hung peer. Arrays must not be changed after ``post``.
+    Only one thread may call ``receive``. Any thread may call ``post``: it only queues, and a thread of the
+    channel writes, so no caller waits for a slow or hung peer. Do not change arrays after ``post``.
     """
 
     def __init__(self, *, line_limit: int = LINE_LIMIT, array_limit: int = ARRAY_LIMIT):
-        self._reader: BinaryIO = BytesIO()
-        self._writer: BinaryIO = BytesIO()
+        self._reader: BufferedIOBase = BytesIO()
+        self._writer: BufferedIOBase = BytesIO()
         self.line_limit, self.array_limit = line_limit, array_limit
-        self._outbox: SimpleQueue = SimpleQueue()
+        self._outbox: SimpleQueue[_Packed | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._mine = self._theirs = ""
         self._sent = self._received = 0
-        self._blocks: dict[str, shared.SharedMemory] = {}  # sent, not yet read by the other side
+        self._blocks: dict[str, shared.Block] = {}  # sent, not yet read by the other side
 
-    def connect(self, reader: BinaryIO, writer: BinaryIO) -> None:
-        """Speak over these buffered binary streams."""
+    def connect(self, reader: BufferedIOBase, writer: BufferedIOBase) -> None:
+        """Use these buffered binary streams."""
         self._reader, self._writer = reader, writer
 
     def share(self, mine: str, theirs: str) -> None:
@@ -69,18 +71,18 @@ class Channel:
         """Queue a message.
 
         Raises:
-            UsageError: something in it cannot be sent.
+            UsageError: a value in it cannot be sent.
         """
-        arrays: list[np.ndarray] = []
+        arrays: list[NumberArray] = []
         self._outbox.put((pack(message, arrays), arrays))
 
     def start(self) -> None:
-        """Begin to write what was posted."""
+        """Start writing posted messages."""
         self._thread = threading.Thread(target=self._write_all, name="deepseg-channel", daemon=True)
         self._thread.start()
 
     def finish(self, timeout: float | None = None) -> None:
-        """Wait until everything posted so far is written, at most ``timeout`` seconds; ends writing."""
+        """Wait until all posted messages are written, at most ``timeout`` seconds; no more can be posted."""
         self._outbox.put(None)
         if self._thread is not None:
             self._thread.join(timeout)
@@ -89,7 +91,7 @@ class Channel:
         """Close the streams and free all shared memory. Only once the peer has ended or hung up."""
         self.finish()
         for stream in (self._writer, self._reader):
-            with suppress(OSError):  # the rest of a message to a peer that is gone
+            with suppress(OSError):  # a message to a peer that is gone
                 stream.close()
         for block in self._blocks.copy().values():
             self._release(block)
@@ -98,15 +100,15 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Write a message now: for the handshake, before ``start``."""
-        arrays: list[np.ndarray] = []
+        arrays: list[NumberArray] = []
         self._write(pack(message, arrays), arrays)
 
     def receive(self) -> dict[str, Any] | None:
         """The next message, or None when the other side has ended.
 
         Raises:
-            ProtocolError: it is not a message, or too large.
-            UsageError: it holds something that this side does not know.
+            ProtocolError: not a message, or too large.
+            UsageError: it contains something unknown to this side.
         """
         while True:
             header = self._read_header()
@@ -120,7 +122,8 @@ class Channel:
             arrays = self._read_arrays(header)
             if arrays is None:
                 return None
-            return unpack(header, arrays)
+            message: dict[str, Any] = unpack(header, arrays)
+            return message
 
     def _read_header(self) -> dict[str, Any] | None:
         try:
@@ -132,31 +135,31 @@ class Channel:
                 raise ProtocolError(f"A message is longer than {self.line_limit} bytes.")
             return None
         try:
-            header = json.loads(line)
+            header: object = json.loads(line)
             if not isinstance(header, dict):
                 raise ValueError("not an object")
         except (ValueError, RecursionError) as error:
             what = "The other side does not speak DeepSeg's protocol."
-            raise ProtocolError(what, "Give the address at which `deepseg serve` listens.") from error
+            raise ProtocolError(what, "Check the address: it must be that of a DeepSeg service.") from error
         return header
 
-    def _read_arrays(self, header: dict[str, Any]) -> list[np.ndarray] | None:
+    def _read_arrays(self, header: dict[str, Any]) -> list[NumberArray] | None:
         try:
             layout = [(np.dtype(d), tuple(int(n) for n in shape)) for d, shape in header.pop("arrays", [])]
-        except (TypeError, ValueError, OverflowError, SyntaxError) as error:  # numpy parses the names of types
-            raise ProtocolError("A message describes its arrays wrongly.") from error
+        except (TypeError, ValueError, OverflowError, SyntaxError) as error:  # NumPy parses the dtypes
+            raise ProtocolError("A message has an invalid description of its arrays.") from error
         if any(dtype.kind not in "biuf" or min(shape, default=0) < 0 for dtype, shape in layout):
-            raise ProtocolError("A message holds an array that is not of plain numbers.")
+            raise ProtocolError("A message contains an array that is not of plain numbers.")
         size = sum(dtype.itemsize * prod(shape) for dtype, shape in layout)
         if size > self.array_limit:
             raise ProtocolError(
-                f"A message holds {size} bytes of arrays; at most {self.array_limit} are accepted.",
+                f"A message contains {size} bytes of arrays; at most {self.array_limit} are accepted.",
                 "Send a smaller volume, or raise the limit where the service is started.",
                 code="internal.protocol.size",
             )
         block = header.pop("block", None)
         if block is not None:
-            return self._read_block(block, layout)
+            return self._read_block(str(block), layout)
         arrays = [np.empty(shape, dtype) for dtype, shape in layout]
         try:
             whole = all(self._reader.readinto(_bytes_of(a)) == a.nbytes for a in arrays if a.nbytes)
@@ -164,14 +167,15 @@ class Channel:
             return None
         return arrays if whole else None
 
-    def _read_block(self, name: str, layout) -> list[np.ndarray]:
+    def _read_block(self, name: str, layout: list[tuple[np.dtype[Any], tuple[int, ...]]]) -> list[NumberArray]:
         if not self._theirs or name != f"{self._theirs}{self._received}":
-            raise ProtocolError("A message names shared memory that is not ours to read.")
+            raise ProtocolError("A message names a block of shared memory that is not of this connection.")
         block = shared.attach(name)
         self._received += 1
-        arrays, offset = [], 0
+        arrays: list[NumberArray] = []
+        offset = 0
         for dtype, shape in layout:
-            # copyto frees the interpreter lock while it copies, so that a user interface keeps running
+            # copyto releases the GIL while it copies, so a user interface stays responsive
             array = np.empty(shape, dtype)
             np.copyto(array, np.ndarray(shape, dtype, block.buf, offset))
             arrays.append(array)
@@ -185,13 +189,13 @@ class Channel:
         try:
             for header, arrays in self._posted():
                 self._write(header, arrays)
-        except (OSError, ValueError):  # the peer is gone, which the reading side notices and reports
+        except (OSError, ValueError):  # the peer is gone: the reading side reports that
             pass
 
-    def _posted(self) -> Iterator[tuple[dict[str, Any], list[np.ndarray]]]:
+    def _posted(self) -> Iterator[_Packed]:
         return iter(self._outbox.get, None)
 
-    def _write(self, header: dict[str, Any], arrays: list[np.ndarray]) -> None:
+    def _write(self, header: dict[str, Any], arrays: list[NumberArray]) -> None:
         in_line = arrays
         if arrays:
             header = {**header, "arrays": [[a.dtype.str, a.shape] for a in arrays]}
@@ -212,11 +216,11 @@ class Channel:
             self._writer.write(_bytes_of(array))
         self._writer.flush()
 
-    def _release(self, block: shared.SharedMemory) -> None:
+    def _release(self, block: shared.Block) -> None:
         self._blocks.pop(block.name, None)
         block.close()
         shared.remove(block.name)
 
 
-def _bytes_of(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1)).cast("B") if array.nbytes else memoryview(b"")
+def _bytes_of(array: NumberArray) -> memoryview:
+    return array.reshape(-1).data.cast("B") if array.nbytes else memoryview(b"")

@@ -1,7 +1,7 @@
-"""The asking side, plain Python and polled: nothing here blocks, nothing calls back.
+"""The client of a worker, in plain Python and polled: nothing here blocks, nothing calls back.
 
 Life of a worker: ``stopped`` → ``starting`` → ``ready`` ⇄ ``busy`` (→ ``cancelling``) → ``stopped``, or
-``dead`` when it ended by itself; :attr:`WorkerClient.reason` then says why. The next ``submit`` starts a new one.
+``dead`` if it ended by itself; :attr:`WorkerClient.reason` then says why. The next ``submit`` starts a new one.
 
 Example:
     >>> with WorkerClient() as client:
@@ -21,15 +21,15 @@ from enum import Enum
 from queue import Empty
 from typing import Any
 
-from ..errors import Cancelled, DeepSegError
-from ..progress import Cancel, Progress, ignore_progress, never_cancel
+from ..util.errors import Cancelled, DeepSegError
+from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .connection import Connection
-from .failures import from_message
-from .links import Link, ProcessLink
+from .error_mapping import from_message
+from .transports import Link, ProcessLink
 
 
 class WorkerState(str, Enum):
-    """Where a worker is in its life."""
+    """State of a worker."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -46,10 +46,10 @@ class Event:
     Attributes:
         kind: ``"state"`` (``message`` is the new one), ``"started"``, ``"progress"``, ``"warning"``,
             ``"unresponsive"``, ``"result"`` or ``"error"``.
-        job: which one it is about, or None.
-        stage, fraction, message: of progress; fraction is 0 to 1 of the stage.
-        value: of a result, what the request's handler returned.
-        error: of an error; a :class:`~DeepSegLogic.errors.Cancelled` if that is why.
+        job: number of the job, or None.
+        stage, fraction, message: of progress; ``fraction`` of the stage is 0 to 1.
+        value: of a result: what the request's handler returned.
+        error: of an error; :class:`~DeepSegLogic.util.errors.Cancelled` if the job was cancelled.
         traceback: of an error, for the log.
     """
 
@@ -64,37 +64,37 @@ class Event:
 
 
 class WorkerClient:
-    """Asks a worker.
+    """Sends requests to a worker.
 
     Args:
-        link: makes the way to a new worker: :class:`ProcessLink` (a child process; give its interpreter with
+        link: connects to a new worker: :class:`ProcessLink` (a child process; choose its interpreter with
             ``functools.partial(ProcessLink, python=...)``) or a partial of :class:`SocketLink`.
-        grace: seconds that a job has to notice a cancel before its worker is killed.
+        grace: seconds until a cancelled job that does not stop has its worker killed.
         patience: seconds without a sign of life after which the worker counts as hung.
 
-    All methods are for one thread, that of the user interface.
+    Call all methods from one thread, usually that of the user interface.
     """
 
-    def __init__(self, link: Callable[[], Link] = ProcessLink, *, grace: float = 5.0, patience: float = 60.0):
+    def __init__(self, link: Callable[[], Link] = ProcessLink, *, grace: float = 5.0, patience: float = 60.0) -> None:
         self._new_link = link
         self.grace, self.patience = grace, patience
         self.reason: DeepSegError | None = None
         self._connection: Connection | None = None
         self._log: list[str] = []
         self._events: list[Event] = []
-        self._jobs: dict[int, float | None] = {}  # open ones → when a cancelled one's grace ends
+        self._jobs: dict[int, float | None] = {}  # open jobs → end of the grace of cancelled ones
         self._last_job = 0
         self._told_state, self._told_hung = WorkerState.STOPPED, False
 
     def __enter__(self) -> WorkerClient:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
     def state(self) -> WorkerState:
-        """Where the worker is in its life, as of the last ``poll``."""
+        """The worker's state as of the last ``poll``."""
         if self._connection is None:
             return WorkerState.DEAD if self.reason else WorkerState.STOPPED
         if not self._connection.hello:
@@ -105,47 +105,47 @@ class WorkerClient:
 
     @property
     def hello(self) -> dict[str, Any]:
-        """What the running worker said of itself: ``pid``, ``python``, ``deepseg``; empty before that."""
+        """``pid``, ``python`` and ``deepseg`` of the running worker; empty until it has connected."""
         return self._connection.hello if self._connection else {}
 
     @property
     def log(self) -> list[str]:
-        """The last lines that this worker, or else the one before, wrote to stdout and stderr."""
+        """The last lines that this worker, or else the last one, wrote to stdout and stderr."""
         return list(self._connection.link.log) if self._connection else self._log
 
     @property
     def responding(self) -> bool:
-        """False once there was no sign of life for ``patience`` seconds while starting or working."""
-        waiting = self._connection is not None and (self._jobs or not self._connection.hello)
-        return not waiting or time.monotonic() - self._connection.last_sign < self.patience
+        """False after ``patience`` seconds without a sign of life while starting or working."""
+        connection = self._connection
+        if connection is None or (connection.hello and not self._jobs):
+            return True
+        return time.monotonic() - connection.last_sign < self.patience
 
     def is_open(self, job: int) -> bool:
         """True until ``poll`` has returned the job's ``result`` or ``error``."""
         return job in self._jobs or any(e.job == job and e.kind in ("result", "error") for e in self._events)
 
     def start(self) -> None:
-        """Start the worker if none runs, e.g. while the user still looks for the file."""
-        if self._connection is None:
-            self.reason, self._told_hung = None, False
-            self._connection = Connection(self._new_link())
+        """Start the worker if none runs, for example while the user still chooses a file."""
+        self._started()
 
     def submit(self, request: str, **params: Any) -> int:
-        """Ask for something; returns the job's number. Jobs are done in order. Arrays must not be changed
-        before the job has ``started``.
+        """Send a request; returns the job's number. Jobs run in order. Do not change arrays before the job has
+        ``started``.
 
         Args:
-            request: name of a handler, see :mod:`DeepSegLogic.worker.handlers`, e.g. ``"segment"``.
+            request: name of a handler of :mod:`DeepSegLogic.worker.handlers`, for example ``"segment"``.
             params: its keyword arguments.
 
         Raises:
             UsageError: a parameter cannot be sent.
         """
         self._collect()
-        self.start()
+        connection = self._started()
         job = self._last_job + 1
-        self._connection.channel.post({"type": "request", "job": job, "name": request, "params": params})
+        connection.channel.post({"type": "request", "job": job, "name": request, "params": params})
         if not self._jobs:
-            self._connection.last_sign = time.monotonic()
+            connection.last_sign = time.monotonic()
         self._last_job = job
         self._jobs[job] = None
         return job
@@ -169,19 +169,21 @@ class WorkerClient:
         return events
 
     def cancel(self, job: int | None = None) -> None:
-        """Stop one job, or all. It ends with a ``Cancelled`` error, after ``grace`` seconds at the latest."""
+        """Stop one job, or all. It ends with a ``Cancelled`` error, at the latest after ``grace`` seconds."""
+        if self._connection is None:  # and so there are no jobs
+            return
         chosen = [j for j, deadline in self._jobs.items() if deadline is None and job in (None, j)]
         for number in chosen:
             self._jobs[number] = time.monotonic() + self.grace
             self._connection.channel.post({"type": "cancel", "job": number})
 
     def kill(self) -> None:
-        """End the worker at once, whatever it does: for one that hangs. Open jobs end with an error."""
+        """End the worker at once, for example when it hangs. Open jobs end with an error."""
         if self._connection is not None:
             self._connection.kill()
 
     def close(self) -> None:
-        """End the worker and free what it used. What ``poll`` has not returned by now is lost."""
+        """End the worker and free its resources. Events that ``poll`` has not returned are lost."""
         if self._connection is not None:
             self.kill()
             self._connection.thread.join()
@@ -197,10 +199,10 @@ class WorkerClient:
         cancel: Cancel = never_cancel,
         **params: Any,
     ) -> Any:
-        """Ask and wait for the answer: for scripts, which have no event loop to poll from.
+        """Send a request and wait for the result: for scripts, which have no event loop to poll from.
 
         Raises:
-            DeepSegError: what the job ended with, e.g. ``Cancelled``.
+            DeepSegError: the error that ended the job, for example ``Cancelled``.
         """
         job = self.submit(request, **params)
         while True:
@@ -209,11 +211,17 @@ class WorkerClient:
                     progress(event.stage, event.fraction, event.message)
                 elif event.kind == "result" and event.job == job:
                     return event.value
-                elif event.kind == "error" and event.job == job:
+                elif event.error is not None and event.job == job:
                     raise event.error
             if cancel():
                 self.cancel(job)
             time.sleep(0.02)
+
+    def _started(self) -> Connection:
+        if self._connection is None:
+            self.reason, self._told_hung = None, False
+            self._connection = Connection(self._new_link())
+        return self._connection
 
     def _collect(self) -> None:
         while self._connection is not None:
@@ -222,7 +230,7 @@ class WorkerClient:
             except Empty:
                 return
             if isinstance(message, DeepSegError):
-                self._bury(message)
+                self._ended(self._connection, message)
             else:
                 self._take(message)
 
@@ -238,12 +246,11 @@ class WorkerClient:
             del self._jobs[job]
             self._events.append(_failed(job, from_message(message), message.get("traceback", "")))
 
-    def _bury(self, reason: DeepSegError) -> None:
-        """The worker has ended, and so has every job that it had."""
-        wanted = self._connection.killed
-        self._log = list(self._connection.link.log)
+    def _ended(self, connection: Connection, reason: DeepSegError) -> None:
+        """The worker has ended, and with it all its jobs."""
+        self._log = list(connection.link.log)
         self._connection = None
-        self.reason = None if wanted else reason
+        self.reason = None if connection.killed else reason
         for job, deadline in self._jobs.items():
             self._events.append(_failed(job, reason if deadline is None else Cancelled()))
         self._jobs.clear()

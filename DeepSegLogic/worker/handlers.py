@@ -1,8 +1,9 @@
-"""What a worker can be asked for. To add a request, write a function and put it into ``HANDLERS``.
+"""The requests that a worker answers. To add one, write a function and put it into ``HANDLERS``.
 
-A handler gets its :class:`~DeepSegLogic.worker.engine.Job` (progress, cancel, what is warm) and the request's
-keyword arguments; what it returns is the result. Arguments and result are whatever ``codec`` can send.
-Heavy imports belong inside the functions: the worker says hello before torch is loaded.
+A handler gets its :class:`~DeepSegLogic.worker.job_loop.Job` (progress, cancel, what stays loaded) and the request's
+keyword arguments, and returns the result. Arguments and results are limited to what
+:mod:`~DeepSegLogic.worker.serialization` can send. Heavy imports belong inside the functions: the worker connects
+before torch is loaded.
 """
 
 from __future__ import annotations
@@ -14,35 +15,39 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .engine import Handler, Job
+from .job_loop import Handler, Job
 
 if TYPE_CHECKING:
-    from ..labels import LabelMap
-    from ..measures import Measurement
+    from ..data.label_map import LabelMap
+    from ..data.run_record import RunPlan
+    from ..data.types import Affine
+    from ..data.volume import Volume
     from ..models import Model
-    from ..pipeline import Result
-    from ..refine.prompts import Prompt
-    from ..refine.review import Finding
+    from ..refinement.prompted_network import NnInteractive, PromptNetwork
+    from ..refinement.prompts import Prompt
+    from ..review.findings import Finding
+    from ..review.measurements import Measurement
+    from ..segmentation import Result
     from ..surfaces import SurfaceSet
-    from ..volume import Volume
 
 
 def ping(job: Job) -> dict[str, Any]:
-    """Who is there, and the id of the model that is loaded: ``pid``, ``python``, ``model``."""
+    """``pid`` and ``python`` of the worker, and the id of the loaded ``model``."""
     model = job.warm.get("model")
     return {"pid": os.getpid(), "python": platform.python_version(), "model": model and model[0][0]}
 
 
 def segment(job: Job, *, volume: Volume, model: str, device: str = "auto", **options: Any) -> Result:
-    """:func:`DeepSegLogic.pipeline.segment`; the model stays loaded for the next request.
+    """:func:`DeepSegLogic.segmentation.segment`; the model stays loaded for the next request.
 
     Args:
         volume, model, device: as there; ``model`` is an id or a folder.
-        options: ``structures``, ``quality``, ``roi``, ``uncertainty``, ``keep_probabilities``, ``force``, as there.
+        options: ``channels``, ``structures``, ``quality``, ``roi``, ``uncertainty``, ``keep_probabilities``, ``force``,
+            as there.
     """
-    from .. import pipeline
+    from .. import segmentation
 
-    return pipeline.segment(
+    return segmentation.segment(
         volume, _loaded(job, model), device=device, progress=job.progress, cancel=job.cancel, **options
     )
 
@@ -51,49 +56,63 @@ def estimate(
     job: Job,
     *,
     shape: list[int],
-    ijk_to_ras: np.ndarray,
+    ijk_to_ras: Affine,
     model: str,
     device: str = "auto",
     quality: str = "standard",
-) -> dict[str, Any]:
-    """What ``segment`` will take on this machine; loads the model, which ``segment`` then finds warm.
+) -> RunPlan:
+    """Time and memory that ``segment`` will need on this machine. Loads the model, which ``segment`` then reuses.
 
     Args:
-        shape, ijk_to_ras: of the volume, (K, J, I) and 4×4; its voxels are not needed.
+        shape, ijk_to_ras: of the volume, (K, J, I) and 4×4 to RAS mm; its voxels are not needed.
         model, device, quality: as for ``segment``.
 
     Returns:
-        :meth:`~DeepSegLogic.inference.memory.RunEstimate.as_json`.
+        :meth:`~DeepSegLogic.inference.estimate.RunEstimate.as_json`.
     """
-    from .. import pipeline
-    from ..volume import Volume
+    from .. import segmentation
+    from ..data.volume import Volume
 
-    filled = np.broadcast_to(np.int16(1), tuple(shape))  # as if there were no air around the patient
-    told = pipeline.estimate(Volume(filled, ijk_to_ras), _loaded(job, model), device=device, quality=quality)
-    return told.as_json()
+    # As if there were no air around the patient.
+    filled, loaded = Volume(np.broadcast_to(np.int16(1), tuple(shape)), ijk_to_ras), _loaded(job, model)
+    channels = {str(number): filled for number in range(1, len(loaded.card.channels))}
+    return segmentation.estimate(filled, loaded, channels=channels, device=device, quality=quality).as_json()
 
 
 def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
-    """:func:`DeepSegLogic.surfaces.extract_surfaces` with its options."""
-    from ..surfaces import extract_surfaces
+    """:func:`DeepSegLogic.surfaces.make_surfaces` with its options."""
+    from ..surfaces import make_surfaces
 
-    return extract_surfaces(label_map, progress=job.progress, cancel=job.cancel, **options)
+    return make_surfaces(label_map, progress=job.progress, cancel=job.cancel, **options)
 
 
 def measure(
     job: Job, *, label_map: LabelMap, volume: Volume, confidence: dict[str, float], boundary_margin: dict[str, float]
 ) -> list[Measurement]:
-    """:func:`DeepSegLogic.measures.measure`."""
-    from ..measures import measure
+    """:func:`DeepSegLogic.review.measurements.measure`."""
+    from ..review.measurements import measure
 
     return measure(label_map, volume, confidence, boundary_margin)
 
 
 def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float]) -> list[Finding]:
-    """:func:`DeepSegLogic.refine.review.review`."""
-    from ..refine.review import review
+    """:func:`DeepSegLogic.review.findings.review`."""
+    from ..review.findings import review
 
     return review(label_map, confidence)
+
+
+def evaluate(job: Job, *, label_map: LabelMap, reference: LabelMap) -> dict[str, Any]:
+    """:func:`DeepSegLogic.evaluation.evaluate` of two label maps on the same grid.
+
+    Returns:
+        ``scores``, a list of :class:`~DeepSegLogic.evaluation.scoring.Score`, and ``notes``: what was not compared.
+    """
+    from ..evaluation import evaluate as run
+    from ..evaluation.report import notes
+
+    found = run(label_map, reference, progress=job.progress, cancel=job.cancel)
+    return {"scores": found.scores, "notes": notes(found)}
 
 
 def refine(
@@ -106,13 +125,13 @@ def refine(
     device: str = "auto",
     locked: list[str] | None = None,
 ) -> dict[str, Any]:
-    """:func:`DeepSegLogic.refine.refine` by a model that takes prompts, which stays loaded.
+    """:func:`DeepSegLogic.refinement.refine` by a model that takes prompts, which stays loaded.
 
     Returns:
         ``label_map``, corrected; ``box`` of what changed, (start, stop) along (K, J, I), or None; ``skipped``: why
         prompts had no effect; ``notes``; ``licence`` of the model.
     """
-    from ..refine import refine as run
+    from ..refinement import refine as run
 
     network = _prompt_network(job, model, device)
     done = run(
@@ -144,8 +163,8 @@ def export(
     formats: list[str],
     **options: Any,
 ) -> list[str]:
-    """:func:`DeepSegLogic.outputs.export_result` with its options; the paths of what was written."""
-    from ..outputs import export_result
+    """:func:`DeepSegLogic.results.folder.export_result` with its options; the paths of what was written."""
+    from ..results.folder import export_result
 
     written = export_result(
         Path(folder),
@@ -163,49 +182,52 @@ def export(
 
 def install_model(job: Job, *, model: str) -> str:
     """Download a model of the catalogue and install it; returns its id."""
-    from ..models.fetch import ensure_model
+    from ..models.install import ensure_model
 
     return ensure_model(model, lambda card: True, job.progress, job.cancel).id
 
 
 def import_model(job: Job, *, path: str) -> str:
-    """:func:`DeepSegLogic.models.importing.import_model`; returns the model's id."""
-    from ..models.importing import import_model
+    """:func:`DeepSegLogic.models.import_export.import_model`; returns the model's id."""
+    from ..models.import_export import import_model
 
     return import_model(Path(path), progress=job.progress, cancel=job.cancel).id
 
 
 def _loaded(job: Job, name: str) -> Model:
-    """The model of this id or folder, loaded now or by an earlier job. One is kept: GPU memory is short."""
+    """The model of this id or folder, loaded now or by an earlier job. Only one is kept, to save GPU memory."""
     from ..models import find_model, load_model
 
     card = find_model(name)
-    files = [f for f in Path(card.folder).rglob("*") if f.is_file()]
-    version = (card.id, str(card.folder), max(f.stat().st_mtime_ns for f in files))  # installed anew meanwhile?
+    assert card.folder is not None  # it was found in one
+    files = [f for f in card.folder.rglob("*") if f.is_file()]
+    version = (card.id, str(card.folder), max(f.stat().st_mtime_ns for f in files))  # changes when it is reinstalled
     kept = job.warm.get("model")
     if kept is None or kept[0] != version:
-        job.progress("load model", 0.0, card.title)  # importing torch is most of it, the first time
+        job.progress("load model", 0.0, card.title)  # the first time, most of it is the import of torch
         job.warm.pop("model", None)
         kept = job.warm["model"] = (version, load_model(card))
         job.progress("load model", 1.0, card.title)
-    return kept[1]
+    model: Model = kept[1]
+    return model
 
 
-def _prompt_network(job: Job, name: str, device: str):
-    """As :func:`DeepSegLogic.refine.network.prompt_network`; stays loaded as :func:`_loaded` keeps models."""
+def _prompt_network(job: Job, name: str, device: str) -> PromptNetwork | NnInteractive:
+    """As :func:`~DeepSegLogic.refinement.prompted_network.prompt_network`; stays loaded as with :func:`_loaded`."""
     from ..models import find_model
-    from ..models.card import PROMPTED
-    from ..refine.network import NnInteractive, PromptNetwork
+    from ..refinement.prompted_network import SESSIONS, PromptNetwork
 
     card = find_model(name)
-    if card.backend != PROMPTED:
+    session = SESSIONS.get(card.backend)
+    if session is None:
         return PromptNetwork(_loaded(job, name), device)
     kept, wanted = job.warm.get("model"), (card.id, str(card.folder), device)
     if kept is None or kept[0] != wanted:
         job.progress("load model", 0.0, card.title)
         job.warm.pop("model", None)
-        kept = job.warm["model"] = (wanted, NnInteractive(card, device))
-    return kept[1]
+        kept = job.warm["model"] = (wanted, session(card, device))
+    network: NnInteractive = kept[1]
+    return network
 
 
 HANDLERS: dict[str, Handler] = {
@@ -215,6 +237,7 @@ HANDLERS: dict[str, Handler] = {
     "surfaces": surfaces,
     "measure": measure,
     "review": review,
+    "evaluate": evaluate,
     "refine": refine,
     "export": export,
     "install_model": install_model,

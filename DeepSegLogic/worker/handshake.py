@@ -1,4 +1,4 @@
-"""The first two messages: who speaks which version of the protocol, and may they."""
+"""The first two messages: version of the protocol, and token."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import os
 import platform
 from typing import Any
 
-from .. import __version__
-from ..errors import DeepSegError, ResourceError, UsageError
+from ..util.errors import DeepSegError, ResourceError, UsageError
+from ..util.version import __version__
 from .channel import VERSION, Channel
-from .codec import SAME_VERSION
-from .failures import from_message, to_message
+from .error_mapping import from_message, to_message
+from .serialization import SAME_VERSION
 
 
-def greet(channel: Channel, *, token: str = "", share: str = "") -> dict[str, Any]:
+def greet_worker(channel: Channel, *, token: str = "", share: str = "") -> dict[str, Any]:
     """The client's side. Returns the worker's hello: version, pid, deepseg, python.
 
     Args:
-        token: what proves to a service that we may use it.
-        share: begin of the names of shared memory blocks; empty for none.
+        token: the password of a service.
+        share: prefix of the names of shared memory blocks; empty for none.
 
     Raises:
-        DeepSegError: the worker refuses, speaks another version, or hung up (``code`` ``"resource.worker"``).
+        DeepSegError: the worker refuses, has another version, or closed the connection (``"resource.worker"``).
     """
     try:
         channel.send({"type": "hello", "version": VERSION, "token": token, "share": share})
@@ -30,7 +30,7 @@ def greet(channel: Channel, *, token: str = "", share: str = "") -> dict[str, An
     except OSError:
         answer = None
     if answer is None:
-        raise ResourceError("The worker hung up.", "Start it again.", code="resource.worker")
+        raise ResourceError("The worker closed the connection.", "Start it again.", code="resource.worker")
     if answer.get("type") == "error":
         raise from_message(answer)
     if answer.get("type") != "hello" or answer.get("version") != VERSION:
@@ -40,23 +40,23 @@ def greet(channel: Channel, *, token: str = "", share: str = "") -> dict[str, An
     return answer
 
 
-def welcome(channel: Channel, *, token: str = "", may_share: bool = False) -> None:
+def greet_client(channel: Channel, *, token: str = "", may_share: bool = False) -> None:
     """The worker's side.
 
     Raises:
-        DeepSegError: the client must go; it has been told why.
+        DeepSegError: the client is refused; it has been told why.
     """
     hello = channel.receive()
     try:
         if hello is None or hello.get("type") != "hello":
             raise UsageError("The first message must be a hello.", code="usage.protocol")
         if not hmac.compare_digest(str(hello.get("token", "")).encode(), token.encode()):
-            raise UsageError("The token is wrong.", "Use the one that the service was started with.",
+            raise UsageError("The token is wrong.", "Use the token that the service was started with.",
                              code="usage.token")  # fmt: skip
         if hello.get("version") != VERSION:
             raise _other_version(hello.get("version"))
     except DeepSegError as error:
-        channel.send(to_message(error))
+        channel.send({**to_message(error), "traceback": ""})  # no traceback for strangers
         raise
     channel.send(
         {
@@ -74,7 +74,7 @@ def welcome(channel: Channel, *, token: str = "", may_share: bool = False) -> No
 
 def _other_version(theirs: Any) -> DeepSegError:
     return UsageError(
-        f"The other side speaks version {theirs} of DeepSeg's protocol, this one {VERSION}.",
+        f"The other side uses version {theirs} of DeepSeg's protocol, this side version {VERSION}.",
         SAME_VERSION,
         code="usage.protocol",
     )

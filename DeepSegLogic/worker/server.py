@@ -8,29 +8,29 @@ import threading
 import time
 from collections.abc import Mapping
 
-from ..errors import DeepSegError, UsageError
+from ..util.errors import UsageError
 from .channel import ARRAY_LIMIT, LINE_LIMIT, Channel
-from .engine import Handler, Worker
 from .handlers import HANDLERS
-from .handshake import welcome
-from .links import hang_up
+from .handshake import greet_client
+from .job_loop import Handler, Worker
+from .transports import hang_up
 
-STRANGER_LINE_LIMIT = 4096  # bytes of a message from someone who has not shown the token
-STRANGER_PATIENCE = 10.0  # seconds until the token must be shown, however slowly the bytes drip
+STRANGER_LINE_LIMIT = 4096  # bytes of a message before the token was accepted
+STRANGER_PATIENCE = 10.0  # seconds in which the token must arrive
 
 
 class Server:
-    """Listens, and gives every client that knows the token its own conversation with one worker.
+    """Listens on a port and connects every client that knows the token to one worker.
 
     Args:
         host, port: to listen on; port 0 takes a free one, see ``address``.
-        token: what clients must show; not empty.
-        allow_remote: listen on an address that other machines reach. The traffic is not encrypted.
-        array_limit: bytes of arrays that a request may have.
-        handlers: what can be asked for.
+        token: that clients must send; not empty.
+        allow_remote: allow an address that other machines reach. The traffic is not encrypted.
+        array_limit: largest arrays of a request, in bytes.
+        handlers: the requests.
 
     Raises:
-        UsageError: the address cannot be listened on, or is not this machine's own and that was not allowed.
+        UsageError: no token, an address that other machines reach without ``allow_remote``, or one in use.
     """
 
     def __init__(
@@ -42,14 +42,15 @@ class Server:
         allow_remote: bool = False,
         array_limit: int = ARRAY_LIMIT,
         handlers: Mapping[str, Handler] = HANDLERS,
-    ):
+    ) -> None:
         if not token:
-            raise UsageError("The service needs a token.", "Give one with --token.", code="usage.token")
+            raise UsageError("The service needs a token.", code="usage.token", action="give_token")
         if not (allow_remote or _is_loopback(host)):
             raise UsageError(
                 f"Other machines can reach {host}, and the traffic is not encrypted.",
-                "Listen on 127.0.0.1 and tunnel the port with ssh, or say --allow-remote.",
+                "Listen on 127.0.0.1 and tunnel the port with ssh.",
                 code="usage.host",
+                action="accept_remote",
             )
         self._token, self._array_limit = token, array_limit
         self._worker = Worker(handlers)
@@ -64,8 +65,9 @@ class Server:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens on."""
-        return self._socket.getsockname()[:2]
+        """Host and port on which the server listens."""
+        host, port = self._socket.getsockname()[:2]
+        return str(host), int(port)
 
     def run(self) -> None:
         """Serve until the process ends."""
@@ -76,7 +78,7 @@ class Server:
         while True:
             try:
                 connection, _ = self._socket.accept()
-            except OSError:  # gone before we looked, or too many open: others still want to come
+            except OSError:  # the client has gone, or too many are open: keep accepting others
                 time.sleep(0.1)
                 continue
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
@@ -84,28 +86,28 @@ class Server:
     def _converse(self, connection: socket.socket) -> None:
         channel = Channel(line_limit=STRANGER_LINE_LIMIT, array_limit=0)
         channel.connect(connection.makefile("rb"), connection.makefile("wb"))
-        if self._is_welcome(connection, channel):
+        if self._has_token(connection, channel):
             channel.line_limit, channel.array_limit = LINE_LIMIT, self._array_limit
             channel.start()
             self._worker.serve(channel)
-        _part(connection, channel)
+        _close(connection, channel)
 
-    def _is_welcome(self, connection: socket.socket, channel: Channel) -> bool:
-        """Whether a stranger shows the token, and in time."""
-        impatience = threading.Timer(STRANGER_PATIENCE, hang_up, [connection])
-        impatience.daemon = True
-        impatience.start()
+    def _has_token(self, connection: socket.socket, channel: Channel) -> bool:
+        """Whether the client sends the token in time."""
+        timeout = threading.Timer(STRANGER_PATIENCE, hang_up, [connection])
+        timeout.daemon = True
+        timeout.start()
         try:
-            welcome(channel, token=self._token)
+            greet_client(channel, token=self._token)
             return True
-        except (DeepSegError, OSError):
+        except Exception:  # anything may arrive here, and nobody can act on it
             return False
         finally:
-            impatience.cancel()
+            timeout.cancel()
 
 
-def _part(connection: socket.socket, channel: Channel) -> None:
-    """End a conversation so that its last words arrive: closing over unread input would discard them."""
+def _close(connection: socket.socket, channel: Channel) -> None:
+    """End a connection so that the last messages arrive: closing with unread input would discard them."""
     channel.finish(STRANGER_PATIENCE)
     deadline = time.monotonic() + STRANGER_PATIENCE
     try:

@@ -8,7 +8,8 @@
 our own figures are printed. With ``--totalsegmentator ROOT`` that environment also runs TotalSegmentator's own command
 (``--fast``) with the weights in ROOT, which must be of a network of the size of ``--model``. MONAI's row is its own
 transforms and sliding window around the same network, with labels brought back by the nearest voxel. Each run is a
-process of its own: start, import, load, run, write. Peak memory is that of its whole process tree.
+process of its own: start, import, load, run, write; ours is the whole command, with measurements and preview. Peak
+memory is that of its whole process tree.
 """
 
 import argparse
@@ -27,13 +28,17 @@ import SimpleITK as sitk
 from phantom import body
 
 OURS = """
-import sys
-from DeepSegLogic.io import read_volume, write_label_map
-from DeepSegLogic.pipeline import segment
+import shutil, sys
+from pathlib import Path
+from DeepSegLogic.cli import run
 image, model, out, device, quality = sys.argv[1:]
-result = segment(read_volume(image), model, device=device, quality=quality, force=True)
-write_label_map(result.label_map, out)
-print(result.timings)
+folder = Path(out).parent / quality
+sys.argv[1:] = ["segment", image, "-o", str(folder), "-m", model, "--device", device, "--quality", quality]
+sys.argv += ["--surfaces", "", "--force", "--quiet"]
+try:
+    run()
+finally:
+    shutil.copy(folder / "segmentation.nii.gz", out)
 """
 THEIRS = """
 import contextlib, sys, torch
@@ -52,9 +57,9 @@ MONAI = """
 import sys, torch
 from monai.inferers import sliding_window_inference
 from monai.transforms import Compose, EnsureChannelFirst, Invert, LoadImage, Orientation, SaveImage, Spacing
-from DeepSegLogic.inference.preprocessing import normalised
-from DeepSegLogic.models.loading import load_model
-from DeepSegLogic.models.registry import find_model
+from DeepSegLogic.inference.preprocessing import normalized
+from DeepSegLogic.models.model import load_model
+from DeepSegLogic.models.find import find_model
 image, model, out, device = sys.argv[1:]
 model = load_model(find_model(model))
 plan, network = model.plan, model.networks[0].to(device).eval()
@@ -62,7 +67,7 @@ turned = Orientation((plan.orientation or "LPS")[::-1], labels=None)
 prepare = Compose([LoadImage(), EnsureChannelFirst(), turned, Spacing(plan.spacing)])
 data = prepare(image)
 batch = data.clone()
-batch.set_array(normalised(data.as_tensor(), plan.normalization))
+batch.set_array(normalized(data.as_tensor(), plan))
 with torch.inference_mode():
     logits = sliding_window_inference(batch[None].to(device), plan.patch_size, 1, network, 0.5, "gaussian")
 labels = Invert(prepare, nearest_interp=True)(logits[0].argmax(0, keepdim=True).cpu())

@@ -27,17 +27,18 @@ from phantom import body
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.inference.argmax_resampling import Interpolator
 from DeepSegLogic.inference.confidence import ConfidenceMeter
 from DeepSegLogic.inference.device import lay_out, reproducible
-from DeepSegLogic.inference.labelling import Interpolator
-from DeepSegLogic.inference.memory import estimate_run, joined_estimates
-from DeepSegLogic.inference.plan import Normalization, Plan
-from DeepSegLogic.inference.quality import QUALITIES
-from DeepSegLogic.inference.run import Clock, VolumeRun
+from DeepSegLogic.inference.estimate import estimate_run, joined_estimates
+from DeepSegLogic.inference.grid_plan import Grids
+from DeepSegLogic.inference.presets import QUALITIES
+from DeepSegLogic.inference.volume_run import Clock, VolumeRun
 from DeepSegLogic.models import Model, ModelCard
+from DeepSegLogic.models.plan import Normalization, Plan
 from DeepSegLogic.networks.unet import UNet
-from DeepSegLogic.progress import ignore_progress, never_cancel
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 try:
     import psutil  # noqa: F401
@@ -177,8 +178,9 @@ def whole_volumes(device: torch.device, size: Size) -> None:
     for name, (shape, spacing), model, quality in cases:
         volume = Volume(body(shape), np.diag([spacing, spacing, spacing, 1.0]))
         forget_peak(device)
+        grids = Grids(volume, QUALITIES[quality].air)
         plan = joined_estimates(
-            [estimate_run(volume, p.networks, p.plan, QUALITIES[quality], device) for p in model.parts.values()]
+            [estimate_run(volume, p.networks, p.plan, QUALITIES[quality], device, grids) for p in model.parts.values()]
         )
         watch = Stopwatch(device)
         run = VolumeRun(volume, model, model.labels, QUALITIES[quality], device, watch)
@@ -191,7 +193,12 @@ def whole_volumes(device: torch.device, size: Size) -> None:
         times = [laps["preprocess"], windows, laps["labels"], laps["confidence"], join, plan.seconds]
         process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
         cells = [name, quality, str(plan.windows), f"{sum(watch.laps.values()):.2f}", *(f"{t:.2f}" for t in times)]
-        cells += [f"{peak_gb(device):.1f}", f"{plan.device_bytes / 1e9:.1f}", f"{process:.1f}", run.described]
+        cells += [
+            f"{peak_gb(device):.1f}",
+            f"{plan.device_bytes / 1e9:.1f}",
+            f"{process:.1f}",
+            run.estimates[-1].settings.describe(),
+        ]
         print("| " + " | ".join(cells) + " |", flush=True)
         for warning in run.warnings:
             print(f"{name}: {warning}", file=sys.stderr)

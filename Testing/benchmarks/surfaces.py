@@ -1,6 +1,6 @@
 """Surfaces against those of 3D Slicer, on real organs.
 
-    python Testing/benchmarks/surfaces.py --data ../shared/data [--markdown] [--picture side_by_side.png]
+    python Testing/benchmarks/surfaces.py --data ../shared/data
 
 Each method runs in a process of its own, in turns with the others; times are of making the surfaces, given as ratios
 to Slicer's default in the same round, on the clock and of the processor (all threads). Slicer checks nothing; ours are
@@ -40,7 +40,7 @@ def finer(label_map, factor):
     """Voxels ``factor`` times smaller along each axis: of the labels interpolated linearly, the largest."""
     from scipy.ndimage import find_objects, zoom
 
-    from DeepSegLogic.labels import LabelMap
+    from DeepSegLogic.data.label_map import LabelMap
 
     array = np.zeros(np.array(label_map.array.shape) * factor, label_map.array.dtype)
     best = np.full(array.shape, 0.5, np.float32)
@@ -64,11 +64,11 @@ def finer(label_map, factor):
 def make(method, label_map):
     """Name → (points in RAS mm, triangles), and the seconds that it took, on the clock and of the processor."""
     if method.startswith("DeepSeg"):
-        from DeepSegLogic.surfaces import extract_surfaces
-        from DeepSegLogic.surfaces.quality import check_surfaces
+        from DeepSegLogic.surfaces import make_surfaces
+        from DeepSegLogic.surfaces.mesh_quality import check_surfaces
 
         begin = now()
-        surfaces = extract_surfaces(label_map)
+        surfaces = make_surfaces(label_map)
         if method != "DeepSeg":
             check_surfaces(surfaces, label_map)
         seconds = now() - begin
@@ -115,8 +115,8 @@ def faults(meshes, label_map):
     """What a surgeon would mind."""
     import trimesh
 
-    from DeepSegLogic.surfaces.extract import Surface
-    from DeepSegLogic.surfaces.quality import check_surfaces, mesh_volume_ml
+    from DeepSegLogic.surfaces import Surface
+    from DeepSegLogic.surfaces.mesh_quality import check_surfaces, mesh_volume_ml
 
     drifts, judged, open_, triangles, missing = [], [], 0, 0, 0
     counts = np.bincount(label_map.array.ravel(), minlength=256)
@@ -139,7 +139,7 @@ def faults(meshes, label_map):
         "triangles": triangles,
         "drift_median": float(np.median(drifts)),
         "drift_worst": float(max(drifts)),
-        "p95_voxels": float(max(far) / label_map.spacing.max()),
+        "p95_voxels": float(max(far) / label_map.spacing_ijk.max()),
         "not_solid": open_ + missing,
         **boundaries(meshes, label_map),
     }
@@ -153,9 +153,9 @@ def boundaries(meshes, label_map):
     """
     from scipy.spatial import cKDTree
 
-    from DeepSegLogic.geometry import ijk_to_ras_points
-    from DeepSegLogic.surfaces.net import build_net
-    from DeepSegLogic.surfaces.quality import distances_to_mesh
+    from DeepSegLogic.data.affine import ijk_to_ras_points
+    from DeepSegLogic.surfaces.mesh_quality import distances_to_mesh
+    from DeepSegLogic.surfaces.surface_net import build_net
 
     net = build_net(label_map.array)
     centres = ijk_to_ras_points(net.vertices[net.quads].mean(1), label_map.ijk_to_ras)
@@ -176,7 +176,7 @@ def boundaries(meshes, label_map):
         between = (low[nearest] == b) | (high[nearest] == b)
         points = meshes[names[a]][0][between][:2000]
         gap = np.median(distances_to_mesh(points, *meshes[names[b]])) if len(points) else np.inf
-        differ += gap > 0.01 * label_map.spacing.max()
+        differ += gap > 0.01 * label_map.spacing_ijk.max()
     return {"pairs": len(touching), "pairs_apart": int(differ)}
 
 
@@ -196,67 +196,15 @@ def run(method, case, data, judge):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def picture(path, data):
-    """The same organs, Slicer's default left and ours right."""
-    import vtk
-
-    from DeepSegLogic.surfaces.convert import polydata
-
-    label_map = label_map_of("abdomen 3 mm", data)
-    shown = [s for s in label_map.structures if s.body_system not in ("Muscles",)]
-    window = vtk.vtkRenderWindow()
-    window.SetOffScreenRendering(1)
-    window.SetSize(1100, 560)
-    window.SetMultiSamples(8)
-    for at, method in enumerate(("Slicer default", "DeepSeg")):
-        meshes, _ = make(method, label_map)
-        renderer = vtk.vtkRenderer()
-        renderer.SetViewport(at / 2, 0, at / 2 + 0.5, 1)
-        renderer.SetBackground(0.09, 0.1, 0.12)
-        for structure in shown:
-            if structure.name not in meshes:
-                continue
-            mapper = vtk.vtkPolyDataMapper()
-            mapper.SetInputData(polydata(*meshes[structure.name]))
-            actor = vtk.vtkActor()
-            actor.SetMapper(mapper)
-            actor.GetProperty().SetColor([c / 255 for c in structure.color])
-            actor.GetProperty().SetInterpolationToFlat()
-            renderer.AddActor(actor)
-        caption = vtk.vtkTextActor()
-        caption.SetInput(method)
-        caption.GetTextProperty().SetFontSize(18)
-        caption.SetPosition(16, 14)
-        renderer.AddViewProp(caption)
-        camera = renderer.GetActiveCamera()
-        camera.SetPosition(0, 1, 0.1)
-        camera.SetFocalPoint(0, 0, 0)
-        camera.SetViewUp(0, 0, 1)
-        renderer.ResetCamera()
-        camera.Zoom(1.5)
-        window.AddRenderer(renderer)
-    window.Render()
-    grab = vtk.vtkWindowToImageFilter()
-    grab.SetInput(window)
-    writer = vtk.vtkPNGWriter()
-    writer.SetFileName(str(path))
-    writer.SetInputConnection(grab.GetOutputPort())
-    writer.Write()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--case", choices=CASES, help="only this one")
-    parser.add_argument("--picture", help="write a picture of Slicer's and our surfaces instead")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--judge", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(options.child, options.case, options.data, options.judge)
-        return
-    if options.picture:
-        picture(options.picture, options.data)
         return
     columns = "case", "method", "time", "processor time", "peak memory, MB", "triangles", "drift median, worst %"
     columns += "farthest p95, voxels", "not solid", "touching pairs apart"

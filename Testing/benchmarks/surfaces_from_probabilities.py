@@ -16,11 +16,10 @@ from scipy.ndimage import gaussian_filter
 from surfaces import label_map_of
 from vtk.util import numpy_support
 
-from DeepSegLogic.geometry import ijk_to_ras_points
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.surfaces import extract_surfaces
-from DeepSegLogic.surfaces.extract import Surface
-from DeepSegLogic.surfaces.quality import check_surfaces, mesh_volume_ml
+from DeepSegLogic.data.affine import ijk_to_ras_points
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.surfaces import Surface, make_surfaces
+from DeepSegLogic.surfaces.mesh_quality import check_surfaces, mesh_volume_ml
 
 FACTOR = 3
 
@@ -64,7 +63,7 @@ def main():
         found = filled if blur == 0 else np.stack([gaussian_filter(f, blur) for f in filled])
         every = np.concatenate([1 - found.sum(0, keepdims=True), found])
         values = np.array([0, *(s.value for s in structures)], np.uint8)
-        ours = extract_surfaces(LabelMap(values[every.argmax(0)], matrix, structures))
+        ours = make_surfaces(LabelMap(values[every.argmax(0)], matrix, structures))
         rivals = [
             level_set(s, every[n] - np.delete(every, n, 0).max(0), matrix) for n, s in enumerate(structures, start=1)
         ]

@@ -52,7 +52,7 @@ def main():
             seconds, result, longest = timed(client, "segment", **request)
             runs.append((seconds, seconds - result.timings["inference"]))
             blocked = max(blocked, longest)
-        print(f"volume {volume.shape}, model {options.model}, {result.provenance['settings']['device']}")
+        print(f"volume {volume.shape_kji}, model {options.model}, {result.provenance['settings']['device']}")
         for i, what in enumerate(("whole run", "all but the network")):
             first, warm = runs[0][i], statistics.median(run[i] for run in runs[1:])
             print(f"{what:<20} first {first:7.2f} s, warm {warm:7.2f} s, ratio {first / warm:6.1f}")

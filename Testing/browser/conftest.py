@@ -37,12 +37,20 @@ class Server:
     temporary: str
 
 
-def start(source, temporary, *options) -> Server:
-    """Start `deepseg web` and wait for its link."""
-    command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "web", str(source), "--no-browser"]
-    command += map(str, options)
-    environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "2"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
+def start(source, temporary, *options, browser=None, stderr=None) -> Server:
+    """Start `deepseg web` and wait for its link.
+
+    Args:
+        source: what it opens, or None.
+        temporary: for its temporary files.
+        options: more of its command line.
+        browser: a program that it opens; none if None.
+        stderr: see :class:`subprocess.Popen`.
+    """
+    command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "web", *map(str, options)]
+    command += [str(source)] * (source is not None) + ["--no-browser"] * (browser is None)
+    environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "2", "BROWSER": str(browser)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env=environment)
     line = process.stdout.readline()
     found = re.search(r"http://\S+", line)
     assert found, line

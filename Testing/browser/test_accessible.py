@@ -97,6 +97,6 @@ def test_the_keyboard_goes_from_the_bar_through_the_drawer_to_the_views(page):
     while order[-1] != "Sagittal slice" and len(order) < 150:
         page.keyboard.press("Tab")
         order.append(focused(page))
-    stops = ["Open file", "DICOM folder", "Grey values: Bone", "Segment", "Axial view", "Axial slice", "Sagittal view"]
+    stops = ["Open file", "DICOM folder", "Window: Bone", "Segment", "Axial view", "Axial slice", "Sagittal view"]
     places = [order.index(stop) for stop in stops]
     assert places == sorted(places), order

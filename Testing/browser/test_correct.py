@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(300)
 def choose(page, title) -> float:
     """Make a structure the current one, with the views centred on it; returns its volume."""
     page.get_by_role("button", name=title, exact=True).click()
-    page.get_by_text("Choose a structure in the list first.").wait_for(state="detached")
+    page.get_by_text("Select a structure in the list first.").wait_for(state="detached")
     return volume_of(page, title)
 
 
@@ -56,7 +56,7 @@ def square(half) -> list[tuple[int, int]]:
 
 def labels(page, folder) -> tuple[np.ndarray, dict[str, int], sitk.Image]:
     """The result as downloaded: labels (K, J, I), values by title, the image."""
-    (folder / "now.seg.nrrd").write_bytes(download(page, ["Segmentation, SEG.NRRD"]))
+    (folder / "now.seg.nrrd").write_bytes(download(page, ["Segmentation (.seg.nrrd)"]))
     image = sitk.ReadImage(str(folder / "now.seg.nrrd"))
     keys = [key.removesuffix("_Name") for key in image.GetMetaDataKeys() if key.endswith("_Name")]
     values = {image.GetMetaData(f"{key}_Name"): int(image.GetMetaData(f"{key}_LabelValue")) for key in keys}
@@ -87,12 +87,12 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
     done.get_by_text("By hand (").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml < before - 1)
     erased = volume_of(done, "Left lung")
-    take(done, "Belongs")
+    take(done, "Add")
     drag(done, (0, 0))
     done.get_by_text("Left lung: point (").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml > erased + 0.8 * (before - erased))
     drag(done, (0, 0))
-    done.get_by_text("Nothing was changed: ").wait_for()
+    done.get_by_text("Nothing changed: ").wait_for()
     assert not done.get_by_role("alert").is_visible()
     undo_to(done, "Left lung", erased)
     undo_to(done, "Left lung", before)
@@ -110,7 +110,7 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
 def test_what_is_drawn_takes_voxels_away_there_and_nowhere_else(done, tmp_path, shape, kind, places):
     before = choose(done, "Left lung")
     first, values, image = labels(done, tmp_path)
-    take(done, "Does not belong")
+    take(done, "Remove")
     take(done, shape)
     drag(done, *places)
     done.get_by_text(f"Not Left lung: {kind} (").wait_for()
@@ -133,7 +133,7 @@ def test_what_is_drawn_takes_voxels_away_there_and_nowhere_else(done, tmp_path, 
 
 def test_what_is_drawn_is_seen_meanwhile(done):
     choose(done, "Left lung")
-    take(done, "Belongs")
+    take(done, "Add")
     take(done, "Box")
     view = done.locator(".layout-grid-item img").first
     box = view.bounding_box()
@@ -151,7 +151,7 @@ def test_what_is_drawn_is_seen_meanwhile(done):
         wait_until(done, lambda size=size: green() == pytest.approx([size, size], abs=5))
     done.mouse.move(x, y)  # a click where it belongs already
     done.mouse.up()
-    done.get_by_text("Nothing was changed: ").wait_for()
+    done.get_by_text("Nothing changed: ").wait_for()
 
 
 def test_draw_fills_one_slice(done, tmp_path):
@@ -188,15 +188,15 @@ def test_cut_goes_through_all_slices_and_through_the_3d_view(done, tmp_path, vie
     undo_to(done, "Left lung", before)
 
 
-@pytest.mark.parametrize("tool", ["Belongs", "Draw", "Cut", "Erase"])
+@pytest.mark.parametrize("tool", ["Add", "Draw", "Cut", "Erase"])
 def test_escape_drops_what_is_being_drawn(done, tool):
     before = choose(done, "Left lung")
     take(done, tool)
     with mouse_down(done, *square(20)):
         done.keyboard.press("Escape")
         done.get_by_role("button", name=tool, exact=True, pressed=False).wait_for()
-    done.get_by_text("Press a button, then use the mouse in a slice.").wait_for()
-    take(done, "Does not belong")  # whatever the drawing did would have come before
+    done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
+    take(done, "Remove")  # whatever the drawing did would have come before
     assert done.get_by_role("button", name="Undo").is_disabled()
     assert volume_of(done, "Left lung") == before
 
@@ -205,10 +205,10 @@ def test_strokes_can_be_limited_to_grey_values(done, tmp_path, chest_ct):
     before = choose(done, "Spine")
     first, values, _ = labels(done, tmp_path)
     take(done, "Erase")
-    done.get_by_label("Only grey values").check()
-    done.get_by_label("Lowest grey value").fill("100")
-    done.get_by_label("Highest grey value").fill("200")
-    done.get_by_text("Only grey values 100 to 200 change.").wait_for()
+    done.get_by_label("Limit to HU range").check()
+    done.get_by_label("Lowest HU").fill("100")
+    done.get_by_label("Highest HU").fill("200")
+    done.get_by_text("Only voxels from 100 to 200 HU change.").wait_for()
     drag(done, (-20, 0), (20, 0))
     wait_for_volume(done, "Spine", lambda ml: ml < before)
     second, _, _ = labels(done, tmp_path)
@@ -218,7 +218,7 @@ def test_strokes_can_be_limited_to_grey_values(done, tmp_path, chest_ct):
     assert greys[lost].min() >= 100
     assert greys[lost].max() <= 200
     undo_to(done, "Spine", before)
-    done.get_by_label("Only grey values").uncheck()
+    done.get_by_label("Limit to HU range").uncheck()
     done.get_by_text("Erase in a slice.", exact=True).wait_for()
     drag(done, (-20, 0), (20, 0))
     wait_for_volume(done, "Spine", lambda ml: ml < before)
@@ -228,27 +228,27 @@ def test_strokes_can_be_limited_to_grey_values(done, tmp_path, chest_ct):
 
 
 def test_tools_of_one_press_are_undone_like_strokes(done):
-    before = choose(done, "Right lung")
+    before = choose(done, "Inferior vena cava")
     for name in ("Keep largest", "Smooth"):
         done.get_by_role("button", name=name).click()
-        wait_for_volume(done, "Right lung", lambda ml: ml != before)
-        undo_to(done, "Right lung", before)
+        wait_for_volume(done, "Inferior vena cava", lambda ml: ml != before)
+        undo_to(done, "Inferior vena cava", before)
 
 
 def test_a_piece_is_removed_whole(done, tmp_path):
-    before = choose(done, "Left lung")
+    before = choose(done, "Inferior vena cava")
     first, values, image = labels(done, tmp_path)
-    pieces = sitk.ConnectedComponent(sitk.GetImageFromArray((first == values["Left lung"]).astype(np.uint8)))
+    pieces = sitk.ConnectedComponent(sitk.GetImageFromArray((first == values["Inferior vena cava"]).astype(np.uint8)))
     largest = np.bincount(sitk.GetArrayFromImage(pieces).ravel())[1:].max() * np.prod(image.GetSpacing()) / 1000
-    take(done, "Remove a piece")
+    take(done, "Delete island")
     drag(done, (0, 0))
-    wait_for_volume(done, "Left lung", lambda ml: ml == pytest.approx(before - largest, abs=0.11))
-    undo_to(done, "Left lung", before)
+    wait_for_volume(done, "Inferior vena cava", lambda ml: ml == pytest.approx(before - largest, abs=0.11))
+    undo_to(done, "Inferior vena cava", before)
 
 
 def test_keys_press_the_buttons_that_name_them(done):
     before = choose(done, "Left lung")
-    for key, name in {"n": "Does not belong", "l": "Lasso", "e": "Erase"}.items():
+    for key, name in {"r": "Remove", "l": "Lasso", "e": "Erase"}.items():
         done.keyboard.press(key)
         done.get_by_role("button", name=name, exact=True, pressed=True).wait_for()
     drag(done, (-5, 0), (5, 0))
@@ -259,12 +259,12 @@ def test_keys_press_the_buttons_that_name_them(done):
     wait_for_volume(done, "Left lung", lambda ml: ml < before)
     done.keyboard.press("Control+z")
     wait_for_volume(done, "Left lung", lambda ml: ml == before)
-    done.get_by_label("Only grey values").check()
-    field = done.get_by_label("Lowest grey value")
+    done.get_by_label("Limit to HU range").check()
+    field = done.get_by_label("Lowest HU")
     field.press("p")  # typed, not meant for the tool
     erase = done.get_by_role("button", name="Erase", exact=True, pressed=True)
     assert erase.is_visible()
-    done.get_by_label("Only grey values").uncheck()
+    done.get_by_label("Limit to HU range").uncheck()
     done.keyboard.press("e")
     erase.wait_for(state="detached")
 
@@ -295,6 +295,27 @@ def test_corrections_are_not_lost_unasked(done, chest_ct):
     done.get_by_role("button", name="Segment", exact=True).click()
     question.get_by_role("button", name="Replace").click()
     done.get_by_label("Progress").wait_for()
-    done.get_by_role("button", name="Cancel").click()
+    done.locator("#app").get_by_role("button", name="Cancel").click()  # not the closing dialog's
     done.get_by_text("Cancelled.").wait_for()
     undo_to(done, "Left lung", volume)
+
+
+def test_the_wheel_changes_what_is_outlined_and_releasing_applies_it(done):
+    before = choose(done, "Left lung")
+    take(done, "Erase")
+    drag(done, (-5, 0), (5, 0))
+    wait_for_volume(done, "Left lung", lambda ml: ml < before - 1)
+    erased = volume_of(done, "Left lung")
+    take(done, "Add")
+    with mouse_down(done, (0, 0)):
+        done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
+        assert volume_of(done, "Left lung") == erased
+        done.mouse.wheel(0, 300)
+        done.get_by_text("Reach, 0.8 times as much").wait_for()
+    wait_for_volume(done, "Left lung", lambda ml: ml > erased)
+    narrow = volume_of(done, "Left lung")
+    slider = done.get_by_role("slider", name="Reach")
+    slider.press("ArrowRight")  # afterwards, the slider changes the same step
+    wait_for_volume(done, "Left lung", lambda ml: ml > narrow)
+    undo_to(done, "Left lung", erased)
+    undo_to(done, "Left lung", before)

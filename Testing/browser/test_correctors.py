@@ -2,7 +2,7 @@
 
 import pytest
 
-from Testing.logic.refine.prompt_model import EVERYTHING_BRIGHT, LICENCE, TITLE, imported
+from Testing.logic.refinement.prompt_model import EVERYTHING_BRIGHT, LICENCE, TITLE, imported
 
 from .conftest import start, stop
 from .steps import take, volume_of, wait_for_volume
@@ -28,7 +28,7 @@ def server(browser, chest_ct, folder, tmp_path_factory):
 
 
 def correct_with(page, title) -> None:
-    page.locator(".v-select", has_text="Correct with").click()
+    page.locator(".v-select", has_text="Correction method").click()
     page.get_by_role("option", name=title).click()
 
 
@@ -36,7 +36,7 @@ def test_a_model_corrects_with_the_same_undo(done):
     before = choose(done, "Left lung")
     correct_with(done, TITLE)
     done.get_by_text(LICENCE).wait_for()
-    take(done, "Does not belong")
+    take(done, "Remove")
     drag(done, (0, 0))
     done.get_by_text(f"Not Left lung: point, {TITLE} (Left lung -").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml < before)
@@ -57,9 +57,9 @@ def test_what_fails_or_is_removed_leaves_the_result_and_the_solver(done, folder)
     done.get_by_text(LICENCE).wait_for()
     weights = folder / "store" / "prompt_net" / "model.ts"
     weights.write_bytes(weights.read_bytes()[:100])  # not what was trusted
-    take(done, "Does not belong")
+    take(done, "Remove")
     drag(done, (0, 0))
-    alert = done.get_by_role("alert").filter(has_text="deepseg models trust")
+    alert = done.get_by_role("alert").filter(has_text="Whoever runs the server can trust it")
     alert.wait_for()
     assert volume_of(done, "Left lung") == before
 
@@ -71,4 +71,4 @@ def test_what_fails_or_is_removed_leaves_the_result_and_the_solver(done, folder)
     done.get_by_role("button", name="Close").click()
     done.get_by_role("tab", name="Result").click()
     done.get_by_text("is no longer installed").wait_for()
-    assert done.locator(".v-select", has_text="Correct with").count() == 0
+    assert done.locator(".v-select", has_text="Correction method").count() == 0

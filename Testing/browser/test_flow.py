@@ -28,14 +28,14 @@ def test_progress_moves_slices_scroll_and_cancel_stops(page, server):
     assert len(frames) > 2, "no new slices came while the run went on"
     file = {"name": "other.nrrd", "mimeType": "application/octet-stream", "buffer": b"NRRD0004"}
     page.request.post(server.url.replace("index.html", "upload"), multipart={"files": file})
-    page.get_by_role("alert").filter(has_text="A task is under way.").wait_for()
+    page.get_by_role("alert").filter(has_text="A task is running.").wait_for()
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Cancelled.").wait_for()
     assert page.get_by_role("button", name="Segment", exact=True).is_enabled()
 
 
 def test_exports_agree_with_the_table(done, tmp_path):
-    archive = unzip(download(done, ["GLB", "Segmentation, SEG.NRRD", "Measurements"]))
+    archive = unzip(download(done, ["GLB", "Segmentation (.seg.nrrd)", "Measurements"]))
     names = archive.namelist()
     assert {"segmentation.seg.nrrd", "measurements.csv"} <= set(names)
     shown = volume_of(done, "Left lung")
@@ -79,7 +79,7 @@ def test_each_surface_format_opens(done):
 
 
 def test_the_scene_opens_elsewhere(done, chest_ct, tmp_path):
-    archive = unzip(download(done, ["Whole scene"]))
+    archive = unzip(download(done, ["Scene for 3D Slicer"]))
     names = {Path(name).suffixes[-1]: name for name in archive.namelist() if Path(name).suffixes}
     assert ".mrml" in names
     scans = [archive.extract(name, tmp_path) for name in archive.namelist() if name.endswith(".nrrd")]
@@ -104,7 +104,7 @@ def test_the_report_is_one_page(done, browser, tmp_path):
 
 
 def test_a_finding_leads_to_its_place_and_can_be_ignored(done):
-    region = done.get_by_role("region", name="Look at these first")
+    region = done.get_by_role("region", name="Check these first")
     first = region.get_by_role("button").first
     reason = first.inner_text()
     slider = done.get_by_role("slider", name="Axial slice").first

@@ -59,10 +59,10 @@ def test_a_model_is_imported_and_removed(own_page, tmp_path):
     page.get_by_text("128×128×34 voxels").wait_for()
     page.get_by_role("button", name="More models").click()
     models = page.get_by_role("dialog").filter(has_text="Torso CT, demonstration")
-    models.get_by_role("textbox", name="Find a model").fill("demonstration")
+    models.get_by_role("textbox", name="Search by name or structure").fill("demonstration")
     remove = models.get_by_role("button", name="Remove")
     remove.wait_for(state="detached")  # what comes with DeepSeg stays
-    models.get_by_role("textbox", name="Find a model").fill("")
+    models.get_by_role("textbox", name="Search by name or structure").fill("")
     remove.click()
     question = page.get_by_role("dialog").filter(has_text="from this machine?")
     question.get_by_role("button", name="Cancel").click()
@@ -85,3 +85,14 @@ def test_what_is_no_model_is_told(own_page, tmp_path):
     alert.wait_for()
     assert str(tmp_path) not in alert.inner_text()
     assert page.get_by_role("button", name="Segment", exact=True).is_enabled()
+
+
+def test_the_model_that_finds_the_region_is_offered_too(own_page):
+    page = own_page
+    page.get_by_role("button", name="More models").click()
+    models = page.get_by_role("dialog", name="Models")
+    models.get_by_role("textbox", name="Search by name or structure").fill("liver vessels")
+    models.get_by_role("button", name="Install Liver vessels").first.click()
+    question = page.get_by_role("dialog").filter(has_text="needs another model:")
+    question.get_by_text("Whole body, 117 structures, 6 mm (version 2) will be downloaded").wait_for()
+    question.get_by_role("button", name="Cancel").click()

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from DeepSegLogic.errors import InputError
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import write_label_map
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.measures import measure, write_measurements
-from DeepSegLogic.report import write_report
-from DeepSegLogic.terminology import structure_for
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.results.report import write_report
+from DeepSegLogic.review.measurements import measure, write_measurements
+from DeepSegLogic.util.errors import InputError
 
 
 @pytest.fixture
@@ -62,6 +62,6 @@ def test_the_report_shows_model_and_table_from_a_file(browser, result, tmp_path)
 
 
 def test_a_folder_without_a_result_gives_a_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"segmentation\.seg\.nrrd"):
+    with pytest.raises(InputError, match=r"measurements\.csv cannot be read.*Choose a folder of results\."):
         write_report(tmp_path, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

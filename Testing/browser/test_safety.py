@@ -3,7 +3,6 @@
 import http.client
 import os
 import tempfile
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,7 +49,7 @@ def test_without_the_token_nothing_is_served(server, path):
 
 def test_pages_of_other_sites_are_refused(server):
     token = urlsplit(server.url).query
-    assert ask(server, f"/index.html?{token}").status == 200
+    assert ask(server, f"/index.html?{token}").status == 303
     assert ask(server, f"/index.html?{token}", Origin="http://example.org").status == 403
     assert ask(server, f"/upload?{token}", "POST", b"", Origin="http://127.0.0.1:1").status == 403
 
@@ -150,9 +149,9 @@ def test_the_page_says_when_the_server_is_gone_or_another_and_nothing_is_left(br
     assert psutil.wait_procs(children, timeout=20)[1] == []
     assert not list(tmp_path.glob("deepseg*"))
     follower = start(chest_ct, tmp_path, "--port", port)
-    page.get_by_text("DeepSeg was started anew").wait_for(timeout=60_000)
+    page.get_by_text("DeepSeg was restarted").wait_for(timeout=60_000)
     page.reload()
-    page.get_by_text("Open the link from the terminal.").wait_for()
+    page.get_by_text("Open the link from the terminal").wait_for()
     page.close()
     stop(follower)
 
@@ -181,7 +180,7 @@ def test_a_server_killed_in_mid_run_is_told_and_its_worker_ends(browser, chest_c
     page.goto(server.url)
     page.get_by_text("About").wait_for(timeout=60_000)
     page.get_by_role("button", name="Segment", exact=True).click()
-    page.get_by_text("Finding structures").wait_for(timeout=60_000)
+    page.get_by_text("Segmenting").wait_for(timeout=60_000)
     children = psutil.Process(server.process.pid).children(recursive=True)
     server.process.kill()
     page.get_by_role("alert").filter(has_text="No connection to DeepSeg").wait_for()
@@ -190,32 +189,25 @@ def test_a_server_killed_in_mid_run_is_told_and_its_worker_ends(browser, chest_c
     assert children
     assert psutil.wait_procs(children, timeout=30)[1] == []
     page.close()
-    (left,) = tmp_path.glob("deepseg-web-*")
+    (left,) = tmp_path.glob("deepseg-*/files")
     (left / "export").mkdir()
     (left / "export" / "liver.stl").write_text("of a patient", "utf-8")
-    long_ago(left)
     follower = start(chest_ct, tmp_path)
     assert not left.exists(), "the next server removes what the killed one left"
     stop(follower)
 
 
 def test_folders_of_servers_that_live_stay(monkeypatch, tmp_path):
-    private = pytest.importorskip("DeepSegWeb.private")
+    transfers = pytest.importorskip("DeepSegWeb.transfers")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "deepseg-web-other").mkdir()  # has no lock, so it may be anything
-    first = private.PrivateFolder()
-    long_ago(first.path)
-    assert (first.path.stat().st_mode & 0o777) == 0o700
-    second = private.PrivateFolder()
-    assert first.path.is_dir()
-    second.remove()
-    first.remove()
-    assert [path.name for path in tmp_path.iterdir()] == ["deepseg-web-other"]
-
-
-def long_ago(folder) -> None:
-    """Make the lock of a folder an hour old."""
-    os.utime(folder / ".lock", (time.time() - 3600,) * 2)
+    (tmp_path / "deepseg-other").mkdir()  # of another machine, so it may be in use
+    first = transfers.Transfers()
+    assert (first.folder.parent.stat().st_mode & 0o777) == 0o700
+    second = transfers.Transfers()
+    assert first.folder.is_dir()
+    second.close()
+    first.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["deepseg-other"]
 
 
 def write_dicom(folder):

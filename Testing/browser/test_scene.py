@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.io import read_volume
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.terminology import structure_for
 
 pytestmark = pytest.mark.timeout(100)
 
 
 def test_a_result_that_was_replaced_leaves_memory(chest_ct):
     pytest.importorskip("trame_slicer", reason="needs the extra `web`")
-    scene = pytest.importorskip("DeepSegWeb.scene").Scene()
+    scene = pytest.importorskip("DeepSegWeb.scene").PageScene()
     volume = read_volume(chest_ct)
     label_map = LabelMap((volume.array > 200).astype(np.uint8), volume.ijk_to_ras, [structure_for("sacrum", 1)])
     facts = {"model": {"id": "m", "version": "1"}, "settings": {"quality": "fast"}, "versions": {"deepseg": "0"}}

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import SimpleITK as sitk
 
-from DeepSegLogic.errors import InputError
+from DeepSegLogic.util.errors import InputError
 
 from .conftest import start, stop
 from .test_safety import write_dicom
@@ -66,7 +66,7 @@ def test_files_that_lead_outside_are_refused(folder):
     with pytest.raises(InputError, match="links that lead out"):
         shelf.Shelf(folder).find("patients/series")
     shutil.copy(outside / "slice.dcm", folder / "patients" / "slice.nrrd")
-    with pytest.raises(InputError, match="is no volume"):
+    with pytest.raises(InputError, match="is not a volume"):
         shelf.Shelf(folder).find("patients/slice.nrrd")
     header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 6 5 4\nencoding: raw\ndata file: ../outside/secret.nrrd\n\n"
     (folder / "header.nhdr").write_text(header, "utf-8")
@@ -81,7 +81,7 @@ def test_the_page_opens_what_is_inside_and_only_that(browser, chest_ct, folder, 
     page.set_default_timeout(60_000)
     page.goto(server.url)
     page.get_by_text("128×128×34 voxels").wait_for()
-    page.get_by_role("button", name="On the server").click()
+    page.get_by_role("button", name="Open on server").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("patients").click()
     dialog.get_by_text("series").click()
@@ -98,6 +98,6 @@ def test_the_page_opens_what_is_inside_and_only_that(browser, chest_ct, folder, 
 
 
 def test_without_a_folder_nothing_is_listed(page):
-    assert page.get_by_role("button", name="On the server").count() == 0
+    assert page.get_by_role("button", name="Open on server").count() == 0
     page.evaluate("window.trame.trigger('browse', ['.'])")
-    page.get_by_role("alert").filter(has_text="No folder was allowed.").wait_for()
+    page.get_by_role("alert").filter(has_text="The page may not open files of the server.").wait_for()

@@ -36,14 +36,15 @@ class User:
 
     def run(self):
         """Press Segment and wait for the end of everything."""
-        before, session = self.session.result, self.session
+        outcome, jobs = self.session.outcome, self.session.jobs
+        before = outcome.result
         self.ui.segmentButton.click()
-        assert session.run.busy, self.ui.statusLabel.text
-        self.wait(lambda: not session.run.busy and (session.result is before or session.measurements))
+        assert jobs.run.busy, self.ui.statusLabel.text
+        self.wait(lambda: not jobs.run.busy and (outcome.result is before or outcome.measurements))
 
     def wait(self, until):
         """Let the panel work until a condition holds, or something failed."""
-        assert self.desktop.pump(240, until=lambda: self.desktop.errors or until()), "\n".join(self.session.log)
+        assert self.desktop.pump(240, until=lambda: self.desktop.errors or until()), "\n".join(self.session.jobs.log)
 
     def rows(self):
         """The lines of the result's table."""

@@ -9,10 +9,10 @@ import vtk  # noqa: E402
 from DeepSegLib import bridge, volumeNodes  # noqa: E402
 from vtk.util import numpy_support  # noqa: E402
 
-from DeepSegLogic.errors import InputError  # noqa: E402
-from DeepSegLogic.labels import LabelMap  # noqa: E402
-from DeepSegLogic.terminology import structure_for  # noqa: E402
-from DeepSegLogic.volume import Volume  # noqa: E402
+from DeepSegLogic.data.label_map import LabelMap  # noqa: E402
+from DeepSegLogic.data.terminology import structure_for  # noqa: E402
+from DeepSegLogic.data.volume import Volume  # noqa: E402
+from DeepSegLogic.util.errors import InputError  # noqa: E402
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_segments_that_overlap_come_back_with_the_later_on_top(scene, left_hande
     segment.AddRepresentation(bridge.BINARY_LABELMAP, own)
     segmentation_node.GetSegmentation().AddSegment(segment, "spleen")
     back = bridge.labelMapFromSegmentation(segmentation_node, volume)
-    expected = np.zeros(volume.shape, bool)
+    expected = np.zeros(volume.shape_kji, bool)
     expected[4:6, 5:8, 6:14] = True
     np.testing.assert_array_equal(back.mask("spleen"), expected)
     np.testing.assert_array_equal(back.mask("liver"), source.mask("liver") & ~expected)

@@ -1,6 +1,7 @@
 """Corrections by drawings, with one undo for them and for work by hand."""
 
 import numpy as np
+import pytest
 
 POINT, STROKE, BOX = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsROINode"
 
@@ -28,7 +29,7 @@ def draw(user, kind, kji, end=True):
 
     node, told = drawing(kind), user.ui.correctLabel.text
     for voxel in kji:
-        node.AddControlPointWorld(*(user.session.result_volume.ijk_to_ras @ [*voxel[::-1], 1.0])[:3])
+        node.AddControlPointWorld(*(user.session.outcome.volume.ijk_to_ras @ [*voxel[::-1], 1.0])[:3])
     if end:
         slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode()
         user.wait(lambda: user.ui.correctLabel.text != told)
@@ -36,8 +37,8 @@ def draw(user, kind, kji, end=True):
 
 
 def test_clicks_correct_one_structure_with_one_undo(lung):
-    result, ui = lung.session.result.label_map, lung.ui
-    ui.belongsButton.click()
+    result, ui = lung.session.outcome.result.label_map, lung.ui
+    ui.addToButton.click()
     draw(lung, POINT, [lung.centre])
     assert "Left lung" in ui.correctLabel.text and "ml" in ui.correctLabel.text, ui.correctLabel.text
     assert lung.shown("lung_left")[tuple(lung.centre)]
@@ -46,7 +47,7 @@ def test_clicks_correct_one_structure_with_one_undo(lung):
     assert all(np.array_equal(lung.shown(name), result.mask(name)) for name in others)
 
     draw(lung, POINT, [lung.centre])  # the next one can be drawn at once
-    assert "is so already" in ui.correctLabel.text
+    assert "already agrees" in ui.correctLabel.text
     ui.undoButton.click()
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
     ui.undoButton.click()
@@ -62,10 +63,10 @@ def test_a_hidden_structure_stays_hidden_in_the_table_after_a_correction(lung):
         return next(r for r in lung.rows() if r.text(0) == "Right lung")
 
     row().setCheckState(0, qt.Qt.Unchecked)
-    before = lung.session.measurements
-    lung.ui.belongsButton.click()
+    before = lung.session.outcome.measurements
+    lung.ui.addToButton.click()
     draw(lung, POINT, [lung.centre])
-    lung.wait(lambda: lung.session.measurements is not before)
+    lung.wait(lambda: lung.session.outcome.measurements is not before)
     assert row().checkState(0) == qt.Qt.Unchecked
     assert not lung.scene.resultNode.GetDisplayNode().GetSegmentVisibility("lung_right")
     assert next(r for r in lung.rows() if r.text(0) == "Left lung").checkState(0) == qt.Qt.Checked
@@ -74,12 +75,12 @@ def test_a_hidden_structure_stays_hidden_in_the_table_after_a_correction(lung):
 def test_a_stroke_fixes_all_that_it_runs_through(lung):
     k, j, i = lung.centre
     lung.ui.strokeButton.click()
-    lung.ui.belongsButton.click()
+    lung.ui.addToButton.click()
     draw(lung, STROKE, [(k, j - 2, i), (k, j, i), (k, j + 2, i)])
     assert lung.shown("lung_left")[k, j - 2 : j + 3, i].all()
 
-    lung.ui.notBelongsButton.click()
-    assert not lung.ui.belongsButton.checked
+    lung.ui.removeFromButton.click()
+    assert not lung.ui.addToButton.checked
     draw(lung, STROKE, [(k, j, i - 1), (k, j, i + 1)])
     assert not lung.shown("lung_left")[k, j, i - 1 : i + 2].any()
 
@@ -110,10 +111,10 @@ def test_a_stroke_is_dragged_in_a_slice_view(lung):
     import slicer
 
     k, j, i = lung.centre
-    matrix = lung.session.result_volume.ijk_to_ras
+    matrix = lung.session.outcome.volume.ijk_to_ras
     voxels = [(k, j + step, i) for step in np.linspace(-2, 2, 9)]
     lung.ui.strokeButton.click()
-    lung.ui.belongsButton.click()
+    lung.ui.addToButton.click()
     told, node = lung.ui.correctLabel.text, drawing(STROKE)
     assert "drag" in told
     preview = node.AddControlPointWorld(0, 0, 0)  # as Slicer shows it under the mouse
@@ -135,11 +136,11 @@ def test_a_stroke_is_dragged_in_a_slice_view(lung):
 def test_accept_takes_a_stroke_that_was_not_ended_and_stops(lung):
     k, j, i = lung.centre
     lung.ui.strokeButton.click()
-    lung.ui.belongsButton.click()
+    lung.ui.addToButton.click()
     draw(lung, STROKE, [(k, j - 1, i), (k, j + 1, i)], end=False)
     lung.ui.acceptButton.click()
     assert lung.shown("lung_left")[k, j - 1 : j + 2, i].all()
-    assert not placing() and not lung.ui.belongsButton.checked
+    assert not placing() and not lung.ui.addToButton.checked
     lung.ui.undoButton.click()
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
 
@@ -147,13 +148,13 @@ def test_accept_takes_a_stroke_that_was_not_ended_and_stops(lung):
 def test_a_box_says_how_far_the_structure_may_grow_or_that_it_is_not_there(lung):
     k, j, i = lung.centre
     lung.ui.boxButton.click()
-    lung.ui.belongsButton.click()
+    lung.ui.addToButton.click()
     draw(lung, BOX, [(k - 1, j - 2, i - 2), (k + 1, j + 2, i + 2)])
     grown = lung.shown("lung_left") & ~lung.erased
     assert grown[k, j, i]
     assert not (grown & ~_box(grown, (k - 1, j - 2, i - 2), (k + 1, j + 2, i + 2))).any()
 
-    lung.ui.notBelongsButton.click()
+    lung.ui.removeFromButton.click()
     draw(lung, BOX, [(k - 1, j - 2, i - 2), (k + 1, j + 2, i + 2)])
     assert not lung.shown("lung_left")[k - 1 : k + 2, j - 2 : j + 3, i - 2 : i + 3].any()
 
@@ -164,20 +165,41 @@ def _box(array, low, high):
     return mask
 
 
+@pytest.mark.parametrize(("button", "kind", "word"), [("point", POINT, "click"), ("stroke", STROKE, "stroke")])
+@pytest.mark.parametrize("sign", ["addTo", "removeFrom"])
+def test_what_is_drawn_outside_the_ct_is_answered_in_the_panels_words(lung, button, kind, word, sign):
+    getattr(lung.ui, f"{button}Button").click()
+    getattr(lung.ui, f"{sign}Button").click()
+    draw(lung, kind, [(-900, -900, -900), (-900, -900, -890)][: 1 if kind == POINT else 2])
+    told = lung.ui.correctLabel.text
+    assert told == f"The {word} is outside the volume, so nothing was corrected. Draw inside the volume."
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+    lung.ui.acceptButton.click()
+
+
+def test_a_structure_that_was_removed_by_hand_is_named(lung):
+    lung.scene.resultNode.GetSegmentation().RemoveSegment("lung_left")
+    lung.ui.addToButton.click()
+    draw(lung, POINT, [lung.centre])
+    assert (
+        lung.ui.correctLabel.text == "The result no longer has the structure Left lung. Choose another one in the list."
+    )
+
+
 def test_drawing_stops_without_a_trace(lung):
     """By a right click, by the button, by leaving the module, by closing the scene."""
     import slicer
 
     def nothing_left():
         left = [slicer.util.getNodesByClass(f"vtkMRMLMarkups{kind}Node") for kind in ("", "Display")]
-        return not any(left) and not placing() and not lung.ui.belongsButton.checked
+        return not any(left) and not placing() and not lung.ui.addToButton.checked
 
     right_click = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode
     close_scene = slicer.mrmlScene.Clear
-    for end in (right_click, lung.ui.belongsButton.click, lambda: slicer.util.selectModule("Data"), close_scene):
+    for end in (right_click, lung.ui.addToButton.click, lambda: slicer.util.selectModule("Data"), close_scene):
         slicer.util.selectModule("DeepSeg")
         lung.ui.strokeButton.click()
-        lung.ui.belongsButton.click()
+        lung.ui.addToButton.click()
         assert placing() and drawing(STROKE) is not None
         if end is not right_click:
             draw(lung, STROKE, [lung.centre], end=False)
@@ -189,9 +211,9 @@ def test_drawing_stops_without_a_trace(lung):
 
 def test_without_a_structure_it_is_asked_for(ready):
     ready.run()
-    ready.ui.belongsButton.click()
+    ready.ui.addToButton.click()
     assert "list first" in ready.ui.correctLabel.text
-    assert not ready.ui.belongsButton.checked and not placing()
+    assert not ready.ui.addToButton.checked and not placing()
 
 
 def test_shortcuts_work_while_the_module_is_shown(lung, desktop):
@@ -206,12 +228,19 @@ def test_shortcuts_work_while_the_module_is_shown(lung, desktop):
     QtTest.QTest.keyClick(target, Qt.Key_S, Qt.ShiftModifier)
     assert lung.ui.strokeButton.checked
     QtTest.QTest.keyClick(target, Qt.Key_Plus)
-    assert lung.ui.belongsButton.checked and placing()
+    assert lung.ui.addToButton.checked and placing()
     QtTest.QTest.keyClick(target, Qt.Key_Return, Qt.ControlModifier)
     assert not placing()
+    QtTest.QTest.keyClick(target, Qt.Key_Plus)
+    slicer.app.layoutManager().sliceWidget("Red").sliceView().interactor().InvokeEvent("LeftButtonPressEvent")
+    assert drawing(STROKE).GetNumberOfControlPoints() == 1
+    QtTest.QTest.keyClick(target, Qt.Key_Escape)  # what is being drawn is dropped
+    assert not placing() and not lung.ui.addToButton.checked
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+    QtTest.QTest.keyClick(target, Qt.Key_Escape)  # else the key is the Segment Editor's
     slicer.util.selectModule("Data")
     QtTest.QTest.keyClick(target, Qt.Key_Plus)
-    assert not lung.ui.belongsButton.checked
+    assert not lung.ui.addToButton.checked
     assert "(Ctrl+Z)" in lung.ui.undoButton.toolTip
 
     slicer.util.selectModule("DeepSeg")
@@ -222,3 +251,61 @@ def test_shortcuts_work_while_the_module_is_shown(lung, desktop):
     QtTest.QTest.keyClick(target, Qt.Key_B, Qt.ShiftModifier)
     assert fresh.ui.boxButton.checked and not lung.ui.boxButton.checked
     target.hide()
+
+
+def test_a_change_is_outlined_while_it_is_drawn_and_the_wheel_changes_its_size(lung):
+    """The outline is not part of the result; releasing the button applies what is outlined."""
+    import slicer
+
+    widget = slicer.app.layoutManager().sliceWidget("Red")
+    interactor, view = widget.sliceView().interactor(), widget.mrmlSliceNode()
+    place = (lung.session.outcome.volume.ijk_to_ras @ [*lung.centre[::-1], 1.0])[:3]
+    view.JumpSliceByOffsetting(*place)
+    toXY = np.linalg.inv(slicer.util.arrayFromVTKMatrix(view.GetXYToRAS()))
+    interactor.SetEventPosition(*(int(x) for x in np.rint((toXY @ [*place, 1.0])[:2])))
+
+    def outlined():
+        node = slicer.mrmlScene.GetFirstNodeByName("DeepSegProposal")
+        return (
+            0
+            if node is None
+            else np.count_nonzero(
+                slicer.util.arrayFromSegmentBinaryLabelmap(
+                    node, node.GetSegmentation().GetNthSegmentID(0), lung.scene.volumeNode
+                )
+            )
+        )
+
+    lung.ui.addToButton.click()
+    interactor.InvokeEvent("LeftButtonPressEvent")
+    believed = outlined()
+    assert believed > 1 and "ml" in lung.ui.correctLabel.text
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+    for _ in range(4):
+        interactor.InvokeEvent("MouseWheelBackwardEvent")
+    narrow = outlined()
+    assert narrow < believed and lung.ui.reachSlider.value == -4
+    interactor.InvokeEvent("LeftButtonReleaseEvent")
+    lung.wait(lambda: not np.array_equal(lung.shown("lung_left"), lung.erased))
+    assert outlined() == 0
+    assert np.count_nonzero(lung.shown("lung_left") & ~lung.erased) == narrow
+
+    lung.ui.reachSlider.value = 0  # afterwards, the slider changes the same step
+    assert np.count_nonzero(lung.shown("lung_left") & ~lung.erased) == believed
+    lung.ui.undoButton.click()
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+
+
+def test_an_outline_that_is_not_wanted_leaves_no_trace(lung):
+    import slicer
+
+    widget = slicer.app.layoutManager().sliceWidget("Red")
+    lung.ui.strokeButton.click()
+    lung.ui.addToButton.click()
+    widget.mrmlSliceNode().JumpSliceByOffsetting(
+        *(lung.session.outcome.volume.ijk_to_ras @ [*lung.centre[::-1], 1.0])[:3]
+    )
+    widget.sliceView().interactor().InvokeEvent("LeftButtonPressEvent")
+    lung.ui.addToButton.click()
+    assert slicer.mrmlScene.GetFirstNodeByName("DeepSegProposal") is None
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)

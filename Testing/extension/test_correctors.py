@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from Testing.extension.test_correct import POINT, draw
-from Testing.logic.refine.prompt_model import EVERYTHING_BRIGHT, LICENCE, SIGMA, TITLE, Slow, imported
+from Testing.logic.refinement.prompt_model import EVERYTHING_BRIGHT, LICENCE, SIGMA, TITLE, Slow, imported
 
 REACH_MM = 2 * SIGMA * np.sqrt(-2 * np.log(0.3))  # the network's voxels are 2 mm
 
@@ -18,9 +18,9 @@ def store(tmp_path, monkeypatch):
 def choose(user, folder, module=None, trusted=True):
     """Import a model that takes prompts, and choose it in the panel."""
     imported(folder, module, trusted, network=EVERYTHING_BRIGHT)
-    user.session.search_models("")
+    user.session.choices.search_models("")
     user.ui.correctorComboBox.currentIndex = 1
-    assert user.session.correctors.chosen.title == TITLE
+    assert user.session.choices.correctors.chosen.title == TITLE
 
 
 def test_it_is_offered_only_where_there_is_a_model(ready, tmp_path):
@@ -35,18 +35,23 @@ def test_it_is_offered_only_where_there_is_a_model(ready, tmp_path):
 
 
 def test_a_model_corrects_one_structure_with_the_same_undo(lung, tmp_path):
-    ui, result = lung.ui, lung.session.result.label_map
+    ui, result = lung.ui, lung.session.outcome.result.label_map
     choose(lung, tmp_path)
-    ui.belongsButton.click()
+    ui.addToButton.click()
+    seen = []
+    lung.session.jobs.run_changed.connect(
+        lambda run: seen.append((run.busy, ui.segmentButton.text, ui.correctorComboBox.enabled))
+    )
     draw(lung, POINT, [lung.centre])
-    assert lung.session.run.busy and ui.segmentButton.text == "Cancel" and not ui.correctorComboBox.enabled
-    lung.wait(lambda: not lung.session.run.busy)
+    lung.wait(lambda: seen)
+    assert (True, "Cancel", False) in seen
+    lung.wait(lambda: not lung.session.jobs.run.busy)
     assert f"Left lung: point, {TITLE} (Left lung +" in ui.correctLabel.text, ui.correctLabel.text
     assert ui.correctorComboBox.enabled and ui.segmentButton.text == "Segment"
     gained = lung.shown("lung_left") & ~lung.erased
     k, j, i = lung.centre
     assert gained[k, j, i]
-    spacing = lung.session.result_volume.spacing[::-1]
+    spacing = lung.session.outcome.volume.spacing_kji
     away = np.linalg.norm((np.argwhere(gained) - lung.centre) * spacing, axis=1)
     assert away.max() <= REACH_MM + 1 and gained[k, j - 3 : j + 4, i].all()
     others = [s.name for s in result.structures if s.name != "lung_left" and result.mask(s.name).any()]
@@ -61,31 +66,31 @@ def test_a_model_corrects_one_structure_with_the_same_undo(lung, tmp_path):
 def test_a_model_can_be_cancelled_and_work_by_hand_meanwhile_wins(lung, tmp_path):
     ui, session = lung.ui, lung.session
     choose(lung, tmp_path)
-    ui.belongsButton.click()
+    ui.addToButton.click()
     draw(lung, POINT, [lung.centre])
     lung.paint("lung_left", lung.before)
-    lung.wait(lambda: not session.run.busy)
-    assert "changed meanwhile" in ui.correctLabel.text
+    lung.wait(lambda: not session.jobs.run.busy)
+    assert "changed in the meantime" in ui.correctLabel.text
     assert np.array_equal(lung.shown("lung_left"), lung.before)
     lung.paint("lung_left", lung.erased)
 
     imported(tmp_path, Slow(), network=EVERYTHING_BRIGHT)
     draw(lung, POINT, [lung.centre])
-    lung.wait(lambda: session.run.stage == "Correcting")
+    lung.wait(lambda: session.jobs.run.stage == "Correcting")
     draw(lung, POINT, [lung.centre])
-    assert "under way" in ui.correctLabel.text
+    assert "running" in ui.correctLabel.text
     ui.segmentButton.click()
-    lung.wait(lambda: not session.run.busy)
+    lung.wait(lambda: not session.jobs.run.busy)
     assert ui.correctLabel.text == "Cancelled."
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
 
 
 def test_a_failure_says_what_to_do(lung, tmp_path):
     choose(lung, tmp_path, trusted=False)
-    lung.ui.belongsButton.click()
+    lung.ui.addToButton.click()
     draw(lung, POINT, [lung.centre])
-    lung.wait(lambda: not lung.session.run.busy)
-    assert "deepseg models trust" in lung.ui.correctLabel.text
+    lung.wait(lambda: not lung.session.jobs.run.busy)
+    assert "Select it in the Model section and press Trust." in lung.ui.correctLabel.text
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
     lung.ui.correctorComboBox.currentIndex = 0  # the solver goes on
     draw(lung, POINT, [lung.centre])
@@ -108,9 +113,9 @@ def test_the_choice_is_saved_and_what_is_gone_is_told(ready, tmp_path):
     assert ui.correctorComboBox.currentText == TITLE
 
     scene.Clear(False)
-    ready.session.remove_model("prompt_net")
+    ready.session.choices.remove_model("prompt_net")
     ui.correctorComboBox.currentIndex = 0
-    ready.session.choose_corrector("")
+    ready.session.choices.choose_corrector("")
     scene.Connect()
     ready.desktop.pump(0.2)
     assert not ui.correctorWidget.isVisibleTo(ui.correctCollapsibleButton)

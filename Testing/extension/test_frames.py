@@ -38,7 +38,7 @@ def found(user):
 def browse(user, frame):
     user.browser.SetSelectedItemNumber(frame)
     user.desktop.pump(0.2)
-    user.wait(lambda: user.session.result is None or user.session.measurements)
+    user.wait(lambda: user.session.outcome.result is None or user.session.outcome.measurements)
 
 
 def test_each_frame_is_segmented_and_browsed_with_its_result(moving, desktop):
@@ -47,16 +47,16 @@ def test_each_frame_is_segmented_and_browsed_with_its_result(moving, desktop):
     assert "3 frames" in moving.ui.factsLabel.text
     texts, fractions = [], []
 
-    def note(part):
-        if part == "run" and moving.session.run.busy:
+    def note(run):
+        if run.busy:
             texts.append(moving.ui.statusLabel.text)
-            fractions.append(moving.session.run.fraction)
+            fractions.append(run.fraction)
             assert not moving.ui.inputSelector.enabled
 
-    moving.session.changed.connect(note)
+    moving.session.jobs.run_changed.connect(note)
     moving.run()
     assert moving.ui.inputSelector.enabled
-    assert all(any(f"Frame {n} of 3: Finding structures" in text for text in texts) for n in (1, 2, 3))
+    assert all(any(f"Frame {n} of 3: Segmenting" in text for text in texts) for n in (1, 2, 3))
     assert fractions == sorted(fractions)
     assert moving.ui.statusLabel.text == "3 of 3 frames are segmented."
 
@@ -68,16 +68,16 @@ def test_each_frame_is_segmented_and_browsed_with_its_result(moving, desktop):
 
     # each frame shows what the engine finds in that frame alone
     from DeepSegLogic import segment
-    from DeepSegLogic.volume import Volume
+    from DeepSegLogic.data.volume import Volume
 
     for frame in (0, 2, 1):
         browse(moving, frame)
         array = slicer.util.arrayFromVolume(moving.scene.volumeNode)
-        alone = segment(Volume(array, moving.session.result_volume.ijk_to_ras), "ct_demo").label_map
+        alone = segment(Volume(array, moving.session.outcome.volume.ijk_to_ras), "ct_demo").label_map
         assert np.array_equal(moving.shown("lung_left"), alone.mask("lung_left"))
-        assert np.array_equal(moving.session.result.label_map.array, alone.array)
-        assert np.array_equal(moving.session.result_volume.array, array)
-        row = next(r for r in moving.session.measurements if r.name == "lung_left")
+        assert np.array_equal(moving.session.outcome.result.label_map.array, alone.array)
+        assert np.array_equal(moving.session.outcome.volume.array, array)
+        row = next(r for r in moving.session.outcome.measurements if r.name == "lung_left")
         assert row.volume_ml == pytest.approx(alone.volume_ml("lung_left"))
         assert row.confidence is not None
 
@@ -88,14 +88,14 @@ def test_a_correction_stays_with_its_frame(moving):
     before = moving.shown("lung_left")
     moving.choose_row("Left lung")
     moving.ui.boxButton.click()
-    moving.ui.notBelongsButton.click()
+    moving.ui.removeFromButton.click()
     inside = np.argwhere(before)
     low, high = inside[len(inside) // 2] - 2, inside[len(inside) // 2] + 2
     import slicer
 
     node = slicer.util.getNode("DeepSeg correction")
     for corner in (low, high):
-        node.AddControlPointWorld(*(moving.session.result_volume.ijk_to_ras @ [*corner[::-1], 1.0])[:3])
+        node.AddControlPointWorld(*(moving.session.outcome.volume.ijk_to_ras @ [*corner[::-1], 1.0])[:3])
     slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode()
     moving.wait(lambda: "ml" in moving.ui.correctLabel.text)
     moving.ui.acceptButton.click()
@@ -110,15 +110,15 @@ def test_a_correction_stays_with_its_frame(moving):
 
 def test_cancel_keeps_the_frames_done(moving):
     moving.ui.segmentButton.click()
-    moving.wait(lambda: moving.session.run.frame == (2, 3) and moving.session.run.stage == "Finding structures")
+    moving.wait(lambda: moving.session.jobs.run.frame == (2, 3) and moving.session.jobs.run.stage == "Segmenting")
     moving.ui.segmentButton.click()
-    moving.wait(lambda: not moving.session.run.busy)
+    moving.wait(lambda: not moving.session.jobs.run.busy)
     assert "1 of 3 frames" in moving.ui.statusLabel.text
     assert len(found(moving)[1]) == 1
     browse(moving, 0)
     assert moving.shown("lung_left").any() and moving.ui.resultTree.topLevelItemCount
     browse(moving, 2)
-    assert moving.session.result is None and not moving.ui.exportCollapsibleButton.enabled
+    assert moving.session.outcome.result is None and not moving.ui.exportCollapsibleButton.enabled
     moving.run()  # and again, all of it
     assert moving.ui.statusLabel.text == "3 of 3 frames are segmented."
 
@@ -129,7 +129,7 @@ def test_a_frame_that_cannot_be_segmented_ends_the_run_with_the_reason(moving):
     volumes = moving.browser.GetSequenceNode(moving.scene.volumeNode)
     slicer.util.arrayFromVolume(volumes.GetNthDataNode(1))[:] = 0
     moving.ui.segmentButton.click()
-    moving.wait(lambda: not moving.session.run.busy)
+    moving.wait(lambda: not moving.session.jobs.run.busy)
     assert "1 of 3 frames" in moving.ui.statusLabel.text
     assert "Frame 2" in moving.ui.statusLabel.text and "empty" in moving.ui.statusLabel.text
 
@@ -138,10 +138,10 @@ def test_the_scene_may_be_closed_during_a_sequence(moving):
     import slicer
 
     moving.ui.segmentButton.click()
-    moving.wait(lambda: moving.session.run.frame == (2, 3))
+    moving.wait(lambda: moving.session.jobs.run.frame == (2, 3))
     slicer.mrmlScene.Clear(False)
-    moving.wait(lambda: not moving.session.run.busy)
-    assert moving.session.result is None and "Load a CT" in moving.ui.segmentButton.toolTip
+    moving.wait(lambda: not moving.session.jobs.run.busy)
+    assert moving.session.outcome.result is None and "Load a CT" in moving.ui.segmentButton.toolTip
 
 
 def test_a_sequence_without_frames_is_said(user):
@@ -154,3 +154,25 @@ def test_a_sequence_without_frames_is_said(user):
     browser.AddProxyNode(node, sequence, False)
     user.ui.inputSelector.setCurrentNode(node)
     assert "without frames" in user.ui.statusLabel.text and not user.ui.segmentButton.enabled
+
+
+def test_a_sequence_comes_back_with_its_results(moving, tmp_path):
+    import slicer
+
+    moving.run()
+    browse(moving, 1)
+    before = moving.shown("lung_left")
+    confidence = {name: f"{value:.4f}" for name, value in moving.session.outcome.result.confidence.items()}
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.util.saveScene(path)
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(path)
+    moving.desktop.pump(0.2)
+    moving.wait(lambda: moving.session.outcome.measurements)
+    moving.browser = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")[0]
+    assert moving.ui.exportCollapsibleButton.enabled and np.array_equal(moving.shown("lung_left"), before)
+    browse(moving, 2)
+    assert moving.ui.resultTree.topLevelItemCount and not np.array_equal(moving.shown("lung_left"), before)
+    browse(moving, 1)
+    assert np.array_equal(moving.scene.labelMap().mask("lung_left"), before)
+    assert {n: f"{v:.4f}" for n, v in moving.session.outcome.result.confidence.items()} == confidence

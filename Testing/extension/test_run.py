@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import trimesh
-from host.loop import LOOP
+from host.event_loop import LOOP
 
-from DeepSegLogic.labels import LabelMap
+from DeepSegLogic.data.label_map import LabelMap
 
 
 def test_segment_correct_export(ready, desktop, tmp_path):
@@ -15,13 +15,13 @@ def test_segment_correct_export(ready, desktop, tmp_path):
 
     ui, scene = ready.ui, ready.scene
     texts, blocks = [], []
-    ready.session.changed.connect(lambda part: texts.append(ui.statusLabel.text) if part == "run" else None)
+    ready.session.jobs.run_changed.connect(lambda _run: texts.append(ui.statusLabel.text))
     for _ in range(2):  # the first also starts the worker
         LOOP.clear()
         ready.run()
         blocks.append(desktop.longest_block)
     assert min(blocks) < 0.1, desktop.longest_block_slot
-    assert any("Finding structures" in text for text in texts)
+    assert any("Segmenting" in text for text in texts)
     assert ui.segmentButton.text == "Segment" and "Done" in ui.statusLabel.text
 
     # a node with names, colours, codes and tags, on the volume's grid; each run made a new one
@@ -34,29 +34,29 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     assert lung.GetTag("TerminologyEntry", entry) and "39607008^Lung" in str(entry)
     assert lung.GetTag("DeepSeg.model", model) and str(model) == "ct_demo"
     mask = ready.shown("lung_left")
-    assert np.array_equal(mask, ready.session.result.label_map.mask("lung_left"))
+    assert np.array_equal(mask, ready.session.outcome.result.label_map.mask("lung_left"))
 
     # the table
-    assert ui.resultTree.topLevelItemCount == sum(r.voxels > 0 for r in ready.session.measurements)
+    assert ui.resultTree.topLevelItemCount == sum(r.voxels > 0 for r in ready.session.outcome.measurements)
     rows = ready.rows()
     item = next(row for row in rows if row.text(0) == "Left lung")
     voxel = abs(np.linalg.det(_matrix(scene.volumeNode)))
     assert float(item.text(1)) == pytest.approx(mask.sum() * voxel / 1000, abs=0.06)
     doubtful = ["review" in row.text(2) for row in rows]
     assert doubtful == sorted(doubtful, reverse=True)
-    assert f"by {ready.session.result.boundary_margin['lung_left']:.2f}" in item.toolTip(2)
+    assert f"by {ready.session.outcome.result.boundary_margin['lung_left']:.2f}" in item.toolTip(2)
     item.setCheckState(0, qt.Qt.Unchecked)
     assert not scene.resultNode.GetDisplayNode().GetSegmentVisibility("lung_left")
 
     # what to look at first: each finding jumps, and can be put away
-    twice = ready.session.result.label_map
+    twice = ready.session.outcome.result.label_map
     twice = LabelMap(twice.array.copy(), twice.ijk_to_ras, twice.structures)
     twice.array[:] = 0
     twice.array[3:9, 5:15, 5:15] = twice.array[3:9, 60:70, 60:70] = twice.structure("liver").value
-    ready.session.review(twice)
-    ready.wait(lambda: ready.session.findings)
+    ready.session.outcome.review(twice)
+    ready.wait(lambda: ready.session.outcome.findings)
     count = ui.reviewList.count
-    assert count == len(ready.session.findings) and not ui.reviewList.isHidden()
+    assert count == len(ready.session.outcome.findings) and not ui.reviewList.isHidden()
     ui.reviewList.setCurrentRow(0)
     ui.reviewList.itemClicked(ui.reviewList.item(0))
     ui.ignoreButton.click()
@@ -64,7 +64,7 @@ def test_segment_correct_export(ready, desktop, tmp_path):
 
     # 3D
     ui.show3DButton.click()
-    ready.wait(lambda: ready.session.surfaces)
+    ready.wait(lambda: ready.session.outcome.surfaces)
     surface = lung.GetRepresentation("Closed surface")
     assert surface.GetNumberOfPolys() > 100
 
@@ -76,7 +76,7 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     ui.format_glb.checked = True
     ui.exportPathLineEdit.currentPath = str(tmp_path / "models")
     ui.exportButton.click()
-    ready.wait(lambda: not ready.session.run.busy)
+    ready.wait(lambda: not ready.session.jobs.run.busy)
     assert "files are in" in ui.statusLabel.text
     mesh = trimesh.load_mesh(tmp_path / "models" / "lung_left.stl")
     assert mesh.is_watertight and mesh.volume == pytest.approx(corrected.sum() * voxel, rel=0.02)
@@ -84,10 +84,10 @@ def test_segment_correct_export(ready, desktop, tmp_path):
 
     # replacing what was corrected is asked
     ui.replaceCheckBox.checked = True
-    desktop.answers["corrected by hand"] = False
+    desktop.answers["was corrected"] = False
     ui.segmentButton.click()
-    assert not ready.session.run.busy
-    desktop.answers["corrected by hand"] = True
+    assert not ready.session.jobs.run.busy
+    desktop.answers["was corrected"] = True
     ready.run()
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2
     assert not scene.resultCorrected
@@ -104,13 +104,13 @@ def _matrix(node):
 def test_cancel_and_a_killed_worker_lose_nothing(ready):
     session = ready.session
     ready.run()
-    kept, node = session.result, ready.scene.resultNode
+    kept, node = session.outcome.result, ready.scene.resultNode
     for end in (ready.ui.segmentButton.click, session._client.kill):
         ready.ui.segmentButton.click()
-        ready.wait(lambda: session.run.stage == "Finding structures")
+        ready.wait(lambda: session.jobs.run.stage == "Segmenting")
         end()
-        ready.wait(lambda: not session.run.busy)
-        assert session.result is kept and ready.scene.resultNode is node
+        ready.wait(lambda: not session.jobs.run.busy)
+        assert session.outcome.result is kept and ready.scene.resultNode is node
         assert ready.ui.segmentButton.text == "Segment" and ready.ui.segmentButton.enabled
     assert "stopped" in ready.ui.statusLabel.text  # and not a traceback
     assert "Traceback" not in ready.ui.statusLabel.text
@@ -123,17 +123,17 @@ def test_nodes_and_scenes_may_go_during_a_run(ready):
 
     session = ready.session
     ready.ui.segmentButton.click()
-    ready.wait(lambda: session.run.stage == "Finding structures")
+    ready.wait(lambda: session.jobs.run.stage == "Segmenting")
     slicer.mrmlScene.RemoveNode(ready.scene.volumeNode)
-    ready.wait(lambda: session.measurements)
+    ready.wait(lambda: session.outcome.measurements)
     assert ready.scene.resultNode is not None
 
     ready.load(np.random.default_rng(0).integers(-1000, 900, (30, 40, 40), np.int16), np.eye(4))
     ready.ui.segmentButton.click()
-    ready.wait(lambda: session.run.fraction > 0)
+    ready.wait(lambda: session.jobs.run.fraction > 0)
     slicer.mrmlScene.Clear(False)
-    ready.wait(lambda: not session.run.busy)
-    assert session.result is None and "Load a CT" in ready.ui.segmentButton.toolTip
+    ready.wait(lambda: not session.jobs.run.busy)
+    assert session.outcome.result is None and "Load a CT" in ready.ui.segmentButton.toolTip
 
 
 def test_a_volume_under_a_transform(ready):
@@ -149,11 +149,11 @@ def test_a_volume_under_a_transform(ready):
     scene.volumeNode.SetAndObserveTransformNodeID(move.GetID())
     ready.run()
     assert scene.resultNode.GetTransformNodeID() == move.GetID()
-    assert np.array_equal(ready.shown("lung_left"), ready.session.result.label_map.mask("lung_left"))
+    assert np.array_equal(ready.shown("lung_left"), ready.session.outcome.result.label_map.mask("lung_left"))
     move.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
     ready.ui.inputSelector.setCurrentNode(None)
     ready.ui.inputSelector.setCurrentNode(slicer.util.getNode("Chest"))
-    assert not ready.ui.segmentButton.enabled and "bends space" in ready.ui.notesLabel.text
+    assert not ready.ui.segmentButton.enabled and "non-linear transform" in ready.ui.notesLabel.text
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,19 @@ def test_a_saved_scene_reopens_as_it_was(ready, desktop, tmp_path):
     session = ready.session
     ready.run()
     name = ready.scene.resultNode.GetName()
-    session.choose_structures(["liver", "spleen"])
+    session.choices.choose_structures(["liver", "spleen"])
     ready.ui.qualityComboBox.currentText = "fast"
     path = str(tmp_path / "scene.mrml")
     slicer.mrmlScene.SetURL(path)
     assert slicer.mrmlScene.Commit(path)
     slicer.mrmlScene.Clear(False)
-    session.choose_structures(["aorta"])
+    session.choices.choose_structures(["aorta"])
     ready.ui.qualityComboBox.currentText = "best"
 
     slicer.mrmlScene.Connect()
     desktop.pump(0.2)
-    assert session.chosen == ["spleen", "liver"]  # in label order
-    assert session.quality == "fast"
+    assert session.choices.structures.chosen == ("spleen", "liver")  # in label order
+    assert session.choices.settings.quality == "fast"
     assert ready.ui.qualityComboBox.currentText == "fast"
     assert ready.scene.resultNode.GetName() == name
     assert ready.ui.inputSelector.currentNode().GetName() == "Chest"
@@ -51,9 +51,14 @@ def test_what_is_not_understood_is_left_out(ready, settings):
     for role in ("InputVolume", "ResultSegmentation"):
         node.SetNodeReferenceID(role, model.GetID())
     slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
-    assert session.model.id == "ct_demo"
-    assert session.chosen == (["liver"] if "no such organ" in settings else session.model.structures)
-    assert (session.quality, session.device, ready.scene.replaceResult) == ("standard", "auto", False)
+    assert session.choices.model.id == "ct_demo"
+    structures = session.choices.structures
+    assert structures.chosen == (("liver",) if "no such organ" in settings else structures.known)
+    assert (session.choices.settings.quality, session.choices.settings.device, ready.scene.replaceResult) == (
+        "standard",
+        "auto",
+        False,
+    )
     assert ready.scene.resultNode is None and ready.scene.volumeNode is None
     ready.desktop.pump(0.1)  # then the only volume is chosen
     assert ready.ui.segmentButton.enabled

@@ -67,7 +67,7 @@ def test_uneven_slices(user, small):
     user.ui.inputSelector.setCurrentNode(None)
     node.SetAndObserveTransformNodeID(transform.GetID())
     user.ui.inputSelector.setCurrentNode(node)
-    assert not user.ui.segmentButton.enabled and "bends space" in user.ui.notesLabel.text
+    assert not user.ui.segmentButton.enabled and "non-linear transform" in user.ui.notesLabel.text
     user.ui.resampleButton.click()
     made = user.ui.inputSelector.currentNode()
     assert made is not node and made.GetParentTransformNode() is None
@@ -86,7 +86,7 @@ def test_uneven_slices(user, small):
 
 def test_too_little_memory_offers_a_smaller_volume(ready, monkeypatch):
     """As the worker tells it of a run."""
-    from DeepSegLogic.errors import ResourceError
+    from DeepSegLogic.util.errors import ResourceError
     from DeepSegLogic.worker import Event
 
     assert ready.ui.cropButton.isHidden()

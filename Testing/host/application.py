@@ -8,8 +8,8 @@ import slicer
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property
 
+from .event_loop import LOOP
 from .layout import LayoutManager
-from .loop import LOOP
 
 MAJOR, MINOR = 5, 11  # of the Slicer that slicer-core was built from
 
@@ -92,12 +92,12 @@ class CoreIOManager(QtCore.QObject):
     def loadNodes(self, kind, properties, collection, messages=None):
         path, scene = str(properties["fileName"]), slicer.mrmlScene
         if kind == "SceneFile":
-            scene.Clear(False)
+            clear = bool(properties.get("clear"))
             if path.endswith(".mrb"):
-                return scene.ReadFromMRB(path)
+                return scene.ReadFromMRB(path, clear)
             scene.SetURL(path)
             scene.SetRootDirectory(str(Path(path).parent))
-            return bool(scene.Connect())
+            return bool(scene.Connect() if clear else scene.Import())
         class_name = "vtkMRMLLabelMapVolumeNode" if properties.get("labelmap") else self._CLASSES[kind]
         node = scene.AddNewNodeByClass(class_name, properties.get("name") or Path(path).name.split(".")[0])
         node.AddDefaultStorageNode(path)

@@ -7,10 +7,11 @@ from pathlib import Path
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from . import modules, namespaces, signals
+from . import namespaces, signals, slicer_modules
 from .application import qSlicerApplication
 from .dialogs import DIALOGS
-from .loop import LOOP
+from .event_loop import LOOP
+from .packaging import Pip
 from .pythonqt import unwrap, wrap
 
 PANEL_WIDTH = 420
@@ -23,13 +24,15 @@ class Host:
         answers: a part of a dialog's text to its answer; see :class:`host.dialogs.Dialogs`.
         messages: the dialogs that opened.
         errors: exceptions that left a slot or an observer. Slicer prints them; a test should look.
-        pip_requests: what the module wanted to install. It is always refused.
+        pip: what packages are installed with, see :class:`host.packaging.Pip`.
+        pip_requests: what the module wanted to install. It always fails.
         sample_data: the data sets that the module registered, by name.
     """
 
     def __init__(self):
         self.answers, self.messages, self.errors = DIALOGS.answers, DIALOGS.messages, LOOP.errors
-        self.pip_requests: list[str] = []
+        self.pip = Pip()
+        self.pip_requests = self.pip.requests
         self.sample_data: dict[str, dict] = {}
         self._app = qSlicerApplication()
         self._app.setStyle("Fusion")
@@ -55,8 +58,8 @@ class Host:
         """Load a scripted module as Slicer does, open its panel, and return its Python widget."""
         path = Path(path).resolve()
         name = path.stem
-        source = modules.import_module(path)
-        module = modules.qSlicerScriptedLoadableModule(name, path)
+        source = slicer_modules.import_module(path)
+        module = slicer_modules.qSlicerScriptedLoadableModule(name, path)
         setattr(slicer.modules, name.lower(), wrap(module))
         setattr(slicer.modules, f"{name}Instance", getattr(source, name)(wrap(module)))
         self._app.moduleManager()._modules[name] = module
@@ -116,14 +119,10 @@ class Host:
             self.unload_module(name)
         slicer.mrmlScene.Clear(False)
         self._app.settings().clear()
+        self.pip.offer()
         self.pip_requests.clear()
         self.sample_data.clear()
         DIALOGS.clear()
         LOOP.clear()
         sys.excepthook = LOOP.keep  # each time: other tests' libraries set it, too
         signals.strict = True
-
-    def refuse_pip(self, requirements, *_, **__):
-        """``slicer.util.pip_install``: nothing is installed by a test."""
-        self.pip_requests.append(requirements if isinstance(requirements, str) else " ".join(requirements))
-        raise RuntimeError(f"The stand-in host installs nothing: {self.pip_requests[-1]}")

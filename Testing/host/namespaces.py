@@ -8,9 +8,9 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtGui, QtNetwork, QtSvg, QtUiTools, QtWidgets
 
-from . import ctkwidgets, dialogs, modules, mrmlwidgets, segmentwidgets
+from . import ctk_widgets, dialogs, mrml_widgets, segment_widgets, slicer_modules
 from .pythonqt import class_for
-from .uiloader import QUiLoader
+from .ui_loader import QUiLoader
 
 _SOURCES = QtCore, QtGui, QtWidgets, QtNetwork, QtSvg, QtUiTools
 
@@ -32,21 +32,21 @@ def install(host) -> None:
     """Put the modules in place."""
     dialogs.install()
     _module("qt", QtNamespace("qt"))
-    _module("ctk", ModuleType("ctk"), **{kind.__name__: class_for(kind) for kind in ctkwidgets.CLASSES})
-    slicer.modules = modules.Modules()
+    _module("ctk", ModuleType("ctk"), **{kind.__name__: class_for(kind) for kind in ctk_widgets.CLASSES})
+    slicer.modules = slicer_modules.Modules()
     slicer.selfTests = {}
     for kind in (
-        *mrmlwidgets.CLASSES,
-        *segmentwidgets.CLASSES,
-        modules.qSlicerScriptedLoadableModule,
-        modules.qSlicerScriptedLoadableModuleWidget,
+        *mrml_widgets.CLASSES,
+        *segment_widgets.CLASSES,
+        slicer_modules.qSlicerScriptedLoadableModule,
+        slicer_modules.qSlicerScriptedLoadableModuleWidget,
     ):
         setattr(slicer, kind.__name__, class_for(kind))
     slicer.util.messageBox = dialogs.message_box
     slicer.util.delayDisplay = lambda message, *_, **__: dialogs.DIALOGS.open("information", message, default=True)
-    slicer.util.pip_install = slicer.util.pip_uninstall = host.refuse_pip
+    host.pip.offer()
     _module("slicer.i18n", ModuleType("slicer.i18n"), tr=lambda text: text, translate=lambda context, text: text)
-    scripted = importlib.import_module(".scripted", __package__)
+    scripted = importlib.import_module(".scripted_module", __package__)
     _module("slicer.ScriptedLoadableModule", scripted)
     _module("SampleData", ModuleType("SampleData"), SampleDataLogic=_sample_data(host))
 

@@ -6,7 +6,7 @@ import types
 import shiboken6
 from PySide6 import QtCore
 
-from .loop import LOOP
+from .event_loop import LOOP
 
 strict = True
 """Whether an unknown signal is an error. PythonQt prints a line and goes on."""

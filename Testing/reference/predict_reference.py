@@ -1,4 +1,4 @@
-"""Store what nnU-Net's own predictor makes of a model, for ``Testing/logic/test_agreement.py``.
+"""Store what nnU-Net's own predictor makes of a model, for ``Testing/logic/inference/test_agreement.py``.
 
 python predict_reference.py --model Resources/Models/ct_demo --data ../shared/data --out Testing/data/nnunet_reference
 """

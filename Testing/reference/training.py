@@ -11,6 +11,44 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+RESAMPLING = {  # entries of a configuration, as nnU-Net's planner writes them
+    key: value
+    for what, order in (("data", 3), ("seg", 1), ("probabilities", 1))
+    for key, value in (
+        (f"resampling_fn_{what}", "resample_data_or_seg_to_shape"),
+        (
+            f"resampling_fn_{what}_kwargs",
+            {"is_seg": what == "seg", "order": order, "order_z": 0, "force_separate_z": None},
+        ),
+    )
+}
+
+
+def architecture(network: str, sizes: dict, dimensions: int = 3) -> dict:
+    """The entry of a plan for a U-Net.
+
+    Args:
+        network: ``"PlainConvUNet"`` or ``"ResidualEncoderUNet"``.
+        sizes: its arguments, without operations.
+        dimensions: 2 for a network that works slice by slice.
+    """
+    return {
+        "network_class_name": f"dynamic_network_architectures.architectures.unet.{network}",
+        "arch_kwargs": {
+            "n_stages": len(sizes["features_per_stage"]),
+            **sizes,
+            "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
+            "conv_bias": True,
+            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+
 
 @dataclass
 class Training:
@@ -19,8 +57,7 @@ class Training:
     Attributes:
         dataset: nnU-Net's name, ``"Dataset901_Demo"``.
         cases: subjects, all of them trained on; the first one also stands in for validation.
-        values: label values, background and ignore left out.
-        ignore: value that is not learnt from, if any.
+        values: label values, background left out.
         spacing, patch, batch: of the plan; mm and voxels along (Z, Y, X).
         network: class in dynamic_network_architectures.
         architecture: its arguments beyond the usual ones.
@@ -35,7 +72,6 @@ class Training:
     network: str
     architecture: dict
     title: str
-    ignore: int | None = None
     batch: int = 2
 
 
@@ -90,10 +126,9 @@ def write_case(raw: Path, case: str, grid: sitk.Image, image: np.ndarray, labels
 
 
 def _write_dataset(training: Training, raw: Path) -> None:
-    ignored = {} if training.ignore is None else {"ignore": training.ignore}
     content = {
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0, **training.values, **ignored},
+        "labels": {"background": 0, **training.values},
         "numTraining": len(training.cases),
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
@@ -107,7 +142,7 @@ def _write_plans(training: Training, raw: Path, preprocessed: Path) -> None:
     for case in training.cases:
         image = sitk.GetArrayFromImage(sitk.ReadImage(str(raw / "imagesTr" / f"{case}_0000.nii.gz")))
         truth = sitk.GetArrayFromImage(sitk.ReadImage(str(raw / "labelsTr" / f"{case}.nii.gz")))
-        values.append(image[(truth > 0) & (truth != training.ignore)].astype(float))
+        values.append(image[truth > 0].astype(float))
     values = np.concatenate(values)
     intensities = {
         "mean": values.mean(),
@@ -118,26 +153,6 @@ def _write_plans(training: Training, raw: Path, preprocessed: Path) -> None:
         "percentile_00_5": float(np.percentile(values, 0.5)),
         "percentile_99_5": float(np.percentile(values, 99.5)),
     }
-    architecture = {
-        "network_class_name": f"dynamic_network_architectures.architectures.unet.{training.network}",
-        "arch_kwargs": {
-            "n_stages": len(training.architecture["features_per_stage"]),
-            **training.architecture,
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-
-    def resampling(is_seg, order):
-        return {"is_seg": is_seg, "order": order, "order_z": 0, "force_separate_z": None}
-
     configuration = {
         "data_identifier": "nnUNetPlans_3d_fullres",
         "preprocessor_name": "DefaultPreprocessor",
@@ -147,13 +162,8 @@ def _write_plans(training: Training, raw: Path, preprocessed: Path) -> None:
         "spacing": training.spacing,
         "normalization_schemes": ["CTNormalization"],
         "use_mask_for_norm": [False],
-        "resampling_fn_data": "resample_data_or_seg_to_shape",
-        "resampling_fn_seg": "resample_data_or_seg_to_shape",
-        "resampling_fn_data_kwargs": resampling(False, 3),
-        "resampling_fn_seg_kwargs": resampling(True, 1),
-        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": resampling(False, 1),
-        "architecture": architecture,
+        **RESAMPLING,
+        "architecture": architecture(training.network, training.architecture),
         "batch_dice": True,
     }
     plans = {

@@ -25,8 +25,8 @@
       document.body.append(veil);
     }
     veil.innerHTML = refused
-      ? "<h1>DeepSeg was started anew</h1><p>Open the link that it printed.</p>"
-      : "<h1>No connection to DeepSeg</h1><p>The page comes back by itself, with your work.</p>" +
+      ? "<h1>DeepSeg was restarted</h1><p>Open the link that it printed.</p>"
+      : "<h1>No connection to DeepSeg</h1><p>The page reconnects automatically and keeps your work.</p>" +
         "<p>If DeepSeg has ended, start <code>deepseg web</code> again and open the link that it prints.</p>";
   }
 
@@ -34,12 +34,12 @@
 
   const show = (name, value) => window.trame.state.set(name, value);
   const shown = (name) => window.trame.state.get(name);
-  let uploading;  // the request under way
+  let uploading;  // the running request
 
   function upload(files, address = "upload") {
     if (!files.length) return;
     if (uploading || shown("reading") || shown("run").busy) {
-      show("alert", { message: "Something is under way.", remedy: "Wait for it, or cancel it." });
+      show("alert", { message: "A task is running.", remedy: "Wait for it, or cancel it." });
       return;
     }
     const form = new FormData();
@@ -47,7 +47,10 @@
     const request = (uploading = new XMLHttpRequest());
     request.upload.onprogress = (event) => show("uploading", `${Math.floor((100 * event.loaded) / event.total)} %`);
     request.onerror = () => {  // of what was refused, the server says why
-      if (!shown("alert")) show("alert", { message: "The upload broke off.", remedy: "Try again." });
+      if (!shown("alert")) show("alert", { message: "The upload was interrupted.", remedy: "Try again." });
+    };
+    request.onload = () => {
+      if (request.status !== 200) show("alert", { message: request.responseText, remedy: "Try again in a moment." });
     };
     request.onloadend = () => {
       uploading = undefined;
@@ -73,15 +76,18 @@
   function careful(act) {
     if (!shown("can_undo") || shown("run").busy) return act();  // what is busy says so
     next = act;
-    const text = "It was corrected. Corrections that you have not exported will be lost.";
+    const text = "Corrections that you have not exported will be lost.";
     show("asking", { kind: "Replace", title: "Replace the result", text });
   }
   const goOn = () => next();
 
-  const pick = (folder) =>
-    choose({ multiple: true, webkitdirectory: folder }, (files) =>
-      careful(() => upload(files.map((file) => [file.webkitRelativePath || file.name, file]))),
-    );
+  const pick = (folder, address = "upload") =>
+    choose({ multiple: true, webkitdirectory: folder }, (files) => {
+      const send = () => upload(files.map((file) => [file.webkitRelativePath || file.name, file]), address);
+      return address === "upload" ? careful(send) : send();
+    });
+
+  const pickReference = () => choose({}, ([file]) => upload([[file.name, file]], "reference"));
 
   let model;  // chosen, not confirmed yet
   const pickModel = () =>
@@ -117,6 +123,37 @@
     button.setAttribute("aria-pressed", large);
   }
 
+  // What is drawn in a view is told whole when the button is released. Of the mouse's moves that wait for the server,
+  // trame tells the last only, and buttons that are pressed afterwards overtake them.
+  let drawing;
+  const drop = () => (drawing = undefined);
+  function note(event) {
+    const { left, top, width, height } = drawing.area.getBoundingClientRect();
+    const passed = event.getCoalescedEvents?.() ?? [];
+    for (const { clientX, clientY } of passed.length ? passed : [event])
+      drawing.places.push([(clientX - left) / width, 1 - (clientY - top) / height]);
+  }
+  const mouse = {
+    pointerdown(event) {
+      const area = event.target.closest?.(".remote-controlled-area");
+      drop();
+      if (!area || event.button || !event.isPrimary || !shown("tool")) return;
+      drawing = { area, places: [], notches: 0 };
+      note(event);
+    },
+    pointermove: (event) => drawing && note(event),
+    pointerup(event) {
+      if (!drawing || event.button) return;
+      note(event);
+      const view = drawing.area.closest(".layout-grid-item").querySelector("[data-view]").dataset.view;
+      window.trame.trigger("drawn", [view, drawing.places, drawing.notches]);
+      drop();
+    },
+    pointercancel: drop,
+    wheel: (event) => drawing && (drawing.notches -= Math.sign(event.deltaY)),
+  };
+  for (const name in mouse) addEventListener(name, mouse[name], { capture: true, passive: true });
+
   function download(url) {
     const link = document.createElement("a");
     link.href = url;
@@ -144,6 +181,7 @@
   addEventListener(
     "keydown",
     (event) => {
+      if (event.key === "Escape") drop();
       if (event.altKey || event.repeat || event.target.closest(typing)) return;
       const held = (event.ctrlKey || event.metaKey ? "Control+" : "") + (event.shiftKey ? "Shift+" : "");
       const key = event.key.length > 1 ? event.key : event.key.toUpperCase();
@@ -156,5 +194,5 @@
     true,
   );
 
-  window.deepseg = { careful, enlarge, goOn, pick, pickModel, sendModel, cancelUpload, download };
+  window.deepseg = { careful, enlarge, goOn, pick, pickModel, pickReference, sendModel, cancelUpload, download };
 })();

@@ -51,5 +51,5 @@ def test_a_wrong_command_line_is_a_usage_error(capfd):
     assert main(["segment", "a", "-o", "b", "--frobnicate"]) == 2
     text = capfd.readouterr().err
     assert "--frobnicate" in text
-    assert "unforeseen" not in text
+    assert "Unexpected" not in text
     assert main(["--version"]) == 0

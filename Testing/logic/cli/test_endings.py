@@ -30,11 +30,11 @@ def started(*arguments, **options):
 
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, small_ct, name):
+def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, chest_ct, name):
     (tmp_path / "segmentation.nii.gz").write_text("an earlier result", "utf-8")
-    process = started("segment", small_ct, "-o", tmp_path, "-s", "lung_left,vertebrae", "--json")
+    process = started("segment", chest_ct, "-o", tmp_path, "-s", "lung_left,vertebrae", "--json")
     for line in process.stdout:
-        if '"write"' in line:
+        if '"inference"' in line:
             break
     for _ in range(3):  # some tell it more than once
         process.send_signal(getattr(signal, name))
@@ -48,7 +48,7 @@ def test_ctrl_c_where_nothing_listens_is_told_too(monkeypatch, capfd):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("DeepSegLogic.doctor.examine", interrupted)
+    monkeypatch.setattr("DeepSegLogic.session.doctor.examine", interrupted)
     assert main(["doctor", "--json"]) == 130
     out, errors = capfd.readouterr()
     assert (json.loads(out)["code"], errors.strip()) == ("cancelled", "Cancelled.")
@@ -110,4 +110,4 @@ def test_a_region_of_other_than_six_numbers(small_ct, capfd, box):
 
 def test_commas_alone_name_no_structure(small_ct, capfd):
     assert main(["estimate", str(small_ct), "-s", ","]) == 2
-    assert "No structure is asked for" in capfd.readouterr().err
+    assert "The list of structures is empty" in capfd.readouterr().err

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.geometry import ijk_to_ras_points
+from DeepSegLogic.data.affine import ijk_to_ras_points
 from DeepSegLogic.io import read_label_map
 
 OUTPUTS = [
@@ -169,7 +169,7 @@ def test_unknown_structure_suggests_the_nearest(bad, chest_ct):
 def test_settings_that_do_not_exist(bad, chest_ct):
     bad(chest_ct, "--quality", "superb", code=2, said="fast, standard, best")
     bad(chest_ct, "--device", "tpu", code=2, said="not a device")
-    bad(chest_ct, "--surfaces", "dwg", code=2, said="no surface format 'dwg'")
+    bad(chest_ct, "--surfaces", "dwg", code=2, said="Unknown surface format 'dwg'")
     bad(chest_ct, "--model", "nowhere", code=4, said="no model 'nowhere'")
 
 
@@ -190,7 +190,7 @@ def test_an_mr_is_refused_with_the_reason_and_taken_when_told(bad, shared_data, 
 def test_a_segmentation_is_sent_to_surfaces(bad, chest_ct, chest_segmentation, tmp_path):
     assert "deepseg surfaces" in bad(chest_segmentation, code=3, said="is a segmentation, not a CT")
     labels = shutil.copy(chest_segmentation, tmp_path / "labels.nrrd")
-    assert "deepseg surfaces" in bad(labels, code=3, said="looks like a segmentation")
+    assert "deepseg surfaces" in bad(labels, code=3, said="is a segmentation, not a CT")
 
 
 def test_an_estimate_says_what_is_odd(shared_data, chest_ct, tmp_path, capfd):

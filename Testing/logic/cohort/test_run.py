@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,11 @@ import numpy as np
 import psutil
 import pytest
 
-from DeepSegLogic.cohort import Settings, find_cases, run_cohort
-from DeepSegLogic.errors import ResourceError, UsageError
+from DeepSegLogic.cohort import Case, Settings, find_cases, run_cohort
+from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_label_map, read_volume, write_volume
-from DeepSegLogic.pipeline import segment
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.segmentation import segment
+from DeepSegLogic.util.errors import OutputError, ResourceError, UsageError
 
 pytest.importorskip("distributed")
 CODE = "from DeepSegLogic.cli import run\nif __name__ == '__main__': run()"
@@ -84,6 +85,41 @@ def test_cases_are_done_once_and_a_broken_one_stops_none(cohort, piece):
     assert len(rows(out / "measurements.csv")) == 6
 
     assert statuses(outcomes(cases[:1], replace(settings, structures=["lung_left"]))) == {"a": "done"}
+
+
+def test_a_case_that_is_not_whole_is_done_again_and_it_is_said(cohort):
+    cases, settings = cohort
+    folder = settings.output / "a"
+    outcomes(cases[:1], settings)
+    whole = (folder / "segmentation.nii.gz").read_bytes()
+    for spoil, said in (
+        (lambda: (folder / "segmentation.nii.gz").unlink(), "segmentation.nii.gz is missing"),
+        (lambda: (folder / "segmentation.nii.gz").write_bytes(whole[:-9]), "segmentation.nii.gz is damaged"),
+        (lambda: (folder / "measurements.csv").write_text("structure\n", "utf-8"), "measurements.csv is damaged"),
+    ):
+        spoil()
+        (outcome,) = outcomes(cases[:1], settings).values()
+        assert outcome.status == "done"
+        assert said in " ".join(outcome.warnings)
+        assert (folder / "segmentation.nii.gz").read_bytes() == whole
+    assert statuses(outcomes(cases[:1], settings)) == {"a": "kept"}
+
+
+def test_results_that_are_deleted_during_the_run_are_told(cohort):
+    cases, settings = cohort
+    with pytest.raises(OutputError, match="deleted or changed during the run: those of a"):
+        for outcome in run_cohort(cases[:1], settings):
+            shutil.rmtree(settings.output)
+            assert outcome.status == "done"
+
+
+def test_names_of_cases_are_no_formulas(cohort, piece):
+    cases, settings = cohort
+    source = cases[0].source.with_name("=1+1.nii.gz")
+    write_volume(piece, source)
+    assert statuses(outcomes([Case("=1+1", source)], settings)) == {"=1+1": "done"}
+    for table in ("cohort.csv", "measurements.csv"):
+        assert {row["case"] for row in rows(settings.output / table)} == {"'=1+1"}
 
 
 def test_cancelled_cases_leave_nothing(cohort):
@@ -152,16 +188,16 @@ def test_a_scheduler_that_is_running(cohort):
 
 def test_settings_that_cannot_be(cohort, monkeypatch):
     cases, settings = cohort
-    monkeypatch.setattr("DeepSegLogic.cohort.run._CONNECT_S", 1)
+    monkeypatch.setattr("DeepSegLogic.cohort.runner._CONNECT_S", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://"):
-        with pytest.raises(ResourceError, match=f"No dask scheduler answers at {address}"):
+        with pytest.raises(ResourceError, match=f"No Dask scheduler answers at {address}"):
             list(run_cohort(cases, settings, scheduler=address))
     with pytest.raises(UsageError, match="its own workers"):
         list(run_cohort(cases, settings, scheduler="tcp://127.0.0.1:9", workers=2))
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ResourceError, match="not installed") as caught:
         list(run_cohort(cases, settings))
-    assert "deepseg[cohort]" in caught.value.remedy
+    assert "[cohort]" in caught.value.remedy
 
 
 def deepseg(*arguments, **options):

@@ -11,13 +11,13 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from DeepSegLogic.errors import Cancelled, DeepSegError, InputError, ResourceError
+from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.inference import engine
-from DeepSegLogic.inference.memory import RunSettings
+from DeepSegLogic.inference.memory_ladder import RunSettings
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.models import ModelCard
-from DeepSegLogic.pipeline import segment
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.segmentation import segment
+from DeepSegLogic.util.errors import Cancelled, DeepSegError, InputError, ResourceError
 
 from .tiny import model, network, plan, volume
 
@@ -113,7 +113,7 @@ def test_raw_detector_values_are_refused_or_forced(tmp_path, suffix):
     source = read_volume(tmp_path / f"raw.{suffix}")
     with pytest.raises(InputError, match="no negative values") as caught:
         segment(source, model())
-    assert "--force" in caught.value.remedy
+    assert caught.value.action == "go_on_anyway"
     result = segment(source, model(classes=3, net=thresholds(), spacing=(1.0, 1.0, 1.0)), force=True)
     np.testing.assert_array_equal(result.label_map.array, thresholded(raw))
 

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import generate_binary_structure, maximum_filter, minimum_filter
 
 from DeepSegLogic.inference.confidence import ConfidenceMeter
-from DeepSegLogic.inference.plan import Normalization, Plan
+from DeepSegLogic.models.plan import Normalization, Plan
 
 SHAPE = (24, 14, 11)
 FACES = generate_binary_structure(3, 1)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from logic.inference import tiny
 
-from DeepSegLogic.errors import Cancelled
 from DeepSegLogic.inference.engine import Engine
-from DeepSegLogic.inference.memory import RunSettings
+from DeepSegLogic.inference.memory_ladder import RunSettings
 from DeepSegLogic.inference.preprocessing import prepare
 from DeepSegLogic.io import read_volume
-from DeepSegLogic.pipeline import segment
-from DeepSegLogic.progress import ignore_progress, never_cancel
+from DeepSegLogic.segmentation import segment
+from DeepSegLogic.util.errors import Cancelled
+from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

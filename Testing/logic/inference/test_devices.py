@@ -8,14 +8,14 @@ import torch
 from logic.inference import tiny
 from logic.inference.pretended_gpu import CUDA, MPS, OnGpu, PretendedGpu
 
-from DeepSegLogic.errors import ResourceError
-from DeepSegLogic.inference import memory
-from DeepSegLogic.inference.finishing import deferred_head
-from DeepSegLogic.inference.plan import Normalization, Resampling
-from DeepSegLogic.inference.quality import quality
-from DeepSegLogic.inference.run import Clock, VolumeRun
+from DeepSegLogic.inference import estimate
+from DeepSegLogic.inference.label_writer import deferred_head
+from DeepSegLogic.inference.presets import quality
+from DeepSegLogic.inference.volume_run import Clock, VolumeRun
+from DeepSegLogic.models.plan import Normalization, Resampling
 from DeepSegLogic.networks.unet import UNet
-from DeepSegLogic.progress import ignore_progress, never_cancel
+from DeepSegLogic.util.errors import ResourceError
+from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available")  # says autocast
 
@@ -32,7 +32,7 @@ def figures(monkeypatch):
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: told["peak"])
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    monkeypatch.setattr(memory, "_operations_per_second", lambda *_: 1e12)  # half precision takes a CPU too long
+    monkeypatch.setattr(estimate, "_operations_per_second", lambda *_: 1e12)  # half precision takes a CPU too long
     return told
 
 
@@ -51,6 +51,11 @@ def run_on(device, model, source, name="standard", **options):
     run = VolumeRun(source, model, model.labels, quality(name), device, Clock(), **options)
     run.all_parts(ignore_progress, never_cancel)
     return run
+
+
+def described(run):
+    """The settings that the last network ended with."""
+    return run.estimates[-1].settings.describe()
 
 
 def test_the_pretended_gpu_refuses_what_a_gpu_refuses():
@@ -83,6 +88,7 @@ PLANS = {
     "ct": {},
     "zscore": {"normalization": Normalization("zscore")},
     "zscore_nonzero": {"normalization": Normalization("zscore_nonzero"), "crop_to_nonzero": True},
+    "zscore_filled": {"normalization": Normalization("zscore_filled"), "crop_to_nonzero": True},
     "rescale01": {"normalization": Normalization("rescale01")},
     "function": {"normalization": Normalization("function", function=lambda x: x.clamp(-1000, 1000) / 400)},
     "regions": {"regions": (1, 2, 3, 2)},
@@ -92,6 +98,21 @@ PLANS = {
     "mirrored": {"mirror_axes": (0, 2), "transpose": (1, 0, 2)},
     "same_grid": {"spacing": (2.5, 1.5, 1.5)},
 }
+
+
+def cascade():
+    """Two stages that see two images; the second also sees the labels of the first."""
+    two = {"further": (Normalization("zscore_filled"),), "crop_to_nonzero": True}
+    second = tiny.model(seed=1, previous_labels=(1, 2, 3), **two)
+    second.previous = tiny.model(spacing=(6.0, 4.0, 4.0), **two)
+    return second
+
+
+def test_a_cascade_of_two_channels_has_the_labels_of_the_cpu(card):
+    source, other = volume(), tiny.volume((24, 40, 50), seed=1).array
+    on_cpu, on_gpu = (run_on(device, cascade(), source, channels=[other]) for device in (torch.device("cpu"), CUDA))
+    assert len(np.unique(on_cpu.labels)) > 2 and len(on_gpu.estimates) == 2
+    assert (on_cpu.labels == on_gpu.labels).mean() > 0.999
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -105,7 +126,7 @@ def test_labels_are_those_of_the_cpu(card, name):
     assert on_gpu.confidence == pytest.approx(on_cpu.confidence, abs=1e-3)
     assert on_gpu.boundary_margin == pytest.approx(on_cpu.boundary_margin, abs=1e-3) and on_gpu.boundary_margin
     assert not on_gpu.warnings
-    assert "on the GPU, logits in GPU memory" in on_gpu.described
+    assert "on the GPU, logits in GPU memory" in described(on_gpu)
 
 
 @pytest.mark.parametrize("device", [CUDA, MPS])
@@ -125,7 +146,7 @@ def test_a_last_layer_that_works_on_the_sum(device):
 
 def test_a_region_and_trimming(card):
     source = volume()
-    region = np.zeros(source.shape, bool)
+    region = np.zeros(source.shape_kji, bool)
     region[5:12, 10:30, 20:40] = True
     on_cpu = run_on(torch.device("cpu"), tiny.model(), source, "fast", region=region)
     on_gpu = run_on(CUDA, tiny.model(), source, "fast", region=region)
@@ -163,7 +184,7 @@ def test_the_ladder_goes_on_where_it_was(card, refuses, settings, warning):
     source = volume()
     expected = run_on(torch.device("cpu"), tiny.model(), source)
     run = run_on(CUDA, tiny.model(net=Hungry(refuses)), source)
-    assert settings in run.described
+    assert settings in described(run)
     assert warning in run.warnings[-1]
     assert (run.labels == expected.labels).mean() > 0.9999
     assert run.confidence == pytest.approx(expected.confidence, abs=1e-3)
@@ -186,7 +207,7 @@ def test_apples_gpu_has_no_float64(name):
     with PretendedGpu(MPS):
         run = run_on(MPS, tiny.model(**PLANS[name]), source)
     assert not run.warnings
-    assert run.described == "batches of 1 on the Apple GPU, logits in CPU memory"
+    assert described(run) == "batches of 1 on the Apple GPU, logits in CPU memory"
     assert (run.labels == run_on(torch.device("cpu"), tiny.model(**PLANS[name]), source).labels).mean() > 0.9999
 
 
@@ -212,7 +233,7 @@ def test_what_a_gpu_cannot_do_is_done_on_the_cpu(error):
         run = run_on(MPS, tiny.model(net=Lacking(lambda *_: False)), source)
     assert len(run.warnings) == 1
     assert "the CPU is used" in run.warnings[0] and str(error).splitlines()[0] in run.warnings[0]
-    assert "on the CPU" in run.described
+    assert "on the CPU" in described(run)
     np.testing.assert_array_equal(run.labels, run_on(torch.device("cpu"), tiny.model(), source).labels)
 
 
@@ -243,17 +264,19 @@ def test_the_batch_is_what_fits_beside_the_first_window(card, free, batch):
     seen = seen[1:]  # the first was the estimate's
     assert seen[0] == 1
     assert max(seen[1:]) == batch
-    assert run.described.startswith(f"batches of {batch} on the GPU")
+    assert described(run).startswith(f"batches of {batch} on the GPU")
     assert not run.warnings
 
 
 def test_memory_that_torch_keeps_for_itself_is_free(card):
     card.update(free=GIGABYTE // 1000, reserved=6 * GIGABYTE, allocated=GIGABYTE)
     run = run_on(CUDA, tiny.model(), volume())
-    assert "logits in GPU memory" in run.described
+    assert "logits in GPU memory" in described(run)
 
 
-@pytest.mark.parametrize("where", ["DeepSegLogic.inference.run.prepare", "DeepSegLogic.inference.engine.lay_out"])
+@pytest.mark.parametrize(
+    "where", ["DeepSegLogic.inference.volume_run.prepare", "DeepSegLogic.inference.engine.lay_out"]
+)
 def test_a_card_without_any_memory_is_left(monkeypatch, card, where):
     module, name = where.rsplit(".", 1)
     original = getattr(sys.modules[module], name)
@@ -266,7 +289,7 @@ def test_a_card_without_any_memory_is_left(monkeypatch, card, where):
     monkeypatch.setattr(where, refusing)
     run = run_on(CUDA, tiny.model(), volume())
     assert "CPU" in run.warnings[-1]
-    assert "on the CPU, logits in CPU memory" in run.described
+    assert "on the CPU, logits in CPU memory" in described(run)
     monkeypatch.undo()
     assert (run.labels == run_on(torch.device("cpu"), tiny.model(), volume()).labels).mean() > 0.9999
 

@@ -1,20 +1,22 @@
 """The engine against closed forms: a network of one pointwise layer, whose labels can be computed by hand."""
 
 import copy
+import gc
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from DeepSegLogic.errors import Cancelled, ModelError, ResourceError
+from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.inference import device as device_module
 from DeepSegLogic.inference.engine import Engine
-from DeepSegLogic.inference.memory import RunSettings
-from DeepSegLogic.inference.plan import Normalization, Plan
+from DeepSegLogic.inference.memory_ladder import RunSettings
 from DeepSegLogic.inference.preprocessing import prepare
-from DeepSegLogic.progress import ignore_progress, never_cancel
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.models.plan import Normalization, Plan
+from DeepSegLogic.util.errors import Cancelled, ModelError, ResourceError
+from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 CPU = torch.device("cpu")
 WEIGHT, BIAS = [0.0, 1.0, 2.0], [0.0, 0.0, -1.5]  # background below 0, then 1, and 2 above 1.5
@@ -114,8 +116,8 @@ def test_confidence_is_the_mean_softmax():
         assert prediction.meter.confidence()[name] == pytest.approx(mean, abs=1e-3)
     top = prediction.meter.top()
     np.testing.assert_array_equal(top.labels[0], expected(source.array))
-    np.testing.assert_allclose(top.probability(2, source.shape, top.ijk_to_ras), softmax[2], atol=1 / 255)
-    np.testing.assert_allclose(top.uncertainty(source.shape, top.ijk_to_ras), 255 * (1 - softmax.max(0)), atol=1.01)
+    np.testing.assert_allclose(top.probability(2, source.shape_kji, top.ijk_to_ras), softmax[2], atol=1 / 255)
+    np.testing.assert_allclose(top.uncertainty(source.shape_kji, top.ijk_to_ras), 255 * (1 - softmax.max(0)), atol=1.01)
 
 
 def test_progress_is_true_and_rises():
@@ -189,7 +191,7 @@ def test_without_enough_memory_for_a_window_a_smaller_one_is_used_and_said():
 
 
 def test_when_nothing_helps_the_error_says_so():
-    with pytest.raises(ResourceError, match="Memory does not suffice") as caught:
+    with pytest.raises(ResourceError, match="Out of memory") as caught:
         run([Hungry(lambda *_: False)], plan(), volume())
     assert caught.value.remedy
 
@@ -244,6 +246,19 @@ def test_layers_put_in_place_of_slow_ones_equal_them(shape):
         found = laid_out(x.contiguous(memory_format=torch.channels_last_3d))
     assert not {nn.Conv3d, nn.InstanceNorm3d} & {type(layer) for layer in laid_out}
     torch.testing.assert_close(found.double(), expected, atol=2e-4, rtol=1e-4)
+
+
+def test_a_run_holds_no_network_after_its_end():
+    """A model of several networks would else hold them all until the garbage collector comes by."""
+    network = pointwise()
+    alive = weakref.ref(network)
+    gc.disable()
+    try:
+        run([network], plan(), volume())
+        del network
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_settings_for_reproducible_runs_are_put_back():

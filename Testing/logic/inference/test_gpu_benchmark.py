@@ -22,7 +22,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 FORBIDDEN = (
     "SimpleITK monai slicerio vtk vtkmodules typer rich pydicom nibabel psutil platformdirs requests skimage lxml "
-    "trimesh pyfqmr PIL jsonschema maxflow nnunetv2"
+    "trimesh pyfqmr PIL jsonschema nnunetv2"
 )
 
 
@@ -48,4 +48,4 @@ def test_it_runs_on_a_bare_machine(pytestconfig, device):
     for row in windows:
         assert float(row[5]) > 0, row
         assert float(row[8].removesuffix(" %")) > 95, row
-    assert windows[0][7] == "0"  # full precision is what the others are compared with
+    assert float(windows[0][7]) < 1e-5  # full precision is what the others are compared with, but for rounding

@@ -9,8 +9,8 @@ import pytest
 RUN = """
 import resource, sys
 from logic.inference.tiny import model, volume
-from DeepSegLogic.errors import ResourceError
-from DeepSegLogic.pipeline import segment
+from DeepSegLogic.util.errors import ResourceError
+from DeepSegLogic.segmentation import segment
 
 hungry = model(40, patch_size=(32, 32, 32), spacing=(2.0, 2.0, 2.0))  # logits: 200 MB, twice while they grow
 source = volume((48, 200, 200), (2.0, 2.0, 2.0))
@@ -55,4 +55,4 @@ def test_logits_move_to_disk_and_labels_stay(limited):
 
 
 def test_too_little_for_anything_is_said(limited):
-    assert limited(5).startswith("error resource.memory Memory does not suffice")
+    assert limited(5).startswith("error resource.memory Out of memory")

@@ -5,8 +5,8 @@ import pytest
 import torch
 from skimage.transform import resize
 
-from DeepSegLogic.inference.plan import Resampling
 from DeepSegLogic.inference.resampling import axis_matrices, resample_image, resampled_shape, separate_axis
+from DeepSegLogic.models.plan import Resampling
 
 CASES = [
     ((20, 41, 50), (2.0, 0.97, 0.97), (3.0, 3.0, 3.0)),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from DeepSegLogic.pipeline import segment
+from DeepSegLogic.segmentation import segment
 
 from .tiny import model, network, volume
 

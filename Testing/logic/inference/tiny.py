@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from DeepSegLogic.inference.plan import Normalization, Plan
+from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.models import Model, ModelCard
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.models.plan import Normalization, Plan
 
 
-def network(classes=4, seed=0) -> nn.Module:
+def network(classes=4, seed=0, inputs=1) -> nn.Module:
     torch.manual_seed(seed)
     layers = [
-        nn.Conv3d(1, 8, 3, padding=1),
+        nn.Conv3d(inputs, 8, 3, padding=1),
         nn.InstanceNorm3d(8, affine=True),
         nn.LeakyReLU(),
         nn.Conv3d(8, classes, 1),
@@ -37,7 +37,7 @@ def plan(classes=4, **changes) -> Plan:
 def model(classes=4, seed=0, net=None, **changes) -> Model:
     the_plan = plan(classes, **changes)
     card = ModelCard(id="tiny", title="Tiny", structures=list(the_plan.labels.values()), digests={"weights": "none"})
-    return Model(card, the_plan, [net or network(classes, seed)])
+    return Model(card, the_plan, [net or network(classes, seed, the_plan.inputs)])
 
 
 def volume(shape=(40, 60, 70), spacing=(1.5, 1.5, 2.5), seed=0) -> Volume:

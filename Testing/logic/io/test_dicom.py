@@ -21,9 +21,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from DeepSegLogic.errors import InputError
 from DeepSegLogic.io import read_volume
-from DeepSegLogic.io.reading import ijk_to_ras
+from DeepSegLogic.io.read import ijk_to_ras
+from DeepSegLogic.util.errors import InputError
 
 ROWS, COLUMNS, COUNT = 12, 10, 8
 STEP = 2.5
@@ -184,7 +184,7 @@ def test_real_series_equals_its_slices(shared_data):
     headers = sorted((pydicom.dcmread(p) for p in folder.iterdir()), key=lambda d: d.ImagePositionPatient[2])
     first = headers[0]
     np.testing.assert_allclose(volume.ijk_to_ras[:3, 3] * [-1, -1, 1], first.ImagePositionPatient)
-    np.testing.assert_allclose(volume.spacing, [*first.PixelSpacing[::-1], 2.0])
+    np.testing.assert_allclose(volume.spacing_ijk, [*first.PixelSpacing[::-1], 2.0])
     names = [str(d.filename) for d in headers]
     reference = sitk.ReadImage(names, imageIO="GDCMImageIO")
     np.testing.assert_array_equal(volume.array, sitk.GetArrayFromImage(reference))
@@ -226,15 +226,15 @@ def test_a_tilted_gantry_is_straightened(tmp_path):
     volume = read_volume(folder)
     assert "tilted by 17.7°" in volume.warnings[0]
     assert (volume.array[:, 9] == 1000 - 1024).all()
-    np.testing.assert_allclose(volume.spacing, [0.7, 0.8, STEP])
+    np.testing.assert_allclose(volume.spacing_ijk, [0.7, 0.8, STEP])
 
 
 def test_copies_of_slices_are_left_out(tmp_path):
     folder = write_series(tmp_path / "d")
     shutil.copytree(folder, folder / "again")
     volume = read_volume(folder)
-    assert volume.shape == VOXELS.shape
-    assert "there twice" in volume.warnings[0]
+    assert volume.shape_kji == VOXELS.shape
+    assert "occur twice" in volume.warnings[0]
 
 
 def test_two_phases_in_one_series_are_not_mixed(tmp_path):
@@ -253,7 +253,7 @@ def test_of_several_series_the_longest_ct_is_taken(tmp_path):
         write_slice(folder / f"mr{k}", k % COUNT, k * STEP, Modality="MR", SeriesNumber=4)
     write_slice(folder / "scout", 0, 0.0, np.zeros((40, 50)), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     volume = read_volume(folder)
-    assert volume.shape == VOXELS.shape
+    assert volume.shape_kji == VOXELS.shape
     assert "Abdomen" in volume.warnings[0]
     assert "Thick" in volume.warnings[0]
 
@@ -317,15 +317,15 @@ def test_a_damaged_slice_at_the_end_is_not_left_out_in_silence(tmp_path, keep):
         with pytest.raises(InputError, match="s00 cannot be decoded: it is truncated"):
             read_volume(folder)
     else:
-        assert "empty (0 bytes): s00" in read_volume(folder).warnings[0]
+        assert "empty files (0 bytes): s00" in read_volume(folder).warnings[0]
         (folder / "s15").write_bytes(b"")
-        with pytest.raises(InputError, match=r"missing.*empty \(0 bytes\): s00, s15"):
+        with pytest.raises(InputError, match=r"missing.*empty files \(0 bytes\): s00, s15"):
             read_volume(folder)
 
 
 def test_stored_values_without_rescaling_are_said(tmp_path):
     volume = read_volume(write_series(tmp_path / "d", RescaleSlope=None, RescaleIntercept=None))
-    assert "no rescaling" in volume.warnings[0]
+    assert "convert its values to HU" in volume.warnings[0]
 
 
 def test_sagittal_slices_stand_where_they_should(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from xml.etree import ElementTree
 
 import nibabel
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.io import read_label_map, write_label_map
 from DeepSegLogic.io.nifti_names import read_names
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.terminology import structure_for
 
 MATRIX = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, -7], [0, 0, -3, 40], [0, 0, 0, 1]])
 
@@ -38,6 +39,14 @@ def test_what_we_write_others_read(tmp_path, name):
         (29, "a_b_c", "A b c"),
     ]
     assert found.warnings == []
+
+
+def test_the_same_label_map_gives_the_same_file_at_any_time(tmp_path, monkeypatch):
+    write_label_map(label_map(), tmp_path / "a.nii.gz")
+    first = (tmp_path / "a.nii.gz").read_bytes()
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    write_label_map(label_map(), tmp_path / "a.nii.gz")
+    assert (tmp_path / "a.nii.gz").read_bytes() == first
 
 
 def test_names_that_totalsegmentator_wrote(shared_data):

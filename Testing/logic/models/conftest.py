@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from DeepSegLogic.models import download as download_module
-from DeepSegLogic.models import fetch, importing, registry
+from DeepSegLogic.models import find as registry
+from DeepSegLogic.models import import_export as importing
+from DeepSegLogic.models import install as fetch
 from DeepSegLogic.models.card import ModelCard, Part
 
 ORGANS, BONES = ("liver", "spleen"), ("sternum", "sacrum", "skull")
@@ -114,6 +116,8 @@ class ReleaseSite:
 def own_store(tmp_path, monkeypatch):
     """No test sees or changes the user's models, proxies or certificates."""
     monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "store"))
+    monkeypatch.setenv("TOTALSEG_HOME_DIR", str(tmp_path / "totalsegmentator"))
+    monkeypatch.delenv("TOTALSEG_WEIGHTS_PATH", raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

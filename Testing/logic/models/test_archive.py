@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from DeepSegLogic.errors import Cancelled, ModelError, ResourceError
-from DeepSegLogic.models import archive, download
-from DeepSegLogic.models.archive import extract
+from DeepSegLogic.util import safe_zip as archive
+from DeepSegLogic.util.errors import Cancelled, ModelError, ResourceError
+from DeepSegLogic.util.safe_zip import extract
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_passwords_are_refused(zipped, tmp_path):
 
 def test_room_is_checked_beforehand(zipped, tmp_path, monkeypatch):
     path = zipped(("a", "x" * 1000))
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=999))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=999))
     with pytest.raises(ResourceError):
         extract(path, tmp_path / "out")
 

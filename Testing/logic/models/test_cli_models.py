@@ -8,9 +8,12 @@ from typer.testing import CliRunner
 
 from DeepSegLogic.cli.console import Console
 from DeepSegLogic.cli.models import app, obtain
-from DeepSegLogic.errors import Cancelled, ModelError
-from DeepSegLogic.models import fetch, registry
+from DeepSegLogic.cli.remedies import WORDS
+from DeepSegLogic.models import find as registry
+from DeepSegLogic.models import install as fetch
 from DeepSegLogic.models.card import ModelCard, Part
+from DeepSegLogic.models.crop import Crop
+from DeepSegLogic.util.errors import Cancelled, ModelError
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_a_models_life(deepseg, small, tmp_path):
     exported = events(deepseg("export", "small", "-o", tmp_path, "--json")[0])[-1]
     assert exported["file"] == str(tmp_path / "small.deepseg.zip")
     assert isinstance(deepseg("remove", "small")[1], Cancelled)  # nobody there to ask
-    assert "is gone" in deepseg("remove", "small", "--yes")[0]
+    assert "Deleted small" in deepseg("remove", "small", "--yes")[0]
     text, error = deepseg("import", exported["file"])
     assert error is None and "whom to cite" in text
     (tmp_path / "store" / "small" / "plans.json").write_text("{}", "utf-8")
@@ -101,4 +104,46 @@ def test_where_nobody_can_be_asked_the_error_says_what_to_do(small, monkeypatch)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(ModelError) as caught:
         obtain(Console(), "small", yes=False)
-    assert "deepseg models download small" in caught.value.remedy and small.parts[0].url in caught.value.remedy
+    remedy = caught.value.remedy_in(WORDS)
+    assert "deepseg models download small" in remedy and small.parts[0].url in remedy
+
+
+@pytest.fixture
+def pair(small, site, nnunet_folder, zip_of, tmp_path, monkeypatch):
+    """A model in the catalogue that sees a region which ``small`` finds."""
+    site.files["inner.zip"] = zip_of(nnunet_folder(tmp_path / "inner", ["vessels"]))
+    card = ModelCard(
+        "inner", "Vessels of the liver", licence="MIT", structures=["vessels"], crop=Crop("small", ("liver",))
+    )
+    card.parts = [Part(url=site.url("inner.zip"), size_bytes=len(site.files["inner.zip"]))]
+    for module in (fetch, registry):
+        monkeypatch.setattr(module, "in_catalogue", {"inner": card, "small": small}.get)
+    return card
+
+
+def test_the_model_that_finds_the_region_is_offered_too(pair, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    answers = [True, False]
+    monkeypatch.setattr(typer, "confirm", lambda *args, **options: answers.pop(0))
+    with pytest.raises(Cancelled, match="small"):
+        obtain(Console(), "inner", yes=False)
+    shown = capsys.readouterr().err
+    assert "small is not on this machine: A small one. inner needs it." in shown
+    assert "MIT" in shown and "Apache-2.0" in shown and shown.count("kB") == 2
+    assert registry.models_here().keys() == {"ct_demo"}  # nothing was downloaded before all was answered
+    assert obtain(Console(quiet=True), "inner", yes=True).folder and registry.find_model("small").folder
+    registry.Store().remove("small")
+    assert obtain(Console(quiet=True), "inner", yes=True).id == "inner" and registry.find_model("small").folder
+
+
+def test_a_lacking_helper_is_named_where_nobody_can_be_asked(pair, monkeypatch):
+    obtain(Console(quiet=True), "inner", yes=True)
+    registry.Store().remove("small")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(ModelError, match=r"inner needs the model small \(A small one\), which") as caught:
+        obtain(Console(), "inner", yes=False)
+    assert "deepseg models download small" in caught.value.remedy_in(WORDS)
+
+
+def test_show_tells_what_region_a_model_sees(deepseg):
+    assert "liver, found by total_fastest, and 20 mm around" in " ".join(deepseg("show", "liver_vessels")[0].split())

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from DeepSegLogic.errors import Cancelled, ModelError, ResourceError
 from DeepSegLogic.models.download import ATTEMPTS, download
+from DeepSegLogic.util.errors import Cancelled, ModelError, ResourceError
 
 
 def get(site, tmp_path, **options):

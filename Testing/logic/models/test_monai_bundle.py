@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from DeepSegLogic.errors import ModelError
+from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.models import find_model, load_model
-from DeepSegLogic.models.importing import import_model
+from DeepSegLogic.models.import_export import import_model
 from DeepSegLogic.models.trust import is_trusted, trust
-from DeepSegLogic.pipeline import segment
+from DeepSegLogic.segmentation import segment
+from DeepSegLogic.util.errors import ModelError
 
 monai_transforms = pytest.importorskip("monai.transforms")
 
@@ -25,6 +26,10 @@ NETWORK = {
     "num_res_units": 1,
     "norm": "instance",
 }
+
+
+SOFTMAX = {"_target_": "Activationsd", "keys": "pred", "softmax": True}
+ARGMAX = {"_target_": "AsDiscreted", "keys": "pred", "argmax": True}
 
 
 def configuration(pixdim, intensity) -> dict:
@@ -50,7 +55,7 @@ def configuration(pixdim, intensity) -> dict:
         "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [96, 80, 64], "overlap": 0.5},
         "postprocessing": {
             "_target_": "Compose",
-            "transforms": [{"_target_": "Activationsd", "keys": "pred", "softmax": True}],
+            "transforms": [SOFTMAX, ARGMAX],
         },
         "checkpointloader": {
             "_target_": "CheckpointLoader",
@@ -139,9 +144,12 @@ def reference(folder, volume):
     network = parser.get_parsed_content("network_def").eval()
     network.load_state_dict(torch.load(folder / "models" / "weights.pt"))
     with torch.no_grad():
-        data["pred"] = sliding_window_inference(data["image"][None].cpu(), (96, 80, 64), 1, network, 0.5, "gaussian")[0]
-    inverted = monai_transforms.Invertd("pred", pipeline, orig_keys="image", nearest_interp=False)(data)["pred"]
-    return inverted.argmax(0).numpy().transpose(2, 1, 0)
+        inferer = {k: v for k, v in parser["inferer"].items() if k in ("padding_mode", "cval")}
+        image = data["image"][None].cpu()
+        data["pred"] = sliding_window_inference(image, (96, 80, 64), 1, network, 0.5, "gaussian", **inferer)[0]
+    inverted = monai_transforms.Invertd("pred", pipeline, orig_keys="image", nearest_interp=False)(data)
+    after = parser.get_parsed_content("postprocessing").transforms
+    return monai_transforms.Compose(after)(inverted)["pred"][0].numpy().transpose(2, 1, 0)
 
 
 def dice(a, b):
@@ -189,6 +197,78 @@ def test_labels_equal_monais_own_at_the_same_spacing(make_bundle, volume, intens
     assert len(np.unique(expected)) > 1
     assert np.mean(result.label_map.array == expected) > 0.9999
     assert [s.name for s in result.label_map.structures] == ["left_kidney", "spleen"]
+
+
+@pytest.mark.parametrize(
+    "padding",
+    [{"padding_mode": mode} for mode in ("constant", "reflect", "replicate", "circular")]
+    + [{"padding_mode": "constant", "cval": 1.0}, {"padding_mode": "$monai.utils.PytorchPadMode.REPLICATE"}],
+)
+def test_a_short_scan_is_padded_as_the_bundle_says(make_bundle, volume, padding):
+    """The network sees far more padding than scan: 40 of 96×80×64 voxels."""
+    short = Volume(np.ascontiguousarray(volume.array[:40, 10:60, 20:72]), volume.ijk_to_ras)
+    folder = make_bundle(inferer={"_target_": "SlidingWindowInferer", "roi_size": [96, 80, 64], **padding})
+    trust(import_model(folder))
+    if "$" in padding["padding_mode"]:
+        padding = {"padding_mode": "replicate"}
+        settings = json.loads((folder / "configs" / "inference.json").read_text("utf-8"))
+        settings["inferer"] |= padding
+        (folder / "configs" / "inference.json").write_text(json.dumps(settings), "utf-8")
+    result = segment(short, "two_organs", device="cpu")
+    assert np.mean(result.label_map.array == reference(folder, short)) > 0.9999
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"_target_": "KeepLargestConnectedComponentd", "applied_labels": [1, 2]},
+        {"_target_": "FillHolesd", "applied_labels": [1]},
+        {"_target_": "RemoveSmallObjectsd", "min_size": 90_000},
+        {"_target_": "LabelFilterd", "applied_labels": [2]},
+    ],
+)
+def test_postprocessing_is_monais(make_bundle, volume, step):
+    plain = reference(folder := make_bundle(), volume)
+    after = {"_target_": "Compose", "transforms": [SOFTMAX, ARGMAX, {**step, "keys": "pred"}]}
+    settings = json.loads((folder / "configs" / "inference.json").read_text("utf-8")) | {"postprocessing": after}
+    (folder / "configs" / "inference.json").write_text(json.dumps(settings), "utf-8")
+    trust(import_model(folder))
+    expected = reference(folder, volume)
+    assert (expected != plain).any()
+    result = segment(volume, "two_organs", device="cpu")
+    assert np.mean(result.label_map.array == expected) > 0.999
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x"}, "the postprocessing step Lambdad"),
+        ({"_target_": "AsDiscreted", "keys": ["pred"], "threshold": [0.3]}, "a threshold of 0.3"),
+    ],
+)
+def test_postprocessing_that_deepseg_lacks_is_named(make_bundle, step, said):
+    card = import_model(make_bundle(postprocessing={"_target_": "Compose", "transforms": [SOFTMAX, step]}))
+    trust(card)
+    with pytest.raises(ModelError, match=said) as caught:
+        load_model(card)
+    assert caught.value.code == "model.unsupported"
+
+
+def test_transforms_are_put_together_from_lists(make_bundle, volume):
+    """As in VISTA-3D and in MONAI's template for segmentation."""
+    folder = make_bundle()
+    path = folder / "configs" / "inference.json"
+    settings = json.loads(path.read_text("utf-8"))
+    first, *others = settings["preprocessing"]["transforms"]
+    settings |= {"first": [first], "others": others, "after": [SOFTMAX, ARGMAX]}
+    settings["preprocessing"]["transforms"] = "$@first + @others"
+    settings["postprocessing"]["transforms"] = "$@after "
+    path.write_text(json.dumps(settings), "utf-8")
+    trust(import_model(folder))
+    result = segment(volume, "two_organs", device="cpu")
+    settings["preprocessing"]["transforms"] = [first, *others]
+    path.write_text(json.dumps(settings), "utf-8")
+    assert np.mean(result.label_map.array == reference(folder, volume)) > 0.9999
 
 
 def test_labels_agree_with_monais_own_after_resampling(make_bundle, volume):

@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from DeepSegLogic.inference import parts
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.inference import volume_run
 from DeepSegLogic.io import read_volume
-from DeepSegLogic.models import find_model, load_model, loading
+from DeepSegLogic.models import find_model, load_model
+from DeepSegLogic.models import model as loading
 from DeepSegLogic.models.card import ModelCard, Part
-from DeepSegLogic.models.digests import folder_digests
+from DeepSegLogic.models.files import folder_digests
+from DeepSegLogic.models.install import download_model
 from DeepSegLogic.models.store import Store
 from DeepSegLogic.models.weights import read_checkpoint
-from DeepSegLogic.pipeline import estimate, segment
-from DeepSegLogic.volume import Volume
+from DeepSegLogic.segmentation import estimate, segment
+from DeepSegLogic.util.errors import ModelError
 
-from .conftest import BONES, ORGANS
+from .conftest import BONES, ORGANS, listed
 
 NAMES = ["skull", "liver", "sternum", "spleen", "sacrum"]  # the whole's own order
 
@@ -52,7 +55,7 @@ def alone(card, name, volume):
 
 
 def merged(card, volume):
-    expected = np.zeros(volume.shape, int)
+    expected = np.zeros(volume.shape_kji, int)
     for name in ("organs", "bones"):
         labels = alone(card, name, volume)
         for structure in labels.structures:
@@ -90,14 +93,14 @@ def test_two_trained_networks_are_merged_as_by_hand(demo_model, tmp_path, shared
     volume = read_volume(shared_data / "abdomen_ct" / "ct.nii.gz")
     volume.array = np.ascontiguousarray(volume.array[20:84, 20:84, 15:95])
     # On the network's own grid, where nothing is resampled: parts share a resampled volume, see the next test.
-    volume.ijk_to_ras = volume.ijk_to_ras @ np.diag([4 / 3, 4 / 3, 4 / 3, 1.0])
+    volume.ijk_to_ras = volume.ijk_to_ras @ np.diag([*(mm / 3 for mm in find_model(demo_model).spacing), 1.0])
     names = find_model(demo_model).structures
     halves = {"first": tuple(names[::2]), "second": tuple(names[1::2])}
     for name, structures in halves.items():
         half(demo_model, tmp_path / "whole" / name, structures)
     card = ModelCard("whole", "Both", orientation="RAS", structures=names, folder=tmp_path / "whole")
     card.parts = [Part(name, structures) for name, structures in halves.items()]
-    expected = np.zeros(volume.shape, int)
+    expected = np.zeros(volume.shape_kji, int)
     for name in halves:
         labels = alone(card, name, volume)
         for structure in labels.structures:
@@ -131,7 +134,7 @@ def test_only_the_parts_that_are_needed_run(whole, volume, monkeypatch):
 
 def test_one_network_is_in_memory_at_a_time_over_one_resampled_volume(whole, volume, monkeypatch):
     alive, prepared = [], []
-    load, prepare = loading.load_model, parts.prepare
+    load, prepare = loading.load_model, volume_run.prepare
 
     def load_and_watch(card):
         gc.collect()
@@ -141,7 +144,7 @@ def test_one_network_is_in_memory_at_a_time_over_one_resampled_volume(whole, vol
         return model
 
     monkeypatch.setattr(loading, "load_model", load_and_watch)
-    monkeypatch.setattr(parts, "prepare", lambda *args: prepared.append(1) or prepare(*args))
+    monkeypatch.setattr(volume_run, "prepare", lambda *args: prepared.append(1) or prepare(*args))
     segment(volume, "whole", device="cpu")
     assert len(alive) == 2 and len(prepared) == 1
 
@@ -166,13 +169,13 @@ def test_probabilities_of_the_parts_are_joined(whole, volume):
     top = segment(volume, "whole", device="cpu", keep_probabilities=True).probabilities
     tops = {n: segment(volume, ModelCard(n, n, orientation="RAS", folder=whole.folder / n), device="cpu",
                        keep_probabilities=True).probabilities for n in ("organs", "bones")}  # fmt: skip
-    liver = tops["organs"].probability(1, volume.shape, volume.ijk_to_ras)
-    joined = top.probability(NAMES.index("liver") + 1, volume.shape, volume.ijk_to_ras)
+    liver = tops["organs"].probability(1, volume.shape_kji, volume.ijk_to_ras)
+    joined = top.probability(NAMES.index("liver") + 1, volume.shape_kji, volume.ijk_to_ras)
     kept = joined > 0
     np.testing.assert_allclose(joined[kept], liver[kept], atol=1e-6)
     assert np.all(np.diff(top.values.astype(int), axis=0) <= 0)  # most probable first
-    background = [t.probability(0, volume.shape, volume.ijk_to_ras) for t in tops.values()]
-    joined = top.probability(0, volume.shape, volume.ijk_to_ras)
+    background = [t.probability(0, volume.shape_kji, volume.ijk_to_ras) for t in tops.values()]
+    joined = top.probability(0, volume.shape_kji, volume.ijk_to_ras)
     kept = joined > 0
     np.testing.assert_allclose(joined[kept], (background[0] * background[1])[kept], atol=1 / 255)
 
@@ -183,3 +186,27 @@ def test_a_model_of_parts_can_be_kept_warm(whole, volume):
     first = segment(volume, model, structures=["skull"], device="cpu").label_map.array
     second = segment(volume, model, structures=["skull"], device="cpu").label_map.array
     np.testing.assert_array_equal(first, second)
+
+
+def test_auxiliary_labels_are_not_reported(site, networks, zip_of, monkeypatch, volume):
+    """A network with more labels than its publisher reports, as that of the kidney cysts."""
+    site.files["bones.zip"] = zip_of(networks["bones"])
+    card = ModelCard("cysts", "Cysts", structures=["sternum"], parts=[Part(url=site.url("bones.zip"), auxiliary=2)])
+    listed(card, monkeypatch)
+    installed = download_model(card)
+    every = segment(volume, networks["bones"], device="cpu").label_map.array
+    result = segment(volume, installed.id, device="cpu", uncertainty=True, keep_probabilities=True)
+    assert [s.name for s in result.label_map.structures] == ["sternum"] and set(result.confidence) == {"sternum"}
+    np.testing.assert_array_equal(result.label_map.array, every == 1)
+    assert set(np.unique(every)) == {0, 1, 2, 3}
+    assert result.probabilities.labels.max() == 1
+
+
+@pytest.mark.parametrize("auxiliary", [0, 1, 3])
+def test_another_number_of_auxiliary_labels_is_refused(site, networks, zip_of, monkeypatch, auxiliary):
+    site.files["bones.zip"] = zip_of(networks["bones"])
+    part = Part(url=site.url("bones.zip"), auxiliary=auxiliary)
+    card = ModelCard("cysts", "Cysts", structures=["sternum"], parts=[part])
+    listed(card, monkeypatch)
+    with pytest.raises(ModelError, match="marks 3 structures"):
+        download_model(card)

@@ -10,13 +10,15 @@ import textwrap
 import pytest
 import torch
 
-from DeepSegLogic.doctor import examine
-from DeepSegLogic.errors import Cancelled, DeepSegError, ModelError, OutputError
-from DeepSegLogic.models import fetch, find_model, load_model, registry
+from DeepSegLogic.models import find as registry
+from DeepSegLogic.models import find_model, load_model
+from DeepSegLogic.models import install as fetch
 from DeepSegLogic.models.card import ModelCard
-from DeepSegLogic.models.fetch import download_model, ensure_model
-from DeepSegLogic.models.importing import export_model, import_model
+from DeepSegLogic.models.import_export import export_model, import_model
+from DeepSegLogic.models.install import download_model, ensure_model
 from DeepSegLogic.models.store import Store, disk_use, verify
+from DeepSegLogic.session.doctor import examine
+from DeepSegLogic.util.errors import Cancelled, DeepSegError, ModelError, OutputError
 
 
 def nothing_but(store, *names):
@@ -145,6 +147,15 @@ def test_a_network_of_other_structures_is_refused(single, site, networks, zip_of
         download_model(single)
 
 
+def test_of_two_trainings_in_one_archive_that_with_the_default_plans_is_installed(single, site, networks, zip_of):
+    """As in the archives of TotalSegmentator's version 3."""
+    trainings = networks["organs"].parent
+    for name, plans in (("organs", "nnUNetPlans"), ("bones", "nnUNetResEncUNetLPlans_8")):
+        networks[name].rename(trainings / f"nnUNetTrainerNoMirroring__{plans}__3d_fullres")
+    site.files["organs.zip"] = zip_of(trainings, "Dataset901/")
+    assert load_model(download_model(single)).labels == {1: "liver", 2: "spleen"}
+
+
 class Evil:
     def __reduce__(self):
         return os.mkdir, (os.environ["EVIL_FOLDER"],)
@@ -171,7 +182,7 @@ def program(whole, trap="") -> list[str]:
     """Another process that downloads the model."""
     source = f"""
         import json, os, signal
-        from DeepSegLogic.models import fetch
+        from DeepSegLogic.models import install as fetch
         from DeepSegLogic.models.card import ModelCard
         from DeepSegLogic.models.store import Store
         def die(*args, **options):
@@ -230,7 +241,7 @@ def test_a_broken_card_spoils_no_other_model_and_can_be_removed(single, own_stor
     (error,) = Store().broken()
     remedies = " ".join(finding.remedy for finding in examine())
     assert str(card.folder / "card.json") in error.message and error.message in remedies
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="cannot be used"):
         find_model("single")
     Store().remove("single")
     assert verify(download_model(single)) == []

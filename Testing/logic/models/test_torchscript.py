@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from DeepSegLogic.errors import ModelError
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.models import load_model
-from DeepSegLogic.models.importing import import_model
+from DeepSegLogic.models.import_export import import_model
 from DeepSegLogic.models.trust import is_trusted, trust
-from DeepSegLogic.pipeline import segment
+from DeepSegLogic.segmentation import segment
+from DeepSegLogic.util.errors import ModelError
 
 nets = pytest.importorskip("monai.networks.nets")
 

@@ -10,12 +10,11 @@ import trimesh
 import vtk
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.errors import UsageError
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.io import write_label_map
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.surfaces import export_surfaces, extract_surfaces
-from DeepSegLogic.surfaces.extract import Surface, SurfaceSet
-from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.surfaces import FORMATS, Surface, SurfaceSet, export_surfaces, make_surfaces
+from DeepSegLogic.util.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +29,10 @@ def labels():
 
 @pytest.fixture(scope="module")
 def surfaces(labels):
-    return extract_surfaces(labels)
+    return make_surfaces(labels)
 
 
-def test_no_file_takes_the_place_of_another(tmp_path, surfaces):
+def test_names_that_are_equal_on_some_disks_get_different_files(tmp_path, surfaces):
     """Names that are the same as files, on some disks, are told apart."""
     names = ["Tumor", "tumor", "a/b", "a_b", "a b"]
     one = surfaces["liver"]
@@ -49,7 +48,7 @@ def test_no_file_takes_the_place_of_another(tmp_path, surfaces):
     assert len(trimesh.load(scene).geometry) == len(names)
 
 
-def test_a_surface_that_is_not_there(surfaces):
+def test_an_unknown_surface_is_refused_with_the_known_names(surfaces):
     with pytest.raises(UsageError, match="no structure named 'livr'") as caught:
         surfaces["livr"]
     assert "liver" in caught.value.remedy
@@ -57,7 +56,7 @@ def test_a_surface_that_is_not_there(surfaces):
 
 @pytest.mark.parametrize("system", ["LPS", "RAS"])
 @pytest.mark.parametrize("kind", ["stl", "ply", "obj"])
-def test_meshes_lie_where_the_file_says(tmp_path, surfaces, kind, system):
+def test_meshes_have_the_coordinate_system_that_the_file_names(tmp_path, surfaces, kind, system):
     written = export_surfaces(surfaces, tmp_path, [kind], system)
     assert [p.name for p in written] == [f"liver.{kind}", f"con_.{kind}"]  # con is no file name on Windows
     mesh = trimesh.load(written[0], force="mesh")
@@ -70,7 +69,7 @@ def test_meshes_lie_where_the_file_says(tmp_path, surfaces, kind, system):
 
 def test_glb_has_names_colours_metres_and_stands_upright(tmp_path, surfaces):
     scene = trimesh.load(export_surfaces(surfaces, tmp_path, ["glb"])[0])
-    assert set(scene.geometry) == {"liver", "con_"}
+    assert set(scene.geometry) == {"liver", "con"}  # names as everywhere, unlike those of files
     liver = scene.geometry["liver"]
     np.testing.assert_array_equal(liver.visual.material.baseColorFactor[:3], structure_for("liver", 1).color)
     assert liver.volume == pytest.approx(1200 * 8e-9, rel=2e-3)
@@ -94,12 +93,12 @@ def test_vtp_opens_in_vtk(tmp_path, surfaces):
     assert mass.GetVolume() == pytest.approx(1200 * 8, rel=2e-3)
 
 
-def test_joint_file_holds_all(tmp_path, surfaces):
+def test_a_joint_file_contains_all_structures(tmp_path, surfaces):
     path = export_surfaces(surfaces, tmp_path, ["stl"], joint=True)[0]
     assert trimesh.load(path, force="mesh", process=False).volume == pytest.approx(2 * 1200 * 8, rel=2e-3)
 
 
-def test_command_line_makes_models_and_says_how_true_they_are(tmp_path, labels, capfd):
+def test_the_command_writes_files_and_a_report_of_the_checks(tmp_path, labels, capfd):
     write_label_map(labels, tmp_path / "labels.seg.nrrd")
     out = tmp_path / "models"
     assert main(["surfaces", str(tmp_path / "labels.seg.nrrd"), "-o", str(out), "-f", "stl,glb", "--quiet"]) == 0
@@ -107,6 +106,12 @@ def test_command_line_makes_models_and_says_how_true_they_are(tmp_path, labels, 
     quality = json.loads((out / "surfaces.json").read_text("utf-8"))
     assert all(q["sound"] and abs(q["drift_percent"]) < 0.5 for q in quality.values())
     assert (out / "liver.stl").exists()
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_no_surfaces_make_no_files(tmp_path, joint):
+    assert export_surfaces(SurfaceSet([]), tmp_path, list(FORMATS), joint=joint) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -119,7 +124,7 @@ def test_command_line_makes_models_and_says_how_true_they_are(tmp_path, labels, 
         (["--smoothing", "silky"], 2, "silky"),
     ],
 )
-def test_bad_settings(tmp_path, labels, capfd, arguments, code, said):
+def test_bad_settings_are_refused_and_nothing_is_written(tmp_path, labels, capfd, arguments, code, said):
     write_label_map(labels, tmp_path / "labels.nrrd")
     assert main(["surfaces", str(tmp_path / "labels.nrrd"), "-o", str(tmp_path / "out"), *arguments]) == code
     assert said in capfd.readouterr().err
@@ -133,7 +138,7 @@ def test_an_empty_label_map_is_refused(tmp_path, labels, capfd):
     assert "no labelled voxel" in capfd.readouterr().err
 
 
-def test_structures_by_title_and_only_once(tmp_path, labels, capfd):
+def test_structures_are_found_by_title_and_written_once(tmp_path, labels, capfd):
     write_label_map(labels, tmp_path / "labels.nrrd")  # which cannot name them: 1 is taken for the spleen
     arguments = ["surfaces", str(tmp_path / "labels.nrrd"), "-o", str(tmp_path / "out"), "--json"]
     assert main([*arguments, "-s", "SPLEEN, spleen"]) == 0

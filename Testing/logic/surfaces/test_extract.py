@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from DeepSegLogic.errors import ResourceError, UsageError
-from DeepSegLogic.geometry import ijk_to_ras_points
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.surfaces import SMOOTHING, extract_surfaces, update_surfaces
-from DeepSegLogic.surfaces.extract import Surface
-from DeepSegLogic.surfaces.quality import check_surfaces, is_sound
-from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.data.affine import ijk_to_ras_points
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.surfaces import SMOOTHING, Surface, make_surfaces, update_surfaces
+from DeepSegLogic.surfaces.mesh_quality import check_surfaces, is_sound
+from DeepSegLogic.util.errors import ResourceError, UsageError
 
 from ..grids import oblique
 
@@ -49,9 +48,9 @@ def check_surface(surface, labels):
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHING)
-def test_sphere(smoothing):
+def test_a_ball_keeps_its_volume_and_shape(smoothing):
     mask = ball((40, 40, 40), (20, 19.5, 20.3), 15)
-    surface = extract_surfaces(label_map(mask), smoothing=smoothing)["s1"]
+    surface = make_surfaces(label_map(mask), smoothing=smoothing)["s1"]
     assert_solid(surface)
     mesh = solid(surface)
     assert mesh.volume == pytest.approx(mask.sum(), rel=1e-3)
@@ -62,22 +61,22 @@ def test_sphere(smoothing):
         assert np.abs(distance - 15).max() < 0.7
 
 
-def test_stairs_of_thick_slices_go():
+def test_smoothing_removes_the_staircase_of_thick_slices():
     """A sphere in slices of 5 mm: the area of the stairs is far above the sphere's, the smoothed one near it."""
     spacing = (5.0, 1.0, 1.0)
     mask = ball((12, 60, 60), (5.5, 30, 30), 24, spacing)
     labels = label_map(mask, np.diag([1.0, 1.0, 5.0, 1.0]))
-    rough, smooth = (extract_surfaces(labels, smoothing=s)["s1"] for s in ("none", "strong"))
+    rough, smooth = (make_surfaces(labels, smoothing=s)["s1"] for s in ("none", "strong"))
     assert_solid(smooth)
     assert solid(smooth).volume == pytest.approx(mask.sum() * 5, rel=1e-3)
     assert solid(rough).area > 1.4 * 4 * np.pi * 24**2
     assert solid(smooth).area == pytest.approx(4 * np.pi * 24**2, rel=0.06)
 
 
-def test_torus_keeps_its_hole():
+def test_a_torus_keeps_its_hole():
     z, y, x = np.ogrid[:20, :50, :50]
     mask = (np.sqrt((x - 25) ** 2 + (y - 25) ** 2) - 15) ** 2 + (z - 10) ** 2 < 6**2
-    surface = extract_surfaces(label_map(mask))["s1"]
+    surface = make_surfaces(label_map(mask))["s1"]
     assert_solid(surface)
     assert solid(surface).euler_number == 0
     assert solid(surface).volume == pytest.approx(mask.sum(), rel=2e-3)
@@ -89,7 +88,7 @@ def test_neighbours_share_their_boundary(smoothing):
     """Two halves of a ball: the points of the face between them are the same, and together they are the ball."""
     mask = ball((30, 30, 30), (15, 15, 15), 11).astype(np.uint8)
     mask[:, :, 15:][mask[:, :, 15:] > 0] = 2
-    surfaces = extract_surfaces(label_map(mask), smoothing=smoothing)
+    surfaces = make_surfaces(label_map(mask), smoothing=smoothing)
     first, second = surfaces["s1"], surfaces["s2"]
     for surface in surfaces:
         assert_solid(surface)
@@ -100,22 +99,22 @@ def test_neighbours_share_their_boundary(smoothing):
     shared = faces(first) & faces(second)
     cross_section = int((mask[:, :, 14] > 0).sum())
     assert len(shared) == pytest.approx(2 * cross_section, rel=0.15)
-    whole = solid(extract_surfaces(label_map(mask > 0), smoothing="none")["s1"]).volume
+    whole = solid(make_surfaces(label_map(mask > 0), smoothing="none")["s1"]).volume
     assert solid(first).volume + solid(second).volume == pytest.approx(whole, rel=2e-3)
 
 
-def test_thin_plate_survives():
+def test_a_plate_of_one_voxel_keeps_its_volume():
     mask = np.zeros((12, 30, 30), bool)
     mask[6, 5:25, 5:25] = True
-    surface = extract_surfaces(label_map(mask), smoothing="strong")["s1"]
+    surface = make_surfaces(label_map(mask), smoothing="strong")["s1"]
     assert_solid(surface)
     assert solid(surface).volume == pytest.approx(400, rel=0.02)
     assert solid(surface).body_count == 1
 
 
-def test_cut_by_the_border_is_closed():
+def test_a_structure_cut_by_the_border_is_closed():
     mask = ball((20, 20, 20), (0, 10, 10), 8)
-    surface = extract_surfaces(label_map(mask))["s1"]
+    surface = make_surfaces(label_map(mask))["s1"]
     assert_solid(surface)
     assert solid(surface).volume == pytest.approx(mask.sum(), rel=2e-3)
 
@@ -125,7 +124,7 @@ def test_oblique_and_mirrored_grids_stay_outward_and_in_place(left_handed):
     mask = ball((16, 40, 30), (8, 20, 14), 12, (2.5, 0.8, 0.9))
     matrix = oblique((0.9, 0.8, 2.5), left_handed)
     labels = label_map(mask, matrix)
-    surface = extract_surfaces(labels)["s1"]
+    surface = make_surfaces(labels)["s1"]
     assert_solid(surface)
     assert solid(surface).volume / 1000 == pytest.approx(labels.volume_ml("s1"), rel=2e-3)
     centre = ijk_to_ras_points(np.argwhere(mask)[:, ::-1].mean(0)[None], matrix)[0]
@@ -143,10 +142,10 @@ def test_oblique_and_mirrored_grids_stay_outward_and_in_place(left_handed):
     ],
 )
 @pytest.mark.parametrize("smoothing", ["none", "standard"])
-def test_voxels_that_hardly_touch_still_make_a_solid(voxels, smoothing):
+def test_voxels_that_share_only_an_edge_or_corner_make_a_solid(voxels, smoothing):
     mask = np.zeros((7, 7, 7), bool)
     mask[tuple(np.array(voxels).T)] = True
-    surface = extract_surfaces(label_map(mask), smoothing=smoothing)["s1"]
+    surface = make_surfaces(label_map(mask), smoothing=smoothing)["s1"]
     assert_solid(surface)
     assert solid(surface).volume == pytest.approx(len(voxels), rel=0.35)
 
@@ -156,7 +155,7 @@ def test_random_labels_make_solids(seed):
     """Salt and pepper of three labels: every awkward neighbourhood there is."""
     rng = np.random.default_rng(seed)
     array = rng.choice(4, (9, 10, 11), p=[0.55, 0.2, 0.15, 0.1])
-    for surface in extract_surfaces(label_map(array), smoothing="none"):
+    for surface in make_surfaces(label_map(array), smoothing="none"):
         mesh = solid(surface)
         assert mesh.is_watertight
         assert mesh.is_winding_consistent
@@ -164,9 +163,9 @@ def test_random_labels_make_solids(seed):
         assert mesh.volume == pytest.approx((array == surface.structure.value).sum(), rel=0.12)
 
 
-def test_cavity_is_a_surface_of_its_own():
+def test_the_wall_of_a_cavity_is_a_component():
     mask = ball((30, 30, 30), (15, 15, 15), 12) & ~ball((30, 30, 30), (15, 15, 15), 5)
-    quality = check_surface(extract_surfaces(label_map(mask))["s1"], label_map(mask))
+    quality = check_surface(make_surfaces(label_map(mask))["s1"], label_map(mask))
     assert (quality.components, quality.mask_components, quality.euler) == (2, 1, 4)
     assert quality.sound
     assert abs(quality.drift_percent) < 0.5
@@ -178,7 +177,7 @@ def test_real_organs_keep_their_volume(shared_data):
 
     labels = read_label_map(shared_data / "abdomen_ct" / "labels.nii.gz")
     drifts = []
-    for surface in extract_surfaces(labels):
+    for surface in make_surfaces(labels):
         mesh = solid(surface, single=True)
         assert mesh.is_watertight, surface.structure.name
         ml = labels.volume_ml(surface.structure.name)
@@ -189,27 +188,27 @@ def test_real_organs_keep_their_volume(shared_data):
     assert max(drifts) <= 2
 
 
-def test_an_edit_renews_what_it_touched():
+def test_an_update_replaces_only_surfaces_that_the_edit_touched():
     array = np.zeros((20, 40, 40), np.uint8)
     array[5:15, 5:15, 5:15] = 1
     array[5:15, 15:25, 5:15] = 2
     array[5:15, 30:38, 30:38] = 3
     labels = label_map(array)
-    before = extract_surfaces(labels)
+    before = make_surfaces(labels)
     box = (slice(5, 8), slice(12, 18), slice(5, 10))
     old = array[box].copy()
     labels.array[box] = 1
     after = update_surfaces(before, labels, box, old)
-    full = extract_surfaces(labels)
+    full = make_surfaces(labels)
     assert after["s3"] is before["s3"]
     for name in ("s1", "s2"):
         np.testing.assert_array_equal(after[name].triangles, full[name].triangles)
         np.testing.assert_allclose(after[name].points, full[name].points, atol=0.01)
 
 
-def test_broken_surfaces_are_told():
+def test_the_checks_find_open_inverted_and_doubled_triangles():
     labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
-    good = extract_surfaces(labels)["s1"]
+    good = make_surfaces(labels)["s1"]
     opened = Surface(good.structure, good.points, good.triangles[1:])
     turned = Surface(good.structure, good.points, good.triangles[:, ::-1])
     doubled = Surface(good.structure, good.points, np.concatenate([good.triangles, good.triangles[:1]]))
@@ -222,14 +221,14 @@ def test_broken_surfaces_are_told():
 def test_crossing_triangles_are_counted():
     pytest.importorskip("igl.predicates")
     labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
-    good = extract_surfaces(labels)["s1"]
+    good = make_surfaces(labels)["s1"]
     assert check_surface(good, labels).self_intersections == 0
     pierced = Surface(good.structure, good.points.copy(), good.triangles)
     pierced.points[np.argmax(good.points[:, 0])] = [0, 8.3, 8.2]  # a point pulled out at the other side
     assert check_surface(pierced, labels).self_intersections > 0
     array = np.zeros((20, 20, 20), np.uint8)
     array[2:8, 2:8, 2:8] = 1
-    box = extract_surfaces(label_map(array), smoothing="none")["s1"]
+    box = make_surfaces(label_map(array), smoothing="none")["s1"]
     twice = Surface(
         box.structure,
         np.concatenate([box.points, box.points + 2.2]),
@@ -238,10 +237,10 @@ def test_crossing_triangles_are_counted():
     assert check_surface(twice, label_map(array)).self_intersections > 0
 
 
-def test_without_libigl_crossings_are_not_said_to_be_none(monkeypatch):
+def test_without_libigl_the_number_of_crossings_is_unknown(monkeypatch):
     monkeypatch.setitem(sys.modules, "igl.predicates", None)
     labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
-    assert check_surface(extract_surfaces(labels)["s1"], labels).self_intersections is None
+    assert check_surface(make_surfaces(labels)["s1"], labels).self_intersections is None
 
 
 def crossings(surfaces):
@@ -253,9 +252,9 @@ def thin_and_jagged():
     return label_map(np.random.default_rng(0).choice(4, (12, 13, 14), p=[0.55, 0.2, 0.15, 0.1]))
 
 
-def test_crossing_triangles_are_mended_and_boundaries_stay_shared():
+def test_repair_leaves_no_crossing_triangles_and_keeps_boundaries_shared():
     labels = thin_and_jagged()
-    as_they_are, mended = (extract_surfaces(labels, uncross=u) for u in (False, True))
+    as_they_are, mended = (make_surfaces(labels, repair_crossings=u) for u in (False, True))
     assert sum(crossings(as_they_are)) > 0
     assert sum(crossings(mended)) == 0
     for surface in mended:
@@ -268,29 +267,32 @@ def test_crossing_triangles_are_mended_and_boundaries_stay_shared():
     assert shared(mended) == shared(as_they_are)
 
 
-def test_without_libigl_crossing_triangles_stay(monkeypatch):
+def test_without_libigl_the_repair_changes_nothing(monkeypatch):
     monkeypatch.setitem(sys.modules, "igl.predicates", None)
     labels = thin_and_jagged()
-    for one, other in zip(extract_surfaces(labels), extract_surfaces(labels, uncross=True), strict=True):
+    for one, other in zip(make_surfaces(labels), make_surfaces(labels, repair_crossings=True), strict=True):
         np.testing.assert_array_equal(one.points, other.points)
 
 
-def test_nothing_and_unknown():
-    assert len(extract_surfaces(label_map(np.zeros((4, 5, 6))))) == 0
+def test_an_empty_label_map_has_no_surfaces():
+    assert len(make_surfaces(label_map(np.zeros((4, 5, 6))))) == 0
+
+
+def test_unknown_smoothings_and_structures_are_refused():
     labels = label_map(ball((16, 16, 16), (8, 8, 8), 5))
-    with pytest.raises(UsageError, match="no smoothing"):
-        extract_surfaces(labels, smoothing="silky")
+    with pytest.raises(UsageError, match="Unknown smoothing"):
+        make_surfaces(labels, smoothing="silky")
     with pytest.raises(UsageError, match="no structure"):
-        extract_surfaces(labels, ["liver"])
+        make_surfaces(labels, ["liver"])
 
 
-def test_memory_that_does_not_suffice_is_said_with_the_figure(monkeypatch):
+def test_too_little_memory_is_an_error_that_says_how_much_is_needed(monkeypatch):
     import psutil
 
     free = psutil.virtual_memory()._replace(available=10_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     with pytest.raises(ResourceError, match=r"30×30×30 voxels need about 0\.0 GB"):
-        extract_surfaces(label_map(np.ones((30, 30, 30), np.uint8)))
+        make_surfaces(label_map(np.ones((30, 30, 30), np.uint8)))
 
 
 def test_large_label_values_give_the_same_surfaces():
@@ -298,7 +300,7 @@ def test_large_label_values_give_the_same_surfaces():
     array[4:20, 4:20, 4:12], array[4:20, 4:20, 12:20] = 1, 2
     values = np.array([0, 50000, 65535], np.uint16)
     structures = [structure_for(f"s{v}", int(v)) for v in values[1:]]
-    large = extract_surfaces(LabelMap(values[array], np.eye(4), structures))
-    for one, other in zip(extract_surfaces(label_map(array)), large, strict=True):
+    large = make_surfaces(LabelMap(values[array], np.eye(4), structures))
+    for one, other in zip(make_surfaces(label_map(array)), large, strict=True):
         np.testing.assert_array_equal(one.points, other.points)
         np.testing.assert_array_equal(one.triangles, other.triangles)

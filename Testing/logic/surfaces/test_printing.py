@@ -5,12 +5,12 @@ import pytest
 import trimesh
 import vtk
 
-from DeepSegLogic.errors import UsageError
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.surfaces import extract_surfaces, write_surfaces
-from DeepSegLogic.surfaces.convert import polydata
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.surfaces import make_surfaces, write_surfaces
 from DeepSegLogic.surfaces.printing import for_printing, thickened
-from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.surfaces.surface import polydata
+from DeepSegLogic.util.errors import UsageError
 
 
 def hollow_box_with_a_crumb():
@@ -22,7 +22,7 @@ def hollow_box_with_a_crumb():
     return LabelMap(array, np.eye(4), [structure_for("s1", 1), structure_for("s2", 2)])
 
 
-def test_shells_and_crumbs(tmp_path):
+def test_printable_surfaces_have_no_cavities_and_no_loose_pieces(tmp_path):
     labels = hollow_box_with_a_crumb()
     for printable, bodies in ((False, 3), (True, 2)):  # the cavity's wall counts as a body; s2 leaves one
         write_surfaces(labels, tmp_path, ["stl"], printable=printable, smoothing="none")
@@ -32,7 +32,7 @@ def test_shells_and_crumbs(tmp_path):
     assert trimesh.load_mesh(tmp_path / "s2.stl").is_watertight
 
 
-def test_the_label_map_given_stays_as_it_is():
+def test_the_given_label_map_does_not_change():
     labels = hollow_box_with_a_crumb()
     before = labels.array.copy()
     for_printing(labels)
@@ -50,14 +50,14 @@ def plate(axis, voxels, spacing):
 
 def wall_mm(label_map, axis):
     """The thinnest place that rays through the middle of the surface find."""
-    surface = extract_surfaces(label_map)["s1"]
+    surface = make_surfaces(label_map)["s1"]
     tree = vtk.vtkOBBTree()
     tree.SetDataSet(polydata(surface.points, surface.triangles))
     tree.BuildLocator()
     along = np.eye(3)[2 - axis]
     found = []
     for offset in np.random.default_rng(0).uniform(-7, 7, (50, 3)):
-        place = surface.points.mean(0) + offset * label_map.spacing * (1 - along)
+        place = surface.points.mean(0) + offset * label_map.spacing_ijk * (1 - along)
         hits = vtk.vtkPoints()
         tree.IntersectWithLine(place - 500 * along, place + 500 * along, hits, None)
         depths = [np.array(hits.GetPoint(n)) @ along for n in range(hits.GetNumberOfPoints())]
@@ -76,7 +76,7 @@ def test_a_plate_of_one_voxel_gets_the_wall(axis, wall, spacing):
     assert (thick.array >= thin.array).all()
 
 
-def test_what_is_thick_enough_stays():
+def test_what_is_thick_enough_does_not_change():
     grid = np.ogrid[:40, :40, :40]
     ball = LabelMap((sum((g - 20) ** 2 for g in grid) < 12**2).astype(np.uint8), np.eye(4), [structure_for("s1", 1)])
     for label_map in (ball, plate(0, 5, (1, 1, 1))):
@@ -95,6 +95,6 @@ def test_walls_grow_into_background_only():
 @pytest.mark.parametrize(
     "wrong", [{"min_wall_mm": 0}, {"min_wall_mm": float("nan")}, {"min_wall_mm": 1e9}, {"min_piece_ml": -1}]
 )
-def test_sizes_that_make_no_sense(wrong):
+def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(UsageError, match="not possible"):
         for_printing(hollow_box_with_a_crumb(), **wrong)

@@ -5,11 +5,11 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from DeepSegLogic.errors import Cancelled, UsageError
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.surfaces import extract_surfaces
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.surfaces import make_surfaces
 from DeepSegLogic.surfaces.simplify import simplify_surfaces
-from DeepSegLogic.terminology import structure_for
+from DeepSegLogic.util.errors import Cancelled, UsageError
 
 
 def label_map(array, matrix=None):
@@ -48,8 +48,8 @@ def directed(surface):
     return {tuple(c[c.index(min(c)) :] + c[: c.index(min(c))]) for c in corners}
 
 
-def test_simplified_within_the_error():
-    surfaces = extract_surfaces(label_map(ball(50, 20)))
+def test_simplified_surfaces_keep_to_the_error_or_the_number():
+    surfaces = make_surfaces(label_map(ball(50, 20)))
     simple = simplify_surfaces(surfaces, max_error_mm=0.3)["s1"]
     assert_solid(simple)
     assert len(simple.triangles) < 0.5 * len(surfaces["s1"].triangles)
@@ -68,7 +68,7 @@ def test_simplified_within_the_error():
 def test_joint_simplification_leaves_no_gap_and_no_overlap(target):
     """Take away what two structures have both, once each way round: what is left is the ball's own surface, closed,
     and it holds what the three hold together."""
-    surfaces = extract_surfaces(thirds())
+    surfaces = make_surfaces(thirds())
     simple = simplify_surfaces(surfaces, joint=True, **target)
     shared, outside = 0, set()
     for surface in simple:
@@ -90,18 +90,18 @@ def test_joint_simplification_leaves_no_gap_and_no_overlap(target):
 
 
 def test_joint_simplification_keeps_to_the_error():
-    surfaces = extract_surfaces(thirds())
+    surfaces = make_surfaces(thirds())
     for surface in simplify_surfaces(surfaces, max_error_mm=0.3, joint=True):
         before = solid(surfaces[surface.structure.name])
         samples, _ = trimesh.sample.sample_surface(before, 100_000, seed=0)
         assert cKDTree(samples).query(surface.points)[0].max() <= 0.3 + 0.15  # samples lie 0.15 mm apart
 
 
-def test_real_organs_stay_sound_and_together(shared_data):
+def test_real_organs_stay_sound_and_share_their_boundary(shared_data):
     from DeepSegLogic.io import read_label_map
 
     labels = read_label_map(shared_data / "abdomen_ct" / "labels.nii.gz")
-    surfaces = extract_surfaces(labels, ["liver", "gallbladder", "kidney_right", "duodenum", "pancreas", "stomach"])
+    surfaces = make_surfaces(labels, ["liver", "gallbladder", "kidney_right", "duodenum", "pancreas", "stomach"])
     simple = simplify_surfaces(surfaces, triangles=3000, joint=True)
     for surface in simple:
         assert_solid(surface)
@@ -115,4 +115,4 @@ def test_simplification_can_be_cancelled():
         return True
 
     with pytest.raises(Cancelled):
-        simplify_surfaces(extract_surfaces(thirds()), triangles=100, cancel=stop)
+        simplify_surfaces(make_surfaces(thirds()), triangles=100, cancel=stop)

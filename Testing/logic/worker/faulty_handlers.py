@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 import DeepSegLogic
-from DeepSegLogic.errors import Cancelled, InputError
-from DeepSegLogic.labels import LabelMap
-from DeepSegLogic.worker import handlers, shared
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.util.errors import Cancelled, InputError
+from DeepSegLogic.worker import handlers
+from DeepSegLogic.worker import shared_memory as shared
 
 
 def echo(job, **params):

@@ -2,6 +2,6 @@
 
 from faulty_handlers import HANDLERS  # noqa: F401
 
-from DeepSegLogic.worker import engine
+from DeepSegLogic.worker import job_loop as engine
 
 engine.LOCKED_UP = 1.0

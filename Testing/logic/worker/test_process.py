@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DeepSegLogic.errors import ResourceError, UsageError
-from DeepSegLogic.labels import Code, LabelMap, Structure
-from DeepSegLogic.volume import Volume
-from DeepSegLogic.worker import WorkerState, shared
-from DeepSegLogic.worker.links import default_python
+from DeepSegLogic.data.label_map import Code, LabelMap, Structure
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.util.errors import ResourceError, UsageError
+from DeepSegLogic.worker import WorkerState
+from DeepSegLogic.worker import shared_memory as shared
+from DeepSegLogic.worker.transports import default_python
 
 from .conftest import HERE, is_end, leftovers, run_until
 
@@ -208,7 +209,7 @@ def test_receiving_a_result_loads_nothing_heavy():
     """The client lives in Slicer, beside other extensions; torch belongs into the worker."""
     script = """
         import importlib, sys
-        from DeepSegLogic.worker.codec import WIRE_TYPES
+        from DeepSegLogic.worker.serialization import WIRE_TYPES
         for name, module in WIRE_TYPES.items():
             getattr(importlib.import_module(f"DeepSegLogic.{module}"), name)
         print({"torch", "monai", "vtk", "vtkmodules", "scipy", "skimage"} & set(sys.modules))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from DeepSegLogic import read_label_map, read_volume, segment
-from DeepSegLogic.errors import Cancelled, ModelError, UsageError
-from DeepSegLogic.surfaces import extract_surfaces
+from DeepSegLogic.surfaces import make_surfaces
+from DeepSegLogic.util.errors import Cancelled, ModelError, UsageError
 from DeepSegLogic.worker import WorkerClient
 
 from .conftest import is_end, leftovers, run_until
@@ -75,7 +75,7 @@ def test_the_second_segment_skips_start_and_load(client, two_runs):
 def test_estimate_needs_no_voxels_and_warms_up(new_client, request_):
     client, volume = new_client(), request_["volume"]
     told = client.call(
-        "estimate", shape=volume.shape, ijk_to_ras=volume.ijk_to_ras, model=request_["model"], device="cpu"
+        "estimate", shape=volume.shape_kji, ijk_to_ras=volume.ijk_to_ras, model=request_["model"], device="cpu"
     )
     assert told["windows"] > 0 and told["seconds"] > 0 and told["ram_bytes"] > volume.array.nbytes
     assert told["device"] == "cpu" and client.call("ping")["model"]
@@ -94,7 +94,7 @@ def test_cancel_in_each_stage(client, two_runs, request_):
 
 def test_surfaces_cross(client, chest_segmentation):
     label_map = read_label_map(chest_segmentation)
-    expected = extract_surfaces(label_map)
+    expected = make_surfaces(label_map)
     surfaces = client.call("surfaces", label_map=label_map)
     assert len(surfaces) == len(expected) > 0
     for one, other in zip(surfaces, expected, strict=True):

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from DeepSegLogic.errors import Cancelled, ResourceError, UsageError
+from DeepSegLogic.util.errors import Cancelled, ResourceError, UsageError
 from DeepSegLogic.worker import SocketLink, WorkerClient, WorkerState, server
 from DeepSegLogic.worker.server import Server
 
@@ -215,14 +215,14 @@ def test_a_service_that_is_not_there():
     with WorkerClient(partial(SocketLink, "127.0.0.1", port, TOKEN)) as client:
         with pytest.raises(ResourceError, match="cannot be reached") as caught:
             client.call("ping")
-        assert "deepseg serve" in caught.value.remedy
+        assert caught.value.action == "start_service"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_other_machines_are_kept_out_unless_asked_for(host):
     with pytest.raises(UsageError, match="not encrypted") as caught:
         Server(host, 0, TOKEN)
-    assert "--allow-remote" in caught.value.remedy
+    assert caught.value.action == "accept_remote"
 
 
 def test_a_service_without_token_is_refused():
@@ -245,3 +245,43 @@ def test_the_command_serves_and_stops_on_ctrl_c():
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     process.stdout.close()
+
+
+STRANGE = [
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"\xff\xfe\x00\n",
+    b"[1, 2]\n",
+    json.dumps({"type": "hello", "version": 1, "token": "\ud800"}).encode() + b"\n",
+    json.dumps({"type": ["hello"], "token": {"a": 1}}).encode() + b"\n",
+    json.dumps({"type": "received", "block": ["x"]}).encode() + b"\n",
+    json.dumps({"type": "hello", "arrays": [["<f4", [0] * 80]]}).encode() + b"\n",
+    json.dumps({"type": "hello", "arrays": [["<f4", [0, 2**62, 2**62]]]}).encode() + b"\n",
+    json.dumps({"type": "hello", "arrays": [[{"names": 5}, 3]]}).encode() + b"\n",
+    json.dumps({"type": "hello", "x": {"$": "Volume", "fields": {}}}).encode() + b"\n",
+    json.dumps({"type": "hello", "x": {"$": ["Volume"]}}).encode() + b"\n",
+    b'{"type": "hello", "x": ' + b"[" * 1500 + b"]" * 1500 + b"}\n",
+    b'{"type": "hello", "version": 1, "token": ' + b"9" * 4000 + b"}\n",
+]
+
+
+def test_strangers_leave_no_traceback_in_the_log(tmp_path):
+    """Whatever they say; nor do they learn where our code lies."""
+    script = [sys.executable, "-c", textwrap.dedent(SCRIPT), TOKEN, str(LIMIT)]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            script, env={**os.environ, "PYTHONPATH": str(HERE)}, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+        )
+    port, heard = int(process.stdout.readline()), b""
+    for said in STRANGE:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(said)
+            connection.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionError):
+                while more := connection.recv(1 << 16):
+                    heard += more
+    with WorkerClient(partial(SocketLink, "127.0.0.1", port, TOKEN)) as client:
+        assert client.call("echo", x=1) == {"x": 1}
+    process.kill()
+    process.communicate()
+    assert (tmp_path / "log").read_text("utf-8") == ""
+    assert b"Traceback" not in heard

@@ -1,0 +1,45 @@
+"""Measurements and scores as table nodes of MRML."""
+
+import math
+
+import vtk
+
+from DeepSegLib.i18n import tr as _
+
+
+def statisticsTable(scene, measurements):
+    """A new table node: one row per structure that was found."""
+    titles = (_("Volume (ml)"), _("Mean HU"), _("SD HU"), _("Confidence"), _("Boundary margin"))
+    rows = [
+        (r.title, (r.volume_ml, r.mean_hu, r.sd_hu, r.confidence, r.boundary_margin)) for r in measurements if r.voxels
+    ]
+    return _table(scene, _("DeepSeg statistics"), titles, rows)
+
+
+def comparisonTable(scene, scores):
+    """A new table node: one row per structure that was compared with a reference."""
+    titles = {
+        "dice": _("Dice"),
+        "surface_dice": _("Surface Dice (3 mm)"),
+        "hd95_mm": _("HD95 (mm)"),
+        "assd_mm": _("Mean surface distance (mm)"),
+        "volume_error_ml": _("Volume error (ml)"),
+    }
+    rows = [(s.title, [s.values[name] for name in titles]) for s in scores]
+    return _table(scene, _("DeepSeg comparison"), titles.values(), rows)
+
+
+def _table(scene, name, titles, rows):
+    node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    names = vtk.vtkStringArray()
+    names.SetName(_("Structure"))
+    columns = [vtk.vtkDoubleArray() for _title in titles]
+    for column, title in zip(columns, titles, strict=True):
+        column.SetName(title)
+    for title, numbers in rows:
+        names.InsertNextValue(title)
+        for column, value in zip(columns, numbers, strict=True):
+            column.InsertNextValue(math.nan if value is None else value)
+    for column in (names, *columns):
+        node.AddColumn(column)
+    return node

@@ -1,0 +1,111 @@
+"""A result as a segmentation node of MRML: made after a run, and read again from a scene that was saved."""
+
+from datetime import datetime
+
+import vtk
+
+from DeepSegLib import bridge, volumeNodes
+from DeepSegLib.i18n import tr as _
+from DeepSegLogic.io.segment_tags import NAMES, PREFIX, stored_facts
+from DeepSegLogic.util.errors import InputError
+
+
+def make(scene, volumeNode):
+    """A new, empty node for the result of a volume, which may be gone (None)."""
+    name = _("{} organs").format(volumeNode.GetName() if volumeNode else "CT")
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+    node.CreateDefaultDisplayNodes()
+    if volumeNode is not None:
+        volumeNodes.putBeside(node, volumeNode)
+    return node
+
+
+def fill(node, result, volumeNode):
+    """Write a result into a node, with what is known of it as tags of the segments."""
+    facts = result.provenance
+    tags = {
+        "model": facts["model"]["id"],
+        "version": facts["model"]["version"],
+        "quality": facts["settings"]["quality"],
+        "deepseg": facts["versions"]["deepseg"],
+        "created": facts.get("created") or datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    known = {"confidence": result.confidence, "boundary_margin": result.boundary_margin}
+    own = {
+        s.name: {fact: f"{of[s.name]:.4f}" for fact, of in known.items() if s.name in of}
+        for s in result.label_map.structures
+    }
+    bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags, own)
+
+
+def read(node, volumeNode):
+    """The volume of a result, the result that a node holds of it, and the findings not to show again.
+
+    Args:
+        volumeNode: None if it is gone.
+
+    Raises:
+        DeepSegError: the node has no segments, or the volume is gone or cannot be read.
+    """
+    from DeepSegLogic.segmentation import Result
+
+    if volumeNode is None:
+        raise InputError(
+            _("The CT of {} is not in the scene, so this result cannot be corrected or exported.").format(
+                node.GetName()
+            ),
+            _("Open a scene that has both, or segment the CT again."),
+            code="input.scene",
+        )
+    volume = volumeNodes.volumeFromNode(volumeNode)
+    labelMap = bridge.labelMapFromSegmentation(node, volume)
+    facts = stored_facts([*map(_tags, _segments(node))])
+    result = Result(labelMap, facts.confidence, facts.boundary_margin, provenance=facts.provenance)
+    return volume, result, facts.ignored
+
+
+def volumeNodeOf(node):
+    """The volume that a segmentation was made from, or None."""
+    return node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+
+
+def note(node, ignored, corrector):
+    """Write into the segments what the user did to the result; a segment that says so already stays untouched.
+
+    Args:
+        ignored: kind and structure of the findings not to show again.
+        corrector: id of the model that makes corrections; empty for the solver.
+    """
+    for segmentID in _ids(node):
+        segment = node.GetSegmentation().GetSegment(segmentID)
+        kinds = sorted(kind for kind, structure in ignored if structure == segmentID)
+        before = _tags(segment)
+        for name, value in (("ignored", " ".join(kinds)), ("corrector", corrector)):
+            if value != before.get(name, ""):
+                segment.SetTag(PREFIX + name, value)
+
+
+def hasSurfaces(node):
+    """Whether a node has surfaces to show in 3D."""
+    return node.GetSegmentation().ContainsRepresentation(bridge.CLOSED_SURFACE)
+
+
+def voxelTime(node):
+    """When the voxels of a segmentation last changed."""
+    images = {segment.GetRepresentation(bridge.BINARY_LABELMAP) for segment in _segments(node)} - {None}
+    return max([image.GetMTime() for image in images], default=0)
+
+
+def _ids(node):
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+
+
+def _segments(node):
+    return map(node.GetSegmentation().GetSegment, _ids(node))
+
+
+def _tags(segment):
+    """DeepSeg's tags of a segment, by name without their prefix."""
+    value = vtk.reference("")
+    return {name: str(value) for name in NAMES if segment.GetTag(PREFIX + name, value)}

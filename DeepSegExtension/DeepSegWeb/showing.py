@@ -1,0 +1,90 @@
+"""Shows on the page what changes in the session and its scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from DeepSegLogic.session import Phase, Run
+
+from . import binding
+from .correcting import Correcting
+from .scene import PageScene
+
+if TYPE_CHECKING:
+    from DeepSegLogic.review.measurements import Measurement
+    from DeepSegLogic.segmentation import Result
+    from DeepSegLogic.surfaces import SurfaceSet
+
+
+class Showing:
+    """Connects every signal to what the page does about it.
+
+    Args:
+        state: of the page.
+        scene: what it shows.
+        correcting: its Correct part.
+        say: shows an error.
+    """
+
+    def __init__(self, state, scene: PageScene, correcting: Correcting, say: Callable[[Exception], None]):
+        self.state, self.scene, self.work, self._correcting, self._say = state, scene, scene.work, correcting, say
+        self.session = scene.work.session
+        jobs, choices, outcome = self.session.jobs, self.session.choices, self.session.outcome
+        for changed, to_state, now in (
+            (choices.input_changed, binding.input_state, choices.input),
+            (choices.channels_changed, binding.channels_state, choices.channels),
+            (choices.settings_changed, binding.settings_state, choices.settings),
+            (choices.models_changed, binding.models_state, choices.models),
+            (choices.structures_changed, binding.structures_state, choices.structures),
+            (choices.correctors_changed, binding.correctors_state, choices.correctors),
+            (choices.estimate_changed, binding.estimate_state, choices.estimate),
+            (choices.why_not_changed, binding.why_not_state, choices.why_not),
+            (outcome.findings_changed, binding.findings_state, outcome.findings),
+            (outcome.comparison_changed, binding.comparison_state, outcome.comparison),
+        ):
+            changed.connect(lambda value, to_state=to_state: state.update(to_state(value)))
+            state.update(to_state(now))
+        jobs.run_changed.connect(self.show_run)
+        outcome.measurements_changed.connect(self.show_measurements)
+        self.work.resultShown.connect(self.show_result)
+        self.work.surfacesShown.connect(self.show_surfaces)
+
+    def show_run(self, run: Run) -> None:
+        """Progress, and how it ended."""
+        self.state.update(binding.run_state(run))
+        if run.task == "correct":
+            self._correcting.tell_run()
+        if run.task == "compare" and run.phase is Phase.DONE:
+            self.state.tab = "result"
+        if run.error is not None and run.phase is Phase.FAILED:
+            self._say(run.error)
+        elif run.task in ("segment", "install") and not run.busy:
+            self.session.choices.ask_estimate()
+
+    def show_result(self, result: Result | None) -> None:
+        """Another result, or none any more."""
+        state = self.state
+        state.update({"rows": [], "findings": [], "tool": "", "current": ""})
+        if result is None:
+            self.scene.clear_result()
+        else:
+            self.scene.edit_result()
+            self.scene.set_look(state.fill, state.outline, state.solid)
+            state.visible = [s.name for s in result.label_map.structures]
+            self.work.showSurfaces()
+        self._correcting.begin()
+
+    def show_measurements(self, rows: list[Measurement]) -> None:
+        """The table of the result."""
+        result = self.session.outcome.result
+        if result is not None:
+            if not self.state.rows:
+                self.state.tab = "result"
+            self.state.update(binding.result_state(rows, result.label_map))
+
+    def show_surfaces(self, _surfaces: SurfaceSet) -> None:
+        """Look at the first surfaces of a result; and review it, now that it is corrected."""
+        if not self.work.resultCorrected:
+            self.scene.look_at_surfaces()
+        self.session.outcome.review(self.work.labelMap())

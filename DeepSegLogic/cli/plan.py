@@ -1,0 +1,57 @@
+"""``deepseg plan``: a plan file computed for a segmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import Console, Json, Quiet
+from .measure import Segmentation
+from .segment import split
+
+
+def plan(
+    segmentation: Segmentation,
+    plan_file: Annotated[
+        Path, typer.Option("--plan", help="Plan: JSON, see Resources/Schemas/plan.schema.json.", readable=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for numbers, parts and surfaces.")],
+    formats: Annotated[str, typer.Option("--format", "-f", help="Surfaces: formats separated by commas.")] = "stl",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compute a plan: distances, margins, resections and approaches, with the parts as structures and surfaces."""
+    from ..planning import evaluate_plan, read_plan, write_evaluated
+    from ..results.folder import check_output_folder
+    from ..surfaces import check_formats
+    from ..worker.isolated import read_label_map
+
+    console = Console(quiet, as_json)
+    kinds = split(formats) or []
+    check_formats(kinds)
+    wanted = read_plan(plan_file)
+    check_output_folder(output)
+    with console.working():
+        label_map = read_label_map(segmentation, cancel=console.cancelled)
+        for sentence in label_map.warnings:
+            console.warning(sentence)
+        before = wanted.checked(label_map).numbers
+        if before is not None and before["stale"]:
+            console.warning(f"The numbers in {plan_file} are stale: they were made for another segmentation.")
+        done = evaluate_plan(wanted, label_map, console.progress, console.cancelled)
+        files = write_evaluated(done, output, kinds, console.progress, console.cancelled)
+    for note in done.notes:
+        console.warning(note)
+    numbers = done.plan.numbers or {}
+    for resection in numbers.get("resections", []):
+        console.say(_sentence(resection))
+    console.say(f"\nWritten to {output}: {', '.join(path.name for path in files)}. Research use only.")
+    console.event("result", output=str(output), files=[path.name for path in files], numbers=numbers)
+
+
+def _sentence(resection: dict[str, Any]) -> str:
+    parts = ", ".join(f"{p['name']} {p['ml']:.0f} ml ({p['percent']:.1f} %)" for p in resection["parts"])
+    left = f"{resection['remnant_ml']:.0f} ml ({resection['remnant_percent']:.1f} %)"
+    return f"{resection['organ']}: {parts}; remnant {left}."

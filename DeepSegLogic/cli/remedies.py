@@ -1,0 +1,30 @@
+"""The actions of errors, in terms of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..util.errors import Action
+
+WORDS: Mapping[Action, str] = {
+    "accept_remote": "Add --allow-remote to listen where other machines reach it.",
+    "choose_device": "Use --device {device}.",
+    "choose_model": "List the models with `deepseg models list`.",
+    "correct_with_model": "Use `deepseg refine --model {model}`.",
+    "download_model": "Run `deepseg models download {model}`.",
+    "give_card": "Put it there, or name the file with --card.",
+    "give_channel": "Add --channel {channel}=FILE.",
+    "give_image": "Name it with --image.",
+    "give_token": "Use --token.",
+    "go_on_anyway": "Add --force to segment it anyway.",
+    "import_model": "Run `deepseg models import` with its file or folder.",
+    "install_extra": "{how}.",
+    "keep_probabilities": "Run `deepseg segment --probabilities`.",
+    "lower_quality": "Use --quality draft.",
+    "make_surfaces": "`deepseg surfaces` makes organ models of a segmentation.",
+    "rename_model": "Choose another id with --id.",
+    "replace_model": "Add --replace, or choose another id with --id.",
+    "segment_again": "Run `deepseg segment` again.",
+    "start_service": "Start it with `deepseg serve`.",
+    "trust_model": "Run `deepseg models trust {folder}` once.",
+}

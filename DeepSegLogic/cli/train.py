@@ -1,0 +1,185 @@
+"""``deepseg train``: from labelled images to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..util.errors import Cancelled, UsageError
+from .console import Console, Json, Quiet
+from .segment import Device
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..training.checks import Report
+    from ..training.planning import TrainingPlan
+
+_MINUTES = 60.0
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, or a CSV.",
+            readable=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
+    network: Annotated[str, typer.Option(help="unet, resenc, …; docs/networks.md compares them.")] = "",
+    begin: Annotated[
+        str, typer.Option("--from", metavar="MODEL", help="Id or folder of a model to begin with; its network is kept.")
+    ] = "",
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Duration. Default: 60.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
+    device: Device = "auto",
+    loss: Annotated[
+        str, typer.Option(help="dice-ce, dice, ce, focal, dice-focal, tversky, cldice or boundary.")
+    ] = "dice-ce",
+    optimizer: Annotated[str, typer.Option(help="adamw, or sgd for long trainings.")] = "adamw",
+    spacing: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxel size in mm. Default: by nnU-Net's rules.")] = "",
+    patch: Annotated[str, typer.Option(metavar="Z,Y,X", help="Patch in voxels. Default: by nnU-Net's rules.")] = "",
+    batch: Annotated[int | None, typer.Option(min=1, help="Patches per step. Default: by nnU-Net's rules.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the data and show the plan only.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on labelled images. Run again with the same output to continue after any stop."""
+    from ..inference.device import choose_device
+    from ..models.find import find_model
+    from ..training.losses import LOSSES
+    from ..training.optimization import OPTIMIZERS, Options
+    from ..training.planning import DEFAULT_NETWORK, plan_training
+    from ..training.run import budget, rate_for, require_packages, train_model, work_folder
+    from ..training.transfer import begin_with
+
+    console = Console(quiet, as_json)
+    if minutes is not None and steps is not None:
+        raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
+    for value, known, what in ((loss, LOSSES, "loss"), (optimizer, OPTIMIZERS, "optimizer")):
+        if value not in known:
+            raise UsageError(
+                f"There is no {what} {value!r}.", f"Choose one of {', '.join(known)}.", code="usage.option"
+            )
+    if begin and (network or spacing or patch):
+        raise UsageError(
+            "--from keeps the model's network, spacing and patch.",
+            "Leave out --network, --spacing and --patch.",
+            code="usage.option",
+        )
+    chosen = choose_device(device)
+    require_packages(network or DEFAULT_NETWORK)
+    card = find_model(begin) if begin else None
+    voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
+    with console.working():
+        report = check_data(console, data)
+        console.show(_cases(report))
+        for sentence in report.warnings:
+            console.warning(sentence)
+        report.raise_first()
+        origin = begin_with(card, report, batch or 2) if card is not None else None
+        plan = (
+            origin.plan
+            if origin is not None
+            else plan_training(
+                report,
+                network or DEFAULT_NETWORK,
+                memory_gb=given.memory_gb,
+                width=given.width,
+                spacing=voxel,
+                patch=edges,
+                batch=batch,
+            )
+        )
+        console.show(_plan(plan))
+        console.event("plan", **dict(plan.lines()))
+        if dry_run:
+            return
+        seconds = None if steps is not None else 60 * (minutes or _MINUTES)
+        rate = rate_for(plan.network, optimizer)
+        options = Options(steps=steps, seconds=seconds, optimizer=optimizer, rate=rate)
+        outcome = train_model(
+            report,
+            plan,
+            output,
+            origin=origin,
+            options=options,
+            loss=loss,
+            device=chosen,
+            progress=console.progress,
+            cancel=console.cancelled,
+        )
+    for sentence in outcome.warnings:
+        console.warning(sentence)
+    dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
+    console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
+    console.say(f"Model: {output}. Use it with `deepseg segment CT -o RESULT -m {output}`.")
+    console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
+    console.event(
+        "result",
+        output=str(output),
+        steps=outcome.step,
+        loss=outcome.loss,
+        dice=outcome.dice,
+        warnings=[*report.warnings, *outcome.warnings],
+    )
+    if outcome.stopped:
+        raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
+
+
+def check_data(console: Console, data: Path) -> Report:
+    """Find and check the cases of a data set."""
+    from ..training.checks import check_cases
+    from ..training.dataset import find_cases, modality_of
+
+    return check_cases(find_cases(data), modality_of(data), console.progress, console.cancelled)
+
+
+def numbers(text: str, option: str) -> list[float] | None:
+    """The numbers in ``"3, 1.5, 1.5"``, one number for all three axes; None for an empty text.
+
+    Raises:
+        UsageError: these are not one or three numbers.
+    """
+    if not text.strip():
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise UsageError(f"{option} {text} is not one or three numbers.", "Give Z,Y,X.", code="usage.numbers")
+    return values * 3 if len(values) == 1 else values
+
+
+def _cases(report: Report) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("Case", "Voxels", "Spacing (mm)", "Structures", "Looked for", "Remark")
+    for facts in report.cases:
+        found = sum(count > 0 for count in facts.voxels.values())
+        asked = (facts.looked_for or frozenset()) & set(report.structures)
+        remark = facts.error.message if facts.error is not None else " ".join(facts.warnings)
+        table.add_row(
+            escape(facts.files.name),
+            " × ".join(map(str, facts.shape)),
+            " × ".join(f"{s:.3g}" for s in facts.spacing),
+            str(found),
+            "all" if len(asked) == len(report.structures) else str(len(asked)),
+            escape(remark),
+        )
+    return table
+
+
+def _plan(plan: TrainingPlan) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("Plan", "", show_header=False)
+    for name, value in plan.lines():
+        table.add_row(name, escape(value))
+    return table

@@ -1,0 +1,1 @@
+"""Volumes, label maps and what can be said of them."""

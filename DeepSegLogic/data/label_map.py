@@ -1,0 +1,181 @@
+"""Label maps and the structures in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..util.errors import InputError, UsageError
+from .records import GridRecord
+from .types import Affine, FloatArray, LabelArray, MaskArray
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept, e.g. ``Code("SCT", "10200004", "Liver")``."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One labelled anatomical structure.
+
+    Attributes:
+        value: its voxel value in the label map, > 0.
+        name: stable snake_case identifier, e.g. ``"kidney_left"``.
+        title: the name shown to users, e.g. ``"Left kidney"``.
+        color: RGB, 0 to 255.
+        category, type, modifier: SNOMED CT codes as Slicer's terminology entries use them; the modifier
+            carries the laterality where there is one.
+        laterality: ``"left"``, ``"right"`` or None.
+        body_system: for grouping, e.g. ``"Digestive"``.
+
+    Example:
+        >>> from DeepSegLogic import Structure
+        >>> Structure(3, "kidney_left", "Left kidney", laterality="left").title
+        'Left kidney'
+    """
+
+    value: int
+    name: str
+    title: str = ""
+    color: tuple[int, int, int] = (128, 174, 128)
+    category: Code | None = None
+    type: Code | None = None
+    modifier: Code | None = None
+    laterality: str | None = None
+    body_system: str | None = None
+
+
+@dataclass(eq=False, repr=False)
+class LabelMap(GridRecord):
+    """Structures as voxel values on a volume's grid.
+
+    Label maps are equal if their voxels, grids and structures are.
+
+    Attributes:
+        array: (K, J, I), C-contiguous, uint8 or uint16; 0 is background.
+        ijk_to_ras: 4×4 float64, as in :class:`~DeepSegLogic.data.volume.Volume`.
+        structures: those the map may hold, in label order; one may have no voxels.
+        warnings: what a reader had to guess, one sentence each.
+        layers: where structures overlap, label maps on the same grid that together hold each structure whole; their
+            values are those of ``structures``. ``array`` then holds only the smallest structure at a voxel. Else empty.
+
+    Example:
+        >>> import numpy as np
+        >>> from DeepSegLogic import LabelMap, Structure
+        >>> voxels = np.zeros((10, 10, 10), np.uint8)
+        >>> voxels[2:7, 2:7, 2:6] = 1
+        >>> organs = LabelMap(voxels, np.diag([2.0, 2.0, 2.5, 1.0]), [Structure(1, "spleen", "Spleen")])
+        >>> round(organs.volume_ml("Spleen"), 3)
+        1.0
+    """
+
+    array: LabelArray
+    ijk_to_ras: Affine
+    structures: list[Structure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    layers: list[LabelMap] = field(default_factory=list)
+
+    @property
+    def spacing(self) -> FloatArray:
+        """Former name of :attr:`spacing_ijk`."""
+        return self.spacing_ijk
+
+    def structure(self, name: str) -> Structure:
+        """The structure of this name or title, see :func:`known_structure`."""
+        return known_structure(name, self.structures)
+
+    def mask(self, name: str) -> MaskArray:
+        """The voxels of one structure, (K, J, I) bool."""
+        structure = self.structure(name)
+        layer = next((layer for layer in self.layers if structure in layer.structures), self)
+        mask: MaskArray = layer.array == structure.value
+        return mask
+
+    def without_overlaps(self, task: str) -> LabelMap:
+        """This label map, if no structures overlap.
+
+        Args:
+            task: what needs that, for the message, such as ``"corrected"``.
+
+        Raises:
+            InputError: structures overlap, so that a part of them would be lost.
+        """
+        if self.layers:
+            names = ", ".join(s.title or s.name for s in self.structures[:5])
+            raise InputError(
+                f"Structures of the label map overlap ({names}), so that it cannot be {task} without losing a part of "
+                "them.",
+                "Save the structures that you need as a segmentation without overlaps: in 3D Slicer's Segment Editor, "
+                "copy them one by one into a new segmentation.",
+                code="input.overlap",
+            )
+        return self
+
+    def volume_ml(self, name: str) -> float:
+        """Volume of one structure in ml."""
+        return float(np.count_nonzero(self.mask(name))) * self.voxel_ml
+
+    def _shown(self) -> Iterator[tuple[str, object]]:
+        yield from super()._shown()
+        yield "structures", [s.name for s in self.structures]
+
+
+def label_dtype(highest: int) -> type[np.uint8 | np.uint16]:
+    """The smallest voxel type of a label map that holds this value."""
+    return np.uint8 if highest < 256 else np.uint16
+
+
+def structure_named(name: str, structures: Iterable[Structure]) -> Structure | None:
+    """The structure of this name, else the first whose name or title matches in any case; None if there is none."""
+    wanted, nearly = name.strip().casefold(), None
+    for structure in structures:
+        if structure.name == name:
+            return structure
+        if nearly is None and wanted in (structure.name.casefold(), structure.title.casefold()):
+            nearly = structure
+    return nearly
+
+
+def known_structure(name: str, structures: Iterable[Structure]) -> Structure:
+    """The structure of this name or title, see :func:`structure_named`.
+
+    Raises:
+        UsageError: there is none; the nearest names are suggested.
+    """
+    structures = list(structures)
+    found = structure_named(name, structures)
+    if found is None:
+        raise unknown_structure(name, [s.name for s in structures])
+    return found
+
+
+def identifier(name: str, value: int, taken: set[str]) -> str:
+    """A :attr:`Structure.name` made of a name as people write it; unique among ``taken``, to which it is added."""
+    found = name if re.fullmatch(r"\w+", name) else re.sub(r"\W+", "_", name.strip().lower()).strip("_")
+    found = found or f"label_{value}"
+    while found in taken:
+        found += "_2"
+    taken.add(found)
+    return found
+
+
+def unknown_structure(name: str, known: list[str]) -> UsageError:
+    """The error for a structure name that is not among ``known``, with the nearest ones."""
+    from difflib import get_close_matches
+
+    wanted = name.strip().lower().replace(" ", "_").replace("-", "_")
+    near = [k for k in known if wanted and (wanted in k or set(wanted.split("_")) == set(k.split("_")))]
+    near += [k for k in get_close_matches(wanted, known, n=3, cutoff=0.5) if k not in near]
+    if near:
+        remedy = f"Did you mean {', '.join(near[:3])}?"
+    else:
+        remedy = f"Known structures: {', '.join(known)}."
+    return UsageError(f"There is no structure named {name!r}.", remedy, code="usage.structure")

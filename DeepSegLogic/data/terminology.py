@@ -1,0 +1,74 @@
+"""Names, colours and SNOMED CT codes of structures, from one table: ``Resources/Terminology/structures.csv``."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from colorsys import hsv_to_rgb
+from dataclasses import replace
+from functools import lru_cache
+
+from ..util.resources import resource_path
+from .label_map import Code, Structure
+
+ANATOMICAL_STRUCTURE = Code("SCT", "123037004", "Anatomical Structure")
+TISSUE = Code("SCT", "85756007", "Tissue")
+
+
+def structure_for(name: str, value: int) -> Structure:
+    """The structure of this name, with the given label value.
+
+    A name that is not in the table gets a title made from it, a colour derived from it, and the unspecific code
+    "Tissue".
+    """
+    known = _table().get(name)
+    if known is not None:
+        return replace(known, value=value)
+    words = name.replace("_", " ").strip() or f"label {value}"
+    side = next((s for s in ("left", "right") if s in words.lower().split()), None)
+    return Structure(
+        value=value,
+        name=name,
+        title=words[0].upper() + words[1:],
+        color=_color_from(name),
+        category=ANATOMICAL_STRUCTURE,
+        type=TISSUE,
+        laterality=side,
+    )
+
+
+def standard_structures() -> list[Structure]:
+    """The 117 structures of TotalSegmentator's ``total`` task with their label values, in that order."""
+    return [s for s in _table().values() if s.value > 0]
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, Structure]:
+    with resource_path("Terminology", "structures.csv").open(encoding="utf-8", newline="") as file:
+        return {row["name"]: _structure(row) for row in csv.DictReader(file)}
+
+
+def _structure(row: dict[str, str]) -> Structure:
+    def code(kind: str) -> Code | None:
+        scheme, value, meaning = (row[f"{kind}_{part}"] for part in ("scheme", "code", "meaning"))
+        return Code(scheme, value, meaning) if value else None
+
+    red, green, blue = bytes.fromhex(row["color"][1:])
+    return Structure(
+        value=int(row["value"] or 0),
+        name=row["name"],
+        title=row["title"],
+        color=(red, green, blue),
+        category=code("category"),
+        type=code("type"),
+        modifier=code("modifier"),
+        laterality=row["laterality"] or None,
+        body_system=row["body_system"],
+    )
+
+
+def _color_from(name: str) -> tuple[int, int, int]:
+    seed = hashlib.sha256(name.encode()).digest()
+    rgb = hsv_to_rgb(seed[0] / 255, 0.45 + 0.3 * seed[1] / 255, 0.7 + 0.25 * seed[2] / 255)
+    red, green, blue = (round(255 * c) for c in rgb)
+    return red, green, blue

@@ -1,0 +1,158 @@
+"""DICOM RT Structure Set (RTSTRUCT), written with pydicom: closed contours on the slices of the CT."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.label_map import LabelMap, Structure
+from ...data.run_record import Provenance
+from ...util.atomic_write import atomic_path
+from ...util.errors import UsageError
+from ...util.version import __version__
+from .contours import curves_of
+from .files import Slice
+from .seg_writer import MANUFACTURER
+from .source import Source, source_of
+
+_TAKEN_OVER = (
+    *("SpecificCharacterSet", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID"),
+    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyDescription"),
+    *("FrameOfReferenceUID", "PositionReferenceIndicator"),
+)
+_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # retired, and still what planning systems expect
+
+
+def write_rtstruct(
+    label_map: LabelMap,
+    path: Path | str,
+    *,
+    source: Path | str,
+    provenance: Provenance | None = None,
+    corrected: bool = False,
+) -> list[str]:
+    """Write a label map as RTSTRUCT: closed planar contours, holes by key-holes.
+
+    Contours run half-way between voxel centres inside and outside, so that rasterising them gives the same voxels.
+    Structures without voxels are left out.
+
+    Args:
+        source: the series that was segmented: its folder, or one of its slices.
+        provenance: of the result, for the name of the algorithm.
+        corrected: whether somebody changed the result: its algorithm is then SEMIAUTOMATIC, else AUTOMATIC.
+
+    Returns:
+        what the series lacks and was made up, one sentence each.
+
+    Raises:
+        UsageError: no structure has voxels.
+        InputError: the series has no frame of reference or lies on another grid.
+        OutputError: the file cannot be written.
+
+    Example:
+        >>> from DeepSegLogic import write_rtstruct
+        >>> write_rtstruct(result.label_map, "organs.rtstruct.dcm", source="series")  # doctest: +SKIP
+    """
+    found = source_of(source, label_map)
+    label_map = found.record
+    structures = [s for s in label_map.structures if label_map.mask(s.name).any()]
+    if not structures:
+        raise UsageError("The label map is empty: there is nothing to draw.", "Choose another one.", code="usage.empty")
+    model = (provenance or {}).get("model", {}).get("id", "")
+    data = _structure_set(found)
+    for number, structure in enumerate(structures, 1):
+        _add(data, structure, number, found, f"DeepSeg {model}".strip(), corrected)
+    with atomic_path(Path(path)) as temporary:
+        data.save_as(temporary, enforce_file_format=True)
+    return found.warnings
+
+
+def _item(**values: Any) -> Any:
+    from pydicom import Dataset
+
+    item = Dataset()
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def _structure_set(source: Source[LabelMap]) -> Any:
+    """The file without its structures."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+
+    now, first = datetime.now(), source.headers[0]
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RTStructureSetStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data: Any = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for keyword in _TAKEN_OVER:
+        if keyword in first:
+            setattr(data, keyword, first.get(keyword))
+    data.PositionReferenceIndicator = first.get("PositionReferenceIndicator") or ""
+    data.SOPClassUID, data.SOPInstanceUID = RTStructureSetStorage, meta.MediaStorageSOPInstanceUID
+    data.SeriesInstanceUID, data.SeriesNumber, data.InstanceNumber = generate_uid(), 301, 1
+    data.Modality, data.SeriesDescription, data.OperatorsName = "RTSTRUCT", "DeepSeg contours", ""
+    data.Manufacturer, data.ManufacturerModelName, data.SoftwareVersions = MANUFACTURER, "DeepSeg", __version__
+    data.DeviceSerialNumber = "0"
+    data.StructureSetLabel, data.StructureSetDescription = "DeepSeg", "Research use only"
+    data.StructureSetDate, data.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    data.ApprovalStatus = "UNAPPROVED"
+    images = [_item(ReferencedSOPClassUID=h.SOPClassUID, ReferencedSOPInstanceUID=h.SOPInstanceUID)
+              for h in source.headers]  # fmt: skip
+    series = _item(SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=images)
+    study = _item(ReferencedSOPClassUID=_STUDY_CLASS, ReferencedSOPInstanceUID=first.StudyInstanceUID)
+    study.RTReferencedSeriesSequence = [series]
+    frame = _item(FrameOfReferenceUID=first.FrameOfReferenceUID, RTReferencedStudySequence=[study])
+    data.ReferencedFrameOfReferenceSequence = [frame]
+    data.StructureSetROISequence, data.ROIContourSequence, data.RTROIObservationsSequence = [], [], []
+    return data
+
+
+def _add(
+    data: Any, structure: Structure, number: int, source: Source[LabelMap], algorithm: str, corrected: bool
+) -> None:
+    roi = _item(ROINumber=number, ReferencedFrameOfReferenceUID=data.FrameOfReferenceUID)
+    roi.ROIName = (structure.title or structure.name)[:64]
+    roi.ROIDescription = structure.name  # read back as the name
+    roi.ROIGenerationAlgorithm = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
+    roi.ROIGenerationDescription = algorithm[:64]
+    data.StructureSetROISequence.append(roi)
+    contours = _item(ROIDisplayColor=list(structure.color), ReferencedROINumber=number)
+    contours.ContourSequence = _contours(source, structure)
+    data.ROIContourSequence.append(contours)
+    seen = _item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="ORGAN", ROIInterpreter="")
+    if structure.type is not None:
+        code = structure.type
+        seen.RTROIIdentificationCodeSequence = [
+            _item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning[:64])
+        ]
+    data.RTROIObservationsSequence.append(seen)
+
+
+def _contours(source: Source[LabelMap], structure: Structure) -> list[Any]:
+    """The contours of a structure, from plane to plane."""
+    mask = source.record.mask(structure.name)
+    contours: list[Any] = []
+    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        plane = source.planes[k]
+        header = source.headers[0 if plane.frame is not None else k]
+        image = _item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+        if plane.frame is not None:
+            image.ReferencedFrameNumber = plane.frame + 1
+        for curve in curves_of(mask[k]):
+            contour = _item(ContourImageSequence=[image], ContourGeometricType="CLOSED_PLANAR")
+            contour.NumberOfContourPoints, contour.ContourNumber = len(curve), len(contours) + 1
+            contour.ContourData = _in_space(plane, curve)
+            contours.append(contour)
+    return contours
+
+
+def _in_space(plane: Slice, curve: np.ndarray[Any, Any]) -> list[str]:
+    """A curve (I, J) as x, y, z of each point, LPS, mm."""
+    row, column = plane.orientation[:3] * plane.spacing[1], plane.orientation[3:] * plane.spacing[0]
+    points = plane.position + curve[:, :1] * row + curve[:, 1:] * column
+    return [f"{number:.4f}" for number in points.ravel()]

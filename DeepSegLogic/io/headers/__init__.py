@@ -1,0 +1,90 @@
+"""Checks of image headers, before ITK reads them.
+
+ITK takes the absolute value of a negative voxel size, may make a sheared grid rectangular, reads any file that a
+header names, and crashes on numbers and texts that are too long. Users would see that only as a wrong result, a crash
+or a leak.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ..files import beside, opened, refers_elsewhere
+from . import formats, meta, nifti, nrrd
+from .fields import parsing
+
+_CHECKS = {formats.NIFTI: nifti.check, formats.NRRD: nrrd.check, formats.META: meta.check}
+_HEAD_BYTES = 2**22  # longest text before the voxels
+
+
+class Checked(NamedTuple):
+    """What a header says.
+
+    Attributes:
+        reader: name of ITK's reader for the file.
+        announced: bytes of voxels.
+        doubts: what the header does not say, one sentence each.
+    """
+
+    reader: str
+    announced: int
+    doubts: list[str]
+
+
+def check(path: Path) -> Checked:
+    """Check a header: sound, positive voxel sizes, a rectangular grid, voxels in the file or beside it.
+
+    Raises:
+        InputError: the header fails a check.
+    """
+    with parsing(path):
+        reader = formats.image_io(path)
+        check_enclosed(path)
+        return Checked(reader, *_CHECKS[reader](path))
+
+
+def check_voxels(path: Path) -> None:
+    """Check that the voxels of a NIfTI are complete and finite. ITK silently replaces missing ones by 0.
+
+    Raises:
+        InputError: they are not.
+    """
+    with parsing(path):
+        if formats.image_io(path) == formats.NIFTI:
+            nifti.check_voxels(path)
+
+
+def corrected(path: Path, folder: Path) -> tuple[Path, list[str]] | None:
+    """A copy of a NIfTI that ITK reads as the standard means it, see :func:`.nifti.corrected`; None if none is needed.
+
+    Args:
+        folder: for the copy.
+    """
+    with parsing(path):
+        return nifti.corrected(path, folder) if formats.image_io(path) == formats.NIFTI else None
+
+
+def check_enclosed(path: Path) -> None:
+    """Check that a header refers to no file but one beside it.
+
+    Raises:
+        InputError: its voxels are in several files, or in another folder.
+    """
+    with opened(path) as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(b"NRRD"):
+        found = re.findall(rb"(?im)^[ \t]*data ?file[ \t]*:(.*)$", head)
+        complete = len(head) < _HEAD_BYTES or re.search(rb"\n\r?\n", head) is not None
+    elif path.suffix.lower() in (".mha", ".mhd"):
+        found = re.findall(rb"(?m)ElementDataFile[ \t]*[=:](.*)$", head)
+        complete = len(head) < _HEAD_BYTES or bool(found)
+        found = [name for name in found if name.strip().upper() != b"LOCAL"]
+    else:
+        return
+    names = [name.strip().decode("utf-8", "replace") for name in found]
+    if not complete or len(names) > 1 or any("%" in name or name.upper().startswith("LIST") for name in names):
+        raise refers_elsewhere(path)
+    for name in names:
+        beside(path, name)

@@ -1,0 +1,102 @@
+"""Writing volumes and label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..data.itk import sitk_image
+from ..data.label_map import LabelMap, Structure
+from ..data.types import Affine, ByteArray, LabelArray, VolumeArray
+from ..data.volume import Volume
+from ..util.atomic_write import atomic_path, cannot_write
+from ..util.errors import InputError, OutputError, UsageError
+from .headers import check_voxels
+from .nifti_names import add_names
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+def write_label_map(label_map: LabelMap, path: Path | str) -> None:
+    """Write a label map.
+
+    Args:
+        path: its suffix chooses the format: ``.seg.nrrd`` (names, colours and codes), ``.nii`` or ``.nii.gz`` (names
+            and colours, see :mod:`DeepSegLogic.io.nifti_names`), ``.nrrd`` or ``.mha`` (label values only).
+
+    Raises:
+        UsageError: unknown suffix.
+        OutputError: the file cannot be written; an earlier file of that name is unchanged.
+
+    Example:
+        >>> from DeepSegLogic import read_label_map, write_label_map
+        >>> write_label_map(read_label_map("organs.seg.nrrd"), "organs.nii.gz")
+        >>> read_label_map("organs.nii.gz").structures[0].name
+        'ribs'
+    """
+    path = Path(path)
+    if path.name.lower().endswith(".seg.nrrd"):
+        from .seg_nrrd import write_segmentation
+
+        with atomic_path(path) as temporary:
+            write_segmentation(label_map, temporary)
+        return
+    array = label_map.without_overlaps(f"written to {path.name}").array
+    write_array(array, label_map.ijk_to_ras, path, label_map.structures)
+
+
+def write_volume(volume: Volume, path: Path | str) -> None:
+    """Write a volume.
+
+    Args:
+        path: its suffix chooses the format: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
+
+    Raises:
+        UsageError, OutputError: as :func:`write_label_map`.
+
+    Example:
+        >>> from DeepSegLogic import read_volume, write_volume
+        >>> write_volume(read_volume("ct.nrrd"), "ct.nii.gz")
+    """
+    write_array(volume.array, volume.ijk_to_ras, Path(path))
+
+
+def write_array(
+    array: VolumeArray | LabelArray | ByteArray, ijk_to_ras: Affine, path: Path, structures: Sequence[Structure] = ()
+) -> None:
+    """Write voxels (K, J, I) on a grid, in the format of the suffix; raises as :func:`write_label_map`.
+
+    Args:
+        structures: whose names a NIfTI gets.
+    """
+    if not path.name.lower().endswith(SUFFIXES):
+        raise UsageError(
+            f"{path.name} does not end with the suffix of a known format.",
+            f"Use {', '.join(SUFFIXES)} or, for label maps, .seg.nrrd.",
+            code="usage.format",
+        )
+    image = sitk_image(array, ijk_to_ras)
+    compressed = not path.name.lower().endswith(".nii")
+    with atomic_path(path) as temporary:
+        try:
+            if structures and path.name.lower().endswith((".nii", ".nii.gz")):
+                plain = temporary.with_name("plain.nii")
+                sitk.WriteImage(image, str(plain))
+                add_names(plain, structures, temporary)
+            else:
+                sitk.WriteImage(image, str(temporary), useCompression=compressed)
+            check_voxels(temporary)  # ITK says nothing if the disk is too full for a NIfTI
+        except RuntimeError as error:
+            raise _explained(path, str(error).strip().splitlines()[-1]) from error
+        except InputError as error:
+            raise _explained(path, "only a part of it was written") from error
+
+
+def _explained(path: Path, reason: str) -> OutputError:
+    import shutil
+
+    if shutil.disk_usage(path.parent).free < 2**20:
+        return cannot_write(path, OSError(28, "No space left on device"))
+    return OutputError(f"{path} cannot be written ({reason}).", "Choose another folder.", code="output.not_writable")

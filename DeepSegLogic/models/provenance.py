@@ -1,0 +1,53 @@
+"""Provenance of a result: the model, its settings, where it ran, and versions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.run_record import CropFacts, ModelFacts, Provenance, RunChoices
+from ..util.version import __version__
+from .card import ModelCard
+from .files import file_digests, model_digest
+from .find import find_model
+from .model import Model
+from .recognise import files_of
+
+
+def provenance(model: Model, settings: RunChoices, run: str, crop: CropFacts | None = None) -> Provenance:
+    """The record of a run, as plain JSON values.
+
+    Args:
+        model: that ran.
+        settings: chosen by the user.
+        run: where and how it ran, in words.
+        crop: the region that the model saw; None for the whole volume.
+    """
+    import torch
+
+    versions = {"deepseg": __version__, "torch": torch.__version__, "numpy": np.__version__}
+    facts: Provenance = {"model": model_facts(model.card), "settings": settings, "run": run, "versions": versions}
+    if crop is not None:
+        facts["crop"] = crop
+    if (step := model.card.postprocess) is not None:
+        facts["postprocess"] = {"name": step.name}
+        if step.model is not None:
+            facts["postprocess"]["model"] = model_facts(find_model(step.model))
+    return facts
+
+
+def model_facts(card: ModelCard) -> ModelFacts:
+    """Which model it is, for the record.
+
+    Raises:
+        ModelError: as :func:`digest_of`.
+    """
+    return {"id": card.id, "version": card.version, "licence": card.licence, "digest": digest_of(card)}
+
+
+def digest_of(card: ModelCard) -> str:
+    """SHA-256 of a model's files: as recorded at its installation, else of the files as they are now.
+
+    Raises:
+        ModelError: files are missing, cannot be read, or are links.
+    """
+    return model_digest(card.digests or file_digests(files_of(card)))

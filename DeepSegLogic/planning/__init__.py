@@ -1,0 +1,41 @@
+"""Surgical planning: distances, margins, resections and approaches, measured on a label map. Research use only."""
+
+from .approaches import Approach, Clearance, Crossed, approach
+from .cuts import Cut, Ellipsoid, Plane, Territories
+from .distances import Contact, Diameters, Distance, contact, diameters, distance
+from .encasements import Encasement, encasement
+from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
+from .margins import Inside, Margin, margin
+from .plan_file import Plan, digest_of, read_plan
+from .resections import Organ, Part, Resection
+
+__all__ = [
+    "Approach",
+    "Clearance",
+    "Contact",
+    "Crossed",
+    "Cut",
+    "Diameters",
+    "Distance",
+    "Ellipsoid",
+    "Encasement",
+    "EvaluatedPlan",
+    "Inside",
+    "Margin",
+    "Organ",
+    "Part",
+    "Plan",
+    "Plane",
+    "Resection",
+    "Territories",
+    "approach",
+    "contact",
+    "diameters",
+    "digest_of",
+    "distance",
+    "encasement",
+    "evaluate_plan",
+    "margin",
+    "read_plan",
+    "write_evaluated",
+]

@@ -1,0 +1,171 @@
+"""The plan file: what to measure, cut and check, as JSON beside a segmentation, with the numbers once computed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.label_map import LabelMap
+from ..io.files import opened
+from ..util.errors import InputError
+from ..util.resources import resource_path
+from .cuts import Cut, Ellipsoid, Plane, Territories
+
+VERSION = 1
+KINDS = ("distances", "contacts", "encasements", "diameters", "margins", "resections", "approaches")
+"""What a plan can hold, each a list."""
+
+_LARGEST = 10_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan, in the format of ``Resources/Schemas/plan.schema.json``.
+
+    Attributes:
+        entries: kind, one of :data:`KINDS` → entries, as in the file.
+        title: what it is about, in the user's words.
+        numbers: what was computed, as in the file; None before.
+    """
+
+    entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    title: str = ""
+    numbers: dict[str, Any] | None = None
+
+    def checked(self, label_map: LabelMap) -> Plan:
+        """This plan with its numbers marked stale if they were not computed for this segmentation."""
+        if self.numbers is None:
+            return self
+        stale = bool(self.numbers["stale"]) or self.numbers["digest"] != digest_of(label_map)
+        return replace(self, numbers={**self.numbers, "stale": stale})
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of the file."""
+        content: dict[str, Any] = {"format": "deepseg.plan", "version": VERSION, "units": "mm"}
+        content |= {"title": self.title} if self.title else {}
+        content |= {kind: self.entries[kind] for kind in KINDS if self.entries.get(kind)}
+        return content | ({"numbers": self.numbers} if self.numbers is not None else {})
+
+
+def read_plan(path: Path | str) -> Plan:
+    """Read a plan file.
+
+    Raises:
+        InputError: the file is missing, is not JSON, does not follow the schema, is not in mm, or is of a newer
+            version; the message says where.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from DeepSegLogic import read_plan
+        >>> path = Path(mkdtemp(), "plan.json")
+        >>> head = '{"format": "deepseg.plan", "version": 1, "units": "mm", '
+        >>> path.write_text(head + '"distances": [{"one": "liver_tumor", "other": "portal_vein"}]}') > 0
+        True
+        >>> read_plan(path).entries["distances"]
+        [{'one': 'liver_tumor', 'other': 'portal_vein'}]
+    """
+    path = Path(path).expanduser()
+    try:
+        with opened(path) as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise _bad(path, f"it has more than {_LARGEST // 10**6} MB")
+        content = json.loads(text.decode("utf-8"))
+        _validate(content, path)
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
+        raise _bad(path, f"it is not JSON ({error})") from error
+    entries = {kind: content[kind] for kind in KINDS if kind in content}
+    return Plan(entries, content.get("title", ""), content.get("numbers"))
+
+
+def cut_of(entry: dict[str, Any]) -> Cut:
+    """The cut that an entry of a plan file describes.
+
+    Raises:
+        UsageError: it is not possible, such as a plane through three points on a line.
+    """
+    if entry["type"] == "ellipsoid":
+        u, v, w = entry.get("axes", Ellipsoid.axes)
+        return Ellipsoid(tuple(entry["center"]), tuple(entry["radii"]), (tuple(u), tuple(v), tuple(w)))
+    if entry["type"] == "territories":
+        marks = {name: [(r, a, s) for r, a, s in points] for name, points in entry["marks"].items()}
+        return Territories(marks, entry.get("vessel"))
+    if "points" in entry:
+        return Plane.through(entry["points"])
+    return Plane(tuple(entry["origin"]), tuple(entry["normal"]))
+
+
+def digest_of(label_map: LabelMap) -> str:
+    """The SHA-256 of a segmentation's voxels, grid and names; the same in every file format that keeps them."""
+    found = hashlib.sha256()
+    grid = np.round(label_map.ijk_to_ras, 3) + 0.0  # files round; -0 is 0
+    names = [[s.value, s.name] for s in label_map.structures]
+    found.update(json.dumps([grid.tolist(), list(label_map.shape_kji), names]).encode())
+    for layer in label_map.layers or [label_map]:
+        for plane in layer.array:
+            found.update(plane.astype("<u2").tobytes())
+    return f"sha256:{found.hexdigest()}"
+
+
+def _validate(content: Any, path: Path) -> None:
+    import jsonschema
+
+    if isinstance(content, dict):
+        if content.get("format") == "deepseg.plan" and content.get("units", "mm") != "mm":
+            raise InputError(
+                f"{path} is in {content['units']!r}, not in mm.",
+                'Convert its lengths and coordinates to mm, and write "units": "mm".',
+                code="input.plan_units",
+            )
+        version = content.get("version")
+        if isinstance(version, int) and version > VERSION:
+            raise InputError(
+                f"{path} has version {version} of the format, and this DeepSeg reads up to {VERSION}.",
+                "Install a newer DeepSeg.",
+                code="input.plan_version",
+            )
+    schema = json.loads(resource_path("Schemas", "plan.schema.json").read_text(encoding="utf-8"))
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(content))
+    if error is not None:
+        raise _bad(path, f"{_place(error.absolute_path)}: {error.message[:300]}")
+    for kind in KINDS:  # Python's JSON reads NaN and Infinity
+        for number, entry in enumerate(content.get(kind, []), start=1):
+            if not all(map(_is_finite, _numbers(entry))):
+                raise _bad(path, f"{kind} {number}: a number is not finite")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(inner)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def _place(path: Any) -> str:
+    """Where in the file a JSON path is, with numbers from 1."""
+    return " ".join(str(key + 1) if isinstance(key, int) else key for key in path) or "at the top"
+
+
+def _bad(path: Path, what: str) -> InputError:
+    return InputError(
+        f"{path} is not a plan: {what}.",
+        'Write it as {"format": "deepseg.plan", "version": 1, "units": "mm", "distances": [...]}; '
+        "the schema is Resources/Schemas/plan.schema.json.",
+        code="input.plan",
+    )

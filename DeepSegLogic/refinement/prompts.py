@@ -1,0 +1,182 @@
+"""Prompts: what a user draws to mark where a structure is, or is not. All coordinates are RAS in mm."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+from ..io.files import opened
+from ..util.errors import InputError
+from ..util.resources import resource_path
+
+Position: TypeAlias = tuple[float, float, float]
+"""A point in RAS, mm."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What all prompts have in common.
+
+    Attributes:
+        structure: name or title of the structure to correct, in any case.
+        positive: the structure is here (True), or is not here (False).
+        kind: the word for this kind of prompt in files and messages.
+    """
+
+    structure: str
+    positive: bool
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Point(Prompt):
+    """A click; it marks the voxel at this point.
+
+    Attributes:
+        ras: the point.
+    """
+
+    ras: Position
+    kind = "point"
+
+
+@dataclass(frozen=True)
+class Scribble(Prompt):
+    """A stroke; it marks all voxels within ``radius_mm`` of a polyline.
+
+    Attributes:
+        points: vertices of the polyline, at least one.
+        radius_mm: half the width of the stroke.
+    """
+
+    points: tuple[Position, ...]
+    radius_mm: float = 2.0
+    kind = "scribble"
+
+
+@dataclass(frozen=True)
+class Box(Prompt):
+    """A box along the axes R, A and S.
+
+    A positive box marks its middle voxel, and the correction does not leave the box: draw it around a missing part.
+    A negative box marks all voxels in it: no part of the structure is there.
+
+    Attributes:
+        corners: two opposite corners.
+    """
+
+    corners: tuple[Position, Position]
+    kind = "box"
+
+
+@dataclass(frozen=True)
+class Lasso(Prompt):
+    """A closed curve in one plane, such as a slice; it marks all voxels that it encloses in that plane.
+
+    Attributes:
+        points: vertices of the curve, at least three.
+    """
+
+    points: tuple[Position, ...]
+    kind = "lasso"
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """The content of a ``prompts.json``, for :func:`~DeepSegLogic.refinement.refine`.
+
+    Attributes:
+        prompts: in the order of the file.
+        locked: structures that must not change; None: all except the prompt's own.
+        add: names of new structures that prompts may create.
+    """
+
+    prompts: list[Prompt]
+    locked: list[str] | None = None
+    add: tuple[str, ...] = ()
+
+
+def read_prompts(path: Path | str) -> PromptFile:
+    """Read a ``prompts.json``, in the format of ``Resources/Schemas/prompts.schema.json``.
+
+    Raises:
+        InputError: the file is missing, is not JSON, or does not follow the schema; the message says where.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp(), "prompts.json")
+        >>> click = '{"structure": "liver", "type": "point", "positive": true, "ras": [61.0, 20.5, 310.0]}'
+        >>> path.write_text('{"prompts": [' + click + ']}') > 0
+        True
+        >>> read_prompts(path).prompts
+        [Point(structure='liver', positive=True, ras=(61.0, 20.5, 310.0))]
+    """
+    path = Path(path).expanduser()
+    try:
+        with opened(path) as file:
+            content = json.loads(file.read().decode("utf-8"))
+        _validate(content, path)
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
+        raise _bad(path, f"it is not JSON ({error})") from error
+    prompts = [_prompt(entry) for entry in content["prompts"]]
+    return PromptFile(prompts, content.get("locked"), tuple(content.get("add", ())))
+
+
+def _validate(content: Any, path: Path) -> None:
+    import jsonschema
+
+    schema = json.loads(resource_path("Schemas", "prompts.schema.json").read_text(encoding="utf-8"))
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(content))
+    if error is not None:
+        raise _bad(path, f"{_place(error.absolute_path)}: {error.message}")
+    for number, entry in enumerate(content["prompts"], start=1):  # Python's JSON reads NaN and Infinity
+        numbers = entry["ras"] if entry["type"] == "point" else [x for point in entry["ras"] for x in point]
+        if not all(map(_is_finite, [*numbers, entry.get("radius_mm", 1.0)])):
+            raise _bad(path, f"prompt {number}: a coordinate is not a finite number")
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def _place(path: Iterable[str | int]) -> str:
+    """Where in the file a JSON path is, in words."""
+    keys = list(path)
+    if len(keys) >= 2 and keys[0] == "prompts":
+        rest = "".join(f", {key}" if isinstance(key, str) else f"[{key}]" for key in keys[2:])
+        return f"prompt {int(keys[1]) + 1}{rest}"
+    return " ".join(map(str, keys)) or "at the top"
+
+
+def _bad(path: Path, what: str) -> InputError:
+    return InputError(
+        f"{path} is not a list of prompts: {what}.",
+        'Write it as {"prompts": [{"structure": "liver", "type": "point", "positive": true, "ras": [x, y, z]}]}.',
+        code="input.prompts",
+    )
+
+
+def _prompt(entry: dict[str, Any]) -> Prompt:
+    common = entry["structure"], entry.get("positive", True)
+    if entry["type"] == "point":
+        return Point(*common, _position(entry["ras"]))
+    points = tuple(map(_position, entry["ras"]))
+    if entry["type"] == "scribble":
+        return Scribble(*common, points, float(entry.get("radius_mm", Scribble.radius_mm)))
+    if entry["type"] == "lasso":
+        return Lasso(*common, points)
+    one, opposite = points
+    return Box(*common, (one, opposite))
+
+
+def _position(numbers: Iterable[float]) -> Position:
+    r, a, s = map(float, numbers)
+    return r, a, s

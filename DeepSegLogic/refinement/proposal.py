@@ -1,0 +1,66 @@
+"""What a prompt would change, at any reach: found once, and then shown wider or narrower at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..data.label_map import LabelMap, Structure
+from ..data.types import MaskArray, ScalarArray, Slices
+
+BELIEVED = 0.5  # a voxel with more is wrong, as DeepSeg believes
+LEAST = 0.02  # a voxel with less never changes
+
+
+@dataclass(eq=False)
+class Proposal:
+    """The solution of one prompt.
+
+    ``reach`` says how much changes: 1 is what DeepSeg believes, 2 is twice that volume, and 0 only the marked voxels.
+    A wider reach contains all narrower ones.
+
+    Attributes:
+        region: (K, J, I) slices of the label map's grid, the region of influence.
+        field: float32 of the region's shape, the potential down to which each voxel is connected to the prompt; 1 at
+            the marked voxels, 0 where nothing may change.
+        marked: bool of the region's shape, the voxels that the prompt marks and that are wrong.
+        value: label that voxels get; 0 is background.
+        structures: of the label map, with the one that the prompt adds.
+        voxel_ml: volume of a voxel.
+    """
+
+    region: Slices
+    field: ScalarArray
+    marked: MaskArray
+    value: int
+    structures: list[Structure]
+    voxel_ml: float
+
+    def at(self, reach: float = 1.0) -> MaskArray:
+        """The voxels that change, bool of the region's shape: the marked ones, and others connected to them."""
+        wanted = min(round(reach * self._believed), len(self._order))
+        if wanted <= np.count_nonzero(self.marked):
+            return self.marked.copy()
+        return np.asarray(self.marked | (self.field >= self._order[wanted - 1]))
+
+    def ml(self, reach: float = 1.0) -> float:
+        """The volume that changes, in ml."""
+        return float(np.count_nonzero(self.at(reach))) * self.voxel_ml
+
+    def applied(self, label_map: LabelMap, reach: float = 1.0) -> LabelMap:
+        """The label map that the prompt was for, with the change."""
+        array = label_map.array.copy()
+        array[self.region][self.at(reach)] = self.value
+        return replace(label_map, array=array, structures=list(self.structures))
+
+    @cached_property
+    def _order(self) -> ScalarArray:
+        """Potentials of all voxels that may change, largest first."""
+        return np.asarray(-np.sort(-self.field[self.field >= LEAST]))
+
+    @cached_property
+    def _believed(self) -> int:
+        """Number of voxels."""
+        return int(np.count_nonzero(self.field >= BELIEVED))

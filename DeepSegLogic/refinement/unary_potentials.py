@@ -1,0 +1,266 @@
+"""Evidence: for each voxel around a prompt, the log odds that it is wrong like the marked voxels.
+
+The evidence is what distinguishes the marked voxels from those that the labels have right:
+
+* **appearance**: how much more often a grey value occurs among the marked voxels (and in the structure that they become
+  part of, as far as they look like it) than among the other voxels that could change. Histograms of few voxels are
+  shrunk towards the others' (a Dirichlet prior), so what looks the same gives no evidence, however much is marked;
+* **shape**: holes, gaps and dents of what the marked voxels will become, as far as they look like it;
+* **the network**, where it believed less in the prompt than where it was drawn.
+
+It is set against a cost, which begins with the odds that an unmarked voxel is wrong, and grows with the geodesic
+distance from the marked voxels. Without evidence only the cost remains, and nothing but the marked voxels changes.
+
+Lengths are in units of the error's size or of voxels, and grey values are ranks, so neither the resolution nor the
+scale of grey values matters. docs/notes/refine.md says how the numbers were chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.types import FloatArray, MaskArray, ScalarArray
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the evidence, in log odds, for prompts of one sign.
+
+    Attributes:
+        start: cost of a voxel beside the marked ones.
+        slope: cost of the logarithm of one plus the geodesic distance, in sizes of the error.
+        appearance: factor of the log likelihood ratio of the grey value.
+        gap: of a voxel in a hole or gap that looks like what surrounds it.
+        around: of a voxel that is surrounded by what the marked voxels will become.
+    """
+
+    start: float
+    slope: float
+    appearance: float
+    gap: float
+    around: float
+
+
+WEIGHTS = {True: Weights(1.0, 2.0, 2.0, 3.5, 2.0), False: Weights(1.0, 1.5, 2.0, 1.0, 2.0)}  # by the prompt's sign
+LIKELY = 3.0  # largest log likelihood ratio of one voxel
+LEAST_SIZE = 3.0  # of an error, in voxels
+SHRINKAGE = 30.0  # voxels that the marked ones must outnumber for their own grey values to count
+FAR = {True: 4.0, False: 3.0}  # error sizes within which all influence ends, except in gaps, by the prompt's sign
+END = 10.0  # cost there, growing as the sixth power of the distance
+CORRELATION_MM = {True: 9.0, False: 4.0}  # length over which the network's error decays, by the prompt's sign
+SURE = 1.0  # log odds of the prompt's own voxel afterwards
+AGAINST = 0.5  # weight of log odds that are lower than at the prompt
+LARGEST_ERROR = 3.0  # log odds: where the network saw nothing, it has nothing to say nearby either
+_BINS, _BLUR = 48, 2.5  # of grey value histograms: number, and standard deviation of their smoothing
+_FURTHEST = 12.0  # geodesic distance, in error sizes
+
+Values: TypeAlias = npt.NDArray[Any]
+"""Grey values, (K, J, I), of any real type."""
+
+Float32s: TypeAlias = npt.NDArray[np.float32]
+"""float32 of any shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptContext:
+    """The voxels around a prompt. All arrays are (K, J, I).
+
+    Attributes:
+        image: grey values.
+        candidates: bool, voxels that may change.
+        seeds: bool, voxels that must change.
+        goal: bool, voxels that already are what the seeds will become.
+        spacing: mm along (K, J, I).
+        scale: largest size in mm that the error can have around the prompt, if it was drawn in the middle of it.
+        prior: float32, the network's probability that a voxel is what the seeds will become; None if unknown.
+        radius: mm from the seeds at which all influence ends.
+    """
+
+    image: Values
+    candidates: MaskArray
+    seeds: MaskArray
+    goal: MaskArray
+    spacing: FloatArray
+    scale: float
+    prior: ScalarArray | None = None
+    radius: float = 75.0
+
+    @property
+    def voxel(self) -> float:
+        """Edge in mm of a cube as large as a voxel."""
+        return float(np.cbrt(self.spacing.prod()))
+
+    @cached_property
+    def smoothed(self) -> Float32s:
+        """The grey values without most of their noise, float32 (K, J, I)."""
+        from scipy.ndimage import gaussian_filter
+
+        sigma = 0.7 * self.spacing.min() / self.spacing
+        return np.asarray(gaussian_filter(self.image.astype(np.float32), sigma))
+
+    @property
+    def with_edges(self) -> Float32s:
+        """As ``smoothed``, but details that stand out from the noise stay: an edge belongs to one of its sides."""
+        detail = self.image.astype(np.float32) - self.smoothed
+        inside = np.abs(detail[self.candidates | self.goal])
+        noise = 1.48 * float(np.median(inside)) if inside.size else 0.0  # a standard deviation
+        return np.asarray(self.smoothed + detail * (1 - _bell(detail / max(3 * noise, 1e-6))))
+
+    def coarser(self, steps: npt.NDArray[np.int64]) -> PromptContext:
+        """The same on voxels that are larger by integer factors along (K, J, I), about the same middle."""
+        from scipy.ndimage import gaussian_filter
+
+        shape = -(-np.array(self.goal.shape) // steps)
+
+        def thinned(array: npt.NDArray[Any]) -> ScalarArray:
+            return resampled(gaussian_filter(array.astype(np.float32), 0.4 * (steps - 1)), steps, shape)
+
+        seeds = np.zeros(shape, bool)
+        middle = (np.array(self.goal.shape) - 1) / 2
+        at = np.rint((np.argwhere(self.seeds) - middle) / steps + (shape - 1) / 2).astype(int)
+        seeds[tuple(np.clip(at, 0, shape - 1).T)] = True
+        candidates = (thinned(self.candidates) > 0.5) | seeds
+        return replace(
+            self,
+            image=thinned(self.image),
+            candidates=candidates,
+            seeds=seeds,
+            goal=(thinned(self.goal) > 0.5) & ~candidates,
+            spacing=self.spacing * steps,
+            prior=None if self.prior is None else thinned(self.prior),
+        )
+
+
+def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
+    """Log odds that a voxel changes with the seeds: float32 (K, J, I), meaningless outside the candidates."""
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+    weights, voxel = WEIGHTS[positive], context.voxel
+    size = max(context.scale, LEAST_SIZE * voxel)
+    distance = distance_transform_edt(~context.seeds, sampling=context.spacing).astype(np.float32)
+    far = (1 - _bell(distance / (1.5 * size))) * context.candidates
+    if far.sum() < SHRINKAGE:  # nothing is known to be right
+        far = context.candidates.astype(np.float32)
+    likely, alike = _appearance(context, distance, far, size)
+    gap = _gap(context, size)
+    around = gaussian_filter(context.goal.astype(np.float32), np.minimum(size / context.spacing, 4), truncate=2.5)
+    shape = weights.gap * gap + weights.around * around
+    shape -= np.average(shape, weights=far)  # a thin structure has such shapes where it is right
+    evidence = weights.appearance * likely + alike * shape
+    slowness = 1 + np.maximum(-likely, 0)
+    slowness[gap & (likely > -0.5)] = 0.1  # a gap is filled however wide it is
+    steps = _geodesic(context, slowness - 1, _FURTHEST * size) / size
+    odds: ScalarArray = evidence - weights.start - weights.slope * np.log1p(steps)
+    if context.prior is not None:
+        known, shown = _network(context, context.prior)
+        odds += AGAINST * np.minimum(known - shown, 0)
+    furthest = np.where(gap, context.radius, min(context.radius, FAR[positive] * size))
+    odds -= END * (distance / furthest) ** 6
+    return odds
+
+
+def _appearance(context: PromptContext, distance: Float32s, far: Float32s, size: float) -> tuple[Float32s, float]:
+    """The log likelihood ratio of each voxel's grey value, (K, J, I): of the error to what is right; and how probable
+    it is that the seeds look like the goal rather than like the other candidates."""
+    grey, voxel = context.with_edges, context.voxel
+    known = grey[context.candidates | context.goal]
+    levels, places = np.unique(np.quantile(known, np.linspace(0, 1, _BINS)), return_index=True)
+    rank = np.interp(grey, levels, places).astype(np.float32)
+    near = _bell(distance / (1.2 * voxel)) * context.candidates
+    around = _bell(distance / (size + 10 * voxel)) * context.goal
+    marked, rest, goal = (_histogram(rank, weight) for weight in (near, far, around))
+    if around.sum() < SHRINKAGE:
+        goal = rest
+    count = float(near.sum())
+    ratio = np.clip(np.log(goal / rest), -LIKELY, LIKELY)
+    alike = 1 / (1 + np.exp(-3 * float((marked * ratio).sum())))
+    expected = alike * goal + (1 - alike) * rest
+    error = (count * marked + SHRINKAGE * expected) / (count + SHRINKAGE)
+    likely = np.clip(np.log(error / rest), -LIKELY, LIKELY)
+    return np.interp(rank, np.arange(_BINS), likely).astype(np.float32), alike
+
+
+def _histogram(rank: Float32s, weights: Float32s) -> FloatArray:
+    """Smoothed relative frequencies of ranks; none is zero."""
+    from scipy.ndimage import gaussian_filter1d
+
+    counts = np.bincount(np.rint(rank).astype(np.int64).ravel(), weights.ravel(), _BINS) + 1e-9
+    counts = gaussian_filter1d(counts / counts.sum(), _BLUR)
+    return np.asarray((counts + 0.002) / (counts + 0.002).sum())
+
+
+def _gap(context: PromptContext, size: float) -> MaskArray:
+    """Candidates in holes and gaps of the goal: enclosed by it, or in its morphological closing by a ball slightly
+    larger than the error."""
+    from scipy.ndimage import binary_fill_holes, distance_transform_edt
+
+    if not context.goal.any():
+        return np.zeros_like(context.goal)
+    enclosed = np.asarray(binary_fill_holes(context.goal))
+    radius = max(1.15 * size, 1.01 * context.spacing.max())
+    reached = np.asarray(distance_transform_edt(~context.goal, sampling=context.spacing) <= radius)
+    closed = reached if reached.all() else distance_transform_edt(reached, sampling=context.spacing) > radius
+    return np.asarray((enclosed | closed) & context.candidates)
+
+
+def network_error(context: PromptContext, prior: ScalarArray, positive: bool) -> ScalarArray:
+    """The network's log odds that a voxel changes, corrected around the prompt by their error there.
+
+    A prompt shows the log odds that the network lacked at it. This error is taken to be correlated nearby and to decay
+    with distance, as in kriging (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2).
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    known, shown = _network(context, prior)
+    distance = distance_transform_edt(~context.seeds, sampling=context.spacing).astype(np.float32)
+    reach = CORRELATION_MM[positive]
+    error = np.clip(SURE - shown, 0, LARGEST_ERROR)
+    # Where the network is sure but the labels disagree, the user removed something: undecided, not likely.
+    odds = np.minimum(known, 0) + error * _bell(distance / reach)
+    odds[distance > 1.5 * reach] = -20
+    return np.asarray(odds)
+
+
+def _network(context: PromptContext, prior: ScalarArray) -> tuple[ScalarArray, float]:
+    """The network's log odds for what the prompt says, and their mean at the prompt."""
+    known = log_odds_of(prior)
+    return known, float(known[context.seeds].mean())
+
+
+def log_odds_of(prior: ScalarArray) -> ScalarArray:
+    """The log odds of stored probabilities, float32."""
+    p = np.clip(prior, 0.004, 0.996)  # they are stored in 255 steps
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def _geodesic(context: PromptContext, unlike: Float32s, furthest: float) -> ScalarArray:
+    """Geodesic distance from the seeds through candidates, in mm: a path is longer where its voxels are less like the
+    seeds (fast marching; Sethian, PNAS 1996)."""
+    import SimpleITK as sitk
+
+    speed = sitk.GetImageFromArray(np.where(context.candidates, 1 / (1 + unlike), 0).astype(np.float32))
+    speed.SetSpacing([float(s) for s in context.spacing[::-1]])
+    march = sitk.FastMarchingImageFilter()
+    march.SetTrialPoints(np.argwhere(context.seeds)[:, ::-1].tolist())
+    march.SetStoppingValue(furthest)
+    return np.asarray(np.minimum(sitk.GetArrayFromImage(march.Execute(speed)), furthest))
+
+
+def _bell(x: Float32s) -> Float32s:
+    return np.asarray(np.exp(-0.5 * x**2))
+
+
+def resampled(array: ScalarArray, steps: npt.ArrayLike, shape: npt.ArrayLike) -> ScalarArray:
+    """Linear interpolation on a grid with the same middle, and voxels larger by factors along (K, J, I)."""
+    from scipy.ndimage import affine_transform
+
+    steps = np.broadcast_to(steps, 3)
+    offset = (np.array(array.shape) - 1) / 2 - steps * (np.asarray(shape) - 1) / 2
+    return np.asarray(
+        affine_transform(array, steps, offset, output_shape=tuple(np.asarray(shape)), order=1, mode="nearest")
+    )

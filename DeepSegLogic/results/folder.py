@@ -1,0 +1,208 @@
+"""The folder of results of a segmentation, written completely or not at all."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..data.label_map import LabelMap
+from ..data.run_record import Provenance
+from ..data.volume import Volume, volume_digest
+from ..io.write import write_array
+from ..models.files import file_digest
+from ..review.measurements import Measurement, measure, write_measurements
+from ..segmentation import Result
+from ..util.atomic_write import atomic_folder
+from ..util.errors import OutputError
+from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .label_files import DEFAULT_LABELS, LABEL_FORMATS, check_labels, label_writers
+
+PROVENANCE = "provenance.json"
+"""Written after all other files of a result; holds their sizes and digests."""
+
+
+def check_output_folder(folder: Path) -> None:
+    """Check before a long run that its results can be written.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
+    with atomic_folder(folder):
+        pass
+
+
+def write_outputs(
+    folder: Path,
+    volume: Volume,
+    result: Result,
+    *,
+    source: Path | None,
+    formats: list[str],
+    labels: Sequence[str] = DEFAULT_LABELS,
+    progress: Progress,
+    cancel: Cancel,
+) -> tuple[list[Measurement], list[str]]:
+    """Write label maps, surfaces, measurements, preview and provenance.
+
+    All files are staged and moved into place at the end, so a failure or a cancellation leaves earlier results
+    unchanged.
+
+    Args:
+        source: the file or folder that was segmented, for the provenance; None if unknown.
+        formats: of the surfaces; empty for no surfaces.
+        labels: formats of the label map, see :data:`~DeepSegLogic.results.label_files.LABEL_FORMATS`. What a DICOM
+            format had to make up joins the warnings of ``result``.
+
+    Returns:
+        the measurements, and the names of the files and folders.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full.
+        Cancelled: ``cancel`` said so.
+    """
+    from ..io.probabilities import write_probabilities
+    from ..surfaces import write_surfaces
+    from .preview import write_preview
+
+    label_map = result.label_map
+    with atomic_folder(folder, last=PROVENANCE) as temporary:
+        progress("write", 0.0, "label maps")
+        with ThreadPoolExecutor() as pool:  # compression, which is most of it, runs outside Python's lock
+            writers = label_writers(label_map, temporary, labels, source=source, provenance=result.provenance)
+            written = [pool.submit(write) for write in writers]
+            parts: list[Future[None]] = []
+            if result.uncertainty is not None:
+                grid, path = label_map.ijk_to_ras, temporary / "uncertainty.nii.gz"
+                parts.append(pool.submit(write_array, result.uncertainty, grid, path))
+            if result.probabilities is not None:
+                parts.append(pool.submit(write_probabilities, result.probabilities, temporary / "probabilities.npz"))
+            parts.append(pool.submit(write_preview, volume, label_map, temporary / "preview.png"))
+            rows = measure(label_map, volume, result.confidence, result.boundary_margin)
+            write_measurements(rows, temporary / "measurements.csv")
+            for part in parts:
+                part.result()
+            told = [warning for one in written for warning in one.result()]
+            result.warnings += [warning for warning in dict.fromkeys(told) if warning not in result.warnings]
+        check(cancel)
+        if formats:
+            write_surfaces(label_map, temporary / "surfaces", formats, progress=progress, cancel=cancel)
+        progress("write", 0.9, "provenance")
+        facts = {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "input": identity(source) if source else {"name": volume.name},
+            "volume_digest": volume_digest(volume),
+            **result.provenance,
+            "timings_s": result.timings,
+            "plan": result.plan,
+            "warnings": result.warnings,
+            "intended_use": "Research use only.",
+            "files": {n: {"bytes": f.stat().st_size, "digest": file_digest(f)} for n, f in _files(temporary).items()},
+        }
+        (temporary / PROVENANCE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        names = sorted(p.name + ("/" if p.is_dir() else "") for p in temporary.iterdir())
+        check(cancel)
+    progress("write", 1.0, "done")
+    return rows, names
+
+
+def export_result(
+    folder: Path,
+    label_map: LabelMap,
+    volume: Volume,
+    formats: list[str],
+    *,
+    source: Path | None = None,
+    corrected: bool = False,
+    confidence: dict[str, float] | None = None,
+    boundary_margin: dict[str, float] | None = None,
+    provenance: Provenance | None = None,
+    progress: Progress = ignore_progress,
+    cancel: Cancel = never_cancel,
+    **surface_options: Any,
+) -> list[Path]:
+    """Write the chosen parts of a result.
+
+    Args:
+        formats: any of :data:`~DeepSegLogic.results.label_files.LABEL_FORMATS`, ``"csv"`` (measurements), ``"html"``
+            (the report) and the surface formats.
+        source: the DICOM series that was segmented, for the DICOM formats; None if unknown.
+        corrected: whether somebody changed the result, for the DICOM formats.
+        provenance: of the result, for the report and the DICOM formats.
+        surface_options: of :func:`~DeepSegLogic.surfaces.write_surfaces`.
+
+    Returns:
+        the paths of all files.
+
+    Raises:
+        UsageError, InputError, OutputError, Cancelled: nothing was written.
+    """
+    from ..surfaces import check_formats, write_surfaces
+    from .report import write_report
+
+    meshes = [f for f in formats if f not in (*LABEL_FORMATS, "csv", "html")]
+    check_formats(meshes)
+    labels = [f for f in formats if f in LABEL_FORMATS]
+    check_labels(labels, source)
+    with atomic_folder(folder) as temporary:
+        for write in label_writers(
+            label_map, temporary, labels, source=source, provenance=provenance or {}, corrected=corrected
+        ):
+            write()
+        if "csv" in formats:
+            rows = measure(label_map, volume, confidence, boundary_margin)
+            write_measurements(rows, temporary / "measurements.csv")
+        if meshes:
+            write_surfaces(label_map, temporary, meshes, progress=progress, cancel=cancel, **surface_options)
+        if "html" in formats:
+            with tempfile.TemporaryDirectory(dir=temporary) as whole:
+                result = Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance or {})
+                write_outputs(
+                    Path(whole), volume, result, source=None, formats=["glb"], progress=progress, cancel=cancel
+                )
+                write_report(Path(whole), temporary / "report.html")
+        names = sorted(p.name for p in temporary.iterdir())
+        check(cancel)
+    return [folder / name for name in names]
+
+
+def what_is_wrong(folder: Path, facts: dict[str, Any]) -> str:
+    """Why the files of a result do not match its provenance, in words; empty if they do."""
+    if not facts.get("files"):
+        return "its provenance lists no files"
+    try:
+        for name, told in facts["files"].items():
+            file = folder / name
+            if not file.is_file():
+                return f"{name} is missing"
+            if file.stat().st_size != told["bytes"] or file_digest(file) != told["digest"]:
+                return f"{name} is damaged or was changed"
+    except (OSError, LookupError, TypeError, AttributeError):
+        return "its files cannot be checked"
+    return ""
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {f.relative_to(folder).as_posix(): f for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def identity(source: Path) -> dict[str, str]:
+    """Name and digest of the input: of the file, or of all files in a folder, sorted by name.
+
+    A DICOM slice stands for the folders of its series.
+    """
+    from ..io.dicom.series import folders_of_series
+    from ..io.files import is_slice
+
+    if source.is_file() and not is_slice(source):
+        files = [source]
+    else:
+        folders = folders_of_series(source) if source.is_file() else [source]
+        files = sorted(p for folder in folders for p in folder.rglob("*") if p.is_file())
+    return {"name": source.name, "digest": file_digest(*files)}

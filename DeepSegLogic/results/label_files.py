@@ -1,0 +1,85 @@
+"""The files that hold a result's label map, by format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ..data.label_map import LabelMap
+from ..data.run_record import Provenance
+from ..data.volume import Volume
+from ..util.errors import InputError, UsageError
+
+DEFAULT_LABELS = ("seg.nrrd", "nii.gz")
+LABEL_FORMATS = {
+    "seg.nrrd": "segmentation.seg.nrrd",
+    "nii.gz": "segmentation.nii.gz",
+    "dcm-seg": "segmentation.seg.dcm",
+    "rtstruct": "segmentation.rtstruct.dcm",
+}
+"""Names of formats and of their files; the DICOM ones are those of :mod:`DeepSegLogic.io.dicom.exports`."""
+
+
+def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | None = None) -> None:
+    """Check before a long run that label maps can be written.
+
+    Args:
+        formats: of :data:`LABEL_FORMATS`.
+        source: the file or folder that is segmented; None if unknown.
+        volume: what was read from it; None if nothing was read yet.
+
+    Raises:
+        UsageError: an unknown format, or a package is not installed.
+        InputError: a DICOM format, and the source is not a DICOM series that it can refer to.
+    """
+    from ..io.dicom.exports import EXPORTS
+    from ..io.dicom.source import source_of
+
+    for name in formats:
+        if name not in LABEL_FORMATS:
+            known = ", ".join(LABEL_FORMATS)
+            raise UsageError(f"{name} is not a label map format.", f"Choose from {known}.", code="usage.format")
+        if name in EXPORTS:
+            EXPORTS[name].check_installed()
+            if source is None:
+                raise InputError(
+                    f"The format {name} needs the DICOM series that was segmented, which is not known.",
+                    "Segment the series from its folder, or choose another format.",
+                    code="input.dicom",
+                )
+            if volume is not None:
+                source_of(source, volume)
+
+
+def label_writers(
+    label_map: LabelMap,
+    folder: Path,
+    formats: Iterable[str],
+    *,
+    source: Path | None,
+    provenance: Provenance,
+    corrected: bool = False,
+) -> list[Callable[[], list[str]]]:
+    """What writes a label map, one call for each format; each returns warnings.
+
+    Args:
+        formats, source: checked by :func:`check_labels`.
+        corrected: whether somebody changed the result.
+    """
+    from ..io.dicom.exports import EXPORTS
+    from ..io.write import write_label_map
+
+    def plain(path: Path) -> list[str]:
+        write_label_map(label_map, path)
+        return []
+
+    def dicom(name: str, path: Path) -> list[str]:
+        assert source is not None  # checked before
+        write = EXPORTS[name].write
+        return write(label_map, path, source=source, provenance=provenance, corrected=corrected)
+
+    def writer(name: str) -> Callable[[], list[str]]:
+        path = folder / LABEL_FORMATS[name]
+        return (lambda: dicom(name, path)) if name in EXPORTS else (lambda: plain(path))
+
+    return [writer(name) for name in formats]

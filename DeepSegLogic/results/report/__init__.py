@@ -1,0 +1,153 @@
+"""A result as one HTML file: rotatable 3D model, slices, table. It needs no network and no server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any, TypeVar
+
+from ...data.label_map import LabelMap
+from ...io import read_label_map
+from ...review.measurements import confidence_note
+from ...util.atomic_write import atomic_path
+from ...util.errors import InputError
+from ...util.staging import sweep, temporary_folder
+from ...util.tables import read_table
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_HERE = Path(__file__).parent
+STYLE = _HERE / "style.css"
+"""The look of all reports."""
+
+
+def write_report(folder: Path, path: Path, read: Callable[[Path], LabelMap] = read_label_map) -> None:
+    """Write the report of a folder of results.
+
+    Args:
+        folder: contains ``segmentation.seg.nrrd``, ``measurements.csv``, ``provenance.json`` and, for the slices,
+            ``preview.png``. ``surfaces/organs.glb`` is used if it exists.
+        path: of the HTML file.
+        read: reads the segmentation; for untrusted folders, a reader in a process of its own.
+
+    Raises:
+        InputError: the folder lacks a file, or one is damaged.
+        OutputError: the file cannot be written.
+    """
+    for sentence in sweep(folder):  # results of an interrupted run may have to be moved first
+        log.warning(sentence)
+    try:
+        page = _page(folder, read)
+    except (ValueError, LookupError, TypeError) as error:  # JSON, CSV, and their expected content
+        raise InputError(
+            f"measurements.csv or provenance.json in {folder} is damaged, or does not fit the segmentation.",
+            "Segment the volume again.",
+            code="input.report",
+            action="segment_again",
+        ) from error
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _page(folder: Path, read: Callable[[Path], LabelMap]) -> str:
+    header, cells = _read(read_table, folder / "measurements.csv")
+    rows = [dict(zip(header, row, strict=True)) for row in cells]
+    label_map = _named_as(rows, read(folder / "segmentation.seg.nrrd"))
+    facts = json.loads(_read(Path.read_text, folder / "provenance.json", encoding="utf-8"))
+    told = (facts.get("model", {}).get("id", ""), facts["created"].replace("T", " ")[:16])
+    return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
+        style=STYLE.read_text(encoding="utf-8"),
+        name=escape(facts["input"]["name"]),
+        facts=escape(" · ".join(filter(None, told))),
+        rows="\n".join(_row(row, label_map) for row in rows if int(row["voxels"])),
+        missing=escape(_missing([row["structure"] for row in rows if not int(row["voxels"])])),
+        picture=_picture(folder / "preview.png"),
+        provenance=escape(json.dumps(facts, indent=2, ensure_ascii=False)),
+        glb=_base64(_glb(folder, label_map)),
+        viewer=(_HERE / "viewer.js").read_text(encoding="utf-8"),
+    )
+
+
+def _named_as(rows: list[dict[str, str]], label_map: LabelMap) -> LabelMap:
+    """The label map with its structures named as in the table.
+
+    Older segmentations, and those of other programs, hold the title of a structure, not its name.
+    """
+    named = {s.name: s.name for s in label_map.structures}
+    titled = {s.title: s.name for s in label_map.structures}
+    names = {(named.get(row["name"]) or titled[row["structure"]]): row["name"] for row in rows}
+    return replace(label_map, structures=[replace(s, name=names.get(s.name, s.name)) for s in label_map.structures])
+
+
+def _row(row: dict[str, str], label_map: LabelMap) -> str:
+    structure = {s.name: s for s in label_map.structures}[row["name"]]
+    name, title = escape(row["name"], quote=True), escape(row["structure"], quote=True)
+    *numbers, confidence = _numbers(row)
+    cells = "".join(f'<td class="num">{escape(value)}</td>' for value in numbers)
+    cells += f'<td class="num" title="{escape(_note(row), quote=True)}">{escape(confidence)}</td>'
+    color = "#{:02x}{:02x}{:02x}".format(*structure.color)
+    return (
+        f'<tr><td><input type="checkbox" checked value="{name}" aria-label="Show {title}"></td>'
+        f'<td><span class="dot" style="background:{color}"></span>{title}</td>{cells}</tr>'
+    )
+
+
+def _numbers(row: dict[str, str]) -> tuple[str, str, str]:
+    confidence = f"{float(row['confidence']):.2f}" if row["confidence"] else ""
+    mean = float(row["mean_hu"])
+    return f"{float(row['volume_ml']):.1f}", str(round(mean)) if math.isfinite(mean) else "", confidence
+
+
+def _note(row: dict[str, str]) -> str:
+    return confidence_note(*(float(row[n]) if row.get(n) else None for n in ("confidence", "boundary_margin")))
+
+
+def _missing(titles: list[str]) -> str:
+    return f"Not found: {', '.join(titles)}." if titles else ""
+
+
+def _picture(path: Path) -> str:
+    if not path.exists():
+        return ""
+    source = f"data:image/png;base64,{_base64(path.read_bytes())}"
+    return f'<h2>Slices</h2><img alt="Slices with outlined structures" src="{source}">'
+
+
+def _glb(folder: Path, label_map: LabelMap) -> bytes:
+    made = folder / "surfaces" / "organs.glb"
+    if made.exists():
+        return made.read_bytes()
+    if not label_map.array.any():
+        raise InputError(
+            f"There is nothing to show in {folder}: its label map is empty.",
+            "Segment again, with other structures or another model.",
+            code="input.empty",
+        )
+    from ...surfaces import make_surfaces
+    from ...surfaces.export import export_surfaces
+
+    with temporary_folder() as temporary:
+        files = export_surfaces(make_surfaces(label_map), temporary, ["glb"])
+        return files[0].read_bytes()
+
+
+def _read(read: Callable[..., T], path: Path, **options: Any) -> T:
+    try:
+        return read(path, **options)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}).",
+            "Choose a folder of results.",
+            code="input.missing",
+        ) from error
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

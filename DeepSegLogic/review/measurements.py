@@ -1,0 +1,175 @@
+"""Measures of each structure: volume, grey values, extent."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.label_map import LabelMap, Structure
+from ..data.types import Affine, FloatArray, LabelArray
+from ..data.volume import Volume
+from ..util.tables import write_table
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Of one structure. Lengths in mm, RAS; grey values in HU for CT; None where there is no voxel.
+
+    Attributes:
+        box_min, box_max: corners of the box, along the axes R, A, S, that holds all of its voxels whole.
+        confidence: mean probability that the model gave it.
+        boundary_margin: its margin over the next label at the border, see :class:`DeepSegLogic.segmentation.Result`.
+    """
+
+    name: str
+    title: str
+    voxels: int
+    volume_ml: float
+    mean_hu: float | None
+    sd_hu: float | None
+    box_min: tuple[float, float, float] | None
+    box_max: tuple[float, float, float] | None
+    confidence: float | None = None
+    boundary_margin: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The measurement as plain JSON values."""
+        return asdict(self)
+
+
+def measure(
+    label_map: LabelMap,
+    volume: Volume,
+    confidence: dict[str, float] | None = None,
+    boundary_margin: dict[str, float] | None = None,
+) -> list[Measurement]:
+    """Measure every structure of a label map in the volume that it was made from.
+
+    Args:
+        confidence, boundary_margin: as in :class:`~DeepSegLogic.segmentation.Result`.
+
+    Example:
+        >>> from DeepSegLogic import measure, read_label_map, read_volume
+        >>> lung = measure(read_label_map("organs.seg.nrrd"), read_volume("ct.nrrd"))[5]
+        >>> lung.name, round(lung.volume_ml), round(lung.mean_hu)
+        ('left_lung', 1880, -835)
+    """
+    if label_map.layers:
+        rows = [row for layer in label_map.layers for row in measure(layer, volume, confidence, boundary_margin)]
+        by_name = {row.name: row for row in rows}
+        return [by_name[s.name] for s in label_map.structures if s.name in by_name]
+    sums = _Sums(label_map, volume)
+    return [
+        replace(
+            sums.of(s), confidence=(confidence or {}).get(s.name), boundary_margin=(boundary_margin or {}).get(s.name)
+        )
+        for s in label_map.structures
+    ]
+
+
+def confidence_note(confidence: float | None, boundary_margin: float | None) -> str:
+    """What a structure's confidence says, for a tooltip; empty where nothing is known of its border."""
+    if confidence is None or boundary_margin is None:
+        return ""
+    return (
+        f"Confidence {confidence:.2f}. At its border the model prefers it by {boundary_margin:.2f} "
+        "(0: undecided, 1: certain)."
+    )
+
+
+def write_measurements(rows: list[Measurement], path: Path) -> None:
+    """Write measurements as CSV: one row per structure, numbers with a point."""
+    header = ["structure", "name", "volume_ml", "voxels", "mean_hu", "sd_hu"]
+    header += [f"{end}_{axis}_mm" for end in ("min", "max") for axis in ("R", "A", "S")]
+    header += ["confidence", "boundary_margin"]
+    write_table(path, header, map(_cells, rows))
+
+
+def _cells(row: Measurement) -> list[object]:
+    box = [*(row.box_min or ("",) * 3), *(row.box_max or ("",) * 3)]
+    numbers = [round(row.volume_ml, 3), row.voxels, _short(row.mean_hu, 1), _short(row.sd_hu, 1)]
+    belief = [_short(row.confidence, 4), _short(row.boundary_margin, 4)]
+    return [row.title, row.name, *numbers, *(_short(b, 2) for b in box), *belief]
+
+
+class _Sums:
+    """Sums of every label, from one pass over the slices of a label map and its volume."""
+
+    def __init__(self, label_map: LabelMap, volume: Volume):
+        self._voxel_ml = label_map.voxel_ml
+        values = [s.value for s in label_map.structures]
+        self._size = 1 + max([*values, int(label_map.array.max(initial=0))])
+        self._count = np.zeros(self._size, np.int64)
+        self._mean, self._squares = np.zeros((2, self._size))  # squares: of the differences from the mean
+        self._low, self._high = np.full((3, self._size), np.inf), np.full((3, self._size), -np.inf)
+        for k, (labels, values) in enumerate(zip(label_map.array, volume.array, strict=True)):
+            flat = labels.ravel()
+            at = np.flatnonzero(flat)
+            if len(at):
+                found = flat[at]
+                self._add_values(found, values.ravel()[at].astype(np.float64))
+                self._add_places(k, flat, at, found, labels.shape[1], label_map.ijk_to_ras)
+        half = np.abs(label_map.ijk_to_ras[:3, :3]).sum(1)[:, None] / 2
+        self._low -= half
+        self._high += half
+
+    def _add_values(self, labels: LabelArray, values: FloatArray) -> None:
+        """Mean and variance joined in pairs (Chan, Golub and LeVeque, 1979), which loses no digits."""
+        count = np.bincount(labels, minlength=self._size)
+        mean = np.bincount(labels, values, self._size) / np.maximum(count, 1)
+        squares = np.bincount(labels, (values - mean[labels]) ** 2, self._size)
+        both = np.maximum(self._count + count, 1)
+        step = mean - self._mean
+        self._squares += squares + step**2 * (self._count * count / both)
+        self._mean += step * (count / both)
+        self._count += count
+
+    def _add_places(
+        self, k: int, flat: LabelArray, at: npt.NDArray[np.intp], labels: LabelArray, columns: int, ijk_to_ras: Affine
+    ) -> None:
+        """RAS extremes, also on an oblique grid: those of the ends of all rows of voxels with one label."""
+        i = at % columns
+        ends = (
+            (i == 0)
+            | (i == columns - 1)
+            | (flat[at - 1] != labels)
+            | (flat[np.minimum(at + 1, len(flat) - 1)] != labels)
+        )
+        i, j, labels = i[ends], at[ends] // columns, labels[ends]
+        for axis, (low, high) in enumerate(zip(self._low, self._high, strict=True)):
+            x, y, z, origin = ijk_to_ras[axis]
+            place = x * i + y * j + (z * k + origin)
+            np.minimum.at(low, labels, place)
+            np.maximum.at(high, labels, place)
+
+    def of(self, structure: Structure) -> Measurement:
+        """The measurement of one structure."""
+        value = structure.value
+        count = int(self._count[value])
+        if not count:
+            return Measurement(structure.name, structure.title, 0, 0.0, None, None, None, None)
+        return Measurement(
+            structure.name,
+            structure.title,
+            count,
+            count * self._voxel_ml,
+            float(self._mean[value]),
+            float(np.sqrt(self._squares[value] / count)),
+            position(self._low[:, value]),
+            position(self._high[:, value]),
+        )
+
+
+def position(point: FloatArray) -> tuple[float, float, float]:
+    """A point (3,) as plain numbers."""
+    x, y, z = point.tolist()
+    return x, y, z
+
+
+def _short(value: float | str | None, digits: int) -> float | str:
+    """A rounded number for the table; an empty cell for none."""
+    return round(value, digits) if isinstance(value, int | float) else ""

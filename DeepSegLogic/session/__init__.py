@@ -1,0 +1,54 @@
+"""What a face of DeepSeg shows and offers, without Qt and without a browser.
+
+The panel in Slicer and the web page bind their widgets to one :class:`Session`, poll it, and hold no rules of
+their own.
+"""
+
+from ..review.confidence import LOW_CONFIDENCE, is_doubtful
+from .choices import Choices
+from .chosen import Channels, Estimate, Input, Settings, Structures
+from .correction import Correction, Proposed, entry_text
+from .correctors import SOLVER, Corrector, Correctors
+from .jobs import Jobs
+from .model_list import ModelEntry, Models, model_entries
+from .outcome import Outcome
+from .preflight import Note, Preflight, WayOut, preflight
+from .session import Session
+from .signal import Signal
+from .structure_presets import PRESETS, Group, groups_of, preset_names, search_structures
+from .task import Phase, Run
+
+__all__ = [
+    "LOW_CONFIDENCE",
+    "PRESETS",
+    "SOLVER",
+    "Channels",
+    "Choices",
+    "Correction",
+    "Corrector",
+    "Correctors",
+    "Estimate",
+    "Group",
+    "Input",
+    "Jobs",
+    "ModelEntry",
+    "Models",
+    "Note",
+    "Outcome",
+    "Phase",
+    "Preflight",
+    "Proposed",
+    "Run",
+    "Session",
+    "Settings",
+    "Signal",
+    "Structures",
+    "WayOut",
+    "entry_text",
+    "groups_of",
+    "is_doubtful",
+    "model_entries",
+    "preflight",
+    "preset_names",
+    "search_structures",
+]

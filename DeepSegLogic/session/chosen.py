@@ -1,0 +1,88 @@
+"""The state of what a user chooses before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..data.volume import Volume
+from .preflight import Preflight
+from .structure_presets import Group, groups_of
+
+
+@dataclass(frozen=True)
+class Input:
+    """The volume to segment, or None, and what is known about it."""
+
+    volume: Volume | None = None
+    preflight: Preflight = field(default_factory=Preflight)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The images that the chosen model sees beside the input: the names of their channels, and a volume or None for
+    each. Empty for most models."""
+
+    names: tuple[str, ...] = ()
+    volumes: tuple[Volume | None, ...] = ()
+
+    def among(self, names: Sequence[str]) -> Channels:
+        """The same volumes for the channels of another model, where it has them."""
+        known = dict(zip(self.names, self.volumes, strict=True))
+        return Channels(tuple(names), tuple(known.get(name) for name in names))
+
+    def having(self, name: str, volume: Volume | None) -> Channels:
+        """With this volume for the channel of this name."""
+        return Channels(
+            self.names, tuple(volume if n == name else v for n, v in zip(self.names, self.volumes, strict=True))
+        )
+
+    @property
+    def missing(self) -> list[str]:
+        """The channels that still need a volume."""
+        return [name for name, volume in zip(self.names, self.volumes, strict=True) if volume is None]
+
+    @property
+    def by_number(self) -> dict[str, Volume]:
+        """The volumes as :func:`DeepSegLogic.segmentation.segment` takes them."""
+        return {str(number): volume for number, volume in enumerate(self.volumes, start=1) if volume is not None}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the next run.
+
+    Attributes:
+        quality: ``"draft"``, ``"fast"``, ``"standard"`` or ``"best"``.
+        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
+        force: whether to segment a volume that does not look like what the model is for.
+    """
+
+    quality: str = "standard"
+    device: str = "auto"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Structures:
+    """The structures that the chosen model knows, and those to segment; both by name, in label order."""
+
+    known: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> list[Group]:
+        """The known ones by body system."""
+        return groups_of(list(self.known))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is expected to need, see :class:`~DeepSegLogic.data.run_record.RunPlan`."""
+
+    device: str
+    seconds: float
+    ram_bytes: int
+    device_bytes: int
+    windows: int
+    at_most: bool

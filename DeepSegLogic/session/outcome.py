@@ -1,0 +1,162 @@
+"""The result of the last run: what was found, how it looks, and its corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data.label_map import LabelMap
+from ..data.run_record import Provenance
+from ..data.volume import Volume
+from ..review.confidence import doubtful_first
+from .correction import Correction
+from .jobs import Jobs
+from .signal import Signal
+
+if TYPE_CHECKING:
+    from ..evaluation.scoring import Score
+    from ..review.findings import Finding
+    from ..review.measurements import Measurement
+    from ..segmentation import Result
+    from ..surfaces import SurfaceSet
+
+
+class Outcome:
+    """The last good result. It stays when another volume is chosen or a later run fails.
+
+    Args:
+        jobs: asks the worker.
+
+    Attributes:
+        result, volume: the result and the volume it is of; None before the first.
+        correction: its corrections, or None.
+        measurements: of its structures, those to check first.
+        findings: places to check, once :meth:`review` was called; without those ignored.
+        ignored: kind and structure of those.
+        surfaces: of its structures, once :meth:`show_surfaces` was called.
+        comparison: with a reference, once :meth:`Session.compare` was called: a score for each structure of both.
+        exported: files that the last export wrote.
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.result: Result | None = None
+        self.volume: Volume | None = None
+        self.correction: Correction | None = None
+        self.measurements: list[Measurement] = []
+        self.findings: list[Finding] = []
+        self.ignored: set[tuple[str, str]] = set()
+        self.surfaces: SurfaceSet | None = None
+        self.comparison: list[Score] = []
+        self.exported: list[Path] = []
+        self.result_changed: Signal[Result | None] = Signal()
+        self.measurements_changed: Signal[list[Measurement]] = Signal()
+        self.findings_changed: Signal[list[Finding]] = Signal()
+        self.surfaces_changed: Signal[SurfaceSet | None] = Signal()
+        self.comparison_changed: Signal[list[Score]] = Signal()
+        self.files_exported: Signal[list[Path]] = Signal()
+        self._jobs = jobs
+
+    def adopt(
+        self,
+        volume: Volume,
+        label_map: LabelMap,
+        provenance: Provenance,
+        confidence: dict[str, float] | None = None,
+        boundary_margin: dict[str, float] | None = None,
+        ignored: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Take a label map that was made earlier, or elsewhere, as the result of a volume.
+
+        Args:
+            label_map: on the volume's grid.
+            provenance: as of a run, see :mod:`DeepSegLogic.models.provenance`.
+            confidence, boundary_margin: as of a run, as far as known.
+            ignored: findings not to show again.
+        """
+        from ..segmentation import Result
+
+        self.show(volume, Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance), ignored)
+
+    def show(self, volume: Volume, result: Result, ignored: Iterable[tuple[str, str]] = ()) -> None:
+        """Take a result of a volume as the last one.
+
+        Args:
+            ignored: findings not to show again.
+        """
+        self._clear()
+        self.ignored.update(ignored)
+        self.result, self.volume = result, volume
+        self.correction = Correction(result.label_map, volume, result.probabilities)
+        self.result_changed.emit(result)
+        self.measure(result.label_map)
+
+    def forget(self) -> None:
+        """Drop the result."""
+        self._clear()
+        self.result_changed.emit(None)
+        self.measurements_changed.emit([])
+        self.findings_changed.emit([])
+        self.surfaces_changed.emit(None)
+
+    def measure(self, label_map: LabelMap) -> None:
+        """Measure a corrected label map of the result's volume."""
+        if self.result is not None:
+            self._jobs.submit_latest(
+                "measure",
+                self._of_result(self._measured),
+                label_map=label_map,
+                volume=self.volume,
+                confidence=self.result.confidence,
+                boundary_margin=self.result.boundary_margin,
+            )
+
+    def review(self, label_map: LabelMap) -> None:
+        """Look for places to check in the result, or in a corrected label map."""
+        if self.result is not None:
+            found = self._of_result(self._reviewed)
+            self._jobs.submit("review", found, label_map=label_map, confidence=self.result.confidence)
+
+    def ignore(self, finding: Finding) -> None:
+        """Do not show this finding again for this result."""
+        self.ignored.add((finding.kind, finding.structure))
+        self._reviewed(self.findings)
+
+    def show_surfaces(self, label_map: LabelMap | None = None) -> None:
+        """Extract surfaces of the result, or of a corrected label map."""
+        chosen = label_map or (self.result.label_map if self.result else None)
+        if chosen is not None:
+            self._jobs.submit_latest("surfaces", self._of_result(self._surfaced), label_map=chosen)
+
+    def take_comparison(self, scores: list[Score]) -> None:
+        """Note how the result compares with a reference."""
+        self.comparison = scores
+        self.comparison_changed.emit(scores)
+
+    def take_files(self, paths: list[Path]) -> None:
+        """Note what an export wrote."""
+        self.exported = paths
+        self.files_exported.emit(paths)
+
+    def _clear(self) -> None:
+        self.result = self.volume = self.correction = self.surfaces = None
+        self.measurements, self.findings = [], []
+        self.ignored.clear()
+        self.take_comparison([])
+
+    def _of_result(self, answer: Callable[[Any], None]) -> Callable[[Any], None]:
+        """An answer about the present result; it is dropped if it comes after that has gone."""
+        result = self.result
+        return lambda value: answer(value) if self.result is result else None
+
+    def _measured(self, rows: list[Measurement]) -> None:
+        self.measurements = sorted(rows, key=doubtful_first)
+        self.measurements_changed.emit(self.measurements)
+
+    def _reviewed(self, findings: list[Finding]) -> None:
+        self.findings = [f for f in findings if (f.kind, f.structure) not in self.ignored]
+        self.findings_changed.emit(self.findings)
+
+    def _surfaced(self, surfaces: SurfaceSet) -> None:
+        self.surfaces = surfaces
+        self.surfaces_changed.emit(surfaces)

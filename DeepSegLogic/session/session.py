@@ -1,0 +1,177 @@
+"""One user's work: choices, a long task, its result. The faces only show it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data.label_map import LabelMap
+from ..data.volume import Volume
+from ..models.card import DEMO_MODEL
+from ..util.errors import DeepSegError, UsageError
+from ..util.i18n import tr as _
+from ..worker import WorkerClient
+from .choices import Choices
+from .jobs import Jobs
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from ..segmentation import Result
+
+
+class Session:
+    """The state that a face shows, and the commands that it offers. For one thread; nothing blocks.
+
+    Call :meth:`poll` every 50 to 100 ms. Each part has the signals of what it holds.
+
+    Attributes:
+        jobs: the long task and the log.
+        choices: what the next run works on, and how.
+        outcome: the last result, its measurements, findings, surfaces and corrections.
+    """
+
+    def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL) -> None:
+        self._client = client or WorkerClient()
+        self.jobs = Jobs(self._client)
+        self.choices = Choices(self.jobs, model)
+        self.outcome = Outcome(self.jobs)
+
+    def poll(self) -> None:
+        """Take in what happened. Emits the signals."""
+        self.jobs.poll()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._client.close()
+
+    def report(self) -> str:
+        """For a request for help: versions, device, model, last error. No names and no voxels of patients."""
+        from .doctor import examine
+
+        settings, model, error = self.choices.settings, self.choices.model, self.jobs.run.error
+        lines = [f"{f.topic}: {f.fact} {f.remedy}".rstrip() for f in examine() if f.topic != "Model folder"]
+        lines.append(f"Model: {model.id if model else 'none'}, {settings.quality}, {settings.device}")
+        lines.append(f"Volume: {self.choices.input.preflight.facts or 'none'}")
+        lines.append(f"Last error: {error.code} {type(error).__name__}" if error else "Last error: none")
+        return "\n".join(lines)
+
+    def segment(self, frame: tuple[int, int] | None = None) -> None:
+        """Start to segment.
+
+        Args:
+            frame: see :class:`Run`.
+
+        Raises:
+            UsageError: it cannot start; the message is :attr:`Choices.why_not`.
+        """
+        choices = self.choices
+        volume, model, structures, settings = choices.volume, choices.model, choices.structures, choices.settings
+        if choices.why_not or volume is None or model is None:
+            raise UsageError(choices.why_not, code="usage.not_ready")
+        self.jobs.start(
+            "segment",
+            "segment",
+            lambda result: self._segmented(volume, result),
+            failed=choices.note_failure,
+            volume=volume,
+            model=model.id,
+            channels=choices.channels.by_number,
+            structures=None if structures.chosen == tuple(model.structures) else list(structures.chosen),
+            device=settings.device,
+            quality=settings.quality,
+            force=settings.force,
+            keep_probabilities=True,
+            frame=frame,
+        )
+
+    def correct(self, request: dict[str, Any], take: Callable[[dict[str, Any]], str]) -> None:
+        """Let the model that is chosen as the correction method answer a prompt.
+
+        Args:
+            request: see :meth:`Correction.request`.
+            take: is called with the worker's answer; returns a summary, or raises why nothing was changed.
+
+        Raises:
+            UsageError: a task is running.
+        """
+
+        def answered(answer: dict[str, Any]) -> None:
+            try:
+                self.jobs.run.summary = take(answer)
+            except DeepSegError as error:
+                self.jobs.run.summary = str(error)
+
+        model, device = self.choices.correctors.chosen.id, self.choices.settings.device
+        self.jobs.start("correct", "refine", answered, model=model, device=device, **request)
+
+    def compare(self, reference: LabelMap, label_map: LabelMap | None = None) -> None:
+        """Compare the result with a reference segmentation, see :func:`DeepSegLogic.evaluation.evaluate`.
+
+        Args:
+            reference: on the grid of the result's volume.
+            label_map: what to compare instead of the result as it came, e.g. after corrections.
+
+        Raises:
+            UsageError: there is no result, or a task is running.
+        """
+        result = self.outcome.result
+        if result is None:
+            raise UsageError(_("Nothing to compare."), _("Segment a volume first."), code="usage.empty")
+        self.jobs.start(
+            "compare",
+            "evaluate",
+            lambda found: self._compared(result, found),
+            label_map=label_map or result.label_map,
+            reference=reference,
+        )
+
+    def export(self, folder: Path, formats: list[str], label_map: LabelMap | None = None, **options: Any) -> None:
+        """Write the result to a folder, see :func:`DeepSegLogic.worker.handlers.export`.
+
+        Args:
+            formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``, ``"html"``.
+            label_map: what to write instead of the result as it came, e.g. after corrections.
+
+        Raises:
+            UsageError: there is nothing to export.
+        """
+        result = self.outcome.result
+        if result is None:
+            raise UsageError(_("Nothing to export."), _("Segment a volume first."), code="usage.empty")
+        self.jobs.start(
+            "export",
+            "export",
+            self._wrote,
+            label_map=label_map or result.label_map,
+            volume=self.outcome.volume,
+            confidence=result.confidence,
+            boundary_margin=result.boundary_margin,
+            provenance=result.provenance,
+            folder=str(folder),
+            formats=formats,
+            **options,
+        )
+
+    def _segmented(self, volume: Volume, result: Result) -> None:
+        run = self.jobs.run
+        run.warnings += [w for w in result.warnings if w not in run.warnings]
+        for warning in result.warnings:
+            self.jobs.write(warning)
+        self.jobs.write(f"timings in s: {result.timings}; {result.provenance.get('run', '')}")
+        self.outcome.show(volume, result)
+
+    def _compared(self, result: Result, found: dict[str, Any]) -> None:
+        if self.outcome.result is not result:  # another one came meanwhile
+            return
+        dice = [s.values["dice"] for s in found["scores"] if math.isfinite(s.values["dice"])]
+        facts = {"mean": f"{sum(dice) / max(1, len(dice)):.3f}", "count": len(dice)}
+        self.jobs.run.summary = _("Mean Dice {mean} over {count} structures.").format_map(facts)
+        self.jobs.run.warnings += found["notes"]
+        self.outcome.take_comparison(found["scores"])
+
+    def _wrote(self, written: list[str]) -> None:
+        paths = [Path(path) for path in written]
+        self.jobs.run.summary = _("{count} files are in {folder}.").format(count=len(paths), folder=paths[0].parent)
+        self.outcome.take_files(paths)

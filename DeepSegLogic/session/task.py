@@ -1,0 +1,97 @@
+"""The long task: where it is, and how long it still takes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..util.errors import DeepSegError
+from ..util.i18n import mark as N_
+from ..util.i18n import tr as _
+from ..worker import Event
+
+_STAGES = {"load model": 0.05, "preprocess": 0.10, "inference": 0.85}  # shares of a run's time, about
+_TITLES = {
+    "load model": N_("Loading the model"),
+    "preprocess": N_("Preparing the volume"),
+    "inference": N_("Segmenting"),
+    "download": N_("Downloading"),
+    "extract": N_("Unpacking"),
+    "refine": N_("Correcting"),
+    "surfaces": N_("Extracting surfaces"),
+    "check": N_("Checking surfaces"),
+    "evaluate": N_("Comparing"),
+    "write": N_("Writing"),
+    "wait": N_("Waiting"),
+}
+
+
+class Phase(str, Enum):
+    """State of the long task."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass
+class Run:
+    """The long task, or the last one.
+
+    Attributes:
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"install"`` or ``"export"``; empty before the first.
+        fraction: of the whole task, 0 to 1.
+        stage, message: in words.
+        remaining_s: seconds, about; None while unknown.
+        error: of a failed one.
+        warnings: of this task, one sentence each.
+        summary: what to show when it is done.
+        frame: which one of a time sequence it is, from 1, and of how many; the fraction is that of the sequence.
+            The remaining time is the frame's.
+    """
+
+    task: str = ""
+    phase: Phase = Phase.IDLE
+    fraction: float = 0.0
+    stage: str = ""
+    message: str = ""
+    remaining_s: float | None = None
+    error: DeepSegError | None = None
+    warnings: list[str] = field(default_factory=list)
+    summary: str = field(default_factory=lambda: _("Done."))
+    frame: tuple[int, int] | None = None
+    _clock: tuple[float, float] = (0.0, 0.0)  # when the stage began, and at which fraction
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is still running."""
+        return self.phase in (Phase.RUNNING, Phase.CANCELLING)
+
+    def advance(self, event: Event) -> None:
+        """Take in a progress event."""
+        before, total = 0.0, event.fraction
+        if self.task == "segment" and event.stage in _STAGES:
+            order = list(_STAGES)
+            before = sum(_STAGES[stage] for stage in order[: order.index(event.stage)])
+            total = before + _STAGES[event.stage] * event.fraction
+        stage = _(_TITLES.get(event.stage, event.stage.capitalize()))
+        if stage != self.stage:
+            self._clock = (time.monotonic(), event.fraction)
+        if self.frame is not None:
+            number, count = self.frame
+            total = (number - 1 + total) / count
+        self.fraction = max(self.fraction, total) if self.task == "segment" else total
+        self.stage, self.message = stage, event.message
+        self.remaining_s = self._remaining(event)
+
+    def _remaining(self, event: Event) -> float | None:
+        """From the pace of the stage that takes nearly all the time."""
+        began, first = self._clock
+        gone, done = time.monotonic() - began, event.fraction - first
+        if event.stage not in ("inference", "download") or done < 0.02 or gone < 1.0:
+            return None
+        return gone * (1 - event.fraction) / done

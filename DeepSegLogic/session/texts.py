@@ -1,0 +1,110 @@
+"""Numbers and states of the session in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..models.card import ModelCard
+from ..util.errors import Action
+from ..util.i18n import tr as _
+from .chosen import Estimate
+from .model_list import ModelEntry
+from .task import Phase, Run
+
+MOST_FILES = 8  # that a question names
+
+
+def size_text(number: int | None) -> str:
+    """Bytes for people; ``"?"`` where unknown."""
+    if number is None:
+        return "?"
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}" if unit == "GB" else f"{number / size:.0f} {unit}"
+    return f"{number / 1e3:.0f} kB"
+
+
+def time_text(seconds: float) -> str:
+    """e.g. ``"40 s"``, ``"2 min"``."""
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """What a run will need; empty while unknown."""
+    if estimate is None:
+        return ""
+    facts = {
+        "time": time_text(estimate.seconds),
+        "device": estimate.device,
+        "memory": size_text(estimate.ram_bytes),
+        "gpu": size_text(estimate.device_bytes),
+    }
+    if estimate.device_bytes:
+        text = _("About {time} on {device}, {memory} of memory, {gpu} on the GPU").format_map(facts)
+    else:
+        text = _("About {time} on {device}, {memory} of memory").format_map(facts)
+    return _("{}; less once the region is found").format(text) if estimate.at_most else text
+
+
+def install_question(entry: ModelEntry) -> str:
+    """What to know before a model is downloaded, with those that it needs, in lines."""
+    lines = []
+    for card in entry.missing:
+        if card.id != entry.card.id:
+            lines += ["", _("{} needs another model:").format(entry.card.title)]
+        lines += [
+            _("{title} will be downloaded from {source}.").format(title=card.title, source=card.source),
+            _("Size: {}").format(size_text(card.download_bytes)),
+            _("Licence: {}").format(card.licence),
+            f"{card.intended_use} {card.unstated_digests}".rstrip(),
+        ]
+    return "\n".join(lines).strip()
+
+
+def remove_question(entry: ModelEntry) -> str:
+    """What to know before a model is removed."""
+    size = size_text(entry.size_bytes)
+    return _("Delete {title} ({size}) from this machine?").format(title=entry.card.title, size=size)
+
+
+def trust_question(card: ModelCard) -> str:
+    """What to know before a model that contains code is trusted, in lines."""
+    from ..models.trust import code_files
+
+    files = [path.as_posix() for path in code_files(card)]
+    more = len(files) - MOST_FILES
+    lines = [
+        _("{} contains code:").format(card.title),
+        *files[:MOST_FILES],
+        *([_("and {} more files").format(more)] if more > 0 else []),
+        "",
+        _("If you trust it, this code runs with your rights: it can read, change and send your files."),
+        _("DeepSeg does not check it. Trust it only if you know where it comes from."),
+        _("The trust ends when a file of the model changes."),
+    ]
+    return "\n".join(lines)
+
+
+def remaining_text(run: Run) -> str:
+    """How long the long task still takes; empty while unknown."""
+    return "" if run.remaining_s is None else _("about {} left").format(time_text(run.remaining_s))
+
+
+def run_text(run: Run, words: Mapping[Action, str]) -> str:
+    """The state of the long task, in one line.
+
+    Args:
+        words: see :meth:`DeepSegError.remedy_in`.
+    """
+    if run.phase is Phase.RUNNING:
+        left = remaining_text(run)
+        if run.frame is None:
+            return ", ".join(filter(None, (run.stage, left)))
+        number, count = run.frame
+        left = left and _("{} for this frame").format(left)
+        stage = ", ".join(filter(None, (run.stage, left)))
+        return _("Frame {number} of {count}: {stage}").format(number=number, count=count, stage=stage)
+    if run.error is not None and run.phase is Phase.FAILED:
+        return f"{run.error.message} {run.error.remedy_in(words)}".strip()
+    endings = {Phase.CANCELLING: _("Cancelling"), Phase.CANCELLED: _("Cancelled."), Phase.DONE: run.summary}
+    return endings.get(run.phase, "")

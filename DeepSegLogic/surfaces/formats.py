@@ -1,0 +1,171 @@
+"""The file formats of surfaces: one table, and what writes each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from ..util.errors import UsageError
+from .surface import polydata
+
+if TYPE_CHECKING:
+    from trimesh import Scene, Trimesh
+    from trimesh.parent import Geometry
+
+FROM_RAS = {"RAS": np.eye(3), "LPS": np.diag([-1.0, -1.0, 1.0])}
+"""Coordinate systems that files can have: the rotation (3, 3) from RAS to each."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A structure as it goes into a file: its mesh in mm, in the coordinate system of the file, and its color."""
+
+    mesh: Trimesh
+    color: tuple[int, int, int]
+
+
+Parts: TypeAlias = dict[str, Part]
+"""File-safe name of a structure → the structure."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes:
+        suffix: of the file, without the dot; also the name of the format.
+        title: for people.
+        one_file: always one file for all structures, with their names and colors.
+        write: writes parts, which have this coordinate system, to a path.
+    """
+
+    suffix: str
+    title: str
+    one_file: bool
+    write: Callable[[Parts, Path, str], None]
+
+
+def check_formats(formats: Iterable[str]) -> None:
+    """Check that all formats are known.
+
+    Raises:
+        UsageError: one is not a key of :data:`FORMATS`.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UsageError(
+                f"Unknown surface format {name!r}.", f"Choose from {', '.join(FORMATS)}.", code="usage.format"
+            )
+
+
+def _write_stl(parts: Parts, path: Path, coordinate_system: str) -> None:
+    from trimesh.exchange.stl import export_stl
+
+    content = bytearray(export_stl(_joined(parts)))
+    content[:80] = _note(coordinate_system).encode().ljust(80)
+    path.write_bytes(content)
+
+
+def _write_ply(parts: Parts, path: Path, coordinate_system: str) -> None:
+    from trimesh.exchange.ply import export_ply
+
+    content = export_ply(_joined(parts))
+    path.write_bytes(content.replace(b"format", f"comment {_note(coordinate_system)}\nformat".encode(), 1))
+
+
+def _write_obj(parts: Parts, path: Path, coordinate_system: str) -> None:
+    """OBJ text, which names the file of :func:`obj_materials` (trimesh offers no choice of that name)."""
+    lines, first = [f"# {_note(coordinate_system)}", f"mtllib {path.with_suffix('.mtl').name}"], 1
+    for name, part in parts.items():
+        lines += [f"o {name}", f"usemtl {name}"]
+        lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in part.mesh.vertices]
+        lines += [f"f {a} {b} {c}" for a, b, c in part.mesh.faces + first]
+        first += len(part.mesh.vertices)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def obj_materials(parts: Parts) -> str:
+    """The colors of an OBJ file, as the text of the ``.mtl`` file beside it."""
+    colors = {name: " ".join(f"{c / 255:.4f}" for c in part.color) for name, part in parts.items()}
+    return "".join(f"newmtl {name}\nKd {color}\n" for name, color in colors.items())
+
+
+def _write_vtp(parts: Parts, path: Path, coordinate_system: str) -> None:
+    from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
+
+    mesh, writer = _joined(parts), vtkXMLPolyDataWriter()
+    writer.WriteToOutputStringOn()  # vtk says less about what goes wrong with a file than Python does
+    writer.SetInputData(polydata(mesh.vertices, mesh.faces))
+    writer.Write()
+    path.write_text(writer.GetOutputString(), encoding="utf-8")
+
+
+def _write_glb(parts: Parts, path: Path, coordinate_system: str) -> None:
+    from trimesh.exchange.gltf import export_glb
+
+    path.write_bytes(export_glb(_upright_scene(parts, coordinate_system)))
+
+
+def _write_3mf(parts: Parts, path: Path, coordinate_system: str) -> None:
+    import trimesh
+    from trimesh.exchange.threemf import export_3MF
+
+    meshes: dict[str, Geometry] = {}
+    for name, part in parts.items():
+        part.mesh.units = "mm"
+        meshes[name] = part.mesh
+    path.write_bytes(export_3MF(trimesh.Scene(meshes)))
+
+
+def _joined(parts: Parts) -> Trimesh:
+    import trimesh
+
+    first, *others = (part.mesh for part in parts.values())
+    if not others:
+        return first
+    joined = trimesh.util.concatenate([first, *others])
+    assert isinstance(joined, trimesh.Trimesh)  # as its parts are
+    return joined
+
+
+def _note(coordinate_system: str) -> str:
+    """What the headers of files say; 3D Slicer reads the first field."""
+    return f"SPACE={coordinate_system}; UNIT=mm; DeepSeg"
+
+
+def _upright_scene(parts: Parts, coordinate_system: str) -> Scene:
+    """A scene in the axes of glTF: metres, Y up, Z towards the viewer, who stands in front of the patient."""
+    import trimesh
+
+    to_ras = np.eye(4)
+    to_ras[:3, :3] = FROM_RAS[coordinate_system]
+    upright = np.array([[-1e-3, 0, 0, 0], [0, 0, 1e-3, 0], [0, 1e-3, 0, 0], [0, 0, 0, 1.0]])
+    scene = trimesh.Scene()
+    for name, part in parts.items():
+        mesh = part.mesh.copy()
+        material = trimesh.visual.material.PBRMaterial(
+            name=name, baseColorFactor=[*part.color, 255], metallicFactor=0.0, roughnessFactor=0.7
+        )
+        mesh.visual = trimesh.visual.TextureVisuals(material=material)
+        mesh.apply_transform(upright @ to_ras)
+        mesh.vertex_normals  # noqa: B018  (computed here, exported below: viewers then shade smoothly)
+        scene.add_geometry(mesh, node_name=name, geom_name=name)
+    return scene
+
+
+FORMATS: dict[str, Format] = {
+    f.suffix: f
+    for f in (
+        Format("stl", "STL", False, _write_stl),
+        Format("ply", "PLY", False, _write_ply),
+        Format("obj", "OBJ", False, _write_obj),
+        Format("vtp", "VTP", False, _write_vtp),
+        Format("glb", "GLB", True, _write_glb),
+        Format("3mf", "3MF", True, _write_3mf),
+    )
+}
+"""Every format that surfaces can be written in, by suffix. The command line, the panel and the page offer these."""

@@ -1,0 +1,66 @@
+"""Triangles of a surface that cross each other: found with libigl, if it is installed, and repaired."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.affine import ijk_to_ras_points
+from ..data.types import Affine, PointsIjk, PointsRas, Triangles
+from ..util.progress import Cancel, check, never_cancel
+from .manifold import ManifoldSurfaces
+from .surface_net import Net, faces_at
+
+_ROUNDS = 14  # the last one moves vertices all the way back
+
+IndexPairs: TypeAlias = npt.NDArray[np.int64]
+
+
+def crossing_pairs(points: PointsRas, triangles: Triangles) -> IndexPairs | None:
+    """Pairs (N, 2) of triangles that cross each other; None if libigl is not installed.
+
+    Found with exact predicates. libigl's modules under the GPL are not used.
+    """
+    try:
+        from igl.predicates import find_self_intersections
+    except ImportError:
+        return None
+    pairs: IndexPairs = find_self_intersections(points, triangles)[1]
+    return pairs
+
+
+def repaired(net: Net, positions: PointsIjk, ijk_to_ras: Affine, cancel: Cancel = never_cancel) -> PointsIjk:
+    """Positions of the net's vertices with which no triangles of a structure cross each other.
+
+    In each round, vertices of crossing triangles move a quarter of the way back to their corners of voxels, where
+    nothing crosses. A shared boundary moves for both structures, so no gap opens. Without libigl nothing changes.
+
+    Args:
+        positions: (V, 3) (I, J, K) indices.
+
+    Returns:
+        The same, as a new array.
+
+    Raises:
+        Cancelled: ``cancel`` returned True.
+    """
+    positions, labels = positions.copy(), None
+    for remaining in reversed(range(_ROUNDS)):
+        manifold, crossed = ManifoldSurfaces(net, positions), np.zeros(len(positions), bool)
+        for label in manifold.faces if labels is None else labels:
+            check(cancel)
+            points, triangles, vertex = manifold.of(label)
+            pairs = crossing_pairs(ijk_to_ras_points(points, ijk_to_ras), triangles)
+            if pairs is None:
+                return positions
+            corners = np.unique(triangles[pairs.ravel()])
+            crossed[vertex[corners[corners < len(vertex)]]] = True
+        if not crossed.any():
+            break
+        moves = positions[crossed] - net.vertices[crossed]
+        positions[crossed] -= moves / 4 if remaining else moves
+        faces = faces_at(crossed, net.quads)
+        labels = (set(net.low[faces].tolist()) | set(net.high[faces].tolist())) - {0}
+    return positions

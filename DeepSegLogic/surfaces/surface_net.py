@@ -1,0 +1,223 @@
+"""The boundaries of all structures as one net: the faces between voxels of different labels.
+
+Structures that touch share their faces, so moving a vertex makes no gap and no overlap. This is the net of SurfaceNets
+(Gibson, Constrained elastic surface nets, MICCAI 1998) before its relaxation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.types import FloatArray, MaskArray, PointsIjk
+from .surface import IndexArray
+
+_RINGS = np.array([[4, 6, 7, 5], [2, 6, 7, 3], [1, 5, 7, 3]])  # by axis (K, J, I) the voxels around an edge along it
+_PIECE = 65536  # faces per step, so that intermediate arrays stay in the processor's cache
+
+Labels: TypeAlias = npt.NDArray[np.unsignedinteger | np.signedinteger]
+"""Label values of any integer type and any shape; 0 is background."""
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+
+@dataclass
+class Net:
+    """Faces between voxels of different labels, on a grid padded by one voxel of background.
+
+    Attributes:
+        vertices: (V, 3) (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5.
+        quads: (F, 4) int32 indices of vertices, counter-clockwise as seen from the higher voxel index.
+        low, high: (F,) labels of the voxels before and behind each face, along its axis.
+        ahead: (3, V) int32, the next vertex along an edge in the direction of K, J and I, or -1.
+        meeting: (3, V) uint8, how many faces meet at each of these edges; more than two where three structures touch.
+        thin: (3, V) bool, whether the next vertex in the direction of K, J or I, or against it, lies one voxel away on
+            the other side of a structure.
+        nonmanifold: (F, 4) bool, whether four faces of one structure meet at the side from corner c to the next.
+        sheets: (F, 2, 4) uint8, at each corner the sheet of the low and of the high label's surface that the
+            face belongs to. There is more than one where voxels share only an edge or a corner.
+    """
+
+    vertices: PointsIjk
+    quads: IndexArray
+    low: Labels
+    high: Labels
+    ahead: IndexArray
+    meeting: Bytes
+    thin: MaskArray
+    nonmanifold: MaskArray
+    sheets: Bytes
+
+
+def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
+    """The net of a label map.
+
+    Args:
+        labels: (K, J, I).
+        offset: (K, J, I) index of its first voxel on the volume's grid.
+    """
+    padded = np.pad(labels, 1)
+    # Flat indices throughout. Corner n lies before voxel n. The background on all sides keeps a step along any axis
+    # inside the array.
+    flat, strides = padded.ravel(), np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    corners, lows, highs, axes_ = [], [], [], []
+    for axis, stride in enumerate(strides):
+        found = np.flatnonzero(flat[:-stride] != flat[stride:])
+        lows.append(flat[found])
+        highs.append(flat[found + stride])
+        # In (I, J, K) order the next two axes span the face, so that its normal points along the axis.
+        u, v = strides[(axis + 2) % 3], strides[(axis + 1) % 3]
+        corners.append((found + stride)[:, None] + np.array([0, u, u + v, v]))
+        axes_.append(np.full(len(found), axis, np.int8))
+    axes = np.concatenate(axes_)
+    used = np.zeros(len(flat) + strides[0], bool)  # a step further than the last corner
+    for some in corners:
+        used[some.ravel()] = True
+    points = np.flatnonzero(used)
+    number = np.empty(len(flat), np.int32)
+    number[points] = np.arange(len(points), dtype=np.int32)
+    quads = np.concatenate([number.take(some) for some in corners])
+    vertices, rest = np.empty((len(points), 3)), points
+    for axis, stride in enumerate(strides):
+        along, rest = np.divmod(rest, stride)
+        np.add(along, offset[axis] - 1.5, out=vertices[:, 2 - axis])
+    around = np.stack([flat.take(points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]) for b in range(8)])
+    meeting = _meeting(around)
+    ahead, thin = np.full(meeting.shape, -1, np.int32), np.zeros(meeting.shape, bool)
+    for axis, stride in enumerate(strides):
+        start = np.flatnonzero(meeting[axis])
+        ahead[axis, start] = number.take(points.take(start) + stride)
+        within = around[_RINGS[axis][0]] > 0  # a gap may close, as far as the limit of the moves lets it
+        start = np.flatnonzero(used.take(points + stride) & (meeting[axis] == 0) & within)
+        thin[axis, start] = thin[axis, number.take(points.take(start) + stride)] = True
+    return Net(
+        vertices,
+        quads,
+        np.concatenate(lows),
+        np.concatenate(highs),
+        ahead,
+        meeting,
+        thin,
+        _nonmanifold(quads, axes, around, meeting),
+        _sheets(around, quads, axes),
+    )
+
+
+def any_corner(marks: MaskArray) -> IndexArray:
+    """Indices of the faces with a marked corner: ``np.flatnonzero(marks.any(1))`` of a bool (F, 4)."""
+    return np.flatnonzero(np.ascontiguousarray(marks).view(np.uint32))  # a hundred times as fast as any(1)
+
+
+def faces_at(marked: MaskArray, quads: IndexArray) -> IndexArray:
+    """Indices of the faces (F, 4) with a corner at a marked vertex (V,)."""
+    starts = range(0, max(len(quads), 1), _PIECE)
+    return np.concatenate([any_corner(marked.take(quads[at : at + _PIECE])) + at for at in starts])
+
+
+def sums_at(indices: IndexArray, values: FloatArray | npt.NDArray[np.float32], length: int) -> FloatArray:
+    """(length,) the sum of the values at each index."""
+    return np.asarray(np.bincount(indices, values, length), np.float64)
+
+
+def _meeting(around: Labels) -> Bytes:
+    """See :attr:`Net.meeting`.
+
+    Args:
+        around: (8, V) labels of the voxels at each vertex; bits 2, 1, 0 of the row are the side along K, J, I.
+    """
+    meeting = np.zeros((3, around.shape[1]), np.uint8)
+    for axis, ring in enumerate(_RINGS):
+        for here, there in zip(ring, np.roll(ring, -1), strict=True):
+            meeting[axis] += around[here] != around[there]
+    return meeting
+
+
+def _nonmanifold(quads: IndexArray, axes: npt.NDArray[np.int8], around: Labels, meeting: Bytes) -> MaskArray:
+    """See :attr:`Net.nonmanifold`; such sides are rare."""
+    nonmanifold = np.zeros(quads.shape, bool)
+    full = meeting > 3
+    for axis, ring in enumerate(_RINGS):
+        at = np.flatnonzero(full[axis])
+        a, b, c, d = around[ring].take(at, 1)
+        full[axis, at] = (a == c) & (a > 0) | (b == d) & (b > 0)
+    faces = faces_at(np.asarray(full.any(0)), quads)
+    # From corner 0 a face runs along u, v, u, v, see build_net; sides 2 and 3 start at their end.
+    u, v = (axes[faces] + 2) % 3, (axes[faces] + 1) % 3
+    for n, (start, along) in enumerate(((0, u), (1, v), (3, u), (0, v))):
+        nonmanifold[faces, n] = full[along, quads[faces, start]]
+    return nonmanifold
+
+
+def _sheets(around: Labels, quads: IndexArray, axes: npt.NDArray[np.int8]) -> Bytes:
+    """See :attr:`Net.sheets`; zero except at the few corners where sheets meet. ``around`` as above."""
+    table, counts = _sheet_table()
+    occupied = _occupancy(around)
+    several = np.asarray(((counts > 1)[occupied] & (around > 0)).any(0))
+    sheets = np.zeros((len(quads), 2, 4), np.uint8)
+    face = faces_at(several, quads)
+    at, corner = np.nonzero(several.take(quads[face]))
+    face = face[at]
+    # Seen from corner c of a face, the low voxel lies at these bits; see the order of corners in build_net.
+    axis = axes[face]
+    u_side, v_side = np.isin(corner, (0, 3)).astype(int), np.isin(corner, (0, 1)).astype(int)
+    bit = np.array([4, 2, 1])
+    position = u_side * bit[(axis + 2) % 3] + v_side * bit[(axis + 1) % 3]
+    vertex = quads[face, corner]
+    for side, voxel in enumerate((position, position | bit[axis])):
+        sheets[face, side, corner] = np.maximum(table[occupied[voxel, vertex], axis, position], 0)
+    return sheets
+
+
+def _occupancy(around: Labels) -> Bytes:
+    """(8, V): for each of the eight voxels at a vertex, which of the eight have its label, as bits."""
+    bits = np.uint8(1) << np.arange(8, dtype=np.uint8)
+    occupied = np.repeat(bits[:, None], around.shape[1], 1)
+    for b in range(8):
+        for other in range(b):
+            same = (around[b] == around[other]).view(np.uint8)
+            occupied[b] |= same * bits[other]  # several times faster than a shift
+            occupied[other] |= same * bits[b]
+    return occupied
+
+
+@lru_cache(maxsize=1)
+def _sheet_table() -> tuple[IndexArray, IndexArray]:
+    """For each occupancy of the eight voxels at a vertex: (256, 3, 8) the sheet of the face that crosses an axis
+    from the voxel at given bits, or -1, and (256,) the number of sheets.
+
+    Where four faces meet at an edge, those that share an empty voxel join: voxels that share an edge stay connected.
+    """
+    table, counts = np.full((256, 3, 8), -1, np.int64), np.zeros(256, np.int64)
+    bits = (4, 2, 1)
+    for occupied in range(256):
+        full = [bool(occupied >> b & 1) for b in range(8)]
+        faces = {(a, b) for a in range(3) for b in range(8) if not b & bits[a] and full[b] != full[b | bits[a]]}
+        sheet = {face: face for face in faces}
+
+        def root(face: tuple[int, int], sheet: dict[tuple[int, int], tuple[int, int]] = sheet) -> tuple[int, int]:
+            while sheet[face] != face:
+                face = sheet[face]
+            return face
+
+        for axis in range(3):
+            u, v = (b for b in bits if b != bits[axis])
+            for side in (0, bits[axis]):
+                ring = [side, side | u, side | u | v, side | v]
+                crossed = []
+                for here, there in zip(ring, ring[1:] + ring[:1], strict=True):
+                    step = bits.index(here ^ there)
+                    crossed.append(((step, here & there), here, there))
+                crossed = [c for c in crossed if c[0] in faces]
+                for (one, _, shared), (other, _, _) in zip(crossed, crossed[1:] + crossed[:1], strict=True):
+                    if len(crossed) == 2 or not full[shared]:
+                        sheet[root(one)] = root(other)
+        roots = sorted({root(f) for f in faces})
+        counts[occupied] = len(roots)
+        for axis, b in faces:
+            table[occupied, axis, b] = roots.index(root((axis, b)))
+    return table, counts

@@ -1,0 +1,163 @@
+"""A trained network as a model: of a U-Net a results folder of nnU-Net v2, of any other a card and a ``state_dict``.
+
+``nnUNetPredictor`` runs the former, too. How an image becomes the network's input is read back from these very files,
+for the training as for a run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..models.backends.torchscript import network_plan
+from ..models.card import ModelCard, id_from
+from ..models.files import CARD_FILE
+from ..models.nnunet_plan import plan_of
+from ..models.plan import Plan
+from ..util.atomic_write import atomic_folder
+from ..util.version import __version__
+from .planning import TrainingPlan
+
+_CONFIGURATION = "3d_fullres"
+
+
+def engine_plan(plan: TrainingPlan) -> Plan:
+    """The plan by which the engine will run the model."""
+    if not plan.is_unet:
+        return network_plan(_card(plan, "model", "model"))
+    plans = nnunet_plans(plan)
+    card = ModelCard("model", "model")
+    return plan_of(plans, plans["configurations"][_CONFIGURATION], _dataset(plan, "model", 1), card, None)
+
+
+def write_results(
+    folder: Path,
+    weights: dict[str, torch.Tensor],
+    plan: TrainingPlan,
+    title: str,
+    cases: int,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Write a model, whole or not at all. The weights of a U-Net are in half precision.
+
+    Args:
+        folder: of the model; files in it are replaced.
+        weights: of the network that ``plan`` describes.
+        title: of the data set.
+        cases: number of subjects that were trained on.
+        provenance: facts about the training for the card; None for a results folder without a card.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full.
+    """
+    card = _card(plan, id_from(folder.resolve().name), title, provenance or {})
+    with atomic_folder(folder, last=CARD_FILE if provenance is not None else "") as temporary:
+        if plan.is_unet:
+            (temporary / "fold_0").mkdir()
+            _write_json(temporary / "plans.json", nnunet_plans(plan))
+            _write_json(temporary / "dataset.json", _dataset(plan, title, cases))
+            content = {
+                "network_weights": _as_nnunet_names({name: tensor.half() for name, tensor in weights.items()}),
+                "trainer_name": "nnUNetTrainer",
+                "init_args": {"configuration": _CONFIGURATION, "fold": 0},
+                "inference_allowed_mirroring_axes": None,
+            }
+            torch.save(content, temporary / "fold_0" / "checkpoint_final.pth")
+        else:
+            torch.save(weights, temporary / "model.pt")
+        if provenance is not None or not plan.is_unet:
+            _write_json(temporary / CARD_FILE, card.to_json())
+
+
+def _card(plan: TrainingPlan, name: str, title: str, provenance: dict[str, Any] | None = None) -> ModelCard:
+    rule = plan.normalization
+    window: Any = rule.scheme
+    if rule.scheme == "ct":
+        scaled = [(edge - rule.mean) / rule.sd for edge in (rule.lower, rule.upper)]
+        window = {"window": [rule.lower, rule.upper], "range": scaled}
+    network = {"patch_size": list(plan.patch[::-1]), "axes": "KJI", "intensity": window}
+    return ModelCard(
+        id=name,
+        title=title,
+        modality=plan.modality if plan.modality in ("CT", "MR") else None,
+        backend="nnunet" if plan.is_unet else "torchscript",
+        structures=list(plan.structures),
+        orientation="RAS",
+        spacing=list(plan.spacing[::-1]),
+        description=f"Trained with DeepSeg {__version__}.",
+        provenance=provenance or {},
+        network={} if plan.is_unet else {**network, "architecture": plan.architecture},
+    )
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+
+def _as_nnunet_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """nnU-Net registers its modules under several names, and loads strictly; in the file each stays one tensor."""
+    named: dict[str, torch.Tensor] = {}
+    for name, tensor in weights.items():
+        names = [name]
+        for part, position in ((".conv.", ".all_modules.0."), (".norm.", ".all_modules.1.")):
+            if part in name:
+                names.append(name.replace(part, position))
+        names += [f"decoder.{n}" for n in names if n.startswith("encoder.")]
+        named |= dict.fromkeys(names, tensor)
+    return named
+
+
+def _dataset(plan: TrainingPlan, title: str, cases: int) -> dict[str, Any]:
+    return {
+        "channel_names": {"0": plan.modality or "unknown"},
+        "labels": {"background": 0, **{name: value for value, name in enumerate(plan.structures, 1)}},
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+        "overwrite_image_reader_writer": "NibabelIOWithReorient",
+        "name": title,
+    }
+
+
+def nnunet_plans(plan: TrainingPlan) -> dict[str, Any]:
+    """``plans.json`` of an nnU-Net v2 results folder."""
+    rule = plan.normalization
+
+    def resampling(is_seg: bool, order: int) -> dict[str, Any]:
+        return {"is_seg": is_seg, "order": order, "order_z": 0, "force_separate_z": plan.separate_z}
+
+    configuration = {
+        "data_identifier": "nnUNetPlans_3d_fullres",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": plan.batch,
+        "patch_size": list(plan.patch),
+        "median_image_size_in_voxels": list(plan.shape),
+        "spacing": list(plan.spacing),
+        "normalization_schemes": ["CTNormalization" if rule.scheme == "ct" else "ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "resampling_fn_data": "resample_data_or_seg_to_shape",
+        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        "resampling_fn_data_kwargs": resampling(False, 3),
+        "resampling_fn_seg_kwargs": resampling(True, 1),
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities_kwargs": resampling(False, 1),
+        "architecture": plan.architecture,
+        "batch_dice": True,
+    }
+    intensities = {"mean": rule.mean, "median": rule.mean, "std": rule.sd, "min": rule.lower, "max": rule.upper}
+    intensities |= {"percentile_00_5": rule.lower, "percentile_99_5": rule.upper}
+    return {
+        "dataset_name": "Dataset901_DeepSeg",
+        "plans_name": "nnUNetPlans",
+        "original_median_spacing_after_transp": list(plan.spacing),
+        "original_median_shape_after_transp": list(plan.shape),
+        "image_reader_writer": "NibabelIOWithReorient",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "configurations": {_CONFIGURATION: configuration},
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {"0": intensities},
+    }

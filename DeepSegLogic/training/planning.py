@@ -1,0 +1,159 @@
+"""The plan of a training, made from what is known of the cases and from the memory at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..models.plan import Normalization
+from ..networks.table import Sizes, trainable
+from ..util.errors import InputError, UsageError
+from .checks import CaseFacts, Report
+from .nnunet_rules import (
+    REFERENCE_SIZE,
+    Triple,
+    decoder_blocks,
+    encoder_blocks,
+    features,
+    median_shape,
+    patch_and_batch,
+    target_spacing,
+    topology,
+)
+
+DEFAULT_NETWORK = "unet"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What is trained, and how its input is made.
+
+    Attributes:
+        network: name in :data:`~DeepSegLogic.networks.table.TRAINABLE`.
+        structures: names in label order, value 1 first.
+        modality: ``"CT"``, another one, or None if unknown.
+        spacing: mm along (Z, Y, X) of RAS-oriented images.
+        patch: voxels along (Z, Y, X).
+        batch: patches per step.
+        normalization: ``"ct"`` or ``"zscore"``.
+        architecture: description of the network, see :mod:`DeepSegLogic.networks.table`.
+        shape: median of the images at that spacing, voxels.
+        separate_z: whether images are resampled separately along a coarse axis; None to decide by anisotropy.
+    """
+
+    network: str
+    structures: tuple[str, ...]
+    modality: str | None
+    spacing: tuple[float, float, float]
+    patch: Triple
+    batch: int
+    normalization: Normalization
+    architecture: dict[str, Any]
+    shape: Triple
+    separate_z: bool | None = None
+
+    @property
+    def is_unet(self) -> bool:
+        """Whether nnU-Net knows the network, so that the model is a results folder of nnU-Net."""
+        return "network_class_name" in self.architecture
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Name and value of what a user wants to see."""
+        rule = self.normalization
+        extent = [p * s for p, s in zip(self.patch, self.spacing, strict=True)]
+        scaled = f"clipped to {rule.lower:.0f} to {rule.upper:.0f} HU, then standardized"
+        return [
+            ("Network", f"{self.network}: {trainable(self.network).title}"),
+            ("Structures", ", ".join(self.structures)),
+            ("Spacing", f"{_by(self.spacing, '.3g')} mm (Z × Y × X)"),
+            ("Patch", f"{_by(self.patch)} voxels, {_by(extent, '.0f')} mm"),
+            ("Batch", f"{self.batch} patches"),
+            ("Intensities", scaled if rule.scheme == "ct" else "standardized per image"),
+        ]
+
+
+def plan_training(
+    report: Report,
+    network: str = DEFAULT_NETWORK,
+    *,
+    memory_gb: float = 8.0,
+    width: int = 32,
+    spacing: Sequence[float] | None = None,
+    patch: Sequence[float] | None = None,
+    batch: int | None = None,
+) -> TrainingPlan:
+    """The plan for a checked data set, by nnU-Net's rules (:mod:`.nnunet_rules`).
+
+    Args:
+        network: a name in :data:`~DeepSegLogic.networks.table.TRAINABLE`.
+        memory_gb: for training.
+        width: channels at the finest stage.
+        spacing, patch, batch: instead of the rules' own; (Z, Y, X) in mm and voxels.
+
+    Raises:
+        UsageError: an unknown network, or a size that cannot be used.
+        InputError: there is nothing to learn.
+    """
+    chosen = trainable(network)
+    if not report.structures:
+        raise InputError("No case has a labelled voxel.", "Label at least one structure.", code="input.empty")
+    if spacing is not None and (len(spacing) != 3 or not all(0.1 <= s <= 20 for s in spacing)):
+        raise UsageError(f"The spacing {spacing} cannot be used.", "Give 0.1 to 20 mm.", code="usage.spacing")
+    if patch is not None and (len(patch) != 3 or not all(8 <= p <= 512 for p in patch)):
+        raise UsageError(f"The patch {patch} cannot be used.", "Give three sizes of 8 to 512.", code="usage.patch")
+    usable = [facts for facts in report.cases if facts.error is None]
+    spacings = np.array([facts.spacing for facts in usable])
+    shapes = np.array([facts.shape for facts in usable], float)
+    target = target_spacing(spacings, shapes) if spacing is None else tuple(map(float, spacing))
+    shape = median_shape(spacings, shapes, target)
+    kind = network if network in REFERENCE_SIZE else "unet"
+    classes = len(report.structures) + 1
+    found, own_batch = patch_and_batch(kind, target, shape, len(usable), classes, memory_gb / chosen.cost, width)
+    wanted = [round(p) for p in patch] if patch is not None else list(found.patch)
+    if chosen.multiple:
+        edge = chosen.multiple
+        wanted = [max(2 * edge, (round if patch is None else _up)(p / edge) * edge) for p in wanted]
+    found = topology(target, wanted)
+    z, y, x = found.patch if not chosen.multiple else wanted
+    stages = len(found.strides)
+    sizes = Sizes(
+        classes,
+        (z, y, x),
+        found.strides,
+        found.kernels,
+        width,
+        features(stages, width),
+        encoder_blocks(kind, stages),
+        decoder_blocks(kind, stages),
+    )
+    return TrainingPlan(
+        network,
+        tuple(report.structures),
+        report.modality,
+        (target[0], target[1], target[2]),
+        (z, y, x),
+        own_batch if batch is None else max(1, batch),
+        _normalization(usable, report.modality),
+        chosen.describe(sizes),
+        (round(shape[0]), round(shape[1]), round(shape[2])),
+    )
+
+
+def _up(value: float) -> int:
+    return int(np.ceil(value))
+
+
+def _normalization(cases: list[CaseFacts], modality: str | None) -> Normalization:
+    """nnU-Net's: of CT by the labelled voxels of all cases, of others by each image's own mean and deviation."""
+    if modality != "CT":
+        return Normalization("zscore")
+    values = np.concatenate([facts.intensities for facts in cases])
+    lower, upper = (float(np.percentile(values, p)) for p in (0.5, 99.5))
+    return Normalization("ct", lower, upper, float(values.mean()), max(float(values.std()), 1.0))
+
+
+def _by(values: Sequence[float], form: str = "d") -> str:
+    return " × ".join(format(int(v) if form == "d" else v, form) for v in values)

@@ -1,0 +1,48 @@
+"""Settings of OpenMP, whose threads torch computes with, for processes of our own.
+
+OpenMP reads them once, when it is loaded, so they must be in the environment before torch is.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .control_groups import control_groups
+
+_PASSIVE = {
+    # By default threads that have nothing to do wait by spinning, which takes the cores from other programs and, if
+    # these need them, from the threads that they wait for.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0",  # LLVM's and Intel's OpenMP spin for 200 ms without this
+}
+
+
+def openmp_settings() -> dict[str, str]:
+    """Environment variables for a process that computes; those that the user has set keep their values."""
+    settings = dict(_PASSIVE)
+    limit, cores = min(cpu_limits(), default=math.inf), os.cpu_count() or 1
+    if limit < cores:
+        settings["OMP_NUM_THREADS"] = str(max(1, round(limit)))
+    return {name: value for name, value in settings.items() if name not in os.environ}
+
+
+def cpu_limits(root: Path = Path("/")) -> Iterator[float]:
+    """Cores that each control group with a limit allows on average, as of ``docker run --cpus``.
+
+    Args:
+        root: of the file system.
+    """
+    for version, folder in control_groups("cpu", root):
+        try:
+            if version == 2:
+                quota, period = (folder / "cpu.max").read_text("utf-8").split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{n}_us").read_text("utf-8") for n in ("quota", "period"))
+            cores = int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):  # no limit ("max"), or not visible inside a container
+            continue
+        if cores > 0:  # version 1 says -1 for no limit
+            yield cores

@@ -1,0 +1,59 @@
+"""A model that sees several images: a selector for each further one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from DeepSegLogic.io import read_volume
+from DeepSegLogic.models.import_export import import_model
+
+from .conftest import MODULE
+
+KINDS = Path(__file__).parents[1] / "data" / "nnunet_kinds"
+
+
+@pytest.fixture
+def images():
+    """The three channels: voxels and matrix."""
+    names = ("image", "image_1", "image_2")
+    volumes = [read_volume(KINDS / f"{name}.nii.gz") for name in names]
+    return [(volume.array, volume.ijk_to_ras, name) for name, volume in zip(names, volumes, strict=True)]
+
+
+def test_each_further_channel_has_a_selector_and_the_result_is_nnunets(tmp_path, monkeypatch, desktop, user, images):
+    import qt
+
+    monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path))
+    ui, choices = user.ui, user.session.choices
+    assert not ui.channelsWidget.visible and ui.inputSelectorLabel.text == "CT volume"
+    import_model(KINDS / "channels", changes={"id": "three_images"})
+    choices.search_models("")
+    choices.choose_model("three_images")
+    assert ui.channelsWidget.visible and ui.inputSelectorLabel.text == "T2"
+    rows = range(ui.channelsLayout.rowCount())
+    labels, selectors = (
+        [ui.channelsLayout.itemAt(row, role).widget() for row in rows]
+        for role in (qt.QFormLayout.LabelRole, qt.QFormLayout.FieldRole)
+    )
+    assert [label.text for label in labels] == ["PET", "T1"]
+    nodes = [user.load(*image) for image in images]
+    ui.inputSelector.setCurrentNode(nodes[0])
+    assert not ui.segmentButton.enabled and "PET" in ui.statusLabel.text
+    for selector, node in zip(selectors, nodes[1:], strict=True):
+        selector.setCurrentNode(node)
+    assert ui.segmentButton.enabled
+    user.run()
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(KINDS / "channels" / "labels.nii.gz")))
+    ours = user.session.outcome.result.label_map.array
+    assert np.count_nonzero(ours != theirs) < 1e-3 * np.count_nonzero(theirs)
+
+    fresh = desktop.load_module(MODULE)  # takes over what the scene knows
+    assert [fresh.logic.sceneSession.channelNode(name) for name in ("PET", "T1")] == nodes[1:]
+    assert fresh.ui.segmentButton.enabled
+
+    selectors[0].setCurrentNode(None)
+    assert not ui.segmentButton.enabled
+    choices.choose_model("ct_demo")
+    assert not ui.channelsWidget.visible and ui.inputSelectorLabel.text == "CT volume"

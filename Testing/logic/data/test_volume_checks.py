@@ -1,0 +1,82 @@
+"""Is it a CT in HU? Asked of a real chest CT, and of what scanners, converters and mistakes make of it."""
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.data.volume_checks import SEGMENTATION, ct_doubts, reject_unusable
+from DeepSegLogic.io import read_label_map, read_volume
+from DeepSegLogic.util.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def chest(chest_ct):
+    return read_volume(chest_ct)  # with a padding of -3024 in its corners
+
+
+def padded(array, chest, value):
+    return np.where(chest.array < -3000, value, array).astype(np.float32)
+
+
+def doubts_of(volume):
+    return ct_doubts(volume, reject_unusable(volume))
+
+
+def air_is_0(chest):
+    """Stored values, whose intercept of -1024 is lost."""
+    return np.maximum(chest.array, -1024) + 1024
+
+
+@pytest.mark.parametrize("modality", [None, "CT"])
+@pytest.mark.parametrize("padding", [-1024, -2000, -2048, -3024, -32768, -33792])
+def test_padding_and_saturated_metal_are_ordinary(chest, padding, modality):
+    array = padded(chest.array, chest, padding)
+    array[10, 60:62, 60:62] = 32767
+    assert doubts_of(Volume(array, chest.ijk_to_ras, modality=modality)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda c: air_is_0(c), "no negative values (lowest: 0)"),
+        (lambda c: padded(air_is_0(c), c, -2000), "no negative values (lowest beside padding: 0)"),
+        (lambda c: np.maximum(c.array, -1024) + 1000, "as dense as bone"),  # and noise below air
+        (lambda c: c.array * 20.0, "beyond what HU can be"),
+        (lambda c: c.array + 40000.0, "beyond what HU can be"),
+    ],
+)
+@pytest.mark.parametrize("modality", [None, "CT"])
+def test_shifted_and_scaled_values_are_refused(chest, made, said, modality):
+    reasons, _ = doubts_of(Volume(made(chest), chest.ijk_to_ras, modality=modality))
+    assert said in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda c: np.maximum(c.array, -1024) - 1024, "hardly any soft tissue"),  # the intercept applied twice
+        (lambda c: np.clip(c.array, -150, 250), "no air"),
+    ],
+)
+def test_what_only_the_header_can_tell(chest, made, said):
+    """A crop without air, or a thin limb, is doubtful where the header says CT, and refused where nothing says so."""
+    array = made(chest)
+    reasons, _ = doubts_of(Volume(array, chest.ijk_to_ras))
+    _, doubts = doubts_of(Volume(array, chest.ijk_to_ras, modality="CT"))
+    assert said in reasons[0]
+    assert reasons == doubts
+
+
+def test_segmentations_are_known_from_pictures(chest, chest_segmentation):
+    labels = read_label_map(chest_segmentation).array.astype(np.int16)
+    picture = np.clip((chest.array + 160) * (255 / 400), 0, 255).astype(np.int16)  # a window, saved as 8 bits
+    for array, is_labels in ((labels, True), ((labels > 0).astype(np.int16), True), (picture, False)):
+        reasons, _ = doubts_of(Volume(array, chest.ijk_to_ras))
+        assert (reasons == [SEGMENTATION]) == is_labels
+
+
+@pytest.mark.parametrize("factor", [0.001, 1000])
+def test_metres_and_micrometres_taken_for_mm(chest, factor):
+    with pytest.raises(InputError, match="another unit than mm") as caught:
+        reject_unusable(Volume(chest.array, chest.ijk_to_ras @ np.diag([factor] * 3 + [1])))
+    assert caught.value.remedy

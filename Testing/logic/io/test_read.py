@@ -1,0 +1,282 @@
+"""Images from files: geometry as nibabel sees it, and a clear sentence for everything that is no CT volume."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.io import read_label_map, read_volume, write_volume
+from DeepSegLogic.util.errors import InputError
+
+RNG = np.random.default_rng(0)
+NRRD = b"NRRD0004\ntype: int16\ndimension: 3\nsizes: 7 6 5\nencoding: raw\n"
+DIRECTIONS = b"space directions: (1,0,0) (0,2,0) (0,0,3)\n"
+VOXELS = RNG.integers(-1000, 1500, (5, 6, 7)).astype(np.int16)
+
+
+def oblique(left_handed=False):
+    rotation, _ = np.linalg.qr(np.eye(3) + 0.3 * RNG.standard_normal((3, 3)))
+    if (np.linalg.det(rotation) < 0) != left_handed:
+        rotation[:, 0] *= -1
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation @ np.diag([0.8, 0.9, 2.5])
+    matrix[:3, 3] = -12.5, 30, 400
+    return matrix
+
+
+def save(path, array=VOXELS, matrix=None):
+    """With nibabel, which stores the matrix that it is given."""
+    image = nibabel.Nifti1Image(array.transpose(2, 1, 0), oblique() if matrix is None else matrix)
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "mit Leerzeichen und Ümlaut 数.nii.gz"])
+def test_nifti_grid_equals_nibabel(tmp_path, name, left_handed):
+    path = save(tmp_path / name, matrix=oblique(left_handed))
+    volume = read_volume(path)
+    np.testing.assert_allclose(volume.ijk_to_ras, nibabel.load(path).affine, atol=1e-4)
+    np.testing.assert_array_equal(volume.array, VOXELS)
+    assert volume.array.dtype == np.int16
+    assert volume.array.flags.c_contiguous
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("left_handed", [False, True])
+def test_what_was_written_comes_back(tmp_path, suffix, left_handed):
+    volume = Volume(VOXELS, oblique(left_handed))
+    write_volume(volume, tmp_path / f"v{suffix}")
+    back = read_volume(tmp_path / f"v{suffix}")
+    np.testing.assert_array_equal(back.array, VOXELS)
+    np.testing.assert_allclose(back.ijk_to_ras, volume.ijk_to_ras, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [
+        (VOXELS.astype(np.int32), np.int16),
+        (VOXELS.astype(np.float64), np.int16),
+        (VOXELS.astype(np.int32) * 100, np.float32),
+        (VOXELS + 0.25, np.float32),
+        (np.abs(VOXELS).astype(np.uint16), np.int16),
+    ],
+)
+def test_voxels_keep_their_values_in_a_small_type(tmp_path, array, dtype):
+    volume = read_volume(save(tmp_path / "a.nii.gz", array))
+    assert volume.array.dtype == dtype
+    np.testing.assert_allclose(volume.array, array, rtol=1e-6)
+
+
+def test_scale_and_intercept_are_applied(tmp_path):
+    path = save(tmp_path / "a.nii")
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([2.0, -1024.0], "<f4").tobytes()  # scl_slope, scl_inter
+    path.write_bytes(content)
+    np.testing.assert_allclose(read_volume(path).array, VOXELS * 2.0 - 1024)
+
+
+def test_a_fourth_axis_of_one_frame_is_a_volume(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS[None], isVector=False), str(tmp_path / "a.nrrd"))
+    volume = read_volume(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(volume.array, VOXELS)
+    assert "fourth axis" in volume.warnings[0]
+
+
+def test_a_nifti_in_two_files(tmp_path):
+    nibabel.save(nibabel.Nifti1Pair(VOXELS.T, oblique()), tmp_path / "a.img")
+    for name in ("a.img", "a.hdr"):
+        np.testing.assert_array_equal(read_volume(tmp_path / name).array, VOXELS)
+    truncate(tmp_path / "a.img")
+    with pytest.raises(InputError, match="truncated"):
+        read_volume(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize("unit", [("meter", 0.001), ("micron", 1000)])
+def test_other_units_than_mm(tmp_path, unit):
+    image = nibabel.Nifti1Image(VOXELS.T, np.diag([unit[1]] * 3 + [1]) @ oblique())
+    image.header.set_xyzt_units(unit[0])
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = read_volume(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.ijk_to_ras, np.diag([1 / unit[1]] * 3 + [1]) @ image.affine, atol=1e-3)
+    assert volume.warnings == []
+
+
+def test_a_nifti_beside_its_unpacked_namesake(tmp_path):
+    for name, shift in (("a.nii", 0), ("a.nii.gz", 7)):
+        nibabel.save(nibabel.Nifti1Image(VOXELS.T + np.int16(shift), oblique()), tmp_path / name)
+    packed, plain = read_volume(tmp_path / "a.nii.gz"), read_volume(tmp_path / "a.nii")
+    np.testing.assert_array_equal(packed.array, plain.array + 7)
+    assert packed.name == "a"
+
+
+def test_a_nifti_that_says_two_things_or_nothing(tmp_path):
+    shifted = oblique()
+    shifted[:3, 3] += 5
+    image = nibabel.Nifti1Image(VOXELS.T, oblique())
+    said = {}
+    for sform, qform in ((1, 1), (1, 0), (0, 1), (2, 1), (0, 0)):
+        image.set_sform(oblique(), sform)
+        image.set_qform(shifted if sform == 2 else oblique(), qform)
+        nibabel.save(image, tmp_path / "a.nii")
+        volume = read_volume(tmp_path / "a.nii")
+        if sform != 2 and (sform or qform):
+            np.testing.assert_allclose(volume.ijk_to_ras, nibabel.load(tmp_path / "a.nii").affine, atol=1e-4)
+        said[sform, qform] = volume.warnings
+    assert [w[0][:32] for w in said.values() if w] == [
+        "The file states two positions. A",
+        "The file does not state the pati",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspacings: 1 2 3\n", ["left and right"]),
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\n", ["no voxel size", "left and right"]),
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspace: scanner-xyz\n" + DIRECTIONS, ["left and right"]),
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspace: left-anterior-superior\n" + DIRECTIONS, []),
+        ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspace: LPS\n" + DIRECTIONS, []),
+        ("a.mha", b"NDims = 3\nElementSpacing = 1 2 3\nElementType = MET_UCHAR\n", ["left and right"]),
+        ("a.mha", b"NDims = 3\nElementType = MET_UCHAR\n", ["no voxel size", "left and right"]),
+    ],
+)
+def test_what_a_header_leaves_open_is_said(tmp_path, name, content, said):
+    ends = {"a.nrrd": b"encoding: raw\nsizes: 2 3 4\n\n", "a.mha": b"DimSize = 2 3 4\nElementDataFile = LOCAL\n"}
+    (tmp_path / name).write_bytes(content + ends[name] + bytes(range(24)))
+    volume = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.array.ravel(), range(24))
+    assert len(volume.warnings) == len(said)
+    assert all(s in w for s, w in zip(said, volume.warnings, strict=True))
+
+
+def truncate(path, keep=0.6):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    return path
+
+
+def noise(tmp_path, name, use_compression=False):
+    """A larger file, so that a part is missing and not only its end."""
+    image = sitk.GetImageFromArray(RNG.integers(-1000, 1000, (30, 40, 50)).astype(np.int16))
+    sitk.WriteImage(image, str(tmp_path / name), useCompression=use_compression)
+    return tmp_path / name
+
+
+def bad_files(tmp_path):
+    """Name of the case, its file, and what the sentence must say."""
+
+    def write(name, content):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    def image(name, array, vector=False, spacing=None):
+        picture = sitk.GetImageFromArray(array, isVector=vector)
+        if spacing:
+            picture.SetSpacing(spacing)
+        sitk.WriteImage(picture, str(tmp_path / name))
+        return tmp_path / name
+
+    def with_header(name, offset, value):
+        path = save(tmp_path / name)
+        content = bytearray(path.read_bytes())
+        content[offset : offset + len(value)] = value
+        return write(name, bytes(content))
+
+    def sheared(name):
+        matrix = oblique()
+        matrix[:3, 2] += 0.4 * matrix[:3, 1]
+        return save(tmp_path / name, matrix=matrix)
+
+    nan, inf = VOXELS.astype(np.float32), VOXELS.astype(np.float32)
+    nan[1, 2, 3], inf[0, 0, :2] = np.nan, np.inf
+    yield "missing", tmp_path / "nowhere.nii", "no file"
+    yield "empty file", write("empty.nii.gz", b""), "empty"
+    yield "text", write("notes.nii.gz", b"this is not an image"), "not a"
+    yield "text without suffix", write("notes", b"this is not an image"), "not an image"
+    yield "pdf named nrrd", write("report.nrrd", b"%PDF-1.4 ..."), "not an image"
+    yield "truncated .nii", truncate(noise(tmp_path, "t.nii")), "truncated"
+    yield "truncated .nii.gz", truncate(noise(tmp_path, "t.nii.gz")), "truncated"
+    yield "truncated .nrrd", truncate(noise(tmp_path, "t.nrrd")), "truncated"
+    yield "truncated gzipped .nrrd", truncate(noise(tmp_path, "tz.nrrd", True)), "truncated"
+    yield "truncated .mha", truncate(noise(tmp_path, "t.mha")), "truncated"
+    yield "truncated compressed .mha", truncate(noise(tmp_path, "tz.mha", True)), "truncated"
+    noise(tmp_path, "lost.mhd").with_suffix(".raw").unlink()
+    yield "missing .raw", tmp_path / "lost.mhd", "lost.raw"
+    yield "2D", image("2d.png", VOXELS[0].astype(np.uint8)), "2D"
+    yield "one slice", image("slice.nrrd", VOXELS[:1]), "single slice"
+    yield "NaN in NIfTI, which ITK makes 0", save(tmp_path / "nan.nii.gz", nan), "1 voxels that are not numbers"
+    yield "compressed, but named .nii", Path(shutil.copy(save(tmp_path / "z.nii.gz"), tmp_path / "z.nii")), "its name"
+    yield "NIfTI without suffix", Path(shutil.copy(save(tmp_path / "n.nii"), tmp_path / "n")), "its name"
+    nibabel.save(nibabel.Nifti2Image(VOXELS, oblique()), tmp_path / "two.nii")
+    yield "NIfTI-2", tmp_path / "two.nii", "NIfTI-2"
+    nibabel.save(nibabel.Nifti1Image(np.stack([VOXELS, VOXELS], -1)[..., None, :], oblique()), tmp_path / "5d.nii")
+    yield "5D", tmp_path / "5d.nii", "5 axes"
+    yield (
+        "a number that is none",
+        write("number.nrrd", NRRD + b"space directions: (1,0,0) (0,!,0) (0,0,1)\n"),
+        "damaged",
+    )
+    yield "detached, without its data", write("d.nhdr", NRRD + b"data file: d.raw\n"), "d.raw, which is not beside"
+    yield "in cm", write("cm.nrrd", NRRD + b'space: LPS\nspace units: "cm" "cm" "cm"\n' + DIRECTIONS), "in cm"
+    yield "Slicer's segmentation", write("b.seg.nrrd", NRRD), "is a segmentation"
+    yield "4D", image("4d.nrrd", np.stack([VOXELS, VOXELS])), "4D"
+    yield "RGB", image("rgb.nrrd", RNG.integers(0, 255, (4, 5, 6, 3)).astype(np.uint8), vector=True), "RGB"
+    yield "complex", image("complex.nrrd", VOXELS.astype(np.complex64)), "not a scalar"
+    yield "NaN", image("nan.nrrd", nan), "1 voxels that are not numbers"
+    yield "infinite", image("inf.nrrd", inf), "2 voxels"
+    yield "constant", image("constant.nrrd", np.full((4, 5, 6), -1000, np.int16)), "-1000"
+    yield "zero spacing", with_header("zero.nii", 80, np.array([0.0], "<f4").tobytes()), "voxel size"
+    yield "negative spacing", with_header("negative.nii", 84, np.array([-2.0], "<f4").tobytes()), "voxel size"
+    yield "NaN spacing", with_header("nan.nii", 80, np.array([np.nan], "<f4").tobytes()), "voxel size"
+    yield "sheared", sheared("sheared.nii.gz"), "sheared"
+    (tmp_path / "nothing").mkdir()
+    yield "empty folder", tmp_path / "nothing", "empty"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "readme.txt").write_text("no images here", "utf-8")
+    yield "folder without DICOM", tmp_path / "other", "no DICOM series"
+
+
+def test_bad_input_gets_one_sentence_and_a_remedy(tmp_path):
+    for case, path, said in bad_files(tmp_path):
+        with pytest.raises(InputError) as caught:
+            read_volume(path)
+        assert said in caught.value.message, (case, caught.value.message)
+        assert caught.value.remedy, case
+        assert "\n" not in str(caught.value), case
+        assert "sitk" not in str(caught.value).lower(), (case, caught.value.message)
+
+
+def test_a_file_that_merely_lacks_its_suffix_is_read(tmp_path, chest_ct):
+    shutil.copy(chest_ct, tmp_path / "CT")
+    np.testing.assert_array_equal(read_volume(tmp_path / "CT").array, read_volume(chest_ct).array)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [(VOXELS + 0.5, "whole numbers"), (VOXELS, "range from"), (VOXELS.astype(np.int32) + 90_000, "range from")],
+)
+def test_what_is_no_label_map_is_refused(tmp_path, array, said):
+    with pytest.raises(InputError, match=said):
+        read_label_map(save(tmp_path / "a.nii.gz", array))
+
+
+def test_plain_label_maps_take_the_standard_names(tmp_path):
+    array = np.zeros((4, 5, 6), np.int32)
+    array[0, 0, :3] = 1, 5, 300
+    label_map = read_label_map(save(tmp_path / "labels.nii.gz", array))
+    assert [(s.value, s.name) for s in label_map.structures] == [(1, "spleen"), (5, "liver"), (300, "label_300")]
+    assert label_map.array.dtype == np.uint16
+    assert "does not name its structures" in label_map.warnings[0]
+
+
+def test_gzip_with_garbage_behind_it_is_not_taken_for_whole(tmp_path):
+    path = save(tmp_path / "a.nii.gz")
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:-50]))  # a whole gzip stream of a short file
+    with pytest.raises(InputError, match="truncated"):
+        read_volume(path)

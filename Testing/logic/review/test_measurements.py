@@ -1,0 +1,54 @@
+"""Measures against SimpleITK's statistics and the corners of voxels themselves."""
+
+import csv
+import itertools
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.review.measurements import measure, write_measurements
+
+MATRIX = np.array([[-1.4, 0.3, 0.2, 12], [0.35, 1.2, -0.4, -70], [0.1, 0.5, 2.6, 900], [0, 0, 0, 1]])  # left-handed
+
+
+@pytest.fixture(params=[np.uint8, np.uint16])
+def rows(request):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((9, 10, 11), request.param)
+    labels[1:4, 2:7, 3:9] = rng.integers(0, 2, (3, 5, 6)) * 2
+    labels[5:8, 1:9, 2:10][rng.random((3, 8, 8)) < 0.3] = 5
+    image = rng.integers(-1000, 1000, labels.shape).astype(np.int16)
+    structures = [structure_for(n, v) for n, v in (("kidney_right", 2), ("liver", 5), ("spleen", 9))]
+    found = measure(LabelMap(labels, MATRIX, structures), Volume(image, MATRIX), {"liver": 0.75}, {"liver": 0.5})
+    return labels, image, found
+
+
+def test_numbers_and_boxes(rows):
+    labels, image, found = rows
+    statistics = sitk.LabelStatisticsImageFilter()
+    statistics.Execute(sitk.GetImageFromArray(image), sitk.GetImageFromArray(labels))
+    for row, value in zip(found, (2, 5), strict=False):
+        assert row.voxels == statistics.GetCount(value)
+        assert row.volume_ml == pytest.approx(row.voxels * abs(np.linalg.det(MATRIX)) / 1000)
+        assert row.mean_hu == pytest.approx(statistics.GetMean(value))
+        assert row.sd_hu == pytest.approx(image[labels == value].std())
+        ijk = np.argwhere(labels == value)[:, ::-1]
+        ends = np.concatenate([ijk + np.array(c) for c in itertools.product((-0.5, 0.5), repeat=3)])
+        ras = ends @ MATRIX[:3, :3].T + MATRIX[:3, 3]
+        np.testing.assert_allclose([row.box_min, row.box_max], [ras.min(0), ras.max(0)])
+    assert found[1].confidence == 0.75 and found[1].boundary_margin == 0.5 and found[0].confidence is None
+    empty = found[2]
+    assert (empty.voxels, empty.volume_ml, empty.mean_hu, empty.box_min) == (0, 0.0, None, None)
+
+
+def test_csv_has_a_row_for_each(rows, tmp_path):
+    write_measurements(rows[2], tmp_path / "m.csv")
+    read = list(csv.DictReader((tmp_path / "m.csv").read_text("utf-8").splitlines()))
+    assert [r["name"] for r in read] == ["kidney_right", "liver", "spleen"]
+    assert [int(r["voxels"]) for r in read] == [r.voxels for r in rows[2]]
+    assert float(read[1]["max_S_mm"]) == pytest.approx(rows[2][1].box_max[2], abs=0.01)
+    assert (read[2]["mean_hu"], read[2]["min_R_mm"], read[2]["confidence"]) == ("", "", "")

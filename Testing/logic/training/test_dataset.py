@@ -1,0 +1,218 @@
+"""Data sets in every layout, and each fault as a sentence."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from DeepSegLogic.io import write_label_map, write_volume
+from DeepSegLogic.models.files import file_digest
+from DeepSegLogic.training.checks import check_cases, look_at, read_case
+from DeepSegLogic.training.dataset import CaseFiles, find_cases, modality_of
+from DeepSegLogic.util.errors import InputError
+
+from .phantom import NAMES, case, label_map, write_raw
+
+
+def write(folder, seed, image, labels, **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    volume, array = case(seed, **options)
+    write_volume(volume, folder / image)
+    write_label_map(label_map(volume, array), folder / labels)
+
+
+def test_nnunets_raw_layout(tmp_path):
+    cases = find_cases(write_raw(tmp_path / "raw"))
+    assert [c.name for c in cases] == ["c0", "c1", "c2"] and modality_of(tmp_path / "raw") == "CT"
+    report = check_cases(cases, "CT")
+    assert report.structures == ["liver", "spleen"] and not report.errors and not report.warnings
+    volume, labels = case(1)
+    read = read_case(cases[1])
+    assert np.array_equal(read.volume.array, volume.array) and np.array_equal(read.labels, labels)
+    assert report.cases[1].voxels == {"liver": (labels == 1).sum(), "spleen": (labels == 2).sum()}
+    assert report.cases[1].shape == volume.shape_kji and report.cases[1].spacing == (4.0, 4.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [("a.nii.gz", "a_seg.nii.gz"), ("b.nii.gz", "b.seg.nrrd")],
+        [("a/ct.nii.gz", "a/labels.nii.gz"), ("b/ct.nrrd", "b/Segmentation.seg.nrrd")],
+        [("images/a.nii.gz", "labels/a.nii.gz"), ("images/b.nii.gz", "labels/b.nii.gz")],
+    ],
+)
+def test_pairs_of_files(tmp_path, names):
+    for seed, (image, labels) in enumerate(names):
+        (tmp_path / image).parent.mkdir(exist_ok=True)
+        (tmp_path / labels).parent.mkdir(exist_ok=True)
+        write(tmp_path, seed, image, labels)
+    cases = find_cases(tmp_path)
+    assert [c.name for c in cases] == ["a", "b"]
+    report = check_cases(cases)
+    assert report.structures == ["liver", "spleen"] and report.modality == "CT" and not report.errors
+
+
+def test_results_say_what_was_looked_for_and_keep_their_image(tmp_path):
+    write(tmp_path / "one", 0, "ct.nii.gz", "segmentation.seg.nrrd")
+    shutil.move(tmp_path / "one" / "ct.nii.gz", tmp_path / "ct.nii.gz")
+    facts = {"input": {"name": "ct.nii.gz", "digest": file_digest(tmp_path / "ct.nii.gz")}}
+    facts["settings"] = {"structures": ["liver"]}
+    (tmp_path / "one" / "provenance.json").write_text(json.dumps(facts), "utf-8")
+    (found,) = find_cases(tmp_path)
+    assert found.looked_for == {"liver"} and found.image == tmp_path / "ct.nii.gz"
+    assert "spleen is labelled but not looked for" in " ".join(look_at(found).warnings)
+    write_volume(case(5)[0], tmp_path / "ct.nii.gz")
+    with pytest.raises(InputError, match="digest differs"):
+        find_cases(tmp_path)
+    (tmp_path / "ct.nii.gz").unlink()
+    with pytest.raises(InputError, match="is not there"):
+        find_cases(tmp_path)
+
+
+def test_a_table_says_what_was_looked_for(tmp_path):
+    write(tmp_path, 0, "x.nii.gz", "x_l.nii.gz")
+    write(tmp_path, 1, "y.nii.gz", "y_l.nii.gz")
+    table = "image,label,looked_for\nx.nii.gz,x_l.nii.gz,liver\ny.nii.gz,y_l.nii.gz,\n"
+    (tmp_path / "cases.csv").write_text(table, "utf-8")
+    first, second = find_cases(tmp_path / "cases.csv")
+    assert check_cases([first]).structures == ["liver"] and check_cases([first, second]).structures == [
+        "liver",
+        "spleen",
+    ]
+    assert read_case(first).looked_for == {"liver"} and read_case(second).looked_for == {"liver", "spleen"}
+    (tmp_path / "cases.csv").write_text(table.replace("y_l", "z"), "utf-8")
+    with pytest.raises(InputError, match=r"Line 3 .*z\.nii\.gz"):
+        find_cases(tmp_path / "cases.csv")
+    (tmp_path / "cases.csv").write_text("a,b\n1,2\n", "utf-8")
+    with pytest.raises(InputError, match="no columns image and label"):
+        find_cases(tmp_path / "cases.csv")
+
+
+def faults(folder, change):
+    """The codes of errors and the text of warnings after ``change`` of a sound data set."""
+    change(write_raw(folder / "raw"))
+    report = check_cases(find_cases(folder / "raw"), modality_of(folder / "raw"))
+    return [error.code for error in report.errors], " ".join([*map(str, report.errors), *report.warnings])
+
+
+def image_with(change):
+    def applied(raw):
+        volume, _ = case(1)
+        change(volume)
+        write_volume(volume, raw / "imagesTr" / "c1_0000.nii.gz")
+
+    return applied
+
+
+def labels_with(change):
+    def applied(raw):
+        volume, labels = case(1)
+        change(volume, labels)
+        used = {int(v): NAMES.get(int(v), f"x{v}") for v in np.unique(labels) if v}
+        write_label_map(label_map(volume, labels, used), raw / "labelsTr" / "c1.nii.gz")
+
+    return applied
+
+
+def shifted(volume):
+    volume.ijk_to_ras[0, 3] += 3
+
+
+def with_nan(raw, name="c1"):
+    path = str(raw / "imagesTr" / f"{name}_0000.nii.gz")
+    image = sitk.Cast(sitk.ReadImage(path), sitk.sitkFloat32)
+    image[3, 3, 3] = float("nan")
+    sitk.WriteImage(image, path)
+
+
+def magnetic(volume):
+    volume.array = np.abs(volume.array)
+
+
+def coarse(volume, labels=None):
+    volume.ijk_to_ras[2, 2] = 40.0
+
+
+def one_voxel(volume, labels):
+    labels[labels == 2] = 0
+    labels[5, 5, 5] = 2
+
+
+def same_as_first(volume):
+    first, _ = case(0)
+    volume.array[:] = first.array
+
+
+def unknown_value(volume, labels):
+    labels[0, 0, 0] = 7
+
+
+def both_coarse(raw):
+    image_with(coarse)(raw)
+    labels_with(coarse)(raw)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "sentence"),
+    [
+        (image_with(shifted), "input.grid", "not on the grid"),
+        (with_nan, "input.not_finite", "NaN"),
+        (image_with(magnetic), "input.modality", "unlike others"),
+        (image_with(same_as_first), "input.twice", "same image"),
+        (labels_with(unknown_value), "input.labels", "the value 7"),
+        (labels_with(one_voxel), None, "c1: spleen has 1 labelled voxels"),
+        (labels_with(lambda v, a: a.fill(0)), None, "no labelled voxel"),
+        (both_coarse, None, "slice distances range from 4 to 40 mm"),
+    ],
+)
+def test_each_fault_is_a_sentence(tmp_path, change, code, sentence):
+    codes, text = faults(tmp_path, change)
+    assert codes == ([code] if code else []) and sentence in text
+
+
+def test_missing_partners_and_tables_are_told_before_a_voxel_is_read(tmp_path):
+    raw = write_raw(tmp_path / "raw")
+    (raw / "labelsTr" / "c1.nii.gz").rename(raw / "labelsTr" / "c9.nii.gz")
+    with pytest.raises(InputError, match="have no labels: c1"):
+        find_cases(raw)
+    (raw / "imagesTr" / "c1_0000.nii.gz").unlink()
+    with pytest.raises(InputError, match="have no image: c9"):
+        find_cases(raw)
+    (raw / "dataset.json").write_text('{"labels": {"whole": [1, 2]}}', "utf-8")
+    with pytest.raises(InputError, match="regions"):
+        find_cases(raw)
+    (raw / "dataset.json").write_text("{", "utf-8")
+    with pytest.raises(InputError, match="cannot be read"):
+        find_cases(raw)
+    (raw / "dataset.json").write_text('{"channel_names": {"0": "CT", "1": "PET"}, "labels": {}}', "utf-8")
+    with pytest.raises(InputError, match="2 channels"):
+        find_cases(raw)
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", tmp_path / "absent", raw / "dataset.json"):
+        with pytest.raises(InputError):
+            find_cases(nothing)
+
+
+def test_one_case_is_allowed_and_a_structure_that_nobody_has_is_left_out(tmp_path):
+    cases = find_cases(write_raw(tmp_path / "raw", 1, {**NAMES, 3: "pancreas"}))
+    report = check_cases(cases, "CT")
+    assert report.structures == ["liver", "spleen"] and not report.errors
+    assert "There is one case" in report.warnings[-1] and "pancreas without a labelled voxel" in report.warnings[0]
+
+
+def test_two_and_four_axes_are_refused(tmp_path):
+    for shape in ((20, 20), (2, 9, 20, 20)):
+        sitk.WriteImage(sitk.GetImageFromArray(np.zeros(shape, np.int16), isVector=False), str(tmp_path / "a.nrrd"))
+        error = look_at(CaseFiles("a", tmp_path / "a.nrrd", tmp_path / "a.nrrd")).error
+        assert error is not None and error.code == "input.dimension"
+
+
+def test_every_error_is_counted(tmp_path):
+    raw = write_raw(tmp_path / "raw")
+    for name in ("c0", "c1"):
+        with_nan(raw, name)
+    with pytest.raises(InputError, match=r"There is 1 more error\.") as caught:
+        check_cases(find_cases(raw)).raise_first()
+    assert "c0: " in str(caught.value)

@@ -1,0 +1,81 @@
+"""OpenMP's settings: asked of the runtime that torch loads, and of control groups as the kernel lays them out."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.util.openmp import cpu_limits, openmp_settings
+from DeepSegLogic.worker import ProcessLink, WorkerClient
+
+SHOWS = pytest.mark.skipif(sys.platform != "linux", reason="only the OpenMP of Linux builds of torch is known to tell")
+
+
+def told_by_openmp(code, **environment):
+    """What OpenMP prints about itself when it is loaded by some Python code."""
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "TRUE", **environment}
+    return subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", timeout=200, check=False
+    ).stderr
+
+
+@SHOWS
+@pytest.mark.parametrize("own, policy", [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_the_command_line_waits_passively_unless_the_user_says_otherwise(own, policy, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    code = "import sys, atexit; sys.argv = ['deepseg', '--version']; from DeepSegLogic.cli import run\n"
+    code += "atexit.register(lambda: __import__('torch'))\nrun()"
+    assert f"OMP_WAIT_POLICY = '{policy}'" in told_by_openmp(code, **own)
+
+
+@SHOWS
+def test_workers_wait_passively_and_the_program_that_starts_them_is_untouched(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "TRUE")
+    before = dict(os.environ)
+    with WorkerClient(ProcessLink) as client:
+        client.call("estimate", shape=[20, 20, 20], ijk_to_ras=np.eye(4), model="ct_demo")  # loads torch
+        log = "\n".join(client.log)
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in log
+    assert dict(os.environ) == before
+
+
+def test_settings_of_the_user_win(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    assert openmp_settings().items() >= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}.items()
+    monkeypatch.setenv("KMP_BLOCKTIME", "200")
+    assert "KMP_BLOCKTIME" not in openmp_settings()
+
+
+@pytest.mark.parametrize(
+    "groups, files, limits",
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, [1.5]),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, []),
+        ("0::/a/b\n", {"a/cpu.max": "400000 100000", "a/b/cpu.max": "200000 100000"}, [2.0, 4.0]),
+        ("4:cpu,cpuacct:/x\n", {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, [0.5]),
+        ("4:cpu,cpuacct:/x\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, []),
+        ("4:memory:/x\n", {}, []),
+    ],
+)
+def test_limits_of_containers(groups, files, limits, tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(groups, "utf-8")
+    for name, text in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+    assert list(cpu_limits(tmp_path)) == limits
+
+
+def test_a_container_gets_as_many_threads_as_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr("DeepSegLogic.util.openmp.cpu_limits", lambda: iter([2.0, 16.0]))
+    assert openmp_settings()["OMP_NUM_THREADS"] == "2"
+    monkeypatch.setattr("DeepSegLogic.util.openmp.cpu_limits", lambda: iter([]))
+    assert "OMP_NUM_THREADS" not in openmp_settings()

@@ -1,0 +1,40 @@
+"""The docs site builds without a warning, and the docs name only what is there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs the docs tools (extra docs)")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        cwd=CHECKOUT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    api = (tmp_path / "api" / "index.html").read_text("utf-8")
+    assert 'id="DeepSegLogic.segmentation.segment"' in api
+    loaded = re.findall(r'<(?:script|img)[^>]+src="(https?:[^"]+)"', api) + re.findall(
+        r'<link[^>]+rel="stylesheet"[^>]+href="(https?:[^"]+)"', api
+    )
+    assert not loaded, "the site loads something from elsewhere"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    """Paths in code style that begin with a folder of this repository; the changelog tells of the past."""
+    if page.name == "CHANGELOG.md":
+        pytest.skip("tells of the past")
+    folders = "DeepSegLogic|DeepSegExtension|Resources|Testing|docs"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text("utf-8"))
+    assert not [path for path in named if not (CHECKOUT / path).exists()]

@@ -1,0 +1,63 @@
+"""Which room of ``DeepSegLogic`` may import which: an arrow points one way only. See ``docs/architecture.md``."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# From those that know nobody to those that know everybody. A file at the top level is a room of its own.
+ROOMS = (
+    *("util", "data", "io", "networks", "models", "inference", "training", "refinement", "surfaces", "review"),
+    *("planning", "segmentation", "results", "evaluation", "worker", "session", "cohort", "cli"),
+)
+MODULES = {
+    ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (CHECKOUT / "DeepSegLogic").rglob("*.py")
+}
+IN_ROOMS = sorted(module for module in MODULES if module != "DeepSegLogic")
+FACES = {"qt", "ctk", "slicer", "PySide6", "trame", "trame_slicer", "DeepSegLib", "DeepSegWeb", "DeepSeg"}
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imports(module: str, *, at_the_top: bool = False) -> Iterator[str]:
+    """Absolute names of what a module imports; also in functions and for types, unless ``at_the_top``."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in tree.body if at_the_top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*parts, *filter(None, [node.module])])
+            yield from (full if (full := f"{source}.{name.name}") in MODULES else source for name in node.names)
+
+
+def test_every_room_has_its_place():
+    assert {room_of(module) for module in IN_ROOMS} <= set(ROOMS)
+
+
+@pytest.mark.parametrize("module", IN_ROOMS)
+def test_a_room_imports_only_rooms_below_it(module):
+    own = [name for name in imports(module) if name in MODULES]
+    assert "DeepSegLogic" not in own, "the package itself offers names of all rooms"
+    assert not [name for name in own if ROOMS.index(room_of(name)) > ROOMS.index(room_of(module))]
+
+
+def test_no_two_modules_import_each_other():
+    """While they are imported: what functions import later is not looked at."""
+    graph = {module: {n for n in imports(module, at_the_top=True) if n in MODULES} - {module} for module in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError and names the circle
+
+
+@pytest.mark.parametrize("module", IN_ROOMS)
+def test_the_logic_layer_knows_no_face(module):
+    """`deepseg web` and `deepseg doctor` start or look for one, on demand."""
+    if module not in {"DeepSegLogic.cli.web"}:
+        assert not {name.split(".")[0] for name in imports(module)} & FACES
