@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 
 import trame_slicer.module
 from trame.app import get_server
 
+from DeepSegLogic.refinement.undo import Entry
 from DeepSegLogic.util.errors import DeepSegError, ResourceError, UsageError
 from DeepSegLogic.util.file_names import safe_name
 from DeepSegLogic.worker.isolated import read_label_map
@@ -29,6 +30,8 @@ from .views import make_views
 
 POLL_S = 0.08
 SCENE_FORMAT = "mrb"
+LABEL_FORMATS = {"seg.nrrd", "nii.gz", SCENE_FORMAT}
+"""They hold what was corrected; the others only show it."""
 
 
 class WebApp:
@@ -52,7 +55,7 @@ class WebApp:
         self._source = source
         known = (self.transfers.folder, source and source.parent, folder and folder.resolve())
         self._folders = [place for place in known if place]
-        self._export: tuple[Path, str, Path | None] | None = None  # where it goes, its name, the scene in it
+        self._export: Callable[[], Coroutine] | None = None  # delivers it, once its files are written
         self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
@@ -181,7 +184,8 @@ class WebApp:
             if SCENE_FORMAT in shown["formats"]:  # as it is now, like the rest
                 scene = self.transfers.empty("scene")
                 self.scene.save(scene / name)
-            self._export = folder, name, scene
+            steps = self.correcting.steps if LABEL_FORMATS & {*shown["formats"]} else None
+            self._export = partial(self._deliver, folder, name, scene, steps)
             formats = [f for f in shown["formats"] if f != SCENE_FORMAT]
             if formats:
                 self.session.export(folder, formats, label_map)
@@ -251,15 +255,17 @@ class WebApp:
 
     def _hand_over(self, _paths: list[Path]) -> None:
         """The files of an export are written: offer them for download."""
-        self._delivery = asyncio.ensure_future(self._deliver(*self._export))
+        self._delivery = asyncio.ensure_future(self._export())
 
-    async def _deliver(self, folder: Path, name: str, scene: Path | None) -> None:
+    async def _deliver(self, folder: Path, name: str, scene: Path | None, steps: tuple[Entry, ...] | None) -> None:
         with self.state:
             self.state.delivering = True
         with self._saying():
             if scene is not None:
                 await pack(scene, folder / f"{name}.{SCENE_FORMAT}")
             self._start_download.exec(await self.transfers.offer(folder, name))
+            if steps is not None:
+                self.correcting.exported(steps)
         with self.state:
             self.state.delivering = False
 

@@ -84,6 +84,7 @@ def initial() -> dict:
         "told": "",
         "can_undo": False,
         "can_redo": False,
+        "unexported": False,
         "exporting": False,
         "delivering": False,
         "formats": ["stl"],

@@ -10,6 +10,7 @@ import numpy as np
 
 from DeepSegLogic.refinement import editing_tools
 from DeepSegLogic.refinement.postprocess import keep_largest_component, smooth
+from DeepSegLogic.refinement.undo import Entry
 from DeepSegLogic.session import SOLVER, entry_text
 from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
@@ -56,10 +57,22 @@ class Correcting:
         self._previewed = 0.0  # when the last outline was ready
         self._applied = 0.0  # the state's reach that is shown
         self._greys: list[float] = []
+        self._exported: tuple[Entry, ...] = ()
 
     def begin(self) -> None:
         """The result is another one, or gone."""
+        self._exported = ()
         self._tell("")
+
+    @property
+    def steps(self) -> tuple[Entry, ...]:
+        """The corrections that were made and not undone."""
+        return self.work.correction.history.done if self.work.correction is not None else ()
+
+    def exported(self, steps: tuple[Entry, ...]) -> None:
+        """The labels were exported as they were after these steps."""
+        self._exported = steps
+        self._tell(self.state.told)
 
     def take_tool(self, tool: str) -> None:
         """Select a tool, or deselect it."""
@@ -217,6 +230,7 @@ class Correcting:
         correction = self.work.correction
         self.state.told = text
         self.state.can_undo = self.work.resultCorrected
+        self.state.unexported = self.state.can_undo and self.steps != self._exported
         self.state.can_redo = correction is not None and bool(correction.history.undone)
 
 

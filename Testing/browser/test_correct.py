@@ -277,6 +277,7 @@ def test_corrections_are_not_lost_unasked(done, chest_ct):
     done.reload()
     done.get_by_role("button", name="Undo").wait_for()
     shown = volume_of(done, "Left lung")
+    download(done, ["Measurements"])  # which do not hold the corrections
     done.get_by_role("button", name="Segment", exact=True).click()
     question = done.get_by_role("dialog", name="Corrections that you have not exported will be lost.")
     question.get_by_role("button", name="Cancel").click()

@@ -74,7 +74,7 @@
   // Corrections that would be lost are asked about first.
   let next;
   function careful(act) {
-    if (!shown("can_undo") || shown("run").busy) return act();  // what is busy says so
+    if (!shown("unexported") || shown("run").busy) return act();  // what is busy says so
     next = act;
     const text = "Corrections that you have not exported will be lost.";
     show("asking", { kind: "Replace", title: "Replace the result", text });

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic import InputError, LabelMap, ResourceError, Structure, UsageError, evaluate, write_label_map
+from DeepSegLogic.cli.remedies import WORDS
 from DeepSegLogic.data.affine import reorient
 from DeepSegLogic.data.probabilities import TopProbabilities
 from DeepSegLogic.io.probabilities import write_probabilities
@@ -107,7 +108,7 @@ def test_missing_packages_are_told(reference, monkeypatch):
     monkeypatch.setattr("DeepSegLogic.evaluation.evaluation.can_import", lambda name: name != "monai")
     with pytest.raises(ResourceError, match="MONAI") as error:
         evaluate(reference, reference)
-    assert "evaluation" in error.value.remedy
+    assert "evaluation" in error.value.remedy_in(WORDS)
 
 
 def test_a_warning_of_many_cases_is_one_sentence(reference, tmp_path):
