@@ -28,10 +28,12 @@ COARSE = Settings(
     rate=2e-3,
 )
 FINE = replace(COARSE, spacing=5.0, patch=(48, 48, 48), seed=1)
+FINER = replace(FINE, spacing=4.0, patch=(56, 56, 56), rate=1.5e-3, seed=3)
 STAGES = {  # settings and steps; each begins with the weights of the one before
     "coarse": (COARSE, 5600),
     "fine": (FINE, 1650),
     "last": (replace(FINE, rate=1e-3, seed=2), 500),
+    "finer": (FINER, 6400),
 }
 
 
@@ -47,8 +49,8 @@ def main() -> None:
     for stage, (settings, steps) in STAGES.items():
         weights = train(cases, settings, options.work / stage, steps, before)
         before = options.work / stage / "checkpoint.pth"
-    shipped = replace(FINE, classes=tuple(c for c in CLASSES if c not in LEFT_OUT))
-    weights = with_classes(weights, FINE.classes, shipped.classes)
+    shipped = replace(FINER, classes=tuple(c for c in CLASSES if c not in LEFT_OUT))
+    weights = with_classes(weights, FINER.classes, shipped.classes)
     write_results(options.out, weights, shipped.plan(), "DeepSeg demonstration", len(cases))
 
 

@@ -16,9 +16,9 @@ MEANING = {
     "dicom": "upper abdomen, another subject and scanner, never seen; labels by TotalSegmentator",
     "chest_contrast": "contrast chest, another subject and site, never seen; lungs by their density",
 }
-SMALLEST_ML = 10  # of an organ; 80 voxels of the network's grid
+SMALLEST_ML = 10  # of an organ; 156 voxels of the network's grid
 NOTES = [
-    "Its grid is 5 mm: borders are coarse, thin and small structures are lost, ribs are broken.",
+    "Its grid is 4 mm: borders are coarse, thin and small structures are lost, ribs are broken.",
     "Bowel, stomach and the inferior vena cava are found in part; in a slab of few slices kidneys are seen where there "
     "are none.",
     f"Pieces of up to {SMALLEST_ML} ml are left out, but for ribs: so are organs of which the image shows no more.",
@@ -52,7 +52,7 @@ def main() -> None:
     card = {
         "id": "ct_demo",
         "title": "Torso CT, demonstration",
-        "version": "4",
+        "version": "5",
         "modality": "CT",
         "backend": "nnunet",
         "structures": structures,
