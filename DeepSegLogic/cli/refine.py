@@ -45,6 +45,7 @@ def refine(
     from ..io import write_label_map
     from ..io.probabilities import read_probabilities
     from ..io.read import voxel_type
+    from ..io.write import check_can_hold
     from ..refinement import prompt_network, read_prompts
     from ..refinement import refine as run
     from ..util.progress import check
@@ -57,6 +58,7 @@ def refine(
         if network:
             console.say(f"{network.title}: licence {network.licence}.")
         label_map = read_label_map(labels, image, cancel=console.cancelled)
+        check_can_hold(output, label_map)
         volume = read_volume(image, cancel=console.cancelled)
         for sentence in label_map.warnings:
             console.warning(sentence)
@@ -98,4 +100,6 @@ def _with_type(label_map: LabelMap, kind: np.dtype[Any]) -> LabelMap:
     from dataclasses import replace
 
     array = label_map.array.astype(kind)
-    return replace(label_map, array=array) if (array == label_map.array).all() else label_map
+    if (array != label_map.array).any():
+        return label_map
+    return replace(label_map, array=array, layers=[_with_type(layer, kind) for layer in label_map.layers])
