@@ -118,8 +118,8 @@ class LabelMap(GridRecord):
                 f"Structures of the label map overlap ({names}), so that it cannot be {task} without losing a part of "
                 "them.",
                 remedy
-                or "Save the structures that you need as a segmentation without overlaps: in 3D Slicer's Segment Editor, "
-                "copy them one by one into a new segmentation.",
+                or "Save the structures that you need as a segmentation without overlaps: in 3D Slicer's Segment "
+                "Editor, copy them one by one into a new segmentation.",
                 code="input.overlap",
             )
         return self

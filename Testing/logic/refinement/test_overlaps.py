@@ -12,6 +12,9 @@ from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import volume_digest
 from DeepSegLogic.io import read_label_map, write_label_map, write_volume
 from DeepSegLogic.refinement import Point, Scribble, postprocess, propose, refine
+from DeepSegLogic.refinement.layers import editable
+from DeepSegLogic.review.findings import review
+from DeepSegLogic.session import Correction
 from DeepSegLogic.util.errors import InputError
 
 LIVER, TUMOR, SPLEEN, BODY = (structure_for(n, v) for n, v in (("liver", 5), ("tumor", 7), ("spleen", 1), ("body", 9)))
@@ -128,7 +131,8 @@ def test_a_file_keeps_all_its_segments(phantom, overlapping, tmp_path, capsys):
     write_volume(phantom.volume, tmp_path / "ct.nii.gz")
     click = {"structure": "Liver", "type": "point", "ras": phantom.ras(20, 22, 10)}
     (tmp_path / "p.json").write_text(json.dumps({"prompts": [click]}), "utf-8")
-    command = ["refine", str(tmp_path / "a.seg.nrrd"), "-i", str(tmp_path / "ct.nii.gz"), "-p", str(tmp_path / "p.json")]
+    files = ["-i", str(tmp_path / "ct.nii.gz"), "-p", str(tmp_path / "p.json")]
+    command = ["refine", str(tmp_path / "a.seg.nrrd"), *files]
     assert main([*command, "-o", str(tmp_path / "b.nii.gz")]) == 3  # which could not hold them
     assert "Write a .seg.nrrd" in capsys.readouterr().err and not (tmp_path / "b.nii.gz").exists()
     assert main([*command, "-o", str(tmp_path / "b.seg.nrrd")]) == 0
@@ -139,3 +143,61 @@ def test_a_file_keeps_all_its_segments(phantom, overlapping, tmp_path, capsys):
     np.testing.assert_array_equal(after.mask("liver"), wanted.mask("liver"))
     assert main([*command, "-o", str(tmp_path / "a.seg.nrrd")]) == 0  # the file itself
     assert len(read_label_map(tmp_path / "a.seg.nrrd").structures) == 4
+
+
+def same(a, b):
+    assert a == b and a.structures == b.structures
+    assert [layer.structures for layer in a.layers] == [layer.structures for layer in b.layers]
+    for mine, other in zip(a.layers, b.layers, strict=True):
+        np.testing.assert_array_equal(mine.array, other.array)
+
+
+def test_steps_of_a_session_are_undone_and_redone_layer_by_layer(phantom, overlapping):
+    prompt = in_ras(phantom, PROMPTS["liver"])
+    correction = Correction(overlapping, phantom.volume)
+    states = [editable(correction.label_map)]
+    correction.prompt(prompt)
+    same(correction.label_map, refine(overlapping, [prompt], volume=phantom.volume).label_map)
+    correction.adjust(0.5)
+    states.append(editable(correction.label_map))
+    box = (slice(18, 22),) * 3  # of the liver
+    correction.edit("tumor", box, np.ones((4, 4, 4), bool), True)
+    must_agree_except("tumor", states[-1], correction.label_map)
+    assert correction.label_map.mask("tumor")[box].all()
+    states.append(editable(correction.label_map))
+    correction.take(postprocess.margin(correction.label_map, "liver", 3))
+    states.append(editable(correction.label_map))
+    for state in states[-2::-1]:
+        correction.undo()
+        same(correction.label_map, state)
+    same(correction.label_map, overlapping)
+    for state in states[1:]:
+        correction.redo()
+        same(correction.label_map, state)
+
+
+def test_what_came_to_overlap_by_hand_is_undone_too(phantom):
+    """A tumour moved into a layer of its own, as 3D Slicer does once it overlaps the liver."""
+    organs = np.where(phantom.truth == 5, 5, 0).astype(np.uint8)
+    beside = organs.copy()
+    beside[ball((20, 4, 50), 4)] = 7
+    before = LabelMap(beside, phantom.matrix(), [LIVER, TUMOR])
+    after = layered(phantom, (organs, [LIVER]), (np.where(ball(CENTRE, 4), 7, 0).astype(np.uint8), [TUMOR]))
+    correction = Correction(before, phantom.volume)
+    correction.take(after)
+    same(correction.label_map, after)
+    correction.undo()
+    same(correction.label_map, before)
+    correction.redo()
+    same(correction.label_map, after)
+
+
+def test_findings_look_at_whole_structures(phantom):
+    """A tumour that lies over the liver's middle does not make two pieces of it."""
+    cut = np.zeros_like(phantom.truth)
+    cut[:, 18:27] = 7
+    both = layered(phantom, (np.where(phantom.truth == 5, 5, 0).astype(np.uint8), [LIVER]), (cut, [TUMOR]))
+    alone = LabelMap(both.layers[0].array, phantom.matrix(), [LIVER])
+    assert [f for f in review(both) if f.structure == "liver"] == review(alone)
+    flat = LabelMap(np.where(cut > 0, 7, alone.array).astype(np.uint8), phantom.matrix(), [LIVER, TUMOR])
+    assert [f for f in review(flat) if f.structure == "liver"]
