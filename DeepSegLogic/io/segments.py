@@ -34,6 +34,11 @@ def label_map_of(
             *warnings,
             f"{_title(background[0])} has the label value 0, that of the background. It is left out.",
         ]
+    unlisted = _unlisted(voxels, segments)
+    if unlisted:
+        names = ", ".join(s["name"] for s in unlisted[:5]) + (", …" if len(unlisted) > 5 else "")
+        warnings = [*warnings, f"{path.name} has voxels that belong to none of its segments. They are kept as {names}."]
+        segments = [*segments, *unlisted]
     places: dict[tuple[int, int], Segment] = {}
     for s in segments:
         other = places.setdefault((s["layer"], s["labelValue"]), s)
@@ -65,6 +70,16 @@ def label_map_of(
     sentence = f"Structures in {path.name} overlap. Each is measured, corrected and made a surface whole."
     shown = smallest_on_top(layers)
     return LabelMap(shown, matrix, structures, [*warnings, sentence], [layer for layer in own if layer.structures])
+
+
+def _unlisted(voxels: npt.NDArray[Any], segments: list[Segment]) -> list[Segment]:
+    """Segments for the values in layers (layer, I, J, K) that no segment has."""
+    found: list[Segment] = []
+    for k, layer in enumerate(voxels):
+        known = [0, *(s["labelValue"] for s in segments if s["layer"] == k)]
+        values = np.unique(layer[~np.isin(layer, known)])
+        found += [{"name": f"label {int(v)}", "labelValue": int(v), "layer": k} for v in values if v > 0]
+    return found
 
 
 def _layer(layer: npt.NDArray[Any], values: list[tuple[int, int]], dtype: type[np.uint8 | np.uint16]) -> LabelArray:

@@ -114,7 +114,9 @@ def check(path: Path) -> tuple[int, list[str]]:
         if len(matrix) == 3 and all(len(vector) == 3 for vector in matrix):
             check_columns(path, np.array(matrix).T)
     elif "spacings" in fields:
-        check_spacing(path, [float(s) for s in fields["spacings"].split() if s.lower() != "nan"])
+        sizes = [float(s) for s in fields["spacings"].split()]
+        stated = [s for s in sizes if not math.isnan(s)]  # an axis of segments or frames has none
+        check_spacing(path, stated if len(stated) >= 3 else sizes)
     units = {u.strip().lower() for u in re.findall(r'"(.*?)"', fields.get("spaceunits", ""))}
     units -= {"", "mm", "???", "millimeter", "millimeters", "millimetre", "millimetres"}
     if units:
@@ -146,7 +148,10 @@ def check_unpacked(path: Path) -> None:
 
 def _take(found: Header, line: bytes, path: Path) -> None:
     """Take a line as Teem does: a field of the format first, else a pair."""
-    text = line.decode("utf-8", "replace").rstrip()
+    try:
+        text = line.decode("utf-8").rstrip()
+    except UnicodeDecodeError:  # as old programs wrote it on Windows
+        text = line.decode("cp1252", "replace").rstrip()
     name, colon, value = text.partition(": ")
     known = name.lower().replace(" ", "")
     if colon and known in _FIELDS and re.fullmatch(r"[A-Za-z]+( [A-Za-z]+)?", name):

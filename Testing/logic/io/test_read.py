@@ -120,18 +120,41 @@ def test_a_nifti_that_says_two_things_or_nothing(tmp_path):
     shifted[:3, 3] += 5
     image = nibabel.Nifti1Image(VOXELS.T, oblique())
     said = {}
-    for sform, qform in ((1, 1), (1, 0), (0, 1), (2, 1), (0, 0)):
+    for sform, qform in ((1, 1), (1, 0), (0, 1), (2, 1), (1, 2), (0, 0)):
         image.set_sform(oblique(), sform)
-        image.set_qform(shifted if sform == 2 else oblique(), qform)
+        image.set_qform(shifted if sform + qform == 3 else oblique(), qform)
         nibabel.save(image, tmp_path / "a.nii")
         volume = read_volume(tmp_path / "a.nii")
-        if sform != 2 and (sform or qform):
-            np.testing.assert_allclose(volume.ijk_to_ras, nibabel.load(tmp_path / "a.nii").affine, atol=1e-4)
+        used = nibabel.load(tmp_path / "a.nii").affine if (sform, qform) != (2, 1) else shifted
+        if sform or qform:
+            np.testing.assert_allclose(volume.ijk_to_ras, used, atol=1e-4)
         said[sform, qform] = volume.warnings
-    assert [w[0][:32] for w in said.values() if w] == [
-        "The file states two positions. A",
-        "The file does not state the pati",
-    ]
+    assert {key: w[0] for key, w in said.items() if w} == {
+        (2, 1): "The file states two positions. As in 3D Slicer, its qform is used; other programs use its sform.",
+        (1, 2): "The file states two positions. As in 3D Slicer, its sform is used; its qform states another.",
+        (0, 0): "The file does not state the patient's orientation: left and right may be swapped.",
+    }
+
+
+def patched(path, offset, *numbers):
+    """A NIfTI with other floats at this place of its header."""
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 4 * len(numbers)] = np.array(numbers, "<f4").tobytes()
+    path.write_bytes(bytes(content))
+
+
+def test_a_nifti_without_voxel_sizes_has_those_of_its_sform(tmp_path):
+    image = nibabel.Nifti1Image(VOXELS.T, oblique())
+    image.set_sform(oblique(), 1)
+    image.set_qform(None, 0)
+    nibabel.save(image, tmp_path / "a.nii")
+    patched(tmp_path / "a.nii", 80, 0, 0, 0)
+    volume = read_volume(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.ijk_to_ras, oblique(), atol=1e-4)
+    assert "two voxel sizes" in volume.warnings[0]
+    patched(tmp_path / "a.nii", 292, np.nan)  # the sform's shift along x
+    with pytest.raises(InputError, match="not numbers"):
+        read_volume(tmp_path / "a.nii")
 
 
 @pytest.mark.parametrize(
