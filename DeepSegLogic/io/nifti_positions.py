@@ -35,13 +35,17 @@ def nifti_doubts(reader: sitk.ImageFileReader, matrix: Affine, size: Sequence[in
 
     if sform > 0 and elsewhere(np.array([get(f"srow_{axis}").split() for axis in "xyz"], float)):
         return ["The file states two positions. As in 3D Slicer, its qform is used; other programs use its sform."]
-    if sform > 0 and qform > 0 and elsewhere(_qform(get)):
+    if sform > 0 and qform > 0 and all(elsewhere(_qform(get, hand)) for hand in (1, -1)):
         return ["The file states two positions. As in 3D Slicer, its sform is used; its qform states another."]
     return []
 
 
-def _qform(get: Callable[[str], str]) -> FloatArray:
-    """The qform as a matrix (3, 4), from its quaternion as the NIfTI standard says."""
+def _qform(get: Callable[[str], str], hand: int) -> FloatArray:
+    """The qform as a matrix (3, 4), from its quaternion as the NIfTI standard says.
+
+    Args:
+        hand: 1 for a right-handed grid, -1 for a left-handed one: ITK does not tell (``pixdim[0]``).
+    """
     b, c, d = (float(get(f"quatern_{axis}")) for axis in "bcd")
     a = np.sqrt(max(0.0, 1 - b * b - c * c - d * d))
     turn = np.array(
@@ -51,7 +55,6 @@ def _qform(get: Callable[[str], str]) -> FloatArray:
             [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
         ]
     )
-    sizes = np.array([float(get(f"pixdim[{n}]")) for n in (1, 2, 3)])
-    sizes[2] *= -1 if float(get("pixdim[0]")) < 0 else 1
+    sizes = np.array([float(get(f"pixdim[{n}]")) for n in (1, 2, 3)]) * [1, 1, hand]
     offset = [float(get(f"qoffset_{axis}")) for axis in "xyz"]
     return np.column_stack([turn * sizes, offset])

@@ -85,7 +85,9 @@ def test_voxels_of_no_segment_are_kept_and_told(tmp_path):
     path = written(tmp_path / "a.seg.nrrd", [LIVER + TUMOR], [named("liver")])
     label_map = read_label_map(path)
     assert volumes(label_map) == {"liver": int(LIVER.sum() - TUMOR.sum()), "label_2": int(TUMOR.sum())}
-    assert label_map.warnings == ["a.seg.nrrd has voxels that belong to none of its segments. They are kept as label 2."]
+    assert label_map.warnings == [
+        "a.seg.nrrd has voxels that belong to none of its segments. They are kept as label 2."
+    ]
 
 
 @pytest.mark.parametrize("color", ["nan 0 0", "red green blue", "1 2", "0 0.5 9"])
