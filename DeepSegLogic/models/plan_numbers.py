@@ -37,7 +37,8 @@ def numbers(values: Any, name: str, lengths: Sequence[int] = (2, 3)) -> list[Any
         ValueError: it is none; the message names it.
     """
     if not isinstance(values, list | tuple) or len(values) not in lengths:
-        raise ValueError(f"{name} = {_shown(values)}")
+        counts = " or ".join(map(str, lengths))
+        raise ValueError(f"{name} = {_shown(values)} (supported: {counts} numbers, one for each of the axes)")
     return list(values)
 
 
