@@ -44,7 +44,6 @@ def refine(
     """Correct structures of a label map with points, scribbles, boxes and lassos. Only those structures change."""
     from ..io import write_label_map
     from ..io.probabilities import read_probabilities
-    from ..io.read import voxel_type
     from ..io.write import check_can_hold
     from ..refinement import prompt_network, read_prompts
     from ..refinement import refine as run
@@ -75,7 +74,7 @@ def refine(
             cancel=console.cancelled,
         )
         check(console.cancelled)
-        write_label_map(_with_type(result.label_map, voxel_type(labels)), output)
+        write_label_map(_as_in(labels, result.label_map), output)
     for number, reason in result.skipped.items():
         console.warning(f"Prompt {number} has no effect: {reason}.")
     for note in result.notes:
@@ -93,6 +92,17 @@ def refine(
         notes=result.notes,
         changed_box=result.changed_box and [[s.start, s.stop] for s in result.changed_box],
     )
+
+
+def _as_in(labels: Path, label_map: LabelMap) -> LabelMap:
+    """The label map with the voxel type of the corrected file, if that is an image: DICOM SEG and RTSTRUCT are not."""
+    from ..io.read import voxel_type
+    from ..util.errors import InputError
+
+    try:
+        return _with_type(label_map, voxel_type(labels))
+    except InputError:
+        return label_map
 
 
 def _with_type(label_map: LabelMap, kind: np.dtype[Any]) -> LabelMap:

@@ -2,15 +2,17 @@
 
 import json
 
+import dicom_series
 import numpy as np
 import pytest
 
+from DeepSegLogic import write_dicom_seg, write_rtstruct
 from DeepSegLogic.cli import main
 from DeepSegLogic.data.label_map import LabelMap, smallest_on_top
 from DeepSegLogic.data.probabilities import TopProbabilities
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import volume_digest
-from DeepSegLogic.io import read_label_map, write_label_map, write_volume
+from DeepSegLogic.io import read_label_map, read_volume, write_label_map, write_volume
 from DeepSegLogic.refinement import Point, Scribble, postprocess, propose, refine
 from DeepSegLogic.refinement.layers import editable
 from DeepSegLogic.review.findings import review
@@ -143,6 +145,25 @@ def test_a_file_keeps_all_its_segments(phantom, overlapping, tmp_path, capsys):
     np.testing.assert_array_equal(after.mask("liver"), wanted.mask("liver"))
     assert main([*command, "-o", str(tmp_path / "a.seg.nrrd")]) == 0  # the file itself
     assert len(read_label_map(tmp_path / "a.seg.nrrd").structures) == 4
+
+
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_overlapping_structures_in_dicom_are_corrected_too(tmp_path, kind):
+    if kind == "seg":
+        pytest.importorskip("highdicom")
+    series = dicom_series.write_series(tmp_path / "ct")
+    label_map = dicom_series.overlapping(read_volume(series).ijk_to_ras)
+    write = write_dicom_seg if kind == "seg" else write_rtstruct
+    write(label_map, tmp_path / "organs.dcm", source=series)
+    kji = np.argwhere(~label_map.mask("lesion") & label_map.mask("liver"))[0]
+    ras = (label_map.ijk_to_ras @ [*kji[::-1], 1])[:3].tolist()
+    click = {"structure": "lesion", "type": "point", "ras": ras}
+    (tmp_path / "p.json").write_text(json.dumps({"prompts": [click]}), "utf-8")
+    files = ["-i", str(series), "-p", str(tmp_path / "p.json"), "-o", str(tmp_path / "b.seg.nrrd")]
+    assert main(["refine", str(tmp_path / "organs.dcm"), *files]) == 0
+    before, after = read_label_map(tmp_path / "organs.dcm", series), read_label_map(tmp_path / "b.seg.nrrd")
+    must_agree_except("lesion", before, after)
+    assert after.mask("lesion")[tuple(kji)]
 
 
 def same(a, b):
