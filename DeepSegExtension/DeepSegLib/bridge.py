@@ -9,9 +9,10 @@ import vtk
 from vtk.util import numpy_support
 
 from DeepSegLib.i18n import tr as _
+from DeepSegLib.segmentImages import BINARY_LABELMAP, imagesOf, paste, shiftOf, voxelsOf
 from DeepSegLib.volumeNodes import toNumpy, worldMatrix
 from DeepSegLogic.data.boxes import box_of, matrix_of
-from DeepSegLogic.data.label_map import LabelMap, Structure, label_dtype
+from DeepSegLogic.data.label_map import LabelMap, Structure, label_dtype, smallest_on_top
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io.seg_nrrd import ANATOMIC_CONTEXT, CONTEXT
 from DeepSegLogic.io.segment_tags import PREFIX
@@ -21,7 +22,6 @@ from DeepSegLogic.util.errors import UsageError
 
 ALGORITHM_TYPE, ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"  # for Slicer's DICOM SEG
 UNKNOWN = "unknown"  # model of segments that DeepSeg did not make
-BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 
 
@@ -41,7 +41,9 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         matrix = np.linalg.inv(worldMatrix(volumeNode)) @ matrix
-    shared = _orientedImage(labelMap.array, matrix)
+    layers = labelMap.layers or [labelMap]
+    images = [_orientedImage(layer.array, matrix) for layer in layers]  # each shared by the segments of a layer
+    imageOf = {s.value: image for layer, image in zip(layers, images, strict=True) for s in layer.structures}
     for structure in labelMap.structures:
         segment = slicer.vtkSegment()
         segment.SetName(structure.title or structure.name)
@@ -54,7 +56,7 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         if (tags or {}).get("model", UNKNOWN) != UNKNOWN:
             segment.SetTag(ALGORITHM_TYPE, "AUTOMATIC")
             segment.SetTag(ALGORITHM_NAME, f"DeepSeg {tags['model']}")
-        segment.AddRepresentation(BINARY_LABELMAP, shared)
+        segment.AddRepresentation(BINARY_LABELMAP, imageOf.get(structure.value, images[0]))
         segmentation.AddSegment(segment, structure.name)
 
 
@@ -73,9 +75,16 @@ def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
         names: of the structures that changed.
         box: (K, J, I) slices that hold all changes.
     """
-    toNode = np.linalg.inv(worldMatrix(segmentationNode)) @ labelMap.ijk_to_ras
-    values = {s.name: s.value for s in labelMap.structures}
-    if _writeBox(labelMap.array, values, box, segmentationNode, np.linalg.inv(toNode)):
+    for layer in labelMap.layers or [labelMap]:
+        own = [s.name for s in layer.structures if s.name in names]
+        if own:
+            _updateLayer(layer, segmentationNode, own, box)
+
+
+def _updateLayer(layer: LabelMap, segmentationNode, names, box) -> None:
+    """As :func:`updateSegments`, for structures that do not overlap."""
+    toNode = np.linalg.inv(worldMatrix(segmentationNode)) @ layer.ijk_to_ras
+    if _writeBox(layer, box, segmentationNode, np.linalg.inv(toNode)):
         for name in names:
             segment = segmentationNode.GetSegmentation().GetSegment(name)
             if segment.HasTag(ALGORITHM_TYPE):
@@ -84,14 +93,14 @@ def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
         return
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     for name in names:
-        mask = labelMap.array == values[name]
-        box = box_of(mask) or (slice(0, 1),) * 3
-        image = _orientedImage(np.ascontiguousarray(mask[box], np.uint8), matrix_of(box, toNode))
+        mask = layer.mask(name)
+        held = box_of(mask) or (slice(0, 1),) * 3
+        image = _orientedImage(np.ascontiguousarray(mask[held], np.uint8), matrix_of(held, toNode))
         logic.SetBinaryLabelmapToSegment(image, segmentationNode, name, logic.MODE_REPLACE)
 
 
 def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) -> LabelMap:
-    """The segments on a volume's grid; where two overlap, the later one wins.
+    """The segments on a volume's grid; in layers where they overlap.
 
     Args:
         structures: those whose label values are to be kept; other segments get the next free ones. Without any, the
@@ -108,13 +117,20 @@ def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) ->
     free = iter(sorted(set(range(1, len(ids) + len(known) + 1)) - set(known.values())))
     values = {segmentID: known.get(segmentID) or next(free) for segmentID in ids}
     toGrid = np.linalg.inv(volume.ijk_to_ras) @ worldMatrix(segmentationNode)
-    array = np.zeros(volume.shape_kji, label_dtype(max(values.values())))
-    for image, labels in _layers(segmentationNode, values):
+    arrays, layerOf = [np.zeros(volume.shape_kji, label_dtype(max(values.values())))], {}
+    for image, labels in imagesOf(segmentation, values):
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
-        _paste(array, labels, image, toGrid @ toNumpy(matrix))
+        number = paste(arrays, labels, image, toGrid @ toNumpy(matrix), empty=not layerOf)
+        layerOf.update(dict.fromkeys(labels.values(), number))
     found = [_structure(segmentation.GetSegment(name), name, value) for name, value in values.items()]
-    return LabelMap(array, volume.ijk_to_ras.copy(), sorted(found, key=lambda s: s.value))
+    found = sorted(found, key=lambda s: s.value)
+    matrix, layers = volume.ijk_to_ras.copy(), []
+    if len(arrays) > 1:
+        own = [[s for s in found if layerOf.get(s.value) == number] for number in range(len(arrays))]
+        layers = [LabelMap(array, matrix, structures) for array, structures in zip(arrays, own, strict=True)]
+        arrays = [smallest_on_top(arrays)]
+    return LabelMap(arrays[0], matrix, found, layers=layers)
 
 
 def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
@@ -167,93 +183,32 @@ def _ownValues(segmentation, ids):
     return values if len({*values.values()} - {0}) == len(values) else {}
 
 
-def _layers(segmentationNode, values):
-    """Images to paste in turn, each with {its label: ours}: the shared one, or one per segment where they overlap.
-
-    Args:
-        values: our label by segment.
-    """
-    segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetNumberOfLayers(BINARY_LABELMAP) == 1:
-        labels = {segmentation.GetSegment(name).GetLabelValue(): value for name, value in values.items()}
-        yield segmentation.GetLayerDataObject(0, BINARY_LABELMAP), labels
-        return
-    for name, value in values.items():
-        image = slicer.vtkOrientedImageData()
-        segmentationNode.GetBinaryLabelmapRepresentation(name, image)
-        yield image, {1: value}
-
-
-def _paste(array, values, image, toGrid) -> None:
-    """Copy an image's labels, translated by the dict ``values``, into the grid.
-
-    Both have the same voxels, shifted by whole ones, as a rule; else each voxel goes to the nearest of the grid.
-    """
-    found = _voxels(image)
-    if found is None:
-        return
-    if any(label != value for label, value in values.items()):
-        table = np.zeros(max(values) + 1, array.dtype)
-        table[list(values)] = list(values.values())
-        found = table[np.where(found < len(table), found, 0)]
-    low = _shift(image, toGrid)
-    if low is not None:
-        begin, end = np.maximum(low, 0), np.minimum(low + found.shape, array.shape)
-        if (begin < end).all():
-            target = array[tuple(map(slice, begin, end))]
-            source = found[tuple(map(slice, begin - low, end - low))]
-            for below, above in zip(target, source, strict=True):  # a slice at a time stays in the processor's cache
-                np.copyto(below, above, "unsafe", where=above > 0)  # Slicer may keep labels in a signed type
-        return
-    kji = np.argwhere(found)
-    ijk = np.rint((kji + np.array(image.GetExtent()[4::-2]))[:, ::-1] @ toGrid[:3, :3].T + toGrid[:3, 3]).astype(int)
-    inside = ((ijk >= 0) & (ijk < array.shape[::-1])).all(1)
-    i, j, k = ijk[inside].T
-    array[k, j, i] = found[tuple(kji[inside].T)]
-
-
-def _writeBox(array, values, box, segmentationNode, toGrid) -> bool:
-    """Copy a box of a label map into the image that all segments share; whether there is one that fits.
+def _writeBox(layer, box, segmentationNode, toGrid) -> bool:
+    """Copy a box of a label map into the image that its segments, and no other, share; whether there is one that fits.
 
     Slicer's own way, segment by segment, takes over a second on a CT of 512 slices.
 
     Args:
-        values: label by segment.
         toGrid: from the node's coordinates to the label map's voxels.
     """
     segmentation = segmentationNode.GetSegmentation()
-    same = all(segmentation.GetSegment(name).GetLabelValue() == value for name, value in values.items())
-    if not same or segmentation.GetNumberOfLayers(BINARY_LABELMAP) != 1:
+    ids = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
+    names = {s.value: s.name for s in layer.structures}
+    images = imagesOf(segmentation, dict(zip(ids, ids, strict=True)))
+    image = next((image for image, labels in images if labels == names), None)
+    if image is None:
         return False
-    image = segmentation.GetLayerDataObject(0, BINARY_LABELMAP)
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    shared, low = _voxels(image), _shift(image, toGrid @ toNumpy(matrix))
+    shared, low = voxelsOf(image), shiftOf(image, toGrid @ toNumpy(matrix))
     if shared is None or low is None:
         return False
     inner = tuple(slice(s.start - first, s.stop - first) for s, first in zip(box, low.tolist(), strict=True))
     if any(s.start < 0 or s.stop > size for s, size in zip(inner, shared.shape, strict=True)):
         return False
-    shared[inner] = array[box]
+    shared[inner] = layer.array[box]
     image.GetPointData().GetScalars().Modified()  # the image's own event would drop the surfaces of all segments
     return True
-
-
-def _voxels(image):
-    """An image's voxels, (K, J, I), not copied; None if it has none."""
-    extent = image.GetExtent()
-    shape = (extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1)
-    if 0 in shape or image.GetPointData().GetScalars() is None:
-        return None
-    return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
-
-
-def _shift(image, toGrid):
-    """(K, J, I) of an image's first voxel in a grid; None if the two do not have the same voxels."""
-    first = np.array(image.GetExtent()[4::-2]) + toGrid[2::-1, 3]
-    low = np.rint(first).astype(int)
-    same = np.allclose(toGrid[:3, :3], np.eye(3), atol=1e-5) and np.allclose(first, low, atol=1e-3)
-    return low if same else None
 
 
 def _structure(segment, segmentID: str, value: int) -> Structure:

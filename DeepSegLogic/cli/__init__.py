@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from io import TextIOWrapper
+from pathlib import Path
 from typing import cast
 
 import typer
@@ -95,6 +97,10 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            longest = max(Path(str(error.filename)).parts, key=len, default="")
+            sentence = f"The name {longest[:40]}… is too long: it has {len(os.fsencode(longest))} bytes."
+            return print_error(as_json, "usage.name", sentence, "Choose a shorter name.", 2)
         sentence = f"Unexpected error ({type(error).__name__}: {error})."
         remedy = "Run again with --debug and report the output, with that of `deepseg doctor`."
         return print_error(as_json, "internal", sentence, remedy, 1)

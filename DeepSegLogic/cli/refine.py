@@ -44,7 +44,7 @@ def refine(
     """Correct structures of a label map with points, scribbles, boxes and lassos. Only those structures change."""
     from ..io import write_label_map
     from ..io.probabilities import read_probabilities
-    from ..io.read import voxel_type
+    from ..io.write import check_can_hold
     from ..refinement import prompt_network, read_prompts
     from ..refinement import refine as run
     from ..util.progress import check
@@ -57,6 +57,7 @@ def refine(
         if network:
             console.say(f"{network.title}: licence {network.licence}.")
         label_map = read_label_map(labels, image, cancel=console.cancelled)
+        check_can_hold(output, label_map)
         volume = read_volume(image, cancel=console.cancelled)
         for sentence in label_map.warnings:
             console.warning(sentence)
@@ -73,7 +74,7 @@ def refine(
             cancel=console.cancelled,
         )
         check(console.cancelled)
-        write_label_map(_with_type(result.label_map, voxel_type(labels)), output)
+        write_label_map(_as_in(labels, result.label_map), output)
     for number, reason in result.skipped.items():
         console.warning(f"Prompt {number} has no effect: {reason}.")
     for note in result.notes:
@@ -93,9 +94,22 @@ def refine(
     )
 
 
+def _as_in(labels: Path, label_map: LabelMap) -> LabelMap:
+    """The label map with the voxel type of the corrected file, if that is an image: DICOM SEG and RTSTRUCT are not."""
+    from ..io.read import voxel_type
+    from ..util.errors import InputError
+
+    try:
+        return _with_type(label_map, voxel_type(labels))
+    except InputError:
+        return label_map
+
+
 def _with_type(label_map: LabelMap, kind: np.dtype[Any]) -> LabelMap:
     """The label map with the dtype of the corrected file, unless an added structure has too large a value."""
     from dataclasses import replace
 
     array = label_map.array.astype(kind)
-    return replace(label_map, array=array) if (array == label_map.array).all() else label_map
+    if (array != label_map.array).any():
+        return label_map
+    return replace(label_map, array=array, layers=[_with_type(layer, kind) for layer in label_map.layers])

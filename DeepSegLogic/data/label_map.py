@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,15 +95,19 @@ class LabelMap(GridRecord):
     def mask(self, name: str) -> MaskArray:
         """The voxels of one structure, (K, J, I) bool."""
         structure = self.structure(name)
-        layer = next((layer for layer in self.layers if structure in layer.structures), self)
-        mask: MaskArray = layer.array == structure.value
+        mask: MaskArray = self.layer_of(structure).array == structure.value
         return mask
 
-    def without_overlaps(self, task: str) -> LabelMap:
+    def layer_of(self, structure: Structure) -> LabelMap:
+        """The layer that holds a structure whole; this label map if there are none, or the structure is empty."""
+        return next((layer for layer in self.layers if structure in layer.structures), self)
+
+    def without_overlaps(self, task: str, remedy: str = "") -> LabelMap:
         """This label map, if no structures overlap.
 
         Args:
-            task: what needs that, for the message, such as ``"corrected"``.
+            task: what needs that, for the message, such as ``"trained on"``.
+            remedy: what to do instead, if there is a better way than to save the structures without overlaps.
 
         Raises:
             InputError: structures overlap, so that a part of them would be lost.
@@ -113,8 +117,9 @@ class LabelMap(GridRecord):
             raise InputError(
                 f"Structures of the label map overlap ({names}), so that it cannot be {task} without losing a part of "
                 "them.",
-                "Save the structures that you need as a segmentation without overlaps: in 3D Slicer's Segment Editor, "
-                "copy them one by one into a new segmentation.",
+                remedy
+                or "Save the structures that you need as a segmentation without overlaps: in 3D Slicer's Segment "
+                "Editor, copy them one by one into a new segmentation.",
                 code="input.overlap",
             )
         return self
@@ -131,6 +136,22 @@ class LabelMap(GridRecord):
 def label_dtype(highest: int) -> type[np.uint8 | np.uint16]:
     """The smallest voxel type of a label map that holds this value."""
     return np.uint8 if highest < 256 else np.uint16
+
+
+def smallest_on_top(layers: Sequence[LabelArray]) -> LabelArray:
+    """One array (K, J, I) of several: at each voxel, the value there that has the fewest voxels of all.
+
+    Args:
+        layers: at least one; each value is in one of them.
+    """
+    highest = max(int(layer.max(initial=0)) for layer in layers)
+    sizes = np.sum([np.bincount(layer.ravel(), minlength=highest + 1) for layer in layers], 0)
+    order = np.zeros(highest + 1, int)
+    order[1 + np.argsort(-sizes[1:], kind="stable")] = np.arange(1, highest + 1)
+    top = layers[0].copy()
+    for layer in layers[1:]:
+        np.copyto(top, layer, where=order[layer] > order[top])
+    return top
 
 
 def structure_named(name: str, structures: Iterable[Structure]) -> Structure | None:

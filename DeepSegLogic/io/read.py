@@ -22,11 +22,11 @@ from ..data.volume_checks import GIVE_THE_CT, reject_unusable_voxels
 from ..util.errors import DeepSegError, InputError, ResourceError
 from ..util.staging import temporary_folder
 from . import archive, files, headers
-from .headers.fields import NO_ORIENTATION, check_unit, rectangular
+from .headers.fields import check_unit, rectangular
 from .headers.formats import FILES, NIFTI, NRRD, not_an_image
 from .nifti_names import read_names
+from .nifti_positions import nifti_doubts
 
-_SAME_PLACE_MM = 1.0
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 SEGMENTATION_SUFFIXES = (".seg.nrrd", ".seg.nhdr")
 
@@ -215,7 +215,7 @@ def _read_3d(path: Path) -> tuple[sitk.Image, Affine, list[str]]:
     matrix = ijk_to_ras(image)
     check_unit(path, np.array(image.GetDirection()).reshape(3, 3))
     matrix[:3, :3], doubts = rectangular(path, matrix[:3, :3])
-    return image, matrix, [*warnings, *doubts, *_nifti_doubts(reader, image)]
+    return image, matrix, [*warnings, *doubts, *nifti_doubts(reader, matrix, image.GetSize())]
 
 
 @contextmanager
@@ -241,23 +241,6 @@ def _opened(path: Path) -> Iterator[tuple[sitk.ImageFileReader, headers.Checked]
         except RuntimeError as error:
             raise _not_an_image(path, error) from error
         yield reader, checked
-
-
-def _nifti_doubts(reader: sitk.ImageFileReader, image: sitk.Image) -> list[str]:
-    """Whether a NIfTI states its position, and whether ITK (so 3D Slicer) and other programs read the same one."""
-    if not reader.HasMetaDataKey("srow_x"):
-        return []
-    sform, qform = (int(reader.GetMetaData(f"{form}_code")) for form in ("sform", "qform"))
-    if sform <= 0 and qform <= 0:
-        return [NO_ORIENTATION]
-    if sform <= 0:
-        return []
-    stated = np.array([reader.GetMetaData(f"srow_{axis}").split() for axis in "xyz"], float)
-    unit = {1: 1000.0, 3: 0.001}.get(int(reader.GetMetaData("xyzt_units")) & 7, 1.0)
-    ends = np.array([[0, 0, 0, 1], [*(n - 1 for n in image.GetSize()), 1]]).T
-    if np.abs(ijk_to_ras(image)[:3] @ ends - unit * stated @ ends).max() <= _SAME_PLACE_MM:
-        return []
-    return ["The file states two positions. As in 3D Slicer, its qform is used; other programs use its sform."]
 
 
 def _must_be_scalar(path: Path, components: int, pixel: int) -> None:

@@ -131,15 +131,26 @@ def _described(fields: dict[str, str], frame: int | None) -> Segment:
     segment: Segment = {
         "id": fields.get("ID", ""),
         "name": fields.get("Name", ""),
-        "labelValue": 1 if frame is not None else int(fields["LabelValue"]),
-        "layer": int(fields.get("Layer", frame or 0)),
+        "labelValue": 1 if frame is not None else _whole(fields, "LabelValue"),
+        "layer": _whole(fields, "Layer") if "Layer" in fields else frame or 0,
         "tags": tags,
         "terminology": _terminology(tags.get("TerminologyEntry", "")),
     }
-    color = fields.get("Color", "").split()
-    if len(color) == 3:
-        segment["color"] = [min(max(float(c), 0.0), 1.0) for c in color]
+    try:
+        color = [float(c) for c in fields.get("Color", "").split()]
+    except ValueError:
+        color = []
+    if len(color) == 3 and np.isfinite(color).all():
+        segment["color"] = [min(max(c, 0.0), 1.0) for c in color]
     return segment
+
+
+def _whole(fields: dict[str, str], name: str) -> int:
+    text = fields.get(name, "")
+    if not re.fullmatch(r"[+-]?\d{1,18}(\.0*)?", text):
+        what = fields.get("Name") or fields.get("ID") or "a segment"
+        raise ValueError(f"{name} of {what} is {text[:20]!r}, not a whole number")
+    return int(text.partition(".")[0])
 
 
 def _terminology(entry: str) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 
-from ..data.label_map import Code, LabelMap, Structure, identifier, label_dtype
+from ..data.label_map import Code, LabelMap, Structure, identifier, label_dtype, smallest_on_top
 from ..data.terminology import structure_for
 from ..data.types import Affine, LabelArray
 from ..util.errors import InputError
@@ -34,6 +34,11 @@ def label_map_of(
             *warnings,
             f"{_title(background[0])} has the label value 0, that of the background. It is left out.",
         ]
+    unlisted = _unlisted(voxels, segments)
+    if unlisted:
+        names = ", ".join(s["name"] for s in unlisted[:5]) + (", …" if len(unlisted) > 5 else "")
+        warnings = [*warnings, f"{path.name} has voxels that belong to none of its segments. They are kept as {names}."]
+        segments = [*segments, *unlisted]
     places: dict[tuple[int, int], Segment] = {}
     for s in segments:
         other = places.setdefault((s["layer"], s["labelValue"]), s)
@@ -46,7 +51,8 @@ def label_map_of(
                 "Save the segmentation from 3D Slicer again, or correct its label values.",
                 code="input.labels",
             )
-    kept = len(voxels) == 1 and all(0 < s["labelValue"] <= 65535 for s in segments)
+    own_values = {s["labelValue"] for s in segments if 0 < s["labelValue"] <= 65535}
+    kept = len(own_values) == len(segments)
     values = [int(s["labelValue"]) if kept else i + 1 for i, s in enumerate(segments)]
     taken: set[str] = set()
     structures = [_structure(s, v, taken) for s, v in zip(segments, values, strict=True)]
@@ -60,17 +66,20 @@ def label_map_of(
         covered += layer > 0
     if covered.max(initial=0) <= 1:
         return LabelMap(np.maximum.reduce(layers), matrix, structures, warnings)
-    sizes = np.sum([np.bincount(layer.ravel(), minlength=max(values) + 1) for layer in layers], 0)
-    order = np.zeros(len(sizes), int)
-    order[1 + np.argsort(-sizes[1:], kind="stable")] = np.arange(1, len(sizes))  # the smallest structure comes last
-    flat = layers[0].copy()
-    for layer in layers[1:]:
-        np.copyto(flat, layer, where=(layer > 0) & ((flat == 0) | (order[layer] > order[flat])))
     own = [LabelMap(x, matrix, [s for s in structures if (x == s.value).any()]) for x in layers]
-    sentence = (
-        f"Structures in {path.name} overlap. Each is measured and made a surface whole; they cannot be corrected."
-    )
-    return LabelMap(flat, matrix, structures, [*warnings, sentence], [layer for layer in own if layer.structures])
+    sentence = f"Structures in {path.name} overlap. Each is measured, corrected and made a surface whole."
+    shown = smallest_on_top(layers)
+    return LabelMap(shown, matrix, structures, [*warnings, sentence], [layer for layer in own if layer.structures])
+
+
+def _unlisted(voxels: npt.NDArray[Any], segments: list[Segment]) -> list[Segment]:
+    """Segments for the values in layers (layer, I, J, K) that no segment has."""
+    found: list[Segment] = []
+    for k, layer in enumerate(voxels):
+        known = [0, *(s["labelValue"] for s in segments if s["layer"] == k)]
+        values = np.unique(layer[~np.isin(layer, known)])
+        found += [{"name": f"label {int(v)}", "labelValue": int(v), "layer": k} for v in values if v > 0]
+    return found
 
 
 def _layer(layer: npt.NDArray[Any], values: list[tuple[int, int]], dtype: type[np.uint8 | np.uint16]) -> LabelArray:

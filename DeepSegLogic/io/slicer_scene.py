@@ -114,11 +114,6 @@ class _Archive:
             volume.warnings.append(f"The scene has {len(drawn)} segmentations. This is {chosen.get('name')}.")
         file = self._content(chosen)
         label_map = read_label_map(file)
-        if label_map.layers:
-            volume.warnings.append(
-                f"Structures of {chosen.get('name')} overlap, so that it cannot be corrected here. It is not opened."
-            )
-            return SlicerScene(volume)
         if label_map.array.shape != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras):
             if not has_same_voxels(label_map, volume):
                 warning = "The segmentation was on another grid than the CT. It was resampled to the CT."

@@ -43,8 +43,14 @@ def write_label_map(label_map: LabelMap, path: Path | str) -> None:
         with atomic_path(path) as temporary:
             write_segmentation(label_map, temporary)
         return
-    array = label_map.without_overlaps(f"written to {path.name}").array
-    write_array(array, label_map.ijk_to_ras, path, label_map.structures)
+    check_can_hold(path, label_map)
+    write_array(label_map.array, label_map.ijk_to_ras, path, label_map.structures)
+
+
+def check_can_hold(path: Path, label_map: LabelMap) -> None:
+    """Raise :class:`InputError` if structures overlap, and the format of this file would lose a part of them."""
+    if not path.name.lower().endswith(".seg.nrrd"):
+        label_map.without_overlaps(f"written to {path.name}", "Write a .seg.nrrd, which keeps overlaps.")
 
 
 def write_volume(volume: Volume, path: Path | str) -> None:

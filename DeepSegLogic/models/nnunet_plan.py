@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..networks.names import EARLY_NETWORKS, NETWORKS, refuse_others
 from .card import ModelCard
 from .plan import Normalization, Plan, Resampling, triple
+from .plan_numbers import number, numbers, whole
 
+_Number = TypeVar("_Number", int, float)
 _SCHEMES = {
     "CTNormalization": "ct",
     "ZScoreNormalization": "zscore",
@@ -72,13 +74,19 @@ def plan_of(
         if (rule.kind, rule.order, rule.order_separate) != ("spline", 1, 0):
             raise ValueError(f"the resampling of labels {configuration['resampling_fn_seg']}")
         cascade = {"previous_labels": _values(dataset), "label_resampling": rule}
+    axes = len(numbers(configuration["spacing"], "spacing"))
+    transpose = [whole(axis, "transpose_forward", 0, 2) for axis in plans.get("transpose_forward", (0, 1, 2))]
+    if sorted(transpose) != [0, 1, 2]:
+        raise ValueError(f"transpose_forward = {transpose}")
+    spacing = [number(s, "spacing", 1e-6, 1e4) for s in configuration["spacing"]]
+    patch = [whole(p, "patch_size", 1, 4096) for p in numbers(configuration["patch_size"], "patch_size", (axes,))]
     rules = [_normalization(plans, configuration, number) for number in range(len(channels(dataset)))]
     reorients = str(plans.get("image_reader_writer", "")).endswith("WithReorient")
     return Plan(
         orientation=card.orientation or ("RAS" if reorients else None),
-        transpose=triple(int(axis) for axis in plans.get("transpose_forward", (0, 1, 2))),
-        spacing=triple(float(s) for s in _along_axes(configuration["spacing"], 0)),
-        patch_size=triple(int(p) for p in _along_axes(configuration["patch_size"], 1)),
+        transpose=triple(transpose),
+        spacing=triple(_along_axes(spacing, 0.0)),
+        patch_size=triple(_along_axes(patch, 1)),
         normalization=rules[0],
         image_resampling=_resampling(configuration, "resampling_fn_data", card.separate_z),
         logit_resampling=_resampling(configuration, "resampling_fn_probabilities", card.separate_z),
@@ -90,9 +98,9 @@ def plan_of(
     )
 
 
-def _along_axes(values: Sequence[float], of_slices: float) -> list[float]:
+def _along_axes(values: Sequence[_Number], of_slices: _Number) -> list[_Number]:
     """One number per axis; those of a 2D configuration, which works slice by slice, have none for the first axis."""
-    return [of_slices, *values] if len(values) == 2 else [*values]
+    return [of_slices] * (3 - len(values)) + list(values)
 
 
 def labels_of(dataset: dict[str, Any]) -> tuple[dict[int, str], tuple[int, ...] | None]:
@@ -103,15 +111,21 @@ def labels_of(dataset: dict[str, Any]) -> tuple[dict[int, str], tuple[int, ...] 
     """
     named = {n: v for n, v in dataset["labels"].items() if n not in ("background", "ignore")}
     if not any(isinstance(v, list) and len(v) > 1 for v in named.values()):
-        return {int(v[0] if isinstance(v, list) else v): n for n, v in named.items()}, None
+        found: dict[int, str] = {}
+        for name, value in named.items():
+            label = whole(value[0] if isinstance(value, list) else value, f"the label of {name}", 1, 65535)
+            if label in found:
+                raise ValueError(f"the label {label} for both {found[label]} and {name}")
+            found[label] = name
+        return found, None
     order = tuple(int(v) for v in dataset["regions_class_order"])
     regions = [{int(x) for x in (v if isinstance(v, list) else [v])} for v in named.values()]
     names, blank = list(named), " " if any(" " in name for name in named) else "_"
-    for number, region in enumerate(regions):
-        later = [n for n in range(number + 1, len(regions)) if regions[n] & region]
+    for index, region in enumerate(regions):
+        later = [n for n in range(index + 1, len(regions)) if regions[n] & region]
         parts = [names[n] for n in later if not any(regions[n] < regions[other] for other in later)]
         if parts:
-            names[number] += f"{blank}without{blank}" + f"{blank}and{blank}".join(parts)
+            names[index] += f"{blank}without{blank}" + f"{blank}and{blank}".join(parts)
     return dict(zip(order, names, strict=True)), order
 
 
@@ -127,7 +141,8 @@ def _normalization(plans: dict[str, Any], configuration: dict[str, Any], channel
         raise ValueError(f"the normalization {scheme} (supported: {', '.join(_SCHEMES)})")
     if scheme == "CTNormalization":
         known = plans["foreground_intensity_properties_per_channel"][str(channel)]
-        return Normalization("ct", known["percentile_00_5"], known["percentile_99_5"], known["mean"], known["std"])
+        low, high, mean, sd = (number(known[k], k) for k in ("percentile_00_5", "percentile_99_5", "mean", "std"))
+        return Normalization("ct", low, high, mean, sd)
     masked = scheme == "ZScoreNormalization" and configuration["use_mask_for_norm"][channel]
     return Normalization("zscore_filled" if masked else _SCHEMES[scheme])
 
@@ -139,10 +154,13 @@ def _resampling(configuration: dict[str, Any], key: str, separate: bool | None) 
         raise ValueError(f"the resampling {function}")
     refuse_others(options, f"{key}_kwargs: ", *_RESAMPLING[function])
     is_spline = function == "resample_data_or_seg_to_shape"
+    if options.get("force_separate_z") not in (None, True, False):
+        raise ValueError(f"{key}_kwargs: force_separate_z = {options['force_separate_z']}")
     if separate is None:
         separate = options.get("force_separate_z", False if is_spline else None)  # the defaults of the two functions
     if is_spline:
-        return Resampling("spline", options.get("order", 3), options.get("order_z", 0), separate)
+        order, order_z = (whole(options.get(k, usual), k, 0, 5) for k, usual in (("order", 3), ("order_z", 0)))
+        return Resampling("spline", order, order_z, separate)
     return Resampling("torch", 1, 0, separate)
 
 

@@ -283,15 +283,21 @@ def build_unet(architecture: dict[str, Any], inputs: int, classes: int) -> UNet:
     def sizes(value: Any) -> list[Size]:
         return [(*[1] * (3 - dimensions), *per_stage(v, dimensions)) for v in per_stage(value)]
 
+    strides = sizes(options["strides"])
+    if tuple(strides[0]) != (1, 1, 1):
+        raise ValueError(f"strides that begin with {strides[0]} (supported: 1 along all axes)")
+    eps = of_norm.get("eps", 1e-5)
+    if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < 1:
+        raise ValueError(f"norm_op_kwargs: eps = {eps}")
     return UNet(
         inputs,
         classes,
         features=per_stage(options["features_per_stage"]),
         kernels=sizes(options["kernel_sizes"]),
-        strides=sizes(options["strides"]),
+        strides=strides,
         encoder_counts=per_stage(options[counts]),
         decoder_counts=per_stage(options["n_conv_per_stage_decoder"], stages - 1),
         residual=name == "ResidualEncoderUNet",
         bias=options.get("conv_bias", False),
-        eps=of_norm.get("eps", 1e-5),
+        eps=eps,
     )

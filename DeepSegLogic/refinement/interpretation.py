@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..data.label_map import LabelMap, Structure, structure_named, unknown_structure
 from ..data.terminology import standard_structures, structure_for
 from ..util.errors import InputError, UsageError
+from .layers import editable, layer_to_edit
 from .prompts import Prompt
 from .rasterise import Seeds, overlap, seeds_of
 from .region import PromptTask
@@ -18,33 +19,35 @@ from .region import PromptTask
 
 @dataclass
 class Job:
-    """An interpreted prompt: its number, target, voxels and the label values that must not change."""
+    """An interpreted prompt: its number, target, voxels, the label values that must not change, and where it is
+    answered: the label map, or the layer of its target."""
 
     number: int
     prompt: Prompt
     target: Structure
     seeds: Seeds
     locked: npt.NDArray[np.int64]
+    layer: LabelMap
 
 
 def prepared(
     label_map: LabelMap, prompts: Sequence[Prompt], locked: Sequence[str] | None, add: Sequence[str]
 ) -> tuple[LabelMap, list[Job], list[str]]:
     """A copy of the label map with the structures that prompts add, the prompts as jobs, and messages."""
-    structures, notes = list(label_map.structures), list[str]()
-    jobs = _interpreted(label_map, structures, prompts, locked, add, notes)
+    changed, notes = editable(label_map), list[str]()
+    jobs = _interpreted(changed, prompts, locked, add, notes)
     _check_contradictions(jobs)
-    return replace(label_map, array=label_map.array.copy(), structures=structures), jobs, notes
+    return changed, jobs, notes
 
 
-def task_of(job: Job, jobs: list[Job], label_map: LabelMap, skipped: dict[int, str]) -> PromptTask | None:
+def task_of(job: Job, jobs: list[Job], skipped: dict[int, str]) -> PromptTask | None:
     """What one prompt asks for; None if that is nothing, and ``skipped`` then says why if the prompt is locked out."""
     positive, value = job.prompt.positive, job.target.value
-    held = label_map.array[job.seeds.box]
+    held = job.layer.array[job.seeds.box]
     open_ = job.seeds.mask & ~np.isin(held, job.locked)
     wrong = open_ & ((held != value) if positive else (held == value))
     if positive and not open_.any():
-        names = {s.value: s.name for s in label_map.structures}
+        names = {s.value: s.name for s in job.layer.structures}
         there = ", ".join(names.get(int(v), f"label {v}") for v in np.unique(held[job.seeds.mask]))
         skipped[job.number] = f"it lies on {there}, which is locked"
     if not wrong.any():
@@ -59,20 +62,16 @@ def task_of(job: Job, jobs: list[Job], label_map: LabelMap, skipped: dict[int, s
 
 
 def _interpreted(
-    label_map: LabelMap,
-    structures: list[Structure],
-    prompts: Sequence[Prompt],
-    locked: Sequence[str] | None,
-    add: Sequence[str],
-    notes: list[str],
+    label_map: LabelMap, prompts: Sequence[Prompt], locked: Sequence[str] | None, add: Sequence[str], notes: list[str]
 ) -> list[Job]:
-    """The prompts as jobs; new structures are appended to ``structures``, and messages to ``notes``."""
+    """The prompts as jobs; new structures are appended to those of the label map, and messages to ``notes``."""
+    structures = label_map.structures
     shut = None if locked is None else {_found(name, structures, ()).value for name in locked}
     understood = []
     for number, prompt in enumerate(prompts, start=1):
         target = _found(prompt.structure, structures, add)
         if target not in structures:
-            target = _added(target, label_map, structures)
+            target = _added(target, label_map)
             notes.append(f"{target.title} was not in the segmentation. It is added with the label {target.value}.")
         if shut is not None and target.value in shut:
             raise UsageError(
@@ -87,7 +86,8 @@ def _interpreted(
     jobs = []
     for number, prompt, target, seeds in understood:  # now that all structures are known
         values = shut if shut is not None else {s.value for s in structures} - {target.value}
-        jobs.append(Job(number, prompt, target, seeds, np.array(sorted(values), int)))
+        layer = layer_to_edit(label_map, target)
+        jobs.append(Job(number, prompt, target, seeds, np.array(sorted(values), int), layer))
     return jobs
 
 
@@ -102,9 +102,9 @@ def _found(name: str, structures: list[Structure], add: Sequence[str]) -> Struct
     raise error
 
 
-def _added(structure: Structure, label_map: LabelMap, structures: list[Structure]) -> Structure:
+def _added(structure: Structure, label_map: LabelMap) -> Structure:
     """Append a structure that the map lacks, with its standard value or the next free one, and return it."""
-    limit = np.iinfo(label_map.array.dtype).max
+    limit, structures = np.iinfo(label_map.array.dtype).max, label_map.structures
     taken = {s.value for s in structures} | set(np.unique(label_map.array).tolist())
     usual = next((s.value for s in standard_structures() if s.name == structure.name), 0)
     values = [usual, *range(max(taken, default=0) + 1, limit + 1), *range(1, limit + 1)]
@@ -123,7 +123,7 @@ def _opposes(a: Job, b: Job) -> bool:
     """Whether the two cannot both be satisfied at the same voxel."""
     if a.target is b.target:
         return a.prompt.positive != b.prompt.positive
-    return a.prompt.positive and b.prompt.positive
+    return a.layer is b.layer and a.prompt.positive and b.prompt.positive
 
 
 def _check_contradictions(jobs: list[Job]) -> None:

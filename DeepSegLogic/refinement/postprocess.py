@@ -7,7 +7,6 @@ what it removes becomes background: other structures never change.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..data.boxes import box_of, grown
 from ..data.label_map import LabelMap
 from ..data.pieces import pieces
 from ..data.types import FloatArray, MaskArray, ScalarArray
+from .layers import editable, layer_to_edit, show_layers
 
 _Change: TypeAlias = Callable[[MaskArray, FloatArray], MaskArray]
 """From a mask (K, J, I) and its spacing in mm along these axes to the mask afterwards."""
@@ -76,20 +76,19 @@ def margin(label_map: LabelMap, name: str, mm: float) -> LabelMap:
 
 def _with_mask(label_map: LabelMap, name: str, reach_mm: float, change: _Change) -> LabelMap:
     """A copy of the map with a change to the mask of one structure, inside its box and ``reach_mm`` around it."""
-    value = label_map.structure(name).value
-    label_map = label_map.without_overlaps("corrected")
-    whole = label_map.array == value
+    structure, whole = label_map.structure(name), label_map.mask(name)
     box = box_of(whole)
     if box is None:
         return label_map
     spacing = label_map.spacing_kji
     box = grown(box, reach_mm / spacing + 1, whole.shape)
-    array, mask = label_map.array.copy(), whole[box]
+    changed, mask = editable(label_map), whole[box]
     after = change(mask, spacing)
-    part = array[box]
+    part = layer_to_edit(changed, structure).array[box]
     part[mask & ~after] = 0
-    part[after & (part == 0)] = value
-    return replace(label_map, array=array)
+    part[after & (part == 0)] = structure.value
+    show_layers(changed)
+    return changed
 
 
 def _ball(radius: float, spacing: FloatArray) -> ScalarArray:

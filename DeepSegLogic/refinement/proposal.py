@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.label_map import LabelMap, Structure
 from ..data.types import MaskArray, ScalarArray, Slices
+from .layers import editable, layer_to_edit, show_layers
 
 BELIEVED = 0.5  # a voxel with more is wrong, as DeepSeg believes
 LEAST = 0.02  # a voxel with less never changes
@@ -26,6 +27,7 @@ class Proposal:
         field: float32 of the region's shape, the potential down to which each voxel is connected to the prompt; 1 at
             the marked voxels, 0 where nothing may change.
         marked: bool of the region's shape, the voxels that the prompt marks and that are wrong.
+        target: label of the prompt's structure.
         value: label that voxels get; 0 is background.
         structures: of the label map, with the one that the prompt adds.
         voxel_ml: volume of a voxel.
@@ -34,6 +36,7 @@ class Proposal:
     region: Slices
     field: ScalarArray
     marked: MaskArray
+    target: int
     value: int
     structures: list[Structure]
     voxel_ml: float
@@ -51,9 +54,11 @@ class Proposal:
 
     def applied(self, label_map: LabelMap, reach: float = 1.0) -> LabelMap:
         """The label map that the prompt was for, with the change."""
-        array = label_map.array.copy()
-        array[self.region][self.at(reach)] = self.value
-        return replace(label_map, array=array, structures=list(self.structures))
+        changed = replace(editable(label_map), structures=list(self.structures))
+        target = next(s for s in self.structures if s.value == self.target)
+        layer_to_edit(changed, target).array[self.region][self.at(reach)] = self.value
+        show_layers(changed)
+        return changed
 
     @cached_property
     def _order(self) -> ScalarArray:

@@ -73,7 +73,7 @@ def solve(task: PromptTask, image: Values, label_map: LabelMap, probabilities: T
         prior = prior if task.positive else 1 - prior
     context = PromptContext(image[region], candidates, seeds, goal, spacing, scale, prior, radius)
     field = _solved(context, task.positive)
-    return Proposal(region, field, seeds, task.value, label_map.structures, label_map.voxel_ml)
+    return Proposal(region, field, seeds, task.target, task.value, label_map.structures, label_map.voxel_ml)
 
 
 def ask_network(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..util.errors import InputError, UsageError
 from ..util.i18n import tr as _tr
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .interpretation import prepared, task_of
+from .layers import show_layers
 from .prompts import Prompt
 from .proposal import Proposal
 from .region import ask_network, solve
@@ -66,7 +68,7 @@ def refine(
 
     A prompt that is already satisfied changes nothing. A positive prompt only adds to its structure, and only voxels of
     the labels it lies on. A negative prompt only removes, and leaves background. At the end, all prompts of the call
-    are satisfied.
+    are satisfied. Where structures overlap, each is corrected in its own layer: those of other layers do not change.
 
     Without a network, the voxels that change are found by a random walker (Grady, CVPR 2005), see
     :mod:`~DeepSegLogic.refinement.random_walker` and :mod:`~DeepSegLogic.refinement.unary_potentials`.
@@ -108,26 +110,26 @@ def refine(
         True
     """
     progress, cancel = progress or ignore_progress, cancel or never_cancel
-    label_map = label_map.without_overlaps("corrected")
     image = _image_on(label_map, volume)
-    _check_probabilities(probabilities, volume)
+    _check_probabilities(probabilities, label_map, volume)
     changed, jobs, notes = prepared(label_map, prompts, locked, add)
     result = Refinement(changed, None, {}, notes=notes)
     for done, job in enumerate(jobs):
         check(cancel)
         progress("refine", done / len(jobs), f"{job.prompt.kind} for {job.target.name}")
-        task = task_of(job, jobs, changed, result.skipped)
+        task = task_of(job, jobs, result.skipped)
         if task is None:
             continue
         if network is None:
-            proposal = solve(task, image, changed, probabilities)
+            proposal = solve(task, image, job.layer, probabilities)
             region, moved = proposal.region, proposal.at(reach)
         else:
             network.require(job.target.name)
             told = [(other.seeds, other.prompt.positive) for other in jobs if other.target is job.target]
-            region, moved = ask_network(task, image, changed, network, told)
-        changed.array[region][moved] = task.value
+            region, moved = ask_network(task, image, job.layer, network, told)
+        job.layer.array[region][moved] = task.value
         result.regions.append(region)
+    show_layers(changed)
     progress("refine", 1.0, "done")
     _summarize(label_map, result)
     return result
@@ -166,14 +168,15 @@ def propose(
         109
     """
     image = _image_on(label_map, volume)
-    _check_probabilities(probabilities, volume)
+    _check_probabilities(probabilities, label_map, volume)
     changed, jobs, _ = prepared(label_map, [prompt], locked, ())
     skipped = dict[int, str]()
-    task = task_of(jobs[0], jobs, changed, skipped)
+    task = task_of(jobs[0], jobs, skipped)
     if task is None:
         why = next(iter(skipped.values()), _tr("the result already agrees with it"))
         raise UsageError(_tr("Nothing changed: {}.").format(why), code="usage.no_change")
-    return solve(task, image, changed, probabilities)
+    found = solve(task, image, jobs[0].layer, probabilities)
+    return replace(found, structures=changed.structures)
 
 
 def _image_on(label_map: LabelMap, volume: Volume | None) -> VolumeArray:
@@ -204,9 +207,15 @@ def _must_cover(volume: Volume, label_map: LabelMap) -> None:
         )
 
 
-def _check_probabilities(probabilities: TopProbabilities | None, volume: Volume | None) -> None:
+def _check_probabilities(probabilities: TopProbabilities | None, label_map: LabelMap, volume: Volume | None) -> None:
     if probabilities is None or volume is None:
         return
+    if label_map.layers:
+        raise InputError(
+            "The probabilities belong to a run, whose structures do not overlap as those of the label map do.",
+            "Correct this label map without probabilities.",
+            code="input.probabilities",
+        )
     if probabilities.volume_digest != volume_digest(volume):
         raise InputError(
             "The probabilities belong to another volume.",
@@ -219,9 +228,12 @@ def _summarize(before: LabelMap, result: Refinement) -> None:
     """Fill in what changed, where, and by how much."""
     if not result.regions:
         return
-    box = hull(result.regions)
-    old, new = before.array[box], result.label_map.array[box]
-    inner = box_of(old != new)
-    if inner is not None:
-        result.changed_box = placed(inner, box)
-        result.changes_ml = changes_ml(old, new, result.label_map)
+    box, boxes, after = hull(result.regions), list[Slices](), result.label_map
+    for layer, earlier in zip_longest(after.layers or [after], before.layers or [before]):
+        new = layer.array[box]
+        old = earlier.array[box] if earlier else np.zeros_like(new)  # a structure that a prompt added
+        inner = box_of(old != new)
+        if inner is not None:
+            boxes.append(placed(inner, box))
+            result.changes_ml |= changes_ml(old, new, layer)
+    result.changed_box = hull(boxes) if boxes else None

@@ -93,7 +93,7 @@ def review(label_map: LabelMap, confidence: dict[str, float] | None = None) -> l
         >>> [(f.kind, f.structure) for f in review(LabelMap(array, spacing, kidneys))]
         [('swapped', 'kidney_left')]
     """
-    boxes = boxes_by_label(label_map.array)
+    boxes = {v: box for layer in label_map.layers or [label_map] for v, box in boxes_by_label(layer.array).items()}
     found = {s.name: (s, _pieces_of(label_map, s, boxes.get(s.value))) for s in label_map.structures}
     found = {name: (s, pieces) for name, (s, pieces) in found.items() if pieces}
     findings = [
@@ -122,7 +122,7 @@ def _pieces_of(label_map: LabelMap, structure: Structure, box: Slices | None) ->
 
     if box is None:
         return []
-    mask = label_map.array[box] == structure.value
+    mask = label_map.layer_of(structure).array[box] == structure.value
     pieces = label(mask)[0]
     sizes = np.bincount(pieces.ravel())[1:]
     order = np.argsort(-sizes, kind="stable") + 1

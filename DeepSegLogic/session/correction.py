@@ -10,6 +10,7 @@ import numpy as np
 from ..data.boxes import Slices
 from ..data.label_map import LabelMap, known_structure
 from ..data.volume import Volume
+from ..refinement.layers import editable
 from ..refinement.undo import Entry, History
 from ..util.errors import UsageError
 from ..util.i18n import mark as N_
@@ -38,7 +39,7 @@ class Correction:
     """
 
     def __init__(self, label_map: LabelMap, volume: Volume, probabilities: TopProbabilities | None = None):
-        self.history = History(replace(label_map, array=label_map.array.copy()))
+        self.history = History(editable(label_map))
         self.locked: list[str] | None = None
         self._volume, self._probabilities = volume, probabilities
         self._told: list[tuple[Entry | None, Prompt]] = []  # the step that a prompt made, if it made one
@@ -80,9 +81,10 @@ class Correction:
             reach: see :class:`~DeepSegLogic.refinement.proposal.Proposal`.
         """
         found = proposed.proposal
-        labels = self.label_map.array[found.region].copy()
+        target = next(s for s in found.structures if s.value == found.target)
+        labels = self.history.labels(target, found.region)
         labels[found.at(reach)] = found.value
-        entry = self.history.put(proposed.title, found.region, labels, found.structures)
+        entry = self.history.put(proposed.title, found.region, labels, found.structures, target)
         assert entry is not None  # a proposal has at least one voxel
         self._told.append((entry, proposed.prompt))
         self._last = entry, proposed
@@ -109,8 +111,7 @@ class Correction:
             UsageError, InputError: the prompt cannot correct anything; the message says why.
         """
         check_drawn(prompt, self.label_map)
-        now = self.label_map
-        sent = replace(now, array=now.array.copy())  # the user may go on
+        sent = editable(self.label_map)  # the user may go on
         prompts = [*self._holding(prompt), prompt]
         return {"label_map": sent, "volume": self._volume, "prompts": prompts, "locked": self.locked}
 
@@ -146,19 +147,22 @@ class Correction:
     def edit(
         self, structure: str, box: Slices, mask: np.ndarray, give: bool, greys: tuple[float, float] | None = None
     ) -> Entry | None:
-        """Give voxels to a structure, whatever they were, or take away those that are its own; None if that is none.
+        """Give voxels to a structure, or take away those that are its own; None if that is none.
+
+        Where structures overlap, those of other layers stay.
 
         Args:
             box, mask: the voxels, see :mod:`DeepSegLogic.refinement.editing_tools`.
             give: whether they become its own; else background.
             greys: lowest and highest grey value of voxels that may change; None: of all.
         """
-        value, labels = self.label_map.structure(structure).value, self.label_map.array[box].copy()
+        target = self.label_map.structure(structure)
+        value, labels = target.value, self.history.labels(target, box)
         if greys is not None:
             image = self._volume.array[box]
             mask = mask & (image >= greys[0]) & (image <= greys[1])
         labels[mask if give else mask & (labels == value)] = value if give else 0
-        return self.history.put(_(BY_HAND), box, labels, self.label_map.structures)
+        return self.history.put(_(BY_HAND), box, labels, self.label_map.structures, target)
 
     def undo(self) -> Entry | None:
         """Undo the last step; None if there is none."""
@@ -172,11 +176,12 @@ class Correction:
         """Earlier prompts for a prompt's structure that were not undone, are satisfied, and do not contradict it."""
         from ..refinement.rasterise import overlap, seeds_of
 
-        array, grid = self.label_map.array, (self.label_map.array.shape, self.label_map.ijk_to_ras)
+        grid = self.label_map.array.shape, self.label_map.ijk_to_ras
         new, holding, steps = seeds_of(prompt, *grid, 1), [], (None, *self.history.done)
         for other in (p for entry, p in self._told if entry in steps and p.structure == prompt.structure):
             seeds = seeds_of(other, *grid, 1)
-            there = array[seeds.box][seeds.mask] == self.label_map.structure(other.structure).value
+            target = self.label_map.structure(other.structure)
+            there = self.history.labels(target, seeds.box)[seeds.mask] == target.value
             opposes = other.positive != prompt.positive and overlap(seeds, new)
             if (there == other.positive).all() and not opposes:
                 holding.append(other)

@@ -6,6 +6,8 @@ import zipfile
 import pytest
 import SimpleITK as sitk
 
+from Testing.logic.io.test_dicom import VOXELS, write_series
+
 from .conftest import DRAWN, start, stop
 from .steps import download, take, unzip, volume_of, wait_for_volume
 
@@ -124,6 +126,30 @@ def test_a_scene_can_be_uploaded_and_a_bad_one_is_told(page, scene, tmp_path):
         choose(page, tmp_path / name)
         page.get_by_role("alert").filter(has_text=name).filter(has_text=sentence).wait_for()
     assert volumes(page) == table, "what was open before still is"
+
+
+def test_a_zip_of_a_study_is_opened_and_a_dangerous_one_is_not(page, tmp_path):
+    write_series(tmp_path / "slices")
+    study = tmp_path / "Study of today.zip"
+    with zipfile.ZipFile(study, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted((tmp_path / "slices").iterdir()):
+            archive.write(file, f"Study/CT/{file.name}")
+        archive.writestr("Study/README.txt", "from the portal")
+    choose(page, study)
+    page.get_by_text(f"{'×'.join(map(str, VOXELS.shape[::-1]))} voxels").wait_for()
+    for name, member, content, sentence in (
+        ("slip.zip", "../../evil.dcm", b"", "would be written outside its folder"),
+        ("bomb.zip", "IM1.dcm", bytes(200 << 20), "like a zip bomb"),
+        ("cut.zip", None, b"", "not a complete zip file"),
+    ):
+        if member is None:
+            (tmp_path / name).write_bytes(study.read_bytes()[:2000])
+        else:
+            with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(member, content)
+        choose(page, tmp_path / name)
+        page.get_by_role("alert").filter(has_text=name).filter(has_text=sentence).wait_for()
+    page.get_by_text(f"{'×'.join(map(str, VOXELS.shape[::-1]))} voxels").wait_for()  # what was open before still is
 
 
 @pytest.mark.parametrize("ending", [".mhd", ".nhdr"])

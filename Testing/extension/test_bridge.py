@@ -12,6 +12,7 @@ from vtk.util import numpy_support  # noqa: E402
 from DeepSegLogic.data.label_map import LabelMap  # noqa: E402
 from DeepSegLogic.data.terminology import structure_for  # noqa: E402
 from DeepSegLogic.data.volume import Volume  # noqa: E402
+from DeepSegLogic.refinement.layers import editable, show_layers  # noqa: E402
 from DeepSegLogic.util.errors import InputError  # noqa: E402
 
 
@@ -128,7 +129,7 @@ def test_segments_are_where_slicer_says(scene):
 
 
 @pytest.mark.parametrize("left_handed", [False, True])
-def test_segments_that_overlap_come_back_with_the_later_on_top(scene, left_handed):
+def test_segments_that_overlap_come_back_whole(scene, left_handed):
     """A segment of an image of its own, smaller and partly outside the volume, as the Segment Editor may leave it."""
     node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix(left_handed))
     volume = volumeNodes.volumeFromNode(node)
@@ -147,8 +148,45 @@ def test_segments_that_overlap_come_back_with_the_later_on_top(scene, left_hande
     expected = np.zeros(volume.shape_kji, bool)
     expected[4:6, 5:8, 6:14] = True
     np.testing.assert_array_equal(back.mask("spleen"), expected)
-    np.testing.assert_array_equal(back.mask("liver"), source.mask("liver") & ~expected)
+    np.testing.assert_array_equal(back.mask("liver"), source.mask("liver"))
     np.testing.assert_array_equal(back.mask("kidney_right"), source.mask("kidney_right"))
+    assert (back.mask("liver") & expected).any() and len(back.layers) == 2
+    assert (back.array[expected] == back.structure("spleen").value).all()  # the smaller one is shown
+
+
+@pytest.mark.parametrize("label", [9, 1])
+def test_a_change_in_one_layer_leaves_the_other_segments(scene, label):
+    """A tumour in the liver, whose image has a label of its own or, as in 3D Slicer, 1 like all images."""
+    node = volume_node(scene, np.zeros((9, 12, 14), np.int16), matrix())
+    volume = volumeNodes.volumeFromNode(node)
+    flat, added = label_map(volume.ijk_to_ras), structure_for("tumor", 9)
+    tumor = np.zeros_like(flat.array)
+    tumor[4, 5, 5:8] = 9
+    layers = [flat, LabelMap(tumor, flat.ijk_to_ras, [added])]
+    source = LabelMap(np.where(tumor > 0, tumor, flat.array), flat.ijk_to_ras, [*flat.structures, added], [], layers)
+    segmentation_node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    bridge.segmentationFromLabelMap(source, segmentation_node, node)
+    segmentation = segmentation_node.GetSegmentation()
+    assert segmentation.GetNumberOfLayers(bridge.BINARY_LABELMAP) == 2
+    segment = segmentation.GetSegment("tumor")
+    shared = numpy_support.vtk_to_numpy(segment.GetRepresentation(bridge.BINARY_LABELMAP).GetPointData().GetScalars())
+    shared[shared == 9] = label
+    segment.SetLabelValue(label)
+    back = bridge.labelMapFromSegmentation(segmentation_node, volume, source.structures)
+    assert {s.value: s for s in back.structures} == {s.value: s for s in source.structures}
+    for structure in source.structures:
+        np.testing.assert_array_equal(back.mask(structure.name), source.mask(structure.name), structure.name)
+
+    changed = editable(back)
+    box = (slice(4, 5), slice(4, 6), slice(4, 8))
+    changed.layer_of(changed.structure("tumor")).array[box] = 9
+    show_layers(changed)
+    bridge.updateSegments(changed, segmentation_node, ["tumor"], box)
+    again = bridge.labelMapFromSegmentation(segmentation_node, volume, source.structures)
+    np.testing.assert_array_equal(again.mask("tumor"), changed.mask("tumor"))
+    assert again.mask("tumor").sum() == 8
+    for structure in flat.structures:
+        np.testing.assert_array_equal(again.mask(structure.name), source.mask(structure.name), structure.name)
 
 
 def test_the_modality_is_read_where_slicers_dicom_import_puts_it(scene):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..files import is_slice
@@ -20,6 +20,7 @@ class _Header:
     patient: str
     series: str
     is_ct: bool
+    stand_in: str  # tells patients apart where an anonymiser left all of them without an ID
 
 
 def volumes_in(files: Iterable[Path]) -> list[Path]:
@@ -30,6 +31,8 @@ def volumes_in(files: Iterable[Path]) -> list[Path]:
     series, as on a CD, are one volume.
     """
     headers = [header for path in files if (header := _header(path))]
+    patients_of = {h.series: h.patient for h in headers if h.series and h.patient}
+    headers = [replace(h, patient=h.patient or patients_of.get(h.series) or h.stand_in) for h in headers]
     parts: dict[tuple[Path, str], list[_Header]] = defaultdict(list)  # folder and patient: slices
     for header in headers:
         parts[header.path.parent, header.patient].append(header)
@@ -47,14 +50,17 @@ def volumes_in(files: Iterable[Path]) -> list[Path]:
 
 
 def _header(path: Path) -> _Header | None:
-    if not is_slice(path):
+    if path.name.upper() == "DICOMDIR" or not is_slice(path):
         return None
     header = header_of(path, _SERIES_ELEMENT)
     uid = class_in(header)
     if not may_be_slice(uid):
         return None
-    patient, series = (str(header.get(name) or "") for name in ("PatientID", "SeriesInstanceUID"))
-    return _Header(path, patient, series, uid in CT)
+    patient, series, name, study = (
+        str(header.get(keyword) or "")
+        for keyword in ("PatientID", "SeriesInstanceUID", "PatientName", "StudyInstanceUID")
+    )
+    return _Header(path, patient, series, uid in CT, name or study)
 
 
 def _linked(parts: list[list[_Header]]) -> list[list[_Header]]:

@@ -35,10 +35,41 @@ _IN_TURNS = (
     "thickness",
     "echo_time",
 )
+# Archives may edit these in single slices, so they count only where each part alone is an evenly spaced scan.
+_IN_EVEN_TURNS = {
+    "patient_name": "patient name",
+    "birth_date": "birth date",
+    "study_date": "study date",
+    "series_time": "series time",
+    "number": "series number",
+    "description": "description",
+    "protocol": "protocol",
+    "acquisition_uid": "acquisition",
+    "acquisition_date": "date",
+    "acquisition_moment": "time",
+    "content_time": "content time",
+    "irradiation": "irradiation",
+    "contrast_start": "contrast agent at",
+    "filter": "filter",
+    "algorithm": "reconstruction",
+    "diameter": "field of view",
+    "target_center": "center",
+    "scan_options": "scan options",
+    "patient_position": "patient position",
+    "trigger_time": "trigger time",
+    "echo": "echo",
+    "repetition_time": "repetition time",
+    "inversion_time": "inversion time",
+    "flip_angle": "flip angle",
+    "b_value": "b-value",
+    "device": "device",
+    "software": "software",
+    "comments": "comment",
+}
 _MOST_SCANS = 50  # in a series; beyond, the values count slices
 _SHOWN = {"acquisition": "acquisition", "kernel": "kernel", "contrast": "contrast agent", "kvp": "kV", "stack": "stack",
           "time_point": "time point", "phase": "phase", "thickness": "thickness", "acquisition_time": "time",
-          "echo_time": "echo time", "image_type": "image type"}  # fmt: skip
+          "echo_time": "echo time", "image_type": "image type", **_IN_EVEN_TURNS}  # fmt: skip
 _REFORMATTED = ("MPR", "MIP", "MINIP", "MNIP", "AVERAGE", "PROJECTION", "PROJECTION IMAGE", "REFORMATTED", "VRT", "CSA")
 _FEW = 10  # slices: test bolus, monitoring
 
@@ -167,12 +198,13 @@ def _united(scan: list[Slice]) -> list[Slice]:
 
 def _separated(scan: list[Slice]) -> list[list[Slice]]:
     """A scan split where slices of several scans lie in turns."""
-    for key in _IN_TURNS:
+    for key in (*_IN_TURNS, *_IN_EVEN_TURNS):
         parts: dict[str, list[Slice]] = {}
         for s in scan:
             parts.setdefault(s.tags.get(key, ""), []).append(s)
-        if _in_turns(list(parts.values())):
-            return [part for p in parts.values() for part in _separated(p)]
+        found = list(parts.values())
+        if _in_turns(found) and (key in _IN_TURNS or all(map(_even, found))):
+            return [part for p in found for part in _separated(p)]
     files: dict[str, list[Slice]] = {}
     for s in scan:
         files.setdefault("" if s.frame is None else str(s.path), []).append(s)
@@ -211,6 +243,12 @@ def _in_turns(parts: list[list[Slice]]) -> bool:
         if min(len(a), len(b)) >= 3 and shared >= (2 if min(len(a), len(b)) <= 4 else 3):
             return True
     return False
+
+
+def _even(part: list[Slice]) -> bool:
+    """Whether slices are nearly all at the same distance from one another, as those of a scan."""
+    steps = np.diff(np.sort(depths(part)))
+    return len(steps) >= 2 and bool(np.isclose(steps, np.median(steps), rtol=0.1, atol=1e-3).mean() >= 0.8)
 
 
 def _is_scout(s: Slice) -> bool:

@@ -15,6 +15,7 @@ from ...data.types import FloatArray
 from ...util.errors import InputError
 from ..files import truncated
 
+_MM = {"", "?", "???", "mm", "millimeter", "millimeters", "millimetre", "millimetres"}
 NO_ORIENTATION = "The file does not state the patient's orientation: left and right may be swapped."
 LONGEST_AXIS = 2**31 - 1
 _ROUNDED = 3e-5  # difference of a direction's cosine: below, headers are only rounded
@@ -69,6 +70,15 @@ def check_spacing(path: Path, spacing: Iterable[float]) -> None:
         shown = ", ".join(f"{s:g}" for s in sizes)
         raise InputError(
             f"{path} has no usable voxel size: its header says {shown} mm.", "Correct its header.", code="input.spacing"
+        )
+
+
+def check_length_units(path: Path, units: Iterable[str]) -> None:
+    """Raise :class:`InputError` for units of length other than mm."""
+    others = {unit.strip().lower() for unit in units} - _MM
+    if others:
+        raise InputError(
+            f"{path} states its voxel size in {', '.join(sorted(others))}.", "Save it in mm.", code="input.spacing"
         )
 
 

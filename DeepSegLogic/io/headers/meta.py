@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from ..files import beside, opened, refers_elsewhere, truncated
-from .fields import LONGEST_AXIS, check_spacing, damaged, left_open, number, reject_controls, whole
+from .fields import LONGEST_AXIS, check_length_units, check_spacing, damaged, left_open, number, reject_controls, whole
 
 LOCAL = ("LOCAL", "Local", "local")
 _MOST_AXES = 4
@@ -45,6 +45,7 @@ def check(path: Path) -> tuple[int, list[str]]:
     announced = math.prod(sizes) * _BYTES[kind[1]] * channels
     spacing = fields.get("ElementSpacing", fields.get("ElementSize", ""))
     check_spacing(path, [float(s) for s in spacing.split()])
+    check_length_units(path, [fields.get("DistanceUnits", "")])
     orientation = next((fields[name] for name in _MATRICES if name in fields), None)
     data = fields["ElementDataFile"]
     if "%" in data or data.upper().startswith("LIST"):
@@ -57,7 +58,18 @@ def check(path: Path) -> tuple[int, list[str]]:
         needed = whole(fields, "CompressedDataSize", 0, 2**62, path, 0) if packed else announced
         if available < needed:
             raise truncated(path)
-    return announced, left_open(spacing, orientation)
+    return announced, [*_unscaled(fields), *left_open(spacing, orientation)]
+
+
+def _unscaled(fields: dict[str, str]) -> list[str]:
+    """A doubt if the header states how to convert the voxels' values: ITK, so 3D Slicer, does not."""
+    slope, offset = (
+        float(fields.get(f"ElementToIntensityFunction{name}", usual)) for name, usual in (("Slope", 1), ("Offset", 0))
+    )
+    if (slope, offset) == (1, 0):
+        return []
+    stated = f"a slope ({slope:g}) and an offset ({offset:g})"
+    return [f"The header states {stated} of the values. As in 3D Slicer, they are not used."]
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:

@@ -129,14 +129,17 @@ def _header(path: Path) -> _Header:
     kind = struct.unpack(f"{order}h", head[70:72])[0]
     pixdim = struct.unpack(f"{order}8f", head[76:108])
     offset = struct.unpack(f"{order}f", head[108:112])[0]
-    sform = struct.unpack(f"{order}h", head[254:256])[0]
+    qform, sform = struct.unpack(f"{order}2h", head[252:256])
     srow = np.array(struct.unpack(f"{order}12f", head[280:328])).reshape(3, 4)
     if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 0 or kind not in _BITS:
         raise damaged(path, "its size or its voxel type is not valid")
     if not 0 <= offset <= _MOST_EXTENSIONS:  # false for NaN, too
         raise damaged(path, "it does not say where its voxels begin")
-    check_spacing(path, pixdim[1:4])
+    if sform <= 0 or qform > 0:
+        check_spacing(path, pixdim[1:4])
     if sform > 0:
+        if not np.isfinite(srow).all():
+            raise damaged(path, "its position (sform) has values that are not numbers")
         check_columns(path, srow[:, :3])
     sizes = [max(1, size) for size in dim[1 : dim[0] + 1]]
     start = int(offset) if pair else max(int(offset), _SIZE)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...util.errors import InputError
 from ..files import beside, opened, refers_elsewhere
 from .fields import (
     LONGEST_AXIS,
     check_columns,
+    check_length_units,
     check_spacing,
     damaged,
     left_open,
@@ -113,14 +113,15 @@ def check(path: Path) -> tuple[int, list[str]]:
         matrix = [[float(x) for x in v.split("(")[1].split(",")] for v in vectors]
         if len(matrix) == 3 and all(len(vector) == 3 for vector in matrix):
             check_columns(path, np.array(matrix).T)
+        elif len(matrix) < 3 <= int(fields["dimension"]):
+            raise damaged(path, "it does not state a direction for each axis in space")
     elif "spacings" in fields:
-        check_spacing(path, [float(s) for s in fields["spacings"].split() if s.lower() != "nan"])
-    units = {u.strip().lower() for u in re.findall(r'"(.*?)"', fields.get("spaceunits", ""))}
-    units -= {"", "mm", "???", "millimeter", "millimeters", "millimetre", "millimetres"}
-    if units:
-        raise InputError(
-            f"{path} states its voxel size in {', '.join(sorted(units))}.", "Save it in mm.", code="input.spacing"
-        )
+        sizes = [float(s) for s in fields["spacings"].split()]
+        stated = [s for s in sizes if not math.isnan(s)]  # an axis of segments or frames has none
+        check_spacing(path, stated if len(stated) >= 3 else sizes)
+    check_length_units(path, re.findall(r'"(.*?)"', fields.get("spaceunits", "")))
+    if directions is None:
+        check_length_units(path, re.findall(r'"(.*?)"', fields.get("units", ""))[-3:])  # of each axis
     space = fields.get("space", "").lower()  # others, such as scanner-xyz, do not state the orientation
     patient = space in _PATIENT_SPACES or space.split("-")[0] in ("left", "right")
     return header.announced, left_open(directions or fields.get("spacings"), patient)
@@ -146,7 +147,10 @@ def check_unpacked(path: Path) -> None:
 
 def _take(found: Header, line: bytes, path: Path) -> None:
     """Take a line as Teem does: a field of the format first, else a pair."""
-    text = line.decode("utf-8", "replace").rstrip()
+    try:
+        text = line.decode("utf-8").rstrip()
+    except UnicodeDecodeError:  # as old programs wrote it on Windows
+        text = line.decode("cp1252", "replace").rstrip()
     name, colon, value = text.partition(": ")
     known = name.lower().replace(" ", "")
     if colon and known in _FIELDS and re.fullmatch(r"[A-Za-z]+( [A-Za-z]+)?", name):

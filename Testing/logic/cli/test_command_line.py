@@ -14,6 +14,21 @@ def test_errors_are_events_for_programs(tmp_path, capfd):
     assert event["remedy"]
 
 
+def test_a_name_longer_than_a_disk_takes_is_told(tmp_path, capfd):
+    (tmp_path / "ct.nrrd").write_bytes(b"")
+    long = "x" * 280
+    for arguments in (
+        ["segment", str(tmp_path / "ct.nrrd"), "-o", str(tmp_path / long)],
+        ["segment", str(tmp_path / long / "ct.nrrd"), "-o", str(tmp_path)],
+        ["surfaces", str(tmp_path / "ct.nrrd"), "-o", str(tmp_path / "models" / long)],
+        ["measure", str(tmp_path / long)],
+    ):
+        assert main(arguments) in (2, 3, 5), arguments
+        assert "Unexpected" not in capfd.readouterr().err, arguments
+    assert main(["segment", str(tmp_path / "ct.nrrd"), "-o", str(tmp_path / long)]) == 2
+    assert "too long: it has 280 bytes" in capfd.readouterr().err
+
+
 def test_debug_shows_where_it_came_from(tmp_path, capfd):
     assert main(["segment", str(tmp_path / "no.nii"), "-o", str(tmp_path), "--debug"]) == 3
     assert "Traceback" in capfd.readouterr().err

@@ -47,6 +47,31 @@ def test_a_folder_of_slices_is_one_case(make, tmp_path):
     assert named(find_cases([root / "patient" / "ct"]), root) == {"ct": "patient/ct"}
 
 
+@pytest.mark.parametrize("tag", ["PatientID", "PatientName", "StudyInstanceUID"])
+def test_patients_in_one_flat_folder_are_told_apart(tmp_path, tag):
+    """Also where an anonymiser removed what usually does; a slice without it belongs to its series."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, count in (("a", 5), ("b", 4)):
+        for k in range(count):
+            tags = {"SeriesInstanceUID": f"1.2.{count}"} | (
+                {} if k == 2 and tag == "PatientID" else {tag: f"1.{count}"}
+            )
+            write_slice(folder / f"{name}{k}", k, 2.0 * k, **tags)
+    assert named(find_cases([folder]), folder) == {"a0": "a0", "b0": "b0"}
+    assert [read_volume(case.source).shape_kji[0] for case in find_cases([folder])] == [5, 4]
+
+
+def test_the_index_of_a_cd_is_no_case(tmp_path):
+    for k in range(6):
+        folder = tmp_path / "CD" / f"DIR{k // 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_slice(folder / f"{k % 3}", k, 2.0 * k, SeriesInstanceUID="1.2.3")
+    (tmp_path / "CD" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    cases = find_cases([tmp_path / "CD"])
+    assert [read_volume(case.source).shape_kji[0] for case in cases] == [6]
+
+
 def test_names_that_would_be_the_same_keep_their_suffix(make, tmp_path):
     for name in ("a.nii", "A.nii.gz", "b.nii"):
         make(name)

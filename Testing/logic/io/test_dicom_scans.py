@@ -50,6 +50,61 @@ def test_two_scans_are_never_read_in_turns(tmp_path, tag, one, other, offset):
     np.testing.assert_array_equal(read_volume(folder / "b3").array, HU + 500)
 
 
+TELLING = {
+    "PatientName": ("A", "B"),
+    "PatientBirthDate": ("19500101", "19610101"),
+    "StudyDate": ("20200101", "20200601"),
+    "SeriesTime": ("101010", "121010"),
+    "SeriesNumber": (2, 3),
+    "SeriesDescription": ("arterial", "venous"),
+    "ProtocolName": ("Abdomen", "Liver"),
+    "AcquisitionUID": ("1.2.7", "1.2.8"),
+    "AcquisitionDate": ("20200101", "20200601"),
+    "AcquisitionDateTime": ("20200101101010", "20200101101310"),
+    "ContentTime": ("101010", "101510"),
+    "IrradiationEventUID": ("1.2.7", "1.2.8"),
+    "ContrastBolusStartTime": ("101000", "101200"),
+    "FilterType": ("BODY FILTER", "HEAD FILTER"),
+    "ReconstructionAlgorithm": ("FILTER_BACK_PROJ", "ITERATIVE"),
+    "ReconstructionDiameter": (300, 310),
+    "ReconstructionTargetCenterPatient": ([0.0, 0.0, 0.0], [5.0, 0.0, 0.0]),
+    "ScanOptions": ("HELIX", "AXIAL"),
+    "PatientPosition": ("HFS", "FFS"),
+    "TriggerTime": (100, 400),
+    "EchoNumbers": (1, 2),
+    "RepetitionTime": (500, 3000),
+    "InversionTime": (10, 20),
+    "FlipAngle": (10, 20),
+    "DiffusionBValue": (0.0, 800.0),
+    "DeviceSerialNumber": ("1", "2"),
+    "SoftwareVersions": ("a", "b"),
+    "ImageComments": ("rest", "stress"),
+}
+
+
+@pytest.mark.parametrize("tag", TELLING)
+def test_two_scans_numbered_in_turns_are_told_apart(tmp_path, tag):
+    """Half a slice apart, numbered from below: nothing else than one tag tells which slices belong together."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for k in range(2 * COUNT):
+        pixels = VOXELS[k // 2] + 500 * (k % 2)
+        write_slice(folder / f"{'ab'[k % 2]}{k}", k, k * STEP / 2, pixels, **SERIES | {tag: TELLING[tag][k % 2]})
+    with pytest.raises(InputError, match="2 series of the same length"):
+        read_volume(folder)
+    np.testing.assert_array_equal(read_volume(folder / "a4").array, HU)
+    np.testing.assert_array_equal(read_volume(folder / "b5").array, HU + 500)
+
+
+@pytest.mark.parametrize("tag", ["PatientName", "SeriesDescription", "ProtocolName", "ImageComments"])
+def test_what_is_edited_in_some_slices_does_not_split_them(tmp_path, tag):
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for k in range(COUNT):
+        write_slice(folder / f"{k}", k, k * STEP, **SERIES | {tag: TELLING[tag][k in (1, 4, 5)]})
+    np.testing.assert_array_equal(read_volume(folder).array, HU)
+
+
 def test_two_scans_that_only_their_numbers_tell_apart(tmp_path):
     with pytest.raises(InputError, match="2 series of the same length"):
         read_volume(two_scans(tmp_path / "d", STEP / 2, {}, {}))

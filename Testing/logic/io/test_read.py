@@ -116,22 +116,47 @@ def test_a_nifti_beside_its_unpacked_namesake(tmp_path):
 
 
 def test_a_nifti_that_says_two_things_or_nothing(tmp_path):
-    shifted = oblique()
+    place = oblique()
+    shifted = place.copy()
     shifted[:3, 3] += 5
-    image = nibabel.Nifti1Image(VOXELS.T, oblique())
+    image = nibabel.Nifti1Image(VOXELS.T, place)
     said = {}
-    for sform, qform in ((1, 1), (1, 0), (0, 1), (2, 1), (0, 0)):
-        image.set_sform(oblique(), sform)
-        image.set_qform(shifted if sform == 2 else oblique(), qform)
+    for sform, qform in ((1, 1), (1, 0), (0, 1), (2, 1), (1, 2), (0, 0)):
+        image.set_sform(place, sform)
+        image.set_qform(shifted if sform + qform == 3 else place, qform)
         nibabel.save(image, tmp_path / "a.nii")
         volume = read_volume(tmp_path / "a.nii")
-        if sform != 2 and (sform or qform):
-            np.testing.assert_allclose(volume.ijk_to_ras, nibabel.load(tmp_path / "a.nii").affine, atol=1e-4)
+        used = nibabel.load(tmp_path / "a.nii").affine if (sform, qform) != (2, 1) else shifted
+        if sform or qform:
+            np.testing.assert_allclose(volume.ijk_to_ras, used, atol=1e-4)
         said[sform, qform] = volume.warnings
-    assert [w[0][:32] for w in said.values() if w] == [
-        "The file states two positions. A",
-        "The file does not state the pati",
-    ]
+    assert {key: w[0] for key, w in said.items() if w} == {
+        (2, 1): "The file states two positions. As in 3D Slicer, its qform is used; other programs use its sform.",
+        (1, 2): "The file states two positions. As in 3D Slicer, its sform is used; its qform states another.",
+        (0, 0): "The file does not state the patient's orientation: left and right may be swapped.",
+    }
+
+
+def patched(path, offset, *numbers):
+    """A NIfTI with other floats at this place of its header."""
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 4 * len(numbers)] = np.array(numbers, "<f4").tobytes()
+    path.write_bytes(bytes(content))
+
+
+def test_a_nifti_without_voxel_sizes_has_those_of_its_sform(tmp_path):
+    place = oblique()
+    image = nibabel.Nifti1Image(VOXELS.T, place)
+    image.set_sform(place, 1)
+    image.set_qform(None, 0)
+    nibabel.save(image, tmp_path / "a.nii")
+    patched(tmp_path / "a.nii", 80, 0, 0, 0)
+    volume = read_volume(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.ijk_to_ras, place, atol=1e-4)
+    assert "two voxel sizes" in volume.warnings[0]
+    patched(tmp_path / "a.nii", 292, np.nan)  # the sform's shift along x
+    with pytest.raises(InputError, match="not numbers"):
+        read_volume(tmp_path / "a.nii")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +169,11 @@ def test_a_nifti_that_says_two_things_or_nothing(tmp_path):
         ("a.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nspace: LPS\n" + DIRECTIONS, []),
         ("a.mha", b"NDims = 3\nElementSpacing = 1 2 3\nElementType = MET_UCHAR\n", ["left and right"]),
         ("a.mha", b"NDims = 3\nElementType = MET_UCHAR\n", ["no voxel size", "left and right"]),
+        (
+            "a.mha",
+            b"NDims = 3\nElementSpacing = 1 2 3\nElementType = MET_UCHAR\nElementToIntensityFunctionOffset = -1024\n",
+            ["offset (-1024)", "left and right"],
+        ),
     ],
 )
 def test_what_a_header_leaves_open_is_said(tmp_path, name, content, said):
@@ -223,6 +253,12 @@ def bad_files(tmp_path):
     )
     yield "detached, without its data", write("d.nhdr", NRRD + b"data file: d.raw\n"), "d.raw, which is not beside"
     yield "in cm", write("cm.nrrd", NRRD + b'space: LPS\nspace units: "cm" "cm" "cm"\n' + DIRECTIONS), "in cm"
+    yield "in cm, per axis", write("axes.nrrd", NRRD + b'spacings: 1 1 1\nunits: "mm" "mm" "cm"\n'), "in cm"
+    meta = b"NDims = 3\nDimSize = 4 5 6\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\nDistanceUnits = um\n"
+    yield "MetaImage in um", write("um.mha", meta + b"ElementDataFile = LOCAL\n" + bytes(120)), "in um"
+    directions = b"space: LPS\nspace directions: (1,0,0) (0,1,0) none\nspace origin: (0,0,0)\n"
+    yield "an axis without direction", write("none.nrrd", NRRD + directions), "direction for each axis"
+    yield "an axis without spacing", write("spacing.nrrd", NRRD + b"spacings: 1 nan 1\n"), "voxel size"
     yield "Slicer's segmentation", write("b.seg.nrrd", NRRD), "is a segmentation"
     yield "4D", image("4d.nrrd", np.stack([VOXELS, VOXELS])), "4D"
     yield "RGB", image("rgb.nrrd", RNG.integers(0, 255, (4, 5, 6, 3)).astype(np.uint8), vector=True), "RGB"
@@ -230,9 +266,10 @@ def bad_files(tmp_path):
     yield "NaN", image("nan.nrrd", nan), "1 voxels that are not numbers"
     yield "infinite", image("inf.nrrd", inf), "2 voxels"
     yield "constant", image("constant.nrrd", np.full((4, 5, 6), -1000, np.int16)), "-1000"
-    yield "zero spacing", with_header("zero.nii", 80, np.array([0.0], "<f4").tobytes()), "voxel size"
-    yield "negative spacing", with_header("negative.nii", 84, np.array([-2.0], "<f4").tobytes()), "voxel size"
-    yield "NaN spacing", with_header("nan.nii", 80, np.array([np.nan], "<f4").tobytes()), "voxel size"
+    for case, offset, size in (("zero", 80, 0.0), ("negative", 84, -2.0), ("NaN", 80, np.nan)):
+        content = bytearray(with_header(f"{case}.nii", offset, np.array([size], "<f4").tobytes()).read_bytes())
+        content[254:256] = bytes(2)  # no sform, which would state other sizes
+        yield f"{case} spacing", write(f"{case}.nii", bytes(content)), "voxel size"
     yield "sheared", sheared("sheared.nii.gz"), "sheared"
     (tmp_path / "nothing").mkdir()
     yield "empty folder", tmp_path / "nothing", "empty"

@@ -7,8 +7,8 @@ import pytest
 
 from DeepSegLogic import LabelMap, Structure, Volume, measure
 from DeepSegLogic.data.label_map import Code
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.io import read_label_map, read_volume, write_label_map
-from DeepSegLogic.refinement import refine
 from DeepSegLogic.surfaces import write_surfaces
 from DeepSegLogic.util.errors import InputError
 
@@ -75,11 +75,44 @@ def test_overlapping_segments_are_written_whole_or_not_at_all(tmp_path):
     again = read_label_map(tmp_path / "b.seg.nrrd")
     assert volumes(again) == VOXELS
     np.testing.assert_allclose(again.ijk_to_ras, label_map.ijk_to_ras)
-    for task in (lambda: write_label_map(label_map, tmp_path / "b.nii.gz"), lambda: refine(label_map, [])):
-        with pytest.raises(InputError, match="overlap") as caught:
-            task()
-        assert "without overlaps" in caught.value.remedy
+    with pytest.raises(InputError, match="overlap") as caught:
+        write_label_map(label_map, tmp_path / "b.nii.gz")
+    assert ".seg.nrrd" in caught.value.remedy
     assert not (tmp_path / "b.nii.gz").exists()
+
+
+def test_voxels_of_no_segment_are_kept_and_told(tmp_path):
+    path = written(tmp_path / "a.seg.nrrd", [LIVER + TUMOR], [named("liver")])
+    label_map = read_label_map(path)
+    assert volumes(label_map) == {"liver": int(LIVER.sum() - TUMOR.sum()), "label_2": int(TUMOR.sum())}
+    assert label_map.warnings == [
+        "a.seg.nrrd has voxels that belong to none of its segments. They are kept as label 2."
+    ]
+
+
+@pytest.mark.parametrize("color", ["nan 0 0", "red green blue", "1 2", "0 0.5 9"])
+def test_a_color_that_is_none_is_not_used(tmp_path, color):
+    (liver,) = read_label_map(written(tmp_path / "a.seg.nrrd", [LIVER], [named("liver", Color=color)])).structures
+    assert liver.color == (structure_for("liver", 1).color if color != "0 0.5 9" else (0, 128, 255))
+
+
+@pytest.mark.parametrize(("value", "why"), [("one", "LabelValue of liver is 'one'"), ("", "LabelValue of liver is ''")])
+def test_a_label_value_that_is_no_number_is_refused_by_name(tmp_path, value, why):
+    with pytest.raises(InputError, match=why):
+        read_label_map(written(tmp_path / "a.seg.nrrd", [LIVER], [named("liver", value)]))
+    read_label_map(written(tmp_path / "a.seg.nrrd", [LIVER], [named("liver", "1.0")]))
+
+
+def test_voxel_sizes_that_are_no_numbers_are_refused(tmp_path):
+    path = written(tmp_path / "a.seg.nrrd", [LIVER], [named("liver")], "spacings: 1 nan 2")
+    with pytest.raises(InputError, match="no usable voxel size"):
+        read_label_map(path)
+
+
+def test_names_of_old_windows_programs_are_read(tmp_path):
+    path = written(tmp_path / "a.seg.nrrd", [LIVER], [named("liver", Name="Leber groesse")])
+    path.write_bytes(path.read_bytes().replace(b"groesse", "größe".encode("cp1252")))
+    assert read_label_map(path).structures[0].title == "Leber größe"
 
 
 def test_layers_that_do_not_overlap_are_one_label_map(tmp_path):

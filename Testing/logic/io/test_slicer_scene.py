@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from DeepSegLogic.io import read_label_map, read_volume
+from DeepSegLogic.data.label_map import LabelMap, Structure
+from DeepSegLogic.io import read_label_map, read_volume, write_label_map
 from DeepSegLogic.io.headers import check_enclosed
 from DeepSegLogic.io.slicer_scene import read_slicer_scene
 from DeepSegLogic.util.errors import InputError
@@ -153,6 +154,22 @@ def test_a_segmentation_cut_to_what_it_holds_loses_nothing(scene, chest_ct, ches
     assert cut.GetSize() != opened.volume.shape_ijk and opened.volume.warnings == []
     for name in ("left_lung", "right_lung"):
         np.testing.assert_array_equal(opened.label_map.mask(name), given.mask(name))
+
+
+def test_segments_that_overlap_come_back_whole(scene, tmp_path):
+    ct = add(scene, "vtkMRMLScalarVolumeNode", "CT", small_nrrd(tmp_path / "ct.nrrd"))
+    whole = np.ones((3, 4, 5), np.uint8)
+    part = np.zeros_like(whole)
+    part[1, 1:3, 1:4] = 2
+    matrix = read_volume(tmp_path / "ct.nrrd").ijk_to_ras
+    layers = [LabelMap(a, matrix, [Structure(n, s, s)]) for n, s, a in ((1, "liver", whole), (2, "tumor", part))]
+    both = LabelMap(np.maximum(whole, part), matrix, [s for m in layers for s in m.structures], layers=layers)
+    write_label_map(both, tmp_path / "both.seg.nrrd")
+    node = add(scene, "vtkMRMLSegmentationNode", "Overlapping", tmp_path / "both.seg.nrrd")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    opened = read_slicer_scene(saved(scene, tmp_path), tmp_path)
+    np.testing.assert_array_equal(opened.label_map.mask("liver"), whole > 0)
+    np.testing.assert_array_equal(opened.label_map.mask("tumor"), part > 0)
 
 
 def test_a_volume_under_a_transform_is_refused(scene, chest_ct, tmp_path):

@@ -76,6 +76,70 @@ def test_best_weights_are_used_only_when_asked_for(folder):
     assert caught.value.code == "model.missing"
 
 
+def changed(path, value):
+    """A change of plans.json: another value at a path of keys; of a list, at an index."""
+
+    def change(content):
+        *way, last = path
+        for key in way:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+FULL = ("configurations", "3d_fullres")
+DATA_OPTIONS = (*FULL, "resampling_fn_data_kwargs")
+NORM_OPTIONS = (*FULL, "architecture", "arch_kwargs", "norm_op_kwargs")
+INTENSITIES = ("foreground_intensity_properties_per_channel", "0")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("transpose_forward",), [0, 0, 0], "transpose_forward"),
+        (("transpose_forward",), [0, 1, 3], "transpose_forward"),
+        ((*FULL, "spacing"), [5.0, float("nan"), 5.0], "spacing = nan"),
+        ((*FULL, "spacing"), [5.0, -5.0, 5.0], "spacing = -5.0"),
+        ((*FULL, "spacing"), 5.0, "spacing = 5.0"),
+        ((*FULL, "patch_size"), [48, 0, 48], "patch_size = 0"),
+        ((*FULL, "patch_size"), [48, 48], "patch_size"),
+        ((*FULL, "patch_size"), [48, 48.5, 48], "patch_size = 48.5"),
+        ((*DATA_OPTIONS, "order"), "cubic", "order = 'cubic'"),
+        ((*DATA_OPTIONS, "order"), 9, "order = 9"),
+        ((*DATA_OPTIONS, "force_separate_z"), "yes", "force_separate_z"),
+        ((*NORM_OPTIONS, "eps"), "small", "eps = small"),
+        ((*FULL, "architecture", "arch_kwargs", "strides", 0), [2, 2, 2], "strides that begin with"),
+        ((*INTENSITIES, "mean"), None, "mean = None"),
+        ((*INTENSITIES, "std"), "wide", "std = 'wide'"),
+    ],
+)
+def test_impossible_numbers_of_a_plan_are_refused_by_name(folder, path, value, named):
+    edit(folder / "plans.json", changed(path, value))
+    with pytest.raises(ModelError, match=re.escape(named)) as caught:
+        load(folder)
+    assert caught.value.remedy
+
+
+def test_numbers_of_a_plan_may_be_text(folder):
+    usual = load(folder).plan
+    for path, value in (
+        ((*FULL, "spacing"), ["5.0", "5", "5.00"]),
+        ((*FULL, "patch_size"), ["48", 48.0, 48]),
+        ((*DATA_OPTIONS, "order"), "3"),
+        ((*INTENSITIES, "std"), "200.0"),
+    ):
+        edit(folder / "plans.json", changed(path, value))
+    assert load(folder).plan == usual
+
+
+@pytest.mark.parametrize(("name", "value"), [("spleen", 2), ("spleen", 0), ("spleen", -1), ("spleen", True)])
+def test_label_values_that_do_not_tell_structures_apart_are_refused(folder, name, value):
+    edit(folder / "dataset.json", changed(("labels", name), value))
+    with pytest.raises(ModelError, match="spleen"):
+        find_model(folder) and load(folder)
+
+
 def test_regions_keep_their_writing_order(folder):
     def overlapping(dataset):
         names = list(dataset["labels"])[1:3]
