@@ -5,14 +5,13 @@
 
 A variant is a source tree; they take turns. Each run is a process of its own, which reads the CT, segments it and
 writes the folder of results. Times are of the processor (all threads, user and system). The peak memory of the engine
-is that of the process up to its end; that of what follows is counted anew. A part's time is that of its own thread;
-``--parts`` prints them. The limit is a model that takes long: with one of random weights
-(Testing/reference/make_random_model.py) labels are noise, which costs most to measure and to write.
+is that of the process up to its end; that of what follows is counted anew. ``--parts`` prints the time of each part, in
+its own thread, as a share of the engine's. Labels of a model with random weights
+(Testing/reference/make_random_model.py) are noise, which costs most to measure and to write. Linux only.
 """
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -57,7 +56,8 @@ def timed(module: str, name: str, seconds: dict[str, float]) -> None:
     setattr(holder, name, noted)
 
 
-def child(ct: Path, model: str) -> None:
+def child(tree: Path, ct: Path, model: str) -> None:
+    sys.path.insert(0, str(tree))
     import DeepSegLogic
     from DeepSegLogic.io import read_volume
     from DeepSegLogic.results.folder import write_outputs
@@ -86,9 +86,8 @@ def child(ct: Path, model: str) -> None:
 
 
 def run(tree: Path, ct: Path, model: str) -> dict:
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
-    command = [sys.executable, "-P", str(Path(__file__).resolve()), "--ct", str(ct), "--model", model, "--child", "x=."]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, encoding="utf-8")
+    command = [sys.executable, "-P", str(Path(__file__).resolve()), "--ct", str(ct), "--model", model, f"child={tree}"]
+    done = subprocess.run([*command, "--child"], stdout=subprocess.PIPE, check=True, encoding="utf-8")
     told = json.loads(done.stdout.splitlines()[-1])
     assert Path(told["tree"]).is_relative_to(tree), f"{told['tree']} ran instead of {tree}"
     return told
@@ -109,7 +108,7 @@ def main() -> None:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.ct, options.model)
+        child(options.variants[0][1], options.ct, options.model)
         return
     told: dict[str, list[dict]] = {name: [] for name, _ in options.variants}
     for _ in range(options.repeats):
