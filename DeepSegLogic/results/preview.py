@@ -26,6 +26,7 @@ _GAP = 8
 _BACKGROUND, _INK, _FAINT = (22, 24, 28), (235, 235, 235), (150, 155, 165)
 _WINDOW_HU = (-160, 240)  # soft tissue
 _OPACITY = 0.38
+_PNG_LEVEL = 3  # half the time of the default, and the same size
 _COARSE = 128  # voxels along each axis at most, to choose slices
 # Slice axis in (K, J, I) of a RAS grid; letters at the left, right, top and bottom of the picture.
 _VIEWS = {"Axial": (0, "RLAP"), "Coronal": (1, "RLSI"), "Sagittal": (2, "APSI")}
@@ -48,12 +49,13 @@ def write_preview(volume: Volume, label_map: LabelMap, path: Path) -> None:
     corners = [(_GAP, _GAP), (2 * _GAP + _PANEL, _GAP), (_GAP, 2 * _GAP + _PANEL), (2 * _GAP + _PANEL,) * 2]
     for (title, (axis, letters)), corner in zip(_VIEWS.items(), corners, strict=False):
         index = indices[axis]
-        panel = _slice_picture(image.take(index, axis), labels.take(index, axis), np.delete(spacing, axis), palette)
+        gray, marked = (np.moveaxis(voxels, axis, 0)[index] for voxels in (image, labels))
+        panel = _slice_picture(gray, marked, np.delete(spacing, axis), palette)
         canvas.paste(_annotated(panel, title, letters), corner)
     front = Image.fromarray(relief(labels, spacing, palette, _BACKGROUND, _PANEL))
     canvas.paste(_annotated(front, "3D, from the front", "RLSI"), corners[3])
     _legend(ImageDraw.Draw(canvas), label_map, 2 * _PANEL + 3 * _GAP, height)
-    canvas.save(path, "PNG")
+    canvas.save(path, "PNG", compress_level=_PNG_LEVEL)
 
 
 def _richest_slices(labels: npt.NDArray[Any]) -> list[int]:

@@ -6,13 +6,16 @@ and however rough their surfaces, and needs no graphics.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.boxes import box_of
 from ..data.types import FloatArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
 
@@ -21,6 +24,7 @@ _MARGIN = 0.06  # of the picture, on each side
 _LIGHT = np.array([-0.35, 0.45, 0.82])  # towards it: left in the picture, up, to the viewer
 _AMBIENT = 0.3
 _FAINT = 1e-3  # of a pixel
+_REACH = 4.0  # standard deviations of a filter
 
 
 def relief(
@@ -58,7 +62,8 @@ def relief(
     for value in np.unique(seen[seen > 0]):
         mask = (seen == value).astype(np.float32)
         held = [_span(mask.any(1 - axis)) for axis in (0, 1)]
-        window = tuple(_span(weights[:, part].sum(1) > _FAINT) for weights, part in zip(sharp, held, strict=True))
+        reached = [np.asarray(weights[:, part].sum(1)) > _FAINT for weights, part in zip(sharp, held, strict=True)]
+        window = tuple(map(_span, reached))
         near = [
             [weights[pixels, part] for weights, pixels, part in zip(filters, window, held, strict=True)]
             for filters in (sharp, soft)
@@ -83,18 +88,21 @@ def _frontmost(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[
     return seen, depth
 
 
-def _weights(voxels: int, spacing: float, pixel: float, size: int, sigma: float) -> Float32s:
+def _weights(voxels: int, spacing: float, pixel: float, size: int, sigma: float) -> csr_array:
     """Weights (size, voxels) of a row of voxels, in the middle of the picture, at its pixels: a Gaussian filter."""
+    from scipy.sparse import csr_array
+
     at_pixel = (np.arange(size) - (size - 1) / 2) * pixel
     at_voxel = (np.arange(voxels) - (voxels - 1) / 2) * spacing
-    bell = np.exp(-0.5 * ((at_pixel[:, None] - at_voxel) / sigma) ** 2)
-    return np.asarray(bell * (spacing / (sigma * np.sqrt(2 * np.pi))), np.float32)
+    away = np.abs(at_pixel[:, None] - at_voxel) / sigma
+    bell = np.where(away < _REACH, np.exp(-0.5 * away**2), 0)
+    return csr_array((bell * (spacing / (sigma * np.sqrt(2 * np.pi)))).astype(np.float32))
 
 
-def _drawn(values: Float32s, weights: list[Float32s]) -> Float32s:
+def _drawn(values: Float32s, weights: list[csr_array]) -> Float32s:
     """Values of voxels at pixels."""
     down, right = weights
-    return np.asarray(down @ values @ right.T, np.float32)
+    return np.asarray((right @ (down @ values).T).T, np.float32)
 
 
 def _span(marks: npt.NDArray[np.bool_]) -> slice:
