@@ -25,6 +25,7 @@ from .refine import refine
 from .remedies import WORDS
 from .report import report
 from .segment import segment
+from .serve import app as tokens
 from .serve import serve
 from .stress import stress
 from .surfaces import surfaces
@@ -60,6 +61,7 @@ _COMMANDS = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(models.app, name="models")
+app.add_typer(tokens, name="tokens")
 
 
 def main(arguments: list[str] | None = None) -> int:

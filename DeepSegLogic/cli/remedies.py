@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from ..util.errors import Action
 
 WORDS: Mapping[Action, str] = {
-    "accept_remote": "Add --allow-remote to listen where other machines reach it.",
     "choose_device": "Use --device {device}.",
     "choose_model": "List the models with `deepseg models list`.",
     "correct_with_model": "Use `deepseg refine --model {model}`.",
@@ -24,6 +23,7 @@ WORDS: Mapping[Action, str] = {
     "make_surfaces": "`deepseg surfaces` makes organ models of a segmentation.",
     "rename_model": "Choose another id with --id.",
     "replace_model": "Add --replace, or choose another id with --id.",
+    "save_server": "Run `deepseg servers add` once more.",
     "segment_again": "Run `deepseg segment` again.",
     "start_service": "Start it with `deepseg serve`.",
     "trust_model": "Run `deepseg models trust {folder}` once.",
