@@ -98,5 +98,7 @@ def _users(folder: Path | None) -> Users:
 
 def _missing(error: ModuleNotFoundError) -> UsageError:
     return UsageError(
-        f"The server needs packages that are not installed ({error.name}).", how_to_install("server"), code="usage.extra"
+        f"The server needs packages that are not installed ({error.name}).",
+        how_to_install("server"),
+        code="usage.extra",
     )

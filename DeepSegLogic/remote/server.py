@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ class Server:
 
         self._check_version()
         others = dict(channels or {})
-        request = {
+        request: dict[str, Any] = {
             "request": "segment",
             "volume": self._send(volume, progress, cancel),
             "modality": volume.modality,
@@ -186,7 +187,14 @@ class Server:
         return checked_surfaces(self._run(request, 400 * label_map.array.size + _PLENTY, progress, cancel))
 
     def estimate(
-        self, shape: Sequence[int], ijk_to_ras: Affine, model: str, quality: str = "standard"
+        self,
+        shape: Sequence[int],
+        ijk_to_ras: Affine,
+        model: str,
+        quality: str = "standard",
+        *,
+        progress: Progress = ignore_progress,
+        cancel: Cancel = never_cancel,
     ) -> dict[str, Any]:
         """Time and memory that a run takes on the server, as the worker's ``estimate`` tells them."""
         from .results import not_a_result
@@ -194,7 +202,7 @@ class Server:
         self._check_version()
         matrix = [float(x) for x in np.asarray(ijk_to_ras).ravel()]
         request = {"request": "estimate", "shape": [int(n) for n in shape], "ijk_to_ras": matrix, "model": model}
-        value = self._run({**request, "quality": quality}, _PLENTY, ignore_progress, never_cancel)
+        value = self._run({**request, "quality": quality}, _PLENTY, progress, cancel)
         if not isinstance(value, dict):
             raise not_a_result()
         return value
@@ -220,10 +228,8 @@ class Server:
         raise Cancelled("The job was cancelled on the server.")
 
     def _forget(self, job: str) -> None:
-        try:
+        with suppress(DeepSegError):  # it is deleted in time
             self.connection.ask("DELETE", f"/jobs/{job}")
-        except DeepSegError:
-            pass  # it is deleted in time
 
     def _send(self, volume: Volume, progress: Progress, cancel: Cancel) -> str:
         from ..data.volume_checks import reject_unusable

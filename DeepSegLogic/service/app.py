@@ -139,9 +139,10 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        if isinstance(error.detail, dict):
-            return JSONResponse(error.detail, error.status_code)
-        return problem(ServiceError(error.status_code, "usage.unknown", f"{error.detail}.", "Check the address."))
+        detail: object = error.detail
+        if isinstance(detail, dict):
+            return JSONResponse(detail, error.status_code)
+        return problem(ServiceError(error.status_code, "usage.unknown", f"{detail}.", "Check the address."))
 
 
 def _add_open_addresses(app: FastAPI) -> None:

@@ -79,14 +79,12 @@ class Guard:
         return limit
 
     def _user(self, scope: Scope) -> str:
-        address = (scope.get("client") or ("",))[0]
-        if not self._failures.has_room(address):
-            raise _too_fast("Too many requests without a valid token.")
         shown = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         kind, _, token = shown.partition(" ")
         user = self._users.of_token(token.strip()) if kind.lower() == "bearer" else None
-        if user is None:
-            self._failures.allow(address)
+        if user is None:  # a valid token always passes: others may share the address, as behind a tunnel
+            if not self._failures.allow((scope.get("client") or ("",))[0]):
+                raise _too_fast("Too many requests without a valid token.")
             what = "The token is not valid: it is wrong, or was revoked." if shown else "There is no token."
             raise ServiceError(401, "usage.token", what, "Ask whoever runs the server for one.")
         if not self._pace.allow(user):
@@ -101,23 +99,16 @@ class Pace:
         self._burst, self._rate = burst, rate
         self._left: dict[str, tuple[float, float]] = {}
 
-    def has_room(self, key: str) -> bool:
-        """Whether another thing may happen now."""
-        return self._now(key) >= 1
-
     def allow(self, key: str) -> bool:
-        """As :meth:`has_room`, and if so, it happens."""
-        left = self._now(key)
+        """Whether another thing may happen now; it counts, then."""
+        left, when = self._left.get(key, (float(self._burst), time.monotonic()))
+        left = min(self._burst, left + (time.monotonic() - when) * self._rate)
         if left < 1:
             return False
         if len(self._left) >= _MOST_KEYS and key not in self._left:
             self._left.pop(next(iter(self._left)))
         self._left[key] = left - 1, time.monotonic()
         return True
-
-    def _now(self, key: str) -> float:
-        left, when = self._left.get(key, (float(self._burst), time.monotonic()))
-        return min(self._burst, left + (time.monotonic() - when) * self._rate)
 
 
 def problem(error: Exception) -> JSONResponse:

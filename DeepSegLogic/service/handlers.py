@@ -176,7 +176,7 @@ def _write(value: Any, output: Path) -> None:
 
     with atomic_path(output / "result.gz") as path, gzip.open(path, "wb", compresslevel=1) as file:
         channel = Channel()
-        channel.connect(file, file)  # type: ignore[arg-type]  # a GzipFile is a buffered stream
+        channel.connect(file, file)
         channel.send({"type": "result", "value": value})
 
 
