@@ -102,17 +102,20 @@ class Connection:
         self._token, self._fingerprint = token, fingerprint.replace(":", "").lower()
         self._session: Session | None = None
 
-    def ask(self, method: str, path: str, *, cancel: Cancel = never_cancel, **more: Any) -> Any:
+    def ask(
+        self, method: str, path: str, *, cancel: Cancel = never_cancel, patience_s: float | None = None, **more: Any
+    ) -> Any:
         """Send a request; returns the JSON of the answer. All requests may be sent twice.
 
         Args:
             path: below ``/v1``.
+            patience_s: for this request, instead of that of the connection.
             more: ``json``, ``data``, ``params`` and ``headers`` of the request.
 
         Raises:
             DeepSegError: what the server said, or that it cannot be reached.
         """
-        with self.opened(method, path, cancel=cancel, **more) as response:
+        with self.opened(method, path, cancel=cancel, patience_s=patience_s, **more) as response:
             body = b"".join(bounded(response, _MOST_JSON))
         try:
             return json.loads(body) if body else None
@@ -120,18 +123,21 @@ class Connection:
             raise error_from_json(None) from error
 
     @contextmanager
-    def opened(self, method: str, path: str, *, cancel: Cancel = never_cancel, **more: Any) -> Iterator[Response]:
+    def opened(
+        self, method: str, path: str, *, cancel: Cancel = never_cancel, patience_s: float | None = None, **more: Any
+    ) -> Iterator[Response]:
         """As :meth:`ask`, but gives the answer before its body was read."""
-        response = self._answer(method, path, cancel, more)
+        end = time.monotonic() + (self.patience_s if patience_s is None else patience_s)
+        response = self._answer(method, path, cancel, end, more)
         with response:
             if response.status_code >= 400:
                 raise self._refusal(response)
             yield response
 
-    def _answer(self, method: str, path: str, cancel: Cancel, more: Mapping[str, Any]) -> Response:
+    def _answer(self, method: str, path: str, cancel: Cancel, end: float, more: Mapping[str, Any]) -> Response:
         import requests
 
-        end, pause = time.monotonic() + self.patience_s, 0.2
+        pause = 0.2
         while True:
             check(cancel)
             response = None

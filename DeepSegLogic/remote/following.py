@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ..util.errors import Cancelled, DeepSegError
-from ..util.progress import Cancel, Progress
+from ..util.progress import Cancel, Progress, check
 from .connection import Connection, bounded
 from .protocol import error_from_json
 
 _LONGEST_EVENT = 1 << 20
+_LAST_WORD_S = 2.0
 _ENDED = ("done", "failed", "cancelled")
 
 
@@ -37,14 +39,16 @@ def follow(
     lost_since: float | None = None
     while state["state"] not in _ENDED:
         try:
-            for told in _events(connection, job):
+            for told in _events(connection, job, cancel):
                 lost_since = None
                 if told is not None:
                     state = _checked(told)
                     _show(state, progress)
-                if cancel():
-                    connection.ask("DELETE", f"/jobs/{job}")
-                    raise Cancelled()
+                check(cancel)
+        except Cancelled:
+            with suppress(DeepSegError):  # if it cannot be reached, it finishes the job, which helps the next call
+                connection.ask("DELETE", f"/jobs/{job}", patience_s=_LAST_WORD_S)
+            raise
         except DeepSegError as error:
             if error.code != "resource.connection":
                 raise
@@ -58,9 +62,9 @@ def follow(
     return state
 
 
-def _events(connection: Connection, job: str) -> Iterator[object]:
+def _events(connection: Connection, job: str, cancel: Cancel) -> Iterator[object]:
     """The states of a job as they come; None for a sign of life."""
-    with connection.opened("GET", f"/jobs/{job}/events") as response:
+    with connection.opened("GET", f"/jobs/{job}/events", cancel=cancel) as response:
         waiting = b""
         for piece in bounded(response, 1 << 40):
             waiting += piece

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -27,7 +28,7 @@ from .metrics import Metrics
 from .page import page
 from .settings import ServiceError, Settings
 from .users import Users
-from .volumes import VolumeStore, unknown_volume
+from .volumes import VolumeStore, disk_full, unknown_volume
 
 _SWEEP_S = 60.0
 _LOOK_S = 0.1
@@ -131,6 +132,12 @@ def _add_errors(app: FastAPI) -> None:
     async def told(_: Request, error: DeepSegError) -> JSONResponse:
         return problem(error)
 
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return problem(disk_full())
+        return problem(ServiceError(500, "internal", "Unexpected error on the server.", "Its log says more."))
+
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]  # its input is not repeated
@@ -212,8 +219,8 @@ def _add_volumes(app: FastAPI, service: Service) -> None:
 
     @app.delete(f"/v{VERSION}/volumes/{{volume}}", status_code=204, dependencies=_TOKEN)
     def remove(volume: VolumeName, user: User) -> None:
-        """Delete a volume. Jobs that still need it fail."""
-        service.volumes(user).remove(volume)
+        """Delete a volume that no job needs."""
+        service.volumes(user).remove(volume, service.jobs.in_use(user))
 
     @app.get(f"/v{VERSION}/metrics", dependencies=_TOKEN)
     def metrics() -> Response:

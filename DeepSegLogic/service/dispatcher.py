@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,8 @@ from ..util.errors import Cancelled, DeepSegError
 from ..worker import Event, ProcessLink, WorkerClient
 from .jobs import Job, Jobs
 from .settings import Settings
+
+log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.05
 _MOST_WARNINGS = 100
@@ -59,8 +61,8 @@ class Dispatcher:
             for seat in self._seats:
                 try:
                     self._tend(seat)
-                except Exception as error:  # such as a full disk: the other seats go on
-                    print(f"{time.strftime('%H:%M:%S')} {error!r}", flush=True)
+                except Exception:  # such as a full disk: the other seats go on
+                    log.exception("A job could not be handled.")
 
     def _tend(self, seat: _Seat) -> None:
         for event in seat.client.poll():
@@ -99,10 +101,13 @@ class Dispatcher:
             self._end(seat, "done")
         elif event.error is not None:
             self._end(seat, "cancelled" if isinstance(event.error, Cancelled) else "failed", event.error)
-            if event.traceback:  # for whoever runs the server; it goes to its log
-                print(f"{time.strftime('%H:%M:%S')} A job failed.\n{event.traceback}", flush=True)
+            if event.traceback:
+                log.warning("A job failed.\n%s", event.traceback)
 
     def _end(self, seat: _Seat, state: str, error: DeepSegError | None = None) -> None:
         assert seat.job is not None
         job, seat.job = seat.job, None
-        self._jobs.end(job, state, None if error is None else error_to_json(error))
+        told = None if error is None else error_to_json(error)
+        if told is not None:  # nobody needs to know where the server keeps its files
+            told["message"] = told["message"].replace(str(self._folder), "the server's folder")
+        self._jobs.end(job, state, told)

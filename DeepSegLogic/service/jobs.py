@@ -13,7 +13,7 @@ import json
 import shutil
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -54,10 +54,14 @@ class Jobs:
 
     Args:
         folder: with a folder for each user.
+
+    Attributes:
+        ended: how many jobs ended since the start, by state.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings = folder, settings
+        self.ended: Counter[str] = Counter()
         self._lock = threading.RLock()
         self._jobs: dict[tuple[str, str], Job] = {}
         self._served: dict[str, float] = {}  # user → when a job of theirs began last
@@ -139,6 +143,7 @@ class Jobs:
         """Note how a job ended."""
         with self._lock:
             job.state, job.error, job.ended, job.fraction, job.message = state, error, time.time(), 1.0, ""
+            self.ended[state] += 1
             with suppress(OSError):  # a full disk: after a restart the job would run again
                 self._save(job)
 
@@ -153,10 +158,10 @@ class Jobs:
             return {v for job in self._jobs.values() if job.user == user and job.state in OPEN for v in job.volumes}
 
     def counts(self) -> Mapping[str, int]:
-        """The number of jobs in each state."""
+        """How many jobs are queued and running."""
         with self._lock:
             states = [job.state for job in self._jobs.values()]
-        return {state: states.count(state) for state in (*OPEN, "done", "failed", "cancelled")}
+        return {state: states.count(state) for state in OPEN}
 
     def sweep(self) -> None:
         """Forget the jobs that ended long ago."""

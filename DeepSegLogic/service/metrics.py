@@ -25,12 +25,15 @@ class Metrics:
         self.requests = Counter("deepseg_requests", "Answers by status.", ["status"], registry=self._registry)
         self.uploaded = Counter("deepseg_uploaded_bytes", "Bytes of voxels received.", registry=self._registry)
         self._jobs, self._stored = jobs, stored
-        self._states = Gauge("deepseg_jobs", "Jobs by state.", ["state"], registry=self._registry)
+        self._open = Gauge("deepseg_jobs", "Jobs waiting and running.", ["state"], registry=self._registry)
+        self._ended = Gauge("deepseg_jobs_ended", "Jobs ended since the start.", ["state"], registry=self._registry)
         self._kept = Gauge("deepseg_stored_bytes", "Bytes of volumes kept.", registry=self._registry)
 
     def text(self) -> bytes:
         """All figures as Prometheus reads them."""
         for state, count in self._jobs.counts().items():
-            self._states.labels(state=state).set(count)
+            self._open.labels(state=state).set(count)
+        for state, count in dict(self._jobs.ended).items():
+            self._ended.labels(state=state).set(count)
         self._kept.set(self._stored())
         return generate_latest(self._registry)

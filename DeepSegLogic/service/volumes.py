@@ -136,9 +136,15 @@ class VolumeStore:
             with self._lock:
                 self._uploading.discard(volume)
 
-    def remove(self, volume: str) -> None:
-        """Delete a volume."""
+    def remove(self, volume: str, in_use: Container[str]) -> None:
+        """Delete a volume.
+
+        Raises:
+            ServiceError: there is none, or a job needs it.
+        """
         self.header(volume)
+        if volume in in_use:
+            raise ServiceError(409, "usage.conflict", "A job needs this volume.", "Cancel the job first.")
         shutil.rmtree(self.folder / volume, ignore_errors=True)
 
     def sweep(self, in_use: Container[str]) -> None:

@@ -10,15 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import requests
+from running_server import ct
 
 from DeepSegLogic import Cancelled, DeepSegError, ResourceError
 from DeepSegLogic.remote import uploads
 from DeepSegLogic.remote.protocol import GridHeader
 from DeepSegLogic.remote.server import Server
+from DeepSegLogic.service import certificate
 from DeepSegLogic.service.certificate import own_certificate
 from DeepSegLogic.util.errors import UsageError
 
-from .conftest import ct
 from .proxy import Proxy
 
 
@@ -112,7 +113,7 @@ def test_killed_in_mid_download_nothing_runs_twice(make_server):
 CLIENT = """
     import sys
     sys.path[:0] = [sys.argv[3]]
-    from logic.service.conftest import ct
+    from running_server import ct
     from DeepSegLogic.remote.server import Server
     Server(sys.argv[1], sys.argv[2]).segment(ct(1), "gated")
 """
@@ -217,6 +218,7 @@ def test_a_token_that_is_wrong_is_told_without_waiting(server):
     assert caught.value.action == "give_token" and time.monotonic() - began < 10
 
 
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_a_certificate_that_changed_gets_nothing(make_server, tmp_path):
     pairs = [[str(p) for p in own_certificate(tmp_path / name)] for name in ("one", "two")]
     server = make_server(tls=pairs[0])
@@ -231,8 +233,17 @@ def test_a_certificate_that_changed_gets_nothing(make_server, tmp_path):
     for again in (client, Server(server.url, server.tokens["anna"], client.connection._fingerprint)):
         with pytest.raises(UsageError, match="another certificate"):
             again.segment(ct(1), "plain")
-    answered = requests.get(f"{server.url}/v1/metrics", headers=server.headers(), verify=False).text
-    assert "deepseg_requests_total" not in answered.replace("# HELP", "").replace("# TYPE", "") or "401" not in answered
+    figures = requests.get(f"{server.url}/v1/metrics", headers=server.headers(), verify=False).text
+    assert not [line for line in figures.splitlines() if line.startswith("deepseg_requests_total")]  # this is the first
+    assert server.client().segment(ct(1), "plain").label_map.array.any()
+
+
+def test_an_expired_certificate_or_a_wrong_clock_is_no_matter_if_pinned(make_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(certificate, "_DAYS", 0)
+    pair = own_certificate(tmp_path)
+    assert subprocess.run(["openssl", "x509", "-checkend", "1", "-in", pair[0]], capture_output=True).returncode == 1
+    server = make_server(tls=[str(p) for p in pair])
+    time.sleep(1)
     assert server.client().segment(ct(1), "plain").label_map.array.any()
 
 

@@ -12,12 +12,11 @@ import jsonschema
 import numpy as np
 import pytest
 import requests
+from running_server import ct
 
 from DeepSegLogic import InputError, Volume
 from DeepSegLogic.remote.protocol import GridHeader
 from DeepSegLogic.util.errors import UsageError
-
-from .conftest import ct
 
 JOB = "0123456789abcdef" * 2
 ENDPOINTS = ["/v1/models", "/v1/jobs", f"/v1/jobs/{JOB}", f"/v1/jobs/{JOB}/result", "/v1/metrics", "/nowhere"]
@@ -217,6 +216,25 @@ def test_a_job_that_is_none_is_refused(server, body):
 def test_another_version_gets_a_sentence(server):
     answer = requests.get(f"{server.url}/v2/jobs", headers=server.headers())
     assert answer.status_code == 404 and "version 1 of the protocol, not 2" in answer.json()["message"]
+
+
+def test_a_volume_that_a_job_needs_stays(make_server):
+    server = make_server()
+    address = announced(server, ct(1))
+    requests.patch(f"{address}?offset=0", data=ct(1).array.tobytes(), headers=server.headers())
+    job = {"request": "segment", "volume": address.rpartition("/")[2], "model": "gated"}
+    assert requests.put(f"{server.url}/v1/jobs/{JOB}", json=job, headers=server.headers()).status_code == 200
+    assert requests.put(f"{server.url}/v1/jobs/{JOB}", json=job, headers=server.headers()).status_code == 200
+    other = {**job, "force": True}
+    assert requests.put(f"{server.url}/v1/jobs/{JOB}", json=other, headers=server.headers()).status_code == 409
+    assert requests.delete(address, headers=server.headers()).status_code == 409
+    server.open_gate()
+    state = lambda: requests.get(f"{server.url}/v1/jobs/{JOB}", headers=server.headers()).json()["state"]  # noqa: E731
+    assert server.until(lambda: state() == "done")
+    assert requests.delete(address, headers=server.headers()).status_code == 204
+    assert requests.delete(f"{server.url}/v1/jobs/{JOB}", headers=server.headers()).status_code == 204
+    assert requests.get(f"{server.url}/v1/jobs/{JOB}", headers=server.headers()).status_code == 404
+    assert not [p for p in (server.folder / "server" / "users").rglob("*") if p.is_file()]
 
 
 def test_metrics_name_no_user(server):
