@@ -44,12 +44,12 @@ def serve(
         raise UsageError(f"Other machines can reach {host}, so it needs TLS.", "Give a certificate.", code="usage.tls")
     lock = filelock.FileLock(private_folder(settings.folder) / "server.lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise UsageError(
             f"Another server works in {settings.folder}.", "Stop it, or choose another folder.", code="usage.folder"
         ) from error
-    with lock, _listening(host, port) as listener:
+    with held, _listening(host, port) as listener:
         config = uvicorn.Config(
             make_app(settings),
             http=_patient(settings.patience_s),

@@ -130,8 +130,8 @@ def test_a_zip_bomb_grows_no_larger_than_announced(server):
     volume = ct(5)
     address = announced(server, volume)
     packer = zlib.compressobj(9, wbits=31)
-    bomb = b"".join([packer.compress(bytes(1 << 20)) for _ in range(500)]) + packer.flush()
-    assert len(bomb) < 1 << 20  # 500 MB in it
+    bomb = b"".join([packer.compress(bytes(1 << 20)) for _ in range(64)]) + packer.flush()
+    assert len(bomb) < 1 << 20  # 64 MB in it
     answer = requests.patch(f"{address}?offset=0", data=bomb, headers={**server.headers(), "Content-Encoding": "gzip"})
     assert answer.status_code == 413
     assert requests.get(address, headers=server.headers()).json()["received"] <= volume.array.nbytes
@@ -168,7 +168,7 @@ def test_a_body_without_an_end_is_cut_off(server):
     assert requests.get(address, headers=server.headers()).json()["received"] <= 28800
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%00", "a" * 63, "A" * 64, "."])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%00", "a" * 63, "A" * 64, "%2e%2e%2fanna"])
 def test_a_path_is_no_name(server, name):
     for path in (f"volumes/{name}", f"jobs/{name}", f"jobs/{name}/result"):
         answer = requests.get(f"{server.url}/v1/{path}", headers=server.headers())
