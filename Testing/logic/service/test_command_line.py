@@ -52,6 +52,7 @@ def test_a_ct_is_segmented_as_on_this_machine(command, tmp_path, monkeypatch, ca
     monkeypatch.setenv("DEEPSEG_TOKEN", command.token)
     assert main(["servers", "add", command.url, "--yes", "--fingerprint", command.fingerprint]) == 0
     assert "voxels" in capsys.readouterr().out
+    assert main(["models", "list", "--server", command.url]) == 0 and "ct_demo" in capsys.readouterr().out
     arguments = ["segment", str(tmp_path / "secret name.nii.gz"), "--server", command.url, "--quality", "draft"]
     assert main([*arguments, "-o", str(tmp_path / "out"), "--surfaces", "", "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -168,7 +168,9 @@ def test_a_body_without_an_end_is_cut_off(server):
     assert requests.get(address, headers=server.headers()).json()["received"] <= 28800
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%00", "a" * 63, "A" * 64, "%2e%2e%2fanna"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%00", "a" * 63, "A" * 64, "%2e%2e%2fanna"]
+)
 def test_a_path_is_no_name(server, name):
     for path in (f"volumes/{name}", f"jobs/{name}", f"jobs/{name}/result"):
         answer = requests.get(f"{server.url}/v1/{path}", headers=server.headers())
