@@ -113,7 +113,7 @@ class Refine(_Strict):
     volume: VolumeId
     label_map: LabelMapRef
     prompts: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000)] = Field(
-        description="As in the file of prompts of `deepseg refine`."
+        description="As the entries of a file of prompts: structure, type, positive, ras in mm, radius_mm."
     )
     model: ModelId | None = None
     modality: Annotated[str, Field(max_length=16)] | None = None

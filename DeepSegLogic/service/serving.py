@@ -63,10 +63,16 @@ def serve(
             log_level="warning",
             server_header=False,
         )
-        config.load()  # reads the certificate
+        pin = fingerprint(tls[0]) if tls else ""
+        try:
+            config.load()  # reads the certificate
+        except OSError as error:  # an SSLError is one
+            raise UsageError(
+                f"The certificate and its key cannot be used ({error}).", "Give a pair, in PEM.", code="usage.tls"
+            ) from error
         bound = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        ready(f"{'https' if tls else 'http'}://{shown}:{bound}", fingerprint(tls[0]) if tls else "")
+        ready(f"{'https' if tls else 'http'}://{shown}:{bound}", pin)
         uvicorn.Server(config).run([listener])
 
 

@@ -160,7 +160,10 @@ class Channel:
         block = header.pop("block", None)
         if block is not None:
             return self._read_block(str(block), layout)
-        arrays = [np.empty(shape, dtype) for dtype, shape in layout]
+        try:
+            arrays = [np.empty(shape, dtype) for dtype, shape in layout]
+        except ValueError as error:  # more, or larger, dimensions than NumPy has
+            raise ProtocolError("A message has an invalid description of its arrays.") from error
         try:
             whole = all(self._reader.readinto(_bytes_of(a)) == a.nbytes for a in arrays if a.nbytes)
         except (OSError, ValueError):
