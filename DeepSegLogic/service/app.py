@@ -199,12 +199,10 @@ def _add_volumes(app: FastAPI, service: Service) -> None:
         if packing not in ("identity", "gzip"):
             raise ServiceError(415, "usage.gzip", "The body is packed in an unknown way.", "Use gzip, or nothing.")
         store = service.volumes(user)
-        received = 0
         upload = store.append(volume, offset, packing == "gzip")
         writer = await run_in_threadpool(upload.__enter__)
         try:
             async for data in request.stream():
-                received += len(data)
                 await run_in_threadpool(writer.write, data)
         except ClientDisconnect as error:
             await run_in_threadpool(upload.__exit__, None, None, None)
@@ -214,7 +212,7 @@ def _add_volumes(app: FastAPI, service: Service) -> None:
                 await run_in_threadpool(upload.__exit__, type(error), error, error.__traceback__)
             raise
         await run_in_threadpool(upload.__exit__, None, None, None)
-        service.metrics.uploaded.inc(received)
+        service.metrics.uploaded.inc(writer.taken)
         return look(volume, user)
 
     @app.delete(f"/v{VERSION}/volumes/{{volume}}", status_code=204, dependencies=_TOKEN)

@@ -217,10 +217,14 @@ class VolumeStore:
 
 
 class Writer:
-    """Takes the bytes of an upload, never more than announced, however small they were packed."""
+    """Takes the bytes of an upload, never more than announced, however small they were packed.
+
+    Attributes:
+        taken: bytes of voxels so far.
+    """
 
     def __init__(self, write: Callable[[bytes], object], left: int, gzipped: bool) -> None:
-        self._write, self._left = write, left
+        self._write, self._left, self.taken = write, left, 0
         self._unpack = zlib.decompressobj(wbits=31) if gzipped else None
 
     def write(self, data: bytes) -> None:
@@ -245,6 +249,7 @@ class Writer:
         if len(data) > self._left:
             raise ServiceError(413, "usage.too_large", "There are more voxels than were announced.", "Send it again.")
         self._left -= len(data)
+        self.taken += len(data)
         self._write(data)
 
 
