@@ -23,7 +23,6 @@ from DeepSegLogic.util.errors import UsageError
 
 from .proxy import Proxy
 
-
 longer = pytest.mark.skipif(not os.environ.get("DEEPSEG_FAULTS"), reason="make faults tries it")
 
 
