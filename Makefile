@@ -5,7 +5,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-.PHONY: demo web test check coverage docs fuzz i18n kill strokes lint pictures clean
+.PHONY: demo web test check coverage docs faults fuzz i18n kill load strokes lint pictures clean
 
 demo: $(READY)
 	$(BIN)/deepseg demo -o demo-output
@@ -34,6 +34,14 @@ docs: $(READY)
 # Kills every command many times; DEEPSEG_KILLS says how many, DEEPSEG_KILL_SEED when.
 kill: $(READY)
 	DEEPSEG_KILLS=$${DEEPSEG_KILLS:-200} $(BIN)/python -m pytest Testing/security/test_kill.py
+
+# What goes wrong between client and server, with the cases that take longer.
+faults: $(READY)
+	DEEPSEG_FAULTS=1 $(BIN)/python -m pytest Testing/logic/service
+
+# Sends many requests to a server; LOAD_REQUESTS says how many.
+load: $(READY)
+	$(BIN)/python Testing/benchmarks/server.py --requests $${LOAD_REQUESTS:-200}
 
 # Tries thousands of random prompts; DEEPSEG_STROKES says how many, DEEPSEG_STROKES_SEED which.
 strokes: $(READY)

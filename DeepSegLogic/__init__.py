@@ -59,6 +59,8 @@ _HOME_OF = {
     "Evaluation": "evaluation.evaluation",
     "evaluate": "evaluation.evaluation",
     "write_evaluation": "evaluation.output",
+    # another machine
+    "Server": "remote.server",
     # planning
     "Ellipsoid": "planning.cuts",
     "Organ": "planning.resections",

@@ -36,6 +36,7 @@ from .refinement.proposal import Proposal as Proposal
 from .refinement.solver import Refinement as Refinement
 from .refinement.solver import propose as propose
 from .refinement.solver import refine as refine
+from .remote.server import Server as Server
 from .review.measurements import Measurement as Measurement
 from .review.measurements import measure as measure
 from .segmentation import Result as Result

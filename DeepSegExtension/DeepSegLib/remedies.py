@@ -11,7 +11,6 @@ from DeepSegLogic.util.errors import DeepSegError
 def words():
     """Action → sentence, empty where the remedy says it all; in the language that Slicer now has."""
     return {
-        "accept_remote": "",
         "choose_device": _("Choose the device under Advanced."),
         "choose_model": _("Choose one in the Model section."),
         "correct_with_model": _("Choose it in the Correct section, and another model to segment."),
@@ -28,6 +27,7 @@ def words():
         "make_surfaces": "",
         "rename_model": "",
         "replace_model": _("Press Remove in the Model section first."),
+        "save_server": "",
         "segment_again": _("Press Segment."),
         "start_service": "",
         "trust_model": _("Select it in the Model section and press Trust."),

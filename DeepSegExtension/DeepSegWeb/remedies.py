@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from DeepSegLogic.util.errors import Action
 
 WORDS: Mapping[Action, str] = {
-    "accept_remote": "",
     "choose_device": "",
     "choose_model": "Choose one under More models.",
     "correct_with_model": "Choose it on the Result tab, and another model to segment.",
@@ -24,6 +23,7 @@ WORDS: Mapping[Action, str] = {
     "make_surfaces": "",
     "rename_model": "",
     "replace_model": "Press Remove under More models first.",
+    "save_server": "",
     "segment_again": "Press Segment.",
     "start_service": "",
     "trust_model": "Whoever runs the server can trust it there, on the command line.",

@@ -27,7 +27,9 @@ from .refine import refine
 from .remedies import WORDS
 from .report import report
 from .segment import segment
+from .serve import app as tokens
 from .serve import serve
+from .servers import app as servers
 from .stress import stress
 from .surfaces import surfaces
 from .train import train
@@ -62,6 +64,8 @@ _COMMANDS = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(models.app, name="models")
+app.add_typer(servers, name="servers")
+app.add_typer(tokens, name="tokens")
 
 
 def main(arguments: list[str] | None = None) -> int:

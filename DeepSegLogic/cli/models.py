@@ -25,6 +25,7 @@ Ids = Annotated[list[str], typer.Argument(help="Ids of models, see `deepseg mode
 @app.command("list")
 def list_models(
     installed: Annotated[bool, typer.Option("--installed", help="Only those on this machine.")] = False,
+    server: Annotated[str, typer.Option("--server", metavar="URL", help="Those of a saved server instead.")] = "",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -33,6 +34,11 @@ def list_models(
     from ..models.store import Store, disk_use
 
     console = Console(quiet, as_json)
+    if server:
+        from ..remote.known import KnownServers
+
+        show_models(console, KnownServers().connect(server).models(), {})
+        return
     here, catalogued = _known()
     damaged = damaged_models()
     others = [] if installed else [card for model, card in catalogued.items() if model not in (*here, *damaged)]

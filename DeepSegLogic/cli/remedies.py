@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from ..util.errors import Action
 
 WORDS: Mapping[Action, str] = {
-    "accept_remote": "Add --allow-remote to listen where other machines reach it.",
     "choose_device": "Use --device {device}.",
     "choose_model": "List the models with `deepseg models list`.",
     "correct_with_model": "Use `deepseg refine --model {model}`.",
@@ -15,7 +14,7 @@ WORDS: Mapping[Action, str] = {
     "give_card": "Put it there, or name the file with --card.",
     "give_channel": "Add --channel {channel}=FILE.",
     "give_image": "Name it with --image.",
-    "give_token": "Use --token.",
+    "give_token": "Set it in DEEPSEG_TOKEN, or run `deepseg servers add` once more.",
     "go_on_anyway": "Add --force to segment it anyway.",
     "import_model": "Run `deepseg models import` with its file or folder.",
     "install_extra": "{how}.",
@@ -24,6 +23,7 @@ WORDS: Mapping[Action, str] = {
     "make_surfaces": "`deepseg surfaces` makes organ models of a segmentation.",
     "rename_model": "Choose another id with --id.",
     "replace_model": "Add --replace, or choose another id with --id.",
+    "save_server": "Run `deepseg servers add URL`.",
     "segment_again": "Run `deepseg segment` again.",
     "start_service": "Start it with `deepseg serve`.",
     "trust_model": "Run `deepseg models trust {folder}` once.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..data.volume import Volume
     from ..models import ModelCard
     from ..review.measurements import Measurement
+    from ..segmentation import Result
 
 Input = Annotated[
     Path,
@@ -47,6 +49,9 @@ Labels = Annotated[
     str, typer.Option("--format", "-f", help=f"Label maps: {', '.join(LABEL_FORMATS)}; separated by commas.")
 ]
 Surfaces = Annotated[str, typer.Option(help="Formats, separated by commas; empty for none.")]
+Server = Annotated[
+    str, typer.Option("--server", metavar="URL", help="Segment on a server that `deepseg servers add` saved.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Segment a volume that does not look like a CT.")]
 Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
 Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Segment only this box: two corners in RAS mm.")]
@@ -65,6 +70,7 @@ def segment(
     channel: Channel = None,
     structures: Structures = "",
     device: Device = "auto",
+    server: Server = "",
     quality: Quality = "standard",
     roi: Roi = "",
     roi_mask: RoiMask = None,
@@ -90,6 +96,7 @@ def segment(
         channel=channel or [],
         structures=split(structures),
         device=device,
+        server=server,
         quality=quality,
         formats=split(surfaces) or [],
         labels=split(labels) or [],
@@ -114,25 +121,26 @@ def segment_to_folder(
     labels: Sequence[str] = DEFAULT_LABELS,
     roi: str = "",
     roi_mask: Path | None = None,
+    server: str = "",
     yes: bool = False,
     **options: Any,
 ) -> None:
     """Read, segment, write and report; shared with ``deepseg demo``.
 
     Args:
+        server: URL of a server that segments; empty for this machine.
         options: of :func:`DeepSegLogic.segmentation.segment`.
     """
     from ..results.folder import check_output_folder, write_outputs
     from ..results.label_files import check_labels
     from ..segmentation import check_request
-    from ..segmentation import segment as run
     from ..surfaces import check_formats
     from ..worker.isolated import read_volume
 
     check_formats(formats)
     check_labels(labels, source)
     check_output_folder(output)
-    card = obtain(console, model, yes)
+    card, run = _on_server(server, model, options) if server else _here(console, model, yes)
     check_request(card, options.get("structures"), options.get("quality", "standard"))
     others = channel_files(channel, card)
     with console.working():
@@ -142,7 +150,7 @@ def segment_to_folder(
         options["roi"] = region(volume, source, roi, roi_mask)
         options["channels"] = {name: read_volume(path, cancel=console.cancelled) for name, path in others.items()}
         console.progress("read", 1.0, source.name)
-        result = run(volume, card, progress=console.progress, cancel=console.cancelled, **options)
+        result = run(volume, progress=console.progress, cancel=console.cancelled, **options)
         rows, files = write_outputs(
             output,
             volume,
@@ -173,6 +181,33 @@ def segment_to_folder(
         timings=result.timings,
         plan=result.plan,
     )
+
+
+def _here(console: Console, model: str, yes: bool) -> tuple[ModelCard, Callable[..., Result]]:
+    """The model, and what segments with it on this machine."""
+    from ..segmentation import segment as run
+
+    card = obtain(console, model, yes)
+    return card, partial(_with_model, run, card)
+
+
+def _on_server(url: str, model: str, options: dict[str, Any]) -> tuple[ModelCard, Callable[..., Result]]:
+    """The model, and what segments with it on a server.
+
+    Raises:
+        UsageError: the server was not saved, or a device is chosen.
+    """
+    from ..remote.known import KnownServers, model_of
+    from ..util.errors import UsageError
+
+    if options.pop("device", "auto") != "auto":
+        raise UsageError("The server chooses its device.", "Leave out --device.", code="usage.device")
+    server = KnownServers().connect(url)
+    return model_of(server, model), partial(_with_model, server.segment, model)
+
+
+def _with_model(run: Callable[..., Result], model: ModelCard | str, volume: Volume, **options: Any) -> Result:
+    return run(volume, model, **options)
 
 
 def region(volume: Volume, source: Path, box: str, mask: Path | None) -> LabelArray | list[float] | None:

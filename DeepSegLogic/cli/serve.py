@@ -1,40 +1,104 @@
-"""``deepseg serve``: a worker for Python programs on other machines."""
+"""``deepseg serve`` and ``deepseg tokens``: lend this machine's GPU to others."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..util.errors import ResourceError
+from ..util.errors import UsageError
+from ..util.version import how_to_install
+
+if TYPE_CHECKING:
+    from ..service.users import Users
+
+app = typer.Typer(help="Make, list and revoke the tokens of `deepseg serve`.", no_args_is_help=True)
+
+Folder = Annotated[Path | None, typer.Option(help="Folder of the server. Default: in the user's data folder.")]
+User = Annotated[str, typer.Argument(help="Name of a user: lower-case letters, digits, - and _.")]
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
-    token: Annotated[
-        str,
-        typer.Option(envvar="DEEPSEG_TOKEN", help="Password for clients; generated and printed by default."),
-    ] = "",
-    allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Allow an address that other machines reach. Not encrypted.")
-    ] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all. With TLS unless it is local.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8766,
+    folder: Folder = None,
+    certificate: Annotated[Path | None, typer.Option(help="Certificate, PEM. Default: one made here.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key, PEM.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS on a local address, too.")] = False,
+    device: Annotated[
+        list[str] | None, typer.Option(help="A device to use, such as cuda:0. Repeat for several. Default: all GPUs.")
+    ] = None,
+    keep_hours: Annotated[float, typer.Option(min=0.01, help="Delete unused volumes and old jobs after so long.")] = 24,
+    quota_gb: Annotated[float, typer.Option(min=0.001, help="Room for each user's volumes.")] = 20,
+    largest_gb: Annotated[float, typer.Option(min=0.001, help="The largest volume.")] = 4,
 ) -> None:
-    """Run segmentations for Python programs that connect over TCP, for example through an ssh tunnel.
+    """Segment for other machines: the command line, Python and curl can use it. See docs/server.md."""
+    try:
+        from ..service.certificate import own_certificate
+        from ..service.serving import find_devices, is_loopback
+        from ..service.serving import serve as run
+        from ..service.settings import Settings, default_folder
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
 
-    Set the token in DEEPSEG_TOKEN: other users of this machine can read the command line.
-    """
-    import secrets
+    if (certificate is None) != (key is None):
+        raise UsageError("Certificate and key belong together.", "Give both, or none.", code="usage.tls")
+    place = folder or default_folder()
+    pair = (certificate, key) if certificate and key else None
+    if pair is None and (tls or not is_loopback(host)):
+        pair = own_certificate(place)
+    settings = Settings(
+        place,
+        tuple(device or find_devices()),
+        keep_s=keep_hours * 3600,
+        quota=round(quota_gb * 1e9),
+        largest=round(largest_gb * 1e9),
+    )
 
-    from ..worker.server import Server
+    def ready(address: str, fingerprint: str) -> None:
+        print(f"Listening on {address}")
+        if fingerprint:
+            print(f"Fingerprint: {fingerprint}")
+        print(f"Devices: {', '.join(settings.devices)}")
+        if not _users(place).made():
+            print("Nobody has a token yet: `deepseg tokens add NAME` makes one.")
+        print("Stop with Ctrl+C. Research use only.", flush=True)
 
-    shown = token or secrets.token_urlsafe(24)
-    server = Server(host, port, shown, allow_remote=allow_remote)
-    print("Listening on {}:{}".format(*server.address))
-    if not token:
-        print(f"Token: {shown}")
-    print("Stop with Ctrl+C.", flush=True)
-    server.run()
-    raise ResourceError(
-        "The GPU stopped working. Only a new process can use it again.",
-        "Start `deepseg serve` again.",
-        code="resource.device_lost",
+    run(settings, host, port, pair, ready)
+
+
+@app.command()
+def add(user: User, folder: Folder = None) -> None:
+    """Make a token and print it, this once."""
+    print(_users(folder).add(user))
+
+
+@app.command("list")
+def list_users(folder: Folder = None) -> None:
+    """List who has a token, and since when."""
+    for name, made in _users(folder).made().items():
+        print(f"{name}  {made}")
+
+
+@app.command()
+def revoke(user: User, folder: Folder = None) -> None:
+    """Make a user's token worthless, at once."""
+    _users(folder).revoke(user)
+
+
+def _users(folder: Path | None) -> Users:
+    from ..service.settings import default_folder
+    from ..service.users import Users
+
+    return Users(folder or default_folder())
+
+
+def _missing(error: ModuleNotFoundError) -> UsageError:
+    return UsageError(
+        f"The server needs packages that are not installed ({error.name}).",
+        how_to_install("server"),
+        code="usage.extra",
     )

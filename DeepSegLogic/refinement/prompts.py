@@ -120,14 +120,50 @@ def read_prompts(path: Path | str) -> PromptFile:
     try:
         with opened(path) as file:
             content = json.loads(file.read().decode("utf-8"))
-        _validate(content, path)
     except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
         raise _bad(path, f"it is not JSON ({error})") from error
+    return prompts_from_json(content, path)
+
+
+def prompts_from_json(content: Any, source: Path | str) -> PromptFile:
+    """Prompts as JSON values, see :func:`read_prompts`.
+
+    Args:
+        source: what messages say they come from.
+
+    Raises:
+        InputError: they do not follow the schema; the message says where.
+    """
+    try:
+        _validate(content, source)
+    except RecursionError as error:
+        raise _bad(source, "it is nested too deeply") from error
     prompts = [_prompt(entry) for entry in content["prompts"]]
     return PromptFile(prompts, content.get("locked"), tuple(content.get("add", ())))
 
 
-def _validate(content: Any, path: Path) -> None:
+def prompts_to_json(prompts: Iterable[Prompt]) -> list[dict[str, Any]]:
+    """Prompts as the entries of a ``prompts.json``.
+
+    Example:
+        >>> prompts_to_json([Point("liver", True, (1.0, 2.0, 3.0))])
+        [{'structure': 'liver', 'type': 'point', 'positive': True, 'ras': [1.0, 2.0, 3.0]}]
+    """
+    entries = []
+    for prompt in prompts:
+        entry = {"structure": prompt.structure, "type": prompt.kind, "positive": prompt.positive}
+        if isinstance(prompt, Point):
+            places: list[Any] = [float(x) for x in prompt.ras]
+        else:
+            assert isinstance(prompt, Scribble | Box | Lasso)
+            points = prompt.corners if isinstance(prompt, Box) else prompt.points
+            places = [[float(x) for x in point] for point in points]
+        radius = {"radius_mm": prompt.radius_mm} if isinstance(prompt, Scribble) else {}
+        entries.append({**entry, "ras": places, **radius})
+    return entries
+
+
+def _validate(content: Any, path: Path | str) -> None:
     import jsonschema
 
     schema = json.loads(resource_path("Schemas", "prompts.schema.json").read_text(encoding="utf-8"))
@@ -156,7 +192,7 @@ def _place(path: Iterable[str | int]) -> str:
     return " ".join(map(str, keys)) or "at the top"
 
 
-def _bad(path: Path, what: str) -> InputError:
+def _bad(path: Path | str, what: str) -> InputError:
     return InputError(
         f"{path} is not a list of prompts: {what}.",
         'Write it as {"prompts": [{"structure": "liver", "type": "point", "positive": true, "ras": [x, y, z]}]}.',

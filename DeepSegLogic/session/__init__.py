@@ -6,7 +6,7 @@ their own.
 
 from ..review.confidence import LOW_CONFIDENCE, is_doubtful
 from .choices import Choices
-from .chosen import Channels, Estimate, Input, Settings, Structures
+from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correction import Correction, Proposed, entry_text
 from .correctors import SOLVER, Corrector, Correctors
 from .jobs import Jobs
@@ -36,6 +36,7 @@ __all__ = [
     "Note",
     "Outcome",
     "Phase",
+    "Place",
     "Preflight",
     "Proposed",
     "Run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..data.volume import Volume
 from ..util.errors import DeepSegError, ResourceError, UsageError
 from ..util.i18n import tr as _
-from .chosen import Channels, Estimate, Input, Settings, Structures
+from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correctors import Correctors
 from .jobs import Jobs
-from .model_list import Models, model_entries
+from .model_list import ModelEntry, Models, model_entries
 from .preflight import Note, preflight
 from .signal import Signal
 from .structure_presets import preset_names
@@ -34,13 +35,15 @@ class Choices:
 
     Attributes:
         input, channels, settings, models, structures, correctors: the present choices.
+        place: where runs happen, see :meth:`Session.run_on`.
         estimate: what a run will need; None while unknown.
         why_not: why the run cannot start, in words; empty when it can.
     """
 
     def __init__(self, jobs: Jobs, model: str) -> None:
         self.input, self.channels, self.settings, self.structures = Input(), Channels(), Settings(), Structures()
-        self.models = Models.search(model_entries(), "")
+        self.place, self._entries = Place(), model_entries
+        self.models = Models.search(self._entries(), "")
         self.correctors = Correctors().among(self.models.all)
         self.estimate: Estimate | None = None
         self.why_not = ""
@@ -50,6 +53,7 @@ class Choices:
         self.models_changed: Signal[Models] = Signal()
         self.structures_changed: Signal[Structures] = Signal()
         self.correctors_changed: Signal[Correctors] = Signal()
+        self.place_changed: Signal[Place] = Signal()
         self.estimate_changed: Signal[Estimate | None] = Signal()
         self.why_not_changed: Signal[str] = Signal()
         self._jobs = jobs
@@ -123,7 +127,7 @@ class Choices:
 
     def search_models(self, words: str) -> None:
         """Show only the models that ``words`` find; all for no words. Looks anew at what is installed."""
-        entries = model_entries()
+        entries = self._entries()
         self.models = replace(Models.search(entries, words), chosen=self.model)
         self.correctors = self.correctors.among(entries)
         self._check(self._jobs.run)
@@ -131,11 +135,17 @@ class Choices:
         self.correctors_changed.emit(self.correctors)
 
     def install(self, model_id: str) -> None:
-        """Download a model of the catalog; the caller has shown its licence and size."""
+        """Download a model of the catalog; the caller has shown its licence and size.
+
+        Raises:
+            UsageError: runs happen on a server.
+        """
+        self._check_here()
         self._jobs.start("install", "install_model", lambda _id: self._installed(model_id), model=model_id)
 
     def import_model(self, path: Path) -> None:
-        """Import a model from a file or folder."""
+        """Import a model from a file or folder; raises as :meth:`install`."""
+        self._check_here()
         self._jobs.start("install", "import_model", self._installed, path=str(path))
 
     def remove_model(self, model_id: str) -> None:
@@ -151,10 +161,32 @@ class Choices:
             self._take_model(None, Structures())
         self.search_models(self.models.words)
 
+    def take_place(self, place: Place, entries: Callable[[], list[ModelEntry]] = model_entries) -> None:
+        """Note where runs happen from now on; the same model stays chosen if it is there.
+
+        Args:
+            entries: gives the models that are there.
+        """
+        self.place, self._entries, before = place, entries, self.model
+        there = next((e.card for e in entries() if before is not None and e.card.id == before.id), None)
+        if there is None:
+            self._take_model(None, Structures())
+        self.search_models("")
+        if there is not None:
+            self.choose_model(there.id)
+        self._forget_estimate()
+        self.place_changed.emit(place)
+
     def choose_corrector(self, model_id: str) -> None:
         """Choose the correction method, see :meth:`Correctors.choosing`."""
         self.correctors = self.correctors.choosing(model_id)
         self.correctors_changed.emit(self.correctors)
+
+    def _check_here(self) -> None:
+        if self.place.url:
+            raise UsageError(
+                _("Models of a server are installed there."), _("Choose this computer first."), code="usage.server"
+            )
 
     def _take_model(self, card: ModelCard | None, structures: Structures) -> None:
         self.models, self.structures = replace(self.models, chosen=card), structures

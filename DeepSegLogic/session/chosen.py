@@ -64,6 +64,17 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the next runs happen.
+
+    Attributes:
+        url: of the server; empty for this machine.
+    """
+
+    url: str = ""
+
+
+@dataclass(frozen=True)
 class Structures:
     """The structures that the chosen model knows, and those to segment; both by name, in label order."""
 

@@ -14,7 +14,7 @@ class ModelEntry:
 
     Attributes:
         card: describes the model.
-        installed: whether it is on this machine.
+        installed: whether it is on the machine that runs it.
         removable: whether it was downloaded or imported, and so can be removed.
         size_bytes: of the download, or on disk; None when unknown.
         found: structures that the search words match.
@@ -94,6 +94,11 @@ def model_entries() -> list[ModelEntry]:
         for card in cards
     ]
     return [*entries[: len(here)], *damaged, *entries[len(here) :]]
+
+
+def entries_on_server(cards: list[ModelCard]) -> list[ModelEntry]:
+    """The models of a server: all are installed, and none can be removed from here."""
+    return [ModelEntry(card, installed=True, removable=False, size_bytes=card.size_bytes) for card in cards]
 
 
 def found_entries(entries: list[ModelEntry], words: str) -> list[ModelEntry]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
 from ..models.card import DEMO_MODEL
+from ..remote.known import KnownServers
+from ..remote.worker import RemoteWorker
 from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
 from ..worker import WorkerClient
 from .choices import Choices
+from .chosen import Place
 from .jobs import Jobs
+from .model_list import entries_on_server
 from .outcome import Outcome
 
 if TYPE_CHECKING:
+    from ..models.card import ModelCard
     from ..segmentation import Result
 
 
@@ -33,7 +39,7 @@ class Session:
     """
 
     def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL) -> None:
-        self._client = client or WorkerClient()
+        self._client = client or RemoteWorker()
         self.jobs = Jobs(self._client)
         self.choices = Choices(self.jobs, model)
         self.outcome = Outcome(self.jobs)
@@ -56,6 +62,34 @@ class Session:
         lines.append(f"Volume: {self.choices.input.preflight.facts or 'none'}")
         lines.append(f"Last error: {error.code} {type(error).__name__}" if error else "Last error: none")
         return "\n".join(lines)
+
+    def run_on(self, url: str) -> None:
+        """Choose where the next runs happen. The models of a server are there when the task ``"connect"`` has ended.
+
+        Args:
+            url: of a server that was saved, see :class:`~DeepSegLogic.remote.known.KnownServers`; empty for this
+                machine.
+
+        Raises:
+            UsageError: a task is running, the server was not saved, or there is no token for it.
+        """
+        self.jobs.check_free()
+        client = self._client
+        if not isinstance(client, RemoteWorker):
+            raise UsageError(_("This session runs on this computer only."), code="usage.server")
+        if not url:
+            client.server = None
+            self.choices.take_place(Place())
+            return
+        before, client.server = client.server, KnownServers().connect(url)
+
+        def failed(_error: DeepSegError) -> None:
+            client.server = before
+
+        def connected(cards: list[ModelCard]) -> None:
+            self.choices.take_place(Place(url), partial(entries_on_server, cards))
+
+        self.jobs.start("connect", "models", connected, failed)
 
     def segment(self, frame: tuple[int, int] | None = None) -> None:
         """Start to segment.

@@ -23,6 +23,7 @@ _TITLES = {
     "check": N_("Checking surfaces"),
     "evaluate": N_("Comparing"),
     "write": N_("Writing"),
+    "upload": N_("Sending"),
     "wait": N_("Waiting"),
 }
 
@@ -43,7 +44,8 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"install"`` or ``"export"``; empty before the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"install"``, ``"export"`` or ``"connect"``; empty before
+            the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 Action = Literal[
-    "accept_remote",
     "choose_device",
     "choose_model",
     "correct_with_model",
@@ -25,6 +24,7 @@ Action = Literal[
     "make_surfaces",
     "rename_model",
     "replace_model",
+    "save_server",
     "segment_again",
     "start_service",
     "trust_model",

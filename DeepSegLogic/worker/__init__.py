@@ -1,6 +1,6 @@
-"""A process of its own that keeps the network loaded: :class:`WorkerClient` sends requests to a child or a service."""
+"""A process of its own that keeps the network loaded: :class:`WorkerClient` sends it requests."""
 
 from .client import Event, WorkerClient, WorkerState
-from .transports import ProcessLink, SocketLink
+from .transports import ProcessLink
 
-__all__ = ["Event", "ProcessLink", "SocketLink", "WorkerClient", "WorkerState"]
+__all__ = ["Event", "ProcessLink", "WorkerClient", "WorkerState"]

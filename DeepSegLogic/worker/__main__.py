@@ -29,7 +29,7 @@ def main(handlers: str) -> None:
     channel = Channel()
     channel.connect(reader, writer)
     worker = Worker(import_module(handlers).HANDLERS)
-    greet_client(channel, may_share=True)
+    greet_client(channel)
     channel.start()
 
     def listen() -> None:

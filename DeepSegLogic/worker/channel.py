@@ -1,4 +1,4 @@
-"""Messages with arrays over a pair of byte streams: pipes to a child process, or a socket.
+"""Messages with arrays over a pair of byte streams: the pipes of a child process, or files.
 
 A message is one line of JSON. Its arrays follow as raw bytes, or lie in a block of shared memory that the
 line names; shared memory is used where both sides run on one machine and there is enough of it.
@@ -140,7 +140,7 @@ class Channel:
                 raise ValueError("not an object")
         except (ValueError, RecursionError) as error:
             what = "The other side does not speak DeepSeg's protocol."
-            raise ProtocolError(what, "Check the address: it must be that of a DeepSeg service.") from error
+            raise ProtocolError(what) from error
         return header
 
     def _read_arrays(self, header: dict[str, Any]) -> list[NumberArray] | None:
@@ -154,13 +154,16 @@ class Channel:
         if size > self.array_limit:
             raise ProtocolError(
                 f"A message contains {size} bytes of arrays; at most {self.array_limit} are accepted.",
-                "Send a smaller volume, or raise the limit where the service is started.",
+                "Send a smaller volume.",
                 code="internal.protocol.size",
             )
         block = header.pop("block", None)
         if block is not None:
             return self._read_block(str(block), layout)
-        arrays = [np.empty(shape, dtype) for dtype, shape in layout]
+        try:
+            arrays = [np.empty(shape, dtype) for dtype, shape in layout]
+        except ValueError as error:  # more, or larger, dimensions than NumPy has
+            raise ProtocolError("A message has an invalid description of its arrays.") from error
         try:
             whole = all(self._reader.readinto(_bytes_of(a)) == a.nbytes for a in arrays if a.nbytes)
         except (OSError, ValueError):

@@ -68,7 +68,7 @@ class WorkerClient:
 
     Args:
         link: connects to a new worker: :class:`ProcessLink` (a child process; choose its interpreter with
-            ``functools.partial(ProcessLink, python=...)``) or a partial of :class:`SocketLink`.
+            ``functools.partial(ProcessLink, python=...)``).
         grace: seconds until a cancelled job that does not stop has its worker killed.
         patience: seconds without a sign of life after which the worker counts as hung.
 

@@ -56,7 +56,7 @@ class Connection:
         if self.killed:  # before there was a process to kill
             self.link.kill()
         try:
-            hello = greet_worker(self.channel, token=self.link.token, share=self.link.share)
+            hello = greet_worker(self.channel, share=self.link.share)
             self.channel.start()
             self.last_sign = time.monotonic()
             self.hello = hello

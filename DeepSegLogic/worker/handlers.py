@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..models import Model
     from ..refinement.prompted_network import NnInteractive, PromptNetwork
     from ..refinement.prompts import Prompt
+    from ..refinement.solver import Refinement
     from ..review.findings import Finding
     from ..review.measurements import Measurement
     from ..segmentation import Result
@@ -133,7 +134,7 @@ def refine(
     """
     from ..refinement import refine as run
 
-    network = _prompt_network(job, model, device)
+    network = prompt_network(job, model, device)
     done = run(
         label_map,
         prompts,
@@ -143,12 +144,17 @@ def refine(
         progress=job.progress,
         cancel=job.cancel,
     )
+    return refined(done, network.licence)
+
+
+def refined(done: Refinement, licence: str) -> dict[str, Any]:
+    """A correction as :func:`refine` returns it."""
     return {
         "label_map": done.label_map,
         "box": done.changed_box and [(s.start, s.stop) for s in done.changed_box],
         "skipped": list(done.skipped.values()),
         "notes": done.notes,
-        "licence": network.licence,
+        "licence": licence,
     }
 
 
@@ -212,7 +218,7 @@ def _loaded(job: Job, name: str) -> Model:
     return model
 
 
-def _prompt_network(job: Job, name: str, device: str) -> PromptNetwork | NnInteractive:
+def prompt_network(job: Job, name: str, device: str) -> PromptNetwork | NnInteractive:
     """As :func:`~DeepSegLogic.refinement.prompted_network.prompt_network`; stays loaded as with :func:`_loaded`."""
     from ..models import find_model
     from ..refinement.prompted_network import SESSIONS, PromptNetwork

@@ -1,8 +1,7 @@
-"""The first two messages: version of the protocol, and token."""
+"""The first two messages: version of the protocol, and names of shared memory."""
 
 from __future__ import annotations
 
-import hmac
 import os
 import platform
 from typing import Any
@@ -14,18 +13,17 @@ from .error_mapping import from_message, to_message
 from .serialization import SAME_VERSION
 
 
-def greet_worker(channel: Channel, *, token: str = "", share: str = "") -> dict[str, Any]:
+def greet_worker(channel: Channel, *, share: str = "") -> dict[str, Any]:
     """The client's side. Returns the worker's hello: version, pid, deepseg, python.
 
     Args:
-        token: the password of a service.
         share: prefix of the names of shared memory blocks; empty for none.
 
     Raises:
         DeepSegError: the worker refuses, has another version, or closed the connection (``"resource.worker"``).
     """
     try:
-        channel.send({"type": "hello", "version": VERSION, "token": token, "share": share})
+        channel.send({"type": "hello", "version": VERSION, "share": share})
         answer = channel.receive()
     except OSError:
         answer = None
@@ -40,7 +38,7 @@ def greet_worker(channel: Channel, *, token: str = "", share: str = "") -> dict[
     return answer
 
 
-def greet_client(channel: Channel, *, token: str = "", may_share: bool = False) -> None:
+def greet_client(channel: Channel) -> None:
     """The worker's side.
 
     Raises:
@@ -50,13 +48,10 @@ def greet_client(channel: Channel, *, token: str = "", may_share: bool = False) 
     try:
         if hello is None or hello.get("type") != "hello":
             raise UsageError("The first message must be a hello.", code="usage.protocol")
-        if not hmac.compare_digest(str(hello.get("token", "")).encode(), token.encode()):
-            raise UsageError("The token is wrong.", "Use the token that the service was started with.",
-                             code="usage.token")  # fmt: skip
         if hello.get("version") != VERSION:
             raise _other_version(hello.get("version"))
     except DeepSegError as error:
-        channel.send({**to_message(error), "traceback": ""})  # no traceback for strangers
+        channel.send(to_message(error))
         raise
     channel.send(
         {
@@ -68,7 +63,7 @@ def greet_client(channel: Channel, *, token: str = "", may_share: bool = False) 
         }
     )
     share = str(hello.get("share", ""))
-    if may_share and share:
+    if share:
         channel.share(mine=f"{share}w", theirs=f"{share}c")
 
 

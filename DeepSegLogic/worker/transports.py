@@ -1,4 +1,4 @@
-"""Connections to a worker: a child process, or a socket."""
+"""Connections to a worker: a child process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -29,11 +28,10 @@ class Link(Protocol):
     """The connection to one worker, from its start to its end.
 
     Attributes:
-        token, share: for :func:`~DeepSegLogic.worker.handshake.greet_worker`.
+        share: for :func:`~DeepSegLogic.worker.handshake.greet_worker`.
         log: the last lines that the worker's libraries wrote.
     """
 
-    token: str
     share: str
     log: deque[str]
 
@@ -68,8 +66,6 @@ class ProcessLink:
         python: its interpreter.
         handlers: the module whose ``HANDLERS`` it serves.
     """
-
-    token = ""
 
     def __init__(self, python: str | None = None, handlers: str = "DeepSegLogic.worker.handlers") -> None:
         self._python = python or default_python()
@@ -140,48 +136,3 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
         return
     with suppress(ProcessLookupError, PermissionError):  # all gone; macOS raises the latter for zombies
         os.killpg(process.pid, signal.SIGKILL)  # its own group, see start_new_session
-
-
-class SocketLink:
-    """A worker at the other end of a TCP connection, started with ``deepseg serve``."""
-
-    share = ""
-
-    def __init__(self, host: str, port: int, token: str) -> None:
-        self._address = (host, port)
-        self.token = token
-        self.log: deque[str] = deque(maxlen=0)
-        self._socket: socket.socket | None = None
-
-    def open(self, channel: Channel) -> None:
-        try:
-            self._socket = connection = socket.create_connection(self._address, timeout=10)
-        except OSError as error:
-            raise ResourceError(
-                f"The service at {self._address[0]}:{self._address[1]} cannot be reached ({error}).",
-                "Check host and port.",
-                code="resource.service",
-                action="start_service",
-            ) from error
-        connection.settimeout(None)
-        channel.connect(connection.makefile("rb"), connection.makefile("wb"))
-
-    def kill(self) -> None:
-        if self._socket is not None:
-            hang_up(self._socket)
-
-    def why_it_ended(self, started: bool) -> DeepSegError:
-        assert self._socket is not None
-        self.kill()
-        self._socket.close()
-        return ResourceError(
-            "The connection to the service was lost.",
-            "Check the service's own log, then run again.",
-            code="resource.service",
-        )
-
-
-def hang_up(connection: socket.socket) -> None:
-    """End a connection, also for a thread that waits on it."""
-    with suppress(OSError):  # it has ended already
-        connection.shutdown(socket.SHUT_RDWR)

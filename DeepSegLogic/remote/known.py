@@ -1,0 +1,143 @@
+"""The servers that a user agreed to send volumes to, with their certificates; tokens are in the system's key store."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..util.atomic_write import atomic_path
+from ..util.errors import ModelError, UsageError
+from .connection import Address
+from .server import Server
+
+if TYPE_CHECKING:
+    from ..models.card import ModelCard
+
+TOKEN_VARIABLE = "DEEPSEG_TOKEN"
+_KEY_STORE = "DeepSeg server"
+
+WHAT_LEAVES = (
+    "The voxels of a volume, their size and place in space, and its modality are sent to {url}, which keeps them for a "
+    "while. Names, headers of files and results of other runs are not sent."
+)
+"""What a user agrees to, once for each server."""
+
+
+class KnownServers:
+    """The servers that were saved.
+
+    Args:
+        path: of the file; by default in the user's data folder.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or _default_path()
+
+    def all(self) -> dict[str, str]:
+        """URL → fingerprint, which is empty if an authority signed the certificate.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        try:
+            found = json.loads(self._path.read_text("utf-8"))
+            return {Address.of(url).url: str(entry["fingerprint"]) for url, entry in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UsageError(
+                f"{self._path} is damaged.", "Delete it, and save the servers again.", code="usage.servers"
+            ) from error
+
+    def save(self, url: str, fingerprint: str) -> None:
+        """Note that the user agreed."""
+        self._write({**self.all(), Address.of(url).url: fingerprint})
+
+    def remove(self, url: str) -> None:
+        """Forget a server, and its token.
+
+        Raises:
+            UsageError: it was not saved.
+        """
+        servers, url = self.all(), Address.of(url).url
+        if servers.pop(url, None) is None:
+            raise UsageError(f"{url} is not a saved server.", "Check the address.", code="usage.servers")
+        self._write(servers)
+        store = _key_store()
+        if store is not None and store.get_password(_KEY_STORE, url) is not None:
+            store.delete_password(_KEY_STORE, url)
+
+    def connect(self, url: str) -> Server:
+        """A server that was saved, with the user's token.
+
+        Raises:
+            UsageError: it was not saved, or there is no token.
+        """
+        url = Address.of(url).url
+        fingerprint = self.all().get(url)
+        if fingerprint is None:
+            raise UsageError(
+                f"{url} is not a saved server, so nothing is sent to it.",
+                "Save it first.",
+                code="usage.servers",
+                action="save_server",
+            )
+        token = token_of(url)
+        if not token:
+            raise UsageError(f"There is no token for {url}.", code="usage.token", action="give_token")
+        return Server(url, token, fingerprint)
+
+    def _write(self, servers: dict[str, str]) -> None:
+        with atomic_path(self._path) as path:
+            path.write_text(json.dumps({url: {"fingerprint": pin} for url, pin in servers.items()}, indent=2), "utf-8")
+
+
+def token_of(url: str) -> str:
+    """The user's token for a server: of the environment, or of the key store; empty if there is none."""
+    store = _key_store()
+    kept = store.get_password(_KEY_STORE, url) if store is not None and TOKEN_VARIABLE not in os.environ else None
+    return os.environ.get(TOKEN_VARIABLE) or kept or ""
+
+
+def keep_token(url: str, token: str) -> bool:
+    """Put a token into the system's key store; False if there is none."""
+    store = _key_store()
+    if store is None:
+        return False
+    store.set_password(_KEY_STORE, Address.of(url).url, token)
+    return True
+
+
+def model_of(server: Server, model: str) -> ModelCard:
+    """The card of a model on a server.
+
+    Raises:
+        ModelError: the server does not have it.
+    """
+    cards = {card.id: card for card in server.models()}
+    if model not in cards:
+        raise ModelError(
+            f"The server does not have the model {model}. It has: {', '.join(cards) or 'none'}.",
+            "Choose one of them, or ask whoever runs it to install this one.",
+            code="model.not_on_server",
+        )
+    return cards[model]
+
+
+def _default_path() -> Path:
+    import platformdirs
+
+    return platformdirs.user_data_path("DeepSeg", False) / "servers.json"
+
+
+def _key_store() -> Any:
+    """The system's key store; None without one."""
+    try:
+        import keyring
+        from keyring.backends import fail, null
+    except ImportError:
+        return None
+    store = keyring.get_keyring()
+    return None if isinstance(store, fail.Keyring | null.Keyring) else store

@@ -1,0 +1,43 @@
+"""Stands in for networks in tests of the server: the "model" says what happens. Every start is noted in a file."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from DeepSegLogic.data.label_map import LabelMap, Structure
+from DeepSegLogic.segmentation import Result
+from DeepSegLogic.service import handlers
+from DeepSegLogic.util.errors import Cancelled
+
+HERE = Path(os.environ["DEEPSEG_TEST_FOLDER"])
+
+
+def run(job, *, wanted, volumes, output, device):
+    if wanted["request"] != "segment":
+        return handlers.run(job, wanted=wanted, volumes=volumes, output=output, device=device)
+    with (HERE / "starts").open("a") as file:
+        file.write(f"{Path(volumes).parent.name} {wanted['min_piece_ml']:g} {wanted['model']}\n")
+    if wanted["model"] == "memory":
+        raise MemoryError
+    if wanted["model"] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if wanted["model"] == "odd":
+        return handlers._write({"not": "a result"}, Path(output))
+    step = 0
+    while wanted["model"] == "gated" and not (HERE / "gate").exists():
+        step += 1
+        job.progress("inference", min(0.9, step / 1000), f"window {step}")
+        if job.cancel():
+            raise Cancelled
+        time.sleep(0.02)
+    volume = handlers._volume(Path(volumes), wanted["volume"], wanted["modality"])
+    labels = (volume.array > 300).astype(np.uint8)
+    result = Result(LabelMap(labels, volume.ijk_to_ras, [Structure(1, "bone", "Bone")]), {"bone": 1.0})
+    result.warnings.append(f"The volume was seen by {device}.")
+    handlers._write(result, Path(output))
+
+
+HANDLERS = {"run": run}
