@@ -144,7 +144,7 @@ def terminologyEntry(structure: Structure) -> str:
         return f"{entry.scheme}^{entry.value}^{entry.meaning}" if entry else "^^"
 
     codes = "~".join(code(c) for c in (structure.category, structure.type, structure.modifier))
-    return f"{CONTEXT}~{codes}~{ANATOMIC_CONTEXT}~^^~^^"
+    return f"{CONTEXT}~{codes}~{ANATOMIC_CONTEXT}~{code(structure.region)}~{code(structure.region_modifier)}"
 
 
 def _shaded(surface, toNode):
