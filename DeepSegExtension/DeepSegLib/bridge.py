@@ -75,11 +75,9 @@ def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
     """
     toNode = np.linalg.inv(worldMatrix(segmentationNode)) @ labelMap.ijk_to_ras
     values = {s.name: s.value for s in labelMap.structures}
+    markCorrected(segmentationNode, names)
     if _writeBox(labelMap.array, values, box, segmentationNode, np.linalg.inv(toNode)):
         for name in names:
-            segment = segmentationNode.GetSegmentation().GetSegment(name)
-            if segment.HasTag(ALGORITHM_TYPE):
-                segment.SetTag(ALGORITHM_TYPE, "SEMIAUTOMATIC")
             segmentationNode.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.RepresentationModified, name)
         return
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -88,6 +86,20 @@ def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
         box = box_of(mask) or (slice(0, 1),) * 3
         image = _orientedImage(np.ascontiguousarray(mask[box], np.uint8), matrix_of(box, toNode))
         logic.SetBinaryLabelmapToSegment(image, segmentationNode, name, logic.MODE_REPLACE)
+
+
+def markCorrected(segmentationNode, names) -> None:
+    """Note in segments that somebody changed what an algorithm made, for DICOM."""
+    for segment in map(segmentationNode.GetSegmentation().GetSegment, names):
+        if segment is not None and segment.HasTag(ALGORITHM_TYPE):
+            segment.SetTag(ALGORITHM_TYPE, "SEMIAUTOMATIC")
+
+
+def isCorrected(segmentationNode) -> bool:
+    """Whether :func:`markCorrected` was called for a segment, perhaps before the scene was saved."""
+    segmentation, kind = segmentationNode.GetSegmentation(), vtk.reference("")
+    segments = map(segmentation.GetNthSegment, range(segmentation.GetNumberOfSegments()))
+    return any(segment.GetTag(ALGORITHM_TYPE, kind) and str(kind) == "SEMIAUTOMATIC" for segment in segments)
 
 
 def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) -> LabelMap:
