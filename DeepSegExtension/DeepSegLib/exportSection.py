@@ -7,9 +7,9 @@ import slicer
 
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
+from DeepSegLogic.results.label_files import DICOM_FORMATS
 from DeepSegLogic.surfaces.formats import FORMATS as SURFACE_FORMATS
 
-DICOM_FORMATS = ("dcm-seg", "rtstruct")
 FORMATS = (*SURFACE_FORMATS, "seg.nrrd", "nii.gz", "csv", *DICOM_FORMATS)  # each has a check box, format_…
 
 
