@@ -18,7 +18,7 @@ from ...util.version import how_to_install
 from ..files import is_dicom, must_exist
 from .archive_settings import PREFIX, ArchiveSettings, login, must_be_safe
 
-MOST_INSTANCES = 20_000
+MOST_INSTANCES = 20_000  # or series or studies, in one answer
 MOST_BYTES = 32 * 2**30
 _TRIES, _WAIT_S = 4, 0.5  # the wait doubles
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP: worth another try
@@ -94,11 +94,11 @@ class Archive:
             raise UsageError("No patient and no study is given.", "Give one of them.", code="usage.archive")
         asked = {"PatientID": patient, "StudyInstanceUID": study and _uid(study)}
         filters = {name: value for name, value in asked.items() if value}
-        studies = self._asked(lambda: self._client.search_for_studies(search_filters=filters, get_remaining=True))
+        studies = self._asked(self._client.search_for_studies, search_filters=filters)
         found = []
         for one in sorted(studies, key=lambda s: _text(s, "StudyDate"), reverse=True):
             uid = _uid(_text(one, "StudyInstanceUID"))
-            for series in self._asked(lambda uid=uid: self._client.search_for_series(uid, get_remaining=True)):
+            for series in self._asked(self._client.search_for_series, uid):
                 kind = _text(series, "Modality")
                 if modality in ("", kind):
                     facts = (_text(series, "SeriesInstanceUID"), _text(one, "StudyDate"), kind)
@@ -134,22 +134,18 @@ class Archive:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} is not an empty folder.", "Choose another one.", code="usage.archive")
         asked = {"SeriesInstanceUID": series}
-        listed = self._asked(lambda: self._client.search_for_series(search_filters=asked))
+        listed = self._asked(self._client.search_for_series, search_filters=asked)
         study = _uid(_text(listed[0], "StudyInstanceUID")) if listed else ""
         instances = self._instances(study, series) if study else []
         if not instances:
             raise InputError(f"The archive has no series {series}.", "Check the UID.", code="input.missing")
-        if len(instances) > MOST_INSTANCES:
-            raise InputError(
-                f"The series has more than {MOST_INSTANCES} images.", "Fetch it another way.", code="input.too_large"
-            )
         size = 0
         with atomic_folder(folder) as temporary:
             for number, instance in enumerate(instances):
                 check(cancel)
                 progress("fetch", number / len(instances), f"{number} of {len(instances)}")
                 path = temporary / f"{instance}.dcm"
-                self._talk(lambda path=path, instance=instance: self._save(path, study, series, instance))
+                self._talk(self._save, path, study, series, instance)
                 size += path.stat().st_size
                 if size > MOST_BYTES:
                     raise InputError(
@@ -184,7 +180,7 @@ class Archive:
             check(cancel)
             progress("send", number / len(files), path.name)
             dataset = pydicom.dcmread(path, force=True)
-            answer = self._talk(lambda dataset=dataset: self._client.store_instances([dataset]))
+            answer = self._talk(self._client.store_instances, [dataset])
             if answer is not None and answer.get("FailedSOPSequence"):
                 raise InputError(
                     f"The archive refuses {path}.", "Look into the log of the archive.", code="input.archive"
@@ -193,7 +189,7 @@ class Archive:
         return len(files)
 
     def _instances(self, study: str, series: str) -> list[str]:
-        found = self._asked(lambda: self._client.search_for_instances(study, series, get_remaining=True))
+        found = self._asked(self._client.search_for_instances, study, series)
         return sorted({_uid(_text(one, "SOPInstanceUID")) for one in found})
 
     def _save(self, path: Path, study: str, series: str, instance: str) -> None:
@@ -210,22 +206,31 @@ class Archive:
         _must_be_whole(dataset)
         dataset.save_as(path, enforce_file_format=True)
 
-    def _asked(self, question: Callable[[], list[dict[str, Any]]]) -> list[Any]:
+    def _asked(self, question: Callable[..., list[dict[str, Any]]], *asked: Any, **more: Any) -> list[Any]:
+        """What the archive answers, page by page, as datasets."""
         from pydicom import Dataset
 
-        answer = self._talk(question)
+        found: list[dict[str, Any]] = []
+        page = self._talk(question, *asked, **more)
+        while page and page != found[-len(page) :]:  # an archive without pages gives the same again
+            found += page
+            if len(found) > MOST_INSTANCES:
+                raise InputError(
+                    f"The archive lists more than {MOST_INSTANCES} entries.", "Ask for less.", code="input.too_large"
+                )
+            page = self._talk(question, *asked, **more, offset=len(found))
         try:
-            return [Dataset.from_json(item) for item in answer]
+            return [Dataset.from_json(item) for item in found]
         except Exception as error:  # pydicom raises whatever its parser meets
             raise self._odd(error) from error
 
-    def _talk(self, call: Callable[[], T]) -> T:
+    def _talk(self, call: Callable[..., T], *asked: Any, **more: Any) -> T:
         """Call the archive, again if the connection fails."""
         import requests
 
         for left in reversed(range(_TRIES)):
             try:
-                return call()
+                return call(*asked, **more)
             except requests.exceptions.SSLError as error:
                 raise ResourceError(
                     f"The certificate of {self._host} is not trusted.",
@@ -235,6 +240,8 @@ class Archive:
             except requests.HTTPError as error:
                 if error.response.status_code not in _BUSY or not left:
                     raise self._refused(error.response.status_code) from error
+            except requests.exceptions.InvalidJSONError as error:
+                raise self._odd(error) from error
             except (requests.RequestException, EOFError) as error:
                 if not left:
                     raise ResourceError(
