@@ -10,9 +10,10 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from DeepSegLogic import LabelMap, measure, read_volume, write_measurement_report
+from DeepSegLogic import LabelMap, measure, read_label_map, read_volume, write_measurement_report
 from DeepSegLogic.cli import app
 from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.results.folder import export_result
 from DeepSegLogic.util.errors import InputError, UsageError
 
 hd = pytest.importorskip("highdicom", reason='needs highdicom (pip install -e ".[dicom]")')
@@ -110,11 +111,20 @@ def test_nothing_to_report_and_other_grids_are_refused(case, tmp_path):
     assert not (tmp_path / "a.dcm").exists()
 
 
-def test_the_command_line_writes_one(chest_ct, shared_data, tmp_path):
+def test_it_is_a_format_of_results(case, chest_ct, tmp_path):
+    series, labels, _, _ = case
+    (path,) = export_result(tmp_path / "out", labels, read_volume(series), ["sr"], source=series)
+    assert path.name == "measurements.sr.dcm" and errors_by_dciodvfy(path) == []
     refused = CliRunner().invoke(app, ["segment", str(chest_ct), "-o", str(tmp_path / "a"), "-f", "sr"])
     assert isinstance(refused.exception, InputError) and "not a DICOM series" in str(refused.exception)
-    series = shared_data / "abdomen_ct_dicom" / "series"
-    options = ["--quality", "draft", "--surfaces", "", "--quiet"]
-    done = CliRunner().invoke(app, ["segment", str(series), "-o", str(tmp_path / "b"), "-f", "nii.gz,sr", *options])
-    assert done.exit_code == 0, done.output
-    assert errors_by_dciodvfy(tmp_path / "b" / "measurements.sr.dcm") == []
+
+
+def test_the_real_series(shared_data, tmp_path):
+    folder = shared_data / "abdomen_ct_dicom"
+    labels = read_label_map(folder / "labels.nii.gz")
+    rows = measure(labels, read_volume(folder / "series"))
+    write_measurement_report(rows, labels, tmp_path / "a.dcm", source=folder / "series")
+    assert errors_by_dciodvfy(tmp_path / "a.dcm") == []
+    groups = hd.sr.srread(tmp_path / "a.dcm").content.get_image_measurement_groups()
+    found = {group.tracking_identifier: group.get_measurements()[0].value for group in groups}
+    assert found == {row.title: pytest.approx(row.volume_ml, rel=1e-5) for row in rows if row.voxels}
