@@ -19,7 +19,6 @@ from DeepSegLogic.worker.isolated import read_label_map
 
 from . import binding
 from .correcting import Correcting
-from .dialogs import DICOM_FORMATS
 from .opening import Opening
 from .page import ASSETS, build_page
 from .probe import Probe
@@ -31,7 +30,7 @@ from .views import make_views
 
 POLL_S = 0.08
 SCENE_FORMAT = "mrb"
-LABEL_FORMATS = {"seg.nrrd", "nii.gz", *DICOM_FORMATS, SCENE_FORMAT}
+LABEL_FORMATS = {"seg.nrrd", "nii.gz", "dcm-seg", "rtstruct", SCENE_FORMAT}
 """They hold what was corrected; the others only show it."""
 
 
