@@ -137,7 +137,8 @@ class Archive:
         asked = {"SeriesInstanceUID": series}
         listed = self._asked(self._client.search_for_series, search_filters=asked)
         study = _uid(_text(listed[0], "StudyInstanceUID")) if listed else ""
-        instances = self._instances(study, series) if study else []
+        found = self._asked(self._client.search_for_instances, study, series) if study else []
+        instances = sorted({_uid(_text(one, "SOPInstanceUID")) for one in found})
         if not instances:
             raise InputError(f"The archive has no series {series}.", "Check the UID.", code="input.missing")
         size = 0
@@ -188,10 +189,6 @@ class Archive:
                 )
         progress("send", 1.0, f"{len(files)} files")
         return len(files)
-
-    def _instances(self, study: str, series: str) -> list[str]:
-        found = self._asked(self._client.search_for_instances, study, series)
-        return sorted({_uid(_text(one, "SOPInstanceUID")) for one in found})
 
     def _save(self, path: Path, study: str, series: str, instance: str) -> None:
         """Fetch one instance into a file.
