@@ -25,6 +25,7 @@ _HOME_OF = {
     "read_volume": "io.read",
     "write_dicom_seg": "io.dicom.seg_writer",
     "write_label_map": "io.write",
+    "write_measurement_report": "io.dicom.report_writer",
     "write_rtstruct": "io.dicom.rtstruct_writer",
     "write_volume": "io.write",
     # models

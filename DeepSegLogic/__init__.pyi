@@ -7,6 +7,7 @@ from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.evaluation import evaluate as evaluate
 from .evaluation.output import write_evaluation as write_evaluation
 from .inference.estimate import RunEstimate as RunEstimate
+from .io.dicom.report_writer import write_measurement_report as write_measurement_report
 from .io.dicom.rtstruct_writer import write_rtstruct as write_rtstruct
 from .io.dicom.seg_writer import write_dicom_seg as write_dicom_seg
 from .io.read import read_label_map as read_label_map

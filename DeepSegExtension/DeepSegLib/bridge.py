@@ -75,6 +75,7 @@ def updateSegments(labelMap: LabelMap, segmentationNode, names, box) -> None:
         names: of the structures that changed.
         box: (K, J, I) slices that hold all changes.
     """
+    markCorrected(segmentationNode, names)
     for layer in labelMap.layers or [labelMap]:
         own = [s.name for s in layer.structures if s.name in names]
         if own:
@@ -86,9 +87,6 @@ def _updateLayer(layer: LabelMap, segmentationNode, names, box) -> None:
     toNode = np.linalg.inv(worldMatrix(segmentationNode)) @ layer.ijk_to_ras
     if _writeBox(layer, box, segmentationNode, np.linalg.inv(toNode)):
         for name in names:
-            segment = segmentationNode.GetSegmentation().GetSegment(name)
-            if segment.HasTag(ALGORITHM_TYPE):
-                segment.SetTag(ALGORITHM_TYPE, "SEMIAUTOMATIC")
             segmentationNode.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.RepresentationModified, name)
         return
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -97,6 +95,20 @@ def _updateLayer(layer: LabelMap, segmentationNode, names, box) -> None:
         held = box_of(mask) or (slice(0, 1),) * 3
         image = _orientedImage(np.ascontiguousarray(mask[held], np.uint8), matrix_of(held, toNode))
         logic.SetBinaryLabelmapToSegment(image, segmentationNode, name, logic.MODE_REPLACE)
+
+
+def markCorrected(segmentationNode, names) -> None:
+    """Note in segments that somebody changed what an algorithm made, for DICOM."""
+    for segment in map(segmentationNode.GetSegmentation().GetSegment, names):
+        if segment is not None and segment.HasTag(ALGORITHM_TYPE):
+            segment.SetTag(ALGORITHM_TYPE, "SEMIAUTOMATIC")
+
+
+def isCorrected(segmentationNode) -> bool:
+    """Whether :func:`markCorrected` was called for a segment, perhaps before the scene was saved."""
+    segmentation, kind = segmentationNode.GetSegmentation(), vtk.reference("")
+    segments = map(segmentation.GetNthSegment, range(segmentation.GetNumberOfSegments()))
+    return any(segment.GetTag(ALGORITHM_TYPE, kind) and str(kind) == "SEMIAUTOMATIC" for segment in segments)
 
 
 def labelMapFromSegmentation(segmentationNode, volume: Volume, structures=()) -> LabelMap:
@@ -160,7 +172,7 @@ def terminologyEntry(structure: Structure) -> str:
         return f"{entry.scheme}^{entry.value}^{entry.meaning}" if entry else "^^"
 
     codes = "~".join(code(c) for c in (structure.category, structure.type, structure.modifier))
-    return f"{CONTEXT}~{codes}~{ANATOMIC_CONTEXT}~^^~^^"
+    return f"{CONTEXT}~{codes}~{ANATOMIC_CONTEXT}~{code(structure.region)}~{code(structure.region_modifier)}"
 
 
 def _shaded(surface, toNode):

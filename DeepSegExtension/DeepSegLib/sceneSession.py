@@ -198,6 +198,11 @@ class SceneSession:
         self._takeEdits()
         return self.correction.label_map
 
+    @property
+    def everCorrected(self):
+        """Whether the result was corrected, also before the scene was saved."""
+        return self.resultCorrected or bridge.isCorrected(self.resultNode)
+
     def preview(self, prompt, reach):
         """Outline what a prompt would change, in place of the outline before; returns it in words.
 
@@ -366,7 +371,8 @@ class SceneSession:
         if self._editedByHand():
             known = self.correction.label_map.structures
             edited = bridge.labelMapFromSegmentation(self.resultNode, self.session.outcome.volume, known)
-            self.correction.take(edited)
+            step = self.correction.take(edited)
+            bridge.markCorrected(self.resultNode, step.changes_ml if step is not None else ())
             self._shownTime = storedResult.voxelTime(self.resultNode)
 
     def _node(self, nodeID):

@@ -10,6 +10,7 @@ from DeepSegLogic.data.volume import Volume, compact
 from DeepSegLogic.util.errors import InputError
 
 MODALITY = "DICOM.Modality"  # attribute of a volume's node, or, from the DICOM import, of its subject hierarchy item
+SOURCE = "DeepSeg.Source"  # attribute of a volume's node: Volume.source; never saved
 WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: warnings of its reader, one sentence a line
 
 
@@ -40,6 +41,7 @@ def volumeFromNode(node) -> Volume:
         name,
         modalityOf(node),
         warnings,
+        sourceOf(node),
     )
 
 
@@ -47,6 +49,14 @@ def modalityOf(node):
     """What the DICOM import, or we, noted for a volume node, e.g. ``"CT"``; None if nothing."""
     hierarchy, item = _hierarchyItem(node)
     return node.GetAttribute(MODALITY) or (hierarchy.GetItemAttribute(item, MODALITY) if item else None) or None
+
+
+def sourceOf(node) -> str:
+    """The DICOM series that a volume was loaded from, as in :attr:`Volume.source`."""
+    instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    found = database.fileForInstance(instances[0]) if instances and database is not None else ""
+    return found or node.GetAttribute(SOURCE) or ""
 
 
 def putBeside(node, volumeNode):

@@ -30,7 +30,7 @@ from .views import make_views
 
 POLL_S = 0.08
 SCENE_FORMAT = "mrb"
-LABEL_FORMATS = {"seg.nrrd", "nii.gz", SCENE_FORMAT}
+LABEL_FORMATS = {"seg.nrrd", "nii.gz", "dcm-seg", "rtstruct", SCENE_FORMAT}
 """They hold what was corrected; the others only show it."""
 
 
@@ -188,7 +188,7 @@ class WebApp:
             self._export = partial(self._deliver, folder, name, scene, steps)
             formats = [f for f in shown["formats"] if f != SCENE_FORMAT]
             if formats:
-                self.session.export(folder, formats, label_map)
+                self.session.export(folder, formats, label_map, corrected=self.work.everCorrected)
             else:
                 self._hand_over([])
 

@@ -88,6 +88,7 @@ def initial() -> dict:
         "exporting": False,
         "delivering": False,
         "formats": ["stl"],
+        "no_dicom": "",
         "drawer": True,
         "tab": "segment",
         "alert": None,

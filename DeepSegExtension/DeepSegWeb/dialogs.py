@@ -14,6 +14,7 @@ from .widgets import call
 
 SURFACE_FORMATS = {kind.suffix: kind.title for kind in FORMATS.values()}
 OTHER_FORMATS = {"seg.nrrd": "Segmentation (.seg.nrrd)", "nii.gz": "Label map (NIfTI)", "csv": "Measurements (CSV)"}
+DICOM_FORMATS = {"dcm-seg": "DICOM SEG", "rtstruct": "RTSTRUCT", "sr": "DICOM SR"}
 WHOLE_FORMATS = {"html": "Report (HTML)", "mrb": "Scene for 3D Slicer (MRB)"}
 
 
@@ -33,6 +34,9 @@ def _export(app) -> None:
                 _boxes(SURFACE_FORMATS)
             html.Div("Label maps and measurements", classes="ds-section")
             _boxes(OTHER_FORMATS)
+            html.Div("DICOM, beside the series of the CT", classes="ds-section")
+            _boxes(DICOM_FORMATS, disabled=("!!no_dicom",))
+            html.Div("{{ no_dicom }}", v_if=("no_dicom",), classes="ds-note")
             html.Div("Everything in one file", classes="ds-section")
             _boxes(WHOLE_FORMATS)
             html.Div(
@@ -163,8 +167,14 @@ def _entries(names: str, icon: str, action) -> None:
     )
 
 
-def _boxes(formats: dict[str, str]) -> None:
+def _boxes(formats: dict[str, str], **options) -> None:
     for value, label in formats.items():
         v3.VCheckbox(
-            v_model=("formats",), value=value, label=label, density="compact", hide_details=True, classes="mr-3"
+            v_model=("formats",),
+            value=value,
+            label=label,
+            density="compact",
+            hide_details=True,
+            classes="mr-3",
+            **options,
         )

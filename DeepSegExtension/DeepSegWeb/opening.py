@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TypeVar
 
 from DeepSegLogic.io.slicer_scene import SlicerScene
@@ -25,7 +27,7 @@ class Opening:
         state: of the page.
         scene: shows the input.
         say: shows an error to the user.
-        scratch: for unpacked scenes.
+        scratch: for unpacked scenes, and for uploaded series while they are shown.
         folder: that the page may list; None for none.
     """
 
@@ -109,8 +111,15 @@ class Opening:
         self.scene.set_rendering(self.state.rendering)
 
     async def receive(self, source: Path) -> None:
-        """Open an upload."""
-        await self.open(source)
+        """Open an upload. The files of a DICOM series stay until another volume is shown: exports refer to them."""
+        kept = Path(await asyncio.to_thread(mkdtemp, prefix="series", dir=self._scratch))
+        await asyncio.to_thread(shutil.move, source, kept)
+        await self.open(kept / source.name)
+        volume = self.scene.work.session.choices.volume
+        used = Path(volume.source).parents if volume is not None and volume.source else ()
+        for folder in self._scratch.glob("series*"):
+            if folder not in used:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def browse(self, path: str = "") -> None:
         """List a folder inside the allowed one."""

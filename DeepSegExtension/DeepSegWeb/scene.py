@@ -74,6 +74,7 @@ class PageScene:
         if volume.modality:
             node.SetAttribute("DICOM.Modality", volume.modality)
         node.SetAttribute(volumeNodes.WARNINGS, "\n".join(volume.warnings))
+        node.SetAttribute(volumeNodes.SOURCE, volume.source)
         return node
 
     def set_window(self, name: str) -> None:
@@ -147,8 +148,12 @@ class PageScene:
         """
         folder.mkdir()
         self.work.noteState()
+        source = volumeNodes.sourceOf(self.work.volumeNode)
+        self.work.volumeNode.RemoveAttribute(volumeNodes.SOURCE)  # where the server keeps its files is not for others
         for node in (self.work.volumeNode, self.work.resultNode):
             node.AddDefaultStorageNode()
             node.GetStorageNode().SetUseCompression(False)  # takes minutes, and the archive is compressed anyway
-        if not self.app.scene.SaveSceneToSlicerDataBundleDirectory(str(folder)):
+        saved = self.app.scene.SaveSceneToSlicerDataBundleDirectory(str(folder))
+        self.work.volumeNode.SetAttribute(volumeNodes.SOURCE, source)
+        if not saved:
             raise OutputError("The scene cannot be written.", "Make room on the disk.", code="output.not_writable")

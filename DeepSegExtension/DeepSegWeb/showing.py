@@ -9,6 +9,7 @@ from DeepSegLogic.session import Phase, Run
 
 from . import binding
 from .correcting import Correcting
+from .dialogs import DICOM_FORMATS
 from .scene import PageScene
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Showing:
             self.scene.set_look(state.fill, state.outline, state.solid)
             state.visible = [s.name for s in result.label_map.structures]
             self.work.showSurfaces()
+        state.no_dicom = self.session.outcome.why_no_dicom
+        state.formats = [kind for kind in state.formats if not (state.no_dicom and kind in DICOM_FORMATS)]
         self._correcting.begin()
 
     def show_measurements(self, rows: list[Measurement]) -> None:

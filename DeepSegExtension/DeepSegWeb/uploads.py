@@ -1,4 +1,4 @@
-"""Uploads from the browser: one at a time, within limits, deleted as soon as they are read."""
+"""Uploads from the browser: one at a time, within limits, deleted as soon as they are read, unless moved elsewhere."""
 
 from __future__ import annotations
 

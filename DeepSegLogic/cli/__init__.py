@@ -14,7 +14,7 @@ import typer
 
 from ..util.errors import DeepSegError
 from ..util.openmp import openmp_settings
-from . import models
+from . import models, pacs
 from .cohort import cohort
 from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
@@ -66,6 +66,7 @@ for command in _COMMANDS:
 app.add_typer(models.app, name="models")
 app.add_typer(servers, name="servers")
 app.add_typer(tokens, name="tokens")
+app.add_typer(pacs.app, name="pacs")
 
 
 def main(arguments: list[str] | None = None) -> int:

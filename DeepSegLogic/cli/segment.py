@@ -46,7 +46,12 @@ Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Quality = Annotated[str, typer.Option(help="draft, fast, standard or best.")]
 Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]
 Labels = Annotated[
-    str, typer.Option("--format", "-f", help=f"Label maps: {', '.join(LABEL_FORMATS)}; separated by commas.")
+    str,
+    typer.Option(
+        "--format",
+        "-f",
+        help=f"Label maps; sr: a DICOM report. {', '.join(LABEL_FORMATS)}; separated by commas.",
+    ),
 ]
 Surfaces = Annotated[str, typer.Option(help="Formats, separated by commas; empty for none.")]
 Server = Annotated[

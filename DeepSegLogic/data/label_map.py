@@ -22,6 +22,9 @@ class Code:
     meaning: str
 
 
+SIDES = {"left": Code("SCT", "7771000", "Left"), "right": Code("SCT", "24028007", "Right")}
+
+
 @dataclass(frozen=True)
 class Structure:
     """One labelled anatomical structure.
@@ -33,6 +36,7 @@ class Structure:
         color: RGB, 0 to 255.
         category, type, modifier: SNOMED CT codes as Slicer's terminology entries use them; the modifier
             carries the laterality where there is one.
+        region: where it is, if the type does not say it, e.g. the liver of a tumour.
         laterality: ``"left"``, ``"right"`` or None.
         body_system: for grouping, e.g. ``"Digestive"``.
 
@@ -51,6 +55,12 @@ class Structure:
     modifier: Code | None = None
     laterality: str | None = None
     body_system: str | None = None
+    region: Code | None = None
+
+    @property
+    def region_modifier(self) -> Code | None:
+        """The side of the region; None without a region or a side."""
+        return SIDES.get(self.laterality or "") if self.region else None
 
 
 @dataclass(eq=False, repr=False)

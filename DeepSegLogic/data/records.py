@@ -18,8 +18,9 @@ _SHOWN_ITEMS = 4
 class ArrayRecord:
     """Base of dataclasses (``eq=False, repr=False``) that hold arrays.
 
-    Two are equal if they are of the same class and all their fields are; arrays are compared by content, NaN equal to
-    NaN. They can be changed, hence not hashed. The repr shows the shapes of arrays, never their content.
+    Two are equal if they are of the same class and all their fields are, but those with ``compare=False``; arrays are
+    compared by content, NaN equal to NaN. They can be changed, hence not hashed. The repr shows the shapes of arrays,
+    never their content.
     """
 
     __hash__ = None  # type: ignore[assignment]  # how Python says that a class has no hash
@@ -91,7 +92,7 @@ class GridRecord(ArrayRecord):
 
 def _items(record: object) -> Iterator[tuple[str, object]]:
     assert is_dataclass(record)
-    return ((f.name, getattr(record, f.name)) for f in fields(record))
+    return ((f.name, getattr(record, f.name)) for f in fields(record) if f.compare)
 
 
 def _same(a: object, b: object) -> bool:

@@ -42,10 +42,20 @@ def standard_structures() -> list[Structure]:
     return [s for s in _table().values() if s.value > 0]
 
 
+def tg263_name(name: str) -> str:
+    """The name of a structure in the nomenclature of AAPM's Task Group 263 (2018); empty if it has none."""
+    return _rows().get(name, {}).get("tg263", "")
+
+
 @lru_cache(maxsize=1)
 def _table() -> dict[str, Structure]:
+    return {name: _structure(row) for name, row in _rows().items()}
+
+
+@lru_cache(maxsize=1)
+def _rows() -> dict[str, dict[str, str]]:
     with resource_path("Terminology", "structures.csv").open(encoding="utf-8", newline="") as file:
-        return {row["name"]: _structure(row) for row in csv.DictReader(file)}
+        return {row["name"]: row for row in csv.DictReader(file)}
 
 
 def _structure(row: dict[str, str]) -> Structure:
@@ -64,6 +74,7 @@ def _structure(row: dict[str, str]) -> Structure:
         modifier=code("modifier"),
         laterality=row["laterality"] or None,
         body_system=row["body_system"],
+        region=code("region"),
     )
 
 

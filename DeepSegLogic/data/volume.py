@@ -18,7 +18,7 @@ from .types import Affine, FloatArray, Shape, VolumeArray
 class Volume(GridRecord):
     """A scalar 3D image.
 
-    Volumes are equal if their voxels, grids and other fields are.
+    Volumes are equal if their voxels, grids and other fields are, wherever they were read from.
 
     Attributes:
         array: voxels, (K, J, I), C-contiguous, int16 or float32; CT in HU.
@@ -27,6 +27,7 @@ class Volume(GridRecord):
         name: for the user, e.g. the file's stem or the node's name.
         modality: ``"CT"``, ``"MR"``, … where the source says so, else None.
         warnings: what a reader had to correct or found suspicious, one sentence each.
+        source: the DICOM series that it was read from, its folder or one of its slices; empty for other volumes.
 
     Example:
         >>> import numpy as np
@@ -41,6 +42,7 @@ class Volume(GridRecord):
     name: str = "volume"
     modality: str | None = None
     warnings: list[str] = field(default_factory=list)
+    source: str = field(default="", compare=False)
 
     @property
     def shape(self) -> Shape:

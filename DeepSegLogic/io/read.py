@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,11 @@ def read_volume(path: Path | str) -> Volume:
     files.must_exist(path)
     if path.is_file() and path.suffix.lower() == archive.SUFFIX:
         with archive.unpacked(path, (*SUFFIXES, *SEGMENTATION_SUFFIXES)) as content:
-            return read_volume(content)
+            return replace(read_volume(content), source="")
     if path.is_dir() or files.is_dicom(path):
         from .dicom.series import read_series
 
-        return read_series(path)
+        return replace(read_series(path), source=str(path.absolute()))
     if _holds_segments(path):
         raise InputError(
             f"{path} is a segmentation, not a CT.",

@@ -71,8 +71,8 @@ def terminology_entry(structure: Structure) -> dict[str, str | list[str]]:
         "type": code(structure.type),
         "typeModifier": code(structure.modifier),
         "anatomicContextName": ANATOMIC_CONTEXT,
-        "anatomicRegion": code(None),
-        "anatomicRegionModifier": code(None),
+        "anatomicRegion": code(structure.region),
+        "anatomicRegionModifier": code(structure.region_modifier),
     }
 
 

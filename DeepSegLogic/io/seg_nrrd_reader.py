@@ -156,4 +156,5 @@ def _whole(fields: dict[str, str], name: str) -> int:
 def _terminology(entry: str) -> dict[str, list[str]]:
     """The codes in a terminology entry; those that a short entry lacks are left out."""
     parts = [part.split("^") for part in entry.split("~")]
-    return dict(zip(("category", "type", "typeModifier"), parts[1:4], strict=False))
+    kinds = ("category", "type", "typeModifier", "anatomicContext", "anatomicRegion", "anatomicRegionModifier")
+    return dict(zip(kinds, parts[1:], strict=False))

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 
-from ..data.label_map import Code, LabelMap, Structure, identifier, label_dtype, smallest_on_top
+from ..data.label_map import SIDES, Code, LabelMap, Structure, identifier, label_dtype, smallest_on_top
 from ..data.terminology import structure_for
 from ..data.types import Affine, LabelArray
 from ..util.errors import InputError
@@ -111,7 +111,8 @@ def _structure(segment: Segment, value: int, taken: set[str]) -> Structure:
         return Code(*parts[:3]) if parts and len(parts) >= 3 and parts[1] else None
 
     modifier = code("typeModifier")
-    side = modifier.meaning.lower() if modifier and modifier.meaning.lower() in ("left", "right") else table.laterality
+    sides = [c.meaning.lower() for c in (modifier, code("anatomicRegionModifier")) if c]
+    side = next((side for side in sides if side in SIDES), table.laterality)
     color = segment.get("color")
     red, green, blue = table.color if color is None else (round(255 * float(c)) for c in color)
     return Structure(
@@ -124,4 +125,5 @@ def _structure(segment: Segment, value: int, taken: set[str]) -> Structure:
         modifier=modifier,
         laterality=side,
         body_system=table.body_system,
+        region=code("anatomicRegion") or table.region,
     )

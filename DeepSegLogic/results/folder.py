@@ -75,7 +75,7 @@ def write_outputs(
     with atomic_folder(folder, last=PROVENANCE) as temporary:
         progress("write", 0.0, "label maps")
         with ThreadPoolExecutor() as pool:  # compression, which is most of it, runs outside Python's lock
-            writers = label_writers(label_map, temporary, labels, source=source, provenance=result.provenance)
+            writers = label_writers(label_map, volume, temporary, labels, source=source, provenance=result.provenance)
             written = [pool.submit(write) for write in writers]
             parts: list[Future[None]] = []
             if result.uncertainty is not None:
@@ -152,7 +152,7 @@ def export_result(
     check_labels(labels, source)
     with atomic_folder(folder) as temporary:
         for write in label_writers(
-            label_map, temporary, labels, source=source, provenance=provenance or {}, corrected=corrected
+            label_map, volume, temporary, labels, source=source, provenance=provenance or {}, corrected=corrected
         ):
             write()
         if "csv" in formats:

@@ -1,9 +1,10 @@
-"""The files that hold a result's label map, by format."""
+"""The files that hold a result's label map, or DICOM's report of its measurements, by format."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
@@ -16,8 +17,11 @@ LABEL_FORMATS = {
     "nii.gz": "segmentation.nii.gz",
     "dcm-seg": "segmentation.seg.dcm",
     "rtstruct": "segmentation.rtstruct.dcm",
+    "sr": "measurements.sr.dcm",
 }
-"""Names of formats and of their files; the DICOM ones are those of :mod:`DeepSegLogic.io.dicom.exports`."""
+"""Names of formats and of their files; the DICOM ones are :data:`DICOM_FORMATS`."""
+DICOM_FORMATS = ("dcm-seg", "rtstruct", "sr")
+"""Those that need the DICOM series that was segmented."""
 
 
 def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | None = None) -> None:
@@ -33,14 +37,15 @@ def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | N
         InputError: a DICOM format, and the source is not a DICOM series that it can refer to.
     """
     from ..io.dicom.exports import EXPORTS
+    from ..io.dicom.seg_writer import must_have_highdicom
     from ..io.dicom.source import source_of
 
     for name in formats:
         if name not in LABEL_FORMATS:
             known = ", ".join(LABEL_FORMATS)
             raise UsageError(f"{name} is not a label map format.", f"Choose from {known}.", code="usage.format")
-        if name in EXPORTS:
-            EXPORTS[name].check_installed()
+        if name in DICOM_FORMATS:
+            (EXPORTS[name].check_installed if name in EXPORTS else must_have_highdicom)()
             if source is None:
                 raise InputError(
                     f"The format {name} needs the DICOM series that was segmented, which is not known.",
@@ -53,6 +58,7 @@ def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | N
 
 def label_writers(
     label_map: LabelMap,
+    volume: Volume,
     folder: Path,
     formats: Iterable[str],
     *,
@@ -63,11 +69,14 @@ def label_writers(
     """What writes a label map, one call for each format; each returns warnings.
 
     Args:
+        volume: what was segmented, for measurements.
         formats, source: checked by :func:`check_labels`.
         corrected: whether somebody changed the result.
     """
     from ..io.dicom.exports import EXPORTS
+    from ..io.dicom.report_writer import write_measurement_report
     from ..io.write import write_label_map
+    from ..review.measurements import measure
 
     def plain(path: Path) -> list[str]:
         write_label_map(label_map, path)
@@ -75,11 +84,13 @@ def label_writers(
 
     def dicom(name: str, path: Path) -> list[str]:
         assert source is not None  # checked before
-        write = EXPORTS[name].write
-        return write(label_map, path, source=source, provenance=provenance, corrected=corrected)
+        facts: dict[str, Any] = {"source": source, "provenance": provenance, "corrected": corrected}
+        if name in EXPORTS:
+            return EXPORTS[name].write(label_map, path, **facts)
+        return write_measurement_report(measure(label_map, volume), label_map, path, **facts)
 
     def writer(name: str) -> Callable[[], list[str]]:
         path = folder / LABEL_FORMATS[name]
-        return (lambda: dicom(name, path)) if name in EXPORTS else (lambda: plain(path))
+        return (lambda: dicom(name, path)) if name in DICOM_FORMATS else (lambda: plain(path))
 
     return [writer(name) for name in formats]

@@ -10,6 +10,7 @@ from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume
 from ..review.confidence import doubtful_first
+from ..util.i18n import tr as _
 from .correction import Correction
 from .jobs import Jobs
 from .signal import Signal
@@ -56,6 +57,15 @@ class Outcome:
         self.comparison_changed: Signal[list[Score]] = Signal()
         self.files_exported: Signal[list[Path]] = Signal()
         self._jobs = jobs
+
+    @property
+    def why_no_dicom(self) -> str:
+        """Why the result cannot be written as DICOM, which refers to the series of the CT; empty if nothing is known
+        to be in the way."""
+        source = self.volume.source if self.volume is not None else ""
+        if not source:
+            return _("The CT was not opened from DICOM files.")
+        return "" if Path(source).exists() else _("The DICOM files of the CT are not there any more.")
 
     def adopt(
         self,

@@ -165,21 +165,23 @@ class Session:
         """Write the result to a folder, see :func:`DeepSegLogic.worker.handlers.export`.
 
         Args:
-            formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``, ``"html"``.
+            formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``, ``"html"``; of
+                :data:`~DeepSegLogic.io.dicom.exports.EXPORTS` if :attr:`Outcome.why_no_dicom` is empty.
             label_map: what to write instead of the result as it came, e.g. after corrections.
 
         Raises:
             UsageError: there is nothing to export.
         """
-        result = self.outcome.result
-        if result is None:
+        result, volume = self.outcome.result, self.outcome.volume
+        if result is None or volume is None:
             raise UsageError(_("Nothing to export."), _("Segment a volume first."), code="usage.empty")
         self.jobs.start(
             "export",
             "export",
             self._wrote,
             label_map=label_map or result.label_map,
-            volume=self.outcome.volume,
+            volume=volume,
+            source=volume.source,
             confidence=result.confidence,
             boundary_margin=result.boundary_margin,
             provenance=result.provenance,

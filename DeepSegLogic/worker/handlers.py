@@ -167,9 +167,14 @@ def export(
     boundary_margin: dict[str, float],
     folder: str,
     formats: list[str],
+    source: str = "",
     **options: Any,
 ) -> list[str]:
-    """:func:`DeepSegLogic.results.folder.export_result` with its options; the paths of what was written."""
+    """:func:`DeepSegLogic.results.folder.export_result` with its options; the paths of what was written.
+
+    Args:
+        source: empty if unknown.
+    """
     from ..results.folder import export_result
 
     written = export_result(
@@ -177,6 +182,7 @@ def export(
         label_map,
         volume,
         formats,
+        source=Path(source) if source else None,
         confidence=confidence,
         boundary_margin=boundary_margin,
         progress=job.progress,

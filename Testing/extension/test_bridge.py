@@ -98,6 +98,9 @@ def test_label_map_becomes_segments_and_comes_back(scene, left_handed, under_tra
     tag = vtk.reference("")
     assert segment.GetTag("TerminologyEntry", tag)
     assert "SCT^64033007^Kidney~SCT^24028007^Right" in str(tag)
+    assert bridge.terminologyEntry(structure_for("kidney_cyst_left", 1)).endswith(
+        "~SCT^64033007^Kidney~SCT^7771000^Left"
+    )
     assert segment.GetTag("DeepSeg.model", tag)
     assert str(tag) == "ct_demo"
     back = bridge.labelMapFromSegmentation(segmentation_node, volume)

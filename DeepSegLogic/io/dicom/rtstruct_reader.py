@@ -90,16 +90,17 @@ def read_rtstruct(path: Path, source: Path | str | None = None) -> LabelMap:
 
 
 def _described(roi: Any, value: int, data: Any) -> Segment:
-    title = line_of(roi.get("ROIName"))
-    own = line_of(roi.get("ROIDescription")) if data.get("Manufacturer") == MANUFACTURER else ""
     number = int(roi.ROINumber)
+    seen = _of_roi(data, "RTROIObservationsSequence", number)
+    title, own = line_of(roi.get("ROIName")), ""
+    if data.get("Manufacturer") == MANUFACTURER:
+        own, title = line_of(roi.get("ROIDescription")), line_of(seen.get("ROIObservationDescription")) or title
     segment: Segment = {"name": title, "labelValue": value, "roi": number}
     if own:
         segment["tags"] = own_tags(own, title)
     drawn = _of_roi(data, "ROIContourSequence", number)
     if len(color := drawn.get("ROIDisplayColor") or []) == 3:
         segment["color"] = [min(max(int(c), 0), 255) / 255 for c in color]
-    seen = _of_roi(data, "RTROIObservationsSequence", number)
     if codes := seen.get("RTROIIdentificationCodeSequence"):
         parts = ("CodingSchemeDesignator", "CodeValue", "CodeMeaning")
         segment["terminology"] = {"type": [line_of(codes[0].get(part)) for part in parts]}

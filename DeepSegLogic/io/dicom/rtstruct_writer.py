@@ -10,6 +10,7 @@ import numpy as np
 
 from ...data.label_map import LabelMap, Structure
 from ...data.run_record import Provenance
+from ...data.terminology import tg263_name
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
 from ...util.version import __version__
@@ -116,7 +117,8 @@ def _add(
     data: Any, structure: Structure, number: int, source: Source[LabelMap], algorithm: str, corrected: bool
 ) -> None:
     roi = _item(ROINumber=number, ReferencedFrameOfReferenceUID=data.FrameOfReferenceUID)
-    roi.ROIName = (structure.title or structure.name)[:64]
+    title = structure.title or structure.name
+    roi.ROIName = (tg263_name(structure.name) or title)[:64]
     roi.ROIDescription = structure.name  # read back as the name
     roi.ROIGenerationAlgorithm = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
     roi.ROIGenerationDescription = algorithm[:64]
@@ -125,6 +127,7 @@ def _add(
     contours.ContourSequence = _contours(source, structure)
     data.ROIContourSequence.append(contours)
     seen = _item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="ORGAN", ROIInterpreter="")
+    seen.ROIObservationDescription = title  # read back as the title
     if structure.type is not None:
         code = structure.type
         seen.RTROIIdentificationCodeSequence = [

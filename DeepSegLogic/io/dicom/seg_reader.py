@@ -202,10 +202,16 @@ def _described(item: Any, data: Any) -> Segment:
     segment: Segment = {"name": title, "labelValue": int(item.SegmentNumber)}
     if own:
         segment["tags"] = own_tags(own, title)
-    kinds = {"category": "SegmentedPropertyCategoryCodeSequence", "type": "SegmentedPropertyTypeCodeSequence"}
+    kinds = {
+        "category": "SegmentedPropertyCategoryCodeSequence",
+        "type": "SegmentedPropertyTypeCodeSequence",
+        "anatomicRegion": "AnatomicRegionSequence",
+    }
     codes = {kind: item[name][0] for kind, name in kinds.items() if item.get(name)}
     if "type" in codes and (modifiers := codes["type"].get("SegmentedPropertyTypeModifierCodeSequence")):
         codes["typeModifier"] = modifiers[0]
+    if "anatomicRegion" in codes and (modifiers := codes["anatomicRegion"].get("AnatomicRegionModifierSequence")):
+        codes["anatomicRegionModifier"] = modifiers[0]
     segment["terminology"] = {
         kind: [line_of(code.get(part)) for part in ("CodingSchemeDesignator", "CodeValue", "CodeMeaning")]
         for kind, code in codes.items()

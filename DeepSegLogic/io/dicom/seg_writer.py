@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...data.label_map import Code, LabelMap, Structure
+from ...data.label_map import SIDES, Code, LabelMap, Structure
 from ...data.run_record import Provenance
 from ...data.terminology import ANATOMICAL_STRUCTURE, TISSUE
 from ...util.atomic_write import atomic_path
@@ -18,7 +18,6 @@ from ...util.version import __version__, how_to_install
 from .source import Source, source_of
 
 MANUFACTURER = "DeepSeg"
-_SIDES = {"left": Code("SCT", "7771000", "Left"), "right": Code("SCT", "24028007", "Right")}
 _MOST_LETTERS = 64  # of a DICOM text of type LO
 
 
@@ -145,10 +144,13 @@ def _described(structure: Structure, number: int, algorithm: Any, corrected: boo
         segmented_property_type=coded(structure.type or TISSUE),
         algorithm_type="SEMIAUTOMATIC" if corrected else "AUTOMATIC",
         algorithm_identification=algorithm,
+        anatomic_regions=[coded(structure.region)] if structure.region else None,
         display_color=hd.color.CIELabColor.from_rgb(*structure.color),
     )
     segment.SegmentDescription = structure.name  # read back as the name
-    modifier = structure.modifier or _SIDES.get(structure.laterality or "")
+    if structure.region_modifier:
+        segment.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [coded(structure.region_modifier)]
+    modifier = structure.modifier or (None if structure.region else SIDES.get(structure.laterality or ""))
     if modifier:
         segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [coded(modifier)]
     return segment

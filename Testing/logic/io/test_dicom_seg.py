@@ -10,8 +10,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from DeepSegLogic import LabelMap, read_label_map, read_volume, write_dicom_seg
+from DeepSegLogic import LabelMap, read_label_map, read_volume, write_dicom_seg, write_label_map
 from DeepSegLogic.data.affine import reorient
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.io.read import ijk_to_ras
 from DeepSegLogic.util.errors import InputError, UsageError
 
@@ -89,6 +90,25 @@ def test_codes_colours_algorithm_and_patient(written, series, labels):
 def test_a_corrected_result_is_semiautomatic(series, labels, tmp_path):
     write_dicom_seg(labels, tmp_path / "a.dcm", source=series, corrected=True)
     assert {s.SegmentAlgorithmType for s in pydicom.dcmread(tmp_path / "a.dcm").SegmentSequence} == {"SEMIAUTOMATIC"}
+
+
+def test_regions_and_their_sides_come_back(series, labels, tmp_path):
+    """A cyst of the left kidney and nodules of the lungs."""
+    names = {1: "kidney_cyst_left", 2: "lung_nodules"}
+    array = np.where(labels.array == 5, 1, 2 * (labels.array > 0)).astype(np.uint8)
+    cysts = LabelMap(array, labels.ijk_to_ras, [structure_for(n, v) for v, n in names.items()])
+    write_dicom_seg(cysts, tmp_path / "a.dcm", source=series)
+    assert errors_by_dciodvfy(tmp_path / "a.dcm") == []
+    cyst, nodule = hd.seg.segread(tmp_path / "a.dcm").SegmentSequence
+    assert cyst.anatomic_regions == [hd.sr.CodedConcept("64033007", "SCT", "Kidney")]
+    assert cyst.AnatomicRegionSequence[0].AnatomicRegionModifierSequence[0].CodeMeaning == "Left"
+    assert "SegmentedPropertyTypeModifierCodeSequence" not in cyst.SegmentedPropertyTypeCodeSequence[0]
+    assert nodule.anatomic_regions[0].meaning == "Lung"
+    write_label_map(cysts, tmp_path / "a.seg.nrrd")
+    for path in (tmp_path / "a.dcm", tmp_path / "a.seg.nrrd"):
+        for found, structure in zip(read_label_map(path).structures, cysts.structures, strict=True):
+            assert (found.region, found.laterality) == (structure.region, structure.laterality)
+            assert (found.type, found.category, found.modifier) == (structure.type, structure.category, None)
 
 
 def test_dciodvfy_finds_no_error(written):

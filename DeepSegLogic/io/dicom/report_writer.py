@@ -1,0 +1,172 @@
+"""DICOM Structured Report of measurements (TID 1500), written with highdicom: volume and mean HU of each structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...data.label_map import SIDES, Code, LabelMap, Structure
+from ...data.run_record import Provenance
+from ...data.terminology import ANATOMICAL_STRUCTURE, TISSUE
+from ...util.atomic_write import atomic_path
+from ...util.errors import UsageError
+from ...util.version import __version__
+from .seg_writer import MANUFACTURER, must_have_highdicom
+from .source import Source, source_of
+
+_DIGITS = 6  # of a number: a DICOM text of type DS has at most 16 letters
+
+
+class Measured(Protocol):
+    """What is measured of a structure, as :class:`~DeepSegLogic.review.measurements.Measurement` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def voxels(self) -> int: ...
+    @property
+    def volume_ml(self) -> float: ...
+    @property
+    def mean_hu(self) -> float | None: ...
+    @property
+    def sd_hu(self) -> float | None: ...
+
+
+def write_measurement_report(
+    rows: Sequence[Measured],
+    label_map: LabelMap,
+    path: Path | str,
+    *,
+    source: Path | str,
+    provenance: Provenance | None = None,
+    corrected: bool = False,
+) -> list[str]:
+    """Write measurements as DICOM SR: template TID 1500, a group (TID 1501) for each structure with voxels.
+
+    Each group has the volume in ml and, for CT, mean and standard deviation in HU; it refers to the slice that shows
+    most of the structure. Patient and study are those of the source series.
+
+    Args:
+        rows: of the structures of ``label_map``; those without voxels are left out.
+        label_map: gives the codes.
+        source: the series that was segmented: its folder, or one of its slices.
+        provenance: of the result, for the name and version of the algorithm.
+        corrected: whether somebody changed the result; the report then says so.
+
+    Returns:
+        what the series lacks and was made up, one sentence each.
+
+    Raises:
+        UsageError: highdicom is not installed, or no structure has voxels.
+        InputError: the series has no frame of reference or lies on another grid.
+        OutputError: the file cannot be written.
+
+    Example:
+        >>> from DeepSegLogic import measure, write_measurement_report
+        >>> rows = measure(result.label_map, ct)  # doctest: +SKIP
+        >>> write_measurement_report(rows, result.label_map, "measures.sr.dcm", source="series")  # doctest: +SKIP
+    """
+    must_have_highdicom()
+    found = source_of(source, label_map)
+    present = [row for row in rows if row.voxels]
+    if not present:
+        raise UsageError(
+            "The label map is empty: there is nothing to report.", "Choose another one.", code="usage.empty"
+        )
+    dataset = _report(present, found, provenance or {}, corrected)
+    with atomic_path(Path(path)) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
+    return found.warnings
+
+
+def _report(rows: list[Measured], source: Source[LabelMap], provenance: Provenance, corrected: bool) -> Any:
+    import highdicom as hd
+    from pydicom.uid import generate_uid
+
+    model = provenance.get("model", {})
+    algorithm = hd.sr.AlgorithmIdentification(
+        name=f"DeepSeg {model.get('id', '')}".strip(),
+        version=str(model.get("version") or __version__),
+        parameters=["Corrected by a person"] if corrected else None,
+    )
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=[MANUFACTURER]),  # the same in all reports
+        name="DeepSeg",
+        manufacturer_name=MANUFACTURER,
+        model_name="DeepSeg",
+    )
+    observer = hd.sr.ObserverContext(hd.sr.CodedConcept("121007", "DCM", "Device"), device)
+    content = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=hd.sr.CodedConcept("363679005", "SCT", "Imaging procedure"),
+        imaging_measurements=[_group(row, source, algorithm) for row in rows],
+        title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
+    )
+    return hd.sr.ComprehensiveSR(
+        evidence=source.headers,
+        content=content[0],
+        series_instance_uid=hd.UID(),
+        series_number=302,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        series_description="DeepSeg measurements, research use only",
+        manufacturer_model_name="DeepSeg",
+        software_versions=__version__,
+        device_serial_number="0",
+    )
+
+
+def _group(row: Measured, source: Source[LabelMap], algorithm: Any) -> Any:
+    import highdicom as hd
+
+    structure, is_ct = source.record.structure(row.name), source.headers[0].get("Modality") == "CT"
+    kind, side = structure.type or TISSUE, SIDES.get(structure.laterality or "")
+    site = hd.sr.FindingSite(_coded(structure.region or kind), laterality=_coded(side) if side else None)
+    ml = hd.sr.CodedConcept("mL", "UCUM", "milliliter")
+    measures = [hd.sr.Measurement(hd.sr.CodedConcept("118565006", "SCT", "Volume"), _rounded(row.volume_ml), ml)]
+    statistics = (("373098007", "Mean", row.mean_hu), ("386136009", "Standard Deviation", row.sd_hu))
+    measures += [
+        hd.sr.Measurement(
+            hd.sr.CodedConcept("112031", "DCM", "Attenuation Coefficient"),
+            _rounded(value),
+            hd.sr.CodedConcept("[hnsf'U]", "UCUM", "Hounsfield unit"),
+            derivation=hd.sr.CodedConcept(code, "SCT", meaning),
+        )
+        for code, meaning, value in statistics
+        if is_ct and value is not None
+    ]
+    return hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(hd.UID(), structure.title or structure.name),
+        finding_category=_coded(structure.category or ANATOMICAL_STRUCTURE),
+        finding_type=_coded(kind),
+        finding_sites=[site],
+        source_images=[_largest_slice(structure, source)],
+        algorithm_id=algorithm,
+        measurements=measures,
+    )
+
+
+def _largest_slice(structure: Structure, source: Source[LabelMap]) -> Any:
+    """A reference to the slice or frame that shows most of a structure."""
+    import highdicom as hd
+
+    k = int(np.count_nonzero(source.record.mask(structure.name), axis=(1, 2)).argmax())
+    frame = source.planes[k].frame
+    header = source.headers[0 if frame is not None else k]
+    frames = None if frame is None else [frame + 1]
+    return hd.sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID, frames)
+
+
+def _coded(code: Code) -> Any:
+    import highdicom as hd
+
+    return hd.sr.CodedConcept(code.value, code.scheme, code.meaning[:64])
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
