@@ -59,6 +59,12 @@ _HOME_OF = {
     "Evaluation": "evaluation.evaluation",
     "evaluate": "evaluation.evaluation",
     "write_evaluation": "evaluation.output",
+    # follow-up
+    "FollowUp": "followup.follow_up",
+    "TimePoint": "followup.time_point",
+    "follow_up": "followup.follow_up",
+    "read_time_point": "followup.time_point",
+    "write_follow_up": "followup.output",
     # planning
     "Ellipsoid": "planning.cuts",
     "Organ": "planning.resections",
