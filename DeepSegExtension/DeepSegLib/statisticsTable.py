@@ -29,6 +29,30 @@ def comparisonTable(scene, scores):
     return _table(scene, _("DeepSeg comparison"), titles.values(), rows)
 
 
+def changesTable(scene, changes):
+    """A new table node: one row per structure or lesion that was compared with an earlier scan.
+
+    Volumes cut by the field of view, which are lower bounds, say so in the name of the row.
+    """
+    titles = {
+        "before_ml": _("Before (ml)"),
+        "after_ml": _("After (ml)"),
+        "change_ml": _("Change (ml)"),
+        "change_percent": _("Change (%)"),
+        "uncertainty_ml": _("Uncertainty (ml)"),
+        "doubling_days": _("Doubling time (days)"),
+        "before_hu": _("HU before"),
+        "after_hu": _("HU after"),
+        "shift_mm": _("Shift (mm)"),
+    }
+    rows = [(_withNote(c.full_title, c.note), [getattr(c, name) for name in titles]) for c in changes]
+    return _table(scene, _("DeepSeg follow-up"), titles.values(), rows)
+
+
+def _withNote(title, note):
+    return f"{title} ({note})" if note else title
+
+
 def _table(scene, name, titles, rows):
     node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
     names = vtk.vtkStringArray()

@@ -11,6 +11,7 @@ from pathlib import Path
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.evaluation.scoring import Score
+from DeepSegLogic.followup.change import Change
 from DeepSegLogic.review.findings import Finding
 from DeepSegLogic.review.measurements import Measurement, confidence_note
 from DeepSegLogic.session import (
@@ -67,6 +68,8 @@ def initial() -> dict:
         "rows": [],
         "findings": [],
         "comparison": [],
+        "changes": [],
+        "days": "",
         "visible": [],
         "current": "",
         "fill": 0.35,
@@ -216,6 +219,22 @@ def comparison_state(scores: list[Score]) -> dict:
             }
             for s in scores
             if math.isfinite(s.values["dice"])
+        ]
+    }
+
+
+def changes_state(changes: list[Change]) -> dict:
+    """The changes since an earlier scan."""
+    return {
+        "changes": [
+            {
+                "title": c.full_title,
+                "before": f"{'≥ ' if c.cut_before else ''}{c.before_ml:.1f}",
+                "after": f"{'≥ ' if c.cut_after else ''}{c.after_ml:.1f}",
+                "percent": "–" if c.change_percent is None else f"{c.change_percent:+.1f}",
+                "note": c.sentence,
+            }
+            for c in changes
         ]
     }
 

@@ -143,7 +143,7 @@ def result_panel(app) -> None:
             html.Span("{{ warning }}")
         _review(app)
         correct_panel(app)
-        compare_panel()
+        compare_panel(app)
         title("Display")
         slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")
         slider("outline", "Outline in slices, {{ outline }} px", 0, 5, 1)

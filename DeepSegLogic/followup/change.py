@@ -17,6 +17,17 @@ Kind: TypeAlias = Literal["changed", "unclear", "cut", "new", "gone", "merged", 
 """Beyond the uncertainty; within it; cut by the field of view; at one time only; lesions that merged or split; at a
 place that the other scan does not show."""
 
+_NOTES: dict[Kind, str] = {
+    "changed": "",
+    "unclear": "within the uncertainty",
+    "cut": "cut by the field of view: lower bound",
+    "new": "only in the follow-up",
+    "gone": "only in the baseline",
+    "merged": "merged",
+    "split": "split",
+    "unseen": "outside the other scan",
+}
+
 _NEGLIGIBLE_ML = 5e-4
 
 
@@ -82,6 +93,11 @@ class Change:
             word = "doubles" if self.doubling_days > 0 else "halves"
             text += f", {word} in {abs(self.doubling_days):.0f} days"
         return text + {"merged": ", merged", "split": ", split"}.get(self.kind, "")
+
+    @property
+    def note(self) -> str:
+        """What a table says of its kind; empty for a plain change."""
+        return _NOTES[self.kind]
 
     @property
     def full_title(self) -> str:

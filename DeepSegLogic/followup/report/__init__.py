@@ -29,17 +29,6 @@ if TYPE_CHECKING:
 _PICTURED = 6
 _HEADER = ("Structure", "Before, cm³", "After, cm³", "Change, cm³", "Change, %", "Uncertainty, cm³", "HU before")
 _MORE = ("HU after", "Shift, mm", "Note")
-NOTES = {
-    "changed": "",
-    "unclear": "within the uncertainty",
-    "cut": "cut by the field of view: lower bound",
-    "new": "only in the follow-up",
-    "gone": "only in the baseline",
-    "merged": "merged",
-    "split": "split",
-    "unseen": "outside the other scan",
-}
-"""What a table says of each kind of change."""
 
 
 def page(found: FollowUp, created: str, cancel: Cancel) -> str:
@@ -86,7 +75,7 @@ def cells(one: Change) -> list[str]:
         short(one.before_hu, ".0f"),
         short(one.after_hu, ".0f"),
         short(one.shift_mm, ".1f"),
-        NOTES[one.kind],
+        one.note,
     ]
 
 

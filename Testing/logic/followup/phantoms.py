@@ -54,7 +54,7 @@ def time_point(bodies, shape, matrix, motion=np.eye(4), *, scan=False, confidenc
     names = list(dict.fromkeys(b.name for b in bodies))
     labels, hu = np.zeros(places.shape[1], np.uint8), np.full(places.shape[1], -100.0)
     for body in bodies:
-        inside = (((places - np.c_[body.centre]) / np.c_[body.radii]) ** 2).sum(0) <= 1
+        inside = (((places - np.reshape(body.centre, (3, 1))) / np.reshape(body.radii, (3, 1))) ** 2).sum(0) <= 1
         labels[inside], hu[inside] = names.index(body.name) + 1, body.hu
     structures = [Structure(n, name, name.replace("_", " ").capitalize()) for n, name in enumerate(names, 1)]
     volume = Volume(hu.reshape(shape).astype(np.int16), matrix) if scan else None
