@@ -36,8 +36,7 @@ class CompareSection:
     def onCompareWithEarlier(self, _checked=False):
         with remedies.showingErrors(_("The scans cannot be compared.")):
             labelMap, node = self.scene.labelMap(), self.ui.referenceSelector.currentNode()
-            reference = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-            volumeNode = node.GetNodeReference(reference)
+            volumeNode = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
             if volumeNode is None:
                 raise UsageError(
                     _("{} does not say which scan it belongs to.").format(node.GetName()),

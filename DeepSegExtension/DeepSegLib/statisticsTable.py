@@ -5,13 +5,16 @@ import math
 import vtk
 
 from DeepSegLib.i18n import tr as _
+from DeepSegLogic.review.field_of_view import cut_note
 
 
 def statisticsTable(scene, measurements):
     """A new table node: one row per structure that was found."""
     titles = (_("Volume (ml)"), _("Mean HU"), _("SD HU"), _("Confidence"), _("Boundary margin"))
     rows = [
-        (r.title, (r.volume_ml, r.mean_hu, r.sd_hu, r.confidence, r.boundary_margin)) for r in measurements if r.voxels
+        (_withNote(r.title, cut_note(r.cut)), (r.volume_ml, r.mean_hu, r.sd_hu, r.confidence, r.boundary_margin))
+        for r in measurements
+        if r.voxels
     ]
     return _table(scene, _("DeepSeg statistics"), titles, rows)
 
@@ -32,7 +35,7 @@ def comparisonTable(scene, scores):
 def changesTable(scene, changes):
     """A new table node: one row per structure or lesion that was compared with an earlier scan.
 
-    Volumes cut by the field of view, which are lower bounds, say so in the name of the row.
+    What is not a plain change says so in the name of the row.
     """
     titles = {
         "before_ml": _("Before (ml)"),
@@ -50,7 +53,7 @@ def changesTable(scene, changes):
 
 
 def _withNote(title, note):
-    return f"{title} ({note})" if note else title
+    return f"{title} ({note.rstrip('.')})" if note else title
 
 
 def _table(scene, name, titles, rows):

@@ -197,7 +197,7 @@ def _row(app) -> None:
                 click=(app.jump_to, "[row.name]"),
                 raw_attrs=['title="Show in the views"'],
             )
-        html.Td("{{ row.volume }}", classes="num")
+        html.Td("{{ row.volume }}", classes="num", raw_attrs=[':title="row.cut"'])
         with html.Td(classes="num", raw_attrs=[':title="row.note"']):
             v3.VIcon(
                 "mdi-alert-outline",

@@ -39,6 +39,11 @@ class Measurement:
     boundary_margin: float | None = None
     cut: bool = False
 
+    @property
+    def volume_text(self) -> str:
+        """The volume in ml for a table: ``"261.0"``, or ``"≥ 261.0"`` where it is a lower bound."""
+        return volume_text(self.volume_ml, self.cut)
+
     def as_json(self) -> dict[str, Any]:
         """The measurement as plain JSON values."""
         return asdict(self)
@@ -85,6 +90,11 @@ def confidence_note(confidence: float | None, boundary_margin: float | None) -> 
         f"Confidence {confidence:.2f}. At its border the model prefers it by {boundary_margin:.2f} "
         "(0: undecided, 1: certain)."
     )
+
+
+def volume_text(ml: float, cut: bool) -> str:
+    """A volume for a table, see :attr:`Measurement.volume_text`."""
+    return f"{'≥ ' if cut else ''}{ml:.1f}"
 
 
 def write_measurements(rows: list[Measurement], path: Path) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 
 from DeepSegLogic import LabelMap, Structure, TimePoint, Volume
 
+STRAIGHT, STILL = np.eye(3), np.eye(4)
+
 
 @dataclass(frozen=True)
 class Body:
@@ -34,7 +36,7 @@ ORGANS = (
 )
 
 
-def grid(spacing, size=140.0, turn=np.eye(3), centre=(0, 0, 0)):
+def grid(spacing, size=140.0, turn=STRAIGHT, centre=(0, 0, 0)):
     """Shape (K, J, I) and matrix of a cube of ``size`` mm around a place."""
     shape = tuple(int(np.ceil(size / s)) for s in spacing)
     matrix = np.eye(4)
@@ -43,7 +45,7 @@ def grid(spacing, size=140.0, turn=np.eye(3), centre=(0, 0, 0)):
     return shape[::-1], matrix
 
 
-def time_point(bodies, shape, matrix, motion=np.eye(4), *, scan=False, confidence=None, bend=None):
+def time_point(bodies, shape, matrix, motion=STILL, *, scan=False, confidence=None, bend=None):
     """Bodies of one name are one structure; ``motion`` moves the patient, 4×4, RAS mm; ``bend`` then moves points."""
     ijk = np.indices(shape)[::-1].reshape(3, -1)
     places = matrix[:3, :3] @ ijk + matrix[:3, 3:]

@@ -24,14 +24,13 @@ def by_name(found, lesion=0):
     return {c.name: c for c in found.changes if c.lesion == lesion}
 
 
-@pytest.mark.parametrize("scan", [False, True])
-@pytest.mark.parametrize("growth", [0.6, 1.159, 2.0])
+@pytest.mark.parametrize(("growth", "scan"), [(0.6, False), (1.159, True), (2.0, False)])
 def test_known_growth_and_motion_on_another_grid(growth, scan):
     moved = motion((5, -4, 9), (12, -9, 7))
-    before = time_point([*ORGANS, TUMOR], *grid((1.2, 1.2, 1.2)), scan=scan)
+    before = time_point([*ORGANS, TUMOR], *grid((1.4, 1.4, 1.4)), scan=scan)
     turn = Rotation.from_euler("z", 20, degrees=True).as_matrix() @ np.diag([-1, -1, 1])
     after = time_point(
-        [*ORGANS, TUMOR.grown(growth)], *grid((1.0, 1.0, 2.0), 170, turn, moved[:3, 3]), moved, scan=scan
+        [*ORGANS, TUMOR.grown(growth)], *grid((1.3, 1.3, 2.0), 170, turn, moved[:3, 3]), moved, scan=scan
     )
     found = follow_up(before, after, days=100)
     one = by_name(found)["liver_tumor"]
@@ -56,13 +55,13 @@ def test_known_growth_and_motion_on_another_grid(growth, scan):
 
 def test_the_sentence():
     first, second = (15.7 / TUMOR.ml, 18.2 / TUMOR.ml)
-    shape, matrix = grid((0.8, 0.8, 0.8), 60, centre=TUMOR.centre)
+    shape, matrix = grid((0.5, 0.5, 0.5), 40, centre=TUMOR.centre)
     before, after = (time_point([TUMOR.grown(g)], shape, matrix) for g in (first, second))
     one = follow_up(before, after).changes[0]
     assert one.sentence == "15.7 cm³ → 18.2 cm³, +15.9 %" and one.kind == "changed"
     one = follow_up(before, after, days=92).changes[0]
     assert one.sentence == "15.7 cm³ → 18.2 cm³, +15.9 %, doubles in 432 days"
-    assert follow_up(after, before, days=92).changes[0].sentence.endswith("−432".replace("−432", "halves in 432 days"))
+    assert follow_up(after, before, days=92).changes[0].sentence.endswith("halves in 432 days")
 
 
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (0.8, 0.8, 4)])
@@ -70,14 +69,13 @@ def test_what_did_not_change_is_never_called_a_change(spacing):
     rng = np.random.default_rng(1)
     spread = []
     for _ in range(6):
-        points = [
-            time_point([TUMOR], *grid(spacing, 60, Rotation.random(rng=rng).as_matrix(), TUMOR.centre))
-            for _ in range(2)
-        ]
+        turns = (Rotation.from_euler("xyz", rng.uniform(-3, 3, 3)).as_matrix() for _ in range(2))
+        places = TUMOR.centre + rng.uniform(-2, 2, (2, 3))
+        points = [time_point([TUMOR], *grid(spacing, 60, *at)) for at in zip(turns, places, strict=True)]
         one = follow_up(*points).changes[0]
         assert one.kind == "unclear" and "within the uncertainty" in one.sentence
         spread.append(abs(one.change_ml) / one.uncertainty_ml)
-    assert max(spread) < 0.5  # the grid alone makes less; the rest is for the segmentation
+    assert 0 < max(spread) < 0.5  # the grid alone makes less; the rest is for the segmentation
 
 
 def test_low_confidence_widens_the_uncertainty():
@@ -99,7 +97,7 @@ def test_lesions_are_matched_by_overlap():
     apart, together = [spot(8, 40, 30, 6), spot(24, 40, 30, 6)], [spot(8, 40, 30, 9), spot(24, 40, 30, 9)]
     unseen = spot(0, 40, 62, 4)
     moved = motion((3, 2, -5), (8, 4, -6))
-    before = time_point([*ORGANS, still, growing, gone, unseen, *apart], *grid((1.2, 1.2, 1.2)))
+    before = time_point([*ORGANS, still, growing, gone, unseen, *apart], *grid((1.4, 1.4, 1.4)))
     shape, matrix = grid((1, 1, 1.5), 150, centre=moved[:3, 3])
     keep = int(np.floor((55 - (matrix[2, 3] - moved[2, 3])) / 1.5))  # the follow-up ends before ``unseen``
     after = time_point([*ORGANS, still, growing.grown(3), new, *together], (keep, *shape[1:]), matrix, moved)
@@ -169,8 +167,14 @@ def test_a_real_ct_moved_by_a_known_transform(shared_data, angles, shift, spacin
     there = np.array([true.TransformPoint((p * [-1, -1, 1]).tolist()) for p in points]) * [-1, -1, 1]
     error = np.linalg.norm(found.registration.to_baseline(points) - there, axis=1)
     assert error.mean() < 0.5 and error.max() < 1.0  # a sixth and a third of a voxel
-    assert found.registration.rotation_deg == pytest.approx(np.degrees(Rotation.from_matrix(
-        LPS_TO_RAS[:3, :3] @ np.reshape(true.GetMatrix(), (3, 3)) @ LPS_TO_RAS[:3, :3]).magnitude()), abs=0.3)
+    assert found.registration.rotation_deg == pytest.approx(
+        np.degrees(
+            Rotation.from_matrix(
+                LPS_TO_RAS[:3, :3] @ np.reshape(true.GetMatrix(), (3, 3)) @ LPS_TO_RAS[:3, :3]
+            ).magnitude()
+        ),
+        abs=0.3,
+    )
     whole = [c for c in found.changes if c.change_percent is not None and c.before_ml > 25]
     assert len(whole) >= 8 and max(abs(c.change_percent) for c in whole) < 3
     assert all(c.kind == "unclear" for c in whole)
