@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.label_grid import has_same_voxels, on_grid_of
+from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
 from ..evaluation.cases import RESULT, the_case
@@ -72,13 +72,7 @@ def read_time_point(
         point.confidence, point.mean_hu = _numbers(table, "confidence"), _numbers(table, "mean_hu")
     if ct is not None:
         point.volume = read_image(Path(ct))
-        if not has_same_voxels(point.label_map, point.volume):
-            raise InputError(
-                f"{file} is not on the grid of {ct}.",
-                "Choose the scan that was segmented.",
-                code="input.grid",
-            )
-        point.label_map = on_grid_of(point.volume, point.label_map)
+        point.label_map = placed_on(point.volume, point.label_map)
         point.date = _date_of(Path(ct))
     return point
 

@@ -58,7 +58,7 @@ def test_a_folder_of_results_and_a_pair_of_files_say_the_same(scans):
 
 def test_what_does_not_fit_is_refused(scans, tmp_path):
     folder, _ = scans
-    with pytest.raises(InputError, match="not on the grid"):
+    with pytest.raises(InputError, match="does not have the voxels of after"):
         read_time_point(folder / "before", folder / "after.nii.gz")
     with pytest.raises(InputError, match="does not exist"):
         read_time_point(folder / "nothing")
@@ -123,5 +123,5 @@ def test_on_the_command_line(scans, tmp_path, capsys):
     assert result["event"] == "result" and result["registration"]["basis"] == "structures"
     assert {c["after_hu"] for c in result["changes"] if c["name"] == "aorta"} == {200.0}
     assert main([*line[:3], "-o", str(out), "--baseline-ct", str(folder / "after.nii.gz")]) == 3
-    assert "not on the grid" in capsys.readouterr().err
+    assert "does not have the voxels" in capsys.readouterr().err
     assert main([*line[:5], "--days", "-1"]) == 2
