@@ -50,7 +50,7 @@ def measure(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure structures of a segmentation: on their closed surfaces, or their voxels in the CT. Points are RAS in mm."""
+    """Measure structures of a segmentation, on their closed surfaces or in the CT. Points are RAS in mm."""
     from .. import planning
     from ..util.errors import UsageError
     from ..worker.isolated import read_label_map

@@ -67,8 +67,8 @@ def follow_up(
         >>> from DeepSegLogic import TimePoint, follow_up, read_label_map
         >>> organs = TimePoint(read_label_map("organs.seg.nrrd"))
         >>> lung = follow_up(organs, organs).changes[5]
-        >>> lung.name, round(lung.change_percent, 1), round(lung.shift_mm, 1)
-        ('left_lung', 0.0, 0.0)
+        >>> lung.name, lung.kind, lung.before_ml == lung.after_ml  # the scan ends inside the lung
+        ('left_lung', 'cut', True)
     """
     days = _days(baseline, follow_up, days)
     pairs, warnings = matched(baseline, follow_up)

@@ -64,6 +64,12 @@ def read_time_point(
 
     Raises:
         InputError: a file cannot be read, or the scan does not have the label map's grid.
+
+    Example:
+        >>> from DeepSegLogic import read_time_point
+        >>> point = read_time_point("organs.seg.nrrd", "ct.nrrd")
+        >>> point.label_map.structures[5].name, point.volume is None, point.date
+        ('left_lung', False, None)
     """
     file = the_case(Path(path))
     point = TimePoint(read_labels(file))
