@@ -66,9 +66,9 @@ def follow_up(
     Example:
         >>> from DeepSegLogic import TimePoint, follow_up, read_label_map
         >>> organs = TimePoint(read_label_map("organs.seg.nrrd"))
-        >>> lung = follow_up(organs, organs).changes[5]
-        >>> lung.name, lung.kind, lung.before_ml == lung.after_ml  # the scan ends inside the lung
-        ('left_lung', 'cut', True)
+        >>> lung = {change.name: change for change in follow_up(organs, organs).changes}["left_lung"]
+        >>> lung.title, lung.before_ml == lung.after_ml
+        ('left lung', True)
     """
     days = _days(baseline, follow_up, days)
     pairs, warnings = matched(baseline, follow_up)
