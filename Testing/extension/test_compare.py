@@ -51,6 +51,7 @@ def test_an_earlier_scan_gives_a_table_and_a_report(ready):
     ui.earlierButton.click()
     message = ready.desktop.messages[-1]
     assert "does not say which scan" in message.text + message.details
+    ready.desktop.errors.clear()
 
     earlier.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     slicer.util.updateSegmentBinaryLabelmapFromArray(small.astype(np.uint8), earlier, segment, volume)
