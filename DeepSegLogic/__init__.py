@@ -62,6 +62,12 @@ _HOME_OF = {
     "write_evaluation": "evaluation.output",
     # another machine
     "Server": "remote.server",
+    # follow-up
+    "FollowUp": "followup.follow_up",
+    "TimePoint": "followup.time_point",
+    "follow_up": "followup.follow_up",
+    "read_time_point": "followup.time_point",
+    "write_follow_up": "followup.output",
     # planning
     "Ellipsoid": "planning.cuts",
     "Organ": "planning.resections",

@@ -6,6 +6,11 @@ from .data.volume import Volume as Volume
 from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.evaluation import evaluate as evaluate
 from .evaluation.output import write_evaluation as write_evaluation
+from .followup.follow_up import FollowUp as FollowUp
+from .followup.follow_up import follow_up as follow_up
+from .followup.output import write_follow_up as write_follow_up
+from .followup.time_point import TimePoint as TimePoint
+from .followup.time_point import read_time_point as read_time_point
 from .inference.estimate import RunEstimate as RunEstimate
 from .io.dicom.report_writer import write_measurement_report as write_measurement_report
 from .io.dicom.rtstruct_writer import write_rtstruct as write_rtstruct

@@ -6,6 +6,7 @@ import slicer
 from DeepSegLib import remedies, storedResult
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.statisticsTable import statisticsTable
+from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.measurements import confidence_note
 from DeepSegLogic.session import is_doubtful
 
@@ -118,7 +119,8 @@ class ResultSection:
             swatch = qt.QPixmap(12, 12)
             swatch.fill(qt.QColor(*colors.get(row.name, (128, 128, 128))))
             item.setIcon(0, qt.QIcon(swatch))
-            item.setText(1, f"{row.volume_ml:.1f}")
+            item.setText(1, row.volume_text)
+            item.setToolTip(1, cut_note(row.cut))
             item.setText(2, "" if row.confidence is None else f"{row.confidence:.2f}")
             note = confidence_note(row.confidence, row.boundary_margin)
             if is_doubtful(row):

@@ -5,13 +5,16 @@ import math
 import vtk
 
 from DeepSegLib.i18n import tr as _
+from DeepSegLogic.review.field_of_view import cut_note
 
 
 def statisticsTable(scene, measurements):
     """A new table node: one row per structure that was found."""
     titles = (_("Volume (ml)"), _("Mean HU"), _("SD HU"), _("Confidence"), _("Boundary margin"))
     rows = [
-        (r.title, (r.volume_ml, r.mean_hu, r.sd_hu, r.confidence, r.boundary_margin)) for r in measurements if r.voxels
+        (_withNote(r.title, cut_note(r.cut)), (r.volume_ml, r.mean_hu, r.sd_hu, r.confidence, r.boundary_margin))
+        for r in measurements
+        if r.voxels
     ]
     return _table(scene, _("DeepSeg statistics"), titles, rows)
 
@@ -27,6 +30,30 @@ def comparisonTable(scene, scores):
     }
     rows = [(s.title, [s.values[name] for name in titles]) for s in scores]
     return _table(scene, _("DeepSeg comparison"), titles.values(), rows)
+
+
+def changesTable(scene, changes):
+    """A new table node: one row per structure or lesion that was compared with an earlier scan.
+
+    What is not a plain change says so in the name of the row.
+    """
+    titles = {
+        "before_ml": _("Before (ml)"),
+        "after_ml": _("After (ml)"),
+        "change_ml": _("Change (ml)"),
+        "change_percent": _("Change (%)"),
+        "uncertainty_ml": _("Uncertainty (ml)"),
+        "doubling_days": _("Doubling time (days)"),
+        "before_hu": _("HU before"),
+        "after_hu": _("HU after"),
+        "shift_mm": _("Shift (mm)"),
+    }
+    rows = [(_withNote(c.full_title, c.note), [getattr(c, name) for name in titles]) for c in changes]
+    return _table(scene, _("DeepSeg follow-up"), titles.values(), rows)
+
+
+def _withNote(title, note):
+    return f"{title} ({note.rstrip('.')})" if note else title
 
 
 def _table(scene, name, titles, rows):

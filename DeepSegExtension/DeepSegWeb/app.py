@@ -13,9 +13,9 @@ import trame_slicer.module
 from trame.app import get_server
 
 from DeepSegLogic.refinement.undo import Entry
-from DeepSegLogic.util.errors import DeepSegError, ResourceError, UsageError
+from DeepSegLogic.util.errors import DeepSegError, InputError, ResourceError, UsageError
 from DeepSegLogic.util.file_names import safe_name
-from DeepSegLogic.worker.isolated import read_label_map
+from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
 
 from . import binding
 from .correcting import Correcting
@@ -83,6 +83,7 @@ class WebApp:
             "channel": self.opening.receive_channel,
             "model": self.import_model,
             "reference": self.compare,
+            "earlier": self.compare_with_earlier,
         }
         gate = guard(self.server, host, self.transfers, receivers, self._say)
 
@@ -146,6 +147,36 @@ class WebApp:
             self.session.compare(reference, self.work.labelMap())
         while self.session.jobs.run.busy:
             await asyncio.sleep(POLL_S)
+
+    async def compare_with_earlier(self, source: Path) -> None:
+        """Compare the result with an uploaded scene, or segmentation, of an earlier scan; returns when that is done."""
+        volume = None
+        if source.suffix.lower() == f".{SCENE_FORMAT}":
+            opened = await asyncio.to_thread(read_scene_or_volume, source, self.transfers.folder)
+            volume, earlier = opened.volume, opened.label_map
+            if earlier is None:
+                raise InputError(
+                    f"{source.name} has no segmentation.", "Segment the earlier scan first.", code="input.scene"
+                )
+        else:
+            earlier = await asyncio.to_thread(read_label_map, source)
+        with self.state:
+            self.state.alert = None
+            days, folder = self._days(), self.transfers.empty("follow-up")
+            self.session.compare_with_earlier(earlier, volume, folder, days, self.work.labelMap())
+        while self.session.jobs.run.busy:
+            await asyncio.sleep(POLL_S)
+
+    async def save_report(self) -> None:
+        """Download the report of the comparison with an earlier scan."""
+        with self._saying():
+            self._start_download.exec(await self.transfers.offer(self.transfers.folder / "follow-up", "follow-up"))
+
+    def _days(self) -> float | None:
+        try:
+            return float(self.state.days) if self.state.days else None
+        except ValueError as error:
+            raise UsageError("The days between the scans are not a number.", "Correct them.") from error
 
     def choose_all(self) -> None:
         """Choose all structures of the model."""

@@ -11,8 +11,10 @@ from pathlib import Path
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.evaluation.scoring import Score
+from DeepSegLogic.followup.change import Change
+from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.findings import Finding
-from DeepSegLogic.review.measurements import Measurement, confidence_note
+from DeepSegLogic.review.measurements import Measurement, confidence_note, volume_text
 from DeepSegLogic.session import (
     Channels,
     Correctors,
@@ -67,6 +69,8 @@ def initial() -> dict:
         "rows": [],
         "findings": [],
         "comparison": [],
+        "changes": [],
+        "days": "",
         "visible": [],
         "current": "",
         "fill": 0.35,
@@ -188,7 +192,8 @@ def result_state(measurements: list[Measurement], label_map: LabelMap) -> dict:
                 "name": m.name,
                 "title": m.title or structure_for(m.name, 1).title,
                 "color": colors.get(m.name, "#888888"),
-                "volume": f"{m.volume_ml:.1f}" if m.voxels else "–",
+                "volume": m.volume_text if m.voxels else "–",
+                "cut": cut_note(m.cut),
                 "confidence": f"{m.confidence:.2f}" if m.confidence is not None and m.voxels else "",
                 "note": confidence_note(m.confidence, m.boundary_margin),
                 "doubtful": is_doubtful(m),
@@ -217,6 +222,22 @@ def comparison_state(scores: list[Score]) -> dict:
             }
             for s in scores
             if math.isfinite(s.values["dice"])
+        ]
+    }
+
+
+def changes_state(changes: list[Change]) -> dict:
+    """The changes since an earlier scan."""
+    return {
+        "changes": [
+            {
+                "title": c.full_title,
+                "before": volume_text(c.before_ml, c.cut_before),
+                "after": volume_text(c.after_ml, c.cut_after),
+                "percent": "–" if c.change_percent is None else f"{c.change_percent:+.1f}",
+                "note": c.sentence,
+            }
+            for c in changes
         ]
     }
 

@@ -1,4 +1,4 @@
-"""The drawer's comparison of the result with a reference segmentation."""
+"""The drawer's comparison of the result with a reference segmentation, and with that of an earlier scan."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ COLUMNS = {  # of the table: the state's field, what it is called, and what it i
     "error": ("ml", "Volume error"),
 }
 
+CHANGES = {
+    "before": ("Before", "Volume in the earlier scan, ml"),
+    "after": ("After", "Volume now, ml"),
+    "percent": ("%", "Change of the volume"),
+}
 
-def compare_panel() -> None:
-    """A button for the reference's file, and the table of the scores."""
+
+def compare_panel(app) -> None:
+    """Buttons for the files to compare with, and the tables of what was found."""
     title("Compare")
     v3.VBtn(
         "Compare with reference",
@@ -26,16 +32,46 @@ def compare_panel() -> None:
         click="window.deepseg.pickReference()",
         raw_attrs=['title="Upload a segmentation of the same CT: .seg.nrrd, NIfTI, NRRD or MetaImage"'],
     )
-    label = 'aria-label="Comparison with the reference"'
+    _table("comparison", COLUMNS, "Comparison with the reference")
+    with html.Div(classes="d-flex align-center ga-2 mt-2"):
+        v3.VBtn(
+            "Compare with an earlier scan",
+            size="small",
+            variant="tonal",
+            disabled=("run.busy || !!uploading",),
+            click="window.deepseg.pickEarlier()",
+            raw_attrs=['title="Upload the scene (.mrb) of the earlier scan, or only its segmentation"'],
+        )
+        html.Input(
+            type="number",
+            min=1,
+            v_model=("days",),
+            classes="ds-days",
+            raw_attrs=['placeholder="Days"', 'aria-label="Days between the scans"', 'style="width: 5em"'],
+        )
+    _table("changes", CHANGES, "Changes since the earlier scan")
+    v3.VBtn(
+        "Save the report",
+        v_if=("changes.length",),
+        size="small",
+        variant="text",
+        color="primary",
+        disabled=("run.busy || delivering",),
+        click=app.save_report,
+    )
+
+
+def _table(rows: str, columns: dict[str, tuple[str, str]], label: str) -> None:
+    """A table of rows of the state; a row's note is shown over its name."""
     with (
-        html.Div(v_if=("comparison.length",), classes="ds-scroll mt-2"),
-        html.Table(classes="ds-table", raw_attrs=[label]),
+        html.Div(v_if=(f"{rows}.length",), classes="ds-scroll mt-2"),
+        html.Table(classes="ds-table", raw_attrs=[f'aria-label="{label}"']),
     ):
         with html.Thead(), html.Tr():
             html.Th("Structure")
-            for name, tip in COLUMNS.values():
+            for name, tip in columns.values():
                 html.Th(name, classes="num", raw_attrs=[f'title="{tip}"'])
-        with html.Tbody(), html.Tr(v_for="row in comparison", key=("row.title",)):
+        with html.Tbody(), html.Tr(v_for=f"row in {rows}", key=("row.title",), raw_attrs=[':title="row.note"']):
             html.Td("{{ row.title }}")
-            for field in COLUMNS:
+            for field in columns:
                 html.Td(f"{{{{ row.{field} }}}}", classes="num")

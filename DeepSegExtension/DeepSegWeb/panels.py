@@ -143,7 +143,7 @@ def result_panel(app) -> None:
             html.Span("{{ warning }}")
         _review(app)
         correct_panel(app)
-        compare_panel()
+        compare_panel(app)
         title("Display")
         slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")
         slider("outline", "Outline in slices, {{ outline }} px", 0, 5, 1)
@@ -197,7 +197,7 @@ def _row(app) -> None:
                 click=(app.jump_to, "[row.name]"),
                 raw_attrs=['title="Show in the views"'],
             )
-        html.Td("{{ row.volume }}", classes="num")
+        html.Td("{{ row.volume }}", classes="num", raw_attrs=[':title="row.cut"'])
         with html.Td(classes="num", raw_attrs=[':title="row.note"']):
             v3.VIcon(
                 "mdi-alert-outline",

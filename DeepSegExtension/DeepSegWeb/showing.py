@@ -43,6 +43,7 @@ class Showing:
             (choices.why_not_changed, binding.why_not_state, choices.why_not),
             (outcome.findings_changed, binding.findings_state, outcome.findings),
             (outcome.comparison_changed, binding.comparison_state, outcome.comparison),
+            (outcome.changes_changed, binding.changes_state, outcome.changes),
         ):
             changed.connect(lambda value, to_state=to_state: state.update(to_state(value)))
             state.update(to_state(now))
@@ -56,7 +57,7 @@ class Showing:
         self.state.update(binding.run_state(run))
         if run.task == "correct":
             self._correcting.tell_run()
-        if run.task == "compare" and run.phase is Phase.DONE:
+        if run.task in ("compare", "follow_up") and run.phase is Phase.DONE:
             self.state.tab = "result"
         if run.error is not None and run.phase is Phase.FAILED:
             self._say(run.error)

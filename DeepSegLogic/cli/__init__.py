@@ -16,6 +16,7 @@ from ..util.errors import DeepSegError
 from ..util.openmp import openmp_settings
 from . import models, pacs
 from .cohort import cohort
+from .compare import compare
 from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
 from .doctor import doctor
@@ -58,7 +59,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 _COMMANDS = (
-    *(segment, cohort, refine, surfaces, measure, plan, train, evaluate, stress),
+    *(segment, cohort, refine, surfaces, measure, plan, train, evaluate, compare, stress),
     *(demo, estimate, doctor, serve, web, report),
 )
 for command in _COMMANDS:

@@ -1,15 +1,18 @@
-"""``deepseg measure``: distances, contact and size of structures."""
+"""``deepseg measure``: distances, contact and size of structures; features; body composition."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import Console, Json, Quiet
 from .segment import split
+
+if TYPE_CHECKING:
+    from ..data.label_map import LabelMap
 
 Segmentation = Annotated[
     Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.", readable=False)
@@ -30,17 +33,36 @@ def measure(
         float, typer.Option(help="With --contact or --encasement: what counts as touching; 0 for a shared boundary.")
     ] = 0.0,
     diameters: Annotated[str, typer.Option(metavar="A", help="Longest diameter, and the longest across it.")] = "",
+    features: Annotated[
+        bool, typer.Option("--features", help="First-order and shape features of each structure (IBSI); needs --ct.")
+    ] = False,
+    body_composition: Annotated[
+        bool, typer.Option("--body-composition", help="Fat, muscle and bone, in total and per vertebra; needs --ct.")
+    ] = False,
+    ct: Annotated[Path | None, typer.Option(help="The CT that was segmented.", readable=False)] = None,
+    vertebrae: Annotated[
+        Path | None,
+        typer.Option(help="With --body-composition: label map with the vertebrae, if it is another.", readable=False),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for features.csv and body_composition.csv.")
+    ] = Path("measured"),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure structures of a segmentation, on their closed surfaces. Points are RAS in mm."""
+    """Measure structures of a segmentation, on their closed surfaces or in the CT. Points are RAS in mm."""
     from .. import planning
     from ..util.errors import UsageError
     from ..worker.isolated import read_label_map
 
     pairs = {name: _two(text, name) for name, text in _given(distance=distance, contact=contact, encasement=encasement)}
-    if not pairs and not diameters:
-        raise UsageError("Nothing to measure.", "Give --distance, --contact, --encasement or --diameters.")
+    if not (pairs or diameters or features or body_composition):
+        raise UsageError(
+            "Nothing to measure.",
+            "Give --distance, --contact, --encasement, --diameters, --features or --body-composition.",
+        )
+    if (features or body_composition) and ct is None:
+        raise UsageError("Features and body composition need the CT that was segmented.", "Give --ct.")
     console = Console(quiet, as_json)
     found: list[Any] = []
     with console.working():
@@ -55,12 +77,49 @@ def measure(
             found.append(planning.encasement(label_map, *pairs["encasement"], within_mm))
         if diameters:
             found.append(planning.diameters(label_map, diameters))
+        if ct is not None and (features or body_composition):
+            _in_ct(console, label_map, ct, output, features, body_composition, vertebrae)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
     for one in found:
         console.say(_sentence(one))
         console.event("result", measure=type(one).__name__.lower(), **asdict(one))
     console.say("Research use only.")
+
+
+def _in_ct(
+    console: Console,
+    label_map: LabelMap,
+    ct: Path,
+    output: Path,
+    features: bool,
+    body_composition: bool,
+    vertebrae: Path | None,
+) -> None:
+    """Write what is measured of the voxels in the CT."""
+    from ..data.label_grid import placed_on
+    from ..review.body_composition import body_composition as composed
+    from ..review.body_composition import write_body_composition
+    from ..review.features import features as found_in
+    from ..review.features import write_features
+    from ..util.atomic_write import atomic_folder
+    from ..worker.isolated import read_label_map, read_volume
+
+    volume = read_volume(ct, cancel=console.cancelled)
+    label_map = placed_on(volume, label_map)
+    with atomic_folder(output) as folder:
+        if features:
+            rows = found_in(label_map, volume, progress=console.progress, cancel=console.cancelled)
+            write_features(rows, folder / "features.csv")
+            console.event("result", measure="features", structures=[asdict(row) for row in rows])
+        if body_composition:
+            spine = vertebrae and placed_on(volume, read_label_map(vertebrae, cancel=console.cancelled))
+            tissues = composed(label_map, volume, spine or None)
+            write_body_composition(tissues, folder / "body_composition.csv")
+            for one in tissues:
+                console.say(one.sentence)
+            console.event("result", measure="body_composition", tissues=[asdict(one) for one in tissues])
+    console.say(f"Written to {output}.")
 
 
 def _sentence(found: Any) -> str:

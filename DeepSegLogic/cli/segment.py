@@ -275,12 +275,13 @@ def _table(rows: list[Measurement]) -> Table:
     from rich.table import Table
 
     absent = ", ".join(row.title for row in rows if not row.voxels)
-    table = Table(
-        "Structure", "Volume (ml)", "Mean HU", "Confidence", caption=absent and f"Not found: {escape(absent)}"
-    )
+    notes = [f"Not found: {escape(absent)}"] if absent else []
+    if any(row.cut for row in rows):
+        notes.append("≥: cut by the field of view; the volume is a lower bound.")
+    table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes))
     for column in table.columns[1:]:
         column.justify = "right"
     for row in filter(lambda row: row.voxels, rows):
         confidence = f"{row.confidence:.2f}" if row.confidence is not None else ""
-        table.add_row(escape(row.title), f"{row.volume_ml:.1f}", f"{row.mean_hu:.0f}", confidence)
+        table.add_row(escape(row.title), row.volume_text, f"{row.mean_hu:.0f}", confidence)
     return table

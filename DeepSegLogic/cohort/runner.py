@@ -216,12 +216,13 @@ def _write_tables(folder: Path, outcomes: list[Outcome]) -> None:
     gone: list[str] = []
     for name in (o.case.name for o in outcomes if o.status in ("done", "kept")):
         try:
-            header, own = read_table(folder / name / "measurements.csv")
+            found, own = read_table(folder / name / "measurements.csv")
+            header = max(header, found, key=len)  # cases kept from earlier versions have fewer columns
             rows += [[name, *row] for row in own]
         except (OSError, ValueError):
             gone.append(name)
     with atomic_path(folder / "measurements.csv") as path:
-        write_table(path, ["case", *header], rows)
+        write_table(path, ["case", *header], (row + [""] * (1 + len(header) - len(row)) for row in rows))
     if gone:
         raise OutputError(
             f"Results in {folder} were deleted or changed during the run: those of {', '.join(gone)}.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..util.errors import InputError
 from .label_map import LabelMap
 from .volume import Volume
 
@@ -13,6 +14,21 @@ def has_same_voxels(label_map: LabelMap, volume: Volume) -> bool:
     to_labels = np.linalg.inv(label_map.ijk_to_ras) @ volume.ijk_to_ras
     aligned = np.allclose(to_labels, np.rint(to_labels), atol=1e-2)
     return aligned and bool(np.isclose(abs(np.linalg.det(to_labels)), 1))
+
+
+def placed_on(volume: Volume, label_map: LabelMap) -> LabelMap:
+    """The label map on the grid of the volume that it was made from.
+
+    Raises:
+        InputError: they do not have the same voxels.
+    """
+    if not has_same_voxels(label_map, volume):
+        raise InputError(
+            f"The label map does not have the voxels of {volume.name}.",
+            "Choose the volume that was segmented.",
+            code="input.grid",
+        )
+    return on_grid_of(volume, label_map)
 
 
 def on_grid_of(volume: Volume, label_map: LabelMap) -> LabelMap:

@@ -13,6 +13,7 @@ from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, FloatArray, LabelArray
 from ..data.volume import Volume
 from ..util.tables import write_table
+from .field_of_view import cut_labels
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Measurement:
         box_min, box_max: corners of the box, along the axes R, A, S, that holds all of its voxels whole.
         confidence: mean probability that the model gave it.
         boundary_margin: its margin over the next label at the border, see :class:`DeepSegLogic.segmentation.Result`.
+        cut: whether the field of view cuts it, so that the volume is a lower bound.
     """
 
     name: str
@@ -35,6 +37,12 @@ class Measurement:
     box_max: tuple[float, float, float] | None
     confidence: float | None = None
     boundary_margin: float | None = None
+    cut: bool = False
+
+    @property
+    def volume_text(self) -> str:
+        """The volume in ml for a table: ``"261.0"``, or ``"≥ 261.0"`` where it is a lower bound."""
+        return volume_text(self.volume_ml, self.cut)
 
     def as_json(self) -> dict[str, Any]:
         """The measurement as plain JSON values."""
@@ -62,10 +70,13 @@ def measure(
         rows = [row for layer in label_map.layers for row in measure(layer, volume, confidence, boundary_margin)]
         by_name = {row.name: row for row in rows}
         return [by_name[s.name] for s in label_map.structures if s.name in by_name]
-    sums = _Sums(label_map, volume)
+    sums, cut = _Sums(label_map, volume), cut_labels(label_map, volume)
     return [
         replace(
-            sums.of(s), confidence=(confidence or {}).get(s.name), boundary_margin=(boundary_margin or {}).get(s.name)
+            sums.of(s),
+            confidence=(confidence or {}).get(s.name),
+            boundary_margin=(boundary_margin or {}).get(s.name),
+            cut=s.value in cut,
         )
         for s in label_map.structures
     ]
@@ -81,11 +92,16 @@ def confidence_note(confidence: float | None, boundary_margin: float | None) -> 
     )
 
 
+def volume_text(ml: float, cut: bool) -> str:
+    """A volume for a table, see :attr:`Measurement.volume_text`."""
+    return f"{'≥ ' if cut else ''}{ml:.1f}"
+
+
 def write_measurements(rows: list[Measurement], path: Path) -> None:
-    """Write measurements as CSV: one row per structure, numbers with a point."""
+    """Write measurements as CSV: one row per structure, numbers with a point; ``cut`` says "yes" or nothing."""
     header = ["structure", "name", "volume_ml", "voxels", "mean_hu", "sd_hu"]
     header += [f"{end}_{axis}_mm" for end in ("min", "max") for axis in ("R", "A", "S")]
-    header += ["confidence", "boundary_margin"]
+    header += ["confidence", "boundary_margin", "cut"]
     write_table(path, header, map(_cells, rows))
 
 
@@ -93,7 +109,7 @@ def _cells(row: Measurement) -> list[object]:
     box = [*(row.box_min or ("",) * 3), *(row.box_max or ("",) * 3)]
     numbers = [round(row.volume_ml, 3), row.voxels, _short(row.mean_hu, 1), _short(row.sd_hu, 1)]
     belief = [_short(row.confidence, 4), _short(row.boundary_margin, 4)]
-    return [row.title, row.name, *numbers, *(_short(b, 2) for b in box), *belief]
+    return [row.title, row.name, *numbers, *(_short(b, 2) for b in box), *belief, "yes" if row.cut else ""]
 
 
 class _Sums:

@@ -17,6 +17,7 @@ from .signal import Signal
 
 if TYPE_CHECKING:
     from ..evaluation.scoring import Score
+    from ..followup.change import Change
     from ..review.findings import Finding
     from ..review.measurements import Measurement
     from ..segmentation import Result
@@ -37,6 +38,7 @@ class Outcome:
         ignored: kind and structure of those.
         surfaces: of its structures, once :meth:`show_surfaces` was called.
         comparison: with a reference, once :meth:`Session.compare` was called: a score for each structure of both.
+        changes: since an earlier scan, once :meth:`Session.compare_with_earlier` was called.
         exported: files that the last export wrote.
     """
 
@@ -49,12 +51,14 @@ class Outcome:
         self.ignored: set[tuple[str, str]] = set()
         self.surfaces: SurfaceSet | None = None
         self.comparison: list[Score] = []
+        self.changes: list[Change] = []
         self.exported: list[Path] = []
         self.result_changed: Signal[Result | None] = Signal()
         self.measurements_changed: Signal[list[Measurement]] = Signal()
         self.findings_changed: Signal[list[Finding]] = Signal()
         self.surfaces_changed: Signal[SurfaceSet | None] = Signal()
         self.comparison_changed: Signal[list[Score]] = Signal()
+        self.changes_changed: Signal[list[Change]] = Signal()
         self.files_exported: Signal[list[Path]] = Signal()
         self._jobs = jobs
 
@@ -143,6 +147,11 @@ class Outcome:
         self.comparison = scores
         self.comparison_changed.emit(scores)
 
+    def take_changes(self, changes: list[Change]) -> None:
+        """Note what changed since an earlier scan."""
+        self.changes = changes
+        self.changes_changed.emit(changes)
+
     def take_files(self, paths: list[Path]) -> None:
         """Note what an export wrote."""
         self.exported = paths
@@ -153,6 +162,7 @@ class Outcome:
         self.measurements, self.findings = [], []
         self.ignored.clear()
         self.take_comparison([])
+        self.take_changes([])
 
     def _of_result(self, answer: Callable[[Any], None]) -> Callable[[Any], None]:
         """An answer about the present result; it is dropped if it comes after that has gone."""

@@ -161,6 +161,41 @@ class Session:
             reference=reference,
         )
 
+    def compare_with_earlier(
+        self,
+        earlier: LabelMap,
+        volume: Volume | None,
+        folder: Path,
+        days: float | None = None,
+        label_map: LabelMap | None = None,
+    ) -> None:
+        """Compare the result with that of an earlier scan, see :func:`DeepSegLogic.followup.follow_up`.
+
+        Args:
+            earlier, volume: of the earlier scan; without its volume the structures are registered.
+            folder: for the files of :func:`~DeepSegLogic.followup.write_follow_up`.
+            days: between the scans; None if unknown.
+            label_map: what to compare instead of the result as it came, e.g. after corrections.
+
+        Raises:
+            UsageError: there is no result, or a task is running.
+        """
+        result = self.outcome.result
+        if result is None:
+            raise UsageError(_("Nothing to compare."), _("Segment a volume first."), code="usage.empty")
+        self.jobs.start(
+            "follow_up",
+            "follow_up",
+            lambda found: self._followed(result, found),
+            earlier=earlier,
+            earlier_volume=volume,
+            label_map=label_map or result.label_map,
+            volume=self.outcome.volume,
+            confidence=result.confidence,
+            days=days,
+            folder=str(folder),
+        )
+
     def export(self, folder: Path, formats: list[str], label_map: LabelMap | None = None, **options: Any) -> None:
         """Write the result to a folder, see :func:`DeepSegLogic.worker.handlers.export`.
 
@@ -206,6 +241,15 @@ class Session:
         self.jobs.run.summary = _("Mean Dice {mean} over {count} structures.").format_map(facts)
         self.jobs.run.warnings += found["notes"]
         self.outcome.take_comparison(found["scores"])
+
+    def _followed(self, result: Result, found: dict[str, Any]) -> None:
+        if self.outcome.result is not result:  # another one came meanwhile
+            return
+        beyond = sum(c.kind not in ("unclear", "cut", "unseen") for c in found["changes"])
+        facts = {"beyond": beyond, "count": len(found["changes"])}
+        self.jobs.run.summary = _("{beyond} of {count} changes exceed the uncertainty.").format_map(facts)
+        self.jobs.run.warnings += found["notes"]
+        self.outcome.take_changes(found["changes"])
 
     def _wrote(self, written: list[str]) -> None:
         paths = [Path(path) for path in written]

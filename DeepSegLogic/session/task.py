@@ -22,6 +22,7 @@ _TITLES = {
     "surfaces": N_("Extracting surfaces"),
     "check": N_("Checking surfaces"),
     "evaluate": N_("Comparing"),
+    "register": N_("Registering"),
     "write": N_("Writing"),
     "upload": N_("Sending"),
     "wait": N_("Waiting"),
@@ -44,7 +45,7 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"install"``, ``"export"`` or ``"connect"``; empty before
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"install"``, ``"export"`` or ``"connect"``; empty before
             the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.

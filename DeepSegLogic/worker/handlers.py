@@ -116,6 +116,31 @@ def evaluate(job: Job, *, label_map: LabelMap, reference: LabelMap) -> dict[str,
     return {"scores": found.scores, "notes": notes(found)}
 
 
+def follow_up(
+    job: Job,
+    *,
+    earlier: LabelMap,
+    earlier_volume: Volume | None,
+    label_map: LabelMap,
+    volume: Volume,
+    confidence: dict[str, float],
+    days: float | None,
+    folder: str,
+) -> dict[str, Any]:
+    """:func:`DeepSegLogic.followup.follow_up` of a result and an earlier one; its files are written to ``folder``.
+
+    Returns:
+        ``changes``, a list of :class:`~DeepSegLogic.followup.change.Change`; ``notes``, its warnings.
+    """
+    from ..followup import TimePoint, write_follow_up
+    from ..followup import follow_up as run
+
+    before, after = TimePoint(earlier, earlier_volume), TimePoint(label_map, volume, confidence)
+    found = run(before, after, days=days, progress=job.progress, cancel=job.cancel)
+    write_follow_up(found, Path(folder), job.cancel)
+    return {"changes": found.changes, "notes": found.warnings}
+
+
 def refine(
     job: Job,
     *,
@@ -250,6 +275,7 @@ HANDLERS: dict[str, Handler] = {
     "measure": measure,
     "review": review,
     "evaluate": evaluate,
+    "follow_up": follow_up,
     "refine": refine,
     "export": export,
     "install_model": install_model,

@@ -29,6 +29,7 @@ WIRE_TYPES = {
     "Measurement": "review.measurements",
     "Finding": "review.findings",
     "Score": "evaluation.scoring",
+    "Change": "followup.change",
     "Point": "refinement.prompts",
     "Scribble": "refinement.prompts",
     "Box": "refinement.prompts",

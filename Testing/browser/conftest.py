@@ -108,8 +108,9 @@ def page(browser, server):
 @pytest.fixture
 def done(page):
     """A page with a result; the server keeps it from test to test."""
-    if not page.locator("table").is_visible():
+    table = page.get_by_role("table", name="Structures found")
+    if not table.is_visible():
         page.get_by_role("button", name="Segment", exact=True).click()
-    page.locator("table").wait_for(timeout=200_000)
+    table.wait_for(timeout=200_000)
     page.get_by_role("button", name="Segment", exact=True).wait_for()
     return page

@@ -6,7 +6,7 @@ import zipfile
 
 def volume_of(page, title) -> float:
     row = page.locator("tr", has=page.get_by_role("button", name=title, exact=True))
-    return float(row.locator("td").nth(2).inner_text())
+    return float(row.locator("td").nth(2).inner_text().removeprefix("≥ "))
 
 
 def take(page, tool) -> None:

@@ -1,4 +1,6 @@
-"""Compare the result with an uploaded reference segmentation."""
+"""Compare the result with uploaded segmentations: a reference, and that of an earlier scan."""
+
+import zipfile
 
 import pytest
 
@@ -7,9 +9,9 @@ from .steps import download
 pytestmark = pytest.mark.timeout(300)
 
 
-def compare(page, path) -> None:
+def compare(page, path, button="Compare with reference") -> None:
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Compare with reference").click()
+        page.get_by_role("button", name=button).click()
     chooser.value.set_files(path)
 
 
@@ -28,3 +30,19 @@ def test_the_result_compared_with_itself_is_perfect(done, tmp_path):
     cells = [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()]
     scores = {title: numbers for title, *numbers in cells}
     assert scores["Left lung"] == ["1.000", "1.000", "0.0", "+0.0"] and len(scores) > 3
+
+
+def test_the_result_compared_with_itself_as_an_earlier_scan_has_not_changed(done, tmp_path):
+    earlier = tmp_path / "earlier.seg.nrrd"
+    earlier.write_bytes(download(done, ["Segmentation (.seg.nrrd)"]))
+    done.get_by_label("Days between the scans").fill("90")
+    compare(done, earlier, "Compare with an earlier scan")
+    table = done.get_by_role("table", name="Changes since the earlier scan")
+    table.wait_for()
+    cells = [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()]
+    assert len(cells) > 3 and all(before == after for _, before, after, _ in cells)
+    assert {percent for *_, percent in cells} <= {"+0.0", "–"}
+    with done.expect_download() as report:
+        done.get_by_role("button", name="Save the report").click()
+    content = zipfile.ZipFile(report.value.path())
+    assert "report.html" in content.namelist() and b"cm\xc2\xb3" in content.read("report.html")

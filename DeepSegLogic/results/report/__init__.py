@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ...data.label_map import LabelMap
 from ...io import read_label_map
-from ...review.measurements import confidence_note
+from ...review.measurements import confidence_note, volume_text
 from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
 from ...util.staging import sweep, temporary_folder
@@ -102,7 +102,8 @@ def _row(row: dict[str, str], label_map: LabelMap) -> str:
 def _numbers(row: dict[str, str]) -> tuple[str, str, str]:
     confidence = f"{float(row['confidence']):.2f}" if row["confidence"] else ""
     mean = float(row["mean_hu"])
-    return f"{float(row['volume_ml']):.1f}", str(round(mean)) if math.isfinite(mean) else "", confidence
+    volume = volume_text(float(row["volume_ml"]), row.get("cut") == "yes")
+    return volume, str(round(mean)) if math.isfinite(mean) else "", confidence
 
 
 def _note(row: dict[str, str]) -> str:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from DeepSegLogic import LabelMap, Structure, write_label_map
+from DeepSegLogic import LabelMap, Structure, Volume, write_label_map, write_volume
 from DeepSegLogic.cli import main
 
 
@@ -52,3 +52,21 @@ def test_sentences_for_people(segmentation, capfd):
 def test_what_cannot_be_measured_is_refused(segmentation, capfd, arguments, code, said):
     assert main(["measure", segmentation, *arguments]) == code
     assert said in capfd.readouterr().err
+
+
+def test_features_and_body_composition(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((20, 30, 30), np.uint8)
+    labels[:, 5:25, 5:25] = 1
+    hu = rng.integers(-250, 250, labels.shape).astype(np.int16)
+    grid = np.diag([2.0, 2.0, 3.0, 1.0])
+    write_label_map(LabelMap(labels, grid, [Structure(1, "muscle", "Muscle")]), tmp_path / "s.seg.nrrd")
+    write_volume(Volume(hu, grid), tmp_path / "ct.nii.gz")
+    line = ["measure", str(tmp_path / "s.seg.nrrd"), "--features", "--body-composition"]
+    assert main(line) == 2 and "Give --ct" in capsys.readouterr().err
+    assert main([*line, "--ct", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "out")]) == 0
+    muscle = (labels == 1) & (hu >= -29) & (hu <= 150)
+    assert f"muscle, whole scan: ≥ {muscle.sum() * 0.012:.1f} ml, {hu[muscle].mean():.0f} HU" in capsys.readouterr().out
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["body_composition.csv", "features.csv"]
+    write_volume(Volume(hu[:, :, ::2].copy(), np.diag([4.0, 2.0, 3.0, 1.0])), tmp_path / "other.nii.gz")
+    assert main([*line, "--ct", str(tmp_path / "other.nii.gz"), "-o", str(tmp_path / "out")]) == 3

@@ -52,3 +52,23 @@ def test_csv_has_a_row_for_each(rows, tmp_path):
     assert [int(r["voxels"]) for r in read] == [r.voxels for r in rows[2]]
     assert float(read[1]["max_S_mm"]) == pytest.approx(rows[2][1].box_max[2], abs=0.01)
     assert (read[2]["mean_hu"], read[2]["min_R_mm"], read[2]["confidence"]) == ("", "", "")
+
+
+def test_what_the_field_of_view_cuts_is_told(tmp_path):
+    labels = np.zeros((12, 40, 40), np.uint8)
+    labels[3:9, 18:22, 18:22] = 1  # whole
+    labels[9:, 10:14, 20:24] = 2  # reaches the last slice
+    labels[4:6, 19:21, 30:34] = 3  # reaches the padding around a round field of view
+    labels[4:6, 28:30, 18:22] = 4  # beside an artifact that is as dark as padding
+    structures = [structure_for(n, v) for v, n in enumerate(("spleen", "liver", "kidney_left", "kidney_right"), 1)]
+    image = np.zeros(labels.shape, np.int16)
+    j, i = np.indices(image.shape[1:])
+    image[:, np.hypot(j - 19.5, i - 19.5) > 14.2] = -3024
+    image[4, 27, 18] = -2500
+    rows = measure(LabelMap(labels, np.eye(4), structures), Volume(image, np.eye(4)))
+    assert [row.cut for row in rows] == [False, True, True, False]
+    assert (rows[0].volume_text, rows[1].volume_text) == ("0.1", "≥ 0.0")
+    write_measurements(rows, tmp_path / "m.csv")
+    read = list(csv.DictReader((tmp_path / "m.csv").read_text("utf-8").splitlines()))
+    assert [r["cut"] for r in read] == ["", "yes", "yes", ""]
+    assert not measure(LabelMap(labels, np.eye(4), structures), Volume(image * 0, np.eye(4)))[2].cut

@@ -1,0 +1,74 @@
+"""``deepseg compare``: two time points of a patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import Console, Json, Quiet
+from .segment import split
+
+
+def compare(
+    baseline: Annotated[
+        Path, typer.Argument(help="The earlier scan: folder of results, or label map.", readable=False)
+    ],
+    follow_up: Annotated[Path, typer.Argument(metavar="FOLLOWUP", help="The later scan, likewise.", readable=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for changes.csv, summary.json, transform.tfm, report.html.")
+    ],
+    baseline_ct: Annotated[
+        Path | None, typer.Option(help="The earlier CT, for HU, pictures and a better registration.", readable=False)
+    ] = None,
+    follow_up_ct: Annotated[
+        Path | None, typer.Option("--followup-ct", help="The later CT, likewise.", readable=False)
+    ] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Days between the scans; without it by the dates of DICOM series.")
+    ] = None,
+    deformable: Annotated[
+        bool, typer.Option("--deformable", help="Also follow breathing and bending; takes longer.")
+    ] = False,
+    lesions: Annotated[
+        str, typer.Option(metavar="NAMES", help="Structures whose pieces are lesions; without it by their names.")
+    ] = "",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two scans of a patient: volumes, changes, doubling times, lesions, a registered difference picture."""
+    from ..followup import follow_up as run
+    from ..followup import read_time_point, write_follow_up
+    from ..followup.output import as_json as facts_of
+    from ..results.folder import check_output_folder
+    from ..worker.isolated import read_label_map, read_volume
+
+    console = Console(quiet, as_json)
+    check_output_folder(output)
+    with console.working():
+        points = [
+            read_time_point(
+                path,
+                ct,
+                read_labels=lambda file: read_label_map(file, cancel=console.cancelled),
+                read_image=lambda file: read_volume(file, cancel=console.cancelled),
+            )
+            for path, ct in ((baseline, baseline_ct), (follow_up, follow_up_ct))
+        ]
+        found = run(
+            *points,
+            days=days,
+            deformable=deformable,
+            lesions=split(lesions),
+            progress=console.progress,
+            cancel=console.cancelled,
+        )
+        files = write_follow_up(found, output, console.cancelled)
+    for sentence in found.warnings:
+        console.warning(sentence)
+    for one in found.changes:
+        console.say(f"{'  ' if one.lesion else ''}{one.full_title}: {one.sentence}")
+    console.say(f"\nWritten to {output}: {', '.join(path.name for path in files)}.")
+    console.say("Research use only.")
+    console.event("result", output=str(output), files=[path.name for path in files], **facts_of(found))

@@ -1,0 +1,115 @@
+"""A time point: the label map of a scan, and what else is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ..data.label_grid import placed_on
+from ..data.label_map import LabelMap
+from ..data.volume import Volume
+from ..evaluation.cases import RESULT, the_case
+from ..io import read_label_map, read_volume
+from ..io.files import is_dicom
+from ..review.measurements import Measurement, measure
+from ..util.errors import InputError
+from ..util.tables import read_table
+
+
+@dataclass
+class TimePoint:
+    """A scan at one time.
+
+    Attributes:
+        label_map: its structures.
+        volume: the scan, on the grid of the label map; None if it is not at hand: then no mean HU is measured, and the
+            structures themselves are registered.
+        confidence: structure name → mean probability, as far as known.
+        mean_hu: structure name → mean HU measured earlier, as far as known; for time points without a volume.
+        date: of the scan; None if unknown.
+    """
+
+    label_map: LabelMap
+    volume: Volume | None = None
+    confidence: dict[str, float] = field(default_factory=dict)
+    mean_hu: dict[str, float] = field(default_factory=dict)
+    date: date | None = None
+
+    def measured(self) -> list[Measurement]:
+        """Measures of every structure on the scan's own grid."""
+        if self.volume is not None:
+            return measure(self.label_map, self.volume, self.confidence)
+        blank = Volume(np.broadcast_to(np.int16(0), self.label_map.shape_kji), self.label_map.ijk_to_ras)
+        rows = measure(self.label_map, blank, self.confidence)
+        return [replace(row, mean_hu=self.mean_hu.get(row.name), sd_hu=None) for row in rows]
+
+
+def read_time_point(
+    path: Path | str,
+    ct: Path | str | None = None,
+    *,
+    read_labels: Callable[[Path], LabelMap] = read_label_map,
+    read_image: Callable[[Path], Volume] = read_volume,
+) -> TimePoint:
+    """Read a time point.
+
+    Args:
+        path: a label map, or a folder of results.
+        ct: the scan, or None. A DICOM series also tells the date.
+        read_labels, read_image: for untrusted files, readers in a process of their own.
+
+    Raises:
+        InputError: a file cannot be read, or the scan does not have the label map's grid.
+
+    Example:
+        >>> from DeepSegLogic import read_time_point
+        >>> point = read_time_point("organs.seg.nrrd", "ct.nrrd")
+        >>> point.label_map.structures[5].name, point.volume is None, point.date
+        ('left_lung', False, None)
+    """
+    file = the_case(Path(path))
+    point = TimePoint(read_labels(file))
+    table = file.parent / "measurements.csv"
+    if file.name == RESULT and table.is_file():
+        point.confidence, point.mean_hu = _numbers(table, "confidence"), _numbers(table, "mean_hu")
+    if ct is not None:
+        point.volume = read_image(Path(ct))
+        point.label_map = placed_on(point.volume, point.label_map)
+        point.date = _date_of(Path(ct))
+    return point
+
+
+def _numbers(table: Path, column: str) -> dict[str, float]:
+    """Structure name → a number of its row, where there is one."""
+    try:
+        header, rows = read_table(table)
+        name, at = header.index("name"), header.index(column)
+        return {row[name]: float(row[at]) for row in rows if row[at]}
+    except (OSError, ValueError, LookupError) as error:
+        raise InputError(
+            f"{table} is damaged.", "Segment the scan again, or choose its label map.", code="input.table"
+        ) from error
+
+
+def _date_of(scan: Path) -> date | None:
+    """The date of a DICOM series; None for other files, and where the date was removed."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    from ..io.dicom.series import files_below
+
+    files = files_below(scan) if scan.is_dir() else [scan]
+    first = next((file for file in files if is_dicom(file)), None)
+    if first is None:
+        return None
+    tags = ["AcquisitionDate", "SeriesDate", "StudyDate"]
+    try:
+        header = dcmread(first, stop_before_pixels=True, specific_tags=tags)
+        known = [str(header[tag].value) for tag in tags if header.get(tag)]
+        return datetime.strptime(known[0], "%Y%m%d").date() if known else None
+    except (InvalidDicomError, ValueError, LookupError, TypeError, AttributeError, OSError):
+        return None
