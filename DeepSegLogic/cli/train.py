@@ -10,12 +10,10 @@ import typer
 from ..util.errors import Cancelled, UsageError
 from .console import Console, Json, Quiet
 from .segment import Device
+from .train_views import PICTURES, cases_table, pictures, plan_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..training.checks import Report
-    from ..training.planning import TrainingPlan
 
 _MINUTES = 60.0
 
@@ -24,7 +22,8 @@ def train(
     data: Annotated[
         Path,
         typer.Argument(
-            help="nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, or a CSV.",
+            help="nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, 3D Slicer's "
+            "scenes (.mrb), or a CSV.",
             readable=False,
         ),
     ],
@@ -75,8 +74,9 @@ def train(
     card = find_model(begin) if begin else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     with console.working():
-        report = check_data(console, data)
-        console.show(_cases(report))
+        report = check_data(console, data, work_folder(output))
+        console.show(cases_table(report))
+        console.say(f"A picture of each case: {work_folder(output) / PICTURES}.")
         for sentence in report.warnings:
             console.warning(sentence)
         report.raise_first()
@@ -94,7 +94,7 @@ def train(
                 batch=batch,
             )
         )
-        console.show(_plan(plan))
+        console.show(plan_table(plan))
         console.event("plan", **dict(plan.lines()))
         if dry_run:
             return
@@ -130,12 +130,14 @@ def train(
         raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
 
 
-def check_data(console: Console, data: Path) -> Report:
-    """Find and check the cases of a data set."""
+def check_data(console: Console, data: Path, work: Path) -> Report:
+    """Find and check the cases of a data set, and draw them in the folder of the training."""
     from ..training.checks import check_cases
     from ..training.dataset import find_cases, modality_of
 
-    return check_cases(find_cases(data), modality_of(data), console.progress, console.cancelled)
+    cases, modality = find_cases(data), modality_of(data)
+    with pictures(work) as show:
+        return check_cases(cases, modality, console.progress, console.cancelled, show)
 
 
 def numbers(text: str, option: str) -> list[float] | None:
@@ -153,33 +155,3 @@ def numbers(text: str, option: str) -> list[float] | None:
     if len(values) not in (1, 3):
         raise UsageError(f"{option} {text} is not one or three numbers.", "Give Z,Y,X.", code="usage.numbers")
     return values * 3 if len(values) == 1 else values
-
-
-def _cases(report: Report) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("Case", "Voxels", "Spacing (mm)", "Structures", "Looked for", "Remark")
-    for facts in report.cases:
-        found = sum(count > 0 for count in facts.voxels.values())
-        asked = (facts.looked_for or frozenset()) & set(report.structures)
-        remark = facts.error.message if facts.error is not None else " ".join(facts.warnings)
-        table.add_row(
-            escape(facts.files.name),
-            " × ".join(map(str, facts.shape)),
-            " × ".join(f"{s:.3g}" for s in facts.spacing),
-            str(found),
-            "all" if len(asked) == len(report.structures) else str(len(asked)),
-            escape(remark),
-        )
-    return table
-
-
-def _plan(plan: TrainingPlan) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("Plan", "", show_header=False)
-    for name, value in plan.lines():
-        table.add_row(name, escape(value))
-    return table

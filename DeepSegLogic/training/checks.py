@@ -6,18 +6,21 @@ Every case is read once here, for its facts; nothing of it is kept in memory but
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..data.affine import orientation_of, reorient, same_grid, spacing_kji
+from ..data.label_map import LabelMap
+from ..data.terminology import structure_for
 from ..data.types import FloatArray, LabelArray
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import ct_doubts, reject_unusable
 from ..io.nifti_names import read_names
 from ..io.read import read_label_map, read_volume
+from ..io.slicer_scene import read_slicer_scene
 from ..util.errors import DeepSegError, InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .dataset import IGNORE, CaseFiles
@@ -75,6 +78,9 @@ class CaseFacts:
     digest: str = ""
 
 
+Show = Callable[[CaseFacts, Volume, LabelMap], None]
+
+
 @dataclass
 class Report:
     """The result of the checks.
@@ -107,8 +113,7 @@ def read_case(files: CaseFiles) -> ReadCase:
         InputError: one cannot be read or used, they are on different grids, or a label has no name.
         ResourceError: not enough memory.
     """
-    volume = read_volume(files.image)
-    label_map = read_label_map(files.labels).without_overlaps("trained on")
+    volume, label_map = _read(files)
     labels = label_map.array
     if labels.shape != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, SAME_GRID_MM):
         raise InputError(
@@ -136,8 +141,26 @@ def read_case(files: CaseFiles) -> ReadCase:
     return ReadCase(volume, labels, names, looked_for, warnings)
 
 
-def look_at(files: CaseFiles) -> CaseFacts:
-    """Read a case for its facts; what is wrong with it is in them."""
+def _read(files: CaseFiles) -> tuple[Volume, LabelMap]:
+    if not files.is_scene:
+        return read_volume(files.image), read_label_map(files.labels).without_overlaps("trained on")
+    scene = read_slicer_scene(files.image)
+    if scene.label_map is None:
+        why = " ".join(scene.volume.warnings)
+        raise InputError(
+            f"{files.image} has no segmentation that can be trained on. {why}".rstrip(),
+            "In 3D Slicer, segment its volume without overlaps and save the scene again.",
+            code="input.labels",
+        )
+    return scene.volume, scene.label_map
+
+
+def look_at(files: CaseFiles, show: Show | None = None) -> CaseFacts:
+    """Read a case for its facts; what is wrong with it is in them.
+
+    Args:
+        show: receives the case, the volume and its labels, for a picture.
+    """
     facts = CaseFacts(files)
     try:
         case = read_case(files)
@@ -166,6 +189,9 @@ def look_at(files: CaseFiles) -> CaseFacts:
     facts.intensities = chosen.astype(float)
     facts.not_ct = ct_doubts(case.volume, greys)[0]
     facts.digest = volume_digest(case.volume)
+    if show is not None:
+        structures = [structure_for(name, value) for value, name in case.names.items()]
+        show(facts, case.volume, LabelMap(case.labels, case.volume.ijk_to_ras, structures))
     if orientation_of(case.volume.ijk_to_ras)[2] not in "SI":
         facts.warnings.append("Its slices are not axial.")
     return facts
@@ -176,11 +202,13 @@ def check_cases(
     modality: str | None = None,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
+    show: Show | None = None,
 ) -> Report:
     """Look at every case, and compare them.
 
     Args:
         modality: of the images as the data set states it; None to find out whether they are CT.
+        show: receives each case that can be used, its volume and labels, for a picture.
 
     Raises:
         Cancelled: ``cancel`` said so.
@@ -189,7 +217,7 @@ def check_cases(
     for number, files in enumerate(cases):
         check(cancel)
         progress("check", number / len(cases), files.name)
-        found.append(look_at(files))
+        found.append(look_at(files, show))
     progress("check", 1.0, f"{len(cases)} cases")
     errors = [_named(facts.files.name, facts.error) for facts in found if facts.error is not None]
     warnings = [f"{facts.files.name}: {sentence}" for facts in found for sentence in facts.warnings]

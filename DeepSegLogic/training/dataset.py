@@ -1,9 +1,10 @@
-"""The cases of a data set on disk, in any of four layouts; no voxel is read here.
+"""The cases of a data set on disk, in any of five layouts; no voxel is read here.
 
 - nnU-Net's raw layout: ``dataset.json``, ``imagesTr/NAME_0000.nii.gz``, ``labelsTr/NAME.nii.gz``
 - results folders of ``deepseg segment``, each with the CT that was segmented
 - image and label files: ``NAME.nii.gz`` with ``NAME_seg.nii.gz`` or ``NAME.seg.nrrd``, a folder per case, or the
   folders ``images`` and ``labels``; a ``dataset.json`` there names the labels
+- scenes of 3D Slicer (``.mrb``), each with an image and its segmentation; also among results or image files
 - a table ``cases.csv`` with the columns ``image``, ``label`` and, if need be, ``looked_for``
 """
 
@@ -11,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..io.read import SUFFIXES
+from ..io.slicer_scene import SUFFIX as SCENE
 from ..models.files import file_digest, read_json
 from ..util.errors import InputError
 from ..util.tables import read_table
@@ -29,7 +31,7 @@ _LABEL_WORD = re.compile(r"(^|[_.-])(labels?|seg|segmentation|mask)$", re.IGNORE
 _LABEL_FOLDER, _IMAGE_FOLDER = re.compile("labels?(Tr)?|segmentations?|masks?"), re.compile("images?(Tr)?")
 _HOW = (
     "Give nnU-Net's raw layout (imagesTr, labelsTr, dataset.json), results folders, image and label files side by side "
-    "(NAME.nii.gz and NAME_seg.nii.gz), or a CSV with the columns image and label."
+    "(NAME.nii.gz and NAME_seg.nii.gz), scenes of 3D Slicer (.mrb), or a CSV with the columns image and label."
 )
 
 
@@ -39,7 +41,7 @@ class CaseFiles:
 
     Attributes:
         name: for messages and file names; unique in its data set.
-        image, labels: files on the same grid.
+        image, labels: files on the same grid; the same scene (``.mrb``) twice if that holds both.
         names: of the structures by label value; None if the file of the labels says it.
         looked_for: structures that were looked for; None for all that the labels' table names. What was not looked for
             is not learnt as background.
@@ -51,12 +53,17 @@ class CaseFiles:
     names: Mapping[int, str] | None = None
     looked_for: frozenset[str] | None = None
 
+    @property
+    def is_scene(self) -> bool:
+        """Whether image and labels are in a scene of 3D Slicer."""
+        return self.labels.suffix.lower() == SCENE and self.labels == self.image
+
 
 def find_cases(data: Path) -> list[CaseFiles]:
     """The cases of a data set, sorted by name.
 
     Args:
-        data: a folder, or a CSV.
+        data: a folder, a CSV, or a scene.
 
     Raises:
         InputError: there are none, one lacks its image or labels, or a table cannot be used.
@@ -64,14 +71,15 @@ def find_cases(data: Path) -> list[CaseFiles]:
     if not data.exists():
         raise InputError(f"There is no {data}.", "Check the path.", code="input.missing")
     if data.is_file():
-        if data.suffix.lower() != ".csv":
-            raise InputError(f"{data} is neither a folder nor a CSV.", _HOW, code="input.data")
-        cases = _from_csv(data)
+        if data.suffix.lower() not in (".csv", SCENE):
+            raise InputError(f"{data} is neither a folder, a CSV nor a scene.", _HOW, code="input.data")
+        cases = _from_csv(data) if data.suffix.lower() == ".csv" else [_scene(data.parent, data)]
     elif (data / "imagesTr").is_dir():
         cases = _nnunet(data)
     else:
         results = sorted(p.parent for p in data.rglob(PROVENANCE) if (p.parent / RESULT).is_file())
         cases = [_result(data, folder) for folder in results] if results else _pairs(data)
+        cases += [_scene(data, p) for p in data.rglob("*") if p.suffix.lower() == SCENE and p.is_file()]
     if not cases:
         raise InputError(f"{data} has no cases: no image with labels.", _HOW, code="input.data")
     return sorted(cases, key=lambda case: case.name)
@@ -125,7 +133,7 @@ def _names(folder: Path) -> dict[int, str] | None:
 
 def _stem(path: Path) -> str:
     name = path.name
-    suffix = next((s for s in (".seg.nrrd", *SUFFIXES) if name.lower().endswith(s)), "")
+    suffix = next((s for s in (".seg.nrrd", SCENE, *SUFFIXES) if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
 
 
@@ -181,6 +189,10 @@ def _pairs(folder: Path) -> list[CaseFiles]:
     return [CaseFiles(name, image, label, names) for name, image, label in _matched(folder, images, labels)]
 
 
+def _scene(data: Path, path: Path) -> CaseFiles:
+    return CaseFiles(path.relative_to(data).with_suffix("").as_posix(), path, path)
+
+
 def _result(data: Path, folder: Path) -> CaseFiles:
     """A result, perhaps corrected by hand. Its provenance names the CT, and what was looked for."""
     try:
@@ -220,7 +232,8 @@ def _from_csv(path: Path) -> list[CaseFiles]:
     names, cases = _names(path.parent), list[CaseFiles]()
     for number, row in enumerate((r for r in rows if any(cell.strip() for cell in r)), start=2):
         cells = dict(zip(header, map(str.strip, row), strict=False))
-        image, label = (path.parent / cells.get(kind, "") for kind in ("image", "label"))
+        image = path.parent / cells.get("image", "")
+        label = path.parent / (cells.get("label") or (cells["image"] if image.suffix.lower() == SCENE else ""))
         missing = next((f for f in (image, label) if not f.is_file()), None)
         if missing is not None:
             raise InputError(
@@ -230,5 +243,6 @@ def _from_csv(path: Path) -> list[CaseFiles]:
             )
         asked = frozenset(filter(None, re.split(r"[;,|\s]+", cells.get("looked_for", ""))))
         own = _stem(image) if all(_stem(image) != case.name for case in cases) else f"line_{number}"
-        cases.append(CaseFiles(own, image, label, names, asked or None))
+        case = CaseFiles(own, image, label, names, asked or None)
+        cases.append(replace(case, names=None) if case.is_scene else case)
     return cases

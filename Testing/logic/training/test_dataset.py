@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -88,6 +89,49 @@ def test_a_table_says_what_was_looked_for(tmp_path):
     (tmp_path / "cases.csv").write_text("a,b\n1,2\n", "utf-8")
     with pytest.raises(InputError, match="no columns image and label"):
         find_cases(tmp_path / "cases.csv")
+
+
+def write_scene(path, seed, segmentation="Segmentation"):
+    """A scene with the files that 3D Slicer packs; test_slicer_scene.py reads those that MRML itself saved."""
+    volume, labels = case(seed)
+    write_volume(volume, path.parent / "CT.nrrd")
+    write_label_map(label_map(volume, labels), path.parent / "Organs.seg.nrrd")
+    nodes = [
+        '<Volume id="v" name="CT" references="storage:s;"/><VolumeArchetypeStorage id="s" fileName="CT.nrrd"/>',
+        f'<{segmentation} id="g" name="Organs" references="storage:t;referenceImageGeometryRef:v;"/>',
+        '<SegmentationStorage id="t" fileName="Organs.seg.nrrd"/>',
+    ]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("scene/scene.mrml", f"<MRML>{''.join(nodes)}</MRML>")
+        for file in (path.parent / "CT.nrrd", path.parent / "Organs.seg.nrrd"):
+            archive.write(file, f"scene/{file.name}")
+            file.unlink()
+
+
+def test_scenes_are_cases_alone_among_other_files_and_in_a_table(tmp_path):
+    write(tmp_path / "a", 0, "ct.nii.gz", "ct_seg.nii.gz")
+    (tmp_path / "more").mkdir()
+    write_scene(tmp_path / "more" / "b.mrb", 1)
+    files, scene = find_cases(tmp_path)
+    assert (files.name, scene.name, scene.is_scene, files.is_scene) == ("a", "more/b", True, False)
+    report = check_cases([files, scene])
+    assert report.structures == ["liver", "spleen"] and not report.errors
+    volume, labels = case(1)
+    read = read_case(scene)
+    assert np.array_equal(read.volume.array, volume.array) and np.array_equal(read.labels, labels)
+    assert read.names == NAMES and read.looked_for == {"liver", "spleen"}
+    assert [c.image for c in find_cases(tmp_path / "more" / "b.mrb")] == [tmp_path / "more" / "b.mrb"]
+    (tmp_path / "cases.csv").write_text("image,label,looked_for\nmore/b.mrb,,liver\n", "utf-8")
+    (row,) = find_cases(tmp_path / "cases.csv")
+    assert row.is_scene and read_case(row).looked_for == {"liver"}
+
+
+def test_a_scene_that_cannot_be_trained_on_is_an_error_of_its_case(tmp_path):
+    write_scene(tmp_path / "image_only.mrb", 1, "Model")
+    (tmp_path / "no_zip.mrb").write_bytes(b"PK\3\4 nothing")
+    first, second = (look_at(files).error for files in find_cases(tmp_path))
+    assert first is not None and "has no segmentation" in str(first)
+    assert second is not None and second.code == "input.archive"
 
 
 def faults(folder, change):
