@@ -10,12 +10,13 @@ import typer
 from ..util.errors import Cancelled, UsageError
 from .console import Console, Json, Quiet
 from .segment import Device
-from .train_views import PICTURES, cases_table, pictures, plan_table
+from .train_views import PICTURES, cases_table, folds_table, pictures, plan_table
 
 if TYPE_CHECKING:
     from ..training.checks import Report
 
 _MINUTES = 60.0
+_LARGEST_WEIGHT = 1000
 
 
 def train(
@@ -42,6 +43,14 @@ def train(
     spacing: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxel size in mm. Default: by nnU-Net's rules.")] = "",
     patch: Annotated[str, typer.Option(metavar="Z,Y,X", help="Patch in voxels. Default: by nnU-Net's rules.")] = "",
     batch: Annotated[int | None, typer.Option(min=1, help="Patches per step. Default: by nnU-Net's rules.")] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FACTOR", help="How much a structure counts in the loss. Repeat for several."),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Cross-validate with so many folds; the model is an ensemble of them.")
+    ] = 0,
+    fold: Annotated[int | None, typer.Option(min=0, help="With --folds: train only this one, from 0.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the data and show the plan only.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -49,10 +58,12 @@ def train(
     """Train a model on labelled images. Run again with the same output to continue after any stop."""
     from ..inference.device import choose_device
     from ..models.find import find_model
+    from ..training.folds import SCORES, cross_validate
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
     from ..training.planning import DEFAULT_NETWORK, plan_training
-    from ..training.run import budget, rate_for, require_packages, train_model, work_folder
+    from ..training.recipe import Recipe
+    from ..training.run import budget, rate_for, require_packages, train_recipe, work_folder
     from ..training.transfer import begin_with
 
     console = Console(quiet, as_json)
@@ -69,6 +80,8 @@ def train(
             "Leave out --network, --spacing and --patch.",
             code="usage.option",
         )
+    if fold is not None and not folds:
+        raise UsageError("--fold is given without --folds.", "Give the number of folds, too.", code="usage.option")
     chosen = choose_device(device)
     require_packages(network or DEFAULT_NETWORK)
     card = find_model(begin) if begin else None
@@ -80,6 +93,7 @@ def train(
         for sentence in report.warnings:
             console.warning(sentence)
         report.raise_first()
+        weights = factors(weight or [], report)
         origin = begin_with(card, report, batch or 2) if card is not None else None
         plan = (
             origin.plan
@@ -101,21 +115,22 @@ def train(
         seconds = None if steps is not None else 60 * (minutes or _MINUTES)
         rate = rate_for(plan.network, optimizer)
         options = Options(steps=steps, seconds=seconds, optimizer=optimizer, rate=rate)
-        outcome = train_model(
-            report,
-            plan,
-            output,
-            origin=origin,
-            options=options,
-            loss=loss,
-            device=chosen,
-            progress=console.progress,
-            cancel=console.cancelled,
-        )
-    for sentence in outcome.warnings:
+        recipe = Recipe(report, plan, options, origin, loss=loss, weights=weights, device=chosen)
+        progress, cancel = console.progress, console.cancelled
+        if folds:
+            done = cross_validate(recipe, output, folds, fold, progress=progress, cancel=cancel)
+            outcomes = [part.outcome for part in done]
+        else:
+            done, outcomes = [], [train_recipe(recipe, output, progress=progress, cancel=cancel)]
+    outcome, warnings = outcomes[-1], [sentence for one in outcomes for sentence in one.warnings]
+    for sentence in warnings:
         console.warning(sentence)
-    dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
-    console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
+    if done:
+        console.show(folds_table(done))
+        console.say(f"Dice of each case: {work_folder(output) / SCORES}.")
+    else:
+        dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
+        console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
     console.say(f"Model: {output}. Use it with `deepseg segment CT -o RESULT -m {output}`.")
     console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
     console.event(
@@ -124,20 +139,44 @@ def train(
         steps=outcome.step,
         loss=outcome.loss,
         dice=outcome.dice,
-        warnings=[*report.warnings, *outcome.warnings],
+        folds={part.number: part.means() for part in done},
+        warnings=[*report.warnings, *warnings],
     )
     if outcome.stopped:
         raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
+
+
+def factors(given: list[str], report: Report) -> dict[str, float]:
+    """Weights of structures from ``NAME=FACTOR``.
+
+    Raises:
+        UsageError: one is not of this form, or there is no such structure.
+    """
+    found: dict[str, float] = {}
+    for text in given:
+        name, _, number = text.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = 0.0
+        if not 0 < found[name] <= _LARGEST_WEIGHT or name not in report.structures:
+            raise UsageError(
+                f"--weight {text} cannot be used.",
+                f"Give NAME=FACTOR, a factor up to {_LARGEST_WEIGHT}, of: {', '.join(report.structures)}.",
+                code="usage.weight",
+            )
+    return found
 
 
 def check_data(console: Console, data: Path, work: Path) -> Report:
     """Find and check the cases of a data set, and draw them in the folder of the training."""
     from ..training.checks import check_cases
     from ..training.dataset import find_cases, modality_of
+    from ..training.dataset_json import channel_names
 
-    cases, modality = find_cases(data), modality_of(data)
+    cases, modality, channels = find_cases(data), modality_of(data), channel_names(data)
     with pictures(work) as show:
-        return check_cases(cases, modality, console.progress, console.cancelled, show)
+        return check_cases(cases, modality, console.progress, console.cancelled, show, channels)
 
 
 def numbers(text: str, option: str) -> list[float] | None:

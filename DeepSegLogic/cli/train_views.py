@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..data.label_map import LabelMap
     from ..data.volume import Volume
     from ..training.checks import CaseFacts, Report, Show
+    from ..training.folds import Fold
     from ..training.planning import TrainingPlan
 
 PICTURES = "checks"
@@ -79,4 +80,19 @@ def plan_table(plan: TrainingPlan) -> Table:
     table = Table("Plan", "", show_header=False)
     for name, value in plan.lines():
         table.add_row(name, escape(value))
+    return table
+
+
+def folds_table(folds: Sequence[Fold]) -> Table:
+    """Dice per structure and fold, and the mean over all cases."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..training.folds import means
+
+    over_all = means({f"{fold.number} {case}": row for fold in folds for case, row in fold.scores.items()})
+    table = Table("Structure", *(f"Fold {fold.number}" for fold in folds), "All cases")
+    for name, mean in over_all.items():
+        values = [*(fold.means().get(name) for fold in folds), mean]
+        table.add_row(escape(name), *("–" if dice is None else f"{dice:.3f}" for dice in values))
     return table

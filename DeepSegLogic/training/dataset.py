@@ -1,6 +1,7 @@
 """The cases of a data set on disk, in any of five layouts; no voxel is read here.
 
-- nnU-Net's raw layout: ``dataset.json``, ``imagesTr/NAME_0000.nii.gz``, ``labelsTr/NAME.nii.gz``
+- nnU-Net's raw layout: ``dataset.json``, ``imagesTr/NAME_0000.nii.gz`` (and ``_0001`` … of further channels),
+  ``labelsTr/NAME.nii.gz``
 - results folders of ``deepseg segment``, each with the CT that was segmented
 - image and label files: ``NAME.nii.gz`` with ``NAME_seg.nii.gz`` or ``NAME.seg.nrrd``, a folder per case, or the
   folders ``images`` and ``labels``; a ``dataset.json`` there names the labels
@@ -14,17 +15,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..io.read import SUFFIXES
 from ..io.slicer_scene import SUFFIX as SCENE
 from ..models.files import file_digest, read_json
 from ..util.errors import InputError
 from ..util.tables import read_table
+from .dataset_json import Regions, channel_names, label_names
 
 RESULT, PROVENANCE = "segmentation.seg.nrrd", "provenance.json"
-IGNORE = "ignore"
-"""nnU-Net's name for voxels that nobody labelled."""
 _T = TypeVar("_T")
 
 _LABEL_WORD = re.compile(r"(^|[_.-])(labels?|seg|segmentation|mask)$", re.IGNORECASE)
@@ -45,6 +45,8 @@ class CaseFiles:
         names: of the structures by label value; None if the file of the labels says it.
         looked_for: structures that were looked for; None for all that the labels' table names. What was not looked for
             is not learnt as background.
+        further: files of the further images (channels), at the same place as the first one.
+        regions: the structures, if they overlap.
     """
 
     name: str
@@ -52,6 +54,8 @@ class CaseFiles:
     labels: Path
     names: Mapping[int, str] | None = None
     looked_for: frozenset[str] | None = None
+    further: tuple[Path, ...] = ()
+    regions: Regions | None = None
 
     @property
     def is_scene(self) -> bool:
@@ -82,53 +86,23 @@ def find_cases(data: Path) -> list[CaseFiles]:
         cases += [_scene(data, p) for p in data.rglob("*") if p.suffix.lower() == SCENE and p.is_file()]
     if not cases:
         raise InputError(f"{data} has no cases: no image with labels.", _HOW, code="input.data")
+    if len(named := channel_names(data)) > 1 and any(len(case.further) != len(named) - 1 for case in cases):
+        raise InputError(
+            f"{data} has {len(named)} channels ({', '.join(named)}), but is not in nnU-Net's raw layout.",
+            "Put the images into imagesTr as NAME_0000, NAME_0001, …, and the labels into labelsTr as NAME.",
+            code="input.data",
+        )
     return sorted(cases, key=lambda case: case.name)
 
 
 def modality_of(data: Path) -> str | None:
-    """What ``dataset.json`` says of the images, such as ``"CT"``; None without one.
+    """What ``dataset.json`` says of the first image of each case, such as ``"CT"``; None without one.
 
     Raises:
-        InputError: there are several channels.
+        InputError: the file cannot be used.
     """
-    path = (data if data.is_dir() else data.parent) / "dataset.json"
-    if not path.is_file():
-        return None
-    content = _json(path)
-    channels = content.get("channel_names") or content.get("modality") or {"0": ""}
-    if len(channels) != 1:
-        raise InputError(
-            f"{path} has {len(channels)} channels; DeepSeg trains on one.", "Keep one channel.", code="input.data"
-        )
-    return str(next(iter(channels.values()))).upper() or None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-        if not isinstance(content, dict):
-            raise ValueError("it is not a JSON object")
-        return content
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}.", "Correct it.", code="input.data") from error
-
-
-def _names(folder: Path) -> dict[int, str] | None:
-    """Structures by value as ``dataset.json`` names them."""
-    path = folder / "dataset.json"
-    if not path.is_file():
-        return None
-    labels = _json(path).get("labels")
-    if not isinstance(labels, dict) or not all(type(value) is int for value in labels.values()):
-        raise InputError(
-            f'"labels" in {path} must map each name to one whole number; regions of several are not supported.',
-            'Write {"labels": {"background": 0, "liver": 1, …}}.',
-            code="input.data",
-        )
-    names = {value: str(name) for name, value in labels.items() if value != 0}
-    if len(names) < len(labels) - 1:
-        raise InputError(f"{path} gives two names the same value.", "Correct it.", code="input.data")
-    return names
+    names = channel_names(data)
+    return (names[0].upper() or None) if names else None
 
 
 def _stem(path: Path) -> str:
@@ -142,17 +116,38 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _nnunet(folder: Path) -> list[CaseFiles]:
-    names = _names(folder)
+    names, regions = label_names(folder)
     if names is None or not (folder / "labelsTr").is_dir():
         lacking = "dataset.json" if names is None else "labelsTr"
         raise InputError(f"{folder} has imagesTr, but no {lacking}.", _HOW, code="input.data")
-    modality_of(folder)
-    images = {re.sub(r"_0000$", "", _stem(p)): p for p in _images(folder / "imagesTr")}
+    count = max(1, len(channel_names(folder)))
+    images: dict[str, dict[int, Path]] = {}
+    for path in _images(folder / "imagesTr"):
+        name, number = _numbered(_stem(path))
+        images.setdefault(name, {})[number] = path
+    for name, own in images.items():
+        if sorted(own) != list(range(count)):
+            raise InputError(
+                f"The case {name} in {folder} has the images {', '.join(f'{n:04d}' for n in sorted(own))}, but "
+                f"dataset.json names {count} channels.",
+                f"Put {', '.join(f'{name}_{n:04d}' for n in range(count))} into imagesTr.",
+                code="input.data",
+            )
     labels = {_stem(p): p for p in _images(folder / "labelsTr")}
-    return [CaseFiles(name, i, s, names) for name, i, s in _matched(folder, images, labels)]
+    cases = []
+    for name, own, path in _matched(folder, images, labels):
+        first, *further = (own[number] for number in range(count))
+        cases.append(CaseFiles(name, first, path, names, further=tuple(further), regions=regions))
+    return cases
 
 
-def _matched(folder: Path, images: dict[str, _T], labels: dict[str, _T]) -> list[tuple[str, _T, _T]]:
+def _numbered(stem: str) -> tuple[str, int]:
+    """A case and the number of its image."""
+    found = re.fullmatch(r"(.+)_(\d{4})", stem)
+    return (found[1], int(found[2])) if found else (stem, 0)
+
+
+def _matched(folder: Path, images: dict[str, _T], labels: dict[str, Path]) -> list[tuple[str, _T, Path]]:
     for kind, lacking in (("labels", images.keys() - labels.keys()), ("an image", labels.keys() - images.keys())):
         if lacking:
             few = ", ".join(sorted(lacking)[:5]) + (", …" if len(lacking) > 5 else "")
@@ -166,7 +161,7 @@ def _matched(folder: Path, images: dict[str, _T], labels: dict[str, _T]) -> list
 
 def _pairs(folder: Path) -> list[CaseFiles]:
     """Files that differ in a word for labels: beside each other, in a folder per case, or in two folders."""
-    names, images, labels = _names(folder), dict[str, Path](), dict[str, Path]()
+    (names, regions), images, labels = label_names(folder), dict[str, Path](), dict[str, Path]()
     for place in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and p.name[0] != ".")]:
         files = _images(place)
         marked = {p for p in files if _LABEL_WORD.search(_stem(p)) or p.name.lower().endswith(".seg.nrrd")}
@@ -186,7 +181,8 @@ def _pairs(folder: Path) -> list[CaseFiles]:
                     code="input.data",
                 )
             kind[key] = path
-    return [CaseFiles(name, image, label, names) for name, image, label in _matched(folder, images, labels)]
+    matched = _matched(folder, images, labels)
+    return [CaseFiles(name, image, label, names, regions=regions) for name, image, label in matched]
 
 
 def _scene(data: Path, path: Path) -> CaseFiles:
@@ -196,10 +192,10 @@ def _scene(data: Path, path: Path) -> CaseFiles:
 def _result(data: Path, folder: Path) -> CaseFiles:
     """A result, perhaps corrected by hand. Its provenance names the CT, and what was looked for."""
     try:
-        facts = _json(folder / PROVENANCE)
+        facts = read_json(folder / PROVENANCE)
         source, digest = str(facts["input"]["name"]), facts["input"].get("digest")
         looked_for = frozenset(map(str, facts["settings"]["structures"]))
-    except (LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"{folder / PROVENANCE} does not say what was segmented.", "Use a CSV instead.", code="input.data"
         ) from error
@@ -229,7 +225,7 @@ def _from_csv(path: Path) -> list[CaseFiles]:
     header = [name.strip().lower() for name in header]
     if "image" not in header or "label" not in header:
         raise InputError(f"{path} has no columns image and label.", "Name them in its first line.", code="input.data")
-    names, cases = _names(path.parent), list[CaseFiles]()
+    (names, regions), cases = label_names(path.parent), list[CaseFiles]()
     for number, row in enumerate((r for r in rows if any(cell.strip() for cell in r)), start=2):
         cells = dict(zip(header, map(str.strip, row), strict=False))
         image = path.parent / cells.get("image", "")
@@ -243,6 +239,6 @@ def _from_csv(path: Path) -> list[CaseFiles]:
             )
         asked = frozenset(filter(None, re.split(r"[;,|\s]+", cells.get("looked_for", ""))))
         own = _stem(image) if all(_stem(image) != case.name for case in cases) else f"line_{number}"
-        case = CaseFiles(own, image, label, names, asked or None)
-        cases.append(replace(case, names=None) if case.is_scene else case)
+        case = CaseFiles(own, image, label, names, asked or None, regions=regions)
+        cases.append(replace(case, names=None, regions=None) if case.is_scene else case)
     return cases

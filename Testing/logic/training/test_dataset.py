@@ -10,8 +10,9 @@ import SimpleITK as sitk
 
 from DeepSegLogic.io import write_label_map, write_volume
 from DeepSegLogic.models.files import file_digest
-from DeepSegLogic.training.checks import check_cases, look_at, read_case
+from DeepSegLogic.training.checks import check_cases, look_at
 from DeepSegLogic.training.dataset import CaseFiles, find_cases, modality_of
+from DeepSegLogic.training.reading import read_case
 from DeepSegLogic.util.errors import InputError
 
 from .phantom import NAMES, case, label_map, write_raw
@@ -224,14 +225,15 @@ def test_missing_partners_and_tables_are_told_before_a_voxel_is_read(tmp_path):
     (raw / "imagesTr" / "c1_0000.nii.gz").unlink()
     with pytest.raises(InputError, match="have no image: c9"):
         find_cases(raw)
-    (raw / "dataset.json").write_text('{"labels": {"whole": [1, 2]}}', "utf-8")
-    with pytest.raises(InputError, match="regions"):
-        find_cases(raw)
+    for labels in ('{"whole": [1, 2]}', '{"liver": "1"}', '{"liver": [[1]]}', '{"liver": -1}'):
+        (raw / "dataset.json").write_text(f'{{"labels": {labels}}}', "utf-8")
+        with pytest.raises(InputError, match="regions_class_order" if "whole" in labels else '"labels" must'):
+            find_cases(raw)
     (raw / "dataset.json").write_text("{", "utf-8")
     with pytest.raises(InputError, match="cannot be read"):
         find_cases(raw)
     (raw / "dataset.json").write_text('{"channel_names": {"0": "CT", "1": "PET"}, "labels": {}}', "utf-8")
-    with pytest.raises(InputError, match="2 channels"):
+    with pytest.raises(InputError, match=r"has the images 0000, but dataset\.json names 2 channels"):
         find_cases(raw)
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", tmp_path / "absent", raw / "dataset.json"):

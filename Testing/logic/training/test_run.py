@@ -19,7 +19,8 @@ from DeepSegLogic.training.losses import IGNORED, LOSSES, CaseLoss, narrowed, ov
 from DeepSegLogic.training.patches import Patches
 from DeepSegLogic.training.planning import plan_training
 from DeepSegLogic.training.prepared import prepare_cases, resampled_labels
-from DeepSegLogic.training.run import smaller_patch, work_folder
+from DeepSegLogic.training.recipe import smaller_patch
+from DeepSegLogic.training.run import work_folder
 from DeepSegLogic.training.validation import PatchDice, held_out
 
 from .phantom import case, write_raw
@@ -141,7 +142,7 @@ def test_patches_are_the_images_own_voxels_and_repeatable(prepared):
     plain = Patches(cases, plan.patch, plan.spacing, seed=1, augment=False)
     for n in range(6):
         image, labels, number = plain[n]
-        pairs = (cases[number].image, image[0].half().numpy()), (cases[number].labels, labels.numpy())
+        pairs = (cases[number].image[0], image[0].half().numpy()), (cases[number].labels, labels.numpy())
         same = [(sliding_window_view(whole, plan.patch) == own).all((3, 4, 5)) for whole, own in pairs]
         assert (same[0] & same[1]).any()
     for mirror in (False, True):
