@@ -31,7 +31,12 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
     network: Annotated[str, typer.Option(help="unet, resenc, …; docs/networks.md compares them.")] = "",
     begin: Annotated[
-        str, typer.Option("--from", metavar="MODEL", help="Id or folder of a model to begin with; its network is kept.")
+        str,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Id or folder of a model to begin with, or folder of `deepseg pretrain`; its network is kept.",
+        ),
     ] = "",
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Duration. Default: 60.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
@@ -58,6 +63,7 @@ def train(
     """Train a model on labelled images. Run again with the same output to continue after any stop."""
     from ..inference.device import choose_device
     from ..models.find import find_model
+    from ..training.encoder import is_encoder, read_encoder
     from ..training.folds import SCORES, cross_validate
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
@@ -84,7 +90,8 @@ def train(
         raise UsageError("--fold is given without --folds.", "Give the number of folds, too.", code="usage.option")
     chosen = choose_device(device)
     require_packages(network or DEFAULT_NETWORK)
-    card = find_model(begin) if begin else None
+    pretrained = bool(begin) and is_encoder(Path(begin))
+    card = find_model(begin) if begin and not pretrained else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     with console.working():
         report = check_data(console, data, work_folder(output))
@@ -95,9 +102,11 @@ def train(
         report.raise_first()
         weights = factors(weight or [], report)
         origin = begin_with(card, report, batch or 2) if card is not None else None
+        encoder = read_encoder(Path(begin), report, batch) if pretrained else None
+        beginning = origin or encoder
         plan = (
-            origin.plan
-            if origin is not None
+            beginning.plan
+            if beginning is not None
             else plan_training(
                 report,
                 network or DEFAULT_NETWORK,
@@ -115,7 +124,7 @@ def train(
         seconds = None if steps is not None else 60 * (minutes or _MINUTES)
         rate = rate_for(plan.network, optimizer)
         options = Options(steps=steps, seconds=seconds, optimizer=optimizer, rate=rate)
-        recipe = Recipe(report, plan, options, origin, loss=loss, weights=weights, device=chosen)
+        recipe = Recipe(report, plan, options, origin, loss=loss, weights=weights, device=chosen, encoder=encoder)
         progress, cancel = console.progress, console.cancelled
         if folds:
             done = cross_validate(recipe, output, folds, fold, progress=progress, cancel=cancel)

@@ -83,7 +83,7 @@ def find_cases(data: Path) -> list[CaseFiles]:
     else:
         results = sorted(p.parent for p in data.rglob(PROVENANCE) if (p.parent / RESULT).is_file())
         cases = [_result(data, folder) for folder in results] if results else _pairs(data)
-        cases += [_scene(data, p) for p in data.rglob("*") if p.suffix.lower() == SCENE and p.is_file()]
+        cases += [_scene(data, p) for p in data.rglob("[!.]*") if p.suffix.lower() == SCENE and p.is_file()]
     if not cases:
         raise InputError(f"{data} has no cases: no image with labels.", _HOW, code="input.data")
     if len(named := channel_names(data)) > 1 and any(len(case.further) != len(named) - 1 for case in cases):
@@ -93,6 +93,25 @@ def find_cases(data: Path) -> list[CaseFiles]:
             code="input.data",
         )
     return sorted(cases, key=lambda case: case.name)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All images below a folder, without what is named as labels.
+
+    Raises:
+        InputError: there are none.
+    """
+    places = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and p.name[0] != ".")]
+    found = [
+        path
+        for place in places
+        if place.is_dir() and (place == folder or not _LABEL_FOLDER.fullmatch(place.name))
+        for path in _images(place)
+        if not _LABEL_WORD.search(_stem(path)) and not path.name.lower().endswith(".seg.nrrd")
+    ]
+    if not found:
+        raise InputError(f"{folder} has no images.", "Give a folder with NIfTI or NRRD files.", code="input.data")
+    return found
 
 
 def modality_of(data: Path) -> str | None:

@@ -85,7 +85,7 @@ class TrainingPlan:
             scaled = [f"{name}: {words}" for name, words in zip(self.channels, scaled, strict=True)]
         return [
             ("Network", f"{self.network}: {trainable(self.network).title}"),
-            ("Structures", ", ".join(self.structures) + (" (overlapping)" if self.regions is not None else "")),
+            ("Structures", (", ".join(self.structures) or "none") + (" (overlapping)" if self.regions else "")),
             ("Spacing", f"{_by(self.spacing, '.3g')} mm (Z × Y × X)"),
             ("Patch", f"{_by(self.patch)} voxels, {_by(extent, '.0f')} mm"),
             ("Batch", f"{self.batch} patches"),

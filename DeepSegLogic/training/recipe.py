@@ -21,6 +21,7 @@ from ..networks.unet import UNet
 from ..util.progress import Cancel, Progress
 from ..util.version import __version__
 from .checks import Report
+from .encoder import Encoder
 from .loop import Training
 from .losses import CaseLoss, Loss, RegionLoss
 from .optimization import Options, Outcome, Size
@@ -42,6 +43,7 @@ class Recipe:
         plan: of :func:`~.planning.plan_training`, or of ``origin``.
         options: its ``batch`` is that of the plan.
         origin: the model to begin with.
+        encoder: the pre-trained encoder to begin with, instead of a model.
         keep_old: let it label what the cases do not, so that what it knew is kept.
         loss: one of :data:`~.losses.LOSSES`.
         weights: how much a structure counts in the loss, by name; 1 for those without.
@@ -56,9 +58,12 @@ class Recipe:
     loss: str = "dice-ce"
     weights: Mapping[str, float] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    encoder: Encoder | None = None
 
     def began_with(self) -> dict[str, Any] | None:
-        """What the provenance says of the model to begin with."""
+        """What the provenance says of the model or encoder to begin with."""
+        if self.encoder is not None:
+            return {"encoder": self.encoder.digest}
         if self.origin is None:
             return None
         card = self.origin.card
@@ -80,6 +85,8 @@ class Recipe:
         if self.origin is None:
             network = build_network(self.plan.architecture, self.plan.outputs, self.plan.inputs)
             initialize(network)
+            if self.encoder is not None:
+                self.encoder.put_into(network)
             return network, {}, None
         network, slower = grown(self.origin)
         old = self.origin
