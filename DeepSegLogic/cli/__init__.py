@@ -24,6 +24,7 @@ from .estimate import estimate
 from .evaluate import evaluate
 from .measure import measure
 from .plan import plan
+from .pretrain import pretrain
 from .refine import refine
 from .remedies import WORDS
 from .report import report
@@ -59,7 +60,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 _COMMANDS = (
-    *(segment, cohort, refine, surfaces, measure, plan, train, evaluate, compare, stress),
+    *(segment, cohort, refine, surfaces, measure, plan, train, pretrain, evaluate, compare, stress),
     *(demo, estimate, doctor, serve, web, report),
 )
 for command in _COMMANDS:

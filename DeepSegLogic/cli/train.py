@@ -10,28 +10,33 @@ import typer
 from ..util.errors import Cancelled, UsageError
 from .console import Console, Json, Quiet
 from .segment import Device
+from .train_views import PICTURES, cases_table, folds_table, pictures, plan_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..training.checks import Report
-    from ..training.planning import TrainingPlan
 
 _MINUTES = 60.0
+_LARGEST_WEIGHT = 1000
 
 
 def train(
     data: Annotated[
         Path,
         typer.Argument(
-            help="nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, or a CSV.",
+            help="nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, 3D Slicer's "
+            "scenes (.mrb), or a CSV.",
             readable=False,
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
     network: Annotated[str, typer.Option(help="unet, resenc, …; docs/networks.md compares them.")] = "",
     begin: Annotated[
-        str, typer.Option("--from", metavar="MODEL", help="Id or folder of a model to begin with; its network is kept.")
+        str,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Id or folder of a model to begin with, or folder of `deepseg pretrain`; its network is kept.",
+        ),
     ] = "",
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Duration. Default: 60.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
@@ -43,6 +48,14 @@ def train(
     spacing: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxel size in mm. Default: by nnU-Net's rules.")] = "",
     patch: Annotated[str, typer.Option(metavar="Z,Y,X", help="Patch in voxels. Default: by nnU-Net's rules.")] = "",
     batch: Annotated[int | None, typer.Option(min=1, help="Patches per step. Default: by nnU-Net's rules.")] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FACTOR", help="How much a structure counts in the loss. Repeat for several."),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Cross-validate with so many folds; the model is an ensemble of them.")
+    ] = 0,
+    fold: Annotated[int | None, typer.Option(min=0, help="With --folds: train only this one, from 0.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the data and show the plan only.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -50,10 +63,13 @@ def train(
     """Train a model on labelled images. Run again with the same output to continue after any stop."""
     from ..inference.device import choose_device
     from ..models.find import find_model
+    from ..training.encoder import is_encoder, read_encoder
+    from ..training.folds import SCORES, cross_validate
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
     from ..training.planning import DEFAULT_NETWORK, plan_training
-    from ..training.run import budget, rate_for, require_packages, train_model, work_folder
+    from ..training.recipe import Recipe
+    from ..training.run import budget, rate_for, require_packages, train_recipe, work_folder
     from ..training.transfer import begin_with
 
     console = Console(quiet, as_json)
@@ -70,20 +86,27 @@ def train(
             "Leave out --network, --spacing and --patch.",
             code="usage.option",
         )
+    if fold is not None and not folds:
+        raise UsageError("--fold is given without --folds.", "Give the number of folds, too.", code="usage.option")
     chosen = choose_device(device)
     require_packages(network or DEFAULT_NETWORK)
-    card = find_model(begin) if begin else None
+    pretrained = bool(begin) and is_encoder(Path(begin))
+    card = find_model(begin) if begin and not pretrained else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     with console.working():
-        report = check_data(console, data)
-        console.show(_cases(report))
+        report = check_data(console, data, work_folder(output))
+        console.show(cases_table(report))
+        console.say(f"A picture of each case: {work_folder(output) / PICTURES}.")
         for sentence in report.warnings:
             console.warning(sentence)
         report.raise_first()
+        weights = factors(weight or [], report)
         origin = begin_with(card, report, batch or 2) if card is not None else None
+        encoder = read_encoder(Path(begin), report, batch) if pretrained else None
+        beginning = origin or encoder
         plan = (
-            origin.plan
-            if origin is not None
+            beginning.plan
+            if beginning is not None
             else plan_training(
                 report,
                 network or DEFAULT_NETWORK,
@@ -94,28 +117,29 @@ def train(
                 batch=batch,
             )
         )
-        console.show(_plan(plan))
+        console.show(plan_table(plan))
         console.event("plan", **dict(plan.lines()))
         if dry_run:
             return
         seconds = None if steps is not None else 60 * (minutes or _MINUTES)
         rate = rate_for(plan.network, optimizer)
         options = Options(steps=steps, seconds=seconds, optimizer=optimizer, rate=rate)
-        outcome = train_model(
-            report,
-            plan,
-            output,
-            origin=origin,
-            options=options,
-            loss=loss,
-            device=chosen,
-            progress=console.progress,
-            cancel=console.cancelled,
-        )
-    for sentence in outcome.warnings:
+        recipe = Recipe(report, plan, options, origin, loss=loss, weights=weights, device=chosen, encoder=encoder)
+        progress, cancel = console.progress, console.cancelled
+        if folds:
+            done = cross_validate(recipe, output, folds, fold, progress=progress, cancel=cancel)
+            outcomes = [part.outcome for part in done]
+        else:
+            done, outcomes = [], [train_recipe(recipe, output, progress=progress, cancel=cancel)]
+    outcome, warnings = outcomes[-1], [sentence for one in outcomes for sentence in one.warnings]
+    for sentence in warnings:
         console.warning(sentence)
-    dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
-    console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
+    if done:
+        console.show(folds_table(done))
+        console.say(f"Dice of each case: {work_folder(output) / SCORES}.")
+    else:
+        dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
+        console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
     console.say(f"Model: {output}. Use it with `deepseg segment CT -o RESULT -m {output}`.")
     console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
     console.event(
@@ -124,18 +148,44 @@ def train(
         steps=outcome.step,
         loss=outcome.loss,
         dice=outcome.dice,
-        warnings=[*report.warnings, *outcome.warnings],
+        folds={part.number: part.means() for part in done},
+        warnings=[*report.warnings, *warnings],
     )
     if outcome.stopped:
         raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
 
 
-def check_data(console: Console, data: Path) -> Report:
-    """Find and check the cases of a data set."""
+def factors(given: list[str], report: Report) -> dict[str, float]:
+    """Weights of structures from ``NAME=FACTOR``.
+
+    Raises:
+        UsageError: one is not of this form, or there is no such structure.
+    """
+    found: dict[str, float] = {}
+    for text in given:
+        name, _, number = text.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = 0.0
+        if not 0 < found[name] <= _LARGEST_WEIGHT or name not in report.structures:
+            raise UsageError(
+                f"--weight {text} cannot be used.",
+                f"Give NAME=FACTOR, a factor up to {_LARGEST_WEIGHT}, of: {', '.join(report.structures)}.",
+                code="usage.weight",
+            )
+    return found
+
+
+def check_data(console: Console, data: Path, work: Path) -> Report:
+    """Find and check the cases of a data set, and draw them in the folder of the training."""
     from ..training.checks import check_cases
     from ..training.dataset import find_cases, modality_of
+    from ..training.dataset_json import channel_names
 
-    return check_cases(find_cases(data), modality_of(data), console.progress, console.cancelled)
+    cases, modality, channels = find_cases(data), modality_of(data), channel_names(data)
+    with pictures(work) as show:
+        return check_cases(cases, modality, console.progress, console.cancelled, show, channels)
 
 
 def numbers(text: str, option: str) -> list[float] | None:
@@ -153,33 +203,3 @@ def numbers(text: str, option: str) -> list[float] | None:
     if len(values) not in (1, 3):
         raise UsageError(f"{option} {text} is not one or three numbers.", "Give Z,Y,X.", code="usage.numbers")
     return values * 3 if len(values) == 1 else values
-
-
-def _cases(report: Report) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("Case", "Voxels", "Spacing (mm)", "Structures", "Looked for", "Remark")
-    for facts in report.cases:
-        found = sum(count > 0 for count in facts.voxels.values())
-        asked = (facts.looked_for or frozenset()) & set(report.structures)
-        remark = facts.error.message if facts.error is not None else " ".join(facts.warnings)
-        table.add_row(
-            escape(facts.files.name),
-            " × ".join(map(str, facts.shape)),
-            " × ".join(f"{s:.3g}" for s in facts.spacing),
-            str(found),
-            "all" if len(asked) == len(report.structures) else str(len(asked)),
-            escape(remark),
-        )
-    return table
-
-
-def _plan(plan: TrainingPlan) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("Plan", "", show_header=False)
-    for name, value in plan.lines():
-        table.add_row(name, escape(value))
-    return table

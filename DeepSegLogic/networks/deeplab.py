@@ -34,16 +34,17 @@ class AtrousPyramid(nn.Module):
 
 
 class DeepLab(nn.Module):
-    """(N, 1, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 8.
+    """(N, inputs, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 8.
 
     Args:
         classes: output channels.
         width: channels at the finest stage.
+        inputs: channels of the image.
     """
 
-    def __init__(self, classes: int, width: int):
+    def __init__(self, classes: int, width: int, inputs: int = 1):
         super().__init__()
-        self.stem = ConvBlock(1, width, _CUBE, _ONE, False, 1e-5)
+        self.stem = ConvBlock(inputs, width, _CUBE, _ONE, False, 1e-5)
         self.low = ResidualStack(1, width, 2 * width, _CUBE, _TWO, False, 1e-5)
         self.middle = ResidualStack(2, 2 * width, 4 * width, _CUBE, _TWO, False, 1e-5)
         self.high = ResidualStack(2, 4 * width, 8 * width, _CUBE, _TWO, False, 1e-5)

@@ -17,20 +17,20 @@ _CUBE, _ONE = (3, 3, 3), (1, 1, 1)
 
 
 class FCN(nn.Module):
-    """(N, 1, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 16.
+    """(N, inputs, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 16.
 
     Args:
         classes: output channels.
         width: channels at the finest stage.
+        inputs: channels of the image.
     """
 
-    def __init__(self, classes: int, width: int):
+    def __init__(self, classes: int, width: int, inputs: int = 1):
         super().__init__()
         channels = [width * factor for factor in (1, 2, 4, 8, 8)]
-        inputs = [1, *channels]
         self.stages = nn.ModuleList(
             ConvStack(2, before, after, _CUBE, _ONE, False, 1e-5)
-            for before, after in zip(inputs, channels, strict=False)
+            for before, after in zip([inputs, *channels], channels, strict=False)
         )
         self.pool = nn.MaxPool3d(2)
         self.scores = nn.ModuleList(nn.Conv3d(c, classes, 1) for c in channels[2:])

@@ -47,17 +47,18 @@ class Exchange(nn.Module):
 
 
 class HRNet(nn.Module):
-    """(N, 1, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 8.
+    """(N, inputs, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 8.
 
     Args:
         classes: output channels.
         width: channels at the finest resolution.
+        inputs: channels of the image.
     """
 
-    def __init__(self, classes: int, width: int):
+    def __init__(self, classes: int, width: int, inputs: int = 1):
         super().__init__()
         channels = [width, 2 * width, 4 * width]
-        self.stem = ConvBlock(1, width, _CUBE, _TWO, False, 1e-5)
+        self.stem = ConvBlock(inputs, width, _CUBE, _TWO, False, 1e-5)
         self.branches, self.exchanges, self.lower = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for count in (1, 2, 3):
             used = channels[:count]

@@ -78,18 +78,19 @@ class StateSpace(nn.Module):
 
 
 class MambaUNet(nn.Module):
-    """(N, 1, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 16.
+    """(N, inputs, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 16.
 
     Args:
         classes: output channels.
         width: channels at the finest stage; a multiple of 8.
+        inputs: channels of the image.
     """
 
-    def __init__(self, classes: int, width: int):
+    def __init__(self, classes: int, width: int, inputs: int = 1):
         super().__init__()
         channels = [width * factor for factor in (1, 2, 4, 8, 16)]
         self.encoder, self.spaces = nn.ModuleList(), nn.ModuleList()
-        for number, (before, after) in enumerate(zip([1, *channels], channels, strict=False)):
+        for number, (before, after) in enumerate(zip([inputs, *channels], channels, strict=False)):
             self.encoder.append(ConvStack(2, before, after, _CUBE, _TWO if number else _ONE, False, 1e-5))
             blocks = [StateSpace(after, reverse) for reverse in (False, True)] if number > 1 else []
             self.spaces.append(nn.Sequential(*blocks))

@@ -15,20 +15,21 @@ _CUBE, _ONE = (3, 3, 3), (1, 1, 1)
 
 
 class SegNet(nn.Module):
-    """(N, 1, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 16.
+    """(N, inputs, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 16.
 
     Args:
         classes: output channels.
         width: channels at the finest stage.
+        inputs: channels of the image.
     """
 
-    def __init__(self, classes: int, width: int):
+    def __init__(self, classes: int, width: int, inputs: int = 1):
         super().__init__()
         channels = [width * factor for factor in (1, 2, 4, 8)]
         below = [width, *channels[:-1]]
         self.encoder = nn.ModuleList(
             ConvStack(2, before, after, _CUBE, _ONE, False, 1e-5)
-            for before, after in zip([1, *channels], channels, strict=False)
+            for before, after in zip([inputs, *channels], channels, strict=False)
         )
         self.decoder = nn.ModuleList(
             ConvStack(2, before, after, _CUBE, _ONE, False, 1e-5)

@@ -47,11 +47,12 @@ class Sizes:
     """What the description of a network depends on.
 
     Attributes:
-        classes: output channels; the input has one.
+        classes: output channels.
         patch: voxels (Z, Y, X).
         strides, kernels: (Z, Y, X) per stage of a U-Net for that patch.
         width: channels at the finest stage.
         encoder, decoder: convolutions or blocks per stage of a U-Net.
+        inputs: channels of the image.
     """
 
     classes: int
@@ -62,6 +63,7 @@ class Sizes:
     features: Sequence[int]
     encoder: Sequence[int]
     decoder: Sequence[int]
+    inputs: int = 1
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,11 @@ class Trainable:
     rate: float = 2e-3
 
 
-def build_network(architecture: Mapping[str, Any], classes: int) -> nn.Module:
-    """Build the network of a description: (N, 1, Z, Y, X) float to logits (N, classes, Z, Y, X).
+def build_network(architecture: Mapping[str, Any], classes: int, inputs: int = 1) -> nn.Module:
+    """Build the network of a description: (N, inputs, Z, Y, X) float to logits (N, classes, Z, Y, X).
+
+    Args:
+        classes, inputs: of a U-Net; other descriptions contain them.
 
     Raises:
         ValueError: an unknown name, or arguments that do not fit.
@@ -96,7 +101,7 @@ def build_network(architecture: Mapping[str, Any], classes: int) -> nn.Module:
         ImportError: a package is missing.
     """
     if "network_class_name" in architecture:
-        return build_unet(dict(architecture), 1, classes)
+        return build_unet(dict(architecture), inputs, classes)
     name, arguments = str(architecture.get("name")), architecture.get("arguments", {})
     if name in OWN:
         own: nn.Module = getattr(import_module(f"{__package__}.{OWN[name]}"), name)(**arguments)
@@ -150,14 +155,20 @@ def unet_architecture(kind: str, **sizes: Any) -> dict[str, Any]:
 
 def _of_monai(name: str, **arguments: Callable[[Sizes], Any]) -> Callable[[Sizes], dict[str, Any]]:
     def describe(sizes: Sizes) -> dict[str, Any]:
-        fixed = {"spatial_dims": 3, "in_channels": 1, "out_channels": sizes.classes}
+        fixed = {"spatial_dims": 3, "in_channels": sizes.inputs, "out_channels": sizes.classes}
         return {"name": name, "arguments": fixed | {key: value(sizes) for key, value in arguments.items()}}
 
     return describe
 
 
 def _own(name: str) -> Callable[[Sizes], dict[str, Any]]:
-    return lambda sizes: {"name": name, "arguments": {"classes": sizes.classes, "width": sizes.width}}
+    def describe(sizes: Sizes) -> dict[str, Any]:
+        return {
+            "name": name,
+            "arguments": {"classes": sizes.classes, "width": sizes.width, "inputs": sizes.inputs},
+        }
+
+    return describe
 
 
 TRAINABLE: Mapping[str, Trainable] = {

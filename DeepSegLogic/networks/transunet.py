@@ -17,20 +17,21 @@ _GRID = (6, 6, 6)  # of learnt positions
 
 
 class TransUNet(nn.Module):
-    """(N, 1, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 16.
+    """(N, inputs, Z, Y, X) float to logits (N, classes, Z, Y, X); edges are multiples of 16.
 
     Args:
         classes: output channels.
         width: channels at the finest stage; the transformer has sixteen times as many.
+        inputs: channels of the image.
         depth: layers of the transformer.
     """
 
-    def __init__(self, classes: int, width: int, depth: int = 4):
+    def __init__(self, classes: int, width: int, depth: int = 4, inputs: int = 1):
         super().__init__()
         channels = [width * factor for factor in (1, 2, 4, 8, 16)]
         self.encoder = nn.ModuleList(
             ConvStack(2, before, after, _CUBE, _ONE if number == 0 else _TWO, False, 1e-5)
-            for number, (before, after) in enumerate(zip([1, *channels], channels, strict=False))
+            for number, (before, after) in enumerate(zip([inputs, *channels], channels, strict=False))
         )
         self.positions = nn.Parameter(torch.randn(1, channels[-1], *_GRID) * 0.02)
         layer = nn.TransformerEncoderLayer(

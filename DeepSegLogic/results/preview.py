@@ -24,7 +24,7 @@ _PANEL = 520  # px
 _LEGEND = 250
 _GAP = 8
 _BACKGROUND, _INK, _FAINT = (22, 24, 28), (235, 235, 235), (150, 155, 165)
-_WINDOW_HU = (-160, 240)  # soft tissue
+SOFT_TISSUE_HU = (-160.0, 240.0)
 _OPACITY = 0.38
 _PNG_LEVEL = 3  # half the time of the default, and the same size
 _COARSE = 128  # voxels along each axis at most, to choose slices
@@ -32,8 +32,14 @@ _COARSE = 128  # voxels along each axis at most, to choose slices
 _VIEWS = {"Axial": (0, "RLAP"), "Coronal": (1, "RLSI"), "Sagittal": (2, "APSI")}
 
 
-def write_preview(volume: Volume, label_map: LabelMap, path: Path) -> None:
-    """Write a preview as PNG. Slices are in radiological orientation: the patient's right is on the left."""
+def write_preview(
+    volume: Volume, label_map: LabelMap, path: Path, window: tuple[float, float] = SOFT_TISSUE_HU
+) -> None:
+    """Write a preview as PNG. Slices are in radiological orientation: the patient's right is on the left.
+
+    Args:
+        window: intensities that are shown black and white.
+    """
     from PIL import Image, ImageDraw
 
     image, matrix = reorient(volume.array, volume.ijk_to_ras, "RAS")
@@ -50,7 +56,7 @@ def write_preview(volume: Volume, label_map: LabelMap, path: Path) -> None:
     for (title, (axis, letters)), corner in zip(_VIEWS.items(), corners, strict=False):
         index = indices[axis]
         gray, marked = (np.moveaxis(voxels, axis, 0)[index] for voxels in (image, labels))
-        panel = _slice_picture(gray, marked, np.delete(spacing, axis), palette)
+        panel = _slice_picture(gray, marked, np.delete(spacing, axis), palette, window)
         canvas.paste(_annotated(panel, title, letters), corner)
     front = Image.fromarray(relief(labels, spacing, palette, _BACKGROUND, _PANEL))
     canvas.paste(_annotated(front, "3D, from the front", "RLSI"), corners[3])
@@ -74,7 +80,11 @@ def _richest_slices(labels: npt.NDArray[Any]) -> list[int]:
 
 
 def _slice_picture(
-    gray: npt.NDArray[Any], labels: npt.NDArray[Any], spacing: FloatArray, palette: npt.NDArray[np.uint8]
+    gray: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    spacing: FloatArray,
+    palette: npt.NDArray[np.uint8],
+    window: tuple[float, float],
 ) -> Image:
     """A square panel with one slice, with true proportions.
 
@@ -83,13 +93,14 @@ def _slice_picture(
         labels: of the same shape.
         spacing: of rows and columns, mm.
         palette: color by label value (N, 3).
+        window: intensities that are shown black and white.
     """
     from PIL import Image
 
     gray, labels = gray[::-1, ::-1], labels[::-1, ::-1]  # RAS indices run up and to the right
     extent = np.array(gray.shape) * spacing
     size = np.maximum(1, np.round(extent / extent.max() * _PANEL)).astype(int)
-    low, high = _WINDOW_HU
+    low, high = window
     shades = (np.clip((np.nan_to_num(gray).astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     picture = np.asarray(Image.fromarray(shades).resize(size[::-1], Image.Resampling.BICUBIC), np.float32)
     large = np.asarray(Image.fromarray(labels.astype(np.int32)).resize(size[::-1], Image.Resampling.NEAREST))

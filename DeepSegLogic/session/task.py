@@ -45,8 +45,8 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"install"``, ``"export"`` or ``"connect"``; empty before
-            the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"install"``, ``"export"`` or ``"connect"``;
+            empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

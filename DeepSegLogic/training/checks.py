@@ -6,45 +6,27 @@ Every case is read once here, for its facts; nothing of it is kept in memory but
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..data.affine import orientation_of, reorient, same_grid, spacing_kji
-from ..data.types import FloatArray, LabelArray
+from ..data.affine import orientation_of, reorient, spacing_kji
+from ..data.label_map import LabelMap
+from ..data.terminology import structure_for
+from ..data.types import FloatArray
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import ct_doubts, reject_unusable
-from ..io.nifti_names import read_names
-from ..io.read import read_label_map, read_volume
 from ..util.errors import DeepSegError, InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from .dataset import IGNORE, CaseFiles
+from .dataset import CaseFiles
+from .dataset_json import Regions
+from .reading import read_case
 
 SAMPLED_VOXELS = 10_000  # of the labelled voxels of a case, as in nnU-Net's fingerprint
 FEW_VOXELS = 10
 FAR_APART = 3.0  # ratio of spacings between cases
-SAME_GRID_MM = 0.05
-
-
-@dataclass(frozen=True)
-class ReadCase:
-    """A case as it was read.
-
-    Attributes:
-        volume: the image.
-        labels: (K, J, I) on its grid.
-        names: of the structures by label value, also of those that do not occur; ``"ignore"`` among them.
-        looked_for: None for all structures of the data set.
-        warnings: one sentence each.
-    """
-
-    volume: Volume
-    labels: LabelArray
-    names: dict[int, str]
-    looked_for: frozenset[str] | None
-    warnings: list[str]
 
 
 @dataclass
@@ -57,8 +39,8 @@ class CaseFacts:
         warnings: one sentence each.
         shape, spacing: voxels and mm along (Z, Y, X) of the RAS-oriented image.
         voxels: labelled, by structure; 0 for one that was looked for and is not there.
-        looked_for: see :class:`ReadCase`; never None in a :class:`Report`.
-        intensities: float32 sample of the labelled voxels.
+        looked_for: see :class:`~.reading.ReadCase`; never None in a :class:`Report`.
+        intensities: (channels, n) sample of the labelled voxels.
         not_ct: reasons why it does not look like CT.
         digest: of the image.
     """
@@ -70,9 +52,12 @@ class CaseFacts:
     spacing: tuple[float, ...] = ()
     voxels: dict[str, int] = field(default_factory=dict)
     looked_for: frozenset[str] | None = None
-    intensities: FloatArray = field(default_factory=lambda: np.zeros(0))
+    intensities: FloatArray = field(default_factory=lambda: np.zeros((1, 0)))
     not_ct: list[str] = field(default_factory=list)
     digest: str = ""
+
+
+Show = Callable[[CaseFacts, Volume, LabelMap], None]
 
 
 @dataclass
@@ -82,8 +67,10 @@ class Report:
     Attributes:
         cases: all of them, also those with an error.
         structures: that occur and were looked for, in label order; a model is trained for these.
-        modality: ``"CT"``, or what the data set says; None if unknown.
+        modality: of the first image: ``"CT"``, or what the data set says; None if unknown.
         warnings, errors: of cases and of the data set, each with the case's name.
+        channels: names of the images if a case has several; else none.
+        regions: the structures, if they overlap; all of them are in the model, also those that do not occur.
     """
 
     cases: list[CaseFacts]
@@ -91,6 +78,8 @@ class Report:
     modality: str | None
     warnings: list[str]
     errors: list[DeepSegError]
+    channels: tuple[str, ...] = ()
+    regions: Regions | None = None
 
     def raise_first(self) -> None:
         """Raise the first error, which tells how many others there are."""
@@ -100,44 +89,12 @@ class Report:
             raise InputError(first.message + more, first.remedy, code=first.code)
 
 
-def read_case(files: CaseFiles) -> ReadCase:
-    """Read image and labels, and check that they belong together.
+def look_at(files: CaseFiles, show: Show | None = None) -> CaseFacts:
+    """Read a case for its facts; what is wrong with it is in them.
 
-    Raises:
-        InputError: one cannot be read or used, they are on different grids, or a label has no name.
-        ResourceError: not enough memory.
+    Args:
+        show: receives the case, the volume and its labels, for a picture.
     """
-    volume = read_volume(files.image)
-    label_map = read_label_map(files.labels).without_overlaps("trained on")
-    labels = label_map.array
-    if labels.shape != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, SAME_GRID_MM):
-        raise InputError(
-            f"{files.labels} is not on the grid of {files.image}.",
-            "Resample the labels to the image's grid (nearest neighbour).",
-            code="input.grid",
-        )
-    warnings, looked_for = [*volume.warnings], files.looked_for
-    if files.names is None:
-        table = read_names(files.labels) if files.labels.name.lower().endswith((".nii", ".nii.gz")) else {}
-        occurring = {s.value: s.name for s in label_map.structures}
-        warnings += label_map.warnings
-        names = table | occurring
-        if looked_for is None and not any("does not name" in w for w in label_map.warnings):
-            looked_for = frozenset(names.values())
-    else:
-        names = dict(files.names)
-        unknown = sorted(set(np.unique(labels).tolist()) - {0, *names})
-        if unknown:
-            raise InputError(
-                f"{files.labels} has the value {unknown[0]}, which dataset.json does not name.",
-                "Add it there, or remove it from the labels.",
-                code="input.labels",
-            )
-    return ReadCase(volume, labels, names, looked_for, warnings)
-
-
-def look_at(files: CaseFiles) -> CaseFacts:
-    """Read a case for its facts; what is wrong with it is in them."""
     facts = CaseFacts(files)
     try:
         case = read_case(files)
@@ -148,7 +105,7 @@ def look_at(files: CaseFiles) -> CaseFacts:
     view, matrix = reorient(case.volume.array, case.volume.ijk_to_ras, "RAS")
     facts.shape, facts.spacing = view.shape, tuple(map(float, spacing_kji(matrix)))
     counts = np.bincount(case.labels.ravel(), minlength=max(case.names, default=0) + 1)
-    facts.voxels = {name: int(counts[value]) for value, name in case.names.items() if name != IGNORE}
+    facts.voxels = {name: int(counts[list(values)].sum()) for name, values in case.structures.items()}
     facts.looked_for, facts.warnings = case.looked_for, case.warnings
     asked = case.looked_for if case.looked_for is not None else frozenset(facts.voxels)
     beyond = [name for name, count in facts.voxels.items() if count and name not in asked]
@@ -161,11 +118,16 @@ def look_at(files: CaseFiles) -> CaseFacts:
         f"{name} has {count} labelled voxels." for name, count in facts.voxels.items() if 0 < count < FEW_VOXELS
     ]
     rng = np.random.default_rng(0)
-    labelled = case.volume.array[np.isin(case.labels, [v for v, n in case.names.items() if n in asked])]
+    learnt = [v for name, values in case.structures.items() if name in asked for v in values]
+    labelled = np.flatnonzero(np.isin(case.labels, learnt))
     chosen = rng.choice(labelled, min(SAMPLED_VOXELS, len(labelled)), replace=False) if len(labelled) else labelled
-    facts.intensities = chosen.astype(float)
+    images = (case.volume.array, *case.further)
+    facts.intensities = np.array([image.ravel()[chosen] for image in images], float)
     facts.not_ct = ct_doubts(case.volume, greys)[0]
     facts.digest = volume_digest(case.volume)
+    if show is not None:
+        structures = [structure_for(name, value) for value, name in case.names.items()]
+        show(facts, case.volume, LabelMap(case.labels, case.volume.ijk_to_ras, structures))
     if orientation_of(case.volume.ijk_to_ras)[2] not in "SI":
         facts.warnings.append("Its slices are not axial.")
     return facts
@@ -176,11 +138,15 @@ def check_cases(
     modality: str | None = None,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
+    show: Show | None = None,
+    channels: Sequence[str] = (),
 ) -> Report:
     """Look at every case, and compare them.
 
     Args:
-        modality: of the images as the data set states it; None to find out whether they are CT.
+        modality: of the first images as the data set states it; None to find out whether they are CT.
+        show: receives each case that can be used, its volume and labels, for a picture.
+        channels: names of the images, if a case has several.
 
     Raises:
         Cancelled: ``cancel`` said so.
@@ -189,7 +155,7 @@ def check_cases(
     for number, files in enumerate(cases):
         check(cancel)
         progress("check", number / len(cases), files.name)
-        found.append(look_at(files))
+        found.append(look_at(files, show))
     progress("check", 1.0, f"{len(cases)} cases")
     errors = [_named(facts.files.name, facts.error) for facts in found if facts.error is not None]
     warnings = [f"{facts.files.name}: {sentence}" for facts in found for sentence in facts.warnings]
@@ -199,12 +165,24 @@ def check_cases(
         asked = facts.looked_for if facts.looked_for is not None else facts.voxels.keys()
         totals.update({name: count for name, count in facts.voxels.items() if name in asked})
     structures = [name for name, count in totals.items() if count]
+    if usable and not structures:
+        errors.append(InputError("No case has a labelled voxel.", "Label at least one structure.", code="input.empty"))
+    regions = usable[0].files.regions if usable else None
+    if any(facts.files.regions != regions for facts in usable):
+        errors.append(
+            InputError(
+                "Structures of some cases overlap as dataset.json has it, those of others do not.",
+                "Train on label files that dataset.json describes.",
+                code="input.labels",
+            )
+        )
     empty = [name for name, count in totals.items() if not count]
     if empty:
         more = f", and {len(empty) - 1} more structures" if len(empty) > 1 else ""
-        warnings.append(f"{empty[0]}{more} without a labelled voxel in any case: left out of the model.")
-    if usable and not structures:
-        errors.append(InputError("No case has a labelled voxel.", "Label at least one structure.", code="input.empty"))
+        left = "" if regions is not None else ": left out of the model"
+        warnings.append(f"{empty[0]}{more} without a labelled voxel in any case{left}.")
+    if regions is not None:
+        structures = list(regions.values)
     for facts in usable:
         facts.looked_for = frozenset(structures) if facts.looked_for is None else facts.looked_for
     errors += _twice(usable) + _mixed(usable, modality)
@@ -213,7 +191,8 @@ def check_cases(
     warnings += _far_apart(usable)
     if len(usable) == 1:
         warnings.append("There is one case: the model will know this patient, and may fail on others.")
-    return Report(found, structures, modality, warnings, errors)
+    named = tuple(channels) if len(channels) > 1 else ()
+    return Report(found, structures, modality, warnings, errors, named, regions)
 
 
 def _named(name: str, error: DeepSegError) -> DeepSegError:

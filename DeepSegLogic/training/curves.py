@@ -1,15 +1,20 @@
-"""The course of a training: ``training.csv``, one row per step, and ``curves.png``."""
+"""The course of a training: ``training.csv``, one row per step, and ``curves.png``; for TensorBoard if installed."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.types import FloatArray
 from ..util.atomic_write import atomic_path
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 COLUMNS = ("step", "seconds", "rate", "loss", "dice")
 _SIZE, _MARGIN = (900, 480), (70, 30, 70, 50)  # pixels; left, top, right, bottom
@@ -17,7 +22,10 @@ _LOSS, _DICE, _INK = (200, 70, 40), (40, 90, 190), (60, 60, 60)
 
 
 class Log:
-    """``training.csv`` of a folder. Rows after the step of the checkpoint that is continued are dropped."""
+    """``training.csv`` of a folder, and the same for TensorBoard in ``tensorboard`` if that is installed.
+
+    Rows after the step of the checkpoint that is continued are dropped.
+    """
 
     def __init__(self, folder: Path, step: int):
         self._path = folder / "training.csv"
@@ -25,16 +33,23 @@ class Log:
         with atomic_path(self._path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *self.rows])
         self._file = self._path.open("a", 1, newline="", encoding="utf-8")  # each row at once
+        self._board = _board(folder, step)
 
     def add(self, step: int, seconds: float, rate: float, loss: float) -> None:
         """Add a step."""
         self.rows.append([str(step), f"{seconds:.1f}", f"{rate:.3g}", f"{loss:.6f}", ""])
         csv.writer(self._file).writerow(self.rows[-1])
+        if self._board is not None:
+            self._board.add_scalar("loss", loss, step)
+            self._board.add_scalar("learning rate", rate, step)
 
     def validated(self, dice: float) -> None:
         """Add a Dice to the last step, as a row of its own."""
         self.rows.append([*self.rows[-1][:4], f"{dice:.4f}"])
         csv.writer(self._file).writerow(self.rows[-1])
+        if self._board is not None:
+            self._board.add_scalar("Dice", dice, int(self.rows[-1][0]))
+            self._board.flush()
 
     def recent_loss(self) -> float:
         """The mean loss of the last 50 steps; NaN before the first one."""
@@ -50,6 +65,16 @@ class Log:
         """Draw the curves, and close the file."""
         self.draw()
         self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _board(folder: Path, step: int) -> SummaryWriter | None:
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
 
 def draw(rows: Sequence[Sequence[str]], path: Path) -> None:

@@ -15,8 +15,8 @@ import torch
 from ..models.backends.torchscript import network_plan
 from ..models.card import ModelCard, id_from
 from ..models.files import CARD_FILE
-from ..models.nnunet_plan import plan_of
-from ..models.plan import Plan
+from ..models.nnunet_plan import labels_of, plan_of
+from ..models.plan import Normalization, Plan
 from ..util.atomic_write import atomic_folder
 from ..util.version import __version__
 from .planning import TrainingPlan
@@ -27,7 +27,7 @@ _CONFIGURATION = "3d_fullres"
 def engine_plan(plan: TrainingPlan) -> Plan:
     """The plan by which the engine will run the model."""
     if not plan.is_unet:
-        return network_plan(_card(plan, "model", "model"))
+        return network_plan(model_card(plan, "model", "model"))
     plans = nnunet_plans(plan)
     card = ModelCard("model", "model")
     return plan_of(plans, plans["configurations"][_CONFIGURATION], _dataset(plan, "model", 1), card, None)
@@ -40,6 +40,7 @@ def write_results(
     title: str,
     cases: int,
     provenance: dict[str, Any] | None = None,
+    fold: int = 0,
 ) -> None:
     """Write a model, whole or not at all. The weights of a U-Net are in half precision.
 
@@ -49,48 +50,64 @@ def write_results(
         title: of the data set.
         cases: number of subjects that were trained on.
         provenance: facts about the training for the card; None for a results folder without a card.
+        fold: number of it, for a U-Net; other folds in ``folder`` stay, and are an ensemble with it.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    card = _card(plan, id_from(folder.resolve().name), title, provenance or {})
+    card = model_card(plan, id_from(folder.resolve().name), title, provenance or {})
     with atomic_folder(folder, last=CARD_FILE if provenance is not None else "") as temporary:
         if plan.is_unet:
-            (temporary / "fold_0").mkdir()
+            (temporary / f"fold_{fold}").mkdir()
             _write_json(temporary / "plans.json", nnunet_plans(plan))
             _write_json(temporary / "dataset.json", _dataset(plan, title, cases))
             content = {
                 "network_weights": _as_nnunet_names({name: tensor.half() for name, tensor in weights.items()}),
                 "trainer_name": "nnUNetTrainer",
-                "init_args": {"configuration": _CONFIGURATION, "fold": 0},
+                "init_args": {"configuration": _CONFIGURATION, "fold": fold},
                 "inference_allowed_mirroring_axes": None,
             }
-            torch.save(content, temporary / "fold_0" / "checkpoint_final.pth")
+            torch.save(content, temporary / f"fold_{fold}" / "checkpoint_final.pth")
         else:
             torch.save(weights, temporary / "model.pt")
         if provenance is not None or not plan.is_unet:
             _write_json(temporary / CARD_FILE, card.to_json())
 
 
-def _card(plan: TrainingPlan, name: str, title: str, provenance: dict[str, Any] | None = None) -> ModelCard:
-    rule = plan.normalization
-    window: Any = rule.scheme
-    if rule.scheme == "ct":
-        scaled = [(edge - rule.mean) / rule.sd for edge in (rule.lower, rule.upper)]
-        window = {"window": [rule.lower, rule.upper], "range": scaled}
-    network = {"patch_size": list(plan.patch[::-1]), "axes": "KJI", "intensity": window}
+def model_card(plan: TrainingPlan, name: str, title: str, provenance: dict[str, Any] | None = None) -> ModelCard:
+    """The card of a model with this plan."""
+    first, *further = (_intensity(rule) for rule in _rules(plan))
+    network = {
+        "patch_size": list(plan.patch[::-1]),
+        "axes": "KJI",
+        "intensity": [first, *further] if further else first,
+        "sigmoid": plan.regions is not None,
+    }
+    labels = labels_of(_dataset(plan, title, 0))[0]  # those of structures that overlap stand for what is left of them
     return ModelCard(
         id=name,
         title=title,
         modality=plan.modality if plan.modality in ("CT", "MR") else None,
         backend="nnunet" if plan.is_unet else "torchscript",
-        structures=list(plan.structures),
+        channels=list(plan.channels),
+        structures=[labels[value] for value in (sorted(labels) if plan.is_unet else labels)],
         orientation="RAS",
         spacing=list(plan.spacing[::-1]),
         description=f"Trained with DeepSeg {__version__}.",
         provenance=provenance or {},
         network={} if plan.is_unet else {**network, "architecture": plan.architecture},
     )
+
+
+def _rules(plan: TrainingPlan) -> tuple[Normalization, ...]:
+    return plan.normalization, *plan.further
+
+
+def _intensity(rule: Normalization) -> Any:
+    if rule.scheme != "ct":
+        return rule.scheme
+    scaled = [(edge - rule.mean) / rule.sd for edge in (rule.lower, rule.upper)]
+    return {"window": [rule.lower, rule.upper], "range": scaled}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -111,9 +128,16 @@ def _as_nnunet_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 
 
 def _dataset(plan: TrainingPlan, title: str, cases: int) -> dict[str, Any]:
+    labels: dict[str, Any] = {name: value for value, name in enumerate(plan.structures, 1)}
+    order: dict[str, Any] = {}
+    if plan.regions is not None:
+        labels = {name: list(v) if len(v) > 1 else v[0] for name, v in plan.regions.values.items()}
+        order = {"regions_class_order": list(plan.regions.order)}
+    names = plan.channels or (plan.modality or "unknown",)
     return {
-        "channel_names": {"0": plan.modality or "unknown"},
-        "labels": {"background": 0, **{name: value for value, name in enumerate(plan.structures, 1)}},
+        "channel_names": {str(number): name for number, name in enumerate(names)},
+        "labels": {"background": 0, **labels},
+        **order,
         "numTraining": cases,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
@@ -123,7 +147,7 @@ def _dataset(plan: TrainingPlan, title: str, cases: int) -> dict[str, Any]:
 
 def nnunet_plans(plan: TrainingPlan) -> dict[str, Any]:
     """``plans.json`` of an nnU-Net v2 results folder."""
-    rule = plan.normalization
+    rules = _rules(plan)
 
     def resampling(is_seg: bool, order: int) -> dict[str, Any]:
         return {"is_seg": is_seg, "order": order, "order_z": 0, "force_separate_z": plan.separate_z}
@@ -135,8 +159,10 @@ def nnunet_plans(plan: TrainingPlan) -> dict[str, Any]:
         "patch_size": list(plan.patch),
         "median_image_size_in_voxels": list(plan.shape),
         "spacing": list(plan.spacing),
-        "normalization_schemes": ["CTNormalization" if rule.scheme == "ct" else "ZScoreNormalization"],
-        "use_mask_for_norm": [False],
+        "normalization_schemes": [
+            "CTNormalization" if rule.scheme == "ct" else "ZScoreNormalization" for rule in rules
+        ],
+        "use_mask_for_norm": [False] * len(rules),
         "resampling_fn_data": "resample_data_or_seg_to_shape",
         "resampling_fn_seg": "resample_data_or_seg_to_shape",
         "resampling_fn_data_kwargs": resampling(False, 3),
@@ -146,8 +172,10 @@ def nnunet_plans(plan: TrainingPlan) -> dict[str, Any]:
         "architecture": plan.architecture,
         "batch_dice": True,
     }
-    intensities = {"mean": rule.mean, "median": rule.mean, "std": rule.sd, "min": rule.lower, "max": rule.upper}
-    intensities |= {"percentile_00_5": rule.lower, "percentile_99_5": rule.upper}
+    intensities = {}
+    for number, rule in enumerate(rules):
+        known = {"mean": rule.mean, "median": rule.mean, "std": rule.sd, "min": rule.lower, "max": rule.upper}
+        intensities[str(number)] = known | {"percentile_00_5": rule.lower, "percentile_99_5": rule.upper}
     return {
         "dataset_name": "Dataset901_DeepSeg",
         "plans_name": "nnUNetPlans",
@@ -159,5 +187,5 @@ def nnunet_plans(plan: TrainingPlan) -> dict[str, Any]:
         "configurations": {_CONFIGURATION: configuration},
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {"0": intensities},
+        "foreground_intensity_properties_per_channel": intensities,
     }

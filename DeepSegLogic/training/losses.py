@@ -11,20 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from ..util.errors import ResourceError
+from ..data.types import MaskArray
+from ..util.errors import ResourceError, UsageError
 
 IGNORED = -1
 """The label of voxels that nothing is learnt from."""
 
 _SURE = 30.0  # logit
-_Rule = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], torch.Tensor]
 """From logits (N, C, Z, Y, X), labels (N, Z, Y, X) and the numbers of the N cases to a scalar."""
 
 _FOREGROUND = {"include_background": False, "to_onehot_y": True, "softmax": True}
 _BATCH = {**_FOREGROUND, "batch": True}
+_WEIGHTED = {"DiceLoss": 1, "DiceCELoss": 0, "FocalLoss": 0, "DiceFocalLoss": 1}  # classes of MONAI; first weight used
 _LOSSES: Mapping[str, Sequence[tuple[str, float, dict[str, Any]]]] = {  # class in monai.losses, weight, arguments
     "dice": [("DiceLoss", 1.0, _BATCH)],
     "dice-ce": [("DiceCELoss", 1.0, _BATCH)],
@@ -46,14 +48,17 @@ class CaseLoss:
     Args:
         name: one of :data:`LOSSES`.
         looked_for: per case, the classes that were looked for, in ascending order, without the background's 0.
+        weights: how much each class from 1 counts; none for 1 each. The background's weight is 1.
 
     Raises:
         ResourceError: MONAI is too old for this loss.
+        UsageError: this loss has no weights.
     """
 
-    def __init__(self, name: str, looked_for: Sequence[Sequence[int]]) -> None:
-        self._rules = [(weight, _made(kind, arguments)) for kind, weight, arguments in _LOSSES[name]]
+    def __init__(self, name: str, looked_for: Sequence[Sequence[int]], weights: Sequence[float] = ()) -> None:
         self._looked_for = [tuple(known) for known in looked_for]
+        self._weights = {known: _weights_of(known, weights) for known in self._looked_for}
+        self._rules = {known: _rules(name, own) for known, own in self._weights.items()}
 
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor, cases: Sequence[int]) -> torch.Tensor:
         """The mean over the patches; see :data:`Loss`. Labels are classes, or :data:`IGNORED`."""
@@ -63,13 +68,56 @@ class CaseLoss:
             chosen = [n for n, other in enumerate(asked) if other == known]
             if known:
                 narrow, target = narrowed(logits[chosen].float(), labels[chosen], known)
-                total = total + len(chosen) * self._loss(narrow, target)
+                total = total + len(chosen) * self._loss(narrow, target, known)
         return total / len(asked)
 
-    def _loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        if not self._rules:
-            return functional.cross_entropy(logits, target)
-        return torch.stack([weight * rule(logits, target[:, None]) for weight, rule in self._rules]).sum()
+    def _loss(self, logits: torch.Tensor, target: torch.Tensor, known: tuple[int, ...]) -> torch.Tensor:
+        rules, weights = self._rules[known], self._weights[known]
+        if not rules:
+            return functional.cross_entropy(logits, target, None if weights is None else weights.to(logits))
+        return torch.stack([factor * rule.to(logits.device)(logits, target[:, None]) for factor, rule in rules]).sum()
+
+
+class RegionLoss:
+    """A loss of MONAI for structures that overlap: the mean over structures, each against all that it is not.
+
+    As each output has a sigmoid of its own, it is the loss of two classes whose logits are 0 and that output.
+
+    Args:
+        name: one of :data:`LOSSES`.
+        looked_for: per case, the outputs that were looked for, counted from 1.
+        table: (structures, labels) bool: which label belongs to which structure.
+        weights: how much each structure counts; none for 1 each.
+
+    Raises:
+        ResourceError: MONAI is too old for this loss.
+    """
+
+    def __init__(
+        self, name: str, looked_for: Sequence[Sequence[int]], table: MaskArray, weights: Sequence[float] = ()
+    ) -> None:
+        asked = [[n in known for known in looked_for] for n in range(1, len(table) + 1)]
+        self._losses = [CaseLoss(name, [(1,) if one else () for one in per_case]) for per_case in asked]
+        self._table, self._weights = torch.from_numpy(table), weights or [1.0] * len(table)
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor, cases: Sequence[int]) -> torch.Tensor:
+        """See :data:`Loss`; labels are those of the data set, or :data:`IGNORED`."""
+        parts = []
+        for n, loss in enumerate(self._losses):
+            against = torch.stack([torch.zeros_like(logits[:, n]), logits[:, n]], 1)
+            parts.append(self._weights[n] * loss(against, in_region(labels, self._table[n]), cases))
+        return torch.stack(parts).mean()
+
+
+def in_region(labels: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    """1 where a label belongs to a structure, 0 where not, and :data:`IGNORED` where that is the label.
+
+    Args:
+        labels: whole numbers.
+        row: (labels,) bool.
+    """
+    inside = row.to(labels.device)[labels.long().clamp(min=0)].to(labels.dtype)
+    return torch.where(labels == IGNORED, IGNORED, inside)
 
 
 def narrowed(logits: torch.Tensor, labels: torch.Tensor, known: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -136,11 +184,26 @@ def dice_and_cross_entropy(logits: torch.Tensor, allowed: torch.Tensor) -> torch
     return entropy + (1 - (2 * overlap + 1) / (claimed + size + 1))[present].mean()
 
 
-def _made(kind: str, arguments: dict[str, Any]) -> _Rule:
+def _weights_of(known: tuple[int, ...], weights: Sequence[float]) -> torch.Tensor | None:
+    """Those of the background and of the ``known`` classes; None if there are none."""
+    return torch.tensor([1.0, *(weights[c - 1] for c in known)]) if weights else None
+
+
+def _rules(name: str, weights: torch.Tensor | None) -> list[tuple[float, nn.Module]]:
+    """The parts of a loss, each with its factor."""
+    parts = _LOSSES[name]
+    if weights is not None and parts and not any(kind in _WEIGHTED for kind, _, _ in parts):
+        known = ", ".join(n for n, own in _LOSSES.items() if not own or any(kind in _WEIGHTED for kind, _, _ in own))
+        raise UsageError(f"The loss {name} has no weights.", f"Choose one of {known}.", code="usage.option")
+    return [(factor, _made(kind, arguments, weights)) for kind, factor, arguments in parts]
+
+
+def _made(kind: str, arguments: dict[str, Any], weights: torch.Tensor | None) -> nn.Module:
     from monai import losses
 
+    own = {} if weights is None or kind not in _WEIGHTED else {"weight": weights[_WEIGHTED[kind] :]}
     try:
-        rule: _Rule = getattr(losses, kind)(**arguments)
+        rule: nn.Module = getattr(losses, kind)(**arguments, **own)
     except (AttributeError, TypeError) as error:
         raise ResourceError(
             f"The installed MONAI has no {kind} as it is needed here.",

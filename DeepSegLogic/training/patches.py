@@ -30,8 +30,8 @@ _TURN, _STRETCH, _BEND = 0.5, 0.3, 8.0  # radians, logarithm, mm
 class Patches(Dataset[Patch]):
     """Patch ``n`` is the same whenever it is asked for, so that a training goes on exactly where it stopped.
 
-    Each is an image (1, Z, Y, X) float32; its labels (Z, Y, X) int16, :data:`~.losses.IGNORED` outside of the image;
-    and the number of its case.
+    Each is an image (channels, Z, Y, X) float32; its labels (Z, Y, X) int16, :data:`~.losses.IGNORED` outside of the
+    image; and the number of its case.
 
     Args:
         cases: at least one.
@@ -58,13 +58,13 @@ class Patches(Dataset[Patch]):
         number = int(rng.integers(len(self.cases)))
         case = self.cases[number]
         voxels = case.image, case.labels
-        centre = self._centre(case, voxels[0].shape, rng)
+        centre = self._centre(case, voxels[1].shape, rng)
         if self.augment and rng.random() < _BENT:
             image, labels = self._bent(*voxels, centre, rng)
         else:
             image, labels = self._cut(*voxels, centre)
         if self.augment:
-            image = _changed(image, int(rng.integers(2**31)))
+            image = torch.cat([_changed(channel, int(rng.integers(2**31))) for channel in image.split(1)])
             if self.mirror and rng.random() < 0.5:
                 image, labels = image.flip(-1), labels.flip(-1)
         return image, labels, number
@@ -81,7 +81,7 @@ class Patches(Dataset[Patch]):
         return centre
 
     def _cut(self, intensities: Voxels, classes: Voxels, centre: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
-        image = torch.zeros(1, *self.patch)
+        image = torch.zeros(len(intensities), *self.patch)
         labels = torch.full(self.patch, IGNORED, dtype=torch.int16)
         first = [round(float(c - p / 2)) for c, p in zip(centre, self.patch, strict=True)]
         source, target = [], []
@@ -89,7 +89,7 @@ class Patches(Dataset[Patch]):
             low, high = max(start, 0), min(start + size, length)
             source.append(slice(low, high))
             target.append(slice(low - start, high - start))
-        image[0][tuple(target)] = _read(intensities, source)
+        image[(slice(None), *target)] = _read(intensities, [slice(None), *source]).float()
         labels[tuple(target)] = _read(classes, source)
         return image, labels
 
@@ -107,9 +107,10 @@ class Patches(Dataset[Patch]):
             high = int(voxels[axis].max().ceil().clamp(low, length - 1)) + 1
             box.append(slice(low, high))
             voxels[axis] -= low
-        image = torch.where(inside, linear(_read(intensities, box).float(), voxels), 0.0)
+        channels = _read(intensities, [slice(None), *box]).float()
+        image = torch.stack([torch.where(inside, linear(channel, voxels), 0.0) for channel in channels])
         labels = torch.where(inside, nearest(_read(classes, box), voxels), IGNORED)
-        return image[None], labels.to(torch.int16)
+        return image, labels.to(torch.int16)
 
 
 def _read(array: Voxels, box: Sequence[slice]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from ..models.plan import Normalization
 from ..networks.table import Sizes, trainable
 from ..util.errors import InputError, UsageError
 from .checks import CaseFacts, Report
+from .dataset_json import Regions
 from .nnunet_rules import (
     REFERENCE_SIZE,
     Triple,
@@ -38,10 +39,13 @@ class TrainingPlan:
         spacing: mm along (Z, Y, X) of RAS-oriented images.
         patch: voxels along (Z, Y, X).
         batch: patches per step.
-        normalization: ``"ct"`` or ``"zscore"``.
+        normalization: of the first image; ``"ct"`` or ``"zscore"``.
         architecture: description of the network, see :mod:`DeepSegLogic.networks.table`.
         shape: median of the images at that spacing, voxels.
         separate_z: whether images are resampled separately along a coarse axis; None to decide by anisotropy.
+        channels: names of the images if there are several; else none.
+        further: normalization of the further images.
+        regions: the structures, if they overlap: each is an output of its own.
     """
 
     network: str
@@ -54,6 +58,19 @@ class TrainingPlan:
     architecture: dict[str, Any]
     shape: Triple
     separate_z: bool | None = None
+    channels: tuple[str, ...] = ()
+    further: tuple[Normalization, ...] = ()
+    regions: Regions | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Number of images that the network sees together."""
+        return 1 + len(self.further)
+
+    @property
+    def outputs(self) -> int:
+        """Number of output channels: one per structure and, unless they overlap, one for the background."""
+        return len(self.structures) + (self.regions is None)
 
     @property
     def is_unet(self) -> bool:
@@ -62,16 +79,17 @@ class TrainingPlan:
 
     def lines(self) -> list[tuple[str, str]]:
         """Name and value of what a user wants to see."""
-        rule = self.normalization
         extent = [p * s for p, s in zip(self.patch, self.spacing, strict=True)]
-        scaled = f"clipped to {rule.lower:.0f} to {rule.upper:.0f} HU, then standardized"
+        scaled = [_scaled(rule) for rule in (self.normalization, *self.further)]
+        if self.channels:
+            scaled = [f"{name}: {words}" for name, words in zip(self.channels, scaled, strict=True)]
         return [
             ("Network", f"{self.network}: {trainable(self.network).title}"),
-            ("Structures", ", ".join(self.structures)),
+            ("Structures", (", ".join(self.structures) or "none") + (" (overlapping)" if self.regions else "")),
             ("Spacing", f"{_by(self.spacing, '.3g')} mm (Z × Y × X)"),
             ("Patch", f"{_by(self.patch)} voxels, {_by(extent, '.0f')} mm"),
             ("Batch", f"{self.batch} patches"),
-            ("Intensities", scaled if rule.scheme == "ct" else "standardized per image"),
+            ("Intensities", "; ".join(scaled)),
         ]
 
 
@@ -110,7 +128,7 @@ def plan_training(
     target = target_spacing(spacings, shapes) if spacing is None else tuple(map(float, spacing))
     shape = median_shape(spacings, shapes, target)
     kind = network if network in REFERENCE_SIZE else "unet"
-    classes = len(report.structures) + 1
+    classes = len(report.structures) + (report.regions is None)
     found, own_batch = patch_and_batch(kind, target, shape, len(usable), classes, memory_gb / chosen.cost, width)
     wanted = [round(p) for p in patch] if patch is not None else list(found.patch)
     if chosen.multiple:
@@ -128,7 +146,9 @@ def plan_training(
         features(stages, width),
         encoder_blocks(kind, stages),
         decoder_blocks(kind, stages),
+        inputs=max(1, len(report.channels)),
     )
+    first, *further = _normalizations(usable, report)
     return TrainingPlan(
         network,
         tuple(report.structures),
@@ -136,9 +156,12 @@ def plan_training(
         (target[0], target[1], target[2]),
         (z, y, x),
         own_batch if batch is None else max(1, batch),
-        _normalization(usable, report.modality),
+        first,
         chosen.describe(sizes),
         (round(shape[0]), round(shape[1]), round(shape[2])),
+        channels=report.channels,
+        further=tuple(further),
+        regions=report.regions,
     )
 
 
@@ -146,13 +169,23 @@ def _up(value: float) -> int:
     return int(np.ceil(value))
 
 
-def _normalization(cases: list[CaseFacts], modality: str | None) -> Normalization:
-    """nnU-Net's: of CT by the labelled voxels of all cases, of others by each image's own mean and deviation."""
-    if modality != "CT":
-        return Normalization("zscore")
-    values = np.concatenate([facts.intensities for facts in cases])
-    lower, upper = (float(np.percentile(values, p)) for p in (0.5, 99.5))
-    return Normalization("ct", lower, upper, float(values.mean()), max(float(values.std()), 1.0))
+def _normalizations(cases: list[CaseFacts], report: Report) -> list[Normalization]:
+    """nnU-Net's, per channel: of CT by the labelled voxels of all cases, of others by each image's own statistics."""
+    rules = []
+    for number, name in enumerate([report.modality, *report.channels[1:]]):
+        if (name or "").upper() == "CT":
+            values = np.concatenate([facts.intensities[number] for facts in cases])
+            lower, upper = (float(np.percentile(values, p)) for p in (0.5, 99.5))
+            rules.append(Normalization("ct", lower, upper, float(values.mean()), max(float(values.std()), 1.0)))
+        else:
+            rules.append(Normalization("zscore"))
+    return rules
+
+
+def _scaled(rule: Normalization) -> str:
+    if rule.scheme == "ct":
+        return f"clipped to {rule.lower:.0f} to {rule.upper:.0f} HU, then standardized"
+    return "standardized per image"
 
 
 def _by(values: Sequence[float], form: str = "d") -> str:

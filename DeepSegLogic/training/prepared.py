@@ -20,11 +20,12 @@ from ..models.files import read_json
 from ..models.plan import Plan, Resampling
 from ..util.atomic_write import atomic_folder
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from .checks import CaseFacts, read_case
-from .dataset import IGNORE
+from .checks import CaseFacts
+from .dataset_json import IGNORE
 from .export import engine_plan
 from .losses import IGNORED
 from .planning import TrainingPlan
+from .reading import read_case
 
 _PLACES = 300  # voxels kept per class, to cut patches around
 _TABLE = "cases.json"
@@ -52,13 +53,14 @@ class PreparedCase:
 
     @property
     def image(self) -> npt.NDArray[np.float16]:
-        """(Z, Y, X) float16, normalized, mapped from its file."""
+        """(channels, Z, Y, X) float16, normalized, mapped from its file."""
         mapped: npt.NDArray[np.float16] = np.load(f"{self.files}_image.npy", mmap_mode="r")
         return mapped
 
     @property
     def labels(self) -> Labels:
-        """(Z, Y, X) int16, mapped from its file: classes, or :data:`~.losses.IGNORED`."""
+        """(Z, Y, X) int16, mapped from its file: classes, or :data:`~.losses.IGNORED`. Where structures overlap, they
+        are the labels of the data set."""
         mapped: Labels = np.load(f"{self.files}_labels.npy", mmap_mode="r")
         return mapped
 
@@ -120,14 +122,15 @@ def resampled_labels(labels: LabelArray | Labels, shape: Sequence[int]) -> npt.N
 
 def _on_grid(facts: CaseFacts, plan: TrainingPlan, engine: Plan) -> tuple[npt.NDArray[np.float16], Labels]:
     case = read_case(facts.files)
-    prepared = prepare(case.volume, engine, torch.device("cpu"))
+    prepared = prepare(case.volume, engine, torch.device("cpu"), channels=case.further)
     place = {name: value for value, name in enumerate(plan.structures, 1)}
     classes = np.zeros(max(case.names, default=0) + 1, np.int16)
     for value, name in case.names.items():
-        classes[value] = IGNORED if name == IGNORE else place.get(name, 0)
+        own = value if plan.regions is not None else place.get(name, 0)
+        classes[value] = IGNORED if name == IGNORE else own
     view = network_view(case.labels, case.volume.ijk_to_ras, engine)[0][prepared.grid.seen]
     labels = resampled_labels(classes[view], prepared.grid.shape)
-    return prepared.image[0].numpy().astype(np.float16), labels
+    return prepared.image.numpy().astype(np.float16), labels
 
 
 def _places(labels: Labels) -> npt.NDArray[np.int64]:
@@ -143,8 +146,14 @@ def _places(labels: Labels) -> npt.NDArray[np.int64]:
 
 def _kind(cases: Sequence[CaseFacts], plan: TrainingPlan) -> str:
     """A digest of all that the prepared files depend on."""
-    files = [[f.files.name, f.digest, sorted(f.voxels.items()), f.files.labels.stat().st_mtime_ns] for f in cases]
-    grid = [plan.structures, plan.spacing, asdict(plan.normalization), plan.is_unet, plan.separate_z]
+    files = [
+        [f.files.name, f.digest, sorted(f.voxels.items())]
+        + [path.stat().st_mtime_ns for path in (f.files.labels, *f.files.further)]
+        for f in cases
+    ]
+    rules = [asdict(rule) for rule in (plan.normalization, *plan.further)]
+    regions = None if plan.regions is None else asdict(plan.regions)
+    grid = [plan.structures, plan.spacing, rules, plan.is_unet, plan.separate_z, regions]
     return hashlib.sha256(json.dumps([files, grid]).encode()).hexdigest()
 
 

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from datetime import datetime, timezone
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import nn
 
-from ..data.terminology import structure_for
 from ..models.backends import kind_of
-from ..models.provenance import digest_of
-from ..networks.table import build_network, trainable
-from ..networks.unet import UNet
+from ..networks.table import trainable
 from ..util.atomic_write import atomic_folder
 from ..util.errors import OutputError, ResourceError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
-from ..util.version import __version__, how_to_install
+from ..util.version import how_to_install
 from .checks import Report
 from .export import write_results
-from .loop import CHECKPOINT, Training
-from .losses import CaseLoss
-from .optimization import SGD_RATE, Options, Outcome, Size
-from .patches import Patches
+from .loop import CHECKPOINT
+from .optimization import SGD_RATE, Options, Outcome
 from .planning import TrainingPlan
 from .prepared import prepare_cases
-from .transfer import Distillation, Origin, grown
-from .validation import PatchDice, held_out
-
-_SMALLEST_PATCH = 16
+from .recipe import Recipe, final_plan, train_network
+from .transfer import Origin
+from .validation import held_out
 
 
 class Budget(NamedTuple):
@@ -106,6 +94,7 @@ def train_model(
     origin: Origin | None = None,
     keep_old: bool = True,
     loss: str = "dice-ce",
+    weights: Mapping[str, float] | None = None,
     device: torch.device | None = None,
     title: str = "",
     progress: Progress = ignore_progress,
@@ -116,104 +105,55 @@ def train_model(
     When ``cancel`` says so, the training is saved and the best network so far is written; the same call goes on.
 
     Args:
-        report: of :func:`~.checks.check_cases`.
-        plan: of :func:`~.planning.plan_training`, or of ``origin``.
-        origin: the model to begin with.
-        keep_old: let it label what the cases do not, so that what it knew is kept.
+        report, plan, options, origin, keep_old, loss, weights: see :class:`~.recipe.Recipe`.
         output: folder of the model; checkpoints are in :func:`work_folder`.
-        options: its ``batch`` is that of the plan.
-        loss: one of :data:`~.losses.LOSSES`.
         device: that computes; None for the CPU.
         title: of the model; that of the folder if empty.
 
     Raises:
         InputError: a case cannot be used, or the checkpoint there belongs to another training.
         OutputError: the folder has a model that was not trained there, or cannot be written.
+        UsageError: the loss has no weights.
         ModelError, ResourceError: see :meth:`~.loop.Training.run`.
         Cancelled: before the training had begun.
     """
-    report.raise_first()
-    require_packages(plan.network)
-    device = device or torch.device("cpu")
-    options = replace(options, batch=plan.batch)
-    _check_output(output)
+    recipe = Recipe(report, plan, options, origin, keep_old, loss, weights or {}, device or torch.device("cpu"))
+    return train_recipe(recipe, output, title=title, progress=progress, cancel=cancel)
+
+
+def train_recipe(
+    recipe: Recipe,
+    output: Path,
+    *,
+    title: str = "",
+    progress: Progress = ignore_progress,
+    cancel: Cancel = never_cancel,
+) -> Outcome:
+    """As :func:`train_model`, for a recipe."""
     work = work_folder(output)
-    prepared = prepare_cases(report.cases, plan, work / "cases", progress, cancel)
-    cases, apart = held_out(prepared)
-    mirror = not any(structure_for(name, 1).laterality for name in plan.structures)
-
-    def samples(patch: Size) -> Patches:
-        return Patches(cases, patch, plan.spacing, options.seed, mirror)
-
-    torch.manual_seed(options.seed)
-    known, began = [case.looked_for for case in cases], None
-    if origin is None:
-        network, slower, also = build_network(plan.architecture, len(plan.structures) + 1), dict[str, float](), None
-        initialize(network)
-    else:
-        network, slower = grown(origin)
-        began = {"id": origin.card.id, "version": origin.card.version, "digest": digest_of(origin.card)}
-        also = Distillation(origin.network, origin.classes, known, device) if keep_old else None
-    training = Training(
-        network,
-        samples,
-        CaseLoss(loss, known),
-        work,
-        plan.patch,
-        kind=_kind(report, plan, loss, began),
-        options=options,
-        device=device,
-        validate=PatchDice(apart, plan.patch, plan.spacing, device) if apart else None,
-        also=also,
-        smaller=smaller_patch(plan),
-        slower=slower,
-    )
-    outcome = training.run(progress, cancel)
-    z, y, x = outcome.patch
-    facts = _provenance(report, plan, outcome, loss, options)
-    facts["began_with"] = began
-    final = replace(plan, patch=(z, y, x), batch=outcome.batch)
-    write_results(output, outcome.weights, final, title or output.resolve().name, len(prepared), facts)
+    check_before(recipe, output, work / CHECKPOINT)
+    prepared = prepare_cases(recipe.report.cases, recipe.plan, work / "cases", progress, cancel)
+    outcome = train_network(recipe, *held_out(prepared), work, progress, cancel)
+    name, plan = title or output.resolve().name, final_plan(recipe.plan, outcome)
+    write_results(output, outcome.weights, plan, name, len(prepared), recipe.provenance(outcome))
     return outcome
 
 
-def initialize(network: nn.Module) -> None:
-    """nnU-Net's first weights of its U-Nets: He's, and residual branches that begin at nothing. Others keep theirs."""
-    if not isinstance(network, UNet):
-        return
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            nn.init.kaiming_normal_(module.weight, a=0.01)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif name.endswith("conv2.norm"):
-            nn.init.zeros_(module.get_parameter("weight"))
+def check_before(recipe: Recipe, output: Path, *checkpoints: Path) -> None:
+    """Check before a long training that it can begin, and that its model can be written and replaces none but its own.
 
+    Args:
+        checkpoints: that show that a model in ``output`` is its own.
 
-def smaller_patch(plan: TrainingPlan) -> Callable[[Size], Size | None]:
-    """The rule by which a patch is made smaller after a lack of memory."""
-    chosen = trainable(plan.network)
-    multiple = [chosen.multiple] * 3
-    if plan.is_unet:
-        strides = plan.architecture["arch_kwargs"]["strides"]
-        multiple = [math.prod(s[axis] for s in strides) for axis in range(3)]
-
-    def smaller(patch: Size) -> Size | None:
-        edges = list(zip(patch, multiple, strict=True))
-        rooms = [p if chosen.any_size and p - m >= max(_SMALLEST_PATCH, 2 * m) else 0 for p, m in edges]
-        if not any(rooms):
-            return None
-        axis = rooms.index(max(rooms))
-        return tuple(p - m if a == axis else p for a, (p, m) in enumerate(edges))
-
-    return smaller
-
-
-def _check_output(output: Path) -> None:
-    """Check before a long training that its model can be written, and that it replaces none but its own."""
+    Raises:
+        InputError, OutputError, ResourceError, UsageError: see :func:`train_model`.
+    """
+    recipe.report.raise_first()
+    require_packages(recipe.plan.network)
+    recipe.loss_for([list(range(1, len(recipe.plan.structures) + 1))])
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
-    if kind_of(output) is not None and not (work_folder(output) / CHECKPOINT).is_file():
+    if kind_of(output) is not None and not any(path.is_file() for path in checkpoints):
         raise OutputError(
             f"{output} already has a model, and {work_folder(output)} has no checkpoint to continue it.",
             "Choose another folder, or delete that model.",
@@ -221,30 +161,3 @@ def _check_output(output: Path) -> None:
         )
     with atomic_folder(output):
         pass
-
-
-def _kind(report: Report, plan: TrainingPlan, loss: str, began: object) -> str:
-    """What must be the same for a checkpoint to be continued."""
-    facts = {
-        "cases": sorted(facts.digest for facts in report.cases),
-        "plan": asdict(plan),
-        "loss": loss,
-        "began": began,
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _provenance(report: Report, plan: TrainingPlan, outcome: Outcome, loss: str, options: Options) -> dict[str, Any]:
-    return {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "trained_with": f"DeepSeg {__version__}",
-        "network": plan.network,
-        "steps": outcome.step,
-        "batch": outcome.batch,
-        "optimizer": options.optimizer,
-        "learning_rate": options.rate,
-        "loss": loss,
-        "dice_on_held_out_patches": outcome.dice,
-        "images": sorted(facts.digest for facts in report.cases),
-        "warnings": outcome.warnings,
-    }

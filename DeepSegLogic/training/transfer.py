@@ -63,8 +63,13 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
     for wrong, what in (
         (card.modality not in (None, report.modality), f"it was trained on {card.modality}, unlike these images"),
         (plan.regions is not None, "its structures overlap"),
+        (report.regions is not None, "the structures of these cases overlap"),
+        (plan.images != max(1, len(report.channels)), f"it takes {plan.images} images, unlike these cases"),
         (plan.orientation != "RAS" or plan.transpose != (0, 1, 2), "its images are not in RAS orientation"),
-        (plan.normalization.scheme not in ("ct", "zscore"), f"it scales intensities by {plan.normalization.scheme}"),
+        *(
+            (rule.scheme not in ("ct", "zscore"), f"it scales intensities by {rule.scheme}")
+            for rule in plan.normalizations
+        ),
         (plan.spacing[0] <= 0, "it works slice by slice"),
         (plan.auxiliary > 0 or list(plan.labels) != list(range(1, len(plan.labels) + 1)), "labels of it have no name"),
         (card.backend == "nnunet" and own.kind != "spline", "it resamples images in another way"),
@@ -88,6 +93,8 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
             architecture=_with_classes(architecture, len(structures) + 1),
             shape=plan.patch_size,
             separate_z=own.separate,
+            channels=report.channels,
+            further=plan.further,
         ),
         len(old) + 1,
     )
@@ -99,8 +106,8 @@ def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:
     New structures begin with an equal share of the background's probability, so that those of the old ones are as they
     were.
     """
-    classes = len(origin.plan.structures) + 1
-    network = build_network(origin.plan.architecture, classes)
+    classes = origin.plan.outputs
+    network = build_network(origin.plan.architecture, classes, origin.plan.inputs)
     weights, old = network.state_dict(), origin.network.state_dict()
     shares = classes - origin.classes + 1
     slower: dict[str, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .losses import IGNORED, narrowed
+from ..data.types import MaskArray
+from .losses import IGNORED, in_region, narrowed
 from .patches import Patches
 from .prepared import PreparedCase
 
@@ -33,6 +35,7 @@ class PatchDice:
         cases: to measure on; at least one.
         patch, spacing: voxels and mm along (Z, Y, X).
         device: that computes.
+        table: (structures, labels) bool, of structures that overlap; see :meth:`~.dataset_json.Regions.table`.
     """
 
     def __init__(
@@ -41,7 +44,9 @@ class PatchDice:
         patch: Sequence[int],
         spacing: Sequence[float],
         device: torch.device,
+        table: MaskArray | None = None,
     ):
+        self._table = None if table is None else torch.from_numpy(table)
         self._patches = Patches(cases, patch, spacing, _SEED, augment=False)
         self._known, self._device = [case.looked_for for case in cases], device
 
@@ -53,16 +58,29 @@ class PatchDice:
         with torch.inference_mode():
             for n in range(_PATCHES):
                 image, labels, case = self._patches[n]
-                known = self._known[case]
+                known = list(self._known[case])
+                if not known:
+                    continue
                 logits = network(image[None].to(self._device)).float().cpu()
-                narrow, truth = narrowed(logits, labels[None], known)
-                found, wanted = (
-                    functional.one_hot(label * (labels != IGNORED), len(known) + 1).permute(0, 4, 1, 2, 3)
-                    for label in (narrow.argmax(1), truth)
-                )
-                row = np.full(logits.shape[1], np.nan)
-                row[list(known)] = compute_dice(found, wanted, include_background=False)[0].numpy()
+                found, wanted = self._masks(logits, labels[None], known)
+                row = np.full(logits.shape[1] + 1, np.nan)
+                row[known] = compute_dice(found, wanted)[0].numpy()
                 rows.append(row)
+        if not rows:
+            return math.nan
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of structures that do not occur
             return float(np.nanmean(np.nanmean(rows, 0)))
+
+    def _masks(self, logits: torch.Tensor, labels: torch.Tensor, known: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the network and the labels have each known structure, (1, known, Z, Y, X)."""
+        if self._table is not None:
+            rows = [n - 1 for n in known]
+            truth = torch.stack([in_region(labels, self._table[row]) for row in rows], 1)
+            return (logits[:, rows] > 0) & (truth != IGNORED), truth == 1
+        narrow, target = narrowed(logits, labels, known)
+        found, wanted = (
+            functional.one_hot(label * (labels != IGNORED), len(known) + 1).movedim(-1, 1)[:, 1:]
+            for label in (narrow.argmax(1), target)
+        )
+        return found, wanted

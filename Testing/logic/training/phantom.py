@@ -43,3 +43,22 @@ def write_raw(folder, count=3, names=NAMES, **options):
     content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, **{n: v for v, n in names.items()}}}
     (folder / "dataset.json").write_text(json.dumps(content), "utf-8")
     return folder
+
+
+REGIONS = {"background": 0, "organs": [1, 2], "spleen": 2}
+
+
+def pet_of(volume, labels):
+    """A second image on the same grid, in which the spleen is bright."""
+    noise = np.random.default_rng(7).normal(0, 0.3, labels.shape)
+    return Volume((1 + 4 * (labels == 2) + noise).astype(np.float32), volume.ijk_to_ras, "PET")
+
+
+def write_two_channels(folder, count=2, **options):
+    """nnU-Net's raw layout with CT and PET, and structures that overlap."""
+    write_raw(folder, count, **options)
+    for seed in range(count):
+        write_volume(pet_of(*case(seed, **options)), folder / "imagesTr" / f"c{seed}_0001.nii.gz")
+    content = {"channel_names": {"0": "CT", "1": "PET"}, "labels": REGIONS, "regions_class_order": [1, 2]}
+    (folder / "dataset.json").write_text(json.dumps(content), "utf-8")
+    return folder

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import SimpleITK as sitk
 
 from DeepSegLogic.io import write_label_map, write_volume
 from DeepSegLogic.models.files import file_digest
-from DeepSegLogic.training.checks import check_cases, look_at, read_case
+from DeepSegLogic.training.checks import check_cases, look_at
 from DeepSegLogic.training.dataset import CaseFiles, find_cases, modality_of
+from DeepSegLogic.training.reading import read_case
 from DeepSegLogic.util.errors import InputError
 
 from .phantom import NAMES, case, label_map, write_raw
@@ -88,6 +90,49 @@ def test_a_table_says_what_was_looked_for(tmp_path):
     (tmp_path / "cases.csv").write_text("a,b\n1,2\n", "utf-8")
     with pytest.raises(InputError, match="no columns image and label"):
         find_cases(tmp_path / "cases.csv")
+
+
+def write_scene(path, seed, segmentation="Segmentation"):
+    """A scene with the files that 3D Slicer packs; test_slicer_scene.py reads those that MRML itself saved."""
+    volume, labels = case(seed)
+    write_volume(volume, path.parent / "CT.nrrd")
+    write_label_map(label_map(volume, labels), path.parent / "Organs.seg.nrrd")
+    nodes = [
+        '<Volume id="v" name="CT" references="storage:s;"/><VolumeArchetypeStorage id="s" fileName="CT.nrrd"/>',
+        f'<{segmentation} id="g" name="Organs" references="storage:t;referenceImageGeometryRef:v;"/>',
+        '<SegmentationStorage id="t" fileName="Organs.seg.nrrd"/>',
+    ]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("scene/scene.mrml", f"<MRML>{''.join(nodes)}</MRML>")
+        for file in (path.parent / "CT.nrrd", path.parent / "Organs.seg.nrrd"):
+            archive.write(file, f"scene/{file.name}")
+            file.unlink()
+
+
+def test_scenes_are_cases_alone_among_other_files_and_in_a_table(tmp_path):
+    write(tmp_path / "a", 0, "ct.nii.gz", "ct_seg.nii.gz")
+    (tmp_path / "more").mkdir()
+    write_scene(tmp_path / "more" / "b.mrb", 1)
+    files, scene = find_cases(tmp_path)
+    assert (files.name, scene.name, scene.is_scene, files.is_scene) == ("a", "more/b", True, False)
+    report = check_cases([files, scene])
+    assert report.structures == ["liver", "spleen"] and not report.errors
+    volume, labels = case(1)
+    read = read_case(scene)
+    assert np.array_equal(read.volume.array, volume.array) and np.array_equal(read.labels, labels)
+    assert read.names == NAMES and read.looked_for == {"liver", "spleen"}
+    assert [c.image for c in find_cases(tmp_path / "more" / "b.mrb")] == [tmp_path / "more" / "b.mrb"]
+    (tmp_path / "cases.csv").write_text("image,label,looked_for\nmore/b.mrb,,liver\n", "utf-8")
+    (row,) = find_cases(tmp_path / "cases.csv")
+    assert row.is_scene and read_case(row).looked_for == {"liver"}
+
+
+def test_a_scene_that_cannot_be_trained_on_is_an_error_of_its_case(tmp_path):
+    write_scene(tmp_path / "image_only.mrb", 1, "Model")
+    (tmp_path / "no_zip.mrb").write_bytes(b"PK\3\4 nothing")
+    first, second = (look_at(files).error for files in find_cases(tmp_path))
+    assert first is not None and "has no segmentation" in str(first)
+    assert second is not None and second.code == "input.archive"
 
 
 def faults(folder, change):
@@ -180,14 +225,15 @@ def test_missing_partners_and_tables_are_told_before_a_voxel_is_read(tmp_path):
     (raw / "imagesTr" / "c1_0000.nii.gz").unlink()
     with pytest.raises(InputError, match="have no image: c9"):
         find_cases(raw)
-    (raw / "dataset.json").write_text('{"labels": {"whole": [1, 2]}}', "utf-8")
-    with pytest.raises(InputError, match="regions"):
-        find_cases(raw)
+    for labels in ('{"whole": [1, 2]}', '{"liver": "1"}', '{"liver": [[1]]}', '{"liver": -1}'):
+        (raw / "dataset.json").write_text(f'{{"labels": {labels}}}', "utf-8")
+        with pytest.raises(InputError, match="regions_class_order" if "whole" in labels else '"labels" must'):
+            find_cases(raw)
     (raw / "dataset.json").write_text("{", "utf-8")
     with pytest.raises(InputError, match="cannot be read"):
         find_cases(raw)
     (raw / "dataset.json").write_text('{"channel_names": {"0": "CT", "1": "PET"}, "labels": {}}', "utf-8")
-    with pytest.raises(InputError, match="2 channels"):
+    with pytest.raises(InputError, match=r"has the images 0000, but dataset\.json names 2 channels"):
         find_cases(raw)
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", tmp_path / "absent", raw / "dataset.json"):

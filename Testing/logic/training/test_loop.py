@@ -165,3 +165,17 @@ def test_layers_can_learn_slower(tmp_path):
 
 def test_samples_are_the_same_whenever_asked_for():
     assert all(torch.equal(a, b) for a, b in zip(Cubes()[3][:2], Cubes()[3][:2], strict=True))
+
+
+def test_tensorboard_gets_the_same_curves_also_after_a_stop(tmp_path, monkeypatch):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    calls = []
+    training(tmp_path, validate=lambda network: 0.5).run(cancel=lambda: calls.append(1) or len(calls) > 5)
+    training(tmp_path, validate=lambda network: 0.5).run()
+    found = events.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    told = {event.step: event.value for event in found.Scalars("loss")}
+    assert told == pytest.approx({step: float(loss) for step, loss in losses(tmp_path).items()}, abs=1e-5)
+    assert {event.value for event in found.Scalars("Dice")} == {0.5}
+    monkeypatch.setattr("DeepSegLogic.training.curves.find_spec", lambda name: None)
+    training(tmp_path / "without").run()
+    assert not (tmp_path / "without" / "tensorboard").exists()

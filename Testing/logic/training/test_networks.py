@@ -10,7 +10,8 @@ from DeepSegLogic.segmentation import segment
 from DeepSegLogic.training.export import write_results
 from DeepSegLogic.training.losses import CaseLoss, over_levels
 from DeepSegLogic.training.planning import plan_training
-from DeepSegLogic.training.run import initialize, require_packages
+from DeepSegLogic.training.recipe import initialize
+from DeepSegLogic.training.run import require_packages
 from DeepSegLogic.util.errors import ResourceError
 
 from .phantom import case

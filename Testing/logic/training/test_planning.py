@@ -41,7 +41,9 @@ def test_the_target_spacing_is_the_median_but_finer_along_thick_slices():
 def report(modality="CT", spacing=(3.0, 1.5, 1.5), shape=(80, 200, 220)):
     rng = np.random.default_rng(0)
     cases = [
-        CaseFacts(CaseFiles(f"c{n}", None, None), shape=shape, spacing=spacing, intensities=rng.normal(60, 40, 5000))
+        CaseFacts(
+            CaseFiles(f"c{n}", None, None), shape=shape, spacing=spacing, intensities=rng.normal(60, 40, (1, 5000))
+        )
         for n in range(3)
     ]
     return Report(cases, ["liver", "spleen"], modality, [], [])
@@ -49,7 +51,7 @@ def report(modality="CT", spacing=(3.0, 1.5, 1.5), shape=(80, 200, 220)):
 
 def test_normalization_is_that_of_the_labelled_voxels():
     rule = plan_training(report()).normalization
-    values = np.concatenate([facts.intensities for facts in report().cases])
+    values = np.concatenate([facts.intensities[0] for facts in report().cases])
     assert (rule.scheme, rule.mean, rule.sd) == ("ct", pytest.approx(values.mean()), pytest.approx(values.std()))
     assert (rule.lower, rule.upper) == tuple(np.percentile(values, (0.5, 99.5)))
     assert plan_training(report("MR")).normalization.scheme == "zscore"

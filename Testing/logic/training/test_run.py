@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 from DeepSegLogic.cli import main
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.models import find_model
 from DeepSegLogic.segmentation import segment
 from DeepSegLogic.training.checks import check_cases
@@ -17,7 +19,8 @@ from DeepSegLogic.training.losses import IGNORED, LOSSES, CaseLoss, narrowed, ov
 from DeepSegLogic.training.patches import Patches
 from DeepSegLogic.training.planning import plan_training
 from DeepSegLogic.training.prepared import prepare_cases, resampled_labels
-from DeepSegLogic.training.run import smaller_patch, work_folder
+from DeepSegLogic.training.recipe import smaller_patch
+from DeepSegLogic.training.run import work_folder
 from DeepSegLogic.training.validation import PatchDice, held_out
 
 from .phantom import case, write_raw
@@ -73,10 +76,18 @@ def test_options_that_cannot_be_used_are_told_before_anything_runs(data, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_shows_cases_and_plan_and_writes_nothing(data, tmp_path, capsys):
+def test_a_dry_run_shows_cases_and_plan_and_writes_pictures_only(data, tmp_path, capsys):
+    work = work_folder(tmp_path / "x")
+    (work / "checks").mkdir(parents=True)
+    (work / "checks" / "of_another_check.png").write_bytes(b"x")
     assert main(["train", str(data), "-o", str(tmp_path / "x"), "--dry-run", "--network", "resenc"]) == 0
     shown = capsys.readouterr().out
-    assert "24 × 28 × 32" in shown and "residual-encoder" in shown and not list(tmp_path.iterdir())
+    assert "24 × 28 × 32" in shown and "residual-encoder" in shown
+    assert [p.name for p in tmp_path.iterdir()] == ["x.training"] and [p.name for p in work.iterdir()] == ["checks"]
+    assert sorted(p.name for p in (work / "checks").iterdir()) == [f"c{n}.png" for n in range(5)]
+    picture = np.asarray(Image.open(work / "checks" / "c0.png").convert("RGB")).astype(int)
+    for color in (structure_for(name, 1).color for name in ("liver", "spleen")):
+        assert (picture == color).all(2).sum() > 100, "the outlines, the legend and the organs in 3D"
 
 
 def test_a_model_that_was_not_trained_there_is_never_replaced(data, tmp_path, demo_model):
@@ -131,7 +142,7 @@ def test_patches_are_the_images_own_voxels_and_repeatable(prepared):
     plain = Patches(cases, plan.patch, plan.spacing, seed=1, augment=False)
     for n in range(6):
         image, labels, number = plain[n]
-        pairs = (cases[number].image, image[0].half().numpy()), (cases[number].labels, labels.numpy())
+        pairs = (cases[number].image[0], image[0].half().numpy()), (cases[number].labels, labels.numpy())
         same = [(sliding_window_view(whole, plan.patch) == own).all((3, 4, 5)) for whole, own in pairs]
         assert (same[0] & same[1]).any()
     for mirror in (False, True):

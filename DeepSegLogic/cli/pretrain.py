@@ -1,0 +1,71 @@
+"""``deepseg pretrain``: from images without labels to an encoder that ``deepseg train --from`` begins with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..util.errors import Cancelled, UsageError
+from .console import Console, Json, Quiet
+from .segment import Device
+from .train import numbers
+from .train_views import cases_table, plan_table
+
+_MINUTES = 60.0
+
+
+def pretrain(
+    folder: Annotated[Path, typer.Argument(help="Folder with images; labels in it are ignored.", readable=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the encoder.")],
+    network: Annotated[str, typer.Option(help="unet or resenc.")] = "unet",
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Duration. Default: 60.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
+    device: Device = "auto",
+    spacing: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxel size in mm. Default: by nnU-Net's rules.")] = "",
+    patch: Annotated[str, typer.Option(metavar="Z,Y,X", help="Patch in voxels. Default: by nnU-Net's rules.")] = "",
+    batch: Annotated[int | None, typer.Option(min=1, help="Patches per step. Default: by nnU-Net's rules.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Pre-train a network on images without labels. Run again with the same output to continue after any stop."""
+    from ..inference.device import choose_device
+    from ..training.dataset import find_images
+    from ..training.optimization import Options
+    from ..training.planning import plan_training
+    from ..training.pretraining import look_at_images, pretrain_encoder
+    from ..training.run import budget, rate_for, require_packages
+
+    console = Console(quiet, as_json)
+    if minutes is not None and steps is not None:
+        raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
+    chosen = choose_device(device)
+    require_packages(network)
+    voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
+    with console.working():
+        report = look_at_images(find_images(folder), console.progress, console.cancelled)
+        console.show(cases_table(report))
+        report.raise_first()
+        plan = plan_training(
+            report,
+            network,
+            memory_gb=given.memory_gb,
+            width=given.width,
+            spacing=voxel,
+            patch=edges,
+            batch=batch,
+        )
+        plan = replace(plan, structures=())
+        console.show(plan_table(plan))
+        seconds = None if steps is not None else 60 * (minutes or _MINUTES)
+        options = Options(steps=steps, seconds=seconds, rate=rate_for(network, "adamw"))
+        outcome = pretrain_encoder(report, plan, output, options, chosen, console.progress, console.cancelled)
+    for sentence in outcome.warnings:
+        console.warning(sentence)
+    console.say(f"\n{outcome.step} steps, mean difference {outcome.loss:.3f} standard deviations.")
+    console.say(f"Encoder: {output}. Use it with `deepseg train DATA -o MODEL --from {output}`.")
+    console.event("result", output=str(output), steps=outcome.step, loss=outcome.loss, warnings=outcome.warnings)
+    if outcome.stopped:
+        raise Cancelled("Stopped. The encoder so far was written; the same command continues the training.")

@@ -1,0 +1,148 @@
+"""Cross-validation: nnU-Net's folds, an ensemble that the engine runs, Dice that can be checked; and weights."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from DeepSegLogic.cli import main
+from DeepSegLogic.models import find_model, load_model
+from DeepSegLogic.segmentation import segment
+from DeepSegLogic.training.folds import means, split
+from DeepSegLogic.training.losses import CaseLoss, RegionLoss
+from DeepSegLogic.training.run import work_folder
+from DeepSegLogic.util.errors import UsageError
+
+from .phantom import NAMES, case, write_raw
+
+losses = pytest.importorskip("monai.losses")
+SMALL = {"shape": (16, 24, 24)}
+
+
+def train(data, output, *more):
+    command = ["train", str(data), "-o", str(output), "--device", "cpu", "--quiet", "--batch", "1", "--spacing", "4"]
+    return main([*command, "--patch", "16,24,24", "--steps", "2", *more])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_raw(tmp_path_factory.mktemp("data") / "raw", 3, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def lab(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("model") / "lab"
+    assert train(data, output, "--folds", "3") == 0
+    return output
+
+
+def test_the_folds_are_nnunets():
+    """As ``sklearn.model_selection.KFold(folds, shuffle=True, random_state=12345)`` gives them."""
+    assert split(list("gfedcba"), 3) == [["d", "e", "g"], ["a", "b"], ["c", "f"]]
+    assert split(list("abcde"), 5) == [["a"], ["e"], ["d"], ["b"], ["c"]]
+    for folds in (0, 1, 8):
+        with pytest.raises(UsageError, match="7 cases cannot be divided"):
+            split(list("abcdefg"), folds)
+
+
+def test_the_model_is_the_ensemble_and_the_table_has_the_dice_of_cases_that_a_fold_did_not_see(lab, tmp_path):
+    model = load_model(find_model(lab))
+    assert len(model.networks) == 3 and [p.name for p in sorted(lab.glob("fold_*"))] == ["fold_0", "fold_1", "fold_2"]
+    volume, _ = case(5, **SMALL)
+    rule = model.plan.normalization
+    image = (volume.array.clip(rule.lower, rule.upper) - rule.mean) / rule.sd
+    with torch.no_grad():
+        mean = sum(network(torch.from_numpy(image).float()[None, None])[0] for network in model.networks) / 3
+    assert (segment(volume, lab, device="cpu").label_map.array == mean.argmax(0).numpy()).mean() > 0.9995
+
+    with (work_folder(lab) / "cross_validation.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["case"] for row in rows} == {"c0", "c1", "c2"} and len(rows) == 6
+    shutil.copytree(lab, tmp_path / "first")
+    for other in ("fold_1", "fold_2"):
+        shutil.rmtree(tmp_path / "first" / other)
+    (held_out,) = split(["c0", "c1", "c2"], 3)[0]
+    volume, labels = case(int(held_out[1]), **SMALL)
+    found = segment(volume, tmp_path / "first", device="cpu").label_map.array
+    told = {row["structure"]: row["dice"] for row in rows if row["fold"] == "0" and row["case"] == held_out}
+    for value, name in NAMES.items():
+        expected = 2 * ((found == value) & (labels == value)).sum() / ((found == value).sum() + (labels == value).sum())
+        assert float(told[name]) == pytest.approx(expected, abs=0.01)  # the model is stored in half precision
+    card = find_model(lab)
+    assert set(card.provenance["folds"]) == {"0", "1", "2"} and '"c0"' not in json.dumps(card.provenance)
+
+
+def test_what_is_done_is_not_done_again_and_folds_can_be_trained_one_by_one(data, lab, tmp_path):
+    logs = {path: path.read_text("utf-8") for path in work_folder(lab).glob("fold_*/training.csv")}
+    assert len(logs) == 3 and train(data, lab, "--folds", "3") == 0
+    steps = {path: [row.split(",")[3] for row in text.splitlines() if row.endswith(",")] for path, text in logs.items()}
+    for path, before in steps.items():
+        again = [row.split(",")[3] for row in path.read_text("utf-8").splitlines() if row.endswith(",")]
+        assert again == before
+    assert train(data, tmp_path / "one", "--folds", "3", "--fold", "2") == 0
+    assert [p.name for p in (tmp_path / "one").glob("fold_*")] == ["fold_2"]
+    assert len(load_model(find_model(tmp_path / "one")).networks) == 1
+    theirs, ours = (torch.load(folder / "fold_2" / "checkpoint_final.pth") for folder in (lab, tmp_path / "one"))
+    weights = theirs["network_weights"]
+    assert all(torch.equal(weights[name], tensor) for name, tensor in ours["network_weights"].items())
+    assert train(data, lab) == 5, "a model of folds is not replaced by another training"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--folds", "1"],
+        ["--folds", "4"],
+        ["--folds", "3", "--fold", "3"],
+        ["--fold", "1"],
+        ["--folds", "3", "--network", "segresnet"],
+        ["--weight", "liver"],
+        ["--weight", "liver=0"],
+        ["--weight", "pancreas=2"],
+        ["--weight", "liver=2", "--loss", "tversky"],
+    ],
+)
+def test_folds_and_weights_that_cannot_be_used_are_told_and_no_model_is_written(data, tmp_path, options):
+    assert train(data, tmp_path / "x", *options) == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_mean_leaves_out_what_is_not_there():
+    assert means({"a": {"liver": 0.5, "cyst": None}, "b": {"liver": 1.0, "cyst": None}}) == {
+        "liver": 0.75,
+        "cyst": None,
+    }
+
+
+@pytest.mark.parametrize("name", ["ce", "dice", "dice-ce", "focal", "dice-focal", "cldice", "boundary"])
+def test_a_weight_scales_what_a_structure_costs(name):
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (1, 6, 6, 6), generator=rng)
+    sure = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1) * 8.0
+    wrong = [torch.where((labels == value)[:, None], 0.0, sure) for value in (1, 2)]  # unsure about one structure
+
+    def ratio(weights):
+        loss = CaseLoss(name, [(1, 2)], weights)
+        return float(loss(wrong[0], labels, [0])) / float(loss(wrong[1], labels, [0]))
+
+    assert ratio((5.0, 1.0)) > 1.5 * ratio((1.0, 1.0))
+
+
+def test_weighted_losses_are_those_of_torch_and_monai():
+    logits, labels = torch.randn(2, 3, 5, 5, 5), torch.randint(0, 3, (2, 5, 5, 5))
+    weights = torch.tensor([1.0, 3.0, 0.5])
+    entropy = torch.nn.functional.cross_entropy(logits, labels, weights)
+    torch.testing.assert_close(CaseLoss("ce", [(1, 2)], (3.0, 0.5))(logits, labels, [0, 0]), entropy)
+    one_hot = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1)
+    chance = logits.softmax(1)
+    each = 1 - (2 * (chance * one_hot).sum((0, 2, 3, 4)) + 1e-5) / ((chance + one_hot).sum((0, 2, 3, 4)) + 1e-5)
+    dice = (each[1:] * weights[1:]).mean()
+    found = CaseLoss("dice-ce", [(1, 2)], (3.0, 0.5))(logits, labels, [0, 0])
+    torch.testing.assert_close(found, entropy + dice, rtol=1e-4, atol=1e-5)
+    table = np.array([[0, 1, 1], [0, 0, 1]], bool)
+    parts = [RegionLoss("dice-ce", [(1,)], table[[n]])(logits[:, [n]], labels, [0, 0]) for n in range(2)]
+    weighted = RegionLoss("dice-ce", [(1, 2)], table, (3.0, 0.5))(logits[:, :2], labels, [0, 0])
+    torch.testing.assert_close(weighted, (3.0 * parts[0] + 0.5 * parts[1]) / 2)
