@@ -6,8 +6,8 @@ from .distances import Contact, Diameters, Distance, contact, diameters, distanc
 from .encasements import Encasement, encasement
 from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
 from .margins import Inside, Margin, margin
-from .plan_file import Plan, digest_of, read_plan
-from .resections import Organ, Part, Resection
+from .plan_file import Plan, digest_of, parse_plan, read_plan
+from .resections import Organ, Part, Resection, joined
 
 __all__ = [
     "Approach",
@@ -35,7 +35,9 @@ __all__ = [
     "distance",
     "encasement",
     "evaluate_plan",
+    "joined",
     "margin",
+    "parse_plan",
     "read_plan",
     "write_evaluated",
 ]

@@ -136,7 +136,7 @@ def _resection(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> 
             "Join its cuts in one resection, or make two plans.",
             code="usage.plan",
         )
-    return _json(found), Organ(result, organ.structure.name).divided(cuts)
+    return as_json(found), Organ(result, organ.structure.name).divided(cuts)
 
 
 def _margin(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> _Computed:
@@ -146,7 +146,7 @@ def _margin(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> _Co
 
 def _number(function: Callable[..., Any]) -> Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]:
     """What computes an entry whose keys are the function's parameters, and makes no parts."""
-    return lambda entry, label_map, result: (_json(function(label_map, **entry)), result)
+    return lambda entry, label_map, result: (as_json(function(label_map, **entry)), result)
 
 
 _COMPUTED: dict[str, Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]] = {
@@ -160,7 +160,7 @@ _COMPUTED: dict[str, Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]] 
 }
 
 
-def _json(found: Any) -> dict[str, Any]:
+def as_json(found: Any) -> dict[str, Any]:
     """A result as plain JSON values, as they are read back."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(found)))
     return plain

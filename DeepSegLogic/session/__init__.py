@@ -12,6 +12,7 @@ from .correctors import SOLVER, Corrector, Correctors
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
 from .outcome import Outcome
+from .planning import Planned, Planning
 from .preflight import Note, Preflight, WayOut, preflight
 from .session import Session
 from .signal import Signal
@@ -36,6 +37,8 @@ __all__ = [
     "Note",
     "Outcome",
     "Phase",
+    "Planned",
+    "Planning",
     "Preflight",
     "Proposed",
     "Run",

@@ -12,6 +12,7 @@ from ..data.volume import Volume
 from ..review.confidence import doubtful_first
 from .correction import Correction
 from .jobs import Jobs
+from .planning import Planning
 from .signal import Signal
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Outcome:
     Attributes:
         result, volume: the result and the volume it is of; None before the first.
         correction: its corrections, or None.
+        planning: what is planned on it, or None.
         measurements: of its structures, those to check first.
         findings: places to check, once :meth:`review` was called; without those ignored.
         ignored: kind and structure of those.
@@ -43,6 +45,7 @@ class Outcome:
         self.result: Result | None = None
         self.volume: Volume | None = None
         self.correction: Correction | None = None
+        self.planning: Planning | None = None
         self.measurements: list[Measurement] = []
         self.findings: list[Finding] = []
         self.ignored: set[tuple[str, str]] = set()
@@ -53,6 +56,7 @@ class Outcome:
         self.measurements_changed: Signal[list[Measurement]] = Signal()
         self.findings_changed: Signal[list[Finding]] = Signal()
         self.surfaces_changed: Signal[SurfaceSet | None] = Signal()
+        self.plan_changed: Signal[Planning | None] = Signal()
         self.comparison_changed: Signal[list[Score]] = Signal()
         self.files_exported: Signal[list[Path]] = Signal()
         self._jobs = jobs
@@ -88,7 +92,9 @@ class Outcome:
         self.ignored.update(ignored)
         self.result, self.volume = result, volume
         self.correction = Correction(result.label_map, volume, result.probabilities)
+        self.planning = Planning(self._jobs, self.correction, self._show_plan)
         self.result_changed.emit(result)
+        self.plan_changed.emit(self.planning)
         self.measure(result.label_map)
 
     def forget(self) -> None:
@@ -97,11 +103,13 @@ class Outcome:
         self.result_changed.emit(None)
         self.measurements_changed.emit([])
         self.findings_changed.emit([])
+        self.plan_changed.emit(None)
         self.surfaces_changed.emit(None)
 
     def measure(self, label_map: LabelMap) -> None:
         """Measure a corrected label map of the result's volume."""
-        if self.result is not None:
+        if self.result is not None and self.planning is not None:
+            self.planning.look()
             self._jobs.submit_latest(
                 "measure",
                 self._of_result(self._measured),
@@ -139,10 +147,14 @@ class Outcome:
         self.files_exported.emit(paths)
 
     def _clear(self) -> None:
-        self.result = self.volume = self.correction = self.surfaces = None
+        self.result = self.volume = self.correction = self.planning = self.surfaces = None
         self.measurements, self.findings = [], []
         self.ignored.clear()
         self.take_comparison([])
+
+    def _show_plan(self, planning: Planning) -> None:
+        if planning is self.planning:
+            self.plan_changed.emit(planning)
 
     def _of_result(self, answer: Callable[[Any], None]) -> Callable[[Any], None]:
         """An answer about the present result; it is dropped if it comes after that has gone."""

@@ -22,6 +22,7 @@ _TITLES = {
     "surfaces": N_("Extracting surfaces"),
     "check": N_("Checking surfaces"),
     "evaluate": N_("Comparing"),
+    "plan": N_("Planning"),
     "write": N_("Writing"),
     "wait": N_("Waiting"),
 }
@@ -43,7 +44,8 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"install"`` or ``"export"``; empty before the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"plan"``, ``"install"`` or ``"export"``; empty before the
+            first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.
