@@ -6,7 +6,7 @@ from .distances import Contact, Diameters, Distance, contact, diameters, distanc
 from .encasements import Encasement, encasement
 from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
 from .margins import Inside, Margin, margin
-from .plan_file import Plan, digest_of, parse_plan, read_plan
+from .plan_file import Plan, digest_of, parse_plan, read_plan, write_plan
 from .resections import Organ, Part, Resection, joined
 
 __all__ = [
@@ -40,4 +40,5 @@ __all__ = [
     "parse_plan",
     "read_plan",
     "write_evaluated",
+    "write_plan",
 ]

@@ -19,7 +19,7 @@ from .approaches import approach
 from .distances import contact, diameters, distance
 from .encasements import encasement
 from .margins import margin, with_margin
-from .plan_file import KINDS, Plan, cut_of, digest_of
+from .plan_file import KINDS, Plan, cut_of, digest_of, write_plan
 from .resections import Organ
 
 PLAN_FILE = "plan.json"
@@ -117,8 +117,7 @@ def write_evaluated(
         if formats:
             write_surfaces(evaluated.label_map, temporary / SURFACES_FOLDER, formats, progress=progress, cancel=cancel)
             names.insert(0, SURFACES_FOLDER)
-        text = json.dumps(evaluated.plan.as_json(), indent=2, ensure_ascii=False)
-        (temporary / PLAN_FILE).write_text(text + "\n", encoding="utf-8")
+        write_plan(evaluated.plan, temporary / PLAN_FILE)
     return [folder / name for name in names]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.label_map import LabelMap
 from ..io.files import opened
+from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
 from ..util.resources import resource_path
 from .cuts import Cut, Ellipsoid, Plane, Territories
@@ -84,6 +85,17 @@ def read_plan(path: Path | str) -> Plan:
     except ValueError as error:  # a path that no file can have
         raise _bad(path, str(error)) from error
     return parse_plan(text, path)
+
+
+def write_plan(plan: Plan, path: Path | str) -> None:
+    """Write a plan file, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    text = json.dumps(plan.as_json(), indent=2, ensure_ascii=False)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def parse_plan(text: bytes, path: Path | str) -> Plan:

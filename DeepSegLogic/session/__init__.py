@@ -12,7 +12,8 @@ from .correctors import SOLVER, Corrector, Correctors
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
 from .outcome import Outcome
-from .planning import Planned, Planning
+from .planned import Planned
+from .planning import Planning
 from .preflight import Note, Preflight, WayOut, preflight
 from .session import Session
 from .signal import Signal

@@ -17,6 +17,7 @@ from .signal import Signal
 
 if TYPE_CHECKING:
     from ..evaluation.scoring import Score
+    from ..planning import Plan
     from ..review.findings import Finding
     from ..review.measurements import Measurement
     from ..segmentation import Result
@@ -69,6 +70,7 @@ class Outcome:
         confidence: dict[str, float] | None = None,
         boundary_margin: dict[str, float] | None = None,
         ignored: Iterable[tuple[str, str]] = (),
+        plan: Plan | None = None,
     ) -> None:
         """Take a label map that was made earlier, or elsewhere, as the result of a volume.
 
@@ -77,16 +79,21 @@ class Outcome:
             provenance: as of a run, see :mod:`DeepSegLogic.models.provenance`.
             confidence, boundary_margin: as of a run, as far as known.
             ignored: findings not to show again.
+            plan: that was saved with it.
         """
         from ..segmentation import Result
 
-        self.show(volume, Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance), ignored)
+        result = Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance)
+        self.show(volume, result, ignored, plan)
 
-    def show(self, volume: Volume, result: Result, ignored: Iterable[tuple[str, str]] = ()) -> None:
+    def show(
+        self, volume: Volume, result: Result, ignored: Iterable[tuple[str, str]] = (), plan: Plan | None = None
+    ) -> None:
         """Take a result of a volume as the last one.
 
         Args:
             ignored: findings not to show again.
+            plan: that was saved with it.
         """
         self._clear()
         self.ignored.update(ignored)
@@ -94,7 +101,8 @@ class Outcome:
         self.correction = Correction(result.label_map, volume, result.probabilities)
         self.planning = Planning(self._jobs, self.correction, self._show_plan)
         self.result_changed.emit(result)
-        self.plan_changed.emit(self.planning)
+        if plan is None or not self.planning.resume(plan):
+            self.plan_changed.emit(self.planning)
         self.measure(result.label_map)
 
     def forget(self) -> None:

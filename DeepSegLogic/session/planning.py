@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..data.label_map import LabelMap
@@ -12,31 +12,10 @@ from ..util.errors import UsageError
 from ..util.i18n import tr as _
 from .correction import Correction
 from .jobs import Jobs
+from .planned import Planned, Steps, with_numbers
 
 if TYPE_CHECKING:
     from ..planning import Organ, Plan, Resection
-    from ..surfaces import Surface
-
-Steps = tuple[Entry, ...]
-"""The corrections that the voxels of a result have."""
-
-
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """An entry of the plan with its numbers.
-
-    Attributes:
-        kind: one of :data:`~DeepSegLogic.planning.plan_file.KINDS`.
-        entry, numbers: as in a plan file.
-        since: the corrections that had been made when the numbers were computed; None: unknown ones.
-        surface: of a margin; None where it is not known.
-    """
-
-    kind: str
-    entry: dict[str, Any]
-    numbers: dict[str, Any]
-    since: Steps | None
-    surface: Surface | None = None
 
 
 class Planning:
@@ -64,6 +43,7 @@ class Planning:
         self._applied: list[Entry] = []  # steps of the correction that made parts
         self._organ: tuple[str, Steps, Organ] | None = None  # the one that was cut last
         self._digest: tuple[Steps, str] | None = None
+        self._joined: tuple[tuple[list[str], Steps], LabelMap] | None = None
 
     # --- what it says --------------------------------------------------------------------------------------------
 
@@ -72,11 +52,14 @@ class Planning:
         """The result as it is now, with its parts joined to the organs that they were."""
         from ..planning import joined
 
-        found = replace(self._correction.label_map)  # the correction gives its own other structures
-        for planned in self.entries:
-            if planned.kind == "resections":
-                found = joined(found, planned.numbers["organ"])
-        return found
+        organs = [planned.numbers["organ"] for planned in self.entries if planned.kind == "resections"]
+        state = organs, self._correction.history.done
+        if self._joined is None or self._joined[0] != state:
+            found = replace(self._correction.label_map)  # the correction gives its own other structures
+            for organ in organs:
+                found = joined(found, organ)
+            self._joined = state, found
+        return self._joined[1]
 
     def holds(self, planned: Planned) -> bool:
         """Whether the numbers of an entry are those of the result as it is now."""
@@ -96,8 +79,8 @@ class Planning:
         """The plan with its numbers, as for a file."""
         from ..planning import Plan, digest_of
 
-        if self._digest is None or self._digest[0] != self._steps:
-            self._digest = self._steps, digest_of(self.label_map)
+        if self._digest is None or (self._digest[0] != self._steps and not self.stale):
+            self._digest = self._steps, digest_of(self.label_map)  # takes a moment; stale numbers are of none anyway
         numbers: dict[str, Any] = {"digest": self._digest[1], "stale": self.stale}
         entries: dict[str, list[dict[str, Any]]] = {}
         for planned in self.entries:
@@ -139,20 +122,26 @@ class Planning:
             UsageError: a task is running.
         """
         entries = [(kind, entry) for kind, of_kind in plan.entries.items() for entry in of_kind]
-        known = _with_numbers(plan, self._steps)
+        known = with_numbers(plan, self._steps)
         if known is not None and not plan.checked(self.label_map).stale:
             self.title = plan.title
             self._put(known)
         else:
             self._compute(entries, lambda found: found, plan.title)
 
-    def resume(self, plan: Plan) -> None:
-        """Show a plan that was saved with this result; its numbers are stale if the result is another one."""
+    def resume(self, plan: Plan) -> bool:
+        """Show a plan that was saved with this result; its numbers are stale if the result is another one.
+
+        Returns:
+            Whether it has all numbers; else nothing changes.
+        """
         steps = None if plan.checked(self.label_map).stale else self._steps
-        known = _with_numbers(plan, steps)
-        if known is not None:
-            self.title, self.entries = plan.title, known
-            self._changed(self)
+        known = with_numbers(plan, steps)
+        if known is None:
+            return False
+        self.title, self.entries = plan.title, known
+        self._changed(self)
+        return True
 
     def _compute(self, wanted: Sequence[tuple[str, dict[str, Any]]], join: Any, title: str | None = None) -> None:
         from ..planning.plan_file import KINDS
@@ -200,6 +189,14 @@ class Planning:
         entry = self._with_cut(at, number, cut)
         if entry != self.entries[at].entry:
             self._replace(at, self._resected(entry))
+
+    def remove_cut(self, at: int, number: int) -> None:
+        """Take the cut ``number`` out of a resection, with the whole entry if it was the only one."""
+        cuts = [cut for n, cut in enumerate(self.entries[at].entry["cuts"]) if n != number]
+        if cuts:
+            self._replace(at, self._resected({**self.entries[at].entry, "cuts": cuts, "removed": [1]}))
+        else:
+            self.remove(at)
 
     def set_removed(self, at: int, parts: Collection[int]) -> None:
         """Choose the parts of a resection that are taken out, by number."""
@@ -283,21 +280,3 @@ class Planning:
         if self._organ is None or self._organ[:2] != (name, steps):
             self._organ = name, steps, Organ(self.label_map, name)
         return self._organ[2].cut([cut_of(cut) for cut in entry["cuts"]], entry.get("removed", [1]))
-
-
-def _with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
-    """The entries of a plan with the numbers that it holds; None if it does not hold all, or they are damaged."""
-    from ..planning.texts import lines
-
-    found = []
-    for kind, entries in plan.entries.items():
-        numbers = (plan.numbers or {}).get(kind)
-        if not isinstance(numbers, list) or len(numbers) != len(entries):
-            return None
-        found += [Planned(kind, entry, number, steps) for entry, number in zip(entries, numbers, strict=True)]
-    try:
-        for planned in found:
-            lines(planned.kind, planned.numbers, {})
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return None
-    return tuple(found)

@@ -89,6 +89,8 @@
 
   const pickReference = () => choose({}, ([file]) => upload([[file.name, file]], "reference"));
 
+  const pickPlan = () => choose({ accept: ".json" }, ([file]) => upload([[file.name, file]], "plan"));
+
   let model;  // chosen, not confirmed yet
   const pickModel = () =>
     choose({ accept: ".zip,.pt,.ts,.pth" }, ([file]) => {
@@ -194,5 +196,5 @@
     true,
   );
 
-  window.deepseg = { careful, enlarge, goOn, pick, pickModel, pickReference, sendModel, cancelUpload, download };
+  window.deepseg = { careful, enlarge, goOn, pick, pickModel, pickPlan, pickReference, sendModel, cancelUpload, download };
 })();
