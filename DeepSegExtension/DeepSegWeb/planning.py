@@ -12,6 +12,8 @@ from DeepSegLogic.planning import read_plan
 from DeepSegLogic.planning.texts import Line
 from DeepSegLogic.session import Planned, Planning
 
+from .scene import PageScene
+
 POLL_S = 0.08
 STALE = "The result was changed: numbers marked with ? no longer hold. Recompute them."
 INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
@@ -22,16 +24,17 @@ class PagePlan:
 
     Args:
         state: of the page.
-        work: the session on the scene; its ``plan`` shows the lines, planes and margins in the views.
+        scene: with the session on it, whose ``plan`` shows lines, planes and margins in the views.
         saying: shows errors of what is done within.
     """
 
-    def __init__(self, state, work, saying: Callable[[], AbstractContextManager[None]]):
-        self.state, self.work, self._outcome, self._saying = state, work, work.session.outcome, saying
+    def __init__(self, state, scene: PageScene, saying: Callable[[], AbstractContextManager[None]]):
+        self.state, self._scene, self.work, self._saying = state, scene, scene.work, saying
+        self._outcome = self.work.session.outcome
         state.update(INITIAL)
         self._outcome.plan_changed.connect(self._show)
-        work.plan.moving.connect(self._show_moving)
-        work.plan.refused.connect(self._refuse)
+        self.work.plan.moving.connect(self._show_moving)
+        self.work.plan.refused.connect(self._refuse)
 
     def distance(self, one: str, other: str) -> None:
         """Measure the smallest distance between two structures."""
@@ -105,6 +108,7 @@ class PagePlan:
         self.state.plan_rows = [self._row(*row) for row in rows]
         self.state.plan_told = "" if all(holds) else STALE
         self.state.plan_undo = planning is not None and planning.can_undo
+        self._scene.redraw()
 
     def _row(self, at: int, planned: Planned, holds: bool) -> dict[str, Any]:
         line, mark = self.work.plan.line(planned), "" if holds else " ?"
@@ -125,6 +129,7 @@ class PagePlan:
     def _show_moving(self, line: Line) -> None:
         """A plane is dragged."""
         self.state.plan_told = "; ".join(f"{one.title}: {one.value}" for one in (line, *line.details))
+        self._scene.redraw()
 
     def _refuse(self, error: Exception) -> None:
         with self._saying():

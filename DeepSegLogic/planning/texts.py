@@ -77,7 +77,10 @@ def _diameters(n: Numbers, named: Named) -> Found:
 
 
 def _margin(n: Numbers, named: Named) -> Found:
-    inside = [Line(named(i["structure"]), f"{i['ml']:.1f} ml ({i['percent']:.1f} %)") for i in n["inside"]]
+    inside = [
+        Line(_("Inside: {}").format(named(i["structure"])), f"{i['ml']:.1f} ml ({i['percent']:.1f} %)")
+        for i in n["inside"]
+    ]
     title = _("{structure}, margin {mm:g} mm").format(structure=named(n["structure"]), mm=n["mm"])
     return title, f"{n['ml']:.1f} ml", inside
 

@@ -38,7 +38,7 @@ def test_each_kind_says_its_numbers():
     distance, *_, margin, resection, path = found
     assert distance.value == f"{numbers['distances'][0]['distance_mm']:.1f} mm"
     assert distance.notes == ("Vein is cut by the border of the volume.",)
-    assert [line.title for line in margin.details] == ["Liver", "Vein"]
+    assert [line.title for line in margin.details] == ["Inside: Liver", "Inside: Vein"]
     assert [line.title for line in resection.details] == ["Part 1, removed", "Part 2"]
     assert sum(float(line.value.split()[0]) for line in resection.details) == pytest.approx(
         numbers["resections"][0]["whole_ml"], abs=1
