@@ -157,7 +157,7 @@ class PlanSection:
 
     def _showReadiness(self):
         ui, planning, free = self.ui, self.session.outcome.planning, not self.session.jobs.run.busy
-        found = planning is not None and bool(self._one)
+        found = planning is not None and self.scene.frames is None and bool(self._one)  # a sequence has no plan
         entries = planning.entries if planning is not None else ()
         for name, ready in (
             ("distanceButton", found and free),
@@ -168,7 +168,7 @@ class PlanSection:
             ("undoPlanButton", planning is not None and planning.can_undo),
             ("recomputeButton", bool(entries) and free),
             ("partsButton", any(p.kind == "resections" for p in entries)),
-            ("openPlanButton", planning is not None and free),
+            ("openPlanButton", found and free),
             ("savePlanButton", bool(entries)),
         ):
             getattr(ui, name).enabled = ready

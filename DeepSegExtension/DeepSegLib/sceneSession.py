@@ -310,7 +310,8 @@ class SceneSession:
         self.frames = Frames(self, volumeNode) if inSequence else None
         try:
             if node is not None:
-                self.adoptShown(*storedResult.read(node, volumeNode))
+                read = storedResult.read(node, volumeNode)
+                self.adoptShown(*read, None if inSequence else storedResult.readPlan(node))
                 return
         except DeepSegError as error:
             self.resultError = "" if inSequence else str(error)  # a frame without a result is no fault

@@ -42,7 +42,7 @@ def fill(node, result, volumeNode):
 
 
 def read(node, volumeNode):
-    """The volume of a result, the result that a node holds of it, the findings not to show again, and the plan.
+    """The volume of a result, the result that a node holds of it, and the findings not to show again.
 
     Args:
         volumeNode: None if it is gone.
@@ -64,7 +64,7 @@ def read(node, volumeNode):
     labelMap = bridge.labelMapFromSegmentation(node, volume)
     facts = stored_facts([*map(_tags, _segments(node))])
     result = Result(labelMap, facts.confidence, facts.boundary_margin, provenance=facts.provenance)
-    return volume, result, facts.ignored, planOf(node.GetAttribute(PLAN), node.GetName())
+    return volume, result, facts.ignored
 
 
 def matchStructures(node, labelMap):
@@ -104,6 +104,11 @@ def planOf(text, name):
         return parse_plan(text.encode(), name)
     except InputError:
         return None
+
+
+def readPlan(node):
+    """The plan that is stored with a result's node, or None."""
+    return planOf(node.GetAttribute(PLAN), node.GetName())
 
 
 def notePlan(node, planning):
