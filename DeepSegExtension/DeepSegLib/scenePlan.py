@@ -81,7 +81,7 @@ class ScenePlan:
 
     def jumpTo(self, planned):
         """Center the slice views on where an entry is."""
-        place = next((points[0] for _name, points in _segmentsOf(planned)), None)
+        place = next((points[0] for points in planned.segments.values()), None)
         if planned.kind == "resections":
             place = planned.entry["cuts"][0].get("origin")
         if place is not None:
@@ -135,7 +135,7 @@ class ScenePlan:
         before, self._nodes, self._planes = self._nodes, {}, {}
         for at, planned in enumerate(planning.entries if planning is not None else ()):
             color = YELLOW if self.holds(planned) else GRAY
-            for name, points in _segmentsOf(planned):
+            for name, points in planned.segments.items():
                 self._line(_key(planned, name), self._title(planned), points, color)
             if planned.kind == "margins":
                 self._model(planned)
@@ -248,18 +248,6 @@ class ScenePlan:
         return points.min(0), points.max(0)
 
 
-def _segmentsOf(planned):
-    """The lines that show an entry: a name each, and two points in RAS."""
-    numbers = planned.numbers
-    if planned.kind == "distances":
-        return [("", numbers["points_ras"])]
-    if planned.kind == "diameters":
-        return [("longest", numbers["longest_ras"]), ("across", numbers["perpendicular_ras"])]
-    if planned.kind == "approaches":
-        return [("", (numbers["entry"], numbers["target"]))]
-    return []
-
-
 def _key(planned, name):
     """Of the node of an entry, the same after its numbers changed."""
     entry = planned.entry
@@ -267,7 +255,7 @@ def _key(planned, name):
 
 
 def _keys(planned):
-    return [_key(planned, name) for name, _points in _segmentsOf(planned)] + [_key(planned, "")]
+    return [_key(planned, name) for name in planned.segments] + [_key(planned, "")]
 
 
 def _cutOf(node):

@@ -2,6 +2,7 @@
 
 from .approaches import Approach, Clearance, Crossed, approach
 from .cuts import Cut, Ellipsoid, Plane, Territories
+from .distance_maps import Band, DistanceMap, distance_map, write_distance_map
 from .distances import Contact, Diameters, Distance, contact, diameters, distance
 from .encasements import Encasement, encasement
 from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
@@ -11,12 +12,14 @@ from .resections import Organ, Part, Resection, joined
 
 __all__ = [
     "Approach",
+    "Band",
     "Clearance",
     "Contact",
     "Crossed",
     "Cut",
     "Diameters",
     "Distance",
+    "DistanceMap",
     "Ellipsoid",
     "Encasement",
     "EvaluatedPlan",
@@ -33,12 +36,14 @@ __all__ = [
     "diameters",
     "digest_of",
     "distance",
+    "distance_map",
     "encasement",
     "evaluate_plan",
     "joined",
     "margin",
     "parse_plan",
     "read_plan",
+    "write_distance_map",
     "write_evaluated",
     "write_plan",
 ]

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..data.types import PointsRas
 from ..refinement.undo import Entry
+from ..util.errors import DeepSegError
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -32,9 +36,22 @@ class Planned:
     since: Steps | None
     surface: Surface | None = None
 
+    @property
+    def segments(self) -> dict[str, PointsRas]:
+        """The straight lines that show it: two points each, (2, 3) in RAS mm, by name."""
+        found = {
+            "distances": {"": "points_ras"},
+            "diameters": {"longest": "longest_ras", "across": "perpendicular_ras"},
+        }.get(self.kind, {})
+        ends = {name: self.numbers[key] for name, key in found.items()}
+        if self.kind == "approaches":
+            ends[""] = [self.entry["entry"], self.entry["target"]]
+        return {name: np.array(points, float).reshape(2, 3) for name, points in ends.items()}
+
 
 def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
     """The entries of a plan with the numbers that it holds; None if it does not hold all, or they are damaged."""
+    from ..planning.plan_file import cut_of
     from ..planning.texts import lines
 
     found = []
@@ -46,6 +63,11 @@ def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
     try:
         for planned in found:
             lines(planned.kind, planned.numbers, {})
-    except (LookupError, TypeError, ValueError, AttributeError):
+            cuts = [cut_of(cut) for cut in planned.entry.get("cuts", [])]
+            if not all(np.isfinite(points).all() for points in planned.segments.values()):
+                return None
+            if cuts and not isinstance(planned.numbers["organ"], str):
+                return None
+    except (LookupError, TypeError, ValueError, AttributeError, DeepSegError):
         return None
     return tuple(found)

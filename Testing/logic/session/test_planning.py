@@ -195,9 +195,13 @@ def test_a_plan_is_read_back_with_its_result(session, organs):
     assert not session.outcome.planning.stale and len(session.outcome.planning.entries) == 2
     assert session.outcome.planning.undo()  # back to what was there before
 
-    damaged = replace(saved, numbers={**saved.numbers, "distances": [{"one": 1}]})
-    session.outcome.planning.resume(damaged)
-    assert len(session.outcome.planning.entries) == 2  # as before
+    # whoever wrote it may have written anything: nothing changes
+    (known,) = saved.numbers["distances"]
+    for bad in ({"one": 1}, {**known, "points_ras": [[1, 2], 3]}, {**known, "points_ras": None}, 7):
+        assert not session.outcome.planning.resume(replace(saved, numbers={**saved.numbers, "distances": [bad]}))
+    flat = {"organ": "liver", "cuts": [{**PLANE, "normal": [0, 0, 0]}]}
+    assert not session.outcome.planning.resume(replace(saved, entries={**saved.entries, "resections": [flat]}))
+    assert len(session.outcome.planning.entries) == 2
 
 
 def test_an_empty_plan(session):
