@@ -37,6 +37,7 @@ def measure(
         Path | None, typer.Option("--output", "-o", help="With --distance-map: a .vtp file.", readable=False)
     ] = None,
     diameters: Annotated[str, typer.Option(metavar="A", help="Longest diameter, and the longest across it.")] = "",
+    thickness: Annotated[str, typer.Option(metavar="A", help="Thickness, as distributed over the surface.")] = "",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -47,8 +48,8 @@ def measure(
 
     given = _given(distance=distance, contact=contact, encasement=encasement, distance_map=distance_map)
     pairs = {name: _two(text, name.replace("_", "-")) for name, text in given}
-    if not pairs and not diameters:
-        options = "--distance, --contact, --encasement, --distance-map or --diameters"
+    if not pairs and not diameters and not thickness:
+        options = "--distance, --contact, --encasement, --distance-map, --diameters or --thickness"
         raise UsageError("Nothing to measure.", f"Give {options}.")
     console = Console(quiet, as_json)
     found: list[Any] = []
@@ -69,6 +70,8 @@ def measure(
             found.append(mapped)
         if diameters:
             found.append(planning.diameters(label_map, diameters))
+        if thickness:
+            found.append(planning.thickness(label_map, thickness))
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
     for one in found:
@@ -87,11 +90,14 @@ def _numbers(found: Any) -> dict[str, Any]:
 
 
 def _sentence(found: Any) -> str:
-    from ..planning import Contact, Distance, DistanceMap, Encasement
+    from ..planning import Contact, Distance, DistanceMap, Encasement, Thickness
 
     if isinstance(found, Distance):
         a, b = (" ".join(f"{x:.1f}" for x in place) for place in found.points_ras)
         return f"{found.one} to {found.other}: {found.distance_mm:.1f} mm, from ({a}) to ({b})."
+    if isinstance(found, Thickness):
+        range_ = f"5 to 95 % of the surface: {found.thin_mm:.1f} to {found.thick_mm:.1f} mm"
+        return f"{found.structure}: median thickness {found.median_mm:.1f} mm; {range_}."
     if isinstance(found, DistanceMap):
         shares = accumulate(band.percent for band in found.bands)
         parts = [f"{s:.1f} % within {b.to_mm:g} mm" for b, s in zip(found.bands, shares, strict=True) if b.to_mm]

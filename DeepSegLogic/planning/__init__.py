@@ -9,6 +9,7 @@ from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
 from .margins import Inside, Margin, margin
 from .plan_file import Plan, digest_of, parse_plan, read_plan, write_plan
 from .resections import Organ, Part, Resection, joined
+from .thickness import Thickness, thickness
 
 __all__ = [
     "Approach",
@@ -31,6 +32,7 @@ __all__ = [
     "Plane",
     "Resection",
     "Territories",
+    "Thickness",
     "approach",
     "contact",
     "diameters",
@@ -43,6 +45,7 @@ __all__ = [
     "margin",
     "parse_plan",
     "read_plan",
+    "thickness",
     "write_distance_map",
     "write_evaluated",
     "write_plan",
