@@ -89,12 +89,16 @@ class PagePlan:
 
     async def receive(self, source: Path) -> None:
         """Open an uploaded plan file; returns when its numbers are there, or it failed."""
-        plan = await asyncio.to_thread(read_plan, source)
-        with self.state:
-            self.state.alert = None
-            self.work.plan.planning.take(plan)
-        while self.work.session.jobs.run.busy:
-            await asyncio.sleep(POLL_S)
+        try:
+            plan = await asyncio.to_thread(read_plan, source)
+            with self.state:
+                self.state.alert = None
+                self.work.plan.planning.take(plan)
+            while self.work.session.jobs.run.busy:
+                await asyncio.sleep(POLL_S)
+        finally:
+            with self.state:
+                self.state.tab = "result"  # an upload shows the other one
 
     def _add(self, kind: str, entry: dict[str, Any]) -> None:
         self.state.alert = None
