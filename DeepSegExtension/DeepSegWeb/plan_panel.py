@@ -21,9 +21,7 @@ def plan_panel(app) -> None:
     _table(app.planning)
     html.Div("{{ plan_told }}", v_if=("plan_told",), classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])
     with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
-        _button(
-            "Undo", app.planning.undo, "!plan_undo", "Undo the last step of the plan", 'aria-label="Undo plan step"'
-        )
+        _button("Step back", app.planning.undo, "!plan_undo", "Undo the last step of the plan")
         _button("Recompute", app.planning.recompute, "!plan_rows.length || run.busy", "Compute all numbers again")
         parts = "Make the parts structures of the result; undo it under Correct"
         _button("Make structures", app.planning.make_parts, "!plan_rows.some((row) => row.cuts)", parts)
@@ -102,6 +100,6 @@ def _table(plan) -> None:
             html.Td()
 
 
-def _button(label: str, click, disabled: str, tip: str, *attributes: str) -> None:
-    attrs = [f'title="{tip}"', *attributes]
+def _button(label: str, click, disabled: str, tip: str) -> None:
+    attrs = [f'title="{tip}"']
     v3.VBtn(label, size="small", variant="tonal", click=click, disabled=(disabled,), raw_attrs=attrs)
