@@ -51,7 +51,7 @@ class WebApp:
         self.scene = PageScene()
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
-        self.planning = PagePlan(self.state, self.scene, self._saying)
+        self.planning = PagePlan(self.state, self.scene, self._saying, self.correcting.refresh)
         self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source

@@ -26,10 +26,18 @@ class PagePlan:
         state: of the page.
         scene: with the session on it, whose ``plan`` shows lines, planes and margins in the views.
         saying: shows errors of what is done within.
+        corrected: is called when parts became structures, which is a correction.
     """
 
-    def __init__(self, state, scene: PageScene, saying: Callable[[], AbstractContextManager[None]]):
+    def __init__(
+        self,
+        state,
+        scene: PageScene,
+        saying: Callable[[], AbstractContextManager[None]],
+        corrected: Callable[[], None],
+    ):
         self.state, self._scene, self.work, self._saying = state, scene, scene.work, saying
+        self._corrected = corrected
         self._outcome = self.work.session.outcome
         state.update(INITIAL)
         self._outcome.plan_changed.connect(self._show)
@@ -82,6 +90,8 @@ class PagePlan:
             self.state.plan_told = "The parts are structures of the result." if step else "They are structures already."
             if step:
                 self.state.visible = [s.name for s in self.work.correction.label_map.structures]
+                self.state.current = next(iter(step.changes_ml))  # the organ is none any more
+                self._corrected()
 
     def jump_to(self, at: int) -> None:
         """Center the views on an entry."""
@@ -98,7 +108,8 @@ class PagePlan:
                 await asyncio.sleep(POLL_S)
         finally:
             with self.state:
-                self.state.tab = "result"  # an upload shows the other one
+                self.state.tab = "result"  # an upload shows the other one, which the server may not know yet
+                self.state.dirty("tab")
 
     def _add(self, kind: str, entry: dict[str, Any]) -> None:
         self.state.alert = None
