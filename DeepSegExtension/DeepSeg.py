@@ -161,6 +161,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
         from DeepSegLib.modelSection import ModelSection
+        from DeepSegLib.planSection import PlanSection
         from DeepSegLib.resultSection import ResultSection
         from DeepSegLib.runSection import RunSection
         from DeepSegLib.structureSection import StructureSection
@@ -179,6 +180,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             CompareSection,
             CorrectorList,
             RunSection,
+            PlanSection,
             ExportSection,
         )
         self.sections = [self._correct, *(kind(self.ui, scene) for kind in kinds)]

@@ -45,19 +45,25 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
     images = [_orientedImage(layer.array, matrix) for layer in layers]  # each shared by the segments of a layer
     imageOf = {s.value: image for layer, image in zip(layers, images, strict=True) for s in layer.structures}
     for structure in labelMap.structures:
-        segment = slicer.vtkSegment()
-        segment.SetName(structure.title or structure.name)
-        segment.SetColor([c / 255 for c in structure.color])
-        segment.SetLabelValue(structure.value)
-        segment.SetTag("TerminologyEntry", terminologyEntry(structure))
         own = (ownTags or {}).get(structure.name, {})
-        for name, value in {"structure": structure.name, **(tags or {}), **own}.items():
-            segment.SetTag(PREFIX + name, str(value))
-        if (tags or {}).get("model", UNKNOWN) != UNKNOWN:
-            segment.SetTag(ALGORITHM_TYPE, "AUTOMATIC")
-            segment.SetTag(ALGORITHM_NAME, f"DeepSeg {tags['model']}")
+        segment = newSegment(structure, {**(tags or {}), **own})
         segment.AddRepresentation(BINARY_LABELMAP, imageOf.get(structure.value, images[0]))
         segmentation.AddSegment(segment, structure.name)
+
+
+def newSegment(structure: Structure, tags):
+    """A segment of a structure, without voxels."""
+    segment = slicer.vtkSegment()
+    segment.SetName(structure.title or structure.name)
+    segment.SetColor([c / 255 for c in structure.color])
+    segment.SetLabelValue(structure.value)
+    segment.SetTag("TerminologyEntry", terminologyEntry(structure))
+    for name, value in {**tags, "structure": structure.name}.items():
+        segment.SetTag(PREFIX + name, str(value))
+    if tags.get("model", UNKNOWN) != UNKNOWN:
+        segment.SetTag(ALGORITHM_TYPE, "AUTOMATIC")
+        segment.SetTag(ALGORITHM_NAME, f"DeepSeg {tags['model']}")
+    return segment
 
 
 def emptySegmentation(segmentationNode) -> None:
@@ -217,6 +223,8 @@ def _writeBox(layer, box, segmentationNode, toGrid) -> bool:
         return False
     inner = tuple(slice(s.start - first, s.stop - first) for s, first in zip(box, low.tolist(), strict=True))
     if any(s.start < 0 or s.stop > size for s, size in zip(inner, shared.shape, strict=True)):
+        return False
+    if layer.array[box].max() > np.iinfo(shared.dtype).max:
         return False
     shared[inner] = layer.array[box]
     image.GetPointData().GetScalars().Modified()  # the image's own event would drop the surfaces of all segments

@@ -46,7 +46,12 @@ class ResultSection:
         ui, found = self.ui, bool(measurements)
         self._fill(measurements)
         ui.resultCollapsibleButton.collapsed = not found
-        for widget in (ui.resultCollapsibleButton, ui.correctCollapsibleButton, ui.exportCollapsibleButton):
+        for widget in (
+            ui.resultCollapsibleButton,
+            ui.correctCollapsibleButton,
+            ui.planCollapsibleButton,
+            ui.exportCollapsibleButton,
+        ):
             widget.enabled = found
 
     def showFindings(self, findings):
@@ -106,8 +111,8 @@ class ResultSection:
 
     def _fill(self, measurements):
         tree, colors, node = self.ui.resultTree, {}, self.scene.resultNode
-        if self.outcome.result is not None:
-            colors = {s.name: s.color for s in self.outcome.result.label_map.structures}
+        if self.outcome.correction is not None:
+            colors = {s.name: s.color for s in self.outcome.correction.label_map.structures}
         blocked = tree.blockSignals(True)
         tree.clear()
         self._items = {}

@@ -8,6 +8,7 @@ from DeepSegLib import bridge, storedResult, volumeNodes
 from DeepSegLib.frames import Frames, browserOf, countOf
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.outline import Outline
+from DeepSegLib.scenePlan import ScenePlan
 from DeepSegLogic.data.boxes import hull
 from DeepSegLogic.session import SOLVER, Correction, Session, Signal, WayOut, entry_text
 from DeepSegLogic.util.errors import DeepSegError, InputError, UsageError
@@ -22,6 +23,7 @@ class SceneSession:
         replaceResult: whether the next result replaces the last one.
         currentStructure: name of the one that prompts are for, or None.
         frames: of the time sequence segmented last, or None.
+        plan: what is planned on the result, in the scene.
         inputError: why the chosen volume cannot be used; empty when it can.
         resultError: why the result of a saved scene cannot be used; empty when it can.
         replaceChanged: carries ``replaceResult``.
@@ -43,6 +45,7 @@ class SceneSession:
         self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = None
         self._shownTime, self._shownResult = 0, None
         self._proposed, self._outline = None, Outline(scene)
+        self.plan = ScenePlan(self)
 
     @property
     def volumeNode(self):
@@ -67,7 +70,7 @@ class SceneSession:
         """Whether somebody changed the result's voxels since it came; unknown for a sequence, so True."""
         if self.correction is None or self.frames is not None:
             return self.frames is not None
-        return self.correction.made or self._editedByHand()
+        return self.correction.made or self.editedByHand
 
     @property
     def frameCount(self):
@@ -157,6 +160,7 @@ class SceneSession:
     def poll(self):
         """Take in what happened; call this every 50 to 100 ms."""
         self.session.poll()
+        self.plan.look()
         if self.frames is not None and not self.session.jobs.run.busy:
             self.frames.look()
 
@@ -174,14 +178,15 @@ class SceneSession:
         corrector = self.session.choices.correctors.chosen.id
         storedResult.note(self.resultNode, self.session.outcome.ignored, corrector)
 
-    def adoptShown(self, volume, result, ignored=()):
+    def adoptShown(self, volume, result, ignored=(), plan=None):
         """Take what the result's node holds as the result of a volume.
 
         Args:
             ignored: findings not to show again.
+            plan: that was saved with it.
         """
         self._shownResult = result
-        self.session.outcome.show(volume, result, ignored)
+        self.session.outcome.show(volume, result, ignored, plan)
 
     def forgetResult(self):
         """Drop the result; its node stays."""
@@ -310,7 +315,8 @@ class SceneSession:
         self.frames = Frames(self, volumeNode) if inSequence else None
         try:
             if node is not None:
-                self.adoptShown(*storedResult.read(node, volumeNode))
+                read = storedResult.read(node, volumeNode)
+                self.adoptShown(*read, None if inSequence else storedResult.readPlan(node))
                 return
         except DeepSegError as error:
             self.resultError = "" if inSequence else str(error)  # a frame without a result is no fault
@@ -349,7 +355,9 @@ class SceneSession:
         and surfaces."""
         if entry is not None:
             box = hull([step.box for step in (entry, *undone)])
-            bridge.updateSegments(self.correction.label_map, self.resultNode, entry.changes_ml, box)
+            new = storedResult.matchStructures(self.resultNode, self.correction.label_map)
+            there = {s.name for s in self.correction.label_map.structures}
+            bridge.updateSegments(self.correction.label_map, self.resultNode, there & {*entry.changes_ml, *new}, box)
             self._shownTime = storedResult.voxelTime(self.resultNode)
             self.session.outcome.measure(self.correction.label_map)
             if self.resultNode.GetDisplayNode().GetVisibility3D():
@@ -363,12 +371,14 @@ class SceneSession:
         self.labelMap()
         return entry_text(self._show(correction.answered(prompt, answer, since, by)), correction.label_map)
 
-    def _editedByHand(self):
+    @property
+    def editedByHand(self):
+        """Whether somebody painted since the result, or the last correction of it, was shown."""
         return self.resultNode is not None and storedResult.voxelTime(self.resultNode) > self._shownTime
 
     def _takeEdits(self):
         """Make a step of what was painted since the last one."""
-        if self._editedByHand():
+        if self.editedByHand:
             known = self.correction.label_map.structures
             edited = bridge.labelMapFromSegmentation(self.resultNode, self.session.outcome.volume, known)
             step = self.correction.take(edited)

@@ -1,13 +1,16 @@
 """A result as a segmentation node of MRML: made after a run, and read again from a scene that was saved."""
 
+import json
 from datetime import datetime
 
 import vtk
 
 from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.io.segment_tags import NAMES, PREFIX, stored_facts
+from DeepSegLogic.io.segment_tags import NAMES, PLAN, PREFIX, stored_facts
 from DeepSegLogic.util.errors import InputError
+
+OF_THE_RUN = ("model", "version", "quality", "deepseg", "created")  # tags that all segments have
 
 
 def make(scene, volumeNode):
@@ -62,6 +65,57 @@ def read(node, volumeNode):
     facts = stored_facts([*map(_tags, _segments(node))])
     result = Result(labelMap, facts.confidence, facts.boundary_margin, provenance=facts.provenance)
     return volume, result, facts.ignored
+
+
+def matchStructures(node, labelMap):
+    """Add and remove segments so that there is one for each structure; returns the names of the new ones.
+
+    No voxels change: those of a new segment that shares the image of the others are there once they are written.
+    """
+    segmentation, ids = node.GetSegmentation(), _ids(node)
+    wanted = {s.name: s for s in labelMap.structures}
+    gone, new = [name for name in ids if name not in wanted], [name for name in wanted if name not in ids]
+    first = segmentation.GetSegment(ids[0]) if ids else None
+    isShared = segmentation.GetNumberOfLayers(bridge.BINARY_LABELMAP) == 1
+    shared = first.GetRepresentation(bridge.BINARY_LABELMAP) if first is not None and isShared else None
+    tags = {n: v for n, v in (_tags(first) if first is not None else {}).items() if n in OF_THE_RUN}
+    withSurfaces = hasSurfaces(node)
+    for name in new:
+        segment = bridge.newSegment(wanted[name], tags)
+        if shared is not None:
+            segment.AddRepresentation(bridge.BINARY_LABELMAP, shared)
+        if withSurfaces:
+            segment.AddRepresentation(bridge.CLOSED_SURFACE, vtk.vtkPolyData())
+        segmentation.AddSegment(segment, name)
+    for name in gone:
+        if isShared:
+            segmentation.GetSegment(name).RemoveRepresentation(bridge.BINARY_LABELMAP)  # else its voxels are erased
+        segmentation.RemoveSegment(name)
+    return new
+
+
+def planOf(text, name):
+    """The plan that is stored with a result, or None; anybody may have written it."""
+    if not text:
+        return None
+    from DeepSegLogic.planning import parse_plan
+
+    try:
+        return parse_plan(text.encode(), name)
+    except InputError:
+        return None
+
+
+def readPlan(node):
+    """The plan that is stored with a result's node, or None."""
+    return planOf(node.GetAttribute(PLAN), node.GetName())
+
+
+def notePlan(node, planning):
+    """Store the plan of a result with it."""
+    text = json.dumps(planning.as_plan().as_json()) if planning.entries else None
+    if text != node.GetAttribute(PLAN):
+        node.SetAttribute(PLAN, text)
 
 
 def volumeNodeOf(node):

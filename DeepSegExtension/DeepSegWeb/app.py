@@ -21,6 +21,7 @@ from . import binding
 from .correcting import Correcting
 from .opening import Opening
 from .page import ASSETS, build_page
+from .planning import PagePlan
 from .probe import Probe
 from .scene import PageScene
 from .serving import guard
@@ -50,6 +51,7 @@ class WebApp:
         self.scene = PageScene()
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
+        self.planning = PagePlan(self.state, self.scene, self._saying, self.correcting.refresh)
         self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source
@@ -84,6 +86,7 @@ class WebApp:
             "model": self.import_model,
             "reference": self.compare,
             "earlier": self.compare_with_earlier,
+            "plan": self.planning.receive,
         }
         gate = guard(self.server, host, self.transfers, receivers, self._say)
 
@@ -303,7 +306,7 @@ class WebApp:
     async def _poll(self) -> None:
         while True:
             with self._saying(), self.state:
-                self.session.poll()
+                self.work.poll()
             await asyncio.sleep(POLL_S)
 
     def _take(self, shown: dict) -> None:

@@ -74,6 +74,10 @@ class Correcting:
         self._exported = steps
         self._tell(self.state.told)
 
+    def refresh(self) -> None:
+        """A correction was made elsewhere."""
+        self._tell(self.state.told)
+
     def take_tool(self, tool: str) -> None:
         """Select a tool, or deselect it."""
         self.state.tool = "" if self.state.tool == tool else tool

@@ -13,7 +13,12 @@ from .panels import search_field
 from .widgets import call
 
 SURFACE_FORMATS = {kind.suffix: kind.title for kind in FORMATS.values()}
-OTHER_FORMATS = {"seg.nrrd": "Segmentation (.seg.nrrd)", "nii.gz": "Label map (NIfTI)", "csv": "Measurements (CSV)"}
+OTHER_FORMATS = {
+    "seg.nrrd": "Segmentation (.seg.nrrd)",
+    "nii.gz": "Label map (NIfTI)",
+    "csv": "Measurements (CSV)",
+    "plan": "Plan (JSON)",
+}
 DICOM_FORMATS = {"dcm-seg": "DICOM SEG", "rtstruct": "RTSTRUCT", "sr": "DICOM SR"}
 WHOLE_FORMATS = {"html": "Report (HTML)", "mrb": "Scene for 3D Slicer (MRB)"}
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TypeVar
 
+from DeepSegLib import storedResult
+
 from DeepSegLogic.io.slicer_scene import SlicerScene
 from DeepSegLogic.session import WayOut
 from DeepSegLogic.util.errors import DeepSegError, UsageError
@@ -103,7 +105,8 @@ class Opening:
         self.scene.show_volume(opened.volume)
         if opened.label_map is not None:
             known = {"confidence": opened.confidence, "boundary_margin": opened.boundary_margin}
-            work.adopt(opened.label_map, opened.provenance, ignored=opened.ignored, **known)
+            plan = storedResult.planOf(opened.plan, opened.volume.name)
+            work.adopt(opened.label_map, opened.provenance, ignored=opened.ignored, plan=plan, **known)
         if opened.corrector:
             work.session.choices.choose_corrector(opened.corrector)
         if work.session.choices.input.preflight.ready:

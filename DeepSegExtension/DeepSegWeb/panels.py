@@ -10,6 +10,7 @@ from DeepSegLogic.inference.presets import QUALITIES
 from .compare_panel import compare_panel
 from .correct_panel import correct_panel
 from .input_panel import input_panel
+from .plan_panel import plan_panel
 from .scene import RENDERINGS
 from .widgets import careful, slider, title
 
@@ -143,6 +144,7 @@ def result_panel(app) -> None:
             html.Span("{{ warning }}")
         _review(app)
         correct_panel(app)
+        plan_panel(app)
         compare_panel(app)
         title("Display")
         slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")

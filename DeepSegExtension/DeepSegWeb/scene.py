@@ -119,6 +119,11 @@ class PageScene:
         for view in self.app.view_manager.get_threed_views():
             view.reset_view()
 
+    def redraw(self) -> None:
+        """Draw the 3D view again; markups do not tell it that they changed."""
+        for view in self.app.view_manager.get_threed_views():
+            view.schedule_render()
+
     def set_visible(self, names: set[str]) -> None:
         """Show these structures and no others."""
         if self.work.resultNode is None:

@@ -85,7 +85,7 @@ class Showing:
         if result is not None:
             if not self.state.rows:
                 self.state.tab = "result"
-            self.state.update(binding.result_state(rows, result.label_map))
+            self.state.update(binding.result_state(rows, self.work.correction.label_map))
 
     def show_surfaces(self, _surfaces: SurfaceSet) -> None:
         """Look at the first surfaces of a result; and review it, now that it is corrected."""

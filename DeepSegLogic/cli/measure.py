@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,14 @@ def measure(
     within_mm: Annotated[
         float, typer.Option(help="With --contact or --encasement: what counts as touching; 0 for a shared boundary.")
     ] = 0.0,
+    distance_map: Annotated[
+        str, typer.Option(metavar="A,B", help="Distance to B at each point of A's surface; in colors with --vtp.")
+    ] = "",
+    vtp: Annotated[
+        Path | None, typer.Option(help="With --distance-map: a .vtp file to write it to.", readable=False)
+    ] = None,
     diameters: Annotated[str, typer.Option(metavar="A", help="Longest diameter, and the longest across it.")] = "",
+    thickness: Annotated[str, typer.Option(metavar="A", help="Thickness, as distributed over the surface.")] = "",
     features: Annotated[
         bool, typer.Option("--features", help="First-order and shape features of each structure (IBSI); needs --ct.")
     ] = False,
@@ -55,12 +63,11 @@ def measure(
     from ..util.errors import UsageError
     from ..worker.isolated import read_label_map
 
-    pairs = {name: _two(text, name) for name, text in _given(distance=distance, contact=contact, encasement=encasement)}
-    if not (pairs or diameters or features or body_composition):
-        raise UsageError(
-            "Nothing to measure.",
-            "Give --distance, --contact, --encasement, --diameters, --features or --body-composition.",
-        )
+    given = _given(distance=distance, contact=contact, encasement=encasement, distance_map=distance_map)
+    pairs = {name: _two(text, name.replace("_", "-")) for name, text in given}
+    if not (pairs or diameters or thickness or features or body_composition):
+        options = "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --features or"
+        raise UsageError("Nothing to measure.", f"Give {options} --body-composition.")
     if (features or body_composition) and ct is None:
         raise UsageError("Features and body composition need the CT that was segmented.", "Give --ct.")
     console = Console(quiet, as_json)
@@ -75,15 +82,22 @@ def measure(
             found.append(planning.contact(label_map, *pairs["contact"], within_mm))
         if "encasement" in pairs:
             found.append(planning.encasement(label_map, *pairs["encasement"], within_mm))
+        if "distance_map" in pairs:
+            mapped = planning.distance_map(label_map, *pairs["distance_map"])
+            if vtp is not None:
+                planning.write_distance_map(mapped, vtp)
+            found.append(mapped)
         if diameters:
             found.append(planning.diameters(label_map, diameters))
+        if thickness:
+            found.append(planning.thickness(label_map, thickness))
         if ct is not None and (features or body_composition):
             _in_ct(console, label_map, ct, output, features, body_composition, vertebrae)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
     for one in found:
         console.say(_sentence(one))
-        console.event("result", measure=type(one).__name__.lower(), **asdict(one))
+        console.event("result", measure=type(one).__name__.lower(), **_numbers(one))
     console.say("Research use only.")
 
 
@@ -122,12 +136,28 @@ def _in_ct(
     console.say(f"Written to {output}.")
 
 
+def _numbers(found: Any) -> dict[str, Any]:
+    from ..planning import DistanceMap
+
+    if not isinstance(found, DistanceMap):
+        return asdict(found)
+    bands = [asdict(band) for band in found.bands]
+    return {"one": found.one, "other": found.other, "bands": bands, "notes": list(found.notes)}
+
+
 def _sentence(found: Any) -> str:
-    from ..planning import Contact, Distance, Encasement
+    from ..planning import Contact, Distance, DistanceMap, Encasement, Thickness
 
     if isinstance(found, Distance):
         a, b = (" ".join(f"{x:.1f}" for x in place) for place in found.points_ras)
         return f"{found.one} to {found.other}: {found.distance_mm:.1f} mm, from ({a}) to ({b})."
+    if isinstance(found, Thickness):
+        range_ = f"5 to 95 % of the surface: {found.thin_mm:.1f} to {found.thick_mm:.1f} mm"
+        return f"{found.structure}: median thickness {found.median_mm:.1f} mm; {range_}."
+    if isinstance(found, DistanceMap):
+        shares = accumulate(band.percent for band in found.bands)
+        parts = [f"{s:.1f} % within {b.to_mm:g} mm" for b, s in zip(found.bands, shares, strict=True) if b.to_mm]
+        return f"{found.one} to {found.other}: {', '.join(parts)}."
     if isinstance(found, Contact):
         near = f"within {found.within_mm:g} mm of" if found.within_mm else "touching"
         return f"{found.one}: {found.area_mm2:.0f} mm² {near} {found.other}, {found.percent:.1f} % of its surface."

@@ -11,6 +11,9 @@ from ..data.run_record import Provenance
 PREFIX = "DeepSeg."
 """Of the tags' names in files and in 3D Slicer."""
 
+PLAN = PREFIX + "plan"
+"""Attribute of the segmentation's node in a scene: the content of a plan file."""
+
 NAMES = (
     "structure",
     "model",

@@ -18,7 +18,7 @@ from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume
 from ..util.errors import InputError, ModelError
-from .segment_tags import PREFIX, stored_facts
+from .segment_tags import PLAN, PREFIX, stored_facts
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -37,6 +37,7 @@ class SlicerScene:
         label_map: the segmentation, on the volume's grid; None if there is none.
         provenance, confidence, boundary_margin, ignored, corrector: see
             :class:`~DeepSegLogic.io.segment_tags.StoredFacts`.
+        plan: content of a plan file that was stored with the segmentation; may be empty, or anything.
     """
 
     volume: Volume
@@ -46,6 +47,7 @@ class SlicerScene:
     boundary_margin: dict[str, float] = field(default_factory=dict)
     ignored: set[tuple[str, str]] = field(default_factory=set)
     corrector: str = ""
+    plan: str = ""
 
 
 def read_slicer_scene(path: Path, scratch: Path | None = None) -> SlicerScene:
@@ -119,7 +121,8 @@ class _Archive:
                 warning = "The segmentation was on another grid than the CT. It was resampled to the CT."
                 volume.warnings.append(warning)
             label_map = on_grid_of(volume, label_map)
-        return SlicerScene(volume, label_map, **vars(stored_facts(_segments(file))))
+        plan = unquote(_pairs(chosen.get("attributes")).get(PLAN, ""))
+        return SlicerScene(volume, label_map, plan=plan, **vars(stored_facts(_segments(file))))
 
     def _content(self, node: _Element) -> Path:
         """The unpacked file of a node."""

@@ -2,21 +2,25 @@
 
 from .approaches import Approach, Clearance, Crossed, approach
 from .cuts import Cut, Ellipsoid, Plane, Territories
+from .distance_maps import Band, DistanceMap, distance_map, write_distance_map
 from .distances import Contact, Diameters, Distance, contact, diameters, distance
 from .encasements import Encasement, encasement
 from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
 from .margins import Inside, Margin, margin
-from .plan_file import Plan, digest_of, read_plan
-from .resections import Organ, Part, Resection
+from .plan_file import Plan, digest_of, parse_plan, read_plan, write_plan
+from .resections import Organ, Part, Resection, joined
+from .thickness import Thickness, thickness
 
 __all__ = [
     "Approach",
+    "Band",
     "Clearance",
     "Contact",
     "Crossed",
     "Cut",
     "Diameters",
     "Distance",
+    "DistanceMap",
     "Ellipsoid",
     "Encasement",
     "EvaluatedPlan",
@@ -28,14 +32,21 @@ __all__ = [
     "Plane",
     "Resection",
     "Territories",
+    "Thickness",
     "approach",
     "contact",
     "diameters",
     "digest_of",
     "distance",
+    "distance_map",
     "encasement",
     "evaluate_plan",
+    "joined",
     "margin",
+    "parse_plan",
     "read_plan",
+    "thickness",
+    "write_distance_map",
     "write_evaluated",
+    "write_plan",
 ]

@@ -190,3 +190,14 @@ def areas_of(surface: Surface) -> FloatArray:
     """The area of each triangle, mm²."""
     a, b, c = surface.points[surface.triangles].swapaxes(0, 1)
     return np.asarray(np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2)
+
+
+def normals_of(surface: Surface) -> tuple[FloatArray, FloatArray]:
+    """The outward normal (N, 3) at each point, of length 1, and the area (N,) around it, mm²."""
+    a, b, c = surface.points[surface.triangles].swapaxes(0, 1)
+    faces, areas = np.cross(b - a, c - a), areas_of(surface)
+    normals, around = np.zeros_like(surface.points, dtype=float), np.zeros(len(surface.points))
+    for corner in surface.triangles.T:
+        np.add.at(normals, corner, faces)
+        np.add.at(around, corner, areas / 3)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(float).tiny), around

@@ -12,7 +12,7 @@ from ..data.types import FloatArray, PointsRas
 from ..review.measurements import position
 from ..surfaces.mesh_quality import distances_to_mesh
 from ..surfaces.surface import IndexArray, Surface, polydata
-from .closest import Locator
+from .closest import Locator, normals_of
 from .distances import TOUCHING_MM
 from .subjects import length_mm, notes_on, subject, surfaces_of
 
@@ -75,14 +75,9 @@ def _sections(tube: Surface, vertices: IndexArray) -> list[tuple[FloatArray, Flo
     """A center and an axis for each of some vertices of a vessel; none where no opposite wall is found."""
     from scipy.spatial import cKDTree
 
-    corners = tube.points[tube.triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(tube.points)
-    for corner in range(3):
-        np.add.at(normals, tube.triangles[:, corner], faces)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(float).tiny)
+    normals, areas = normals_of(tube)
     longest = float(np.linalg.norm(np.ptp(tube.points, axis=0)))
-    step = 1e-3 * float(np.sqrt(np.linalg.norm(faces, axis=1).mean()))  # past the wall that the ray starts from
+    step = 1e-3 * float(np.sqrt(areas.mean()))  # past the wall that the ray starts from
     locator, tree = Locator(tube), cKDTree(tube.points)
     found = []
     for start, normal in zip(tube.points[vertices], normals[vertices], strict=True):

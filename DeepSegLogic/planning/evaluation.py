@@ -19,7 +19,7 @@ from .approaches import approach
 from .distances import contact, diameters, distance
 from .encasements import encasement
 from .margins import margin, with_margin
-from .plan_file import KINDS, Plan, cut_of, digest_of
+from .plan_file import KINDS, Plan, cut_of, digest_of, write_plan
 from .resections import Organ
 
 PLAN_FILE = "plan.json"
@@ -117,8 +117,7 @@ def write_evaluated(
         if formats:
             write_surfaces(evaluated.label_map, temporary / SURFACES_FOLDER, formats, progress=progress, cancel=cancel)
             names.insert(0, SURFACES_FOLDER)
-        text = json.dumps(evaluated.plan.as_json(), indent=2, ensure_ascii=False)
-        (temporary / PLAN_FILE).write_text(text + "\n", encoding="utf-8")
+        write_plan(evaluated.plan, temporary / PLAN_FILE)
     return [folder / name for name in names]
 
 
@@ -136,7 +135,7 @@ def _resection(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> 
             "Join its cuts in one resection, or make two plans.",
             code="usage.plan",
         )
-    return _json(found), Organ(result, organ.structure.name).divided(cuts)
+    return as_json(found), Organ(result, organ.structure.name).divided(cuts)
 
 
 def _margin(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> _Computed:
@@ -146,7 +145,7 @@ def _margin(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> _Co
 
 def _number(function: Callable[..., Any]) -> Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]:
     """What computes an entry whose keys are the function's parameters, and makes no parts."""
-    return lambda entry, label_map, result: (_json(function(label_map, **entry)), result)
+    return lambda entry, label_map, result: (as_json(function(label_map, **entry)), result)
 
 
 _COMPUTED: dict[str, Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]] = {
@@ -160,7 +159,7 @@ _COMPUTED: dict[str, Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]] 
 }
 
 
-def _json(found: Any) -> dict[str, Any]:
+def as_json(found: Any) -> dict[str, Any]:
     """A result as plain JSON values, as they are read back."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(found)))
     return plain

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.label_map import LabelMap
 from ..io.files import opened
+from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
 from ..util.resources import resource_path
 from .cuts import Cut, Ellipsoid, Plane, Territories
@@ -46,6 +47,11 @@ class Plan:
         stale = bool(self.numbers["stale"]) or self.numbers["digest"] != digest_of(label_map)
         return replace(self, numbers={**self.numbers, "stale": stale})
 
+    @property
+    def stale(self) -> bool:
+        """Whether its numbers are marked stale, or missing."""
+        return self.numbers is None or bool(self.numbers["stale"])
+
     def as_json(self) -> dict[str, Any]:
         """The content of the file."""
         content: dict[str, Any] = {"format": "deepseg.plan", "version": VERSION, "units": "mm"}
@@ -76,8 +82,34 @@ def read_plan(path: Path | str) -> Plan:
     try:
         with opened(path) as file:
             text = file.read(_LARGEST + 1)
-        if len(text) > _LARGEST:
-            raise _bad(path, f"it has more than {_LARGEST // 10**6} MB")
+    except ValueError as error:  # a path that no file can have
+        raise _bad(path, str(error)) from error
+    return parse_plan(text, path)
+
+
+def write_plan(plan: Plan, path: Path | str) -> None:
+    """Write a plan file, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    text = json.dumps(plan.as_json(), indent=2, ensure_ascii=False)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def parse_plan(text: bytes, path: Path | str) -> Plan:
+    """The plan that the content of a plan file holds.
+
+    Args:
+        path: where it is from, for messages.
+
+    Raises:
+        InputError: as :func:`read_plan`.
+    """
+    if len(text) > _LARGEST:
+        raise _bad(path, f"it has more than {_LARGEST // 10**6} MB")
+    try:
         content = json.loads(text.decode("utf-8"))
         _validate(content, path)
     except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
@@ -115,7 +147,7 @@ def digest_of(label_map: LabelMap) -> str:
     return f"sha256:{found.hexdigest()}"
 
 
-def _validate(content: Any, path: Path) -> None:
+def _validate(content: Any, path: Path | str) -> None:
     import jsonschema
 
     if isinstance(content, dict):
@@ -162,7 +194,7 @@ def _place(path: Any) -> str:
     return " ".join(str(key + 1) if isinstance(key, int) else key for key in path) or "at the top"
 
 
-def _bad(path: Path, what: str) -> InputError:
+def _bad(path: Path | str, what: str) -> InputError:
     return InputError(
         f"{path} is not a plan: {what}.",
         'Write it as {"format": "deepseg.plan", "version": 1, "units": "mm", "distances": [...]}; '

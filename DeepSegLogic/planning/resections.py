@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..data.boxes import box_of
 from ..data.label_map import LabelMap, Structure, identifier, label_dtype
+from ..data.terminology import structure_for
 from ..data.types import ByteArray, LabelArray
 from ..util.errors import UsageError
 from .cuts import Cut
@@ -207,3 +209,23 @@ class Organ:
         array[at] = (codes[shown].astype(array.dtype) + array.dtype.type(last + 1)).astype(array.dtype)
         others = [s for s in label_map.structures if s != self.structure]
         return LabelMap(array, label_map.ijk_to_ras, [*others, *parts], list(label_map.warnings))
+
+
+def joined(label_map: LabelMap, organ: str) -> LabelMap:
+    """A label map with the parts of an organ as that organ again; the same one if there are none.
+
+    Args:
+        label_map: as from :meth:`Organ.divided`; it is not changed.
+        organ: its name.
+    """
+    pattern = re.compile(re.escape(organ) + r"_part_\d+")
+    parts = [s for s in label_map.structures if pattern.fullmatch(s.name)]
+    if not parts or any(s.name == organ for s in label_map.structures):
+        return label_map
+    others = [s for s in label_map.structures if s not in parts]
+    value = next(v for v in range(1, len(others) + 2) if v not in {s.value for s in others})
+    whole = replace(structure_for(organ, value), type=parts[0].type, modifier=parts[0].modifier)
+    array = label_map.array.copy()
+    array[np.isin(array, [part.value for part in parts])] = value
+    structures = sorted([*others, whole], key=lambda s: s.value)
+    return LabelMap(array, label_map.ijk_to_ras, structures, list(label_map.warnings))

@@ -123,6 +123,7 @@ def export_result(
     confidence: dict[str, float] | None = None,
     boundary_margin: dict[str, float] | None = None,
     provenance: Provenance | None = None,
+    plan: dict[str, Any] | None = None,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
     **surface_options: Any,
@@ -131,10 +132,11 @@ def export_result(
 
     Args:
         formats: any of :data:`~DeepSegLogic.results.label_files.LABEL_FORMATS`, ``"csv"`` (measurements), ``"html"``
-            (the report) and the surface formats.
+            (the report), ``"plan"`` (the plan file, if there is a plan) and the surface formats.
         source: the DICOM series that was segmented, for the DICOM formats; None if unknown.
         corrected: whether somebody changed the result, for the DICOM formats.
         provenance: of the result, for the report and the DICOM formats.
+        plan: content of a plan file, for the report and the plan file.
         surface_options: of :func:`~DeepSegLogic.surfaces.write_surfaces`.
 
     Returns:
@@ -143,13 +145,16 @@ def export_result(
     Raises:
         UsageError, InputError, OutputError, Cancelled: nothing was written.
     """
+    from ..planning import parse_plan, write_plan
+    from ..planning.evaluation import PLAN_FILE
     from ..surfaces import check_formats, write_surfaces
     from .report import write_report
 
-    meshes = [f for f in formats if f not in (*LABEL_FORMATS, "csv", "html")]
+    meshes = [f for f in formats if f not in (*LABEL_FORMATS, "csv", "html", "plan")]
     check_formats(meshes)
     labels = [f for f in formats if f in LABEL_FORMATS]
     check_labels(labels, source)
+    planned = parse_plan(json.dumps(plan).encode(), "The plan") if plan is not None else None
     with atomic_folder(folder) as temporary:
         for write in label_writers(
             label_map, volume, temporary, labels, source=source, provenance=provenance or {}, corrected=corrected
@@ -166,7 +171,9 @@ def export_result(
                 write_outputs(
                     Path(whole), volume, result, source=None, formats=["glb"], progress=progress, cancel=cancel
                 )
-                write_report(Path(whole), temporary / "report.html")
+                write_report(Path(whole), temporary / "report.html", plan=planned)
+        if "plan" in formats and planned is not None:
+            write_plan(planned, temporary / PLAN_FILE)
         names = sorted(p.name for p in temporary.iterdir())
         check(cancel)
     return [folder / name for name in names]

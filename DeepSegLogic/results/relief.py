@@ -6,6 +6,7 @@ and however rough their surfaces, and needs no graphics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -52,7 +53,7 @@ def relief(
     if box is None:
         return picture.astype(np.uint8)
     seen, depth = _frontmost(labels[box])
-    pixel = float((np.array(seen.shape) * spacing[[0, 2]]).max()) / size / (1 - 2 * _MARGIN)
+    pixel = pixel_mm(labels[box].shape, spacing, size)
     sharp, soft = (
         [_weights(n, s, pixel, size, max(sigma, share * s)) for n, s in zip(seen.shape, spacing[[0, 2]], strict=True)]
         for sigma, share in ((0.45 * pixel, 0.45), (_SMOOTH_MM, 0.6))
@@ -78,6 +79,16 @@ def relief(
         picture[window][front] = (light[..., None] * palette[value])[front]
     opacity = np.clip(4 * (total - 0.5) + 0.5, 0, 1)[..., None]
     return np.asarray(np.clip(opacity * picture + (1 - opacity) * background, 0, 255), np.uint8)
+
+
+def pixel_mm(shape: Sequence[int], spacing: FloatArray, size: int) -> float:
+    """How many mm a pixel of a picture covers; the box of all labels is in its middle.
+
+    Args:
+        shape: of that box, (K, J, I).
+        spacing, size: as for :func:`relief`.
+    """
+    return max(shape[0] * float(spacing[0]), shape[2] * float(spacing[2])) / size / (1 - 2 * _MARGIN)
 
 
 def _frontmost(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:

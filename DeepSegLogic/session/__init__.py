@@ -12,6 +12,8 @@ from .correctors import SOLVER, Corrector, Correctors
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
 from .outcome import Outcome
+from .planned import Planned
+from .planning import Planning
 from .preflight import Note, Preflight, WayOut, preflight
 from .session import Session
 from .signal import Signal
@@ -37,6 +39,8 @@ __all__ = [
     "Outcome",
     "Phase",
     "Place",
+    "Planned",
+    "Planning",
     "Preflight",
     "Proposed",
     "Run",

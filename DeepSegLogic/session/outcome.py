@@ -13,11 +13,13 @@ from ..review.confidence import doubtful_first
 from ..util.i18n import tr as _
 from .correction import Correction
 from .jobs import Jobs
+from .planning import Planning
 from .signal import Signal
 
 if TYPE_CHECKING:
     from ..evaluation.scoring import Score
     from ..followup.change import Change
+    from ..planning import Plan
     from ..review.findings import Finding
     from ..review.measurements import Measurement
     from ..segmentation import Result
@@ -33,6 +35,7 @@ class Outcome:
     Attributes:
         result, volume: the result and the volume it is of; None before the first.
         correction: its corrections, or None.
+        planning: what is planned on it, or None.
         measurements: of its structures, those to check first.
         findings: places to check, once :meth:`review` was called; without those ignored.
         ignored: kind and structure of those.
@@ -46,6 +49,7 @@ class Outcome:
         self.result: Result | None = None
         self.volume: Volume | None = None
         self.correction: Correction | None = None
+        self.planning: Planning | None = None
         self.measurements: list[Measurement] = []
         self.findings: list[Finding] = []
         self.ignored: set[tuple[str, str]] = set()
@@ -57,6 +61,7 @@ class Outcome:
         self.measurements_changed: Signal[list[Measurement]] = Signal()
         self.findings_changed: Signal[list[Finding]] = Signal()
         self.surfaces_changed: Signal[SurfaceSet | None] = Signal()
+        self.plan_changed: Signal[Planning | None] = Signal()
         self.comparison_changed: Signal[list[Score]] = Signal()
         self.changes_changed: Signal[list[Change]] = Signal()
         self.files_exported: Signal[list[Path]] = Signal()
@@ -79,6 +84,7 @@ class Outcome:
         confidence: dict[str, float] | None = None,
         boundary_margin: dict[str, float] | None = None,
         ignored: Iterable[tuple[str, str]] = (),
+        plan: Plan | None = None,
     ) -> None:
         """Take a label map that was made earlier, or elsewhere, as the result of a volume.
 
@@ -87,22 +93,30 @@ class Outcome:
             provenance: as of a run, see :mod:`DeepSegLogic.models.provenance`.
             confidence, boundary_margin: as of a run, as far as known.
             ignored: findings not to show again.
+            plan: that was saved with it.
         """
         from ..segmentation import Result
 
-        self.show(volume, Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance), ignored)
+        result = Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance)
+        self.show(volume, result, ignored, plan)
 
-    def show(self, volume: Volume, result: Result, ignored: Iterable[tuple[str, str]] = ()) -> None:
+    def show(
+        self, volume: Volume, result: Result, ignored: Iterable[tuple[str, str]] = (), plan: Plan | None = None
+    ) -> None:
         """Take a result of a volume as the last one.
 
         Args:
             ignored: findings not to show again.
+            plan: that was saved with it.
         """
         self._clear()
         self.ignored.update(ignored)
         self.result, self.volume = result, volume
         self.correction = Correction(result.label_map, volume, result.probabilities)
+        self.planning = Planning(self._jobs, self.correction, self._show_plan)
         self.result_changed.emit(result)
+        if plan is None or not self.planning.resume(plan):
+            self.plan_changed.emit(self.planning)
         self.measure(result.label_map)
 
     def forget(self) -> None:
@@ -111,11 +125,13 @@ class Outcome:
         self.result_changed.emit(None)
         self.measurements_changed.emit([])
         self.findings_changed.emit([])
+        self.plan_changed.emit(None)
         self.surfaces_changed.emit(None)
 
     def measure(self, label_map: LabelMap) -> None:
         """Measure a corrected label map of the result's volume."""
-        if self.result is not None:
+        if self.result is not None and self.planning is not None:
+            self.planning.look()
             self._jobs.submit_latest(
                 "measure",
                 self._of_result(self._measured),
@@ -158,11 +174,15 @@ class Outcome:
         self.files_exported.emit(paths)
 
     def _clear(self) -> None:
-        self.result = self.volume = self.correction = self.surfaces = None
+        self.result = self.volume = self.correction = self.planning = self.surfaces = None
         self.measurements, self.findings = [], []
         self.ignored.clear()
         self.take_comparison([])
         self.take_changes([])
+
+    def _show_plan(self, planning: Planning) -> None:
+        if planning is self.planning:
+            self.plan_changed.emit(planning)
 
     def _of_result(self, answer: Callable[[Any], None]) -> Callable[[Any], None]:
         """An answer about the present result; it is dropped if it comes after that has gone."""

@@ -200,14 +200,14 @@ class Session:
         """Write the result to a folder, see :func:`DeepSegLogic.worker.handlers.export`.
 
         Args:
-            formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``, ``"html"``; of
+            formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``, ``"html"``, ``"plan"``; of
                 :data:`~DeepSegLogic.io.dicom.exports.EXPORTS` if :attr:`Outcome.why_no_dicom` is empty.
             label_map: what to write instead of the result as it came, e.g. after corrections.
 
         Raises:
             UsageError: there is nothing to export.
         """
-        result, volume = self.outcome.result, self.outcome.volume
+        result, volume, planning = self.outcome.result, self.outcome.volume, self.outcome.planning
         if result is None or volume is None:
             raise UsageError(_("Nothing to export."), _("Segment a volume first."), code="usage.empty")
         self.jobs.start(
@@ -220,6 +220,7 @@ class Session:
             confidence=result.confidence,
             boundary_margin=result.boundary_margin,
             provenance=result.provenance,
+            plan=planning.as_plan().as_json() if planning is not None and planning.entries else None,
             folder=str(folder),
             formats=formats,
             **options,

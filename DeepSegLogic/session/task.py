@@ -23,6 +23,7 @@ _TITLES = {
     "check": N_("Checking surfaces"),
     "evaluate": N_("Comparing"),
     "register": N_("Registering"),
+    "plan": N_("Planning"),
     "write": N_("Writing"),
     "upload": N_("Sending"),
     "wait": N_("Waiting"),
@@ -45,8 +46,8 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"install"``, ``"export"`` or ``"connect"``;
-            empty before the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"install"``, ``"export"`` or
+            ``"connect"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

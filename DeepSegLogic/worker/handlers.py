@@ -141,6 +141,23 @@ def follow_up(
     return {"changes": found.changes, "notes": found.warnings}
 
 
+def plan(job: Job, *, label_map: LabelMap, entries: dict[str, Any]) -> dict[str, Any]:
+    """:func:`DeepSegLogic.planning.evaluate_plan` of a plan with these entries.
+
+    Returns:
+        ``numbers``, by kind; ``surfaces``, of the margins, in a dict as the numbers; ``notes``.
+    """
+    from ..planning import Plan, evaluate_plan
+    from ..surfaces import make_surfaces
+
+    done = evaluate_plan(Plan(entries), label_map, job.progress, job.cancel)
+    numbers = {kind: done.plan.numbers[kind] for kind in entries} if done.plan.numbers else {}
+    known = {s.name for s in label_map.structures}
+    margins = [s.name for s in done.label_map.structures if s.name not in known][: len(entries.get("margins", []))]
+    surfaces = list(make_surfaces(done.label_map, margins, cancel=job.cancel)) if margins else []
+    return {"numbers": numbers, "surfaces": {"margins": surfaces}, "notes": list(done.notes)}
+
+
 def refine(
     job: Job,
     *,
@@ -276,6 +293,7 @@ HANDLERS: dict[str, Handler] = {
     "review": review,
     "evaluate": evaluate,
     "follow_up": follow_up,
+    "plan": plan,
     "refine": refine,
     "export": export,
     "install_model": install_model,

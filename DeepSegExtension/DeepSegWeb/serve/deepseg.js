@@ -90,6 +90,7 @@
   const pickReference = () => choose({}, ([file]) => upload([[file.name, file]], "reference"));
 
   const pickEarlier = () => choose({}, ([file]) => upload([[file.name, file]], "earlier"));
+  const pickPlan = () => choose({ accept: ".json" }, ([file]) => upload([[file.name, file]], "plan"));
 
   let model;  // chosen, not confirmed yet
   const pickModel = () =>
@@ -196,5 +197,6 @@
     true,
   );
 
-  window.deepseg = { careful, enlarge, goOn, pick, pickEarlier, pickModel, pickReference, sendModel, cancelUpload, download };
+  const called = { careful, enlarge, goOn, pick, pickEarlier, pickModel, pickPlan, pickReference };
+  window.deepseg = { ...called, sendModel, cancelUpload, download };
 })();

@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 
 from ...data.label_map import LabelMap
 from ...io import read_label_map
+from ...planning import Plan
 from ...review.measurements import confidence_note, volume_text
 from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
 from ...util.staging import sweep, temporary_folder
 from ...util.tables import read_table
+from .plan import plan_section
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -28,7 +30,9 @@ STYLE = _HERE / "style.css"
 """The look of all reports."""
 
 
-def write_report(folder: Path, path: Path, read: Callable[[Path], LabelMap] = read_label_map) -> None:
+def write_report(
+    folder: Path, path: Path, read: Callable[[Path], LabelMap] = read_label_map, plan: Plan | None = None
+) -> None:
     """Write the report of a folder of results.
 
     Args:
@@ -36,6 +40,7 @@ def write_report(folder: Path, path: Path, read: Callable[[Path], LabelMap] = re
             ``preview.png``. ``surfaces/organs.glb`` is used if it exists.
         path: of the HTML file.
         read: reads the segmentation; for untrusted folders, a reader in a process of its own.
+        plan: of an operation on this segmentation, for a planning page; numbers that it lacks are computed.
 
     Raises:
         InputError: the folder lacks a file, or one is damaged.
@@ -44,7 +49,7 @@ def write_report(folder: Path, path: Path, read: Callable[[Path], LabelMap] = re
     for sentence in sweep(folder):  # results of an interrupted run may have to be moved first
         log.warning(sentence)
     try:
-        page = _page(folder, read)
+        page = _page(folder, read, plan)
     except (ValueError, LookupError, TypeError) as error:  # JSON, CSV, and their expected content
         raise InputError(
             f"measurements.csv or provenance.json in {folder} is damaged, or does not fit the segmentation.",
@@ -56,7 +61,7 @@ def write_report(folder: Path, path: Path, read: Callable[[Path], LabelMap] = re
         temporary.write_text(page, encoding="utf-8")
 
 
-def _page(folder: Path, read: Callable[[Path], LabelMap]) -> str:
+def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> str:
     header, cells = _read(read_table, folder / "measurements.csv")
     rows = [dict(zip(header, row, strict=True)) for row in cells]
     label_map = _named_as(rows, read(folder / "segmentation.seg.nrrd"))
@@ -69,6 +74,7 @@ def _page(folder: Path, read: Callable[[Path], LabelMap]) -> str:
         rows="\n".join(_row(row, label_map) for row in rows if int(row["voxels"])),
         missing=escape(_missing([row["structure"] for row in rows if not int(row["voxels"])])),
         picture=_picture(folder / "preview.png"),
+        plan=plan_section(plan.checked(label_map), label_map) if plan is not None else "",
         provenance=escape(json.dumps(facts, indent=2, ensure_ascii=False)),
         glb=_base64(_glb(folder, label_map)),
         viewer=(_HERE / "viewer.js").read_text(encoding="utf-8"),

@@ -1,0 +1,105 @@
+"""The Plan part of the drawer."""
+
+from __future__ import annotations
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+from .widgets import title
+
+_SWITCHED = (
+    "$event.target.checked ? [...row.removed, part.number] : row.removed.filter((number) => number !== part.number)"
+)
+
+
+def plan_panel(app) -> None:
+    """What can be measured of the current structure, and the plan."""
+    title("Plan")
+    html.Div("Select a structure in the list first.", v_if=("!current && !plan_rows.length",), classes="ds-note")
+    with html.Div(v_if=("current",)):
+        _measures(app.planning)
+    _table(app.planning)
+    html.Div("{{ plan_told }}", v_if=("plan_told",), classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])
+    with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
+        _button("Step back", app.planning.undo, "!plan_undo", "Undo the last step of the plan")
+        _button("Recompute", app.planning.recompute, "!plan_rows.length || run.busy", "Compute all numbers again")
+        parts = "Make the parts structures of the result; undo it under Correct"
+        _button("Make structures", app.planning.make_parts, "!plan_rows.some((row) => row.cuts)", parts)
+        tip = "Upload a plan file (JSON)"
+        _button("Open plan", "window.deepseg.pickPlan()", "!rows.length || run.busy || !!uploading", tip)
+
+
+def _measures(plan) -> None:
+    v3.VSelect(
+        v_model=("plan_other",),
+        items=("rows.filter((r) => r.found && r.name !== current).map((r) => ({title: r.title, value: r.name}))",),
+        label="Other structure",
+        density="compact",
+        variant="outlined",
+        hide_details=True,
+    )
+    with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
+        tip = "Smallest distance between the surfaces of the current and the other structure"
+        _button("Distance", (plan.distance, "[current, plan_other]"), "run.busy || !plan_other", tip)
+        tip = "Longest diameter of the current structure, and the longest across it"
+        _button("Diameters", (plan.diameters, "[current]"), "run.busy", tip)
+        tip = "Cut the current structure by a plane; drag the plane in the views"
+        _button("Add plane", (plan.plane, "[current]"), "!current", tip)
+    with html.Div(classes="d-flex align-center ga-1 mt-2"):
+        tip = "Grow the current structure, and report what lies inside"
+        call = (plan.margin, "[current, plan_mm, plan_other, plan_spare]")
+        _button("Margin", call, "run.busy", tip)
+        html.Input(
+            v_model=("plan_mm",),
+            type="number",
+            step=1,
+            min=-50,
+            max=100,
+            classes="ds-number",
+            raw_attrs=['aria-label="Margin in mm"'],
+        )
+        html.Span("mm", classes="ds-note")
+        v3.VCheckbox(
+            v_model=("plan_spare",),
+            label="Spare the other",
+            density="compact",
+            hide_details=True,
+            disabled=("!plan_other",),
+        )
+
+
+def _table(plan) -> None:
+    with (
+        html.Div(v_if=("plan_rows.length",), classes="ds-scroll mt-2"),
+        html.Table(classes="ds-table", raw_attrs=['aria-label="Plan"']),
+        html.Tbody(v_for="row in plan_rows", key=("row.at",)),
+    ):
+        with html.Tr(raw_attrs=[':title="row.notes"']):
+            with html.Td():
+                html.Button("{{ row.title }}", classes="name", click=(plan.jump_to, "[row.at]"))
+            html.Td("{{ row.value }}", classes="num")
+            with html.Td():
+                v3.VBtn(
+                    icon="mdi-close",
+                    size="x-small",
+                    variant="text",
+                    click=(plan.remove, "[row.at]"),
+                    raw_attrs=[":aria-label=\"'Remove: ' + row.title\""],
+                )
+        with html.Tr(v_for="part in row.details", key=("part.title",)):
+            with html.Td(classes="ds-part"), html.Label(classes="d-flex ga-2"):
+                html.Input(
+                    v_if=("row.cuts",),
+                    type="checkbox",
+                    checked=("row.removed.includes(part.number)",),
+                    change=(plan.set_removed, f"[row.at, {_SWITCHED}]"),
+                    raw_attrs=[":aria-label=\"'Remove part ' + part.number\""],
+                )
+                html.Span("{{ part.title }}")
+            html.Td("{{ part.value }}", classes="num")
+            html.Td()
+
+
+def _button(label: str, click, disabled: str, tip: str) -> None:
+    attrs = [f'title="{tip}"']
+    v3.VBtn(label, size="small", variant="tonal", click=click, disabled=(disabled,), raw_attrs=attrs)

@@ -1,0 +1,151 @@
+"""Planning on the page: what its buttons do, and what they show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from DeepSegLogic.planning import read_plan
+from DeepSegLogic.planning.texts import Line
+from DeepSegLogic.session import Planned, Planning
+
+from .scene import PageScene
+
+POLL_S = 0.08
+STALE = "The result was changed: numbers marked with ? no longer hold. Recompute them."
+INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
+
+
+class PagePlan:
+    """The page's Plan part.
+
+    Args:
+        state: of the page.
+        scene: with the session on it, whose ``plan`` shows lines, planes and margins in the views.
+        saying: shows errors of what is done within.
+        corrected: is called when parts became structures, which is a correction.
+    """
+
+    def __init__(
+        self,
+        state,
+        scene: PageScene,
+        saying: Callable[[], AbstractContextManager[None]],
+        corrected: Callable[[], None],
+    ):
+        self.state, self._scene, self.work, self._saying = state, scene, scene.work, saying
+        self._corrected = corrected
+        self._outcome = self.work.session.outcome
+        state.update(INITIAL)
+        self._outcome.plan_changed.connect(self._show)
+        self.work.plan.moving.connect(self._show_moving)
+        self.work.plan.refused.connect(self._refuse)
+
+    def distance(self, one: str, other: str) -> None:
+        """Measure the smallest distance between two structures."""
+        self._add("distances", {"one": one, "other": other})
+
+    def diameters(self, structure: str) -> None:
+        """Measure the longest diameter of a structure, and the longest across it."""
+        self._add("diameters", {"structure": structure})
+
+    def margin(self, structure: str, mm: Any, other: str | None, spare: bool) -> None:
+        """Grow a structure by mm, maybe without another one."""
+        with self._saying():
+            entry: dict[str, Any] = {"structure": structure, "mm": float(mm or 0)}
+            self._add("margins", entry | ({"keep": [other]} if spare and other else {}))
+
+    def plane(self, organ: str) -> None:
+        """Cut a structure by a plane that can be dragged."""
+        with self._saying():
+            self.work.plan.addPlane(organ)
+
+    def set_removed(self, at: int, parts: list[int]) -> None:
+        """Choose the parts of a resection that are taken out."""
+        with self._saying():
+            self.work.plan.planning.set_removed(at, parts)
+
+    def remove(self, at: int) -> None:
+        """Take an entry out of the plan."""
+        with self._saying():
+            self.work.plan.planning.remove(at)
+
+    def undo(self) -> None:
+        """Undo the last step of the plan."""
+        with self._saying():
+            self.work.plan.planning.undo()
+
+    def recompute(self) -> None:
+        """Compute all numbers again."""
+        with self._saying():
+            self.work.plan.planning.recompute()
+
+    def make_parts(self) -> None:
+        """Make the parts of all resections structures of the result."""
+        with self._saying():
+            step = self.work.plan.makeParts()
+            self.state.plan_told = "The parts are structures of the result." if step else "They are structures already."
+            if step:
+                self.state.visible = [s.name for s in self.work.correction.label_map.structures]
+                self.state.current = next(iter(step.changes_ml))  # the organ is none any more
+                self._corrected()
+
+    def jump_to(self, at: int) -> None:
+        """Center the views on an entry."""
+        self.work.plan.jumpTo(self._outcome.planning.entries[at])
+
+    async def receive(self, source: Path) -> None:
+        """Open an uploaded plan file; returns when its numbers are there, or it failed."""
+        try:
+            plan = await asyncio.to_thread(read_plan, source)
+            with self.state:
+                self.state.alert = None
+                self.work.plan.planning.take(plan)
+            while self.work.session.jobs.run.busy:
+                await asyncio.sleep(POLL_S)
+        finally:
+            with self.state:
+                self.state.tab = "result"  # an upload shows the other one, which the server may not know yet
+                self.state.dirty("tab")
+
+    def _add(self, kind: str, entry: dict[str, Any]) -> None:
+        self.state.alert = None
+        with self._saying():
+            self.work.plan.planning.add(kind, entry)
+
+    def _show(self, planning: Planning | None) -> None:
+        entries = planning.entries if planning is not None else ()
+        holds = [self.work.plan.holds(planned) for planned in entries]
+        rows = zip(range(len(entries)), entries, holds, strict=True)
+        self.state.plan_rows = [self._row(*row) for row in rows]
+        self.state.plan_told = "" if all(holds) else STALE
+        self.state.plan_undo = planning is not None and planning.can_undo
+        self._scene.redraw()
+
+    def _row(self, at: int, planned: Planned, holds: bool) -> dict[str, Any]:
+        line, mark = self.work.plan.line(planned), "" if holds else " ?"
+        parts = planned.numbers["parts"] if planned.kind == "resections" else [{}] * len(line.details)
+        return {
+            "at": at,
+            "title": line.title,
+            "value": line.value + mark,
+            "notes": " ".join(line.notes),
+            "cuts": planned.kind == "resections",
+            "removed": [part["number"] for part in parts if part.get("removed")],
+            "details": [
+                {"title": detail.title, "value": detail.value + mark, "number": part.get("number")}
+                for detail, part in zip(line.details, parts, strict=True)
+            ],
+        }
+
+    def _show_moving(self, line: Line) -> None:
+        """A plane is dragged."""
+        self.state.plan_told = "; ".join(f"{one.title}: {one.value}" for one in (line, *line.details))
+        self._scene.redraw()
+
+    def _refuse(self, error: Exception) -> None:
+        with self._saying():
+            raise error

@@ -1,0 +1,114 @@
+"""The numbers of a plan in words, as faces and the report show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..data.terminology import structure_for
+from ..util.i18n import tr as _
+
+Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a plan.
+
+    Attributes:
+        title, value: what was measured, and the number with its unit.
+        details: lines below it, e.g. the parts of an organ.
+        notes: what limits the numbers, one sentence each.
+    """
+
+    title: str
+    value: str
+    details: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def lines(kind: str, numbers: Numbers, titles: Mapping[str, str]) -> Line:
+    """The numbers of one entry.
+
+    Args:
+        kind, numbers: as in a plan file.
+        titles: of structures, by name; others get the one that DeepSeg knows.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: these are no such numbers.
+
+    Example:
+        >>> from DeepSegLogic.planning.texts import lines
+        >>> line = lines("distances", {"one": "liver", "other": "aorta", "distance_mm": 12.34, "notes": []}, {})
+        >>> line.title, line.value
+        ('Liver – Aorta', '12.3 mm')
+    """
+
+    def named(name: str) -> str:
+        return titles.get(name) or structure_for(name, 1).title
+
+    title, value, details = _LINES[kind](numbers, named)
+    return Line(title, value, tuple(details), tuple(str(note) for note in numbers["notes"]))
+
+
+Named = Callable[[str], str]
+Found = tuple[str, str, list[Line]]
+
+
+def _distance(n: Numbers, named: Named) -> Found:
+    return f"{named(n['one'])} – {named(n['other'])}", f"{n['distance_mm']:.1f} mm", []
+
+
+def _contact(n: Numbers, named: Named) -> Found:
+    title = _("{one}, within {mm:g} mm of {other}") if n["within_mm"] else _("{one}, touching {other}")
+    facts = {"one": named(n["one"]), "other": named(n["other"]), "mm": n["within_mm"]}
+    return title.format_map(facts), f"{n['area_mm2']:.0f} mm² ({n['percent']:.1f} %)", []
+
+
+def _encasement(n: Numbers, named: Named) -> Found:
+    title = _("{tumor} around {vessel}").format(tumor=named(n["tumor"]), vessel=named(n["vessel"]))
+    return title, f"{n['degrees']:.0f}°", []
+
+
+def _diameters(n: Numbers, named: Named) -> Found:
+    title = _("{}, diameters").format(named(n["structure"]))
+    return title, f"{n['longest_mm']:.1f} × {n['perpendicular_mm']:.1f} mm", []
+
+
+def _margin(n: Numbers, named: Named) -> Found:
+    inside = [
+        Line(_("Inside: {}").format(named(i["structure"])), f"{i['ml']:.1f} ml ({i['percent']:.1f} %)")
+        for i in n["inside"]
+    ]
+    title = _("{structure}, margin {mm:g} mm").format(structure=named(n["structure"]), mm=n["mm"])
+    return title, f"{n['ml']:.1f} ml", inside
+
+
+def _resection(n: Numbers, named: Named) -> Found:
+    parts = [
+        Line(
+            (_("Part {}, removed") if p["removed"] else _("Part {}")).format(p["number"]),
+            f"{p['ml']:.0f} ml ({p['percent']:.1f} %)",
+        )
+        for p in n["parts"]
+    ]
+    title = _("{}, remnant").format(named(n["organ"]))
+    return title, f"{n['remnant_ml']:.0f} ml ({n['remnant_percent']:.1f} %)", parts
+
+
+def _approach(n: Numbers, named: Named) -> Found:
+    crossed = [Line(_("Crosses {}").format(named(c["structure"])), f"{c['mm']:.1f} mm") for c in n["crossed"]]
+    spared = [Line(_("To {}").format(named(c["structure"])), f"{c['distance_mm']:.1f} mm") for c in n["clearances"]]
+    return _("Straight path"), f"{n['length_mm']:.1f} mm", [*crossed, *spared]
+
+
+_LINES: dict[str, Callable[[Numbers, Named], Found]] = {
+    "distances": _distance,
+    "contacts": _contact,
+    "encasements": _encasement,
+    "diameters": _diameters,
+    "margins": _margin,
+    "resections": _resection,
+    "approaches": _approach,
+}

@@ -1,0 +1,73 @@
+"""One entry of a plan, as the session holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.types import PointsRas
+from ..refinement.undo import Entry
+from ..util.errors import DeepSegError
+
+if TYPE_CHECKING:
+    from ..planning import Plan
+    from ..surfaces import Surface
+
+Steps = tuple[Entry, ...]
+"""The corrections that the voxels of a result have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """An entry of the plan with its numbers.
+
+    Attributes:
+        kind: one of :data:`~DeepSegLogic.planning.plan_file.KINDS`.
+        entry, numbers: as in a plan file.
+        since: the corrections that had been made when the numbers were computed; None: unknown ones.
+        surface: of a margin; None where it is not known.
+    """
+
+    kind: str
+    entry: dict[str, Any]
+    numbers: dict[str, Any]
+    since: Steps | None
+    surface: Surface | None = None
+
+    @property
+    def segments(self) -> dict[str, PointsRas]:
+        """The straight lines that show it: two points each, (2, 3) in RAS mm, by name."""
+        found = {
+            "distances": {"": "points_ras"},
+            "diameters": {"longest": "longest_ras", "across": "perpendicular_ras"},
+        }.get(self.kind, {})
+        ends = {name: self.numbers[key] for name, key in found.items()}
+        if self.kind == "approaches":
+            ends[""] = [self.entry["entry"], self.entry["target"]]
+        return {name: np.array(points, float).reshape(2, 3) for name, points in ends.items()}
+
+
+def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
+    """The entries of a plan with the numbers that it holds; None if it does not hold all, or they are damaged."""
+    from ..planning.plan_file import cut_of
+    from ..planning.texts import lines
+
+    found = []
+    for kind, entries in plan.entries.items():
+        numbers = (plan.numbers or {}).get(kind)
+        if not isinstance(numbers, list) or len(numbers) != len(entries):
+            return None
+        found += [Planned(kind, entry, number, steps) for entry, number in zip(entries, numbers, strict=True)]
+    try:
+        for planned in found:
+            lines(planned.kind, planned.numbers, {})
+            cuts = [cut_of(cut) for cut in planned.entry.get("cuts", [])]
+            if not all(np.isfinite(points).all() for points in planned.segments.values()):
+                return None
+            if cuts and not isinstance(planned.numbers["organ"], str):
+                return None
+    except (LookupError, TypeError, ValueError, AttributeError, DeepSegError):
+        return None
+    return tuple(found)

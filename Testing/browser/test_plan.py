@@ -1,0 +1,104 @@
+"""A plan on the page: a distance, a plane that is dragged, parts, files."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from DeepSegLogic import LabelMap, Organ
+from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.io import read_volume
+from DeepSegLogic.planning import distance, read_plan
+from DeepSegLogic.planning.plan_file import cut_of
+
+from .conftest import start, stop
+from .steps import download, unzip, wait_until
+
+pytestmark = pytest.mark.timeout(600)
+FACTS = {"model": {"id": "m", "version": "1"}, "settings": {"quality": "fast"}, "versions": {"deepseg": "0"}}
+
+
+@pytest.fixture(scope="module")
+def organs(chest_ct):
+    """Two balls in the demonstration CT, called liver and spleen."""
+    volume = read_volume(chest_ct)
+    k, j, i = np.indices(volume.array.shape)
+    array = np.zeros(k.shape, np.uint8)
+    for value, middle in ((1, 44), (2, 84)):
+        array[((i - middle) * 3.0) ** 2 + ((j - 64) * 3.0) ** 2 + ((k - 17) * 10.0) ** 2 < 50.0**2] = value
+    return volume, LabelMap(array, volume.ijk_to_ras, [structure_for("liver", 1), structure_for("spleen", 2)])
+
+
+@pytest.fixture(scope="module")
+def server(browser, organs, tmp_path_factory):
+    """Opens a scene with the organs as a result."""
+    scene, folder = pytest.importorskip("DeepSegWeb.scene").PageScene(), tmp_path_factory.mktemp("scene")
+    volume, label_map = organs
+    scene.show_volume(volume)
+    scene.work.adopt(label_map, FACTS)
+    scene.save(folder / "chest")
+    scene.work.session.close()
+    with zipfile.ZipFile(folder / "chest.mrb", "w") as archive:
+        for path in (p for p in (folder / "chest").rglob("*") if p.is_file()):
+            archive.write(path, path.relative_to(folder))
+    running = start(folder / "chest.mrb", tmp_path_factory.mktemp("web"))
+    yield running
+    stop(running)
+
+
+def plan(page) -> dict[str, str]:
+    """The plan's lines: title → value."""
+    rows = [row.locator("td").all_inner_texts() for row in page.get_by_role("table", name="Plan").locator("tr").all()]
+    return {title.strip(): value.strip() for title, value, *_ in rows}
+
+
+def drag(page, pixels) -> None:
+    """Drag askew from the middle of the axial view, slowly: what waits for the server is overtaken."""
+    box = page.locator(".layout-grid-item").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for n in range(4):
+        page.mouse.move(x - 12 + 4 * n, y)
+        page.wait_for_timeout(300)
+    page.mouse.down()
+    for n in range(1, 6):
+        page.mouse.move(x + n * pixels / 5, y + n * pixels / 5)
+        page.wait_for_timeout(300)
+    page.mouse.up()
+
+
+def test_measure_drag_a_plane_and_take_it_home(page, organs, tmp_path):
+    label_map = organs[1]
+    page.get_by_role("button", name="Liver", exact=True).click()
+    page.get_by_label("Other structure").first.click(force=True)
+    page.get_by_role("option", name="Spleen").click()
+    page.get_by_role("button", name="Distance", exact=True).click()
+    page.get_by_role("button", name="Liver – Spleen", exact=True).wait_for()
+    assert plan(page)["Liver – Spleen"] == f"{distance(label_map, 'liver', 'spleen').distance_mm:.1f} mm"
+
+    page.get_by_role("button", name="Add plane").click()
+    title = page.get_by_role("button", name="Liver, remnant", exact=True)
+    title.click()  # the views are centered on the plane
+    before = plan(page)["Liver, remnant"]
+    for _ in range(5):
+        drag(page, 15)
+        page.wait_for_timeout(1500)
+        if plan(page)["Liver, remnant"] != before:
+            break
+        title.click()
+    wait_until(page, lambda: plan(page)["Liver, remnant"] != before)
+    page.wait_for_timeout(1000)  # it has its place
+    written = unzip(download(page, ["Plan (JSON)", "Report (HTML)"]))
+    (tmp_path / "plan.json").write_bytes(written.read("plan.json"))
+    saved = read_plan(tmp_path / "plan.json")
+    (cut,) = saved.entries["resections"][0]["cuts"]
+    found = Organ(label_map, "liver").cut([cut_of(cut)])
+    shown = plan(page)
+    assert shown["Liver, remnant"] == f"{found.remnant_ml:.0f} ml ({found.remnant_percent:.1f} %)"
+    report = written.read("report.html").decode()
+    assert shown["Liver, remnant"] in report and "What was assumed" in report
+
+    page.get_by_role("button", name="Make structures").click()
+    page.get_by_role("button", name="Liver, part 1", exact=True).wait_for()
+    assert "?" not in "".join(plan(page).values())
+    page.get_by_role("button", name="Undo", exact=True).click()
+    page.get_by_role("button", name="Liver", exact=True).wait_for()

@@ -1,0 +1,46 @@
+"""Every kind of a plan in words."""
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.planning import Plan, evaluate_plan
+from DeepSegLogic.planning.texts import lines
+
+from .scenes import ball, cylinder, scene
+
+
+def test_each_kind_says_its_numbers():
+    shapes = {"liver": ball((0, 0, 0), 18), "vein": cylinder(4, 25), "tumor": ball((10, 0, 0), 4)}
+    organs = scene(np.diag([1.0, 1.0, 1.5, 1.0]), shapes, 22)[0]
+    cut = {"type": "ellipsoid", "center": [22, 22, 22], "radii": [5, 5, 5]}
+    entries = {
+        "distances": [{"one": "tumor", "other": "vein"}],
+        "contacts": [{"one": "vein", "other": "liver"}, {"one": "vein", "other": "tumor", "within_mm": 4}],
+        "encasements": [{"tumor": "tumor", "vessel": "vein", "within_mm": 4}],
+        "diameters": [{"structure": "tumor"}],
+        "margins": [{"structure": "tumor", "mm": 3}],
+        "resections": [{"organ": "liver", "cuts": [cut]}],
+        "approaches": [{"entry": [42, 22, 22], "target": [32, 22, 22], "spare": ["vein"]}],
+    }
+    numbers = evaluate_plan(Plan(entries), organs).plan.numbers
+    titles = {s.name: s.title for s in organs.structures}
+    found = [lines(kind, one, titles) for kind in entries for one in numbers[kind]]
+    assert [line.title for line in found] == [
+        "Tumor – Vein",
+        "Vein, touching Liver",
+        "Vein, within 4 mm of Tumor",
+        "Tumor around Vein",
+        "Tumor, diameters",
+        "Tumor, margin 3 mm",
+        "Liver, remnant",
+        "Straight path",
+    ]
+    distance, *_, margin, resection, path = found
+    assert distance.value == f"{numbers['distances'][0]['distance_mm']:.1f} mm"
+    assert distance.notes == ("Vein is cut by the border of the volume.",)
+    assert [line.title for line in margin.details] == ["Inside: Liver", "Inside: Vein"]
+    assert [line.title for line in resection.details] == ["Part 1, removed", "Part 2"]
+    assert sum(float(line.value.split()[0]) for line in resection.details) == pytest.approx(
+        numbers["resections"][0]["whole_ml"], abs=1
+    )
+    assert path.value == "10.0 mm" and path.details[-1].title == "To Vein"

@@ -1,0 +1,211 @@
+"""The plan of a result, with a real worker: numbers against the single calls, stale after corrections, undo, files."""
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from DeepSegLogic import LabelMap, Organ, Plane
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.planning import distance, margin, parse_plan
+from DeepSegLogic.refinement.prompts import Scribble
+from DeepSegLogic.session import Session
+from DeepSegLogic.util.errors import DeepSegError, UsageError
+
+from ..planning.scenes import ball, cylinder, scene
+
+PLANE = {"type": "plane", "origin": [22.0, 22.0, 22.0], "normal": [1.0, 0.0, 0.2]}
+TUMOR_VEIN = {"one": "tumor", "other": "vein"}
+
+
+@pytest.fixture(scope="module")
+def organs():
+    shapes = {"liver": ball((0, 0, 0), 18), "vein": cylinder(4, 20), "tumor": ball((10, 0, 0), 4)}
+    return scene(np.diag([1.0, 1.0, 1.5, 1.0]), shapes, 22)[0]
+
+
+@pytest.fixture(scope="module")
+def worker():
+    session = Session()
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def session(worker, organs):
+    """With the organs as the result of a volume."""
+    volume = Volume(np.zeros(organs.array.shape, np.int16), organs.ijk_to_ras, "Phantom", "CT")
+    worker.outcome.adopt(volume, replace(organs, array=organs.array.copy()), {"model": {"id": "phantom"}})
+    done(worker)
+    return worker
+
+
+def done(session):
+    """Wait for the worker; returns the plan."""
+    end = time.monotonic() + 120
+    while session.jobs.waiting:
+        session.poll()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return session.outcome.planning
+
+
+def correct(session):
+    """A step by hand that takes a corner of the liver away."""
+    correction = session.outcome.correction
+    changed = correction.label_map.array.copy()
+    changed[:, :, :12][changed[:, :, :12] == 1] = 0
+    correction.take(replace(correction.label_map, array=changed))
+    session.outcome.measure(correction.label_map)
+
+
+def test_what_is_added_has_the_numbers_of_the_single_calls(session, organs):
+    told = []
+    session.outcome.plan_changed.connect(told.append)
+    plan = session.outcome.planning
+    plan.add("distances", TUMOR_VEIN)
+    assert session.jobs.run.task == "plan" and plan.entries == ()
+    done(session)
+    plan.add("margins", {"structure": "tumor", "mm": 5.0, "keep": ["vein"]})
+    done(session)
+    one, other = plan.entries
+    assert told[-1] is plan and not plan.stale
+    assert one.numbers["distance_mm"] == distance(organs, "tumor", "vein").distance_mm
+    grown = margin(organs, "tumor", 5.0, keep=["vein"])
+    assert other.numbers["ml"] == pytest.approx(grown.ml)
+    points, triangles = other.surface.points, other.surface.triangles
+    a, b, c = points[triangles].swapaxes(0, 1)
+    enclosed = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6000
+    assert enclosed == pytest.approx(grown.ml, rel=0.02)
+    with pytest.raises(UsageError, match="has this already"):
+        plan.add("distances", dict(TUMOR_VEIN))
+
+
+def test_what_cannot_be_computed_does_not_join(session):
+    plan = session.outcome.planning
+    plan.divide("liver", PLANE)
+    plan.add("distances", {"one": "tumor", "other": "spleen"})
+    done(session)
+    assert "no structure named 'spleen'" in str(session.jobs.run.error)
+    assert [p.kind for p in plan.entries] == ["resections"]
+    with pytest.raises(UsageError, match="normal of the plane is 0"):
+        plan.move_cut(0, 0, {**PLANE, "normal": [0, 0, 0]})
+    with pytest.raises(DeepSegError):
+        plan.divide("spleen", PLANE)
+    assert plan.entries[0].entry["cuts"] == [PLANE] and not plan.stale
+
+
+def test_a_plane_that_moves_and_its_undo(session, organs):
+    plan = session.outcome.planning
+    assert plan.divide("liver", PLANE) == 0
+    moved = {**PLANE, "origin": [27.0, 22.0, 22.0]}
+    expected = Organ(organs, "liver").cut([Plane((27, 22, 22), (1, 0, 0.2))])
+    before = plan.entries[0].numbers
+    assert plan.try_cut(0, 0, moved) == expected and plan.entries[0].numbers is before
+    plan.move_cut(0, 0, moved)
+    assert plan.entries[0].numbers["remnant_ml"] == expected.remnant_ml
+    plan.move_cut(0, 0, moved)  # the same place again is no step
+    plan.set_removed(0, [2])
+    assert plan.entries[0].numbers["remnant_ml"] == pytest.approx(expected.whole_ml - expected.remnant_ml)
+    assert plan.divide("liver", {**PLANE, "normal": [0.0, 1.0, 0.0]}) == 0
+    assert len(plan.entries[0].numbers["parts"]) == 4
+    plan.remove(0)
+    for _ in range(4):
+        assert plan.undo()
+    assert plan.entries[0].numbers is before
+    assert plan.undo() and not plan.undo() and plan.entries == ()
+    assert plan.redo() and plan.redo() and plan.entries[0].entry["cuts"] == [moved]
+
+
+def test_numbers_are_stale_after_a_correction_until_they_are_computed_again(session):
+    plan = session.outcome.planning
+    plan.divide("liver", PLANE)
+    plan.add("distances", TUMOR_VEIN)
+    done(session)
+    whole, told = plan.entries[0].numbers["whole_ml"], []
+    session.outcome.plan_changed.connect(told.append)
+    correct(session)
+    assert told and plan.stale and not any(map(plan.holds, plan.entries))
+    assert plan.as_plan().numbers["stale"]
+    session.outcome.correction.undo()
+    assert not plan.stale
+    session.outcome.correction.redo()
+    plan.recompute()
+    done(session)
+    assert not plan.stale and plan.entries[0].numbers["whole_ml"] < whole
+    assert [p.kind for p in plan.entries] == ["resections", "distances"]
+
+
+def test_parts_become_structures_and_the_plan_goes_on(session, organs):
+    plan, correction = session.outcome.planning, session.outcome.correction
+    with pytest.raises(UsageError, match="no resection"):
+        plan.make_parts()
+    plan.divide("liver", PLANE)
+    step = plan.make_parts()
+    assert step in correction.history.done and not plan.stale
+    parts = {p["name"]: p["voxels"] for p in plan.entries[0].numbers["parts"]}
+    assert {n: int(correction.label_map.mask(n).sum()) for n in parts} == parts
+    np.testing.assert_array_equal(plan.label_map.array, organs.array)
+    assert [(s.name, s.value) for s in plan.label_map.structures] == [(s.name, s.value) for s in organs.structures]
+    # moved afterwards, and made again: other parts of the same organ
+    plan.move_cut(0, 0, {**PLANE, "origin": [27.0, 22.0, 22.0]})
+    plan.make_parts()
+    moved = {p["name"]: p["voxels"] for p in plan.entries[0].numbers["parts"]}
+    assert moved != parts and {n: int(correction.label_map.mask(n).sum()) for n in moved} == moved
+    correction.undo()
+    correction.undo()
+    np.testing.assert_array_equal(correction.label_map.array, organs.array)
+    assert [s.name for s in correction.label_map.structures] == ["liver", "vein", "tumor"]
+    # a correction of a part makes the numbers stale
+    correction.redo()
+    correction.redo()
+    name = max(moved, key=moved.get)
+    k, j, i = np.argwhere(correction.label_map.mask(name))[0]
+    correction.prompt(Scribble(name, False, ((float(i), float(j), 1.5 * k), (float(i) + 1, float(j), 1.5 * k))))
+    assert plan.stale
+
+
+def test_a_plan_is_read_back_with_its_result(session, organs):
+    plan = session.outcome.planning
+    plan.divide("liver", PLANE)
+    plan.add("distances", TUMOR_VEIN)
+    done(session)
+    plan.title = "Right part"
+    text = json.dumps(plan.as_plan().as_json()).encode()
+    before = [(p.kind, p.entry, p.numbers) for p in plan.entries]
+    saved = parse_plan(text, "plan")
+
+    session.outcome.adopt(session.outcome.volume, replace(organs, array=organs.array.copy()), {"model": {"id": "x"}})
+    again = session.outcome.planning
+    assert again is not plan and again.entries == ()
+    again.resume(saved)
+    assert sorted((p.kind, p.entry, p.numbers) for p in again.entries) == sorted(before, key=lambda p: p[0])
+    assert again.title == "Right part" and not again.stale and not again.can_undo
+    plan.remove(0)  # that of the earlier result tells nobody any more
+    assert len(session.outcome.planning.entries) == 2
+
+    other = LabelMap(np.roll(organs.array, 1, 2), organs.ijk_to_ras, organs.structures)
+    session.outcome.adopt(session.outcome.volume, other, {"model": {"id": "x"}})
+    session.outcome.planning.resume(saved)
+    assert session.outcome.planning.stale
+    session.outcome.planning.take(saved)  # opened by the user: computed at once
+    done(session)
+    assert not session.outcome.planning.stale and len(session.outcome.planning.entries) == 2
+    assert session.outcome.planning.undo()  # back to what was there before
+
+    # whoever wrote it may have written anything: nothing changes
+    (known,) = saved.numbers["distances"]
+    for bad in ({"one": 1}, {**known, "points_ras": [[1, 2], 3]}, {**known, "points_ras": None}, 7):
+        assert not session.outcome.planning.resume(replace(saved, numbers={**saved.numbers, "distances": [bad]}))
+    flat = {"organ": "liver", "cuts": [{**PLANE, "normal": [0, 0, 0]}]}
+    assert not session.outcome.planning.resume(replace(saved, entries={**saved.entries, "resections": [flat]}))
+    assert len(session.outcome.planning.entries) == 2
+
+
+def test_an_empty_plan(session):
+    plan = session.outcome.planning
+    assert plan.as_plan().as_json() == {"format": "deepseg.plan", "version": 1, "units": "mm"}
+    with pytest.raises(UsageError, match="plan is empty"):
+        plan.recompute()
