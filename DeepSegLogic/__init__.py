@@ -59,6 +59,12 @@ _HOME_OF = {
     "Evaluation": "evaluation.evaluation",
     "evaluate": "evaluation.evaluation",
     "write_evaluation": "evaluation.output",
+    # learning from corrections
+    "CorrectedCase": "adaptation.cases",
+    "CorrectedCases": "adaptation.cases",
+    "Offer": "adaptation.offer",
+    "adapt": "adaptation.adapt",
+    "go_back": "adaptation.lineage",
     # planning
     "Ellipsoid": "planning.cuts",
     "Organ": "planning.resections",

@@ -10,6 +10,7 @@ WORDS: Mapping[Action, str] = {
     "accept_remote": "Add --allow-remote to listen where other machines reach it.",
     "choose_device": "Use --device {device}.",
     "choose_model": "List the models with `deepseg models list`.",
+    "collect_case": "Run `deepseg adapt add RESULT --model {model}`.",
     "correct_with_model": "Use `deepseg refine --model {model}`.",
     "download_model": "Run `deepseg models download {model}`.",
     "give_card": "Put it there, or name the file with --card.",

@@ -27,6 +27,8 @@ from .planning import TrainingPlan
 OLD_LAYERS = 0.1
 """Learning rate of layers that are taken, relative to that of the head."""
 
+_NO_DESCRIPTION = "it is a program, not a network with a description"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -55,6 +57,7 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
     Raises:
         ModelError: the model cannot be loaded or trained.
     """
+    check_trainable(card)
     model = load_model(card)
     plan = model.plan
     if plan is None or not model.networks:
@@ -91,6 +94,22 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
         ),
         len(old) + 1,
     )
+
+
+def check_trainable(card: ModelCard) -> None:
+    """Check what is known of a model without loading it.
+
+    Raises:
+        ModelError: a training cannot begin with it.
+    """
+    for wrong, what in (
+        (card.takes_prompts, "it corrects structures from prompts"),
+        (len(card.parts) > 1, "it has several parts"),
+        (len(card.channels) > 1, "it sees several images together"),
+        (card.backend != "nnunet" and not card.network.get("architecture"), _NO_DESCRIPTION),
+    ):
+        if wrong:
+            raise _cannot(card, what, "Begin with another model, or without one.")
 
 
 def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:
@@ -158,10 +177,7 @@ def _architecture(model: Model) -> dict[str, Any]:
     card = model.card
     if card.backend == "nnunet":
         return architecture_in(card.installed_folder)
-    architecture = card.network.get("architecture")
-    if not architecture:
-        raise _cannot(card, "it is a program, not a network with a description", "Begin with another model.")
-    return dict(architecture)
+    return dict(card.network["architecture"])
 
 
 def _with_classes(architecture: dict[str, Any], classes: int) -> dict[str, Any]:
