@@ -63,7 +63,7 @@ _HOME_OF = {
     "CorrectedCase": "adaptation.cases",
     "CorrectedCases": "adaptation.cases",
     "Offer": "adaptation.offer",
-    "adapt": "adaptation.adapt",
+    "adapt": "adaptation.fine_tune",
     "go_back": "adaptation.lineage",
     # planning
     "Ellipsoid": "planning.cuts",

@@ -1,6 +1,6 @@
-from .adaptation.adapt import adapt as adapt
 from .adaptation.cases import CorrectedCase as CorrectedCase
 from .adaptation.cases import CorrectedCases as CorrectedCases
+from .adaptation.fine_tune import adapt as adapt
 from .adaptation.lineage import go_back as go_back
 from .adaptation.offer import Offer as Offer
 from .data.label_map import Code as Code

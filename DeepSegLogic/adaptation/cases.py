@@ -25,12 +25,16 @@ from ..data.label_map import LabelMap
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import reject_unusable
 from ..io.write import write_label_map, write_volume
+from ..models.card import ModelCard
 from ..models.files import check_regular, read_json
-from ..models.find import find_model
+from ..models.find import find_model, is_bundled
+from ..models.store import Store
+from ..training.beginnings import check_trainable
 from ..training.dataset import CaseFiles
 from ..util.atomic_write import atomic_folder, cannot_write
 from ..util.disk_space import check_free_space
-from ..util.errors import DeepSegError, InputError, UsageError
+from ..util.errors import DeepSegError, InputError, ModelError, UsageError
+from ..util.file_names import is_file_name
 from .lineage import original_of
 
 MOST_CASES = 50
@@ -77,7 +81,7 @@ class CorrectedCases:
             user's data folder.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: there is neither such a model nor a case of it.
 
     Example:
         >>> from DeepSegLogic import CorrectedCases, read_label_map, read_volume
@@ -91,8 +95,14 @@ class CorrectedCases:
     """
 
     def __init__(self, model: str, root: Path | str | None = None) -> None:
-        self.model = original_of(find_model(model))
-        self.folder = corrections_root(root) / self.model
+        place = corrections_root(root)
+        try:
+            self.model = original_of(find_model(model))
+        except ModelError:
+            if not (is_file_name(model) and (place / model).is_dir()):
+                raise
+            self.model = model  # it was deleted, its cases were not
+        self.folder = place / self.model
 
     def all(self) -> list[CorrectedCase]:
         """All cases, the oldest first; also damaged ones."""
@@ -109,9 +119,11 @@ class CorrectedCases:
 
         Raises:
             InputError: the grids differ, structures overlap, or the image cannot be used.
-            UsageError: an unknown structure or none, or there are too many cases.
+            UsageError: an unknown structure or none, there are too many cases, or the model is not installed.
+            ModelError: the model cannot be trained.
             ResourceError, OutputError: the disk is full, or the folder cannot be written.
         """
+        check_can_learn(find_model(self.model))
         kept = _of_structures(label_map.without_overlaps("learnt from"), structures)
         if kept.array.shape != volume.shape_kji or not same_grid(kept.ijk_to_ras, volume.ijk_to_ras, SAME_GRID_MM):
             raise InputError(
@@ -199,6 +211,23 @@ class CorrectedCases:
         except OSError as error:
             raise cannot_write(place, error) from error
         return place
+
+
+def check_can_learn(card: ModelCard) -> None:
+    """Check what is known of a model without loading it.
+
+    Raises:
+        UsageError: it is not installed.
+        ModelError: it cannot be trained.
+    """
+    if not is_bundled(card.id) and Store().folder(card.id) is None:
+        raise UsageError(
+            f"The model {card.id} is not installed, so that its versions cannot be kept.",
+            "Import it first.",
+            code="usage.not_installed",
+            action="import_model",
+        )
+    check_trainable(card)
 
 
 def corrections_root(root: Path | str | None = None) -> Path:

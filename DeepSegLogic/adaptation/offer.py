@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from ..models.files import CARD_FILE, folder_digests, read_json
 from ..models.import_export import import_model
 from ..models.store import Store
 from ..models.versions import keep_version
-from ..training.run import work_folder
 from ..util.atomic_write import atomic_path, cannot_write
 from ..util.errors import ModelError
 from .cases import CorrectedCases
@@ -99,19 +97,32 @@ def offered(cases: CorrectedCases) -> Offer | None:
         return None
 
 
+def the_offer(cases: CorrectedCases) -> Offer:
+    """The offer that waits for a decision.
+
+    Raises:
+        ModelError: there is none.
+    """
+    found = offered(cases)
+    if found is None:
+        raise ModelError(
+            f"There is no new version of {cases.model} to decide about.", "Learn first.", code="model.no_offer"
+        )
+    return found
+
+
 def clear(folder: Path) -> None:
     """Delete what was made of a new version.
 
     Raises:
         OutputError: a file cannot be deleted.
     """
-    (folder / _FACTS).unlink(missing_ok=True)
-    for place in (folder / NEXT, work_folder(folder / NEXT)):
-        try:
-            with suppress(FileNotFoundError):
-                shutil.rmtree(place)
-        except OSError as error:
-            raise cannot_write(place, error) from error
+    try:
+        (folder / _FACTS).unlink(missing_ok=True)
+        for place in folder.glob(f"{NEXT}*"):
+            shutil.rmtree(place)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def mean_of(rows: Sequence[Row], role: Role) -> tuple[float, float] | None:

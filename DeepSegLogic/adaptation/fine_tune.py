@@ -12,16 +12,16 @@ from typing import Any
 from ..inference.device import choose_device
 from ..models.card import ModelCard
 from ..models.files import CARD_FILE
-from ..models.find import find_model, is_bundled
+from ..models.find import find_model
 from ..models.store import Store
 from ..training.checks import check_cases
 from ..training.optimization import Options
 from ..training.run import rate_for, require_packages, train_model, work_folder
-from ..training.transfer import begin_with, check_trainable
+from ..training.transfer import begin_with
 from ..util.atomic_write import atomic_path, cannot_write
 from ..util.errors import Cancelled, DeepSegError, UsageError
-from ..util.progress import Cancel, Progress, ignore_progress, never_cancel, share
-from .cases import CorrectedCase, CorrectedCases
+from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
+from .cases import CorrectedCase, CorrectedCases, check_can_learn
 from .comparison import Row, compare
 from .lineage import adapted_facts, learnt_before, next_version, original_of
 from .offer import NEXT, Offer, clear, mean_of, write_offer
@@ -30,7 +30,6 @@ MINUTES = 10.0
 """How long a model learns unless told otherwise."""
 
 _COMPARED = 5  # cases that were learnt from
-_TRAINED, _PREPARED = 0.85, 0.05  # shares of the progress
 
 
 def adapt(
@@ -55,7 +54,8 @@ def adapt(
         minutes: to train.
         steps: to train instead, for the same result at every speed.
         device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
-        progress, cancel: see :mod:`DeepSegLogic.util.progress`.
+        progress, cancel: see :mod:`DeepSegLogic.util.progress`. Stages: ``"read"``, ``"prepare"``, ``"train"``,
+            ``"compare"``.
 
     Returns:
         The new version, to accept or to discard. The model is not changed.
@@ -83,9 +83,9 @@ def adapt(
     chosen_device = choose_device(device)
     with _alone(cases):
         held_out, taught, notes = _split(cases.usable(), learnt_before(card))
-        report = check_cases([c.files for c in taught], card.modality, share(progress, 0, _PREPARED / 2), cancel)
+        report = check_cases([c.files for c in taught], card.modality, lambda _, *told: progress("read", *told), cancel)
         report.raise_first()
-        origin = begin_with(card, report)
+        origin = replace(begin_with(card, report), old_layers=1.0)  # as nnU-Net fine-tunes: there are few steps
         require_packages(origin.plan.network)
         options = Options(
             steps=steps, seconds=None if steps else 60 * minutes, rate=rate_for(origin.plan.network, "adamw")
@@ -100,7 +100,7 @@ def adapt(
                 origin=origin,
                 options=options,
                 device=chosen_device,
-                progress=share(progress, _PREPARED, _TRAINED),
+                progress=progress,
                 cancel=cancel,
             ).stopped
 
@@ -114,31 +114,12 @@ def adapt(
         if stopped and cancel():
             raise Cancelled("Learning was stopped. The next start with the same cases continues it.")
         after = _described(card, ModelCard.read(output), held_out, taught)
-        rows = compare(
-            card, after, held_out, taught[-_COMPARED:], str(chosen_device), share(progress, _TRAINED, 1), cancel
-        )
+        rows = compare(card, after, held_out, taught[-_COMPARED:], str(chosen_device), progress, cancel)
         _write_card(replace(after, dice=_dice(rows)))
         offer = Offer(output, (card.id, card.version), tuple(rows), (*notes, *_doubts(rows)))
         write_offer(offer)
         shutil.rmtree(work_folder(output), ignore_errors=True)  # patients' images, and checkpoints of no more use
     return offer
-
-
-def check_can_learn(card: ModelCard) -> None:
-    """Check what is known of a model without loading it.
-
-    Raises:
-        UsageError: it is not installed.
-        ModelError: it cannot be trained.
-    """
-    if not is_bundled(card.id) and Store().folder(card.id) is None:
-        raise UsageError(
-            f"The model {card.id} is not installed, so that its versions cannot be kept.",
-            "Import it first.",
-            code="usage.not_installed",
-            action="import_model",
-        )
-    check_trainable(card)
 
 
 @contextmanager
