@@ -238,6 +238,11 @@ def corrections_root(root: Path | str | None = None) -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("DeepSeg", False) / "corrections"
 
 
+def collected_models(root: Path | str | None = None) -> list[str]:
+    """Ids of the models that have corrected cases on this machine."""
+    return sorted(place.parent.name for place in corrections_root(root).glob("[!.]*/cases") if any(place.iterdir()))
+
+
 def changed_structures(before: LabelMap, after: LabelMap) -> list[str]:
     """Names of the structures that a correction changed or added; label maps on the same grid."""
     moved = before.array != after.array

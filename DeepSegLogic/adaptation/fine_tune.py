@@ -23,11 +23,8 @@ from ..util.errors import Cancelled, DeepSegError, UsageError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .cases import CorrectedCase, CorrectedCases, check_can_learn
 from .comparison import Row, compare
-from .lineage import adapted_facts, learnt_before, next_version, original_of
+from .lineage import MINUTES, adapted_facts, learnt_before, next_version, original_of
 from .offer import NEXT, Offer, clear, mean_of, write_offer
-
-MINUTES = 10.0
-"""How long a model learns unless told otherwise."""
 
 _COMPARED = 5  # cases that were learnt from
 

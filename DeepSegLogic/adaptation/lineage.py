@@ -10,6 +10,9 @@ from ..models.store import Store
 from ..models.versions import kept_versions, use_version
 from ..util.errors import ModelError, UsageError
 
+MINUTES = 10
+"""How long a model learns unless told otherwise."""
+
 SUFFIX = "_adapted"
 
 

@@ -12,7 +12,7 @@ import typer
 
 from ..util.errors import DeepSegError
 from ..util.openmp import openmp_settings
-from . import models
+from . import adapt, models
 from .cohort import cohort
 from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
@@ -60,6 +60,7 @@ _COMMANDS = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(models.app, name="models")
+app.add_typer(adapt.app, name="adapt")
 
 
 def main(arguments: list[str] | None = None) -> int:

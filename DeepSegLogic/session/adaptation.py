@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..adaptation.lineage import MINUTES, adapted_facts
 from ..data.label_map import LabelMap
 from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from ..adaptation.cases import CorrectedCase
     from ..adaptation.offer import Offer
     from ..models.card import ModelCard
-
-MINUTES = 10
-"""How long a model learns unless the user chooses."""
 
 
 class Adaptation:
@@ -86,8 +84,6 @@ class Adaptation:
     @property
     def why_not_back(self) -> str:
         """Why there is no earlier version to go back to, in words; empty if there is."""
-        from ..adaptation.lineage import adapted_facts
-
         card = self._choices.model
         if card is None or not adapted_facts(card):
             return _("This model has no earlier version.")

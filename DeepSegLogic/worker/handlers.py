@@ -191,7 +191,7 @@ def collect_case(
 
 
 def adapt(job: Job, *, model: str, minutes: float, device: str = "auto") -> list[str]:
-    """:func:`DeepSegLogic.adaptation.fine_tune.adapt`; the offer is kept for :func:`accept_offer`. Returns its notes."""
+    """:func:`DeepSegLogic.adaptation.fine_tune.adapt`; the offer is kept for later. Returns its notes."""
     from ..adaptation.fine_tune import adapt as run
 
     job.warm.clear()  # for its memory
