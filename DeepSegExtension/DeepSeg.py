@@ -160,6 +160,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.correctSection import CorrectSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
+        from DeepSegLib.learnSection import LearnSection
         from DeepSegLib.modelSection import ModelSection
         from DeepSegLib.resultSection import ResultSection
         from DeepSegLib.runSection import RunSection
@@ -178,6 +179,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ResultSection,
             CompareSection,
             CorrectorList,
+            LearnSection,
             RunSection,
             ExportSection,
         )

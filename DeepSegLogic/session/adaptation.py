@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..adaptation.lineage import MINUTES, adapted_facts
@@ -14,6 +15,7 @@ from .jobs import Answer, Jobs
 from .outcome import Outcome
 from .signal import Signal
 from .task import Run
+from .texts import collect_question
 
 if TYPE_CHECKING:
     from ..adaptation.cases import CorrectedCase
@@ -33,6 +35,7 @@ class Adaptation:
         cases: that were collected for the chosen model, the oldest first.
         offer: a new version of it that waits for a decision; None if there is none.
         minutes: to learn.
+        folder: where the cases are kept; None while no model is chosen that is here.
         why_not: why the chosen model cannot learn at all, in words; empty when it can.
         changed: something of this changed.
     """
@@ -41,6 +44,7 @@ class Adaptation:
         self.cases: list[CorrectedCase] = []
         self.offer: Offer | None = None
         self.minutes = MINUTES
+        self.folder: Path | None = None
         self.why_not = ""
         self.changed: Signal[Adaptation] = Signal()
         self._jobs, self._choices, self._outcome = jobs, choices, outcome
@@ -52,7 +56,7 @@ class Adaptation:
 
     def refresh(self) -> None:
         """Look at the disk: another face may have changed the cases or the offer."""
-        self.cases, self.offer, self.why_not = [], None, _("Choose an installed model.")
+        self.cases, self.offer, self.folder, self.why_not = [], None, None, _("Choose an installed model.")
         card = self._choices.model
         if card is not None and self._choices.model_installed:
             from ..adaptation.cases import CorrectedCases, check_can_learn
@@ -62,7 +66,7 @@ class Adaptation:
             try:
                 check_can_learn(card)
                 kept = CorrectedCases(card.id)
-                self.cases, self.offer = kept.all(), offered(kept)
+                self.cases, self.offer, self.folder = kept.all(), offered(kept), kept.folder
             except DeepSegError as error:
                 self.why_not = error.message
         self.changed.emit(self)
@@ -101,6 +105,11 @@ class Adaptation:
         if result is None or corrected is None:
             return []
         return changed_structures(result.label_map, corrected) or [s.name for s in corrected.structures]
+
+    def question(self, label_map: LabelMap | None = None) -> str:
+        """What the user must agree to before :meth:`collect`, in lines."""
+        assert self.folder is not None and self._outcome.volume is not None
+        return collect_question(self.folder, self._outcome.volume.name, self.structures(label_map))
 
     def collect(self, label_map: LabelMap | None = None) -> None:
         """Keep a copy of the result's image and corrected labels; the user has agreed.

@@ -106,9 +106,14 @@ def collect_question(folder: Path, name: str, structures: Sequence[str]) -> str:
                 name=name
             ),
             _("It is a patient's image. It stays on this machine, in {}, until you remove it.").format(folder),
-            _("Learnt: {}.").format(", ".join(structures)),
+            _("Learnt: {}.").format(titles(structures)),
         ]
     )
+
+
+def titles(structures: Sequence[str]) -> str:
+    """Structures for people, from their names."""
+    return ", ".join(structure_for(name, 1).title for name in structures)
 
 
 def offer_rows(offer: Offer) -> list[tuple[str, str, str, str, str]]:

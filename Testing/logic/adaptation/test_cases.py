@@ -1,7 +1,6 @@
 """Corrected cases on disk: private, complete or not there, and refused with a reason."""
 
 import json
-import os
 import stat
 from dataclasses import replace
 
@@ -48,7 +47,7 @@ def test_a_second_correction_of_an_image_replaces_the_first(cases):
 def test_nobody_else_may_read_them(cases):
     case = add_case(cases, 1)
     for folder in (cases.folder, cases.folder / "cases", case.folder):
-        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_bad_input_is_refused_and_nothing_is_written(cases, monkeypatch):
