@@ -19,6 +19,7 @@ from DeepSegLogic.worker.isolated import read_label_map
 
 from . import binding
 from .correcting import Correcting
+from .learning import Learning
 from .opening import Opening
 from .page import ASSETS, build_page
 from .probe import Probe
@@ -50,6 +51,7 @@ class WebApp:
         self.scene = PageScene()
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
+        self.learning = Learning(self.state, self.work, self._saying)
         self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source

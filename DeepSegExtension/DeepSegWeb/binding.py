@@ -14,6 +14,7 @@ from DeepSegLogic.evaluation.scoring import Score
 from DeepSegLogic.review.findings import Finding
 from DeepSegLogic.review.measurements import Measurement, confidence_note
 from DeepSegLogic.session import (
+    Adaptation,
     Channels,
     Correctors,
     Estimate,
@@ -26,7 +27,15 @@ from DeepSegLogic.session import (
     is_doubtful,
 )
 from DeepSegLogic.session.structure_presets import PRESETS, preset_names
-from DeepSegLogic.session.texts import estimate_text, install_question, remaining_text, remove_question, size_text
+from DeepSegLogic.session.texts import (
+    estimate_text,
+    install_question,
+    offer_rows,
+    remaining_text,
+    remove_question,
+    size_text,
+    titles,
+)
 from DeepSegLogic.util.errors import DeepSegError
 
 from .remedies import WORDS
@@ -67,6 +76,11 @@ def initial() -> dict:
         "rows": [],
         "findings": [],
         "comparison": [],
+        "cases": [],
+        "offer": None,
+        "learning": {},
+        "minutes": 10,
+        "collecting": "",
         "visible": [],
         "current": "",
         "fill": 0.35,
@@ -217,6 +231,29 @@ def comparison_state(scores: list[Score]) -> dict:
             for s in scores
             if math.isfinite(s.values["dice"])
         ]
+    }
+
+
+def adaptation_state(adaptation: Adaptation) -> dict:
+    """What the model learns from corrections."""
+    offer = adaptation.offer
+    return {
+        "cases": [
+            {
+                "digest": c.digest,
+                "name": c.name,
+                "text": c.damage or titles(c.structures),
+                "size": size_text(c.size_bytes),
+            }
+            for c in adaptation.cases
+        ],
+        "offer": {"rows": [list(row) for row in offer_rows(offer)], "notes": list(offer.notes)} if offer else None,
+        "learning": {
+            "collect": adaptation.why_not_collect,
+            "learn": adaptation.why_not_learn,
+            "back": adaptation.why_not_back,
+        },
+        "minutes": adaptation.minutes,
     }
 
 

@@ -42,6 +42,7 @@ class Showing:
             (choices.why_not_changed, binding.why_not_state, choices.why_not),
             (outcome.findings_changed, binding.findings_state, outcome.findings),
             (outcome.comparison_changed, binding.comparison_state, outcome.comparison),
+            (self.session.adaptation.changed, binding.adaptation_state, self.session.adaptation),
         ):
             changed.connect(lambda value, to_state=to_state: state.update(to_state(value)))
             state.update(to_state(now))

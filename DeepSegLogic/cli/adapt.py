@@ -57,7 +57,7 @@ def add(
             label_map = read_label_map(found.labels, found.image, cancel=console.cancelled)
         wanted = split(structures) or found.corrected(label_map)
         names = [label_map.structure(n).name for n in wanted]
-        if not (yes or (somebody_there() and typer.confirm(collect_question(cases.folder, volume.name, names)))):
+        if not (yes or (somebody_there() and typer.confirm(collect_question(str(cases.folder), volume.name, names)))):
             raise Cancelled(
                 f"{volume.name} was not collected. It needs your consent: answer the question, or use --yes."
             )

@@ -106,10 +106,15 @@ class Adaptation:
             return []
         return changed_structures(result.label_map, corrected) or [s.name for s in corrected.structures]
 
-    def question(self, label_map: LabelMap | None = None) -> str:
-        """What the user must agree to before :meth:`collect`, in lines."""
-        assert self.folder is not None and self._outcome.volume is not None
-        return collect_question(self.folder, self._outcome.volume.name, self.structures(label_map))
+    def question(self, label_map: LabelMap | None = None, place: str = "") -> str:
+        """What the user must agree to before :meth:`collect`, in lines.
+
+        Args:
+            label_map: see :meth:`structures`.
+            place: where the case is kept, in words; by default its folder.
+        """
+        assert self._outcome.volume is not None
+        return collect_question(place or str(self.folder), self._outcome.volume.name, self.structures(label_map))
 
     def collect(self, label_map: LabelMap | None = None) -> None:
         """Keep a copy of the result's image and corrected labels; the user has agreed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.terminology import structure_for
@@ -98,14 +97,14 @@ def trust_question(card: ModelCard) -> str:
     return "\n".join(lines)
 
 
-def collect_question(folder: Path, name: str, structures: Sequence[str]) -> str:
+def collect_question(place: str, name: str, structures: Sequence[str]) -> str:
     """What to know before a corrected case is collected, in lines."""
     return "\n".join(
         [
             _("Keep a copy of {name} and of its corrected labels, so that the model can learn from it?").format(
                 name=name
             ),
-            _("It is a patient's image. It stays on this machine, in {}, until you remove it.").format(folder),
+            _("It is a patient's image. It stays in {} until you remove it, and is sent nowhere.").format(place),
             _("Learnt: {}.").format(titles(structures)),
         ]
     )
