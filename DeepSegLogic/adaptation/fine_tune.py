@@ -110,9 +110,9 @@ def adapt(
             stopped = train()
         if stopped and cancel():
             raise Cancelled("Learning was stopped. The next start with the same cases continues it.")
-        after = _described(card, ModelCard.read(output), held_out, taught)
+        after = _described(card, ModelCard.read(output), taught)
         rows = compare(card, after, held_out, taught[-_COMPARED:], str(chosen_device), progress, cancel)
-        _write_card(replace(after, dice=_dice(rows)))
+        _write_card(replace(after, dice=_dice(rows, held_out)))
         offer = Offer(output, (card.id, card.version), tuple(rows), (*notes, *_doubts(rows)))
         write_offer(offer)
         shutil.rmtree(work_folder(output), ignore_errors=True)  # patients' images, and checkpoints of no more use
@@ -162,24 +162,22 @@ def _doubts(rows: Sequence[Row]) -> list[str]:
     return doubts
 
 
-def _dice(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """As :attr:`~DeepSegLogic.models.card.ModelCard.dice` has it."""
+def _dice(rows: Sequence[Row], held_out: Sequence[CorrectedCase]) -> dict[str, dict[str, float]]:
+    """As :attr:`~DeepSegLogic.models.card.ModelCard.dice` has it; the held-out case is named by its digest."""
+    names = {"held out": " ".join(["held out:", *(case.digest for case in held_out)])}
     return {
-        f"corrected cases, {role}": {row.structure: round(row.after, 4) for row in rows if row.role == role}
+        names.get(role, role): {row.structure: round(row.after, 4) for row in rows if row.role == role}
         for role in dict.fromkeys(row.role for row in rows)
     }
 
 
-def _described(
-    old: ModelCard, new: ModelCard, held_out: Sequence[CorrectedCase], taught: Sequence[CorrectedCase]
-) -> ModelCard:
+def _described(old: ModelCard, new: ModelCard, taught: Sequence[CorrectedCase]) -> ModelCard:
     """The card of the new version, with what stays true of the old one."""
     cases = [{"digest": case.digest, "structures": list(case.structures)} for case in taught]
     facts: dict[str, Any] = {
         "original": original_of(old),
         "cases": cases,
         "earlier_cases": sorted(learnt_before(old) - {case.digest for case in taught}),
-        "held_out": [case.digest for case in held_out],
     }
     title = old.title if adapted_facts(old) else f"{old.title}, adapted"
     described = replace(
