@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,22 +26,23 @@ from ..data.label_map import LabelMap
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import reject_unusable
 from ..io.write import write_label_map, write_volume
-from ..models.card import ModelCard
 from ..models.files import check_regular, read_json
-from ..models.find import find_model, is_bundled
-from ..models.store import Store
-from ..training.beginnings import check_trainable
+from ..models.find import find_model
 from ..training.dataset import CaseFiles
 from ..util.atomic_write import atomic_folder, cannot_write
 from ..util.disk_space import check_free_space
 from ..util.errors import DeepSegError, InputError, ModelError, UsageError
 from ..util.file_names import is_file_name
-from .lineage import original_of
+from .lineage import check_can_learn, original_of
 
 MOST_CASES = 50
 """Corrected cases of one model."""
 
 SAME_GRID_MM = 0.05
+NEXT = "next"
+"""Folder of a new version, and how the names of what belongs to it begin."""
+
+_OTHER_DISK = "Free some space, or set DEEPSEG_CORRECTIONS to a folder on another disk."
 _IMAGE, _LABELS, _FACTS = "image.nrrd", "labels.seg.nrrd", "case.json"
 
 
@@ -140,7 +142,7 @@ class CorrectedCases:
                 "Remove some of them first.",
                 code="usage.too_many_cases",
             )
-        check_free_space(place, volume.array.nbytes + kept.array.nbytes)
+        check_free_space(place, volume.array.nbytes + kept.array.nbytes, _OTHER_DISK)
         facts = {
             "name": volume.name,
             "digest": digest,
@@ -155,13 +157,13 @@ class CorrectedCases:
         return _read(place / name)
 
     def remove(self, digest: str) -> None:
-        """Delete a case.
+        """Delete a case, and what an interrupted run prepared of it.
 
         Args:
             digest: of its image, or how it begins.
 
         Raises:
-            UsageError: there is no such case, or there are several.
+            UsageError: there is no such case, there are several, or another program learns from them now.
             OutputError: its files cannot be deleted.
         """
         begin = digest.removeprefix("sha256:").lower()
@@ -173,10 +175,12 @@ class CorrectedCases:
                 "Choose a case of the list.",
                 code="usage.case",
             )
-        try:
-            shutil.rmtree(found[0].folder)
-        except OSError as error:
-            raise cannot_write(found[0].folder, error) from error
+        with self.exclusively():
+            try:
+                for folder in (found[0].folder, *self.folder.glob(f"{NEXT}.*/")):
+                    shutil.rmtree(folder)
+            except OSError as error:
+                raise cannot_write(found[0].folder, error) from error
 
     def usable(self) -> list[CorrectedCase]:
         """:meth:`all`, if there are cases and all can be used.
@@ -202,6 +206,31 @@ class CorrectedCases:
                 )
         return cases
 
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """In the ``with`` block, no other program learns from the cases or removes one.
+
+        Raises:
+            UsageError: one does so now.
+            OutputError: the folder cannot be written.
+        """
+        import filelock
+
+        self._make_private()
+        lock = filelock.FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UsageError(
+                f"Another program learns from the corrected cases of {self.model} now.",
+                "Wait for it, or stop it.",
+                code="usage.busy",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _make_private(self) -> Path:
         place = self.folder / "cases"
         try:
@@ -211,23 +240,6 @@ class CorrectedCases:
         except OSError as error:
             raise cannot_write(place, error) from error
         return place
-
-
-def check_can_learn(card: ModelCard) -> None:
-    """Check what is known of a model without loading it.
-
-    Raises:
-        UsageError: it is not installed.
-        ModelError: it cannot be trained.
-    """
-    if not is_bundled(card.id) and Store().folder(card.id) is None:
-        raise UsageError(
-            f"The model {card.id} is not installed, so that its versions cannot be kept.",
-            "Import it first.",
-            code="usage.not_installed",
-            action="import_model",
-        )
-    check_trainable(card)
 
 
 def corrections_root(root: Path | str | None = None) -> Path:
@@ -241,14 +253,6 @@ def corrections_root(root: Path | str | None = None) -> Path:
 def collected_models(root: Path | str | None = None) -> list[str]:
     """Ids of the models that have corrected cases on this machine."""
     return sorted(place.parent.name for place in corrections_root(root).glob("[!.]*/cases") if any(place.iterdir()))
-
-
-def changed_structures(before: LabelMap, after: LabelMap) -> list[str]:
-    """Names of the structures that a correction changed or added; label maps on the same grid."""
-    moved = before.array != after.array
-    touched = {*np.unique(before.array[moved]).tolist(), *np.unique(after.array[moved]).tolist()}
-    former = {(s.name, s.value) for s in before.structures}
-    return [s.name for s in after.structures if s.value in touched or (s.name, s.value) not in former]
 
 
 def _of_structures(label_map: LabelMap, structures: Collection[str] | None) -> LabelMap:

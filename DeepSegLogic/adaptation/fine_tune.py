@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +17,13 @@ from ..training.checks import check_cases
 from ..training.optimization import Options
 from ..training.run import rate_for, require_packages, train_model, work_folder
 from ..training.transfer import begin_with
-from ..util.atomic_write import atomic_path, cannot_write
-from ..util.errors import Cancelled, DeepSegError, UsageError
+from ..util.atomic_write import atomic_path
+from ..util.errors import Cancelled, DeepSegError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
-from .cases import CorrectedCase, CorrectedCases, check_can_learn
+from .cases import NEXT, CorrectedCase, CorrectedCases
 from .comparison import Row, compare
-from .lineage import MINUTES, adapted_facts, learnt_before, next_version, original_of
-from .offer import NEXT, Offer, clear, mean_of, write_offer
+from .lineage import MINUTES, adapted_facts, check_can_learn, learnt_before, next_version, original_of
+from .offer import Offer, clear, mean_of, write_offer
 
 _COMPARED = 5  # cases that were learnt from
 
@@ -78,7 +77,7 @@ def adapt(
     cases = cases or CorrectedCases(model)
     next_version(card, Store())  # raises now if its id is taken
     chosen_device = choose_device(device)
-    with _alone(cases):
+    with cases.exclusively():
         held_out, taught, notes = _split(cases.usable(), learnt_before(card))
         report = check_cases([c.files for c in taught], card.modality, lambda _, *told: progress("read", *told), cancel)
         report.raise_first()
@@ -108,7 +107,7 @@ def adapt(
                 raise
             clear(cases.folder)  # of other cases, or of another version
             stopped = train()
-        if stopped and cancel():
+        if stopped:
             raise Cancelled("Learning was stopped. The next start with the same cases continues it.")
         after = _described(card, ModelCard.read(output), taught)
         rows = compare(card, after, held_out, taught[-_COMPARED:], str(chosen_device), progress, cancel)
@@ -117,26 +116,6 @@ def adapt(
         write_offer(offer)
         shutil.rmtree(work_folder(output), ignore_errors=True)  # patients' images, and checkpoints of no more use
     return offer
-
-
-@contextmanager
-def _alone(cases: CorrectedCases) -> Iterator[None]:
-    import filelock
-
-    try:
-        cases.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = filelock.FileLock(cases.folder / ".lock")
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise UsageError(
-            f"Another program trains {cases.model} now.", "Wait for it, or stop it.", code="usage.busy"
-        ) from None
-    except OSError as error:
-        raise cannot_write(cases.folder, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _split(cases: list[CorrectedCase], known: set[str]) -> tuple[list[CorrectedCase], list[CorrectedCase], list[str]]:

@@ -5,15 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from ..models.card import ModelCard
-from ..models.find import find_model
+from ..models.find import find_model, is_bundled
 from ..models.store import Store
 from ..models.versions import kept_versions, use_version
+from ..training.beginnings import check_trainable
 from ..util.errors import ModelError, UsageError
 
 MINUTES = 10
 """How long a model learns unless told otherwise."""
 
 SUFFIX = "_adapted"
+
+
+def check_can_learn(card: ModelCard) -> None:
+    """Check what is known of a model without loading it.
+
+    Raises:
+        UsageError: it is not installed.
+        ModelError: it cannot be trained.
+    """
+    if not is_bundled(card.id) and Store().folder(card.id) is None:
+        raise UsageError(
+            f"The model {card.id} is not installed, so that its versions cannot be kept.",
+            "Import it first.",
+            code="usage.not_installed",
+            action="import_model",
+        )
+    check_trainable(card)
 
 
 def adapted_facts(card: ModelCard) -> dict[str, Any]:

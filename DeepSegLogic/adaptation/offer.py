@@ -16,11 +16,11 @@ from ..models.store import Store
 from ..models.versions import keep_version
 from ..util.atomic_write import atomic_path, cannot_write
 from ..util.errors import ModelError
-from .cases import CorrectedCases
+from .cases import NEXT, CorrectedCases
 from .comparison import Role, Row
 from .lineage import next_version
 
-NEXT, _FACTS = "next", "next.json"
+_FACTS = f"{NEXT}.json"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.label_map import LabelMap
+from ..data.label_map import LabelMap, changed_structures
 from ..data.volume import Volume, volume_digest
 from ..io.read import read_label_map
 from ..models.files import file_digest, read_json
 from ..training.dataset import PROVENANCE, RESULT, find_cases
 from ..util.errors import InputError
-from .cases import changed_structures
 
 _ORIGINAL = "segmentation.nii.gz"
 

@@ -165,7 +165,9 @@ def discard(model: Model, quiet: Quiet = False, as_json: Json = False) -> None:
     from ..adaptation.cases import CorrectedCases
     from ..adaptation.offer import clear
 
-    clear(CorrectedCases(model).folder)
+    cases = CorrectedCases(model)
+    with cases.exclusively():
+        clear(cases.folder)
     Console(quiet, as_json).say("Discarded.")
 
 

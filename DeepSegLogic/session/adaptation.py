@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..adaptation.lineage import MINUTES, adapted_facts
-from ..data.label_map import LabelMap
+from ..adaptation.lineage import MINUTES, adapted_facts, check_can_learn
+from ..data.label_map import LabelMap, changed_structures
 from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
 from .choices import Choices
@@ -59,7 +59,7 @@ class Adaptation:
         self.cases, self.offer, self.folder, self.why_not = [], None, None, _("Choose an installed model.")
         card = self._choices.model
         if card is not None and self._choices.model_installed:
-            from ..adaptation.cases import CorrectedCases, check_can_learn
+            from ..adaptation.cases import CorrectedCases
             from ..adaptation.offer import offered
 
             self.why_not = ""
@@ -99,8 +99,6 @@ class Adaptation:
         Args:
             label_map: the corrected labels, if a face has newer ones than :attr:`Outcome.correction`.
         """
-        from ..adaptation.cases import changed_structures
-
         result, corrected = self._outcome.result, self._corrected(label_map)
         if result is None or corrected is None:
             return []
@@ -166,8 +164,10 @@ class Adaptation:
         """Delete the offered version.
 
         Raises:
+            UsageError: a task is running.
             OutputError: a file cannot be deleted.
         """
+        self._check(self._why_busy())
         if self.offer is not None:
             self.offer.discard()
         self.refresh()

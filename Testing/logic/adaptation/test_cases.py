@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from DeepSegLogic.adaptation import cases as module
-from DeepSegLogic.adaptation.cases import CorrectedCases, changed_structures, collected_models
-from DeepSegLogic.data.label_map import LabelMap, Structure
+from DeepSegLogic.adaptation.cases import CorrectedCases, collected_models
+from DeepSegLogic.data.label_map import LabelMap, Structure, changed_structures
 from DeepSegLogic.data.volume import Volume, volume_digest
 from DeepSegLogic.io import read_label_map, read_volume
 from DeepSegLogic.util.errors import InputError, ModelError, OutputError, ResourceError, UsageError

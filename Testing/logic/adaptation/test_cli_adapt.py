@@ -1,6 +1,8 @@
 """``deepseg adapt``: from a corrected folder of results to a new version, and back."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +12,7 @@ from DeepSegLogic.io import read_label_map, write_label_map, write_volume
 from DeepSegLogic.models import find_model
 
 from ..training import phantom
+from .conftest import add_case
 
 
 def events(capsys):
@@ -67,3 +70,18 @@ def test_from_a_corrected_folder_to_a_new_version_and_back(corrected, lab, capsy
     assert main(["adapt", "run", "lab"]) == 3
     assert "deepseg adapt add" in capsys.readouterr().err
     assert main(["adapt", "discard", "lab"]) == 0
+
+
+def test_a_killed_run_loses_neither_cases_nor_model(lab):
+    case = add_case(lab, 10)
+    code = "from DeepSegLogic.cli import run; run()"
+    command = ["adapt", "run", "lab", "--device", "cpu", "--steps", "100000", "--json"]
+    with subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.PIPE, encoding="utf-8") as process:
+        while '"train"' not in (line := process.stdout.readline()):
+            assert line, "it ended before it learnt"
+        assert main(["adapt", "run", "lab", "--device", "cpu"]) == 2, "one at a time"
+        assert main(["adapt", "remove", "lab", case.digest]) == 2
+        process.kill()
+    assert lab.all() == [case] and find_model("lab").version == "7"
+    assert main(["adapt", "accept", "lab"]) == 4, "nothing is offered"
+    assert main(["adapt", "discard", "lab"]) == 0 and not list(lab.folder.glob("next*"))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from DeepSegLogic.adaptation.cases import CorrectedCases, check_can_learn
+from DeepSegLogic.adaptation.cases import CorrectedCases
 from DeepSegLogic.adaptation.comparison import dice
 from DeepSegLogic.adaptation.fine_tune import adapt
-from DeepSegLogic.adaptation.lineage import go_back, learnt_before
+from DeepSegLogic.adaptation.lineage import check_can_learn, go_back, learnt_before
 from DeepSegLogic.adaptation.offer import offered, the_offer
 from DeepSegLogic.models import find_model
 from DeepSegLogic.models.card import ModelCard, Part
@@ -74,7 +74,7 @@ def test_two_corrected_cases_improve_a_third_and_the_way_back_is_open(lab):
     assert not kept_versions(Store(), "lab_adapted")
 
 
-def test_a_stopped_run_is_continued_and_a_killed_one_too(lab):
+def test_a_stopped_run_is_continued(lab):
     add_case(lab, 10)
     told = []
 
@@ -115,7 +115,14 @@ def test_what_all_versions_learnt_from_is_not_held_out(lab):
     add_case(lab, 12)
     offer = adapt("lab_adapted", lab, steps=1, device="cpu")
     assert "Held out: case_12." in offer.notes
+    offer.discard()
+    with pytest.raises(Cancelled):
+        adapt(
+            "lab_adapted", lab, steps=5, device="cpu", cancel=lambda: (lab.folder / "next.training" / "cases").exists()
+        )
+    assert list((lab.folder / "next.training" / "cases").glob("*_image.npy"))
     lab.remove(lab.all()[-1].digest)
+    assert not (lab.folder / "next.training").exists(), "its prepared image is gone, too"
     add_case(lab, 10, ["liver"])
     assert first.digest == lab.all()[0].digest
     assert "one corrected case" in adapt("lab_adapted", lab, steps=1, device="cpu").notes[0]
