@@ -217,5 +217,6 @@ class Adaptation:
         self._choices.search_models(self._choices.models.words)
         self._choices.choose_model(model_id)
         card = self._model()
+        self._choices.choose_structures(card.structures)  # also those that are new in this version
         facts = {"title": card.title, "version": card.version}
         self._jobs.run.summary = _("{title}, version {version}, is in use.").format_map(facts)
