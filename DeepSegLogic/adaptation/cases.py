@@ -177,8 +177,9 @@ class CorrectedCases:
             )
         with self.exclusively():
             try:
-                for folder in (found[0].folder, *self.folder.glob(f"{NEXT}.*/")):
-                    shutil.rmtree(folder)
+                for folder in (found[0].folder, *self.folder.glob(f"{NEXT}.*")):
+                    if folder.is_dir():
+                        shutil.rmtree(folder)
             except OSError as error:
                 raise cannot_write(found[0].folder, error) from error
 

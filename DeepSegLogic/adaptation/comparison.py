@@ -62,6 +62,14 @@ def dice(one: MaskArray, other: MaskArray) -> float:
     return 2 * np.count_nonzero(one & other) / sizes if sizes else 1.0
 
 
+def mean_of(rows: Sequence[Row], role: Role) -> tuple[float, float] | None:
+    """The mean Dice over the structures of a role before and after; None if there are none."""
+    chosen = [row for row in rows if row.role == role]
+    if not chosen:
+        return None
+    return sum(row.before for row in chosen) / len(chosen), sum(row.after for row in chosen) / len(chosen)
+
+
 def compare(
     before: ModelCard,
     after: ModelCard,

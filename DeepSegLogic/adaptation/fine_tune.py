@@ -21,9 +21,9 @@ from ..util.atomic_write import atomic_path
 from ..util.errors import Cancelled, DeepSegError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .cases import NEXT, CorrectedCase, CorrectedCases
-from .comparison import Row, compare
+from .comparison import Row, compare, mean_of
 from .lineage import MINUTES, adapted_facts, check_can_learn, learnt_before, next_version, original_of
-from .offer import Offer, clear, mean_of, write_offer
+from .offer import Offer, clear, write_offer
 
 _COMPARED = 5  # cases that were learnt from
 

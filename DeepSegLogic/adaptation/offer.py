@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ..models.versions import keep_version
 from ..util.atomic_write import atomic_path, cannot_write
 from ..util.errors import ModelError
 from .cases import NEXT, CorrectedCases
-from .comparison import Role, Row
+from .comparison import Row
 from .lineage import next_version
 
 _FACTS = f"{NEXT}.json"
@@ -38,10 +37,6 @@ class Offer:
     came_from: tuple[str, str]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-
-    def mean(self, role: Role) -> tuple[float, float] | None:
-        """The mean Dice over structures before and after; None if there are none."""
-        return mean_of(self.rows, role)
 
     def accept(self, store: Store | None = None) -> ModelCard:
         """Install the new version. An adapted version that it replaces is kept, see
@@ -123,11 +118,3 @@ def clear(folder: Path) -> None:
             shutil.rmtree(place)
     except OSError as error:
         raise cannot_write(folder, error) from error
-
-
-def mean_of(rows: Sequence[Row], role: Role) -> tuple[float, float] | None:
-    """The mean Dice over the structures of a role before and after; None if there are none."""
-    chosen = [row for row in rows if row.role == role]
-    if not chosen:
-        return None
-    return sum(row.before for row in chosen) / len(chosen), sum(row.after for row in chosen) / len(chosen)
