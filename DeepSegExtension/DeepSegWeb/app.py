@@ -12,6 +12,7 @@ from pathlib import Path
 import trame_slicer.module
 from trame.app import get_server
 
+from DeepSegLogic.adaptation.cases import corrections_root
 from DeepSegLogic.refinement.undo import Entry
 from DeepSegLogic.util.errors import DeepSegError, ResourceError, UsageError
 from DeepSegLogic.util.file_names import safe_name
@@ -55,7 +56,7 @@ class WebApp:
         self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source
-        known = (self.transfers.folder, source and source.parent, folder and folder.resolve())
+        known = (self.transfers.folder, source and source.parent, folder and folder.resolve(), corrections_root())
         self._folders = [place for place in known if place]
         self._export: Callable[[], Coroutine] | None = None  # delivers it, once its files are written
         self._delivery: asyncio.Task | None = None

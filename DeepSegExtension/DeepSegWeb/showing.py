@@ -60,7 +60,7 @@ class Showing:
             self.state.tab = "result"
         if run.error is not None and run.phase is Phase.FAILED:
             self._say(run.error)
-        elif run.task in ("segment", "install") and not run.busy:
+        elif run.task in ("segment", "install", "accept", "back") and not run.busy:
             self.session.choices.ask_estimate()
 
     def show_result(self, result: Result | None) -> None:
