@@ -147,7 +147,7 @@ class CorrectedCases:
             "name": volume.name,
             "digest": digest,
             "structures": [s.name for s in kept.structures],
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "created": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         }
         with atomic_folder(place) as temporary:
             (temporary / name).mkdir(mode=0o700)
