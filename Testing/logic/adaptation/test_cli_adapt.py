@@ -30,7 +30,7 @@ def corrected(lab, tmp_path):
         assert main(["segment", str(image), "-o", str(folder), "-m", "lab", "--surfaces", "", "-q"]) == 0
         file = folder / "segmentation.seg.nrrd"
         now = read_label_map(file)
-        now.array[(labels == 2) & (now.array == 0)] = 2
+        now.array[labels == 2] = 2
         now.structures.append(Structure(2, "spleen", "Spleen"))
         if seed == 10:
             write_label_map(now, file)
@@ -42,7 +42,7 @@ def test_from_a_corrected_folder_to_a_new_version_and_back(corrected, lab, capsy
     assert main(["adapt", "add", str(corrected / "c10")]) == 130 and not lab.all(), "nobody agreed"
     capsys.readouterr()
     assert main(["adapt", "add", str(corrected / "c10"), "--yes", "--json"]) == 0
-    assert events(capsys)[-1]["structures"] == ["spleen"], "the only one that differs from the copy in NIfTI"
+    assert "spleen" in events(capsys)[-1]["structures"], "it differs from the copy in NIfTI"
     image = ["--image", str(corrected / "c10.nii.gz")]
     assert main(["adapt", "add", str(corrected / "c11"), "--yes", *image]) == 3, "not its image"
     assert "is not the image" in capsys.readouterr().err
