@@ -61,6 +61,7 @@ def test_from_a_corrected_folder_to_a_new_version_and_back(corrected, lab, capsy
     assert "Before" in (shown := capsys.readouterr().out) and "deepseg adapt accept lab" in shown
     assert main(["adapt", "accept", "lab"]) == 0 and find_model("lab_adapted").version == "1"
     assert main(["adapt", "accept", "lab"]) == 4, "there is no other offer"
+    capsys.readouterr()
     assert main(["adapt", "run", "lab_adapted", "--device", "cpu", "--steps", "1", "--yes", "--json"]) == 0
     assert events(capsys)[-1] == {"event": "version", "id": "lab_adapted", "version": "2"}
     assert main(["adapt", "back", "lab_adapted"]) == 0 and find_model("lab_adapted").version == "1"
