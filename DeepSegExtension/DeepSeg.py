@@ -160,6 +160,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.correctSection import CorrectSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
+        from DeepSegLib.learnSection import LearnSection
         from DeepSegLib.modelSection import ModelSection
         from DeepSegLib.planSection import PlanSection
         from DeepSegLib.resultSection import ResultSection
@@ -179,6 +180,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ResultSection,
             CompareSection,
             CorrectorList,
+            LearnSection,
             RunSection,
             PlanSection,
             ExportSection,

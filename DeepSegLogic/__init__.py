@@ -68,6 +68,12 @@ _HOME_OF = {
     "follow_up": "followup.follow_up",
     "read_time_point": "followup.time_point",
     "write_follow_up": "followup.output",
+    # learning from corrections
+    "CorrectedCase": "adaptation.cases",
+    "CorrectedCases": "adaptation.cases",
+    "Offer": "adaptation.offer",
+    "adapt": "adaptation.fine_tune",
+    "go_back": "adaptation.lineage",
     # planning
     "Ellipsoid": "planning.cuts",
     "Organ": "planning.resections",

@@ -1,3 +1,8 @@
+from .adaptation.cases import CorrectedCase as CorrectedCase
+from .adaptation.cases import CorrectedCases as CorrectedCases
+from .adaptation.fine_tune import adapt as adapt
+from .adaptation.lineage import go_back as go_back
+from .adaptation.offer import Offer as Offer
 from .data.label_map import Code as Code
 from .data.label_map import LabelMap as LabelMap
 from .data.label_map import Structure as Structure

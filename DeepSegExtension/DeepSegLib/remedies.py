@@ -13,6 +13,7 @@ def words():
     return {
         "choose_device": _("Choose the device under Advanced."),
         "choose_model": _("Choose one in the Model section."),
+        "collect_case": _("Press Collect result in the section Learn from corrections."),
         "correct_with_model": _("Choose it in the Correct section, and another model to segment."),
         "download_model": _("Select it in the Model section and press Install."),
         "give_card": "",

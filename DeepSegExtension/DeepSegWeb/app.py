@@ -12,6 +12,7 @@ from pathlib import Path
 import trame_slicer.module
 from trame.app import get_server
 
+from DeepSegLogic.adaptation.cases import corrections_root
 from DeepSegLogic.refinement.undo import Entry
 from DeepSegLogic.util.errors import DeepSegError, InputError, ResourceError, UsageError
 from DeepSegLogic.util.file_names import safe_name
@@ -19,6 +20,7 @@ from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
 
 from . import binding
 from .correcting import Correcting
+from .learning import Learning
 from .opening import Opening
 from .page import ASSETS, build_page
 from .planning import PagePlan
@@ -52,10 +54,11 @@ class WebApp:
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
         self.planning = PagePlan(self.state, self.scene, self._saying, self.correcting.refresh)
+        self.learning = Learning(self.state, self.work, self._saying)
         self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source
-        known = (self.transfers.folder, source and source.parent, folder and folder.resolve())
+        known = (self.transfers.folder, source and source.parent, folder and folder.resolve(), corrections_root())
         self._folders = [place for place in known if place]
         self._export: Callable[[], Coroutine] | None = None  # delivers it, once its files are written
         self._delivery: asyncio.Task | None = None

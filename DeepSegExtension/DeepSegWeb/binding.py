@@ -16,6 +16,7 @@ from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.findings import Finding
 from DeepSegLogic.review.measurements import Measurement, confidence_note, volume_text
 from DeepSegLogic.session import (
+    Adaptation,
     Channels,
     Correctors,
     Estimate,
@@ -28,7 +29,15 @@ from DeepSegLogic.session import (
     is_doubtful,
 )
 from DeepSegLogic.session.structure_presets import PRESETS, preset_names
-from DeepSegLogic.session.texts import estimate_text, install_question, remaining_text, remove_question, size_text
+from DeepSegLogic.session.texts import (
+    estimate_text,
+    install_question,
+    offer_rows,
+    remaining_text,
+    remove_question,
+    size_text,
+    titles,
+)
 from DeepSegLogic.util.errors import DeepSegError
 
 from .remedies import WORDS
@@ -71,6 +80,11 @@ def initial() -> dict:
         "comparison": [],
         "changes": [],
         "days": "",
+        "cases": [],
+        "offer": None,
+        "learning": {},
+        "minutes": 10,
+        "collecting": "",
         "visible": [],
         "current": "",
         "fill": 0.35,
@@ -239,6 +253,29 @@ def changes_state(changes: list[Change]) -> dict:
             }
             for c in changes
         ]
+    }
+
+
+def adaptation_state(adaptation: Adaptation) -> dict:
+    """What the model learns from corrections."""
+    offer = adaptation.offer
+    return {
+        "cases": [
+            {
+                "digest": c.digest,
+                "name": c.name,
+                "text": c.damage or titles(c.structures),
+                "size": size_text(c.size_bytes),
+            }
+            for c in adaptation.cases
+        ],
+        "offer": {"rows": [list(row) for row in offer_rows(offer)], "notes": list(offer.notes)} if offer else None,
+        "learning": {
+            "collect": adaptation.why_not_collect,
+            "learn": adaptation.why_not_learn,
+            "back": adaptation.why_not_back,
+        },
+        "minutes": adaptation.minutes,
     }
 
 

@@ -114,6 +114,8 @@ def _question(app) -> None:
                 "Remove": call(app, app.remove, "[asking.model]"),
                 "Import": "window.deepseg.sendModel(); choosing_model = false",
                 "Replace": "window.deepseg.goOn()",
+                "Delete": call(app, app.learning.remove, "[asking.digest]"),
+                "Discard": call(app, app.learning.discard, "[]"),
             }.items():
                 v3.VBtn(
                     kind,

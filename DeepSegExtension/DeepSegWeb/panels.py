@@ -10,6 +10,7 @@ from DeepSegLogic.inference.presets import QUALITIES
 from .compare_panel import compare_panel
 from .correct_panel import correct_panel
 from .input_panel import input_panel
+from .learn_panel import learn_panel
 from .plan_panel import plan_panel
 from .scene import RENDERINGS
 from .widgets import careful, slider, title
@@ -146,6 +147,7 @@ def result_panel(app) -> None:
         correct_panel(app)
         plan_panel(app)
         compare_panel(app)
+        learn_panel(app)
         title("Display")
         slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")
         slider("outline", "Outline in slices, {{ outline }} px", 0, 5, 1)

@@ -9,6 +9,7 @@ from DeepSegLogic.util.errors import Action
 WORDS: Mapping[Action, str] = {
     "choose_device": "",
     "choose_model": "Choose one under More models.",
+    "collect_case": "Press Collect result on the Result tab.",
     "correct_with_model": "Choose it on the Result tab, and another model to segment.",
     "download_model": "Press Install under More models.",
     "give_card": "",

@@ -44,6 +44,7 @@ class Showing:
             (outcome.findings_changed, binding.findings_state, outcome.findings),
             (outcome.comparison_changed, binding.comparison_state, outcome.comparison),
             (outcome.changes_changed, binding.changes_state, outcome.changes),
+            (self.session.adaptation.changed, binding.adaptation_state, self.session.adaptation),
         ):
             changed.connect(lambda value, to_state=to_state: state.update(to_state(value)))
             state.update(to_state(now))
@@ -61,7 +62,7 @@ class Showing:
             self.state.tab = "result"
         if run.error is not None and run.phase is Phase.FAILED:
             self._say(run.error)
-        elif run.task in ("segment", "install") and not run.busy:
+        elif run.task in ("segment", "install", "accept", "back") and not run.busy:
             self.session.choices.ask_estimate()
 
     def show_result(self, result: Result | None) -> None:

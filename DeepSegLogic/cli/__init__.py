@@ -14,7 +14,7 @@ import typer
 
 from ..util.errors import DeepSegError
 from ..util.openmp import openmp_settings
-from . import models, pacs
+from . import adapt, models, pacs
 from .cohort import cohort
 from .compare import compare
 from .console import Console, ending_like_ctrl_c, print_error
@@ -69,6 +69,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(servers, name="servers")
 app.add_typer(tokens, name="tokens")
 app.add_typer(pacs.app, name="pacs")
+app.add_typer(adapt.app, name="adapt")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from ..util.errors import Action
 WORDS: Mapping[Action, str] = {
     "choose_device": "Use --device {device}.",
     "choose_model": "List the models with `deepseg models list`.",
+    "collect_case": "Run `deepseg adapt add RESULT --model {model}`.",
     "correct_with_model": "Use `deepseg refine --model {model}`.",
     "download_model": "Run `deepseg models download {model}`.",
     "give_card": "Put it there, or name the file with --card.",

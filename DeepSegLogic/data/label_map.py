@@ -143,6 +143,14 @@ class LabelMap(GridRecord):
         yield "structures", [s.name for s in self.structures]
 
 
+def changed_structures(before: LabelMap, after: LabelMap) -> list[str]:
+    """Names of the structures that a correction changed or added; label maps on the same grid."""
+    moved = before.array != after.array
+    touched = {*np.unique(before.array[moved]).tolist(), *np.unique(after.array[moved]).tolist()}
+    former = {(s.name, s.value) for s in before.structures}
+    return [s.name for s in after.structures if s.value in touched or (s.name, s.value) not in former]
+
+
 def label_dtype(highest: int) -> type[np.uint8 | np.uint16]:
     """The smallest voxel type of a label map that holds this value."""
     return np.uint8 if highest < 256 else np.uint16

@@ -5,6 +5,7 @@
     <root>/<id>/card.json …      one complete model: its folder appears by one rename
     <root>/downloads/            archives being downloaded, and those that the user puts there
     <root>/known.json            digests of archives by address, and of the models that the user trusts
+    <root>/.versions/<id>/       earlier versions of a model, see :mod:`.versions`
     <root>/.staging/, .locks/    models being installed or removed, and the locks on them
 """
 
@@ -88,6 +89,10 @@ class Store:
         folder = self.root / model_id
         return folder if is_file_name(model_id) and os.path.lexists(folder / CARD_FILE) else None
 
+    def versions_folder(self, model_id: str) -> Path:
+        """Where the earlier versions of the model of this id are; there need not be any."""
+        return self.root / ".versions" / model_id
+
     def find(self, model_id: str) -> ModelCard | None:
         """The model of this id; None if it is not installed.
 
@@ -157,7 +162,7 @@ class Store:
         return read_card(target)
 
     def remove(self, model_id: str) -> int:
-        """Delete a model, even if its card cannot be used; returns the bytes freed.
+        """Delete a model with its earlier versions, even if its card cannot be used; returns the bytes freed.
 
         Raises:
             UsageError: ``model_id`` cannot be an id.
@@ -174,8 +179,10 @@ class Store:
                     code="model.not_installed",
                     action="choose_model",
                 )
-            size = disk_use(folder)
+            earlier = self.versions_folder(model_id)
+            size = disk_use(folder) + disk_use(earlier)
             self._discard(folder)
+            shutil.rmtree(earlier, ignore_errors=True)
         return size
 
     def _discard(self, folder: Path) -> None:

@@ -5,6 +5,7 @@ their own.
 """
 
 from ..review.confidence import LOW_CONFIDENCE, is_doubtful
+from .adaptation import Adaptation
 from .choices import Choices
 from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correction import Correction, Proposed, entry_text
@@ -24,6 +25,7 @@ __all__ = [
     "LOW_CONFIDENCE",
     "PRESETS",
     "SOLVER",
+    "Adaptation",
     "Channels",
     "Choices",
     "Correction",

@@ -16,6 +16,7 @@ from ..remote.worker import RemoteWorker
 from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
 from ..worker import WorkerClient
+from .adaptation import Adaptation
 from .choices import Choices
 from .chosen import Place
 from .jobs import Jobs
@@ -36,6 +37,7 @@ class Session:
         jobs: the long task and the log.
         choices: what the next run works on, and how.
         outcome: the last result, its measurements, findings, surfaces and corrections.
+        adaptation: what the model learns from corrections.
     """
 
     def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL) -> None:
@@ -43,6 +45,7 @@ class Session:
         self.jobs = Jobs(self._client)
         self.choices = Choices(self.jobs, model)
         self.outcome = Outcome(self.jobs)
+        self.adaptation = Adaptation(self.jobs, self.choices, self.outcome)
 
     def poll(self) -> None:
         """Take in what happened. Emits the signals."""

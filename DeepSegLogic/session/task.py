@@ -11,7 +11,10 @@ from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
 from ..worker import Event
 
-_STAGES = {"load model": 0.05, "preprocess": 0.10, "inference": 0.85}  # shares of a run's time, about
+_STAGES = {  # of tasks with several: shares of their time, about
+    "segment": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
+    "adapt": {"read": 0.02, "prepare": 0.03, "train": 0.80, "compare": 0.15},
+}
 _TITLES = {
     "load model": N_("Loading the model"),
     "preprocess": N_("Preparing the volume"),
@@ -26,6 +29,10 @@ _TITLES = {
     "plan": N_("Planning"),
     "write": N_("Writing"),
     "upload": N_("Sending"),
+    "read": N_("Reading the cases"),
+    "prepare": N_("Preparing the cases"),
+    "train": N_("Learning"),
+    "compare": N_("Comparing before and after"),
     "wait": N_("Waiting"),
 }
 
@@ -46,8 +53,9 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"install"``, ``"export"`` or
-            ``"connect"``; empty before the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"install"``, ``"export"``,
+            ``"connect"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or ``"back"``; empty
+            before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.
@@ -77,18 +85,18 @@ class Run:
 
     def advance(self, event: Event) -> None:
         """Take in a progress event."""
-        before, total = 0.0, event.fraction
-        if self.task == "segment" and event.stage in _STAGES:
-            order = list(_STAGES)
-            before = sum(_STAGES[stage] for stage in order[: order.index(event.stage)])
-            total = before + _STAGES[event.stage] * event.fraction
+        total, shares = event.fraction, _STAGES.get(self.task, {})
+        if event.stage in shares:
+            order = list(shares)
+            before = sum(shares[stage] for stage in order[: order.index(event.stage)])
+            total = before + shares[event.stage] * event.fraction
         stage = _(_TITLES.get(event.stage, event.stage.capitalize()))
         if stage != self.stage:
             self._clock = (time.monotonic(), event.fraction)
         if self.frame is not None:
             number, count = self.frame
             total = (number - 1 + total) / count
-        self.fraction = max(self.fraction, total) if self.task == "segment" else total
+        self.fraction = max(self.fraction, total) if shares else total
         self.stage, self.message = stage, event.message
         self.remaining_s = self._remaining(event)
 
@@ -96,6 +104,6 @@ class Run:
         """From the pace of the stage that takes nearly all the time."""
         began, first = self._clock
         gone, done = time.monotonic() - began, event.fraction - first
-        if event.stage not in ("inference", "download") or done < 0.02 or gone < 1.0:
+        if event.stage not in ("inference", "download", "train") or done < 0.02 or gone < 1.0:
             return None
         return gone * (1 - event.fraction) / done

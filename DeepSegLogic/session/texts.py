@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from ..data.terminology import structure_for
 from ..models.card import ModelCard
 from ..util.errors import Action
+from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
 from .chosen import Estimate
 from .model_list import ModelEntry
 from .task import Phase, Run
 
+if TYPE_CHECKING:
+    from ..adaptation.offer import Offer
+
 MOST_FILES = 8  # that a question names
+
+_ROLES = {
+    "held out": N_("Held out"),
+    "learnt": N_("Learnt from"),
+    "kept": N_("Not corrected, as before"),
+}
 
 
 def size_text(number: int | None) -> str:
@@ -83,6 +95,38 @@ def trust_question(card: ModelCard) -> str:
         _("The trust ends when a file of the model changes."),
     ]
     return "\n".join(lines)
+
+
+def collect_question(place: str, name: str, structures: Sequence[str]) -> str:
+    """What to know before a corrected case is collected, in lines."""
+    return "\n".join(
+        [
+            _("Keep a copy of {name} and of its corrected labels, so that the model can learn from it?").format(
+                name=name
+            ),
+            _("It is a patient's image. It stays in {} until you remove it, and is sent nowhere.").format(place),
+            _("Learnt: {}.").format(titles(structures)),
+        ]
+    )
+
+
+def titles(structures: Sequence[str]) -> str:
+    """Structures for people, from their names."""
+    return ", ".join(structure_for(name, 1).title for name in structures)
+
+
+def offer_rows(offer: Offer) -> list[tuple[str, str, str, str, str]]:
+    """The table before and after: kind of comparison, structure, number of cases, Dice before and after."""
+    return [
+        (
+            _(_ROLES[row.role]),
+            structure_for(row.structure, 1).title,
+            str(row.cases),
+            f"{row.before:.3f}" if row.role != "kept" else "–",
+            f"{row.after:.3f}",
+        )
+        for row in offer.rows
+    ]
 
 
 def remaining_text(run: Run) -> str:

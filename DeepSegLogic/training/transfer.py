@@ -19,13 +19,13 @@ from ..models.backends.nnunet import architecture_in
 from ..models.card import ModelCard
 from ..models.model import Model, load_model
 from ..networks.table import TRAINABLE, build_network
-from ..util.errors import ModelError
+from .beginnings import cannot_begin, check_trainable
 from .checks import Report
 from .losses import IGNORED, narrowed
 from .planning import TrainingPlan
 
 OLD_LAYERS = 0.1
-"""Learning rate of layers that are taken, relative to that of the head."""
+"""The default of :attr:`Origin.old_layers`."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class Origin:
         network: with its weights; the first one of an ensemble.
         plan: by which its successor is trained.
         classes: number of its output channels.
+        old_layers: learning rate of layers that are taken, relative to that of the head.
     """
 
     card: ModelCard
     network: nn.Module
     plan: TrainingPlan
     classes: int
+    old_layers: float = OLD_LAYERS
 
 
 def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
@@ -55,10 +57,11 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
     Raises:
         ModelError: the model cannot be loaded or trained.
     """
+    check_trainable(card)
     model = load_model(card)
     plan = model.plan
     if plan is None or not model.networks:
-        raise _cannot(card, "it has several parts", "Give the folder of one part.")
+        raise cannot_begin(card, "it has several parts", "Give the folder of one part.")
     own = plan.image_resampling
     for wrong, what in (
         (card.modality not in (None, report.modality), f"it was trained on {card.modality}, unlike these images"),
@@ -75,7 +78,7 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
         (card.backend == "nnunet" and own.kind != "spline", "it resamples images in another way"),
     ):
         if wrong:
-            raise _cannot(card, what, "Begin with another model, or without one.")
+            raise cannot_begin(card, what)
     old = list(plan.labels.values())
     structures = (*old, *(name for name in report.structures if name not in old))
     architecture = _architecture(model)
@@ -115,7 +118,7 @@ def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:
         before = old[name]
         if before.shape == tensor.shape:
             tensor.copy_(before)
-            slower[name] = OLD_LAYERS
+            slower[name] = origin.old_layers
             continue
         rows = torch.cat([before, before[:1].expand(shares - 1, *before.shape[1:])])
         if rows.ndim == 1:
@@ -165,10 +168,7 @@ def _architecture(model: Model) -> dict[str, Any]:
     card = model.card
     if card.backend == "nnunet":
         return architecture_in(card.installed_folder)
-    architecture = card.network.get("architecture")
-    if not architecture:
-        raise _cannot(card, "it is a program, not a network with a description", "Begin with another model.")
-    return dict(architecture)
+    return dict(card.network["architecture"])
 
 
 def _with_classes(architecture: dict[str, Any], classes: int) -> dict[str, Any]:
@@ -187,8 +187,4 @@ def _name(architecture: dict[str, Any], card: ModelCard) -> str:
     for name in TRAINABLE:
         if name.replace("-", "") in (kind, kind.removesuffix("unet")):
             return name
-    raise _cannot(card, f"its network {architecture['name']} is not one of {', '.join(TRAINABLE)}", "")
-
-
-def _cannot(card: ModelCard, why: str, remedy: str) -> ModelError:
-    return ModelError(f"A training cannot begin with the model {card.id}: {why}.", remedy, code="model.unsupported")
+    raise cannot_begin(card, f"its network {architecture['name']} is not one of {', '.join(TRAINABLE)}", "")

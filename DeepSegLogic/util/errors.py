@@ -10,6 +10,7 @@ from typing import Literal, get_args
 Action = Literal[
     "choose_device",
     "choose_model",
+    "collect_case",
     "correct_with_model",
     "download_model",
     "give_card",
@@ -33,6 +34,7 @@ Action = Literal[
 
 ACTION_DETAILS: Mapping[Action, tuple[str, ...]] = {
     "choose_device": ("device",),
+    "collect_case": ("model",),
     "correct_with_model": ("model",),
     "download_model": ("model",),
     "give_channel": ("channel",),

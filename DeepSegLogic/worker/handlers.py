@@ -234,6 +234,41 @@ def export(
     return [str(path) for path in written]
 
 
+def collect_case(
+    job: Job, *, model: str, volume: Volume, label_map: LabelMap, structures: list[str] | None = None
+) -> str:
+    """:meth:`DeepSegLogic.adaptation.cases.CorrectedCases.add`; returns the digest of the case."""
+    from ..adaptation.cases import CorrectedCases
+
+    job.progress("write", 0.0, volume.name)
+    return CorrectedCases(model).add(volume, label_map, structures).digest
+
+
+def adapt(job: Job, *, model: str, minutes: float, device: str = "auto") -> list[str]:
+    """:func:`DeepSegLogic.adaptation.fine_tune.adapt`; the offer is kept for later. Returns its notes."""
+    from ..adaptation.fine_tune import adapt as run
+
+    job.warm.clear()  # for its memory
+    return list(run(model, minutes=minutes, device=device, progress=job.progress, cancel=job.cancel).notes)
+
+
+def accept_offer(job: Job, *, model: str) -> str:
+    """:meth:`DeepSegLogic.adaptation.offer.Offer.accept` of the model's offer; returns the id of the new version."""
+    from ..adaptation.cases import CorrectedCases
+    from ..adaptation.offer import the_offer
+
+    job.progress("write", 0.0, model)
+    return the_offer(CorrectedCases(model)).accept().id
+
+
+def go_back(job: Job, *, model: str) -> str:
+    """:func:`DeepSegLogic.adaptation.lineage.go_back`; returns the id of the model to use then."""
+    from ..adaptation.lineage import go_back as run
+
+    job.progress("write", 0.0, model)
+    return run(model).id
+
+
 def install_model(job: Job, *, model: str) -> str:
     """Download a model of the catalogue and install it; returns its id."""
     from ..models.install import ensure_model
@@ -296,6 +331,10 @@ HANDLERS: dict[str, Handler] = {
     "plan": plan,
     "refine": refine,
     "export": export,
+    "collect_case": collect_case,
+    "adapt": adapt,
+    "accept_offer": accept_offer,
+    "go_back": go_back,
     "install_model": install_model,
     "import_model": import_model,
 }

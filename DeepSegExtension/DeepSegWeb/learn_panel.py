@@ -1,0 +1,79 @@
+"""The drawer's part in which a model learns from corrections."""
+
+from __future__ import annotations
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+from .widgets import call, title
+
+
+def learn_panel(app) -> None:
+    """The collected cases, the table of a new version, and their buttons."""
+    learning = app.learning
+    title("Learn from corrections")
+    with html.Div(v_for="c in cases", key=("c.digest",), classes="d-flex align-center ga-2"):
+        html.Div("{{ c.name }}: {{ c.text }} ({{ c.size }})", classes="flex-grow-1 ds-note")
+        v3.VBtn(
+            icon="mdi-delete-outline",
+            size="x-small",
+            variant="text",
+            disabled=("run.busy",),
+            click="asking = {kind: 'Delete', title: 'Delete a corrected case', digest: c.digest, "
+            "text: 'Delete ' + c.name + ' from the server?'}",
+            raw_attrs=[":aria-label=\"'Delete ' + c.name\""],
+        )
+    with html.Div(classes="d-flex flex-wrap ga-2 align-center mt-1"):
+        _button("Collect result", learning.ask, "!!learning.collect", "learning.collect")
+        v3.VTextField(
+            v_model_number=("minutes",),
+            type="number",
+            min=1,
+            max=1440,
+            suffix="min",
+            density="compact",
+            variant="outlined",
+            hide_details=True,
+            style="max-width: 110px",
+            raw_attrs=['aria-label="Minutes to learn"'],
+        )
+        _button("Learn", (learning.learn, "[minutes]"), "!!learning.learn", "learning.learn")
+        _button("Go back", learning.back, "!!learning.back", "learning.back")
+    with html.Div(v_if=("offer",), classes="mt-2"):
+        html.Div("A new version is offered. {{ offer?.notes.join(' ') }}", classes="ds-note")
+        with html.Table(classes="ds-table", raw_attrs=['aria-label="Dice before and after"']):
+            with html.Thead(), html.Tr():
+                for name, classes in (("Structure", ""), ("Compared", ""), ("Before", "num"), ("After", "num")):
+                    html.Th(name, classes=classes)
+            with html.Tbody(), html.Tr(v_for="row in offer?.rows", key=("row[0] + row[1]",)):
+                html.Td("{{ row[1] }}")
+                html.Td("{{ row[0] }}")
+                html.Td("{{ row[3] }}", classes="num")
+                html.Td("{{ row[4] }}", classes="num")
+        with html.Div(classes="d-flex ga-2 mt-1"):
+            _button("Accept", learning.accept, "run.busy")
+            discard = "asking = {kind: 'Discard', title: 'Discard', text: 'Delete the new version?'}"
+            _button("Discard", discard, "run.busy")
+    _consent(app)
+
+
+def _button(label: str, click, disabled: str, tip: str = "''") -> None:
+    """A small button; ``disabled`` and ``tip`` are expressions of the page."""
+    v3.VBtn(label, size="small", variant="tonal", click=click, disabled=(disabled,), raw_attrs=[f':title="{tip}"'])
+
+
+def _consent(app) -> None:
+    with (
+        v3.VDialog(
+            model_value=("!!collecting",),
+            update_modelValue="collecting = ''",
+            max_width=460,
+            raw_attrs=['aria-label="Collect result"'],
+        ),
+        v3.VCard(title="Collect result"),
+    ):
+        v3.VCardText("{{ collecting }}", style="white-space: pre-line")
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Cancel", click="collecting = ''")
+            v3.VBtn("Collect", color="primary", variant="flat", click=call(app, app.learning.collect, "[]"))

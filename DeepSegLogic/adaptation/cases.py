@@ -1,0 +1,293 @@
+"""The corrected cases that a model may learn from: images and labels in a private folder of this machine.
+
+::
+
+    <root>/<model>/cases/<digest>/   image.nrrd, labels.seg.nrrd and case.json of one case
+    <root>/<model>/next…             the version that is being made, see :mod:`.offer`
+
+The folder is named after the model that was there first: its adapted versions learn from the same cases.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from ..data.affine import same_grid
+from ..data.label_map import LabelMap
+from ..data.volume import Volume, volume_digest
+from ..data.volume_checks import reject_unusable
+from ..io.write import write_label_map, write_volume
+from ..models.files import check_regular, read_json
+from ..models.find import find_model
+from ..training.dataset import CaseFiles
+from ..util.atomic_write import atomic_folder, cannot_write
+from ..util.disk_space import check_free_space
+from ..util.errors import DeepSegError, InputError, ModelError, UsageError
+from ..util.file_names import is_file_name
+from .lineage import check_can_learn, original_of
+
+MOST_CASES = 50
+"""Corrected cases of one model."""
+
+SAME_GRID_MM = 0.05
+NEXT = "next"
+"""Folder of a new version, and how the names of what belongs to it begin."""
+
+_OTHER_DISK = "Free some space, or set DEEPSEG_CORRECTIONS to a folder on another disk."
+_IMAGE, _LABELS, _FACTS = "image.nrrd", "labels.seg.nrrd", "case.json"
+
+
+@dataclass(frozen=True)
+class CorrectedCase:
+    """One corrected case.
+
+    Attributes:
+        digest: SHA-256 of the image's voxels and geometry, see :func:`~DeepSegLogic.data.volume.volume_digest`.
+        name: of the image, for the user.
+        structures: names of those that are right; the others are not learnt from this case.
+        created: when it was collected, ISO 8601, UTC.
+        folder: of its files.
+        size_bytes: of its files.
+        damage: why it cannot be used, in words; empty if it can.
+    """
+
+    digest: str
+    name: str
+    structures: tuple[str, ...]
+    created: str
+    folder: Path
+    size_bytes: int = 0
+    damage: str = ""
+
+    @property
+    def files(self) -> CaseFiles:
+        """The case as trainings take it."""
+        return CaseFiles(self.name, self.folder / _IMAGE, self.folder / _LABELS, None, frozenset(self.structures))
+
+
+class CorrectedCases:
+    """The corrected cases of a model. They stay on this machine until they are removed.
+
+    Args:
+        model: id of an installed model, or of an adapted version of it.
+        root: folder of the cases of all models; by default ``DEEPSEG_CORRECTIONS``, else ``DeepSeg/corrections`` in the
+            user's data folder.
+
+    Raises:
+        ModelError: there is neither such a model nor a case of it.
+
+    Example:
+        >>> from DeepSegLogic import CorrectedCases, read_label_map, read_volume
+        >>> cases = CorrectedCases("ct_demo", "my_corrections")
+        >>> case = cases.add(read_volume("ct.nrrd"), read_label_map("organs.seg.nrrd"), ["left_lung"])
+        >>> [(case.name, case.structures) for case in cases.all()]
+        [('ct', ('left_lung',))]
+        >>> cases.remove(case.digest)
+        >>> cases.all()
+        []
+    """
+
+    def __init__(self, model: str, root: Path | str | None = None) -> None:
+        place = corrections_root(root)
+        try:
+            self.model = original_of(find_model(model))
+        except ModelError:
+            if not (is_file_name(model) and (place / model).is_dir()):
+                raise
+            self.model = model  # it was deleted, its cases were not
+        self.folder = place / self.model
+
+    def all(self) -> list[CorrectedCase]:
+        """All cases, the oldest first; also damaged ones."""
+        folders = [p for p in (self.folder / "cases").glob("[!.]*") if p.is_dir() and not p.is_symlink()]
+        return sorted(map(_read, folders), key=lambda case: (case.created, case.digest))
+
+    def add(self, volume: Volume, label_map: LabelMap, structures: Collection[str] | None = None) -> CorrectedCase:
+        """Keep a copy of an image and its labels. A case of the same image is replaced.
+
+        Args:
+            label_map: corrected, on the volume's grid.
+            structures: names or titles of those that are right, also where they are absent; None for all of the label
+                map.
+
+        Raises:
+            InputError: the grids differ, structures overlap, or the image cannot be used.
+            UsageError: an unknown structure or none, there are too many cases, or the model is not installed.
+            ModelError: the model cannot be trained.
+            ResourceError, OutputError: the disk is full, or the folder cannot be written.
+        """
+        check_can_learn(find_model(self.model))
+        kept = _of_structures(label_map.without_overlaps("learnt from"), structures)
+        if kept.array.shape != volume.shape_kji or not same_grid(kept.ijk_to_ras, volume.ijk_to_ras, SAME_GRID_MM):
+            raise InputError(
+                f"The label map is not on the grid of {volume.name}.",
+                "Resample the labels to the image's grid (nearest neighbor).",
+                code="input.grid",
+            )
+        reject_unusable(volume)
+        digest, place = volume_digest(volume), self._make_private()
+        name = digest.removeprefix("sha256:")[:16]
+        if not (place / name).exists() and len(self.all()) >= MOST_CASES:
+            raise UsageError(
+                f"There are {MOST_CASES} corrected cases of {self.model} already.",
+                "Remove some of them first.",
+                code="usage.too_many_cases",
+            )
+        check_free_space(place, volume.array.nbytes + kept.array.nbytes, _OTHER_DISK)
+        facts = {
+            "name": volume.name,
+            "digest": digest,
+            "structures": [s.name for s in kept.structures],
+            "created": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        }
+        with atomic_folder(place) as temporary:
+            (temporary / name).mkdir(mode=0o700)
+            write_volume(volume, temporary / name / _IMAGE)
+            write_label_map(kept, temporary / name / _LABELS)
+            (temporary / name / _FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False), "utf-8")
+        return _read(place / name)
+
+    def remove(self, digest: str) -> None:
+        """Delete a case, and what an interrupted run prepared of it.
+
+        Args:
+            digest: of its image, or how it begins.
+
+        Raises:
+            UsageError: there is no such case, there are several, or another program learns from them now.
+            OutputError: its files cannot be deleted.
+        """
+        begin = digest.removeprefix("sha256:").lower()
+        found = [case for case in self.all() if begin and case.digest.removeprefix("sha256:").startswith(begin)]
+        if len(found) != 1:
+            raise UsageError(
+                f"There {'are several corrected cases' if found else 'is no corrected case'} of {self.model} with a "
+                f"digest that begins with {digest!r}.",
+                "Choose a case of the list.",
+                code="usage.case",
+            )
+        with self.exclusively():
+            try:
+                for folder in (found[0].folder, *self.folder.glob(f"{NEXT}.*")):
+                    if folder.is_dir():
+                        shutil.rmtree(folder)
+            except OSError as error:
+                raise cannot_write(found[0].folder, error) from error
+
+    def usable(self) -> list[CorrectedCase]:
+        """:meth:`all`, if there are cases and all can be used.
+
+        Raises:
+            InputError: there are none, or one is damaged.
+        """
+        cases = self.all()
+        if not cases:
+            raise InputError(
+                f"There are no corrected cases of {self.model} to learn from.",
+                "Correct a result and collect it.",
+                code="input.no_cases",
+                action="collect_case",
+                model=self.model,
+            )
+        for case in cases:
+            if case.damage:
+                raise InputError(
+                    f"The corrected case {case.name} in {case.folder} cannot be used: {case.damage}.",
+                    "Remove it.",
+                    code="input.case",
+                )
+        return cases
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """In the ``with`` block, no other program learns from the cases or removes one.
+
+        Raises:
+            UsageError: one does so now.
+            OutputError: the folder cannot be written.
+        """
+        import filelock
+
+        self._make_private()
+        lock = filelock.FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UsageError(
+                f"Another program learns from the corrected cases of {self.model} now.",
+                "Wait for it, or stop it.",
+                code="usage.busy",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _make_private(self) -> Path:
+        place = self.folder / "cases"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            for folder in (place, self.folder):
+                folder.chmod(0o700)
+        except OSError as error:
+            raise cannot_write(place, error) from error
+        return place
+
+
+def corrections_root(root: Path | str | None = None) -> Path:
+    """The folder of the corrected cases of all models, see :class:`CorrectedCases`."""
+    import platformdirs
+
+    chosen = root or os.environ.get("DEEPSEG_CORRECTIONS")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("DeepSeg", False) / "corrections"
+
+
+def collected_models(root: Path | str | None = None) -> list[str]:
+    """Ids of the models that have corrected cases on this machine."""
+    return sorted(place.parent.name for place in corrections_root(root).glob("[!.]*/cases") if any(place.iterdir()))
+
+
+def _of_structures(label_map: LabelMap, structures: Collection[str] | None) -> LabelMap:
+    chosen = label_map.structures if structures is None else [label_map.structure(name) for name in structures]
+    if not chosen:
+        raise UsageError(
+            "No structure is said to be right, so there is nothing to learn.",
+            "Choose at least one structure.",
+            code="usage.structures",
+        )
+    kept = [s for s in label_map.structures if s in chosen]
+    table = np.zeros(int(label_map.array.max()) + 1, label_map.array.dtype)
+    for structure in kept:
+        if structure.value < len(table):
+            table[structure.value] = structure.value
+    return replace(label_map, array=table[label_map.array], structures=kept, warnings=[])
+
+
+def _read(folder: Path) -> CorrectedCase:
+    size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
+    case = CorrectedCase(folder.name, folder.name, (), "", folder, size)
+    try:
+        check_regular(folder, *(folder / name for name in (_IMAGE, _LABELS, _FACTS)))
+        facts = read_json(folder / _FACTS)
+        texts = (facts["name"], facts["digest"], facts["created"], *facts["structures"])
+        if not all(isinstance(text, str) for text in texts) or not facts["structures"]:
+            raise ValueError(f"{_FACTS} does not say what it should")
+        name, digest, created, *structures = texts
+        case = replace(case, name=name, digest=digest, created=created, structures=tuple(structures))
+        missing = next((n for n in (_IMAGE, _LABELS) if not (folder / n).is_file()), None)
+        return replace(case, damage=f"{missing} is missing" if missing else "")
+    except DeepSegError as error:
+        return replace(case, damage=error.message.rstrip("."))
+    except FileNotFoundError:
+        return replace(case, damage=f"{_FACTS} is missing")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return replace(case, damage=str(error))

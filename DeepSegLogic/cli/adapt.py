@@ -1,0 +1,205 @@
+"""``deepseg adapt``: let a model learn from corrected cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..adaptation.lineage import MINUTES
+from ..session.texts import collect_question, offer_rows, size_text
+from ..util.errors import Cancelled, UsageError
+from .console import Console, Json, Quiet, somebody_there
+from .models import Yes
+from .segment import Device, Structures, split
+
+if TYPE_CHECKING:
+    from ..adaptation.cases import CorrectedCases
+    from ..adaptation.offer import Offer
+
+app = typer.Typer(help="Let a model learn from corrected cases.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="Id of the model, see `deepseg models list`.")]
+
+
+@app.command()
+def add(
+    result: Annotated[
+        Path, typer.Argument(help="Folder of a corrected result of `deepseg segment`, or of several.", readable=False)
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="Id of the model. Default: the one of the result.")] = "",
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", "-i", help="What was segmented, if not in or beside the folder.", readable=False),
+    ] = None,
+    structures: Structures = "",
+    yes: Yes = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Keep a copy of corrected cases on this machine, for a model to learn from.
+
+    Only the structures that were corrected are learnt, or those that --structures names as right.
+    """
+    from ..adaptation.cases import CorrectedCases
+    from ..adaptation.result_folder import corrected_results
+    from ..worker.isolated import read_label_map, read_volume
+
+    console = Console(quiet, as_json)
+    for found in corrected_results(result, image):
+        if not (name := model or found.model):
+            raise UsageError(f"{found.folder} does not say which model made it.", "Use --model.", code="usage.model")
+        cases = CorrectedCases(name)
+        with console.working():
+            volume = read_volume(found.image, cancel=console.cancelled)
+            found.check(volume)
+            label_map = read_label_map(found.labels, found.image, cancel=console.cancelled)
+        wanted = split(structures) or found.corrected(label_map)
+        names = [label_map.structure(n).name for n in wanted]
+        if not (yes or (somebody_there() and typer.confirm(collect_question(str(cases.folder), volume.name, names)))):
+            raise Cancelled(
+                f"{volume.name} was not collected. It needs your consent: answer the question, or use --yes."
+            )
+        case = cases.add(volume, label_map, names)
+        console.say(f"Collected {case.name} ({case.digest[7:19]}) for {cases.model}: {', '.join(case.structures)}.")
+        console.event("collected", model=cases.model, digest=case.digest, structures=list(case.structures))
+
+
+@app.command("list")
+def list_cases(
+    model: Annotated[str, typer.Argument(help="Id of a model. Default: all.")] = "",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """List the corrected cases on this machine, and new versions that wait for a decision."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..adaptation.cases import CorrectedCases, collected_models
+    from ..adaptation.offer import offered
+
+    console = Console(quiet, as_json)
+    table = Table("Model", "Case", "Digest", "Collected", "Structures", "Size")
+    for name in [model] if model else collected_models():
+        cases = CorrectedCases(name)
+        for case in cases.all():
+            structures = case.damage or ", ".join(case.structures)
+            row = (cases.model, case.name, case.digest[7:19], case.created[:10], structures)
+            table.add_row(*map(escape, row), size_text(case.size_bytes))
+            facts = {"digest": case.digest, "structures": list(case.structures), "damage": case.damage}
+            console.event("case", model=cases.model, case=case.name, bytes=case.size_bytes, **facts)
+        if (offer := offered(cases)) is not None:
+            _show(console, cases, offer)
+    if table.rows:
+        console.show(table)
+    else:
+        console.say("There are no corrected cases on this machine.")
+
+
+@app.command()
+def remove(
+    model: Model,
+    digests: Annotated[
+        list[str], typer.Argument(help="Digests of cases, or how they begin, see `deepseg adapt list`.")
+    ],
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Delete corrected cases from this machine."""
+    from ..adaptation.cases import CorrectedCases
+
+    console, cases = Console(quiet, as_json), CorrectedCases(model)
+    for digest in digests:
+        cases.remove(digest)
+        console.say(f"Deleted {digest}.")
+        console.event("removed", model=cases.model, digest=digest)
+
+
+@app.command()
+def run(
+    model: Model,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help=f"To learn. Default: {MINUTES}.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
+    device: Device = "auto",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the new version without asking.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Learn from the corrected cases, and compare the new version with the present one. Run again to continue."""
+    from ..adaptation.cases import CorrectedCases
+    from ..adaptation.fine_tune import adapt
+
+    console, cases = Console(quiet, as_json), CorrectedCases(model)
+    if minutes is not None and steps is not None:
+        raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
+    with console.working():
+        offer = adapt(
+            model,
+            cases,
+            minutes=minutes or MINUTES,
+            steps=steps,
+            device=device,
+            progress=console.progress,
+            cancel=console.cancelled,
+        )
+    _show(console, cases, offer)
+    if yes or (somebody_there() and typer.confirm("Use the new version?")):
+        _accept(console, offer)
+    else:
+        console.say(f"Decide with `deepseg adapt accept {model}` or `deepseg adapt discard {model}`.")
+
+
+@app.command()
+def accept(model: Model, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Install the new version of a model. The present one stays."""
+    from ..adaptation.cases import CorrectedCases
+    from ..adaptation.offer import the_offer
+
+    _accept(Console(quiet, as_json), the_offer(CorrectedCases(model)))
+
+
+@app.command()
+def discard(model: Model, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Delete the new version of a model, and what an interrupted run left."""
+    from ..adaptation.cases import CorrectedCases
+    from ..adaptation.offer import clear
+
+    cases = CorrectedCases(model)
+    with cases.exclusively():
+        clear(cases.folder)
+    Console(quiet, as_json).say("Discarded.")
+
+
+@app.command()
+def back(
+    model: Model,
+    to: Annotated[str, typer.Option("--to", metavar="VERSION", help="Default: what the present one came from.")] = "",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Use an earlier version of an adapted model again. The present one stays on this machine."""
+    from ..adaptation.lineage import go_back
+
+    console, card = Console(quiet, as_json), go_back(model, to)
+    told = f"Use the model {card.id}" if card.id != model else f"{card.id} is now version {card.version}"
+    console.say(f"{told} ({card.title}, version {card.version}).")
+    console.event("version", id=card.id, version=card.version)
+
+
+def _accept(console: Console, offer: Offer) -> None:
+    card = offer.accept()
+    console.say(f"Installed {card.id}, version {card.version}. Go back with `deepseg adapt back {card.id}`.")
+    console.event("version", id=card.id, version=card.version)
+
+
+def _show(console: Console, cases: CorrectedCases, offer: Offer) -> None:
+    from rich.table import Table
+
+    table = Table("Dice", "Structure", "Cases", "Before", "After", title=f"New version of {cases.model}")
+    for row in offer_rows(offer):
+        table.add_row(*row)
+    console.show(table)
+    for note in offer.notes:
+        console.say(note)
+    console.event("offer", model=cases.model, rows=[row.as_json() for row in offer.rows], notes=list(offer.notes))

@@ -1,0 +1,27 @@
+"""Which models a training can begin with, as far as their cards tell. No torch is loaded here."""
+
+from __future__ import annotations
+
+from ..models.card import ModelCard
+from ..util.errors import ModelError
+
+
+def check_trainable(card: ModelCard) -> None:
+    """Check what is known of a model without loading it.
+
+    Raises:
+        ModelError: a training cannot begin with it.
+    """
+    for wrong, what in (
+        (card.takes_prompts, "it corrects structures from prompts"),
+        (len(card.parts) > 1, "it has several parts"),
+        (len(card.channels) > 1, "it sees several images together"),
+        (card.backend != "nnunet" and not card.network.get("architecture"), "it is a program, not a known network"),
+    ):
+        if wrong:
+            raise cannot_begin(card, what)
+
+
+def cannot_begin(card: ModelCard, why: str, remedy: str = "Begin with another model, or without one.") -> ModelError:
+    """The error for a model that a training cannot begin with."""
+    return ModelError(f"A training cannot begin with the model {card.id}: {why}.", remedy, code="model.unsupported")

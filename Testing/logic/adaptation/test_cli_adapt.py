@@ -1,0 +1,93 @@
+"""``deepseg adapt``: from a corrected folder of results to a new version, and back."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from DeepSegLogic.cli import main
+from DeepSegLogic.data.label_map import Structure
+from DeepSegLogic.io import read_label_map, write_label_map, write_volume
+from DeepSegLogic.models import find_model
+
+from ..training import phantom
+from .conftest import add_case
+
+
+def events(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def corrected(lab, tmp_path):
+    """Two results of `deepseg segment`; in the first one, a spleen was added by hand."""
+    for seed in (10, 11):
+        volume, labels = phantom.case(seed)
+        image, folder = tmp_path / "results" / f"c{seed}.nii.gz", tmp_path / "results" / f"c{seed}"
+        write_volume(volume, image)
+        assert main(["segment", str(image), "-o", str(folder), "-m", "lab", "--surfaces", "", "-q"]) == 0
+        file = folder / "segmentation.seg.nrrd"
+        now = read_label_map(file)
+        now.array[labels == 2] = 2
+        now.structures.append(Structure(2, "spleen", "Spleen"))
+        if seed == 10:
+            write_label_map(now, file)
+    return tmp_path / "results"
+
+
+def test_from_a_corrected_folder_to_a_new_version_and_back(corrected, lab, capsys):
+    capsys.readouterr()
+    assert main(["adapt", "add", str(corrected / "c10")]) == 130 and not lab.all(), "nobody agreed"
+    capsys.readouterr()
+    assert main(["adapt", "add", str(corrected / "c10"), "--yes", "--json"]) == 0
+    assert "spleen" in events(capsys)[-1]["structures"], "it differs from the copy in NIfTI"
+    image = ["--image", str(corrected / "c10.nii.gz")]
+    assert main(["adapt", "add", str(corrected / "c11"), "--yes", *image]) == 3, "not its image"
+    assert "is not the image" in capsys.readouterr().err
+    assert main(["adapt", "add", str(corrected), "--yes", *image]) == 3, "several results"
+    assert main(["adapt", "add", str(corrected / "c11"), "--yes", "--structures", "pancreas"]) == 2
+    assert main(["adapt", "add", str(corrected / "c11"), "--yes", "--structures", "Liver"]) == 0
+    capsys.readouterr()
+    assert main(["adapt", "list", "--json"]) == 0
+    listed = [e for e in events(capsys) if e["event"] == "case"]
+    assert [e["model"] for e in listed] == ["lab", "lab"] and listed[1]["structures"] == ["liver"]
+    assert main(["adapt", "list"]) == 0 and "c10" in capsys.readouterr().out
+
+    command = ["adapt", "run", "lab", "--device", "cpu"]
+    assert main([*command, "--steps", "1", "--minutes", "1"]) == 2
+    assert main([*command, "--steps", "1"]) == 0
+    assert "Before" in (shown := capsys.readouterr().out) and "deepseg adapt accept lab" in shown
+    assert main(["adapt", "accept", "lab"]) == 0 and find_model("lab_adapted").version == "1"
+    assert main(["adapt", "accept", "lab"]) == 4, "there is no other offer"
+    capsys.readouterr()
+    assert main(["adapt", "run", "lab_adapted", "--device", "cpu", "--steps", "1", "--yes", "--json"]) == 0
+    assert events(capsys)[-1] == {"event": "version", "id": "lab_adapted", "version": "2"}
+    assert main(["adapt", "back", "lab_adapted"]) == 0 and find_model("lab_adapted").version == "1"
+    assert main(["adapt", "back", "lab_adapted"]) == 0 and "Use the model lab" in capsys.readouterr().out
+    assert main(["adapt", "back", "lab_adapted", "--to", "2"]) == 0 and find_model("lab_adapted").version == "2"
+    assert main(["adapt", "back", "ct_demo"]) == 4
+    assert main(["adapt", "remove", "lab", *(e["digest"] for e in listed)]) == 0 and not lab.all()
+    assert main(["adapt", "run", "lab"]) == 3
+    assert "deepseg adapt add" in capsys.readouterr().err
+    assert main(["adapt", "discard", "lab"]) == 0
+
+
+def test_a_killed_run_loses_neither_cases_nor_model(lab):
+    case = add_case(lab, 10)
+    code = "from DeepSegLogic.cli import run; run()"
+    command = ["adapt", "run", "lab", "--device", "cpu", "--steps", "100000", "--json"]
+    with subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.PIPE, encoding="utf-8") as process:
+        while '"train"' not in (line := process.stdout.readline()):
+            assert line, "it ended before it learnt"
+        assert main(["adapt", "run", "lab", "--device", "cpu"]) == 2, "one at a time"
+        assert main(["adapt", "remove", "lab", case.digest]) == 2
+        process.kill()
+    assert lab.all() == [case] and find_model("lab").version == "7"
+    assert main(["adapt", "accept", "lab"]) == 4, "nothing is offered"
+    deadline = time.monotonic() + 30  # until the process that made samples has noticed, and with it the lock is gone
+    while main(["adapt", "discard", "lab"]) != 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert not list(lab.folder.glob("next*"))

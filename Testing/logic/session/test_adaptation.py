@@ -1,0 +1,102 @@
+"""Learning from corrections in a session: collect, learn in the worker, accept, go back; with a real worker."""
+
+import time
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.models.import_export import import_model
+from DeepSegLogic.session import Phase, Session
+from DeepSegLogic.session.texts import offer_rows
+from DeepSegLogic.util.errors import UsageError
+
+from ..adaptation.conftest import trained  # noqa: F401  # a fixture
+from ..training import phantom
+
+
+def wait(session, until, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not until():
+        session.poll()
+        assert time.monotonic() < deadline, (session.jobs.run, session.jobs.log)
+        time.sleep(0.01)
+
+
+def ended(session, phase=Phase.DONE):
+    wait(session, lambda: not session.jobs.run.busy)
+    assert session.jobs.run.phase is phase, session.jobs.run.error
+    return session.jobs.run
+
+
+@pytest.fixture
+def session(trained, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("DEEPSEG_CORRECTIONS", str(tmp_path / "corrections"))
+    import_model(trained)
+    made = Session(model="lab")
+    yield made
+    made.close()
+
+
+def show(session, seed):
+    """A result in which a part of the spleen is taken for background, and its correction."""
+    volume, labels = phantom.case(seed)
+    wrong = labels.copy()
+    wrong[:, :, :16][labels[:, :, :16] == 2] = 0
+    wrong[: len(wrong) // 2][labels[: len(wrong) // 2] == 2] = 0
+    session.outcome.adopt(volume, phantom.label_map(volume, wrong), {"model": {"id": "lab"}})
+    session.outcome.correction.take(phantom.label_map(volume, labels))
+
+
+def test_from_a_correction_to_a_new_version_and_back(session, tmp_path):
+    adaptation, told = session.adaptation, []
+    adaptation.changed.connect(told.append)
+    assert "Segment a volume" in adaptation.why_not_collect and "Collect" in adaptation.why_not_learn
+    with pytest.raises(UsageError, match="Segment a volume"):
+        adaptation.collect()
+    with pytest.raises(UsageError, match="Collect a"):
+        adaptation.learn()
+    for seed in (10, 11):
+        show(session, seed)
+        assert adaptation.structures() == ["spleen"] and adaptation.why_not_collect == ""
+        question = adaptation.question()
+        assert f"case_{seed}" in question and str(tmp_path / "corrections") in question and "Spleen" in question
+        adaptation.collect()
+        assert adaptation.why_not_collect == "Wait for the running task."
+        ended(session)
+    assert [case.structures for case in adaptation.cases] == [("spleen",)] * 2 and told
+
+    fractions = []
+    session.jobs.run_changed.connect(lambda run: fractions.append(run.fraction))
+    adaptation.minutes = 0.05
+    adaptation.learn()
+    wait(session, lambda: session.jobs.run.stage == "Learning")
+    session.jobs.cancel()
+    ended(session, Phase.CANCELLED)
+    assert adaptation.offer is None and len(adaptation.cases) == 2
+
+    fractions.clear()
+    adaptation.learn()
+    run = ended(session)
+    assert fractions == sorted(fractions) and "Held out: case_11." in run.warnings
+    assert {row[0] for row in offer_rows(adaptation.offer)} >= {"Held out", "Learnt from"}
+    with pytest.raises(UsageError):
+        Session(model="lab").adaptation.go_back()
+    assert Session(model="lab").adaptation.offer == adaptation.offer, "it waits for the next session, too"
+
+    adaptation.accept()
+    assert "version 1" in ended(session).summary
+    assert session.choices.model.id == "lab_adapted" and session.choices.structures.known == ("liver", "spleen")
+    assert adaptation.offer is None and len(adaptation.cases) == 2 and adaptation.why_not_back == ""
+    adaptation.go_back()
+    ended(session)
+    assert session.choices.model.id == "lab" and "no earlier version" in adaptation.why_not_back
+    adaptation.remove(adaptation.cases[0].digest)
+    assert len(adaptation.cases) == 1
+
+
+def test_unchanged_results_teach_all_of_their_structures(session):
+    volume, labels = phantom.case(10)
+    session.outcome.adopt(volume, phantom.label_map(volume, labels), {})
+    assert session.adaptation.structures() == ["liver", "spleen"]
+    assert np.array_equal(session.outcome.correction.label_map.array, labels)
