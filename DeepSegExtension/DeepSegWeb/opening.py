@@ -114,10 +114,15 @@ class Opening:
         self.scene.set_rendering(self.state.rendering)
 
     async def receive(self, source: Path) -> None:
-        """Open an upload. The files of a DICOM series stay until another volume is shown: exports refer to them."""
+        """Open an upload. The files of a DICOM series stay until another volume is shown: exports refer to them.
+
+        Args:
+            source: a folder, or a file in a folder with nothing but the upload.
+        """
+        upload = source if source.is_dir() else source.parent
         kept = Path(await asyncio.to_thread(mkdtemp, prefix="series", dir=self._scratch))
-        await asyncio.to_thread(shutil.move, source, kept)
-        await self.open(kept / source.name)
+        await asyncio.to_thread(shutil.move, upload, kept)
+        await self.open(kept / source.relative_to(upload.parent))
         volume = self.scene.work.session.choices.volume
         used = Path(volume.source).parents if volume is not None and volume.source else ()
         for folder in self._scratch.glob("series*"):

@@ -15,7 +15,9 @@ _SWITCHED = (
 def plan_panel(app) -> None:
     """What can be measured of the current structure, and the plan."""
     title("Plan")
-    html.Div("Select a structure in the list first.", v_if=("!current && !plan_rows.length",), classes="ds-note")
+    html.Div(
+        "Select the structure to plan with in the list.", v_if=("!current && !plan_rows.length",), classes="ds-note"
+    )
     with html.Div(v_if=("current",)):
         _measures(app.planning)
     _table(app.planning)

@@ -17,7 +17,7 @@ from ..segmentation import segment
 from ..util.progress import Cancel, Progress, check
 from .cases import CorrectedCase
 
-Role = Literal["held out", "learnt", "kept"]
+Role = Literal["held_out", "learnt", "kept"]
 _ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -26,7 +26,7 @@ class Row:
     """One line of the table before and after: a structure, and the mean Dice of it over cases where it occurs.
 
     Attributes:
-        role: ``"held out"``: against corrected labels that the model did not learn from; ``"learnt"``: against those
+        role: ``"held_out"``: against corrected labels that the model did not learn from; ``"learnt"``: against those
             that it did; ``"kept"``: of structures that were not corrected, against what the model found before.
         structure: its name.
         cases: number of cases.

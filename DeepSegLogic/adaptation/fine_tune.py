@@ -133,7 +133,7 @@ def _split(cases: list[CorrectedCase], known: set[str]) -> tuple[list[CorrectedC
 
 def _doubts(rows: Sequence[Row]) -> list[str]:
     doubts = []
-    held, kept = mean_of(rows, "held out"), [row for row in rows if row.role == "kept"]
+    held, kept = mean_of(rows, "held_out"), [row for row in rows if row.role == "kept"]
     if held is not None and held[1] < held[0]:
         doubts.append("The new version is worse on the case that was held out.")
     if kept and (least := min(kept, key=lambda row: row.after)).after < 0.9:
@@ -143,7 +143,7 @@ def _doubts(rows: Sequence[Row]) -> list[str]:
 
 def _dice(rows: Sequence[Row], held_out: Sequence[CorrectedCase]) -> dict[str, dict[str, float]]:
     """As :attr:`~DeepSegLogic.models.card.ModelCard.dice` has it; the held-out case is named by its digest."""
-    names = {"held out": " ".join(["held out:", *(case.digest for case in held_out)])}
+    names = {"held_out": " ".join(["held out:", *(case.digest for case in held_out)])}
     return {
         names.get(role, role): {row.structure: round(row.after, 4) for row in rows if row.role == role}
         for role in dict.fromkeys(row.role for row in rows)

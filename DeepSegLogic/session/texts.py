@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_FILES = 8  # that a question names
 
 _ROLES = {
-    "held out": N_("Held out"),
+    "held_out": N_("Held out"),
     "learnt": N_("Learnt from"),
     "kept": N_("Not corrected, as before"),
 }

@@ -128,7 +128,7 @@ def test_a_scene_can_be_uploaded_and_a_bad_one_is_told(page, scene, tmp_path):
     assert volumes(page) == table, "what was open before still is"
 
 
-def test_a_zip_of_a_study_is_opened_and_a_dangerous_one_is_not(page, tmp_path):
+def test_a_zip_of_a_study_is_opened_and_a_dangerous_one_is_not(page, chest_ct, tmp_path):
     write_series(tmp_path / "slices")
     study = tmp_path / "Study of today.zip"
     with zipfile.ZipFile(study, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -150,6 +150,8 @@ def test_a_zip_of_a_study_is_opened_and_a_dangerous_one_is_not(page, tmp_path):
         choose(page, tmp_path / name)
         page.get_by_role("alert").filter(has_text=name).filter(has_text=sentence).wait_for()
     page.get_by_text(f"{'×'.join(map(str, VOXELS.shape[::-1]))} voxels").wait_for()  # what was open before still is
+    choose(page, chest_ct)
+    page.get_by_text("128×128×34 voxels").wait_for()
 
 
 @pytest.mark.parametrize("ending", [".mhd", ".nhdr"])

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dicom_series
@@ -46,6 +47,12 @@ class State(dict):
         return False
 
 
+def _run(coroutine) -> None:
+    """In a thread of its own: Playwright keeps an event loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
+
+
 def test_an_uploaded_series_stays_until_another_volume_is_shown(chest_ct, tmp_path):
     pytest.importorskip("trame_slicer", reason="needs the extra `web`")
     scene, said, scratch = pytest.importorskip("DeepSegWeb.scene").PageScene(), [], tmp_path / "scratch"
@@ -54,7 +61,7 @@ def test_an_uploaded_series_stays_until_another_volume_is_shown(chest_ct, tmp_pa
     state = State(greys="Bone", rendering="", reading="")
     page = opening.Opening(state, scene, said.append, scratch, None)
     shutil.copytree(dicom_series.write_series(tmp_path / "ct"), tmp_path / "upload" / "CT")
-    asyncio.run(page.receive(tmp_path / "upload" / "CT"))
+    _run(page.receive(tmp_path / "upload" / "CT"))
     source = Path(scene.work.session.choices.volume.source)
     assert said == [] and source.is_relative_to(scratch) and len(list(source.iterdir())) == 12
     volume = scene.work.session.choices.volume
@@ -65,9 +72,9 @@ def test_an_uploaded_series_stays_until_another_volume_is_shown(chest_ct, tmp_pa
 
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.nrrd").write_bytes(b"NRRD0004\n")
-    asyncio.run(page.receive(tmp_path / "broken" / "a.nrrd"))
+    _run(page.receive(tmp_path / "broken" / "a.nrrd"))
     assert len(said) == 1 and source.exists()  # what is shown stays
     shutil.copy(chest_ct, tmp_path / "upload")
-    asyncio.run(page.receive(tmp_path / "upload" / chest_ct.name))
+    _run(page.receive(tmp_path / "upload" / chest_ct.name))
     assert not list(scratch.iterdir()) and scene.work.session.choices.volume.source == ""
     scene.work.session.close()

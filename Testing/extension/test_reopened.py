@@ -64,9 +64,10 @@ def worked(ready):
     island = np.zeros_like(mask)
     island[2:5, 2:8, 2:8] = island[2:5, 60:66, 2:8] = True
     ready.paint("lung_left", mask | island)
-    stray = np.zeros_like(mask)
-    stray[6:9, 2:8, 60:66] = True
-    ready.paint("spleen", ready.shown("spleen") | stray)
+    for name, column in (("spleen", 60), ("aorta", 70)):  # a finding each, one of which stays
+        stray = np.zeros_like(mask)
+        stray[6:9, 2:8, column : column + 6] = True
+        ready.paint(name, ready.shown(name) | stray)
     ready.session.outcome.measure(ready.scene.labelMap())
     ready.session.outcome.review(ready.scene.labelMap())
     ready.wait(lambda: not ready.session.jobs.waiting)

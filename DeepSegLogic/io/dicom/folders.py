@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,11 @@ def volumes_in(files: Iterable[Path]) -> list[Path]:
     """
     headers = [header for path in files if (header := _header(path))]
     patients_of = {h.series: h.patient for h in headers if h.series and h.patient}
-    headers = [replace(h, patient=h.patient or patients_of.get(h.series) or h.stand_in) for h in headers]
+    often = Counter(h.stand_in for h in headers)  # some programs give each slice a study of its own
+    headers = [
+        replace(h, patient=h.patient or patients_of.get(h.series) or (h.stand_in if often[h.stand_in] > 1 else ""))
+        for h in headers
+    ]
     parts: dict[tuple[Path, str], list[_Header]] = defaultdict(list)  # folder and patient: slices
     for header in headers:
         parts[header.path.parent, header.patient].append(header)

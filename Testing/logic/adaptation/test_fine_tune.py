@@ -36,8 +36,8 @@ def test_two_corrected_cases_improve_a_third_and_the_way_back_is_open(lab):
     offer = quickly(lab, 150)
     assert offer.came_from == ("lab", "7") and "Held out: case_12." in offer.notes
     rows = {(row.role, row.structure): row for row in offer.rows}
-    assert rows.keys() == {("held out", "spleen"), ("learnt", "spleen"), ("kept", "liver")}
-    assert rows["held out", "spleen"].before == 0 and rows["held out", "spleen"].after > 0.3
+    assert rows.keys() == {("held_out", "spleen"), ("learnt", "spleen"), ("kept", "liver")}
+    assert rows["held_out", "spleen"].before == 0 and rows["held_out", "spleen"].after > 0.3
     assert rows["kept", "liver"].after > 0.3 and rows["kept", "liver"].cases == 3
     assert offered(lab) == offer, "it waits on disk"
     assert find_model("lab") == before and not Store().find("lab_adapted"), "nothing was changed yet"
@@ -50,12 +50,12 @@ def test_two_corrected_cases_improve_a_third_and_the_way_back_is_open(lab):
     assert learnt_before(card) == {case.digest for case in taught}
     assert held.digest not in json.dumps(card.provenance), "else `evaluate` would take it for trained on"
     assert card.provenance["began_with"]["id"] == "lab" and verify(card) == []
-    assert card.dice[f"held out: {held.digest}"]["spleen"] == pytest.approx(rows["held out", "spleen"].after, abs=1e-4)
+    assert card.dice[f"held out: {held.digest}"]["spleen"] == pytest.approx(rows["held_out", "spleen"].after, abs=1e-4)
     assert offered(lab) is None and not work_folder(offer.folder).exists() and len(lab.all()) == 3
     volume, labels = phantom.case(12)
     found = segment(volume, "lab_adapted", device="cpu", force=True).label_map.mask("spleen")
     reference = theirs.compute_dice(*(torch.from_numpy(m.copy())[None, None] for m in (found, labels == 2)))
-    assert float(reference) == pytest.approx(rows["held out", "spleen"].after, abs=1e-6)
+    assert float(reference) == pytest.approx(rows["held_out", "spleen"].after, abs=1e-6)
 
     same = CorrectedCases("lab_adapted")
     assert same.folder == lab.folder

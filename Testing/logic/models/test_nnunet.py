@@ -123,9 +123,10 @@ def test_impossible_numbers_of_a_plan_are_refused_by_name(folder, path, value, n
 
 def test_numbers_of_a_plan_may_be_text(folder):
     usual = load(folder).plan
+    (spacing, *_), (patch, *_) = usual.spacing, usual.patch_size
     for path, value in (
-        ((*FULL, "spacing"), ["5.0", "5", "5.00"]),
-        ((*FULL, "patch_size"), ["48", 48.0, 48]),
+        ((*FULL, "spacing"), [f"{spacing:.1f}", f"{spacing:.0f}", f"{spacing:.2f}"]),
+        ((*FULL, "patch_size"), [f"{patch}", float(patch), patch]),
         ((*DATA_OPTIONS, "order"), "3"),
         ((*INTENSITIES, "std"), "200.0"),
     ):
