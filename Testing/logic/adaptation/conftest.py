@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-import torch
 
 from DeepSegLogic.adaptation.cases import CorrectedCases
 from DeepSegLogic.models.import_export import import_model
@@ -15,14 +14,13 @@ from DeepSegLogic.training.planning import plan_training
 from DeepSegLogic.training.run import train_model
 
 from ..training import phantom
+from ..training.threads import one_thread
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def fast():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +31,8 @@ def trained(tmp_path_factory):
     raw = phantom.write_raw(folder / "raw", 3, {1: "liver", 2: "ignore"})
     report = check_cases(find_cases(raw), "CT")
     plan = plan_training(report, "unet", width=8, patch=(16, 16, 16), spacing=(4, 4, 4))
-    torch.set_num_threads(1)
-    train_model(report, plan, folder / "lab", options=Options(steps=60))
+    with one_thread():
+        train_model(report, plan, folder / "lab", options=Options(steps=60))
     return folder / "lab"
 
 

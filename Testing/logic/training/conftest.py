@@ -1,12 +1,9 @@
-"""Trainings of small networks, which one thread does fastest."""
-
 import pytest
-import torch
+
+from .threads import one_thread
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def fast():
+    with one_thread():
+        yield
