@@ -153,9 +153,7 @@ class Session:
         Raises:
             UsageError: there is no result, or a task is running.
         """
-        result = self.outcome.result
-        if result is None:
-            raise UsageError(_("Nothing to compare."), _("Segment a volume first."), code="usage.empty")
+        result, _volume = self._shown(_("Nothing to compare."))
         self.jobs.start(
             "compare",
             "evaluate",
@@ -183,9 +181,7 @@ class Session:
         Raises:
             UsageError: there is no result, or a task is running.
         """
-        result = self.outcome.result
-        if result is None:
-            raise UsageError(_("Nothing to compare."), _("Segment a volume first."), code="usage.empty")
+        result, current = self._shown(_("Nothing to compare."))
         self.jobs.start(
             "follow_up",
             "follow_up",
@@ -193,7 +189,7 @@ class Session:
             earlier=earlier,
             earlier_volume=volume,
             label_map=label_map or result.label_map,
-            volume=self.outcome.volume,
+            volume=current,
             confidence=result.confidence,
             days=days,
             folder=str(folder),
@@ -210,9 +206,8 @@ class Session:
         Raises:
             UsageError: there is nothing to export.
         """
-        result, volume, planning = self.outcome.result, self.outcome.volume, self.outcome.planning
-        if result is None or volume is None:
-            raise UsageError(_("Nothing to export."), _("Segment a volume first."), code="usage.empty")
+        result, volume = self._shown(_("Nothing to export."))
+        planning = self.outcome.planning
         self.jobs.start(
             "export",
             "export",
@@ -228,6 +223,17 @@ class Session:
             formats=formats,
             **options,
         )
+
+    def _shown(self, why_not: str) -> tuple[Result, Volume]:
+        """The result and the volume that it is of.
+
+        Raises:
+            UsageError: ``why_not``, for there is no result.
+        """
+        result, volume = self.outcome.result, self.outcome.volume
+        if result is None or volume is None:
+            raise UsageError(why_not, _("Segment a volume first."), code="usage.empty")
+        return result, volume
 
     def _segmented(self, volume: Volume, result: Result) -> None:
         run = self.jobs.run
