@@ -52,6 +52,7 @@ def page(ct: Path, folder: Path) -> None:
         shown.wait_for_timeout(3000)
         shown.screenshot(path=folder / "web-result.png")
         shown.get_by_role("button", name=STRUCTURE, exact=True).click()
+        take(shown, "Add")
         take(shown, "Lasso")
         box = shown.locator(".layout-grid-item").first.bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
