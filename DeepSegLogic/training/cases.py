@@ -31,6 +31,7 @@ class Case:
         body: whether muscle, fat and air around the body have labels of their own; if not, they are made up.
         share: of the samples.
         painted: share of its samples that are synthetic; 1 without an image.
+        recoloured: whether organs of the image may get the density of another phase; not if labelled in part.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Case:
     body: bool = True
     share: float = 1.0
     painted: float = 1.0
+    recoloured: bool = True
     depth: torch.Tensor | None = field(init=False, default=None)
     places: list[npt.NDArray[np.int64]] = field(init=False)
 

@@ -48,7 +48,9 @@ class Samples(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
             depth = None if case.depth is None else linear(case.depth, depth_positions(positions))
             image = paint(labels, case.names, depth, self.spacing, rng)
         else:
-            image = _recoloured(linear(case.image, voxels), labels, case, rng)
+            image = linear(case.image, voxels)
+            if case.recoloured and rng.random() > 0.3:
+                image = _recoloured(image, labels, case, rng)
         return scanned(image, self.spacing, rng), labels
 
     def _within(self, case: Case, centre: FloatArray) -> FloatArray:
@@ -61,9 +63,7 @@ class Samples(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
 
 
 def _recoloured(image: torch.Tensor, labels: torch.Tensor, case: Case, rng: np.random.Generator) -> torch.Tensor:
-    """A real image with its organs shifted to another contrast phase, or as it is."""
-    if rng.random() < 0.3:
-        return image
+    """A real image with its organs shifted to another contrast phase."""
     values, strength = tissue_values(rng), rng.uniform(0.3, 1)
     index = labels.long()
     count = torch.bincount(index.ravel(), minlength=len(case.names)).clamp(min=1)

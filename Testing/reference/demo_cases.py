@@ -7,8 +7,9 @@ import numpy as np
 import SimpleITK as sitk
 import slicerio
 import torch
-from demo_structures import NAMES, ours
+from demo_structures import LEFT_OUT, NAMES, ours
 from lung_rules import AIR, LEFT, RIGHT, UNSURE, lungs_and_air, outside_body
+from self_training import Teacher
 
 from DeepSegLogic.training.cases import BACKGROUND, Case
 
@@ -16,8 +17,19 @@ CLASSES = (BACKGROUND, *NAMES)
 FAT, SOFT, BONE = -30, 150, 3072  # upper bounds in HU of what has no label
 
 
-def demo_cases(data: Path) -> list[Case]:
-    """All subjects, with their shares of the samples."""
+GUESSED = {1: "spleen", 3: "kidney_left", 6: "liver"}  # what looks right in the guess beside the contrast abdomen CT
+NOT_TAUGHT = {"stomach", "small_bowel", "colon", "gluteus_maximus_left", "gluteus_maximus_right"}  # looks wrong there
+IN_NECK_AND_CHEST = {"vertebrae", "trachea", "esophagus", "heart", "aorta", "autochthon_left", "autochthon_right"}
+IN_NECK_AND_CHEST |= {f"{n}_{side}" for n in ("ribs", "scapula", "clavicula") for side in ("left", "right")}
+IN_NECK_AND_CHEST |= {"sternum"}
+
+
+def demo_cases(data: Path, teacher: Teacher | None = None) -> list[Case]:
+    """All subjects, with their shares of the samples.
+
+    Args:
+        teacher: labels what it is sure of in the contrast abdomen CT; without one only lungs and air are known there.
+    """
     names = json.loads((data / "totalsegmentator_total_labels.json").read_text("utf-8"))
     names = {int(value): name for value, name in names.items()}
     maps = data / "label_maps"
@@ -27,8 +39,8 @@ def demo_cases(data: Path) -> list[Case]:
         _label_map(maps / "s0328.nii.gz", names, share=0.18),
         _atlas(maps / "spl_abdominal.nrrd", maps / "spl_abdominal_names.ctbl"),
         _chest(),
-        _by_rules(data / "ct_unlabelled" / "neck_chest.nii.gz", 2),
-        _by_rules(data / "ct_unlabelled" / "abdomen_contrast.nii.gz", 2),
+        _by_rules(data / "ct_unlabelled" / "neck_chest.nii.gz", 2, elsewhere=IN_NECK_AND_CHEST if teacher else None),
+        _by_rules(data / "ct_unlabelled" / "abdomen_contrast.nii.gz", 2, teacher=teacher),
         _by_rules(data / "ct_unlabelled" / "head.nii.gz", 4, elsewhere={"vertebrae", "trachea", "esophagus"}),
     ]
 
@@ -143,12 +155,13 @@ def _chest() -> Case:
     return _case("CTChest4", labels, names, spacing, searched=searched, image=image, share=0.08, painted=0.0)
 
 
-def _by_rules(path: Path, step: int, elsewhere: set[str] | None = None) -> Case:
+def _by_rules(path: Path, step: int, elsewhere: set[str] | None = None, teacher: Teacher | None = None) -> Case:
     """A real CT without labels, in which lungs and the air around the body follow from their density.
 
     Args:
         step: every so many-th voxel in the plane is taken.
         elsewhere: all that the rest may be; None for anything but lungs.
+        teacher: labels what it is sure of, beside the guess of some organs.
     """
     ct, spacing = _read(path)
     ct = ct[:, ::step, ::step]
@@ -158,4 +171,24 @@ def _by_rules(path: Path, step: int, elsewhere: set[str] | None = None) -> Case:
     searched = {"lung_left", "lung_right"} if elsewhere is None else set(NAMES) - elsewhere
     image = torch.from_numpy(ct.astype(np.float32))
     options = {"searched": searched, "image": image, "share": 0.04, "painted": 0.0}
-    return _case(path.name.split(".")[0], lungs_and_air(ct, spacing), names, spacing, **options)
+    labels = lungs_and_air(ct, spacing)
+    if teacher is not None:
+        guess, _ = _read(path.with_name(path.name.replace(".nii", "_guess.nii")))
+        names |= _taught(labels, teacher.sure(ct, spacing), guess[:, ::step, ::step])
+        options |= {"share": 0.12, "recoloured": False}
+    return _case(path.name.split(".")[0], labels, names, spacing, **options)
+
+
+def _taught(labels: np.ndarray, sure: np.ndarray, guess: np.ndarray) -> dict[int, str]:
+    """Fill in ``labels`` where no rule did, and name what was filled in."""
+    free, first = labels == 0, UNSURE + 1
+    names = {first: "|".join(("nothing", *LEFT_OUT))}  # the teacher does not know these well enough to exclude them
+    labels[free & (sure == 0)] = first
+    for number, name in enumerate(CLASSES[1:], 1):
+        if name not in (*NOT_TAUGHT, *LEFT_OUT, *GUESSED.values(), "lung_left", "lung_right"):
+            labels[free & (sure == number) & (guess == 0)] = first + number
+            names[first + number] = name
+    for value, name in GUESSED.items():
+        names[first + CLASSES.index(name)] = name
+        labels[free & (guess == value)] = first + CLASSES.index(name)
+    return names

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from demo_cases import CLASSES, demo_cases
 from demo_structures import LEFT_OUT
+from self_training import Teacher
 
 from DeepSegLogic.training.export import write_results
 from DeepSegLogic.training.train import Settings, train, with_classes
@@ -29,11 +30,13 @@ COARSE = Settings(
 )
 FINE = replace(COARSE, spacing=5.0, patch=(48, 48, 48), seed=1)
 FINER = replace(FINE, spacing=4.0, patch=(56, 56, 56), rate=1.5e-3, seed=3)
+TAUGHT = replace(FINER, spacing=3.5, rate=1.2e-3, seed=4)
 STAGES = {  # settings and steps; each begins with the weights of the one before
     "coarse": (COARSE, 5600),
     "fine": (FINE, 1650),
     "last": (replace(FINE, rate=1e-3, seed=2), 500),
     "finer": (FINER, 6400),
+    "taught": (TAUGHT, 7000),  # the stage before labels what it is sure of in a CT without labels
 }
 
 
@@ -45,12 +48,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cases = demo_cases(options.data)
-    before = None
+    before, weights = None, {}
     for stage, (settings, steps) in STAGES.items():
+        if settings is TAUGHT:
+            cases = demo_cases(options.data, Teacher(weights, FINER))
         weights = train(cases, settings, options.work / stage, steps, before)
         before = options.work / stage / "checkpoint.pth"
-    shipped = replace(FINER, classes=tuple(c for c in CLASSES if c not in LEFT_OUT))
-    weights = with_classes(weights, FINER.classes, shipped.classes)
+    shipped = replace(TAUGHT, classes=tuple(c for c in CLASSES if c not in LEFT_OUT))
+    weights = with_classes(weights, TAUGHT.classes, shipped.classes)
     write_results(options.out, weights, shipped.plan(), "DeepSeg demonstration", len(cases))
 
 
