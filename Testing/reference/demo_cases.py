@@ -9,9 +9,9 @@ import slicerio
 import torch
 from demo_structures import LEFT_OUT, NAMES, ours
 from lung_rules import AIR, LEFT, RIGHT, UNSURE, lungs_and_air, outside_body
-from self_training import Teacher
 
 from DeepSegLogic.training.cases import BACKGROUND, Case
+from DeepSegLogic.training.teacher import Teacher
 
 CLASSES = (BACKGROUND, *NAMES)
 FAT, SOFT, BONE = -30, 150, 3072  # upper bounds in HU of what has no label

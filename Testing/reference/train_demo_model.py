@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from demo_cases import CLASSES, demo_cases
 from demo_structures import LEFT_OUT
-from self_training import Teacher
 
 from DeepSegLogic.training.export import write_results
+from DeepSegLogic.training.teacher import Teacher
 from DeepSegLogic.training.train import Settings, train, with_classes
 
 COARSE = Settings(
