@@ -151,7 +151,7 @@ def segment(
         if other is not None:
             error.remedy += f" The model {other.id}, which is installed, takes less: its voxels are larger."
         raise
-    run.remove_small_pieces(min_piece_ml)
+    run.remove_pieces(min_piece_ml)
     progress("inference", 1.0, "done")
     warnings += run.warnings
     if not run.confidence:

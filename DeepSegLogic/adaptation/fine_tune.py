@@ -170,6 +170,7 @@ def _described(old: ModelCard, new: ModelCard, taught: Sequence[CorrectedCase]) 
         crop=old.crop,
         postprocess=old.postprocess,
         min_piece_ml=old.min_piece_ml,
+        one_piece=old.one_piece,
         description=f"{new.description} Made from {old.id}, version {old.version}, and {len(cases)} corrected cases.",
         provenance={**new.provenance, "adapted": facts},
     )

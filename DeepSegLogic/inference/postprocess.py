@@ -65,8 +65,7 @@ def body(labels: Labels) -> None:
     """Keep the largest piece of the trunk, and large pieces of the limbs; mark the skin if it is asked for, which then
     takes its voxels from them."""
     trunk, limbs = labels.values["body_trunc"], labels.values["body_extremities"]
-    mask = labels.array == trunk
-    labels.array[mask & ~pieces(mask, lambda sizes: np.arange(len(sizes)) == sizes.argmax())] = 0
+    keep_largest(labels.array, trunk)
     remove_small(labels.array, limbs, LIMBS_MM3, labels.ijk_to_ras)
     if "skin" in labels.wanted:
         labels.array[_skin(np.isin(labels.array, (trunk, limbs)), labels.image)] = labels.values["skin"]
@@ -104,6 +103,12 @@ def remove_small(array: LabelArray, value: int, mm3: float, ijk_to_ras: Affine) 
     mask = array == value
     voxels = mm3 / abs(float(np.linalg.det(ijk_to_ras[:3, :3])))
     array[mask & ~pieces(mask, lambda sizes: sizes > voxels)] = 0
+
+
+def keep_largest(array: LabelArray, value: int) -> None:
+    """Remove all face-connected pieces of a label, in place, but the largest one."""
+    mask = array == value
+    array[mask & ~pieces(mask, lambda sizes: np.arange(len(sizes)) == sizes.argmax())] = 0
 
 
 def grow(array: LabelArray, mm: float, spacing_mm: FloatArray) -> None:

@@ -70,6 +70,7 @@ class ModelCard:
         crop: the region that it was trained on and sees; None for the whole volume.
         postprocess: what is done with the labels; None for nothing.
         min_piece_ml: by structure, the volume up to which a connected piece is taken for a mistake and removed.
+        one_piece: structures of which only the largest connected piece is kept.
         parts: its networks; several run one after the other and their labels are joined.
         network: facts that single network files need, see :mod:`DeepSegLogic.models.backends.torchscript`.
         folder: of its files; None if it is not on this machine. Not part of the JSON.
@@ -105,6 +106,7 @@ class ModelCard:
     crop: Crop | None = None
     postprocess: Postprocess | None = None
     min_piece_ml: dict[str, float] = field(default_factory=dict)
+    one_piece: list[str] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     network: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 NAME, TIMED = "Dataset001_Abdomen", 6
+LOADERS = "nnUNet_n_proc_DA"
 
 
 def cpu() -> float:
@@ -106,6 +107,7 @@ def train_nnunet(seconds: float, plan_of: Path | None) -> dict:
             raise SystemExit("The spacings differ.")
     facts = json.loads((folder / "dataset.json").read_text())
     plans["continue_training"] = False
+    os.environ[LOADERS] = "0"  # samples are made in this process, whose CPU seconds count
     trainer = nnUNetTrainerNoMirroring(plans, "3d_fullres", "all", facts, torch.device("cpu"))
     trainer.initialize()
     trainer.on_train_start()
@@ -174,7 +176,7 @@ def compare(options: argparse.Namespace, work: Path) -> None:
     def run(python: Path, *more: object, where: str = "") -> object:
         names = {"nnUNet_raw": "raw", "nnUNet_preprocessed": f"pre{where}", "nnUNet_results": f"results{where}"}
         variables = {name: str(work / folder) for name, folder in names.items()}
-        variables |= {"nnUNet_n_proc_DA": "0", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
+        variables |= {LOADERS: "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
         command = [str(part) for part in (python, __file__, *common, *more)]
         done = subprocess.run(command, env=os.environ | variables, stdout=subprocess.PIPE, encoding="utf-8", check=True)
         return json.loads(done.stdout.splitlines()[-1])

@@ -36,7 +36,7 @@ STAGES = {  # settings and steps; each begins with the weights of the one before
     "fine": (FINE, 1650),
     "last": (replace(FINE, rate=1e-3, seed=2), 500),
     "finer": (FINER, 6400),
-    "taught": (TAUGHT, 7000),  # the stage before labels what it is sure of in a CT without labels
+    "taught": (TAUGHT, 6000),  # the stage before labels what it is sure of in a CT without labels
 }
 
 

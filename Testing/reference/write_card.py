@@ -16,12 +16,14 @@ MEANING = {
     "dicom": "upper abdomen, another subject and scanner, never seen; labels by TotalSegmentator",
     "chest_contrast": "contrast chest, another subject and site, never seen; lungs by their density",
 }
-SMALLEST_ML = 10  # of an organ; 156 voxels of the network's grid
+SMALLEST_ML = 10  # of an organ; 233 voxels of the network's grid
+IN_PIECES = ("ribs", "lung", "colon", "small_bowel", "stomach", "aorta", "inferior_vena_cava")  # or cut by a slab
 NOTES = [
-    "Its grid is 4 mm: borders are coarse, thin and small structures are lost, ribs are broken.",
+    "Its grid is 3.5 mm: borders are coarse, thin and small structures are lost, ribs are broken.",
     "Bowel, stomach and the inferior vena cava are found in part; in a slab of few slices kidneys are seen where there "
     "are none.",
-    f"Pieces of up to {SMALLEST_ML} ml are left out, but for ribs: so are organs of which the image shows no more.",
+    f"Pieces of up to {SMALLEST_ML} ml are left out, but for ribs: so are organs of which the image shows no more. Of "
+    "organs, muscles and bones that are one piece, only the largest is kept.",
     "It knows the trunk only: of head, neck and arms it makes bones and organs of the trunk. Large masses, ascites "
     "and missing organs mislead it.",
 ]
@@ -33,7 +35,8 @@ CREDITS = [
     "synthetic CT.",
     "CTChest4 with its segmentation: 3D Slicer's sample data, from slicerio (MIT).",
     "Three CTs of TCGA-OV, TCGA-THCA and CPTAC-LSCC: The Cancer Imaging Archive, by way of xcist/phantoms-voxelized, "
-    "CC BY 3.0; used without labels for lungs and air.",
+    "CC BY 3.0; used without labels for lungs and air. In the first one the network itself labelled what it was sure "
+    "of, and liver, spleen and left kidney come from a public network (MIT licence).",
 ]
 
 
@@ -52,11 +55,12 @@ def main() -> None:
     card = {
         "id": "ct_demo",
         "title": "Torso CT, demonstration",
-        "version": "5",
+        "version": "6",
         "modality": "CT",
         "backend": "nnunet",
         "structures": structures,
         "min_piece_ml": {name: SMALLEST_ML for name in structures if not name.startswith("ribs")},
+        "one_piece": [name for name in structures if not name.startswith(IN_PIECES)],
         "orientation": "RAS",
         "spacing": plans["configurations"]["3d_fullres"]["spacing"],
         "licence": "Apache-2.0",
@@ -65,8 +69,9 @@ def main() -> None:
         "doi:10.1016/j.media.2023.102789. Labels: Wasserthal et al., TotalSegmentator, Radiology: AI 2023, "
         "doi:10.1148/ryai.230024.",
         "description": "A small network on a coarse grid, trained mostly on synthetic CT made from the label maps of "
-        "four anatomies, with one labelled abdomen CT, one partly labelled chest CT and three CTs of which only lungs "
-        "and air are known. It finds the large organs in patients that it never saw; borders are coarse.",
+        "four anatomies, with one labelled abdomen CT, one partly labelled chest CT, two CTs of which only lungs and "
+        "air are known, and one that it labelled itself in part. It finds the large organs in patients that it never "
+        "saw; borders are coarse.",
         "intended_use": "Demonstration only. Research use only; not for clinical decisions.",
         "notes": NOTES,
         "provenance": {

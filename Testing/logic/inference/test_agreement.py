@@ -37,7 +37,8 @@ def folders(demo_model):
 @pytest.fixture(scope="module")
 def models(folders):
     """Their networks alone: what the bundled model's card leaves out, nnU-Net keeps."""
-    return {name: load_model(replace(find_model(folder), min_piece_ml={})) for name, folder in folders.items()}
+    plain = {"min_piece_ml": {}, "one_piece": []}
+    return {name: load_model(replace(find_model(folder), **plain)) for name, folder in folders.items()}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage import measure
 
 from DeepSegLogic.data.boxes import box_of
 from DeepSegLogic.inference.postprocess import STEPS, Labels, grow, remove_small, vertebrae
@@ -206,6 +207,20 @@ def test_a_card_says_how_small_a_piece_of_which_structure_can_be():
     corners = source.ijk_to_ras[:3, 3], (source.ijk_to_ras @ [*source.shape_ijk, 1])[:3]
     part = segment(source, tidy, device="cpu", roi=[*np.concatenate(corners)]).label_map.array
     assert (part == 2).any()  # it may go on outside
+
+
+def test_a_card_says_which_structures_are_one_piece():
+    source, the_model = volume((30, 40, 40), (2.0, 2.0, 3.0)), model()
+    plain = segment(source, the_model, device="cpu").label_map.array
+    whole = replace(the_model, card=replace(the_model.card, one_piece=[the_model.labels[2]]))
+    found = segment(source, whole, device="cpu").label_map.array
+    regions = measure.label(plain == 2, connectivity=1)  # scikit-image's
+    largest = regions == 1 + np.argmax(np.bincount(regions.ravel())[1:])
+    assert regions.max() > 1
+    np.testing.assert_array_equal(found, np.where((plain == 2) & ~largest, 0, plain))
+    corners = source.ijk_to_ras[:3, 3], (source.ijk_to_ras @ [*source.shape_ijk, 1])[:3]
+    part = segment(source, whole, device="cpu", roi=[*np.concatenate(corners)]).label_map.array
+    assert measure.label(part == 2, connectivity=1).max() > 1  # they may be one outside
 
 
 def test_the_catalogue_names_what_totalsegmentator_does():

@@ -125,7 +125,7 @@ def test_numbers_of_a_plan_may_be_text(folder):
     usual = load(folder).plan
     (spacing, *_), (patch, *_) = usual.spacing, usual.patch_size
     for path, value in (
-        ((*FULL, "spacing"), [f"{spacing:.1f}", f"{spacing:.0f}", f"{spacing:.2f}"]),
+        ((*FULL, "spacing"), [f"{spacing:.1f}", f"{spacing:.3f}", f"{spacing:.2f}"]),
         ((*FULL, "patch_size"), [f"{patch}", float(patch), patch]),
         ((*DATA_OPTIONS, "order"), "3"),
         ((*INTENSITIES, "std"), "200.0"),
