@@ -1,6 +1,7 @@
 """``deepseg cohort``: segment many CTs, each into a folder of results."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from .console import Console, Json, Quiet
 from .models import obtain
 from .remedies import WORDS
 from .segment import Device, Download, Force, MinPiece, Model, Quality, Structures, Surfaces, Uncertainty, split
+
+SLURM = "slurm"
 
 
 def cohort(
@@ -29,11 +32,16 @@ def cohort(
     min_piece: MinPiece = 0.0,
     surfaces: Surfaces = "stl",
     workers: Annotated[
-        int, typer.Option(min=0, help="Cases at the same time on this machine; 0: one per GPU, or one.")
+        int,
+        typer.Option(min=0, help="Cases at the same time on this machine; 0: one per GPU, or one. Slurm: array tasks."),
     ] = 0,
+    engine: Annotated[str, typer.Option(help="dask, spark or slurm.")] = "dask",
     scheduler: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Dask scheduler to use instead of this machine.")
+        str,
+        typer.Option("--scheduler", "--master", metavar="ADDRESS", help="Dask scheduler or Spark master to use."),
     ] = "",
+    part: Annotated[str, typer.Option(metavar="I/N", help="Only this part of the cases, e.g. 3/10.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Slurm: print the script, submit nothing.")] = False,
     force: Force = False,
     yes: Download = False,
     quiet: Quiet = False,
@@ -43,12 +51,18 @@ def cohort(
     from ..cohort.case import Outcome, Settings
     from ..cohort.cases import find_cases
     from ..cohort.runner import run_cohort
+    from ..cohort.slurm import array_script, part_of, submit
+    from ..results.folder import check_output_folder
     from ..segmentation import check_request
     from ..surfaces import check_formats
 
     console, wanted, formats = Console(quiet, as_json), split(structures), split(surfaces) or []
     check_formats(formats)
+    if dry_run and engine != SLURM:
+        raise UsageError("--dry-run is for --engine slurm.", "Leave it out.", code="usage.option")
     cases = find_cases(inputs, match, leave_out=output)
+    if part:
+        cases = cases[part_of(part, len(cases))]
     card = obtain(console, model, yes)
     check_request(card, wanted, quality)
     if card.channels:
@@ -59,10 +73,29 @@ def cohort(
         )
     name = model if model == card.id else str(Path(model).resolve())
     settings = Settings(output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece)
+    if engine == SLURM:
+        given = {"--match": match, "--model": name, "--structures": structures, "--device": device}
+        given |= {"--quality": quality, "--min-piece": min_piece, "--surfaces": surfaces}
+        flags = {"--uncertainty": uncertainty, "--force": force, "--yes": yes}
+        script = array_script(
+            ["cohort", *_words(inputs, settings.output, given, flags)],
+            settings.output,
+            len(cases),
+            workers,
+            device.startswith("cuda"),
+        )
+        if dry_run:
+            print(script, end="")
+        else:
+            check_output_folder(settings.output)
+            console.say(submit(script, settings.output))
+        return
     outcomes: list[Outcome] = []
+    table = f"-{part.replace('/', '-of-')}" if part else ""
+    asked = {"workers": workers, "scheduler": scheduler, "engine": engine, "part": table}
     with console.working():
         console.progress("cohort", 0.0, f"{len(cases)} cases")
-        for ended in run_cohort(cases, settings, workers=workers, scheduler=scheduler, cancel=console.cancelled):
+        for ended in run_cohort(cases, settings, **asked, progress=console.progress, cancel=console.cancelled):
             outcome = ended.in_words(WORDS)
             outcomes.append(outcome)
             console.progress("cohort", len(outcomes) / len(cases), f"{outcome.case.name}: {outcome.status}")
@@ -71,10 +104,17 @@ def cohort(
         for sentence in outcome.sentences:
             console.warning(f"{outcome.case.name}: {sentence}")
     counts = Counter(o.status for o in outcomes)
-    console.say(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; see {output / 'cohort.csv'}.")
+    console.say(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; see {output / f'cohort{table}.csv'}.")
     console.say("Research use only.")
     console.event("result", output=str(output), cases=dict(counts))
     if counts["cancelled"]:
         raise Cancelled(f"Cancelled. {counts['cancelled']} of {len(cases)} cases were not finished.")
     if counts["failed"]:
         raise typer.Exit(1)
+
+
+def _words(inputs: list[Path], output: Path, given: Mapping[str, object], flags: Mapping[str, bool]) -> list[str]:
+    """The arguments of a task of an array job, which finds the same cases."""
+    words = [*(str(path.resolve()) for path in inputs), f"--output={output}", "--workers=1"]
+    words += [f"{option}={value}" for option, value in given.items() if value or option == "--surfaces"]
+    return words + [flag for flag, on in flags.items() if on]

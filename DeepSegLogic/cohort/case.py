@@ -14,11 +14,11 @@ from typing import Any
 
 from ..models import Model, find_model, load_model
 from ..util.errors import Action, Cancelled, DeepSegError
-from ..util.progress import Cancel, check, ignore_progress
+from ..util.progress import Cancel, Progress, check
 from .cases import Case
+from .signals import Signals
 
 log = logging.getLogger(__name__)
-_LOOK_S = 0.5
 _one_at_a_time = threading.Lock()  # more threads bring neither more memory nor more GPUs
 
 
@@ -80,16 +80,16 @@ class Outcome:
         return asdict(self) | {"case": self.case.name, "input": str(self.case.source)}
 
 
-def segment_case(case: Case, settings: Settings, stop: Path) -> Outcome:
+def segment_case(case: Case, settings: Settings, signals: Signals, number: int) -> Outcome:
     """Segment a case and write its results, unless they exist; raises nothing.
 
     Args:
-        stop: when this file appears, the case is cancelled.
+        number: of the case, one of its own.
     """
     started = time.monotonic()
     try:
-        with _one_at_a_time:
-            outcome = _segmented(case, settings, _exists(stop))
+        with _one_at_a_time, signals.running(case, number) as progress:
+            outcome = _segmented(case, settings, progress, signals.stopped())
     except Exception as error:
         outcome = failed(case, error)
     return replace(outcome, seconds=round(time.monotonic() - started, 1))
@@ -114,7 +114,7 @@ def failed(case: Case, error: Exception) -> Outcome:
     return Outcome(case, "failed", code="internal", message=what, remedy="Report it with the worker's log.")
 
 
-def _segmented(case: Case, settings: Settings, cancel: Cancel) -> Outcome:
+def _segmented(case: Case, settings: Settings, progress: Progress, cancel: Cancel) -> Outcome:
     from ..results.folder import what_is_wrong, write_outputs
     from ..segmentation import segment
     from ..util.staging import sweep
@@ -135,10 +135,11 @@ def _segmented(case: Case, settings: Settings, cancel: Cancel) -> Outcome:
     if wrong:
         told.append(f"The case was repeated because its earlier results were incomplete: {wrong}.")
     volume = read_volume(case.source, cancel=cancel)
-    result = segment(volume, model, device=_device(settings.device), force=settings.force, cancel=cancel, **options)
+    run = {"device": settings.device, "force": settings.force, "progress": progress, "cancel": cancel}
+    result = segment(volume, model, **run, **options)
     result.provenance["request"] = request
     formats = settings.surfaces
-    write_outputs(folder, volume, result, source=case.source, formats=formats, progress=ignore_progress, cancel=cancel)
+    write_outputs(folder, volume, result, source=case.source, formats=formats, progress=progress, cancel=cancel)
     return Outcome(case, "done", warnings=[*told, *result.warnings])
 
 
@@ -162,25 +163,3 @@ def _loaded(name: str) -> tuple[Model, str]:
 
     card = find_model(name)
     return load_model(card), " ".join(digest_of(link) for link in chain(card))
-
-
-def _device(asked: str) -> str:
-    """The device; with several GPUs, the worker's own: workers of a local cluster are numbered."""
-    import torch
-    from distributed import get_worker
-
-    name, gpus = get_worker().name, torch.cuda.device_count()
-    return f"cuda:{name % gpus}" if isinstance(name, int) and gpus > 1 and asked in ("auto", "cuda") else asked
-
-
-def _exists(stop: Path) -> Cancel:
-    """Check for the file now and then: it may be on a slow share."""
-    seen, looked = False, 0.0
-
-    def look() -> bool:
-        nonlocal seen, looked
-        if not seen and time.monotonic() - looked > _LOOK_S:
-            seen, looked = stop.exists(), time.monotonic()
-        return seen
-
-    return look

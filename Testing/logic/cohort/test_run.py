@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from DeepSegLogic.cohort import Case, Settings, find_cases, run_cohort
+from DeepSegLogic.cohort import Case, run_cohort
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_label_map, read_volume, write_volume
 from DeepSegLogic.segmentation import segment
@@ -24,26 +24,6 @@ from DeepSegLogic.util.errors import OutputError, ResourceError, UsageError
 
 pytest.importorskip("distributed")
 CODE = "from DeepSegLogic.cli import run\nif __name__ == '__main__': run()"
-
-
-@pytest.fixture(scope="module")
-def piece(chest_ct):
-    """A small part of the real chest CT, so that a case takes a second."""
-    volume = read_volume(chest_ct)
-    return Volume(np.ascontiguousarray(volume.array[8:20, 24:104, 24:104]), volume.ijk_to_ras)
-
-
-@pytest.fixture
-def cohort(tmp_path, piece):
-    """Three volumes, of which one is truncated, and what is asked of them."""
-    folder = tmp_path / "in"
-    for name in ("a", "patient 2/b", "broken"):
-        path = folder / f"{name}.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_volume(piece, path)
-    whole = (folder / "broken.nii.gz").read_bytes()
-    (folder / "broken.nii.gz").write_bytes(whole[: len(whole) // 2])
-    return find_cases([folder]), Settings(tmp_path / "out", "ct_demo", ["lung_left", "lung_right"], quality="draft")
 
 
 def outcomes(cases, settings, **options):
@@ -62,8 +42,10 @@ def rows(path):
 def test_cases_are_done_once_and_a_broken_one_stops_none(cohort, piece):
     cases, settings = cohort
     environment = dict(os.environ)
-    first = outcomes(cases, settings)
+    told = []
+    first = outcomes(cases, settings, progress=lambda stage, fraction, message: told.append((fraction, message)))
     assert dict(os.environ) == environment
+    assert any("%" in message and 0 <= fraction < 1 for fraction, message in told)  # within a case
     assert statuses(first) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
     assert first["broken"].code == "input.truncated"
     asked = {"structures": settings.structures, "quality": "draft"}
@@ -188,7 +170,7 @@ def test_a_scheduler_that_is_running(cohort):
 
 def test_settings_that_cannot_be(cohort, monkeypatch):
     cases, settings = cohort
-    monkeypatch.setattr("DeepSegLogic.cohort.runner._CONNECT_S", 1)
+    monkeypatch.setattr("DeepSegLogic.cohort.engines.on_dask._CONNECT_S", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://"):
         with pytest.raises(ResourceError, match=f"No Dask scheduler answers at {address}"):
             list(run_cohort(cases, settings, scheduler=address))

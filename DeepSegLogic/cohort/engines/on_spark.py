@@ -1,0 +1,130 @@
+"""A cohort on Apache Spark, for institutes that run it (pip extra ``spark``; Java is needed, too)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...util.errors import Cancelled, ResourceError
+from ...util.openmp import openmp_settings
+from ...util.progress import Cancel
+from ...util.restored import environment_restored
+from ...util.version import how_to_install
+from ..case import Outcome, Settings, failed, segment_case
+from ..cases import Case
+from ..signals import Signals
+from . import check_one
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+
+_POLL_S = 0.2
+_QUEUED = 2  # cases per slot that Spark knows of, so that none waits for the driver
+
+
+def run(
+    cases: Sequence[Case], settings: Settings, signals: Signals, workers: int, address: str, cancel: Cancel
+) -> Iterator[Outcome]:
+    """See :data:`~DeepSegLogic.cohort.engines.Engine`; ``address`` is Spark's master URL.
+
+    Each case is a job of its own, since a job ends with its first task that fails for good.
+
+    Raises:
+        UsageError: both ``workers`` and ``address``.
+        ResourceError: PySpark or Java is not installed, or there is no master at that address.
+    """
+    check_one(workers, address)
+    with _context(address or f"local[{workers or 1}]") as context:
+        slots = max(1, int(context.defaultParallelism))
+        with ThreadPoolExecutor(_QUEUED * slots) as pool:
+            waiting: dict[Future[Outcome], Case] = {
+                pool.submit(_job, context, case, settings, signals, number): case for number, case in enumerate(cases)
+            }
+            while waiting:
+                ended, _ = wait(waiting, _POLL_S, FIRST_COMPLETED)
+                if cancel():
+                    signals.stop()
+                    for future in waiting:
+                        future.cancel()
+                for future in ended:
+                    yield _outcome(future, waiting.pop(future))
+
+
+def _job(context: SparkContext, case: Case, settings: Settings, signals: Signals, number: int) -> Outcome:
+    one = context.parallelize([case], 1)
+    found: list[Outcome] = one.map(lambda c: _on_executor(c, settings, signals, number)).collect()
+    return found[0]
+
+
+def _on_executor(case: Case, settings: Settings, signals: Signals, number: int) -> Outcome:
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    gpus = task.resources().get("gpu") if task is not None else None
+    if gpus is not None and settings.device in ("auto", "cuda"):
+        settings = replace(settings, device=f"cuda:{gpus.addresses[0]}")
+    return segment_case(case, settings, signals, number)
+
+
+def _outcome(future: Future[Outcome], case: Case) -> Outcome:
+    if future.cancelled():
+        return failed(case, Cancelled())
+    error = future.exception()
+    if error is None:
+        return future.result()
+    reason = next((line for line in str(error).splitlines() if "xecutor" in line or "Exception" in line), str(error))
+    lost = ResourceError(
+        f"The worker process crashed ({reason.strip()[:300]}).",
+        "Use fewer workers, a coarser model or a machine with more memory.",
+        code="resource.worker_died",
+    )
+    return failed(case, lost)
+
+
+@contextmanager
+def _context(master: str) -> Iterator[SparkContext]:
+    try:
+        from pyspark import SparkConf, SparkContext
+    except ImportError as error:
+        raise ResourceError(
+            "Spark needs the package pyspark, which is not installed.", how_to_install("spark"), code="resource.package"
+        ) from error
+    if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
+        raise ResourceError(
+            "Spark needs Java, which was not found.",
+            "Install Java 17 or 21, or set JAVA_HOME.",
+            code="resource.package",
+        )
+    conf = SparkConf().setMaster(master).setAppName("DeepSeg cohort")
+    ours = {
+        "spark.ui.enabled": "false",  # its pages show names of cases, which may be those of patients
+        "spark.task.maxFailures": "2",
+        "spark.python.worker.reuse": "true",  # keeps the model loaded
+        "spark.executor.processTreeMetrics.enabled": "false",
+    }
+    ours |= {f"spark.executorEnv.{name}": value for name, value in openmp_settings().items()}
+    if master.startswith("local"):
+        ours |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    for name, value in ours.items():
+        conf.setIfMissing(name, value)
+    with environment_restored():
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # which executors run
+        try:
+            context = SparkContext(conf=conf)
+        except Exception as error:
+            raise ResourceError(
+                f"No Spark master answers at {master} ({str(error).splitlines()[0][:300]}).",
+                "Check the address, the network, and that both sides have the same version of Spark.",
+                code="resource.scheduler",
+            ) from error
+        context.setLogLevel("ERROR")
+        try:
+            yield context
+        finally:
+            context.stop()

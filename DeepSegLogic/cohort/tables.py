@@ -1,0 +1,44 @@
+"""The tables of a cohort: how each case ended, and the measurements of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..util.atomic_write import atomic_path
+from ..util.errors import OutputError
+from ..util.tables import read_table, write_table
+from .case import Outcome
+
+
+def write_tables(folder: Path, outcomes: Sequence[Outcome], part: str = "") -> None:
+    """Write ``cohort.csv`` and ``measurements.csv``.
+
+    Args:
+        part: appended to their names, for a part of a cohort.
+
+    Raises:
+        OutputError: they cannot be written, or results of a case are gone.
+    """
+    columns = ["case", "input", "status", "seconds", "warnings", "code", "message", "remedy"]
+    told = [o.as_json() | {"warnings": " ".join(o.warnings)} for o in outcomes]
+    with atomic_path(folder / f"cohort{part}.csv") as path:
+        write_table(path, columns, ([row[column] for column in columns] for row in told))
+    header: list[str] = []
+    rows: list[list[str]] = []
+    gone: list[str] = []
+    for name in (o.case.name for o in outcomes if o.status in ("done", "kept")):
+        try:
+            found, own = read_table(folder / name / "measurements.csv")
+            header = max(header, found, key=len)  # cases kept from earlier versions have fewer columns
+            rows += [[name, *row] for row in own]
+        except (OSError, ValueError):
+            gone.append(name)
+    with atomic_path(folder / f"measurements{part}.csv") as path:
+        write_table(path, ["case", *header], (row + [""] * (1 + len(header) - len(row)) for row in rows))
+    if gone:
+        raise OutputError(
+            f"Results in {folder} were deleted or changed during the run: those of {', '.join(gone)}.",
+            "Start the run again: complete cases are kept.",
+            code="output.gone",
+        )

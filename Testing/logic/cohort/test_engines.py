@@ -1,0 +1,136 @@
+"""Other engines of a cohort: Spark on a real local cluster, and Slurm's array jobs."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from DeepSegLogic.cohort.engines import ENGINES, engine_for
+from DeepSegLogic.cohort.runner import run_cohort
+from DeepSegLogic.cohort.slurm import array_script, part_of
+from DeepSegLogic.util.errors import ResourceError, UsageError
+
+from .test_run import deepseg, outcomes, rows, statuses
+
+SBATCH = """#!{python}
+# A stand-in for Slurm's sbatch: it reads the array from the script, and runs its tasks one after another.
+import os, re, subprocess, sys
+script = open(sys.argv[1]).read()
+first, last = map(int, re.search(r"^#SBATCH --array=(\\d+)-(\\d+)$", script, re.M).groups())
+for task in range(first, last + 1):
+    done = subprocess.run(["bash", sys.argv[1]], env=os.environ | {{"SLURM_ARRAY_TASK_ID": str(task)}})
+print("Submitted batch job 7")
+"""
+
+
+def test_every_engine_of_the_table_is_there():
+    assert all(callable(engine_for(name)) for name in ENGINES)
+    with pytest.raises(UsageError, match="no engine 'condor'"):
+        engine_for("condor")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1/1", range(10)), ("3/4", [2, 6]), ("10/10", [9])])
+def test_a_part_is_every_so_many_th_case(text, expected):
+    assert list(range(10))[part_of(text, 10)] == list(expected)
+
+
+def test_parts_are_all_cases_once():
+    found = [case for i in range(1, 8) for case in list(range(30))[part_of(f"{i}/7", 30)]]
+    assert sorted(found) == list(range(30))
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/-2", ""])
+def test_parts_that_cannot_be(text):
+    with pytest.raises(UsageError, match="3/10"):
+        part_of(text, 10)
+
+
+def test_the_script_quotes_and_bounds(tmp_path):
+    script = array_script(["cohort", "/data/it's here"], tmp_path, 7, tasks=50, gpu=True)
+    assert "#SBATCH --array=1-7\n" in script and "--gpus-per-task=1" in script
+    assert subprocess.run(["bash", "-n"], input=script, encoding="utf-8").returncode == 0
+    assert "#SBATCH --array=1-100\n" in array_script(["cohort"], tmp_path, 100_000)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Slurm runs on Linux")
+def test_an_array_job_does_all_cases(cohort, tmp_path):
+    cases, settings = cohort
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sbatch").write_text(SBATCH.format(python=sys.executable))
+    (programs / "sbatch").chmod(0o755)
+    folder, out = cases[0].source.parent, settings.output
+    asked = [folder, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", ""]
+    without = deepseg(*asked, "--engine", "slurm", env=os.environ | {"PATH": "/usr/bin:/bin"})
+    _, errors = without.communicate(timeout=300)
+    assert without.returncode == 6 and "cohort.sbatch" in errors
+    dry = deepseg(*asked, "--engine", "slurm", "--workers", "2", "--dry-run")
+    script, _ = dry.communicate(timeout=300)
+    assert dry.returncode == 0 and "#SBATCH --array=1-2\n" in script
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    process = deepseg(*asked, "--engine", "slurm", "--workers", "2", env=environment)
+    said, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "Submitted batch job 7" in said
+    parts = [rows(out / f"cohort-{i}-of-2.csv") for i in (1, 2)]
+    assert {row["case"]: row["status"] for part in parts for row in part} == {
+        "a": "done",
+        "patient 2/b": "done",
+        "broken": "failed",
+    }
+    after = deepseg(*asked)
+    after.communicate(timeout=300)
+    assert [row["status"] for row in rows(out / "cohort.csv")] == ["kept", "failed", "kept"]
+
+
+@pytest.fixture
+def spark():
+    pytest.importorskip("pyspark", reason="the extra spark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Java is not installed")
+
+
+@pytest.mark.usefixtures("spark")
+def test_spark_does_what_dask_does(cohort):
+    """On a standalone cluster of two workers that Spark starts: processes of their own."""
+    cases, settings = cohort
+    environment, told = dict(os.environ), []
+    run = run_cohort(
+        cases,
+        settings,
+        engine="spark",
+        scheduler="local-cluster[2,1,2048]",
+        progress=lambda stage, fraction, message: told.append(message),
+    )
+    ended = {o.case.name: o for o in run}
+    assert dict(os.environ) == environment
+    assert any("%" in message for message in told)
+    assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+    assert ended["broken"].code == "input.truncated"
+    assert len(rows(settings.output / "measurements.csv")) == 4
+    assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
+    assert statuses(outcomes(cases, settings)) == {"a": "kept", "patient 2/b": "kept", "broken": "failed"}
+
+
+@pytest.mark.usefixtures("spark")
+def test_spark_is_cancelled_and_refuses(cohort, monkeypatch):
+    cases, settings = cohort
+    ended = []
+    for outcome in run_cohort(cases, settings, engine="spark", workers=1, cancel=lambda: bool(ended)):
+        ended.append(outcome)
+    assert len(ended) == 3 and "cancelled" in [o.status for o in ended]
+    with pytest.raises(ResourceError, match="No Spark master answers at nonsense"):
+        list(run_cohort(cases, settings, engine="spark", scheduler="nonsense"))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(ResourceError, match="Java"):
+        list(run_cohort(cases, settings, engine="spark"))
+
+
+def test_spark_that_is_not_installed_is_told(cohort, monkeypatch):
+    cases, settings = cohort
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    with pytest.raises(ResourceError, match="not installed"):
+        list(run_cohort(cases, settings, engine="spark"))
