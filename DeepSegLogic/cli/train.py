@@ -9,6 +9,21 @@ import typer
 
 from ..util.errors import Cancelled, UsageError
 from .console import Console, Json, Quiet
+from .federated import (
+    Address,
+    Certificate,
+    Clip,
+    Federated,
+    Key,
+    Noise,
+    Proximal,
+    Role,
+    Rounds,
+    Sites,
+    WaitMinutes,
+    run_server,
+    run_site,
+)
 from .segment import Device
 from .train_views import PICTURES, cases_table, folds_table, pictures, plan_table
 
@@ -30,6 +45,9 @@ def train(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
     network: Annotated[str, typer.Option(help="unet, resenc, …; docs/networks.md compares them.")] = "",
+    fusion: Annotated[
+        str, typer.Option(help="Of several images: early (as channels), middle (an encoder each) or late (averaged).")
+    ] = "early",
     begin: Annotated[
         str,
         typer.Option(
@@ -56,6 +74,16 @@ def train(
         int, typer.Option(min=0, help="Cross-validate with so many folds; the model is an ensemble of them.")
     ] = 0,
     fold: Annotated[int | None, typer.Option(min=0, help="With --folds: train only this one, from 0.")] = None,
+    federated: Role = "",
+    address: Address = Federated.address,
+    rounds: Rounds = Federated.rounds,
+    sites: Sites = Federated.sites,
+    wait_minutes: WaitMinutes = Federated.wait_minutes,
+    proximal: Proximal = Federated.proximal,
+    certificate: Certificate = None,
+    key: Key = None,
+    clip: Clip = None,
+    noise: Noise = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the data and show the plan only.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -80,14 +108,22 @@ def train(
             raise UsageError(
                 f"There is no {what} {value!r}.", f"Choose one of {', '.join(known)}.", code="usage.option"
             )
-    if begin and (network or spacing or patch):
+    if begin and (network or spacing or patch or fusion != "early"):
         raise UsageError(
-            "--from keeps the model's network, spacing and patch.",
-            "Leave out --network, --spacing and --patch.",
+            "--from keeps the model's network, fusion, spacing and patch.",
+            "Leave out --network, --fusion, --spacing and --patch.",
             code="usage.option",
         )
     if fold is not None and not folds:
         raise UsageError("--fold is given without --folds.", "Give the number of folds, too.", code="usage.option")
+    shared = Federated(
+        federated, address, rounds, sites, wait_minutes, proximal, certificate, key, clip, noise, steps or 100
+    )
+    decided = {"--minutes": minutes, "--folds": folds, "--weight": weight}
+    if federated == "client":
+        decided |= {"--steps": steps, "--network": network, "--from": begin, "--spacing": spacing, "--patch": patch}
+        decided |= {"--batch": batch}
+    shared.check([name for name, value in decided.items() if value])
     chosen = choose_device(device)
     require_packages(network or DEFAULT_NETWORK)
     pretrained = bool(begin) and is_encoder(Path(begin))
@@ -100,6 +136,8 @@ def train(
         for sentence in report.warnings:
             console.warning(sentence)
         report.raise_first()
+        if federated == "client":
+            return run_site(console, shared, report, output, chosen)
         weights = factors(weight or [], report)
         origin = begin_with(card, report, batch or 2) if card is not None else None
         encoder = read_encoder(Path(begin), report, batch) if pretrained else None
@@ -115,6 +153,7 @@ def train(
                 spacing=voxel,
                 patch=edges,
                 batch=batch,
+                fusion=fusion,
             )
         )
         console.show(plan_table(plan))
@@ -125,6 +164,8 @@ def train(
         rate = rate_for(plan.network, optimizer)
         options = Options(steps=steps, seconds=seconds, optimizer=optimizer, rate=rate)
         recipe = Recipe(report, plan, options, origin, loss=loss, weights=weights, device=chosen, encoder=encoder)
+        if federated:
+            return run_server(console, shared, recipe, output)
         progress, cancel = console.progress, console.cancelled
         if folds:
             done = cross_validate(recipe, output, folds, fold, progress=progress, cancel=cancel)

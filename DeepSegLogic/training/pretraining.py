@@ -29,11 +29,12 @@ from ..util.errors import DeepSegError, OutputError, UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .checks import CaseFacts, Report
 from .dataset import CaseFiles
-from .encoder import described, is_encoder, write_encoder
+from .encoder import is_encoder, write_encoder
 from .export import engine_plan
 from .loop import CHECKPOINT, Training
 from .optimization import Options, Outcome, Size
 from .patches import Patch, Patches
+from .plan_file import described
 from .planning import TrainingPlan
 from .prepared import PreparedCase
 from .recipe import final_plan, initialize, smaller_patch

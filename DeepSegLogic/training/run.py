@@ -151,6 +151,15 @@ def check_before(recipe: Recipe, output: Path, *checkpoints: Path) -> None:
     recipe.report.raise_first()
     require_packages(recipe.plan.network)
     recipe.loss_for([list(range(1, len(recipe.plan.structures) + 1))])
+    check_output(output, *checkpoints)
+
+
+def check_output(output: Path, *checkpoints: Path) -> None:
+    """Check that a model can be written, and replaces none but its own; see :func:`check_before`.
+
+    Raises:
+        OutputError: it cannot, or it would.
+    """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
     if kind_of(output) is not None and not any(path.is_file() for path in checkpoints):
