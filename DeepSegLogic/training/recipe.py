@@ -25,6 +25,7 @@ from .encoder import Encoder
 from .loop import Training
 from .losses import CaseLoss, Loss, RegionLoss
 from .optimization import Options, Outcome, Size
+from .parallel import ALONE, Ranks
 from .patches import Patches
 from .planning import TrainingPlan
 from .prepared import PreparedCase
@@ -134,11 +135,13 @@ def train_network(
     work: Path,
     progress: Progress,
     cancel: Cancel,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train on some cases, and measure on patches of others.
 
     Args:
         work: folder of the checkpoint and the curves.
+        ranks: the processes that train together.
     """
     plan, options = recipe.plan, replace(recipe.options, batch=recipe.plan.batch)
     mirror = not any(structure_for(name, 1).laterality for name in plan.structures)
@@ -163,6 +166,7 @@ def train_network(
         also=also,
         smaller=smaller_patch(plan),
         slower=slower,
+        ranks=ranks,
     )
     return training.run(progress, cancel)
 

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ...util.version import how_to_install
 
 TOKEN_VARIABLE = "DEEPSEG_FEDERATED_TOKEN"
 _MOST_SITES = 64
+_REACHED_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Link:
     token: str = ""
 
     @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach the server.
+    def place(self) -> tuple[str, int]:
+        """Host and port.
 
         Raises:
             UsageError: the address is none.
@@ -52,7 +54,12 @@ class Link:
             raise UsageError(
                 f"The address {self.address!r} is not HOST:PORT.", "Give one, as 10.0.0.5:8771.", code="usage.address"
             )
-        return is_loopback(host.strip("[]"))
+        return host.strip("[]"), int(port)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.place[0])
 
     def check(self, server: bool) -> None:
         """Check that nothing travels in the clear, and nobody joins unasked.
@@ -111,6 +118,7 @@ def require_flower() -> None:
         )
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # processes that make samples do not use it
     import flwr  # noqa: F401  # makes its logger
 
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
@@ -183,6 +191,10 @@ def join(link: Link, client: Any, most_bytes: int) -> None:
     import grpc
     from flwr.client import start_client
 
+    try:
+        socket.create_connection(link.place, _REACHED_S).close()  # Flower would leave a thread behind
+    except OSError as error:
+        raise ConnectionError(error.strerror or "no answer") from error
     roots = None if link.certificate is None else link.pem(link.certificate)
     try:
         start_client(

@@ -64,7 +64,7 @@ def epsilon(spent: float, delta: float = DELTA) -> float:
 
     Example:
         >>> round(epsilon(10 * 1 / 8**2), 2)  # ten rounds with noise 8
-        3.31
+        3.34
     """
     ratio = 2 * math.sqrt(spent)  # sensitivity over the deviation of the noise, as if there were one round
     if not ratio:

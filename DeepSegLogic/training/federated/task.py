@@ -63,7 +63,7 @@ class Task:
             task = cls(**{**config, "plan": plan_from_json(json.loads(text))})
             _check_plan(task.plan)
             counts = ((task.number, task.rounds), (task.rounds, _ROUNDS), (task.steps, _STEPS))
-            if not all(isinstance(n, int) and 1 <= n <= most for n, most in counts):
+            if not all(type(n) is int and 1 <= n <= most for n, most in counts):
                 raise ValueError("its number of rounds or steps")
             for value, most in ((task.rate, 1.0), (task.proximal, 1e3)):
                 if not isinstance(value, float | int) or not 0 <= value <= most or not math.isfinite(value):
