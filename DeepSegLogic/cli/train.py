@@ -122,14 +122,14 @@ def train(
     shared = Federated(
         federated, address, rounds, sites, wait_minutes, proximal, certificate, key, clip, noise, steps or 100
     )
-    decided = {"--minutes": minutes, "--folds": folds, "--weight": weight}
+    pretrained = bool(begin) and is_encoder(Path(begin))
+    decided = {"--minutes": minutes, "--folds": folds, "--weight": weight, "--from": begin and not pretrained}
     if federated == "client":
         decided |= {"--steps": steps, "--network": network, "--from": begin, "--spacing": spacing, "--patch": patch}
         decided |= {"--batch": batch}
     shared.check([name for name, value in decided.items() if value])
     chosen = choose_device(device)
     require_packages(network or DEFAULT_NETWORK)
-    pretrained = bool(begin) and is_encoder(Path(begin))
     card = find_model(begin) if begin and not pretrained else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     if (folds or federated) and Ranks.of_torchrun().size > 1:

@@ -7,7 +7,7 @@ logits are averaged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -91,5 +91,6 @@ class LateFusion(nn.Module):
 
     def _levels(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Logits of each level of the decoders, fine to coarse, for deep supervision."""
-        each = [network.levels(image) for network, image in zip(self.members, x.split(1, 1), strict=True)]
+        networks: Iterable[Any] = self.members
+        each = [network.levels(image) for network, image in zip(networks, x.split(1, 1), strict=True)]
         return [torch.stack(level).mean(0) for level in zip(*each, strict=True)]

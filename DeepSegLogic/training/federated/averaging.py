@@ -84,9 +84,9 @@ class Averaging(FedAvg):  # type: ignore[misc]
         averaged, _ = super().aggregate_fit(server_round, good, [])
         if averaged is None:
             self._failed += 1
-            if self._failed >= _FAILED:
+            if self._failed >= _FAILED or not (self._state.rounds or number < self._terms.rounds):
                 raise ModelError(
-                    f"{_FAILED} rounds in a row gave no weights of any site.",
+                    f"The last {self._failed} rounds gave no weights of any site.",
                     "Look at what the sites say; the same command continues.",
                     code="model.federated",
                 )

@@ -46,8 +46,8 @@ def serve(
         output: folder of the model.
 
     Raises:
-        InputError, ModelError, OutputError, UsageError: see :func:`~..run.train_model`.
-        ResourceError: rounds go by without the weights of any site.
+        InputError, OutputError, UsageError: see :func:`~..run.train_model`.
+        ModelError: several rounds go by without the weights of any site, or the checkpoint is damaged.
         Cancelled: ``cancel`` said so; the rounds so far are kept.
     """
     link.check(server=True)
@@ -67,7 +67,7 @@ def serve(
     plan = recipe.plan
     table = None if plan.regions is None else plan.regions.table()
     dice = PatchDice(prepared, plan.patch, plan.spacing, recipe.device, table)
-    first = {name: tensor.cpu() for name, tensor in network.state_dict().items() if name in layout.shapes}
+    first = {name: tensor.cpu().clone() for name, tensor in network.state_dict().items() if name in layout.shapes}
     kind = f"{recipe.kind([])} {terms.proximal} {layout.kind}"
     state = read_state(work / CHECKPOINT, kind, layout) or State(first)
 

@@ -1,4 +1,4 @@
-"""One of two processes that train together: ``python rank.py FOLDER STEPS``, started with the variables of torchrun."""
+"""One of two processes that train together: ``python rank.py FOLDER``, started with the variables of torchrun."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,8 @@ from DeepSegLogic.training.parallel import ALONE, several
 
 sys.path.insert(0, str(Path(__file__).parent))
 from killed import Cubes, training
+
+STEPS = (3, 6)  # the second training continues the first one
 
 
 class Quiet(torch.nn.Module):
@@ -50,4 +52,6 @@ def run(folder, steps, batch, ranks=ALONE):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with several(torch.device("cpu")) as (own, _):
-        run(Path(sys.argv[1]), int(sys.argv[2]), 2, own)
+        for steps in STEPS:
+            run(Path(sys.argv[1]), steps, 2, own)
+            own.wait()

@@ -202,6 +202,7 @@ def test_options_that_do_not_go_together(tmp_path):
         ["--federated", "client", "--noise", "1"],
         ["--federated", "server", "--clip", "1"],
         ["--federated", "server", "--folds", "5"],
+        ["--federated", "server", "--from", "ct_demo"],
         ["--federated", "server", "--minutes", "5"],
         ["--clip", "1"],
     ):
