@@ -123,7 +123,12 @@ def train(
         federated, address, rounds, sites, wait_minutes, proximal, certificate, key, clip, noise, steps or 100
     )
     pretrained = bool(begin) and is_encoder(Path(begin))
-    decided = {"--minutes": minutes, "--folds": folds, "--weight": weight, "--from": begin and not pretrained}
+    decided: dict[str, object] = {
+        "--minutes": minutes,
+        "--folds": folds,
+        "--weight": weight,
+        "--from": begin and not pretrained,
+    }
     if federated == "client":
         decided |= {"--steps": steps, "--network": network, "--from": begin, "--spacing": spacing, "--patch": patch}
         decided |= {"--batch": batch}

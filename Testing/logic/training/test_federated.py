@@ -83,10 +83,8 @@ class Recorded(site.Site):
     log: ClassVar[list] = []
 
     def fit(self, ins):
-        answer = super().fit(ins)
-        sent = common.Parameters(
-            list(answer.parameters.tensors), answer.parameters.tensor_type
-        )  # Flower empties its own
+        answer = super().fit(ins)  # Flower empties it
+        sent = common.Parameters(list(answer.parameters.tensors), answer.parameters.tensor_type)
         self.log.append((dict(ins.config), list(ins.parameters.tensors), dataclasses.replace(answer, parameters=sent)))
         return answer
 
