@@ -27,6 +27,9 @@ def pretrain(
     spacing: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxel size in mm. Default: by nnU-Net's rules.")] = "",
     patch: Annotated[str, typer.Option(metavar="Z,Y,X", help="Patch in voxels. Default: by nnU-Net's rules.")] = "",
     batch: Annotated[int | None, typer.Option(min=1, help="Patches per step. Default: by nnU-Net's rules.")] = None,
+    contrast: Annotated[
+        bool, typer.Option("--contrast", help="Learn also which views show the same place; --batch 2 or more.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -61,10 +64,12 @@ def pretrain(
         console.show(plan_table(plan))
         seconds = None if steps is not None else 60 * (minutes or _MINUTES)
         options = Options(steps=steps, seconds=seconds, rate=rate_for(network, "adamw"))
-        outcome = pretrain_encoder(report, plan, output, options, chosen, console.progress, console.cancelled)
+        told = console.progress, console.cancelled
+        outcome = pretrain_encoder(report, plan, output, options, chosen, *told, contrast=contrast)
     for sentence in outcome.warnings:
         console.warning(sentence)
-    console.say(f"\n{outcome.step} steps, mean difference {outcome.loss:.3f} standard deviations.")
+    difference = "loss" if contrast else "mean difference in standard deviations"
+    console.say(f"\n{outcome.step} steps, {difference} {outcome.loss:.3f}.")
     console.say(f"Encoder: {output}. Use it with `deepseg train DATA -o MODEL --from {output}`.")
     console.event("result", output=str(output), steps=outcome.step, loss=outcome.loss, warnings=outcome.warnings)
     if outcome.stopped:

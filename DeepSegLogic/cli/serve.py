@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..util.errors import UsageError
+from ..util.hosts import is_loopback
 from ..util.version import how_to_install
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def serve(
     """Segment for other machines: the command line, Python and curl can use it. See docs/server.md."""
     try:
         from ..service.certificate import own_certificate
-        from ..service.serving import find_devices, is_loopback
+        from ..service.serving import find_devices
         from ..service.serving import serve as run
         from ..service.settings import Settings, default_folder
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,9 @@ def train(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
     network: Annotated[str, typer.Option(help="unet, resenc, …; docs/networks.md compares them.")] = "",
+    fusion: Annotated[
+        str, typer.Option(help="Of several images: early (as channels), middle (an encoder each) or late (averaged).")
+    ] = "early",
     begin: Annotated[
         str,
         typer.Option(
@@ -67,12 +71,14 @@ def train(
     from ..training.folds import SCORES, cross_validate
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
+    from ..training.parallel import Ranks, several
     from ..training.planning import DEFAULT_NETWORK, plan_training
     from ..training.recipe import Recipe
     from ..training.run import budget, rate_for, require_packages, train_recipe, work_folder
     from ..training.transfer import begin_with
 
-    console = Console(quiet, as_json)
+    first = Ranks.of_torchrun().is_first
+    console = Console(quiet or not first, as_json and first)
     if minutes is not None and steps is not None:
         raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
     for value, known, what in ((loss, LOSSES, "loss"), (optimizer, OPTIMIZERS, "optimizer")):
@@ -80,10 +86,10 @@ def train(
             raise UsageError(
                 f"There is no {what} {value!r}.", f"Choose one of {', '.join(known)}.", code="usage.option"
             )
-    if begin and (network or spacing or patch):
+    if begin and (network or spacing or patch or fusion != "early"):
         raise UsageError(
-            "--from keeps the model's network, spacing and patch.",
-            "Leave out --network, --spacing and --patch.",
+            "--from keeps the model's network, fusion, spacing and patch.",
+            "Leave out --network, --fusion, --spacing and --patch.",
             code="usage.option",
         )
     if fold is not None and not folds:
@@ -93,8 +99,10 @@ def train(
     pretrained = bool(begin) and is_encoder(Path(begin))
     card = find_model(begin) if begin and not pretrained else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
-    with console.working():
-        report = check_data(console, data, work_folder(output))
+    if folds and Ranks.of_torchrun().size > 1:
+        raise UsageError("torchrun is for one training.", "Leave out torchrun, or --folds.", code="usage.option")
+    with several(chosen) as (ranks, chosen), console.working():
+        report = check_data(console, data, work_folder(output), ranks.is_first)
         console.show(cases_table(report))
         console.say(f"A picture of each case: {work_folder(output) / PICTURES}.")
         for sentence in report.warnings:
@@ -115,6 +123,7 @@ def train(
                 spacing=voxel,
                 patch=edges,
                 batch=batch,
+                fusion=fusion,
             )
         )
         console.show(plan_table(plan))
@@ -130,7 +139,7 @@ def train(
             done = cross_validate(recipe, output, folds, fold, progress=progress, cancel=cancel)
             outcomes = [part.outcome for part in done]
         else:
-            done, outcomes = [], [train_recipe(recipe, output, progress=progress, cancel=cancel)]
+            done, outcomes = [], [train_recipe(recipe, output, progress=progress, cancel=cancel, ranks=ranks)]
     outcome, warnings = outcomes[-1], [sentence for one in outcomes for sentence in one.warnings]
     for sentence in warnings:
         console.warning(sentence)
@@ -177,14 +186,14 @@ def factors(given: list[str], report: Report) -> dict[str, float]:
     return found
 
 
-def check_data(console: Console, data: Path, work: Path) -> Report:
+def check_data(console: Console, data: Path, work: Path, draw: bool = True) -> Report:
     """Find and check the cases of a data set, and draw them in the folder of the training."""
     from ..training.checks import check_cases
     from ..training.dataset import find_cases, modality_of
     from ..training.dataset_json import channel_names
 
     cases, modality, channels = find_cases(data), modality_of(data), channel_names(data)
-    with pictures(work) as show:
+    with pictures(work) if draw else nullcontext() as show:
         return check_cases(cases, modality, console.progress, console.cancelled, show, channels)
 
 

@@ -35,7 +35,9 @@ OWN: Mapping[str, str] = {
     "DeepLab": "deeplab",
     "FCN": "fcn",
     "HRNet": "hrnet",
+    "LateFusion": "fusion",
     "MambaUNet": "mamba",
+    "MiddleFusion": "fusion",
     "SegNet": "segnet",
     "TransUNet": "transunet",
 }
@@ -112,6 +114,13 @@ def build_network(architecture: Mapping[str, Any], classes: int, inputs: int = 1
 
     network: nn.Module = getattr(nets, name)(**arguments)
     return network
+
+
+def strides_of(architecture: Mapping[str, Any]) -> list[list[int]] | None:
+    """Strides (Z, Y, X) per stage of a U-Net, or of those that are fused; None for other networks."""
+    member = architecture.get("arguments", {}).get("member", architecture)
+    strides: list[list[int]] | None = member.get("arch_kwargs", {}).get("strides")
+    return strides
 
 
 def _unet(kind: str, blocks: str) -> Callable[[Sizes], dict[str, Any]]:

@@ -175,6 +175,14 @@ class Decoder(nn.Module):
             x = stage(torch.cat((up(x), skips.pop()), 1))
         return x
 
+    def levels(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Logits of each level, fine to coarse."""
+        x, found = skips.pop(), list[torch.Tensor]()
+        for up, stage, head in zip(self.transpconvs, self.stages, self.seg_layers, strict=True):
+            x = stage(torch.cat((up(x), skips.pop()), 1))
+            found.append(head(x))
+        return found[::-1]
+
 
 class UNet(nn.Module):
     """nnU-Net's 3D U-Net: (N, inputs, Z, Y, X) float to logits (N, classes, Z, Y, X).
@@ -225,12 +233,7 @@ class UNet(nn.Module):
 
     def levels(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Logits of each level of the decoder, fine to coarse, for deep supervision."""
-        skips, decoder, found = self.encoder(x), self.decoder, list[torch.Tensor]()
-        y = skips.pop()
-        for up, stage, head in zip(decoder.transpconvs, decoder.stages, decoder.seg_layers, strict=True):
-            y = stage(torch.cat((up(y), skips.pop()), 1))
-            found.append(head(y))
-        return found[::-1]
+        return self.decoder.levels(self.encoder(x))
 
     def load_nnunet_weights(self, weights: dict[str, torch.Tensor]) -> None:
         """Load nnU-Net's ``network_weights`` strictly.

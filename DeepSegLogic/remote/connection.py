@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import json
 import socket
 import ssl
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..util.errors import DeepSegError, ResourceError, UsageError
+from ..util.hosts import is_loopback
 from ..util.progress import Cancel, check, never_cancel
 from .protocol import VERSION, error_from_json
 
@@ -52,7 +52,7 @@ class Address:
             raise UsageError(
                 f"{url} is not the address of a server.", "Give one such as https://gpu.example:8766.", code="usage.url"
             )
-        if parts.scheme == "http" and not _is_loopback(host):
+        if parts.scheme == "http" and not is_loopback(host):
             raise UsageError(
                 f"{url} is not encrypted.", "Use https, or an ssh tunnel to http://127.0.0.1.", code="usage.url"
             )
@@ -233,13 +233,6 @@ def same_fingerprint(one: str, other: str) -> bool:
     """Whether two fingerprints are the same, with or without colons."""
     plain = [text.replace(":", "").lower().encode(errors="replace") for text in (one, other)]
     return hmac.compare_digest(*plain)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _pinned(fingerprint: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..util.errors import UsageError
+from ..util.hosts import is_loopback
 from ..worker import ProcessLink, WorkerClient
 from .app import make_app
 from .certificate import fingerprint
@@ -80,14 +80,6 @@ def find_devices() -> tuple[str, ...]:
     """The devices of this machine, as a worker process finds them."""
     with WorkerClient(lambda: ProcessLink(handlers=Settings.handlers)) as client:
         return tuple(client.call("devices"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -69,6 +69,19 @@ class Log:
             self._board.close()
 
 
+class NoLog(Log):
+    """The log of a process that writes no files."""
+
+    def __init__(self) -> None:
+        self.rows = []
+
+    def add(self, step: int, seconds: float, rate: float, loss: float) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _board(folder: Path, step: int) -> SummaryWriter | None:
     if find_spec("tensorboard") is None:
         return None

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from ..models.files import file_digest, read_json
-from ..models.plan import Normalization, triple
 from ..models.weights import read_checkpoint
 from ..networks.table import build_network
 from ..util.atomic_write import atomic_folder
 from ..util.errors import ModelError
 from .checks import Report
+from .plan_file import described, plan_from_json
 from .planning import TrainingPlan
 
 PLAN, WEIGHTS = "pretrained.json", "encoder.pth"
@@ -40,11 +39,6 @@ class Encoder:
     def put_into(self, network: nn.Module) -> None:
         """Replace the encoder's weights of a network of the plan."""
         network.load_state_dict({**network.state_dict(), **self.weights})
-
-
-def described(plan: TrainingPlan) -> str:
-    """A plan as JSON, without the structures, which a pre-training does not know."""
-    return json.dumps({**asdict(plan), "structures": []}, indent=1, sort_keys=True) + "\n"
 
 
 def write_encoder(folder: Path, weights: Mapping[str, torch.Tensor], plan: TrainingPlan) -> None:
@@ -76,19 +70,14 @@ def read_encoder(folder: Path, report: Report, batch: int | None = None) -> Enco
     """
     weights = read_checkpoint(folder / WEIGHTS)
     try:
-        facts = read_json(folder / PLAN)
-        plan = TrainingPlan(**facts)
+        plan = plan_from_json(read_json(folder / PLAN))
         plan = replace(
             plan,
             structures=tuple(report.structures),
             regions=report.regions,
             channels=(),
             further=(),
-            spacing=triple(map(float, plan.spacing)),
-            patch=triple(map(int, plan.patch)),
-            shape=triple(map(int, plan.shape)),
-            batch=max(1, int(batch or plan.batch)),
-            normalization=Normalization(**facts["normalization"]),
+            batch=batch or plan.batch,
         )
         expected = build_network(plan.architecture, plan.outputs).state_dict()
         shapes = {name: tensor.shape for name, tensor in expected.items() if name.startswith(_PREFIX)}

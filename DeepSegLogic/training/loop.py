@@ -21,10 +21,11 @@ from ..models.weights import read_checkpoint
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError, ModelError, ResourceError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
-from .curves import Log
+from .curves import Log, NoLog
 from .losses import Loss, over_levels
 from .optimization import Options, Outcome, Size, Weights, follow, make_optimizer, polynomial
 from .pace import Pace
+from .parallel import ALONE, Ranks
 
 CHECKPOINT = "checkpoint.pth"
 _TOLD_EVERY = 0.3  # seconds
@@ -58,6 +59,7 @@ class Training:
         smaller: the next smaller patch, or None; for a lack of memory.
         slower: factors of the learning rate by name of parameter; 1 for those without.
         facts: more to store in a checkpoint.
+        ranks: the processes that train together.
     """
 
     network: nn.Module
@@ -73,6 +75,7 @@ class Training:
     smaller: Callable[[Size], Size | None] = _no_smaller
     slower: Mapping[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    ranks: Ranks = ALONE
 
     def run(self, progress: Progress = ignore_progress, cancel: Cancel = never_cancel) -> Outcome:
         """Train to the end, from where the checkpoint in the folder stopped; or until ``cancel``, and then save.
@@ -85,7 +88,7 @@ class Training:
         """
         self._start()
         try:
-            while not (self._pace.is_done or cancel()):
+            while not (self._pace.is_done or self._stopping or cancel()):
                 lack: str | None = None
                 try:
                     self._steps(progress, cancel)
@@ -124,15 +127,15 @@ class Training:
         dtype = torch.bfloat16 if half else precision(self.device, half_on_cpu=True)
         self._dtype = dtype if options.half else torch.float32
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
-        self._seen = self._bad = 0
+        self._seen, self._bad, self._stopping = 0, 0, False
         self._pace = Pace(options.steps, options.seconds)
         self._batch, self._warnings = options.batch, list[str]()
         self._best: tuple[float, Weights] | None = None
         torch.manual_seed(options.seed)
         if self._path.is_file():
             self._continue(read_checkpoint(self._path))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._log = Log(self.folder, self._pace.step)
+        self._wrapped = self.ranks.wrapped(self.network)
+        self._log = Log(self.folder, self._pace.step) if self.ranks.is_first else NoLog()
         self._saved = time.monotonic()
 
     def _continue(self, state: dict[str, Any]) -> None:
@@ -168,9 +171,9 @@ class Training:
         for images, labels, cases in self._loader():
             loss = self._one_step(images.to(self.device), labels.to(self.device), cases.tolist())
             self._pace.count()
-            self._seen += len(images)
+            self._seen += len(images) * self.ranks.size
             self._log.add(self._pace.step, self._pace.elapsed, self._optimizer.param_groups[0]["lr"], loss)
-            if time.monotonic() - self._saved > self.options.every:
+            if self.ranks.is_first and time.monotonic() - self._saved > self.options.every:
                 self._save()
                 self._pace.plan()
             if time.monotonic() - told > _TOLD_EVERY:
@@ -178,11 +181,13 @@ class Training:
                 fraction, words = self._pace.told()
                 dice = f", Dice {self._best[0]:.3f}" if self._best is not None else ""
                 progress("train", fraction, f"{words}, loss {loss:.3f}{dice}")
-            if self._pace.is_done or cancel():
+            stop = self._pace.is_done or cancel()
+            self._pace.steps, self._stopping = self.ranks.agreed(self._pace.steps, stop, self.device)
+            if self._stopping:
                 return
 
     def _loader(self) -> DataLoader[Any]:
-        more = range(self._seen, self._seen + (self._pace.steps - self._pace.step) * self._batch)
+        more = self.ranks.share(self._seen, self._pace.steps - self._pace.step, self._batch)
         workers = 1 if self.device.type == "cpu" else min(12, max(1, (os.cpu_count() or 2) - 1))
         return DataLoader(
             self.samples(self.patch),
@@ -201,12 +206,12 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = options.rate * factor * group["factor"]
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            levels = getattr(network, "levels", None)
-            outputs = levels(images) if levels is not None else [network(images)]
+            outputs = self._wrapped(images)
         loss = over_levels(self.loss, outputs, labels, cases)
         if self.also is not None:
             loss = loss + self.also(images, outputs[0], labels, cases)
-        value, sound = float(loss.detach()), True
+        loss = self.ranks.learnt_by_all(loss, outputs)
+        value, sound = self.ranks.mean(float(loss.detach()), self.device), True
         self._optimizer.zero_grad(set_to_none=True)
         if loss.requires_grad and math.isfinite(value):
             self._scaler.scale(loss).backward()
@@ -243,19 +248,21 @@ class Training:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         before, smaller = f"batch {self._batch}, patch {self.patch}", self.smaller(self.patch)
-        if self._batch > 1:
+        if self._batch > 1 and self.ranks.size == 1:
             self._batch //= 2
-        elif smaller is not None:
+        elif smaller is not None and self.ranks.size == 1:
             self.patch = smaller
         else:
             raise ResourceError(
-                f"Out of memory, even with one small patch at a time ({lack.splitlines()[0]}).",
-                "Close other programs, choose a larger spacing or another network.",
+                f"Out of memory with {before} ({lack.splitlines()[0]}).",
+                "Close other programs, choose a smaller patch, a larger spacing or another network.",
                 code="resource.memory",
             )
         self._warnings.append(f"Out of memory with {before}: continued with batch {self._batch}, patch {self.patch}.")
 
     def _save(self) -> None:
+        if not self.ranks.is_first:
+            return
         if self.validate is not None and self._pace.step:
             dice = self.validate(self._averaged)
             self._log.validated(dice)

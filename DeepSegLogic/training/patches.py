@@ -64,7 +64,7 @@ class Patches(Dataset[Patch]):
         else:
             image, labels = self._cut(*voxels, centre)
         if self.augment:
-            image = torch.cat([_changed(channel, int(rng.integers(2**31))) for channel in image.split(1)])
+            image = torch.cat([changed(channel, int(rng.integers(2**31))) for channel in image.split(1)])
             if self.mirror and rng.random() < 0.5:
                 image, labels = image.flip(-1), labels.flip(-1)
         return image, labels, number
@@ -117,7 +117,8 @@ def _read(array: Voxels, box: Sequence[slice]) -> torch.Tensor:
     return torch.from_numpy(np.array(array[tuple(box)]))
 
 
-def _changed(image: torch.Tensor, seed: int) -> torch.Tensor:
+def changed(image: torch.Tensor, seed: int) -> torch.Tensor:
+    """An image (1, Z, Y, X) with other intensities, by nnU-Net's rules."""
     changes = _changes()
     changes.set_random_state(seed)
     return torch.as_tensor(changes(image)).as_subclass(torch.Tensor).float()

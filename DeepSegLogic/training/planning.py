@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..models.plan import Normalization
+from ..networks.fusion import EARLY, FUSIONS, MIDDLE, fused
 from ..networks.table import Sizes, trainable
 from ..util.errors import InputError, UsageError
 from .checks import CaseFacts, Report
@@ -46,6 +47,7 @@ class TrainingPlan:
         channels: names of the images if there are several; else none.
         further: normalization of the further images.
         regions: the structures, if they overlap: each is an output of its own.
+        fusion: of several images, one of :data:`~DeepSegLogic.networks.fusion.FUSIONS`.
     """
 
     network: str
@@ -61,6 +63,7 @@ class TrainingPlan:
     channels: tuple[str, ...] = ()
     further: tuple[Normalization, ...] = ()
     regions: Regions | None = None
+    fusion: str = EARLY
 
     @property
     def inputs(self) -> int:
@@ -83,8 +86,9 @@ class TrainingPlan:
         scaled = [_scaled(rule) for rule in (self.normalization, *self.further)]
         if self.channels:
             scaled = [f"{name}: {words}" for name, words in zip(self.channels, scaled, strict=True)]
+        fusion = f", {self.fusion} fusion of {self.inputs} images" if self.fusion != EARLY else ""
         return [
-            ("Network", f"{self.network}: {trainable(self.network).title}"),
+            ("Network", f"{self.network}: {trainable(self.network).title}{fusion}"),
             ("Structures", (", ".join(self.structures) or "none") + (" (overlapping)" if self.regions else "")),
             ("Spacing", f"{_by(self.spacing, '.3g')} mm (Z × Y × X)"),
             ("Patch", f"{_by(self.patch)} voxels, {_by(extent, '.0f')} mm"),
@@ -102,6 +106,7 @@ def plan_training(
     spacing: Sequence[float] | None = None,
     patch: Sequence[float] | None = None,
     batch: int | None = None,
+    fusion: str = EARLY,
 ) -> TrainingPlan:
     """The plan for a checked data set, by nnU-Net's rules (:mod:`.nnunet_rules`).
 
@@ -110,9 +115,10 @@ def plan_training(
         memory_gb: for training.
         width: channels at the finest stage.
         spacing, patch, batch: instead of the rules' own; (Z, Y, X) in mm and voxels.
+        fusion: of several images: as channels of one network, or see :mod:`DeepSegLogic.networks.fusion`.
 
     Raises:
-        UsageError: an unknown network, or a size that cannot be used.
+        UsageError: an unknown network, a fusion that it does not have, or a size that cannot be used.
         InputError: there is nothing to learn.
     """
     chosen = trainable(network)
@@ -122,6 +128,8 @@ def plan_training(
         raise UsageError(f"The spacing {spacing} cannot be used.", "Give 0.1 to 20 mm.", code="usage.spacing")
     if patch is not None and (len(patch) != 3 or not all(8 <= p <= 512 for p in patch)):
         raise UsageError(f"The patch {patch} cannot be used.", "Give three sizes of 8 to 512.", code="usage.patch")
+    images = max(1, len(report.channels))
+    _check_fusion(fusion, network, images)
     usable = [facts for facts in report.cases if facts.error is None]
     spacings = np.array([facts.spacing for facts in usable])
     shapes = np.array([facts.shape for facts in usable], float)
@@ -129,7 +137,8 @@ def plan_training(
     shape = median_shape(spacings, shapes, target)
     kind = network if network in REFERENCE_SIZE else "unet"
     classes = len(report.structures) + (report.regions is None)
-    found, own_batch = patch_and_batch(kind, target, shape, len(usable), classes, memory_gb / chosen.cost, width)
+    memory = memory_gb / chosen.cost / (1 if fusion == EARLY else images)
+    found, own_batch = patch_and_batch(kind, target, shape, len(usable), classes, memory, width)
     wanted = [round(p) for p in patch] if patch is not None else list(found.patch)
     if chosen.multiple:
         edge = chosen.multiple
@@ -146,8 +155,9 @@ def plan_training(
         features(stages, width),
         encoder_blocks(kind, stages),
         decoder_blocks(kind, stages),
-        inputs=max(1, len(report.channels)),
+        inputs=images if fusion == EARLY else 1,
     )
+    described = chosen.describe(sizes)
     first, *further = _normalizations(usable, report)
     return TrainingPlan(
         network,
@@ -157,12 +167,30 @@ def plan_training(
         (z, y, x),
         own_batch if batch is None else max(1, batch),
         first,
-        chosen.describe(sizes),
+        described if fusion == EARLY else fused(fusion, described, classes, images),
         (round(shape[0]), round(shape[1]), round(shape[2])),
         channels=report.channels,
         further=tuple(further),
         regions=report.regions,
+        fusion=fusion,
     )
+
+
+def _check_fusion(fusion: str, network: str, images: int) -> None:
+    if fusion not in FUSIONS:
+        raise UsageError(f"There is no fusion {fusion!r}.", f"Choose {', '.join(FUSIONS)}.", code="usage.fusion")
+    if fusion != EARLY and images < 2:
+        raise UsageError(
+            f"Each case has one image, so that there is nothing for {fusion} fusion.",
+            "Choose early fusion, or give several images per case.",
+            code="usage.fusion",
+        )
+    if fusion == MIDDLE and network not in REFERENCE_SIZE:
+        raise UsageError(
+            f"The network {network} has no middle fusion.",
+            f"Choose {' or '.join(REFERENCE_SIZE)}, or another fusion.",
+            code="usage.fusion",
+        )
 
 
 def _up(value: float) -> int:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
-from torch.utils.data import Dataset
 
 from ..data.affine import reorient, spacing_kji
 from ..data.volume import volume_digest
@@ -28,18 +26,20 @@ from ..util.atomic_write import atomic_folder
 from ..util.errors import DeepSegError, OutputError, UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .checks import CaseFacts, Report
+from .contrast import Contrasted, TwoViews
+from .covering import Covered, restoration_loss
 from .dataset import CaseFiles
-from .encoder import described, is_encoder, write_encoder
+from .encoder import is_encoder, write_encoder
 from .export import engine_plan
 from .loop import CHECKPOINT, Training
 from .optimization import Options, Outcome, Size
-from .patches import Patch, Patches
+from .patches import Patches
+from .plan_file import described
 from .planning import TrainingPlan
 from .prepared import PreparedCase
 from .recipe import final_plan, initialize, smaller_patch
 from .run import require_packages, work_folder
 
-_COVERED, _BLOCK = 0.6, 8  # share of blocks, and their edge in voxels
 _AIR_HU = -500
 _SAMPLED = 10_000
 
@@ -72,31 +72,6 @@ def look_at_images(
     return Report(cases, ["image"], modality, [], errors)
 
 
-class Covered(Dataset[Patch]):
-    """Patches of which blocks are covered by zeros, the mean; the label of a covered voxel is what was there, of any
-    other NaN. Patch ``n`` is the same whenever it is asked for."""
-
-    def __init__(self, patches: Patches):
-        self._patches = patches
-
-    def __getitem__(self, n: int) -> Patch:
-        image, labels, number = self._patches[n]
-        rng = np.random.default_rng((self._patches.seed, n, 1))
-        blocks = [-(-edge // _BLOCK) for edge in image.shape[1:]]
-        covered = torch.from_numpy(rng.random(blocks) < _COVERED)
-        for axis in range(3):
-            covered = covered.repeat_interleave(_BLOCK, axis).narrow(axis, 0, image.shape[axis + 1])
-        covered &= labels >= 0
-        return torch.where(covered, 0.0, image), torch.where(covered, image[0], torch.nan), number
-
-
-def restoration_loss(outputs: torch.Tensor, wanted: torch.Tensor, cases: Sequence[int]) -> torch.Tensor:
-    """The mean absolute difference over covered voxels, those that are not NaN in ``wanted`` (N, Z, Y, X)."""
-    covered = torch.isfinite(wanted)
-    difference = functional.l1_loss(outputs[:, 0].float(), wanted.nan_to_num(), reduction="none")
-    return (difference * covered).sum() / covered.sum().clamp(min=1)
-
-
 def pretrain_encoder(
     report: Report,
     plan: TrainingPlan,
@@ -105,6 +80,7 @@ def pretrain_encoder(
     device: torch.device,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
+    contrast: bool = False,
 ) -> Outcome:
     """Pre-train the encoder of a U-Net, from where an earlier run with the same output stopped.
 
@@ -112,16 +88,21 @@ def pretrain_encoder(
         report: of :func:`look_at_images`.
         plan: of :func:`~.planning.plan_training` for that report.
         output: folder for the encoder, which :func:`~.encoder.read_encoder` reads.
+        contrast: also learn which views show the same crop, see :mod:`.contrast`.
 
     Raises:
         InputError, ModelError, OutputError, ResourceError: see :func:`~.run.train_model`.
-        UsageError: the network is no U-Net.
+        UsageError: the network is no U-Net, or ``contrast`` has one patch per step, nothing to tell it from.
     """
     report.raise_first()
     require_packages(plan.network)
     if not plan.is_unet:
         raise UsageError(
             f"The network {plan.network} cannot be pre-trained.", "Choose unet or resenc.", code="usage.network"
+        )
+    if contrast and plan.batch < 2:
+        raise UsageError(
+            "Contrast needs at least two patches per step.", "Choose a batch of 2 or more.", code="usage.batch"
         )
     work = work_folder(output)
     if (kind_of(output) is not None or is_encoder(output)) and not (work / CHECKPOINT).is_file():
@@ -135,12 +116,14 @@ def pretrain_encoder(
     network = build_network(plan.architecture, 1)
     initialize(network)
 
-    def samples(patch: Size) -> Covered:
-        return Covered(Patches(cases, patch, plan.spacing, options.seed))
+    contrasted = Contrasted(network, plan.architecture["arch_kwargs"]["features_per_stage"][-1]) if contrast else None
 
-    kind = json.dumps([sorted(facts.digest for facts in report.cases), described(plan)])
+    def samples(patch: Size) -> Covered:
+        return (TwoViews if contrast else Covered)(Patches(cases, patch, plan.spacing, options.seed))
+
+    kind = json.dumps([sorted(facts.digest for facts in report.cases), described(plan), *["contrast"] * contrast])
     training = Training(
-        network,
+        contrasted or network,
         samples,
         restoration_loss,
         work,
@@ -148,10 +131,12 @@ def pretrain_encoder(
         kind=hashlib.sha256(kind.encode()).hexdigest(),
         options=replace(options, batch=plan.batch),
         device=device,
+        also=contrasted.loss if contrasted is not None else None,
         smaller=smaller_patch(plan),
     )
     outcome = training.run(progress, cancel)
-    write_encoder(output, outcome.weights, final_plan(plan, outcome))
+    weights = {name.removeprefix("network."): tensor for name, tensor in outcome.weights.items()}
+    write_encoder(output, weights, final_plan(plan, outcome))
     return outcome
 
 

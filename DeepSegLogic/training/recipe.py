@@ -16,8 +16,8 @@ from torch import nn
 
 from ..data.terminology import structure_for
 from ..models.provenance import digest_of
-from ..networks.table import build_network, trainable
-from ..networks.unet import UNet
+from ..networks import unet
+from ..networks.table import build_network, strides_of, trainable
 from ..util.progress import Cancel, Progress
 from ..util.version import __version__
 from .checks import Report
@@ -25,6 +25,7 @@ from .encoder import Encoder
 from .loop import Training
 from .losses import CaseLoss, Loss, RegionLoss
 from .optimization import Options, Outcome, Size
+from .parallel import ALONE, Ranks
 from .patches import Patches
 from .planning import TrainingPlan
 from .prepared import PreparedCase
@@ -134,11 +135,13 @@ def train_network(
     work: Path,
     progress: Progress,
     cancel: Cancel,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train on some cases, and measure on patches of others.
 
     Args:
         work: folder of the checkpoint and the curves.
+        ranks: the processes that train together.
     """
     plan, options = recipe.plan, replace(recipe.options, batch=recipe.plan.batch)
     mirror = not any(structure_for(name, 1).laterality for name in plan.structures)
@@ -163,6 +166,7 @@ def train_network(
         also=also,
         smaller=smaller_patch(plan),
         slower=slower,
+        ranks=ranks,
     )
     return training.run(progress, cancel)
 
@@ -175,9 +179,8 @@ def final_plan(plan: TrainingPlan, outcome: Outcome) -> TrainingPlan:
 
 def initialize(network: nn.Module) -> None:
     """nnU-Net's first weights of its U-Nets: He's, and residual branches that begin at nothing. Others keep theirs."""
-    if not isinstance(network, UNet):
-        return
-    for name, module in network.named_modules():
+    parts = [part for part in network.modules() if isinstance(part, unet.Encoder | unet.Decoder)]
+    for name, module in (named for part in parts for named in part.named_modules()):
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
             nn.init.kaiming_normal_(module.weight, a=0.01)
             if module.bias is not None:
@@ -189,10 +192,8 @@ def initialize(network: nn.Module) -> None:
 def smaller_patch(plan: TrainingPlan) -> Callable[[Size], Size | None]:
     """The rule by which a patch is made smaller after a lack of memory."""
     chosen = trainable(plan.network)
-    multiple = [chosen.multiple] * 3
-    if plan.is_unet:
-        strides = plan.architecture["arch_kwargs"]["strides"]
-        multiple = [math.prod(s[axis] for s in strides) for axis in range(3)]
+    strides = strides_of(plan.architecture)
+    multiple = [chosen.multiple] * 3 if strides is None else [math.prod(s[axis] for s in strides) for axis in range(3)]
 
     def smaller(patch: Size) -> Size | None:
         edges = list(zip(patch, multiple, strict=True))

@@ -19,6 +19,7 @@ from .checks import Report
 from .export import write_results
 from .loop import CHECKPOINT
 from .optimization import SGD_RATE, Options, Outcome
+from .parallel import ALONE, Ranks
 from .planning import TrainingPlan
 from .prepared import prepare_cases
 from .recipe import Recipe, final_plan, train_network
@@ -128,12 +129,19 @@ def train_recipe(
     title: str = "",
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
-    """As :func:`train_model`, for a recipe."""
+    """As :func:`train_model`, for a recipe, and for several processes that train together."""
     work = work_folder(output)
-    check_before(recipe, output, work / CHECKPOINT)
-    prepared = prepare_cases(recipe.report.cases, recipe.plan, work / "cases", progress, cancel)
-    outcome = train_network(recipe, *held_out(prepared), work, progress, cancel)
+    for turn in (True, False):  # the others find what the first one prepared
+        if ranks.is_first == turn:
+            if turn:
+                check_before(recipe, output, work / CHECKPOINT)
+            prepared = prepare_cases(recipe.report.cases, recipe.plan, work / "cases", progress, cancel)
+        ranks.wait()
+    outcome = train_network(recipe, *held_out(prepared), work, progress, cancel, ranks)
+    if not ranks.is_first:
+        return outcome
     name, plan = title or output.resolve().name, final_plan(recipe.plan, outcome)
     write_results(output, outcome.weights, plan, name, len(prepared), recipe.provenance(outcome))
     return outcome
@@ -151,6 +159,15 @@ def check_before(recipe: Recipe, output: Path, *checkpoints: Path) -> None:
     recipe.report.raise_first()
     require_packages(recipe.plan.network)
     recipe.loss_for([list(range(1, len(recipe.plan.structures) + 1))])
+    check_output(output, *checkpoints)
+
+
+def check_output(output: Path, *checkpoints: Path) -> None:
+    """Check that a model can be written, and replaces none but its own; see :func:`check_before`.
+
+    Raises:
+        OutputError: it cannot, or it would.
+    """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
     if kind_of(output) is not None and not any(path.is_file() for path in checkpoints):

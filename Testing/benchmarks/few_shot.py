@@ -38,8 +38,8 @@ def recipe_for(start, report, options, arguments, device):
         return Recipe(report, origin.plan, options, origin, device=device)
     if arguments.encoder is not None:  # the same network, spacing and patch: only the weights differ
         return Recipe(report, read_encoder(arguments.encoder, report, arguments.batch).plan, options, device=device)
-    given = budget(device)
-    plan = plan_training(report, memory_gb=given.memory_gb, width=given.width, batch=arguments.batch)
+    given, sizes = budget(device), {"batch": arguments.batch, "patch": arguments.patch}
+    plan = plan_training(report, memory_gb=given.memory_gb, width=given.width, **sizes)
     return Recipe(report, plan, options, device=device)
 
 
@@ -50,6 +50,7 @@ def main():
     parser.add_argument("--cases", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--patch", type=int, nargs=3, help="voxels Z Y X, from nothing; default: by nnU-Net's rules")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--encoder", type=Path, help="of `deepseg pretrain`")
     parser.add_argument("--model", default="", help="id or folder of a model to begin with")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from ...util.errors import UsageError
+from ...util.hosts import is_loopback
 
 PREFIX = "DEEPSEG_PACS_"
 """Of the environment variables that hold :class:`ArchiveSettings`."""
@@ -53,19 +53,12 @@ def must_be_safe(settings: ArchiveSettings) -> None:
         raise UsageError(
             f"{PREFIX}URL is not an address such as https://pacs/dicom-web.", "Correct it.", code="usage.archive"
         )
-    if parts.scheme == "http" and (settings.token or settings.user) and not _is_here(parts.hostname):
+    if parts.scheme == "http" and (settings.token or settings.user) and not is_loopback(parts.hostname):
         raise UsageError(
             f"{PREFIX}URL is not encrypted, so that the login could be read on the way.",
             "Use https.",
             code="usage.archive",
         )
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def login(settings: ArchiveSettings) -> Callable[[Any], Any]:

@@ -10,11 +10,12 @@ from DeepSegLogic.cli import main
 from DeepSegLogic.io import write_volume
 from DeepSegLogic.models import find_model
 from DeepSegLogic.training.checks import check_cases
+from DeepSegLogic.training.contrast import Contrasted, TwoViews
+from DeepSegLogic.training.covering import Covered, restoration_loss
 from DeepSegLogic.training.dataset import find_cases, find_images
 from DeepSegLogic.training.encoder import read_encoder
 from DeepSegLogic.training.patches import Patches
 from DeepSegLogic.training.prepared import PreparedCase
-from DeepSegLogic.training.pretraining import Covered, restoration_loss
 from DeepSegLogic.training.recipe import Recipe
 from DeepSegLogic.util.errors import InputError, ModelError
 
@@ -119,3 +120,49 @@ def test_what_cannot_be_is_refused_and_what_was_there_stays(encoder, report, ima
     torch.save({"encoder.x": torch.zeros(1)}, folder / "encoder.pth")
     with pytest.raises(ModelError, match="weights are not those"):
         read_encoder(folder, report)
+
+
+def closed_formula(one, other, temperature=0.5):
+    """SimCLR's loss, written out."""
+    views = torch.nn.functional.normalize(torch.cat([one, other]), dim=1)
+    total = 0.0
+    for n in range(len(views)):
+        similar = [float(views[n] @ views[m]) / temperature for m in range(len(views))]
+        partner = (n + len(one)) % len(views)
+        total -= similar[partner] - np.log(sum(np.exp(s) for m, s in enumerate(similar) if m != n))
+    return total / len(views)
+
+
+def test_the_contrast_is_simclrs_of_two_views_of_the_same_crop(encoder, report, tmp_path):
+    image = np.random.default_rng(0).normal(size=(1, 20, 24, 24)).astype(np.float16)
+    np.save(tmp_path / "0_image.npy", image)
+    np.save(tmp_path / "0_labels.npy", np.zeros(image.shape[1:], np.int16))
+    patches = Patches([PreparedCase("one", tmp_path / "0", {}, ())], (16, 16, 16), (1, 1, 1), augment=False)
+    views, wanted, _ = TwoViews(patches)[3]
+    shown, only, _ = Covered(patches)[3]
+    assert torch.equal(views[:1], shown) and torch.equal(wanted.isnan(), only.isnan())
+    assert views.shape == (2, 16, 16, 16) and not torch.equal(views[0] == 0, views[1] == 0), "covered elsewhere"
+    again = TwoViews(patches)[3][0]
+    assert torch.equal(again, views), "the same whenever it is asked for"
+
+    found = read_encoder(encoder, report, batch=2)
+    network, _, _ = Recipe(report, found.plan, None, encoder=found).network([(1, 2), (1, 2)])
+    both = Contrasted(network, found.plan.architecture["arch_kwargs"]["features_per_stage"][-1])
+    batch = torch.stack([TwoViews(patches)[n][0] for n in range(3)])
+    value = both.loss(batch, None, None, [0, 0, 0])
+    with torch.no_grad():
+        one, other = (both.projection(network.encoder(view)[-1]).flatten(1) for view in batch.split(1, 1))
+    assert float(value.detach()) == pytest.approx(0.1 * closed_formula(one, other), rel=1e-4)
+    value.backward()
+    assert network.encoder.stages[0][0].convs[0].conv.weight.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in network.decoder.parameters())
+    torch.testing.assert_close(both(batch), network(batch[:, :1]))
+
+
+def test_contrast_pretrains_an_encoder_that_a_training_takes(images, report, tmp_path):
+    command = ["pretrain", str(images), "-o", str(tmp_path / "e"), "--device", "cpu", "--quiet", "--contrast"]
+    sizes = ["--steps", "2", "--patch", "16,16,16", "--spacing", "4"]
+    assert main([*command, *sizes, "--batch", "1"]) == 2 and not (tmp_path / "e").exists()
+    assert main([*command, *sizes, "--batch", "2"]) == 0
+    found = read_encoder(tmp_path / "e", report)
+    assert found.plan.batch == 2 and all(name.startswith("encoder.") for name in found.weights)
