@@ -79,7 +79,7 @@ _HOME_OF = {
     "Organ": "planning.resections",
     "Plan": "planning.plan_file",
     "Plane": "planning.cuts",
-    "Territories": "planning.cuts",
+    "Territories": "planning.territories",
     "approach": "planning.approaches",
     "distance": "planning.distances",
     "evaluate_plan": "planning.evaluation",

@@ -32,7 +32,7 @@ from .models.model import load_model as load_model
 from .planning.approaches import approach as approach
 from .planning.cuts import Ellipsoid as Ellipsoid
 from .planning.cuts import Plane as Plane
-from .planning.cuts import Territories as Territories
+from .planning.territories import Territories as Territories
 from .planning.distances import distance as distance
 from .planning.evaluation import evaluate_plan as evaluate_plan
 from .planning.margins import margin as margin

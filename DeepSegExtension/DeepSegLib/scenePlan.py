@@ -160,6 +160,7 @@ class ScenePlan:
         display = node.GetDisplayNode()
         display.SetPointLabelsVisibility(False)
         display.SetPropertiesLabelVisibility(True)  # the name and the length
+        display.SetOccludedVisibility(True)  # most of it lies within structures
         display.SetSelectedColor(*color)
 
     def _plane(self, planned, at, number, cut):

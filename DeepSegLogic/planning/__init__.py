@@ -1,7 +1,8 @@
 """Surgical planning: distances, margins, resections and approaches, measured on a label map. Research use only."""
 
 from .approaches import Approach, Clearance, Crossed, approach
-from .cuts import Cut, Ellipsoid, Plane, Territories
+from .center_lines import VesselDiameters, vessel_diameters
+from .cuts import Cut, Ellipsoid, Plane
 from .distance_maps import Band, DistanceMap, distance_map, write_distance_map
 from .distances import Contact, Diameters, Distance, contact, diameters, distance
 from .encasements import Encasement, encasement
@@ -9,6 +10,7 @@ from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
 from .margins import Inside, Margin, margin
 from .plan_file import Plan, digest_of, parse_plan, read_plan, write_plan
 from .resections import Organ, Part, Resection, joined
+from .territories import Territories
 from .thickness import Thickness, thickness
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Resection",
     "Territories",
     "Thickness",
+    "VesselDiameters",
     "approach",
     "contact",
     "diameters",
@@ -46,6 +49,7 @@ __all__ = [
     "parse_plan",
     "read_plan",
     "thickness",
+    "vessel_diameters",
     "write_distance_map",
     "write_evaluated",
     "write_plan",

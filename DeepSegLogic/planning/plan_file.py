@@ -17,7 +17,8 @@ from ..io.files import opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
 from ..util.resources import resource_path
-from .cuts import Cut, Ellipsoid, Plane, Territories
+from .cuts import Cut, Ellipsoid, Plane
+from .territories import Territories
 
 VERSION = 1
 KINDS = ("distances", "contacts", "encasements", "diameters", "margins", "resections", "approaches")
