@@ -76,6 +76,7 @@ _HOME_OF = {
     "go_back": "adaptation.lineage",
     # planning
     "Ellipsoid": "planning.cuts",
+    "FreeSurface": "planning.free_surfaces",
     "Organ": "planning.resections",
     "Plan": "planning.plan_file",
     "Plane": "planning.cuts",

@@ -3,10 +3,12 @@
 from .approaches import Approach, Clearance, Crossed, approach
 from .center_lines import VesselDiameters, vessel_diameters
 from .cuts import Cut, Ellipsoid, Plane
-from .distance_maps import Band, DistanceMap, distance_map, write_distance_map
+from .cut_shapes import shape_of
+from .distance_maps import Band, DistanceMap, contour_lines, distance_map, mapped, write_distance_map
 from .distances import Contact, Diameters, Distance, contact, diameters, distance
 from .encasements import Encasement, encasement
 from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
+from .free_surfaces import FreeSurface
 from .margins import Inside, Margin, margin
 from .plan_file import Plan, digest_of, parse_plan, read_plan, write_plan
 from .resections import Organ, Part, Resection, joined
@@ -26,6 +28,7 @@ __all__ = [
     "Ellipsoid",
     "Encasement",
     "EvaluatedPlan",
+    "FreeSurface",
     "Inside",
     "Margin",
     "Organ",
@@ -38,6 +41,7 @@ __all__ = [
     "VesselDiameters",
     "approach",
     "contact",
+    "contour_lines",
     "diameters",
     "digest_of",
     "distance",
@@ -45,9 +49,11 @@ __all__ = [
     "encasement",
     "evaluate_plan",
     "joined",
+    "mapped",
     "margin",
     "parse_plan",
     "read_plan",
+    "shape_of",
     "thickness",
     "vessel_diameters",
     "write_distance_map",

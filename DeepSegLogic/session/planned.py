@@ -12,7 +12,7 @@ from ..refinement.undo import Entry
 from ..util.errors import DeepSegError
 
 if TYPE_CHECKING:
-    from ..planning import Plan
+    from ..planning import DistanceMap, Plan
     from ..surfaces import Surface
 
 Steps = tuple[Entry, ...]
@@ -27,14 +27,14 @@ class Planned:
         kind: one of :data:`~DeepSegLogic.planning.plan_file.KINDS`.
         entry, numbers: as in a plan file.
         since: the corrections that had been made when the numbers were computed; None: unknown ones.
-        surface: of a margin; None where it is not known.
+        shape: the surface of a margin, or a distance map; None where it is not known.
     """
 
     kind: str
     entry: dict[str, Any]
     numbers: dict[str, Any]
     since: Steps | None
-    surface: Surface | None = None
+    shape: Surface | DistanceMap | None = None
 
     @property
     def segments(self) -> dict[str, PointsRas]:

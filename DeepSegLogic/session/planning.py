@@ -150,8 +150,8 @@ class Planning:
         now, steps = self.label_map, self._steps
 
         def answered(answer: dict[str, Any]) -> None:
-            numbers, surfaces = ({k: iter(v) for k, v in of.items()} for of in (answer["numbers"], answer["surfaces"]))
-            found = [Planned(k, e, next(numbers[k]), steps, next(surfaces.get(k, iter(())), None)) for k, e in wanted]
+            numbers, shapes = ({k: iter(v) for k, v in of.items()} for of in (answer["numbers"], answer["shapes"]))
+            found = [Planned(k, e, next(numbers[k]), steps, next(shapes.get(k, iter(())), None)) for k, e in wanted]
             self.title = self.title if title is None else title
             self._jobs.run.warnings += answer["notes"]
             self._put(join(tuple(found)))
