@@ -3,7 +3,7 @@
 from .approaches import Approach, Clearance, Crossed, approach
 from .center_lines import VesselDiameters, vessel_diameters
 from .cuts import Cut, Ellipsoid, Plane
-from .cut_shapes import shape_of
+from .shapes import line_of, shape_of
 from .distance_maps import Band, DistanceMap, contour_lines, distance_map, mapped, write_distance_map
 from .distances import Contact, Diameters, Distance, contact, diameters, distance
 from .encasements import Encasement, encasement
@@ -50,6 +50,7 @@ __all__ = [
     "evaluate_plan",
     "joined",
     "mapped",
+    "line_of",
     "margin",
     "parse_plan",
     "read_plan",

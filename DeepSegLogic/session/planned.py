@@ -48,6 +48,11 @@ class Planned:
             ends[""] = [self.entry["entry"], self.entry["target"]]
         return {name: np.array(points, float).reshape(2, 3) for name, points in ends.items()}
 
+    @property
+    def curve(self) -> PointsRas | None:
+        """The center line that shows it, (N, 3) in RAS mm; None if it has none."""
+        return np.array(self.numbers["points_ras"], float).reshape(-1, 3) if self.kind == "vessels" else None
+
 
 def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
     """The entries of a plan with the numbers that it holds; None if it does not hold all, or they are damaged."""
@@ -64,7 +69,8 @@ def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
         for planned in found:
             lines(planned.kind, planned.numbers, {})
             cuts = [cut_of(cut) for cut in planned.entry.get("cuts", [])]
-            if not all(np.isfinite(points).all() for points in planned.segments.values()):
+            curves = [planned.curve] if planned.curve is not None else []
+            if not all(np.isfinite(points).all() for points in (*planned.segments.values(), *curves)):
                 return None
             if cuts and not isinstance(planned.numbers["organ"], str):
                 return None

@@ -39,7 +39,7 @@ def test_sentences_for_people(segmentation, capfd):
     text = capfd.readouterr().out
     assert "liver_tumor to portal_vein: 8." in text or "liver_tumor to portal_vein: 7." in text
     assert "within 9 mm of portal_vein" in text and "encases" in text and "mm ×" in text
-    assert "portal_vein: diameter 1" in text and ", along " in text
+    assert "portal_vein: diameter 9.9 to 9.9 mm" in text and ", along " in text  # a box, 10 mm wide
 
 
 @pytest.mark.parametrize(

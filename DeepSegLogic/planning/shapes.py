@@ -1,4 +1,4 @@
-"""Cuts as meshes, to be shown."""
+"""Cuts and center lines as meshes, to be shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.types import FloatArray
+from ..data.types import FloatArray, PointsRas
 from .cuts import Cut, Ellipsoid, Plane
 from .free_surfaces import FreeSurface
 
@@ -30,6 +30,22 @@ def shape_of(cut: Cut, low: FloatArray, high: FloatArray) -> vtkPolyData | None:
     if isinstance(cut, FreeSurface):
         return _surface(cut, low, high)
     return None
+
+
+def line_of(points: PointsRas) -> vtkPolyData:
+    """A line through points (N, 3), RAS mm."""
+    from vtkmodules.util import numpy_support
+    from vtkmodules.vtkCommonCore import vtkPoints
+    from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+
+    places, cells, mesh = vtkPoints(), vtkCellArray(), vtkPolyData()
+    places.SetData(numpy_support.numpy_to_vtk(np.ascontiguousarray(points, float), deep=True))
+    cells.InsertNextCell(len(points))
+    for number in range(len(points)):
+        cells.InsertCellPoint(number)
+    mesh.SetPoints(places)
+    mesh.SetLines(cells)
+    return mesh
 
 
 def _square(cut: Plane, low: FloatArray, high: FloatArray) -> vtkPolyData:
