@@ -72,9 +72,10 @@ def _writeEllipsoid(nodes, cut, _low, _high):
 
 
 def _readEllipsoid(nodes, _cut):
-    node, matrix = nodes[""], nodes[""].GetObjectToWorldMatrix()
+    node, matrix, size = nodes[""], nodes[""].GetObjectToWorldMatrix(), [0.0] * 3
+    node.GetSizeWorld(size)
     axes = [[round(matrix.GetElement(row, column), 5) for row in range(3)] for column in range(3)]
-    radii = _rounded(s / 2 for s in node.GetSizeWorld())
+    radii = _rounded(s / 2 for s in size)
     return {"type": "ellipsoid", "center": _rounded(node.GetCenterWorld()), "radii": radii, "axes": axes}
 
 

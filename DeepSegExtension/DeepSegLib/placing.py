@@ -4,6 +4,7 @@ import json
 
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.planNodes import YELLOW, removeNode
+from DeepSegLogic.session import Signal
 from DeepSegLogic.util.errors import DeepSegError
 
 PENDING = "DeepSeg.plan.pending"  # attribute of a node that is drawn: what it is for, as JSON
@@ -16,10 +17,15 @@ class Placing:
     Args:
         scene: of the views.
         plan: the :class:`~DeepSegLib.scenePlan.ScenePlan` that takes them.
+
+    Attributes:
+        drawn: what is drawn now: ``"branch"``, ``"path"``, or empty.
+        drawing: carries it.
     """
 
     def __init__(self, scene, plan):
         self._scene, self._plan = scene, plan
+        self.drawing, self.drawn = Signal(), ""
         self._refused = None  # what the plan did not take, to ask only once
 
     @property
@@ -48,9 +54,11 @@ class Placing:
     def stop(self):
         """End what is drawn now."""
         self._interaction.SetCurrentInteractionMode(self._interaction.ViewTransform)
+        self._tell()
 
     def look(self):
         """Give the plan what is drawn."""
+        self._tell()
         nodes = [] if self.active else self._pending()
         for node in nodes:
             if len(_points(node)) < (2 if node.IsA(LINE) else 1):  # it was given up
@@ -91,6 +99,16 @@ class Placing:
         selection.SetReferenceActivePlaceNodeClassName(kind)
         selection.SetActivePlaceNodeID(node.GetID())
         self._interaction.SetCurrentInteractionMode(self._interaction.Place)
+
+        self._tell()
+
+    def _tell(self):
+        """Say when drawing begins or ends."""
+        kind = self._scene.GetNodeByID("vtkMRMLSelectionNodeSingleton").GetActivePlaceNodeClassName()
+        now = {CURVE: "branch", LINE: "path"}.get(kind, "") if self.active else ""
+        if now != self.drawn:
+            self.drawn = now
+            self.drawing.emit(now)
 
     @property
     def _interaction(self):

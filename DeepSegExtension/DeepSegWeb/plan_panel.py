@@ -45,8 +45,24 @@ def _measures(plan) -> None:
         _button("Distance", (plan.distance, "[current, plan_other]"), "run.busy || !plan_other", tip)
         tip = "Longest diameter of the current structure, and the longest across it"
         _button("Diameters", (plan.diameters, "[current]"), "run.busy", tip)
-        tip = "Cut the current structure by a plane; drag the plane in the views"
-        _button("Add plane", (plan.plane, "[current]"), "!current", tip)
+        tip = "Color the surface of the current structure by its distance to the other one"
+        _button("Distance map", (plan.distance_map, "[current, plan_other]"), "run.busy || !plan_other", tip)
+        tip = "Diameters of the current structure along its center line"
+        _button("Vessel diameters", (plan.vessel, "[current]"), "run.busy", tip)
+        for kind in ("plane", "ellipsoid", "surface"):
+            tip = f"Cut the current structure; drag the {kind} in the views"
+            _button(f"Add {kind}", (plan.cut, f"[current, '{kind}']"), "!current", tip)
+        tip = "Click along a vessel branch, then press again; two branches or more divide the current structure"
+        _drawing(plan, "branch", tip)
+        tip = "Click the entry, then the target of a straight path"
+        _drawing(plan, "path", tip)
+    v3.VCheckbox(
+        v_model=("plan_along",),
+        label="Branches are of the other structure",
+        density="compact",
+        hide_details=True,
+        disabled=("!plan_other",),
+    )
     with html.Div(classes="d-flex align-center ga-1 mt-2"):
         tip = "Grow the current structure, and report what lies inside"
         call = (plan.margin, "[current, plan_mm, plan_other, plan_spare]")
@@ -68,6 +84,18 @@ def _measures(plan) -> None:
             hide_details=True,
             disabled=("!plan_other",),
         )
+
+
+def _drawing(plan, what: str, tip: str) -> None:
+    """A button that begins to draw by clicks, and ends it."""
+    v3.VBtn(
+        f"{{{{ plan_drawn === '{what}' ? 'End {what}' : 'Draw {what}' }}}}",
+        size="small",
+        variant="tonal",
+        click=(plan.draw, f"['{what}', current, plan_other, plan_along]"),
+        color=(f"plan_drawn === '{what}' ? 'primary' : undefined",),
+        raw_attrs=[f'title="{tip}"'],
+    )
 
 
 def _table(plan) -> None:

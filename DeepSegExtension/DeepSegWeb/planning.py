@@ -17,6 +17,7 @@ from .scene import PageScene
 POLL_S = 0.08
 STALE = "The result was changed: numbers marked with ? no longer hold. Recompute them."
 INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
+INITIAL |= {"plan_along": False, "plan_drawn": ""}
 
 
 class PagePlan:
@@ -43,6 +44,7 @@ class PagePlan:
         self._outcome.plan_changed.connect(self._show)
         self.work.plan.moving.connect(self._show_moving)
         self.work.plan.refused.connect(self._refuse)
+        self.work.plan.placing.drawing.connect(lambda what: state.update({"plan_drawn": what}))
 
     def distance(self, one: str, other: str) -> None:
         """Measure the smallest distance between two structures."""
@@ -58,10 +60,30 @@ class PagePlan:
             entry: dict[str, Any] = {"structure": structure, "mm": float(mm or 0)}
             self._add("margins", entry | ({"keep": [other]} if spare and other else {}))
 
-    def plane(self, organ: str) -> None:
-        """Cut a structure by a plane that can be dragged."""
+    def distance_map(self, one: str, other: str) -> None:
+        """Color the surface of a structure by its distance to another one."""
+        self._add("distance_maps", {"one": one, "other": other})
+
+    def vessel(self, structure: str) -> None:
+        """Measure the diameters of a vessel along its center line."""
+        self._add("vessels", {"structure": structure})
+
+    def cut(self, organ: str, kind: str) -> None:
+        """Cut a structure by a plane, an ellipsoid or a surface that can be dragged."""
+        plan = self.work.plan
         with self._saying():
-            self.work.plan.addPlane(organ)
+            {"plane": plan.addPlane, "ellipsoid": plan.addEllipsoid, "surface": plan.addSurface}[kind](organ)
+
+    def draw(self, what: str, current: str, other: str | None, along: bool) -> None:
+        """Draw a branch or a path by clicks in the views, or end that."""
+        placing = self.work.plan.placing
+        begins = placing.drawn != what
+        with self._saying():
+            placing.stop()
+            if begins and what == "branch":
+                placing.branch(current, other if along else None)
+            elif begins:
+                placing.path([other] if other else [])
 
     def set_removed(self, at: int, parts: list[int]) -> None:
         """Choose the parts of a resection that are taken out."""
