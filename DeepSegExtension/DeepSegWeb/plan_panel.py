@@ -5,6 +5,8 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
+from DeepSegLogic.planning.looks import PRESETS, VIEWS
+
 from .widgets import title
 
 _SWITCHED = (
@@ -29,6 +31,8 @@ def plan_panel(app) -> None:
         _button("Make structures", app.planning.make_parts, "!plan_rows.some((row) => row.cuts)", parts)
         tip = "Upload a plan file (JSON)"
         _button("Open plan", "window.deepseg.pickPlan()", "!rows.length || run.busy || !!uploading", tip)
+    with html.Div(v_if=("rows.length",)):
+        _looks(app.planning)
 
 
 def _measures(plan) -> None:
@@ -84,6 +88,32 @@ def _measures(plan) -> None:
             hide_details=True,
             disabled=("!plan_other",),
         )
+
+
+def _looks(plan) -> None:
+    """How the plan is shown in 3D, and its pictures."""
+    v3.VSelect(
+        v_model=("plan_look",),
+        items=("plan_looks", [{"title": shown.title, "value": name} for name, shown in PRESETS.items()]),
+        update_modelValue=(plan.show, "[$event]"),
+        label="Show in 3D",
+        density="compact",
+        variant="outlined",
+        hide_details=True,
+        classes="mt-2",
+    )
+    with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
+        for view in ("front", "left", "surgeon"):
+            tip = "As a surgeon at the patient's right side, head on the left" if view == "surgeon" else f"From the {view}"
+            _button(VIEWS[view].title, (plan.look, f"['{view}']"), "!rows.length", tip)
+        _button("Copy picture", "window.deepseg.copyPicture()", "!rows.length", "Copy the 3D view as a picture")
+        tip = "Download pictures from all standard views with names and scale bar, and a turntable"
+        _button("Pictures", (plan.pictures, "[plan_look]"), "!rows.length || run.busy || delivering", tip)
+    with html.Div(classes="d-flex ga-2"):
+        for name, label, call in (("plan_clip", "Clip at axial slice", plan.clip), ("plan_bar", "Scale bar", plan.scale_bar)):
+            v3.VCheckbox(
+                v_model=(name,), update_modelValue=(call, "[$event]"), label=label, density="compact", hide_details=True
+            )
 
 
 def _drawing(plan, what: str, tip: str) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from DeepSegLib.planLook import PlanLook, pictureOf
+
 from DeepSegLogic.planning import read_plan
+from DeepSegLogic.planning.looks import PRESETS
 from DeepSegLogic.planning.texts import Line
 from DeepSegLogic.session import Planned, Planning
 
@@ -17,7 +21,7 @@ from .scene import PageScene
 POLL_S = 0.08
 STALE = "The result was changed: numbers marked with ? no longer hold. Recompute them."
 INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
-INITIAL |= {"plan_along": False, "plan_drawn": ""}
+INITIAL |= {"plan_along": False, "plan_drawn": "", "plan_look": None, "plan_clip": False, "plan_bar": False}
 
 
 class PagePlan:
@@ -28,6 +32,8 @@ class PagePlan:
         scene: with the session on it, whose ``plan`` shows lines, planes and margins in the views.
         saying: shows errors of what is done within.
         corrected: is called when parts became structures, which is a correction.
+        written: is called with the folder of pictures that were written, to be offered for download.
+        folder: makes a new, empty folder for them.
     """
 
     def __init__(
@@ -36,9 +42,12 @@ class PagePlan:
         scene: PageScene,
         saying: Callable[[], AbstractContextManager[None]],
         corrected: Callable[[], None],
+        written: Callable[[Path], None],
+        folder: Callable[[], Path],
     ):
         self.state, self._scene, self.work, self._saying = state, scene, scene.work, saying
-        self._corrected = corrected
+        self._corrected, self._written, self._folder = corrected, written, folder
+        self._look = PlanLook(self.work)
         self._outcome = self.work.session.outcome
         state.update(INITIAL)
         self._outcome.plan_changed.connect(self._show)
@@ -84,6 +93,43 @@ class PagePlan:
                 placing.branch(current, other if along else None)
             elif begins:
                 placing.path([other] if other else [])
+
+    def show(self, preset: str) -> None:
+        """Show structures in 3D as a preset says."""
+        with self._saying():
+            self.state.solid = 1.0
+            self._look.apply(preset)
+            self._scene.redraw()
+
+    def look(self, view: str) -> None:
+        """Turn the 3D view."""
+        with self._saying():
+            self._look.look(view)
+            self._scene.redraw()
+
+    def clip(self, on: bool) -> None:
+        """Hide what lies above the axial slice in 3D."""
+        with self._saying():
+            self._look.clip(on)
+            self._scene.redraw()
+
+    def scale_bar(self, on: bool) -> None:
+        """Show a scale bar in 3D."""
+        with self._saying():
+            self._look.setScaleBar(on)
+            self._scene.redraw()
+
+    def picture(self) -> str:
+        """The 3D view as PNG, in base64, for the clipboard of the browser."""
+        (view,) = self._scene.app.view_manager.get_threed_views()
+        return base64.b64encode(pictureOf(view.render_window())).decode("ascii")
+
+    def pictures(self, preset: str | None) -> None:
+        """Write pictures from all standard views, and a turntable; the download starts when they are there."""
+        self.state.alert = None
+        with self._saying():
+            plan, folder = self.work.plan.planning, self._folder()
+            plan.write_pictures(folder, preset or next(iter(PRESETS)), lambda _paths: self._written(folder))
 
     def set_removed(self, at: int, parts: list[int]) -> None:
         """Choose the parts of a resection that are taken out."""

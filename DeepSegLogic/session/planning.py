@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.label_map import LabelMap
@@ -158,6 +159,23 @@ class Planning:
 
         sent = replace(now, array=now.array.copy())  # the user may go on
         self._jobs.start("plan", "plan", answered, label_map=sent, entries={k: v for k, v in entries.items() if v})
+
+    def write_pictures(self, folder: Path, preset: str, written: Callable[[list[Path]], None]) -> None:
+        """Start to write pictures of the result and the plan into a folder.
+
+        Args:
+            preset: see :func:`~DeepSegLogic.results.plan_pictures.write_pictures`.
+            written: is called with the files once they are there.
+
+        Raises:
+            UsageError: a task is running.
+        """
+        now = self.label_map
+        sent = replace(now, array=now.array.copy())  # the user may go on
+        options = {"folder": str(folder), "preset": preset, "entries": self.as_plan().entries}
+        self._jobs.start(
+            "pictures", "plan_pictures", lambda answer: written(list(map(Path, answer["files"]))), label_map=sent, **options
+        )
 
     # --- resections ----------------------------------------------------------------------------------------------
 

@@ -158,6 +158,22 @@ def plan(job: Job, *, label_map: LabelMap, entries: dict[str, Any]) -> dict[str,
     return {"numbers": numbers, "shapes": {"margins": surfaces, "distance_maps": list(done.maps)}, "notes": list(done.notes)}
 
 
+def plan_pictures(
+    job: Job, *, label_map: LabelMap, entries: dict[str, Any], folder: str, preset: str
+) -> dict[str, Any]:
+    """:func:`DeepSegLogic.results.plan_pictures.write_pictures` of a plan with these entries, into ``folder``.
+
+    Returns:
+        ``files``, their paths.
+    """
+    from ..planning import Plan, evaluate_plan
+    from ..results.plan_pictures import write_pictures
+
+    done = evaluate_plan(Plan(entries), label_map, job.progress, job.cancel)
+    files = write_pictures(done, folder, preset, progress=job.progress, cancel=job.cancel)
+    return {"files": [str(path) for path in files]}
+
+
 def refine(
     job: Job,
     *,
@@ -329,6 +345,7 @@ HANDLERS: dict[str, Handler] = {
     "evaluate": evaluate,
     "follow_up": follow_up,
     "plan": plan,
+    "plan_pictures": plan_pictures,
     "refine": refine,
     "export": export,
     "collect_case": collect_case,

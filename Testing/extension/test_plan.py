@@ -9,6 +9,7 @@ import pytest
 from DeepSegLogic import LabelMap
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.planning import Ellipsoid, FreeSurface, Organ, Plane, distance, distance_map, read_plan
+from DeepSegLogic.planning.looks import PRESETS
 from DeepSegLogic.planning.plan_file import cut_of
 
 from ..logic.grids import oblique
@@ -309,6 +310,52 @@ def test_a_distance_map_has_colors_and_lines(planner):
     ui.vesselButton.click()
     planner.wait(lambda: not planner.session.jobs.run.busy)
     assert "no center line" in ui.statusLabel.text and len(entries(planner)) == 1
+
+
+def test_presets_views_clipping_and_pictures(planner, tmp_path):
+    import slicer
+
+    ui, qt = planner.ui, _qt()
+    display = planner.scene.resultNode.GetDisplayNode()
+    ui.planeButton.click()
+    ui.partsButton.click()
+    planner.wait(lambda: any(row.text(0) == "Left lung, part 1" for row in planner.rows()))
+    ui.lookComboBox.currentIndex = ui.lookComboBox.findData("vessels")
+    ui.lookComboBox.activated.emit(ui.lookComboBox.currentIndex)
+    planner.wait(lambda: display.GetSegmentOpacity3D(OTHER) == pytest.approx(PRESETS["vessels"].organ))
+    assert display.GetSegmentOpacity3D("lung_left_part_1") == pytest.approx(PRESETS["vessels"].removed)
+    assert display.GetVisibility3D()
+    ui.lookComboBox.currentIndex = ui.lookComboBox.findData("remnant")
+    ui.lookComboBox.activated.emit(ui.lookComboBox.currentIndex)
+    planner.wait(lambda: not display.GetSegmentVisibility3D("lung_left_part_1"))
+    assert display.GetSegmentVisibility3D("lung_left_part_2") and display.GetSegmentOpacity3D(OTHER) == 1.0
+
+    camera = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCameraNode")
+    bounds = np.zeros(6)
+    planner.scene.resultNode.GetRASBounds(bounds)
+    for button, towards in ((ui.frontViewButton, (0, 1, 0)), (ui.leftViewButton, (-1, 0, 0)), (ui.surgeonViewButton, (0.6, 0.8, 0))):
+        button.click()
+        away = np.array(camera.GetPosition()) - camera.GetFocalPoint()
+        np.testing.assert_allclose(away / np.linalg.norm(away), towards, atol=1e-6)
+        np.testing.assert_allclose(camera.GetFocalPoint(), bounds.reshape(3, 2).mean(1), atol=1e-6)
+
+    ui.clipCheckBox.checked = True
+    assert display.GetClipping() and display.GetClipNode().GetNumberOfClippingNodes() == 1
+    ui.clipCheckBox.checked = False
+    assert not display.GetClipping()
+    ui.scaleBarCheckBox.checked = True
+    view = slicer.app.layoutManager().threeDWidget(0).mrmlViewNode()
+    assert view.GetRenderMode() == view.Orthographic and view.GetRulerType() == view.RulerTypeThin
+    ui.scaleBarCheckBox.checked = False
+    assert view.GetRulerType() == view.RulerTypeNone
+
+    ui.copyPictureButton.click()
+    assert qt.QApplication.clipboard().image().width() == 64
+    planner.desktop.answers["Folder for the pictures"] = tmp_path
+    ui.savePicturesButton.click()
+    planner.wait(lambda: not planner.session.jobs.run.busy)
+    assert planner.session.jobs.run.error is None
+    assert {path.name for path in (tmp_path / "deepseg-pictures").iterdir()} >= {"front.png", "turntable.gif"}
 
 
 def _qt():
