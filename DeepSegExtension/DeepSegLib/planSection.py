@@ -207,7 +207,10 @@ class PlanSection:
             ("marginButton", found and free),
             ("distanceMapButton", found and free),
             ("vesselButton", found and free),
-            *((name, found) for name in ("planeButton", "ellipsoidButton", "surfaceButton", "branchButton", "pathButton")),
+            *(
+                (name, found)
+                for name in ("planeButton", "ellipsoidButton", "surfaceButton", "branchButton", "pathButton")
+            ),
             ("removePlanButton", bool(entries)),
             ("undoPlanButton", planning is not None and planning.can_undo),
             ("recomputeButton", bool(entries) and free),

@@ -104,13 +104,20 @@ def _looks(plan) -> None:
     )
     with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
         for view in ("front", "left", "surgeon"):
-            tip = "As a surgeon at the patient's right side, head on the left" if view == "surgeon" else f"From the {view}"
+            tip = (
+                "As a surgeon at the patient's right side, head on the left"
+                if view == "surgeon"
+                else f"From the {view}"
+            )
             _button(VIEWS[view].title, (plan.look, f"['{view}']"), "!rows.length", tip)
         _button("Copy picture", "window.deepseg.copyPicture()", "!rows.length", "Copy the 3D view as a picture")
         tip = "Download pictures from all standard views with names and scale bar, and a turntable"
         _button("Pictures", (plan.pictures, "[plan_look]"), "!rows.length || run.busy || delivering", tip)
     with html.Div(classes="d-flex ga-2"):
-        for name, label, call in (("plan_clip", "Clip at axial slice", plan.clip), ("plan_bar", "Scale bar", plan.scale_bar)):
+        for name, label, call in (
+            ("plan_clip", "Clip at axial slice", plan.clip),
+            ("plan_bar", "Scale bar", plan.scale_bar),
+        ):
             v3.VCheckbox(
                 v_model=(name,), update_modelValue=(call, "[$event]"), label=label, density="compact", hide_details=True
             )

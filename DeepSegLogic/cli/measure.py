@@ -68,7 +68,9 @@ def measure(
     given = _given(distance=distance, contact=contact, encasement=encasement, distance_map=distance_map)
     pairs = {name: _two(text, name.replace("_", "-")) for name, text in given}
     if not (pairs or diameters or thickness or vessel or features or body_composition):
-        options = "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --vessel, --features or"
+        options = (
+            "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --vessel, --features or"
+        )
         raise UsageError("Nothing to measure.", f"Give {options} --body-composition.")
     if (features or body_composition) and ct is None:
         raise UsageError("Features and body composition need the CT that was segmented.", "Give --ct.")

@@ -3,7 +3,6 @@
 from .approaches import Approach, Clearance, Crossed, approach
 from .center_lines import VesselDiameters, vessel_diameters
 from .cuts import Cut, Ellipsoid, Plane
-from .shapes import line_of, shape_of
 from .distance_maps import Band, DistanceMap, contour_lines, distance_map, mapped, write_distance_map
 from .distances import Contact, Diameters, Distance, contact, diameters, distance
 from .encasements import Encasement, encasement
@@ -12,6 +11,7 @@ from .free_surfaces import FreeSurface
 from .margins import Inside, Margin, margin
 from .plan_file import Plan, digest_of, parse_plan, read_plan, write_plan
 from .resections import Organ, Part, Resection, joined
+from .shapes import line_of, shape_of
 from .territories import Territories
 from .thickness import Thickness, thickness
 
@@ -49,8 +49,8 @@ __all__ = [
     "encasement",
     "evaluate_plan",
     "joined",
-    "mapped",
     "line_of",
+    "mapped",
     "margin",
     "parse_plan",
     "read_plan",

@@ -100,8 +100,8 @@ def write_evaluated(
 ) -> list[Path]:
     """Write a computed plan, all files or none.
 
-    The files are ``plan.json`` (with the numbers), ``numbers.csv``, ``parts.seg.nrrd``, ``distance_map_1.vtp`` and so on,
-    and in ``surfaces`` the closed surfaces of all structures, which share their boundaries.
+    The files are ``plan.json`` (with the numbers), ``numbers.csv``, ``parts.seg.nrrd``, ``distance_map_1.vtp`` and
+    so on, and in ``surfaces`` the closed surfaces of all structures, which share their boundaries.
 
     Args:
         formats: keys of :data:`~DeepSegLogic.surfaces.FORMATS`; none for no surfaces.

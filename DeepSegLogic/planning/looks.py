@@ -94,8 +94,8 @@ def role_of(structure: Structure) -> str:
     Example:
         >>> from DeepSegLogic.data.terminology import structure_for
         >>> from DeepSegLogic.planning.looks import role_of
-        >>> [role_of(structure_for(name, 1)) for name in ("liver_tumor", "aorta", "rib_left_4", "spleen", "liver_part_1")]
-        ['lesion', 'vessel', 'bone', 'organ', 'organ']
+        >>> [role_of(structure_for(name, 1)) for name in ("liver_tumor", "aorta", "rib_left_4", "spleen")]
+        ['lesion', 'vessel', 'bone', 'organ']
     """
     name = structure.name.lower()
     system = structure.body_system or structure_for(structure.name, 1).body_system

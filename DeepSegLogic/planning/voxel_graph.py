@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
-def neighbors(
-    voxels: IndexArray, places: PointsRas, weights: FloatArray | None = None
-) -> csr_matrix[np.float64]:
+def neighbors(voxels: IndexArray, places: PointsRas, weights: FloatArray | None = None) -> csr_matrix[np.float64]:
     """The graph of voxels that share a corner at least, weighted by their distance.
 
     Args:

@@ -82,9 +82,7 @@ def _anchor(frame: Frame, caption: Caption) -> tuple[float, float]:
     return x, y
 
 
-def _names(
-    draw: ImageDraw, frame: Frame, side: Sequence[tuple[Caption, float, float]], left: bool, scale: int
-) -> None:
+def _names(draw: ImageDraw, frame: Frame, side: Sequence[tuple[Caption, float, float]], left: bool, scale: int) -> None:
     """Names in a column, from top to bottom, each with a line to its structure; lines of a side do not cross."""
     font, margin, step = _font(scale), _MARGIN * scale, 1.5 * _FONT * scale
     heights = np.array([y for _, _, y in side])
@@ -101,7 +99,9 @@ def _names(
         draw.line([(end, at), (x, y)], fill=_FAINT, width=scale)
         r = 3 * scale
         draw.ellipse((x - r, y - r, x + r, y + r), fill=caption.color, outline=_TEXT, width=scale)
-        draw.text((start, at), caption.text, fill=_TEXT, font=font, anchor="lm", stroke_width=scale, stroke_fill=(0, 0, 0))
+        draw.text(
+            (start, at), caption.text, fill=_TEXT, font=font, anchor="lm", stroke_width=scale, stroke_fill=(0, 0, 0)
+        )
 
 
 def _distance(draw: ImageDraw, frame: Frame, one: Measured, scale: int) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
 
 TURNTABLE = "turntable.gif"
+SIZE = 960, 720
+"""Width and height of a picture at 1×."""
 _FRAMES, _FRAME_MS = 36, 90
 _LIFT_MM = 0.4
 _CUT: RGB = (255, 217, 76)
@@ -49,7 +51,6 @@ def write_pictures(
     evaluated: EvaluatedPlan,
     folder: Path | str,
     preset: str = "plan",
-    size: tuple[int, int] = (960, 720),
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
 ) -> list[Path]:
@@ -59,7 +60,6 @@ def write_pictures(
 
     Args:
         preset: one of :data:`~DeepSegLogic.planning.looks.PRESETS`.
-        size: width and height in pixels at 1×.
 
     Raises:
         UsageError: an unknown preset.
@@ -72,9 +72,9 @@ def write_pictures(
         for number, (name, view) in enumerate(zip(names, VIEWS.values(), strict=True)):
             check(cancel)
             progress("pictures", number / (len(names) + 2), name)
-            picture(scene, view, size, 2).save(temporary / name, dpi=(192, 192))
+            picture(scene, view, SIZE, 2).save(temporary / name, dpi=(192, 192))
         progress("pictures", len(names) / (len(names) + 2), TURNTABLE)
-        frames = turntable(scene, (size[0] // 2, size[1] // 2), cancel)
+        frames = turntable(scene, (SIZE[0] // 2, SIZE[1] // 2), cancel)
         options: dict[str, Any] = {"save_all": True, "duration": _FRAME_MS, "loop": 0}
         frames[0].save(temporary / TURNTABLE, append_images=frames[1:], **options)
     progress("pictures", 1.0, "")
@@ -155,5 +155,9 @@ def _cuts(evaluated: EvaluatedPlan) -> list[vtkPolyData]:
     for entry, numbers in zip(evaluated.plan.entries.get("resections", []), resections, strict=True):
         surfaces = make_surfaces(evaluated.label_map, [part["name"] for part in numbers["parts"]])
         points = np.concatenate([surface.points for surface in surfaces])
-        found += [shape_of(cut, points.min(0), points.max(0)) for cut in map(cut_of, entry["cuts"]) if not isinstance(cut, Plane)]
+        found += [
+            shape_of(cut, points.min(0), points.max(0))
+            for cut in map(cut_of, entry["cuts"])
+            if not isinstance(cut, Plane)
+        ]
     return [mesh for mesh in found if mesh is not None]

@@ -174,7 +174,11 @@ class Planning:
         sent = replace(now, array=now.array.copy())  # the user may go on
         options = {"folder": str(folder), "preset": preset, "entries": self.as_plan().entries}
         self._jobs.start(
-            "pictures", "plan_pictures", lambda answer: written(list(map(Path, answer["files"]))), label_map=sent, **options
+            "pictures",
+            "plan_pictures",
+            lambda answer: written(list(map(Path, answer["files"]))),
+            label_map=sent,
+            **options,
         )
 
     # --- resections ----------------------------------------------------------------------------------------------

@@ -55,8 +55,8 @@ class Run:
 
     Attributes:
         task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"pictures"``, ``"install"``,
-            ``"export"``, ``"connect"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or ``"back"``; empty
-            before the first.
+            ``"export"``, ``"connect"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or
+            ``"back"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

@@ -145,7 +145,8 @@ def plan(job: Job, *, label_map: LabelMap, entries: dict[str, Any]) -> dict[str,
     """:func:`DeepSegLogic.planning.evaluate_plan` of a plan with these entries.
 
     Returns:
-        ``numbers``, by kind; ``shapes``: surfaces of the margins and the distance maps, in a dict as the numbers; ``notes``.
+        ``numbers``, by kind; ``shapes``: surfaces of the margins, and the distance maps, in a dict as the numbers;
+        ``notes``.
     """
     from ..planning import Plan, evaluate_plan
     from ..surfaces import make_surfaces
@@ -155,7 +156,11 @@ def plan(job: Job, *, label_map: LabelMap, entries: dict[str, Any]) -> dict[str,
     known = {s.name for s in label_map.structures}
     margins = [s.name for s in done.label_map.structures if s.name not in known][: len(entries.get("margins", []))]
     surfaces = list(make_surfaces(done.label_map, margins, cancel=job.cancel)) if margins else []
-    return {"numbers": numbers, "shapes": {"margins": surfaces, "distance_maps": list(done.maps)}, "notes": list(done.notes)}
+    return {
+        "numbers": numbers,
+        "shapes": {"margins": surfaces, "distance_maps": list(done.maps)},
+        "notes": list(done.notes),
+    }
 
 
 def plan_pictures(

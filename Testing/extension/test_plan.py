@@ -219,7 +219,7 @@ def test_an_ellipsoid_is_a_box_to_drag_and_a_surface_nine_points(planner):
     ui.ellipsoidButton.click()
     (box,) = nodes("vtkMRMLMarkupsROINode")
     (body,) = nodes(MODEL)
-    place = middle(label_map, ONE) + (3, 1, 0)
+    place = np.add(middle(label_map, ONE), (3, 1, 0))
     turn = np.eye(4)
     turn[:3, :3] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
     box.GetObjectToNodeMatrix().DeepCopy(turn.ravel())
@@ -239,7 +239,9 @@ def test_an_ellipsoid_is_a_box_to_drag_and_a_surface_nine_points(planner):
     assert points.GetNumberOfControlPoints() == 9 and len(nodes(MODEL)) == 1
     cut = entries(planner)[0].entry["cuts"][0]
     flat = numbers(planner)["remnant_ml"]
-    assert flat == pytest.approx(Organ(label_map, ONE).cut([Plane(cut["points"][4], cut["normal"])]).remnant_ml, rel=0.02)
+    assert flat == pytest.approx(
+        Organ(label_map, ONE).cut([Plane(cut["points"][4], cut["normal"])]).remnant_ml, rel=0.02
+    )
     points.SetNthControlPointPositionWorld(4, *(np.array(cut["points"][4]) + 8 * np.array(cut["normal"])))
     settle(planner)
     cut = entries(planner)[0].entry["cuts"][0]
@@ -268,31 +270,31 @@ def test_branches_and_paths_are_drawn_by_clicks(planner):
         button.click()
         planner.wait(lambda: not button.checked)
 
-    draw(ui.branchButton, place + (-6, 0, 0), place + (-4, 5, 0))
+    draw(ui.branchButton, np.add(place, (-6, 0, 0)), np.add(place, (-4, 5, 0)))
     assert entries(planner) == ()
-    draw(ui.branchButton, place + (7, 0, 0))
+    draw(ui.branchButton, np.add(place, (7, 0, 0)))
     planner.wait(lambda: entries(planner))
     branches = nodes("vtkMRMLMarkupsCurveNode")
     assert sorted(node.GetName() for node in branches) == ["Branch 1", "Branch 2"]
     (cut,) = entries(planner)[0].entry["cuts"]
     expected = Organ(label_map, ONE).cut([cut_of(cut)])
     assert numbers(planner)["remnant_ml"] == expected.remnant_ml and len(expected.parts) == 2
-    draw(ui.branchButton, place + (0, -8, 2))
+    draw(ui.branchButton, np.add(place, (0, -8, 2)))
     planner.wait(lambda: len(numbers(planner)["parts"]) == 3)
     slicer.mrmlScene.RemoveNode(next(n for n in nodes("vtkMRMLMarkupsCurveNode") if n.GetName() == "Branch 1"))
     planner.wait(lambda: list(entries(planner)[0].entry["cuts"][0]["marks"]) == ["Branch 2", "Branch 3"])
     # a branch outside of the volume is refused, and stays to be moved
-    draw(ui.branchButton, place + (0, 0, 900))
+    draw(ui.branchButton, np.add(place, (0, 0, 900)))
     planner.wait(lambda: "outside of the volume" in ui.planLabel.text)
     assert len(numbers(planner)["parts"]) == 2
 
-    draw(ui.pathButton, place + (-60, 0, 0), place)
+    draw(ui.pathButton, np.add(place, (-60, 0, 0)), place)
     planner.wait(lambda: len(entries(planner)) == 2)
     assert entries(planner)[1].numbers["length_mm"] == pytest.approx(60, abs=0.01)
     assert entries(planner)[1].numbers["clearances"][0]["structure"] == OTHER
     assert len(nodes(LINE)) == 1
     draw(ui.pathButton, place)  # no target: nothing
-    planner.wait(lambda: len([n for n in slicer.util.getNodesByClass(LINE)]) == 1)
+    planner.wait(lambda: len(list(slicer.util.getNodesByClass(LINE))) == 1)
 
 
 def test_a_distance_map_has_colors_and_lines(planner):
@@ -333,7 +335,11 @@ def test_presets_views_clipping_and_pictures(planner, tmp_path):
     camera = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCameraNode")
     bounds = np.zeros(6)
     planner.scene.resultNode.GetRASBounds(bounds)
-    for button, towards in ((ui.frontViewButton, (0, 1, 0)), (ui.leftViewButton, (-1, 0, 0)), (ui.surgeonViewButton, (0.6, 0.8, 0))):
+    for button, towards in (
+        (ui.frontViewButton, (0, 1, 0)),
+        (ui.leftViewButton, (-1, 0, 0)),
+        (ui.surgeonViewButton, (0.6, 0.8, 0)),
+    ):
         button.click()
         away = np.array(camera.GetPosition()) - camera.GetFocalPoint()
         np.testing.assert_allclose(away / np.linalg.norm(away), towards, atol=1e-6)

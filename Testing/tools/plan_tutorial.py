@@ -38,7 +38,11 @@ def with_lesion(labels, organ, near, mm, radius):
     array = labels.array.copy()
     array[far <= radius] = value
     name = f"{organ}_tumor"
-    found = replace(labels, array=array, structures=[*labels.structures, Structure(value, name, name.replace("_", " ").capitalize())])
+    found = replace(
+        labels,
+        array=array,
+        structures=[*labels.structures, Structure(value, name, name.replace("_", " ").capitalize())],
+    )
     return found, ijk_to_ras_points(place[None, ::-1], labels.ijk_to_ras)[0]
 
 
@@ -54,7 +58,9 @@ def case(data):
     ball = {"type": "ellipsoid", "center": renal.tolist(), "radii": [15, 15, 15]}
     return labels, {
         "plane": {"resections": [{"organ": "liver", "cuts": [PLANE], "removed": [1]}]},
-        "territories": {"resections": [{"organ": "liver", "cuts": [{"type": "territories", "marks": MARKS}], "removed": [1]}]},
+        "territories": {
+            "resections": [{"organ": "liver", "cuts": [{"type": "territories", "marks": MARKS}], "removed": [1]}]
+        },
         "margin": {
             "distances": [{"one": "liver_tumor", "other": VESSELS[0]}],
             "margins": [{"structure": "liver_tumor", "mm": 10}],
@@ -64,7 +70,11 @@ def case(data):
         "enucleation": {"resections": [{"organ": "kidney_right", "cuts": [ball], "removed": [1]}]},
         "needle": {
             "approaches": [
-                {"entry": (tumor + (95, 0, -15)).round(1).tolist(), "target": tumor.tolist(), "spare": [*VESSELS, "gallbladder"]}
+                {
+                    "entry": np.add(tumor, (95, 0, -15)).round(1).tolist(),
+                    "target": tumor.tolist(),
+                    "spare": [*VESSELS, "gallbladder"],
+                }
             ]
         },
     }
@@ -86,7 +96,11 @@ def main():
         done = evaluate_plan(Plan(entries), labels)
         print(name, {k: v for k, v in done.plan.numbers.items() if k not in ("digest", "stale")}, done.notes)
         found[name] = picture(plan_scene(done), VIEWS[VIEW_OF[name]], SIZE)
-    for name, parts in {"resections": ("plane", "territories"), "lesions": ("margin", "enucleation"), "needle": ("needle",)}.items():
+    for name, parts in {
+        "resections": ("plane", "territories"),
+        "lesions": ("margin", "enucleation"),
+        "needle": ("needle",),
+    }.items():
         sheet = Image.new("RGB", (SIZE[0] * len(parts), SIZE[1]))
         for number, part in enumerate(parts):
             sheet.paste(found[part], (SIZE[0] * number, 0))
