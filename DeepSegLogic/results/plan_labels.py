@@ -16,6 +16,7 @@ from .rendering import Frame
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 _TEXT, _FAINT, _LINE = (232, 236, 240), (150, 158, 168), (255, 217, 76)
 _FONT, _MARGIN = 15, 14  # px at 1×
@@ -126,7 +127,7 @@ def _scale_bar(draw: ImageDraw, frame: Frame, scale: int) -> None:
     draw.text((x + long + 8 * scale, y), f"{mm} mm", fill=_TEXT, font=_font(scale), anchor="lm")
 
 
-def _font(scale: int) -> object:
-    from PIL import ImageFont
+def _font(scale: int) -> FreeTypeFont | ImageFont:
+    from PIL.ImageFont import load_default
 
-    return ImageFont.load_default(_FONT * scale)
+    return load_default(_FONT * scale)

@@ -69,8 +69,10 @@ def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
         for planned in found:
             lines(planned.kind, planned.numbers, {})
             cuts = [cut_of(cut) for cut in planned.entry.get("cuts", [])]
-            curves = [planned.curve] if planned.curve is not None else []
-            if not all(np.isfinite(points).all() for points in (*planned.segments.values(), *curves)):
+            places = list(planned.segments.values())
+            if planned.curve is not None:
+                places += [planned.curve, np.array(planned.numbers["smallest_ras"], float).reshape(1, 3)]
+            if not all(len(points) and np.isfinite(points).all() for points in places):
                 return None
             if cuts and not isinstance(planned.numbers["organ"], str):
                 return None
