@@ -95,12 +95,11 @@ def _looks(plan) -> None:
     v3.VSelect(
         v_model=("plan_look",),
         items=("plan_looks", [{"title": shown.title, "value": name} for name, shown in PRESETS.items()]),
-        update_modelValue=(plan.show, "[$event]"),
         label="Show in 3D",
         density="compact",
         variant="outlined",
         hide_details=True,
-        classes="mt-2",
+        classes="mt-4",
     )
     with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
         for view in ("front", "left", "surgeon"):
@@ -114,13 +113,8 @@ def _looks(plan) -> None:
         tip = "Download pictures from all standard views with names and scale bar, and a turntable"
         _button("Pictures", (plan.pictures, "[plan_look]"), "!rows.length || run.busy || delivering", tip)
     with html.Div(classes="d-flex ga-2"):
-        for name, label, call in (
-            ("plan_clip", "Clip at axial slice", plan.clip),
-            ("plan_bar", "Scale bar", plan.scale_bar),
-        ):
-            v3.VCheckbox(
-                v_model=(name,), update_modelValue=(call, "[$event]"), label=label, density="compact", hide_details=True
-            )
+        for name, label in (("plan_clip", "Clip at axial slice"), ("plan_bar", "Scale bar")):
+            v3.VCheckbox(v_model=(name,), label=label, density="compact", hide_details=True)
 
 
 def _drawing(plan, what: str, tip: str) -> None:

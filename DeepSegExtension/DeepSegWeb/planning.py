@@ -55,6 +55,20 @@ class PagePlan:
         self.work.plan.refused.connect(self._refuse)
         self.work.plan.placing.drawing.connect(lambda what: state.update({"plan_drawn": what}))
 
+        @state.change("plan_look")
+        def _(plan_look, **_):
+            if plan_look:
+                state.solid = 1.0
+                self._shown_by(self._look.apply, plan_look)
+
+        @state.change("plan_clip")
+        def _(plan_clip, **_):
+            self._shown_by(self._look.clip, plan_clip)
+
+        @state.change("plan_bar")
+        def _(plan_bar, **_):
+            self._shown_by(self._look.setScaleBar, plan_bar)
+
     def distance(self, one: str, other: str) -> None:
         """Measure the smallest distance between two structures."""
         self._add("distances", {"one": one, "other": other})
@@ -94,30 +108,9 @@ class PagePlan:
             elif begins:
                 placing.path([other] if other else [])
 
-    def show(self, preset: str) -> None:
-        """Show structures in 3D as a preset says."""
-        with self._saying():
-            self.state.solid = 1.0
-            self._look.apply(preset)
-            self._scene.redraw()
-
     def look(self, view: str) -> None:
         """Turn the 3D view."""
-        with self._saying():
-            self._look.look(view)
-            self._scene.redraw()
-
-    def clip(self, on: bool) -> None:
-        """Hide what lies above the axial slice in 3D."""
-        with self._saying():
-            self._look.clip(on)
-            self._scene.redraw()
-
-    def scale_bar(self, on: bool) -> None:
-        """Show a scale bar in 3D."""
-        with self._saying():
-            self._look.setScaleBar(on)
-            self._scene.redraw()
+        self._shown_by(self._look.look, view)
 
     def picture(self) -> str:
         """The 3D view as PNG, in base64, for the clipboard of the browser."""
@@ -178,6 +171,11 @@ class PagePlan:
             with self.state:
                 self.state.tab = "result"  # an upload shows the other one, which the server may not know yet
                 self.state.dirty("tab")
+
+    def _shown_by(self, change: Callable[[Any], None], value: Any) -> None:
+        with self._saying():
+            change(value)
+            self._scene.redraw()
 
     def _add(self, kind: str, entry: dict[str, Any]) -> None:
         self.state.alert = None

@@ -140,12 +140,12 @@ class _Tube:
         radii = depths[tuple(voxels.T)]
         places = ijk_to_ras_points(voxels[:, ::-1] + self._corner, self._matrix)
         plain = neighbors(voxels, places)
-        start = _farthest(dijkstra(plain, indices=int(radii.argmax())))
-        end = _farthest(dijkstra(plain, indices=start))
-        _, before = dijkstra(neighbors(voxels, places, 1 / radii), indices=start, return_predecessors=True)
+        start = _farthest(dijkstra(plain, indices=[int(radii.argmax())])[0])
+        end = _farthest(dijkstra(plain, indices=[start])[0])
+        _, before = dijkstra(neighbors(voxels, places, 1 / radii), indices=[start], return_predecessors=True)
         found = [end]
         while found[-1] != start:
-            found.append(int(before[found[-1]]))
+            found.append(int(before[0, found[-1]]))
         return np.asarray(places[found])
 
     def centered(self, line: PointsRas) -> PointsRas:
@@ -193,4 +193,4 @@ def _resampled(line: PointsRas, step: float) -> PointsRas:
 def _straight(line: PointsRas) -> PointsRas:
     """The straight way between the ends of a line, with as many points."""
     share = np.linspace(0, 1, len(line))[:, None]
-    return line[0] + share * (line[-1] - line[0])
+    return np.asarray(line[0] + share * (line[-1] - line[0]))

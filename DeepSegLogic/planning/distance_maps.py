@@ -157,7 +157,7 @@ def contour_lines(found: DistanceMap, lift_mm: float = 0.0) -> vtkPolyData:
     for number, level in enumerate(found.levels_mm):
         contours.SetValue(number, level)
     contours.Update()
-    lines = contours.GetOutput()
+    lines: vtkPolyData = contours.GetOutput()
     lines.GetPointData().RemoveArray("color")
     return lines
 

@@ -95,4 +95,5 @@ def _ellipsoid(cut: Ellipsoid) -> vtkPolyData:
     moved.SetInputConnection(sphere.GetOutputPort())
     moved.SetTransform(transform)
     moved.Update()
-    return moved.GetOutput()
+    mesh: vtkPolyData = moved.GetOutput()
+    return mesh

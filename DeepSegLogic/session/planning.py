@@ -172,7 +172,7 @@ class Planning:
         """
         now = self.label_map
         sent = replace(now, array=now.array.copy())  # the user may go on
-        options = {"folder": str(folder), "preset": preset, "entries": self.as_plan().entries}
+        options: dict[str, Any] = {"folder": str(folder), "preset": preset, "entries": self.as_plan().entries}
         self._jobs.start(
             "pictures",
             "plan_pictures",
