@@ -74,7 +74,8 @@ class PlanLook:
         clip = display.GetClipNode()
         if on and clip is None:
             clip = scene.AddNewNodeByClass("vtkMRMLClipNode", "Axial slice")
-            clip.AddAndObserveClippingNodeID(_axial(scene).GetID(), clip.ClipNegativeSpace)
+            clip.AddAndObserveClippingNodeID(_axial(scene).GetID())
+            clip.SetNthClippingNodeState(0, clip.ClipNegativeSpace)
             display.SetAndObserveClipNodeID(clip.GetID())
             display.SetClippingCapSurface(True)
         display.SetClipping(on)
