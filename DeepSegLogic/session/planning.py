@@ -171,15 +171,9 @@ class Planning:
             UsageError: a task is running.
         """
         now = self.label_map
-        sent = replace(now, array=now.array.copy())  # the user may go on
-        options: dict[str, Any] = {"folder": str(folder), "preset": preset, "entries": self.as_plan().entries}
-        self._jobs.start(
-            "pictures",
-            "plan_pictures",
-            lambda answer: written(list(map(Path, answer["files"]))),
-            label_map=sent,
-            **options,
-        )
+        sent: dict[str, Any] = {"folder": str(folder), "preset": preset, "entries": self.as_plan().entries}
+        sent["label_map"] = replace(now, array=now.array.copy())  # the user may go on
+        self._jobs.start("pictures", "plan_pictures", lambda a: written([Path(p) for p in a["files"]]), **sent)
 
     # --- resections ----------------------------------------------------------------------------------------------
 
