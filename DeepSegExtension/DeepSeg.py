@@ -162,6 +162,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.inputSection import InputSection
         from DeepSegLib.learnSection import LearnSection
         from DeepSegLib.modelSection import ModelSection
+        from DeepSegLib.pictureSection import PictureSection
         from DeepSegLib.planSection import PlanSection
         from DeepSegLib.resultSection import ResultSection
         from DeepSegLib.runSection import RunSection
@@ -183,6 +184,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             LearnSection,
             RunSection,
             PlanSection,
+            PictureSection,
             ExportSection,
         )
         self.sections = [self._correct, *(kind(self.ui, scene) for kind in kinds)]

@@ -76,10 +76,11 @@ _HOME_OF = {
     "go_back": "adaptation.lineage",
     # planning
     "Ellipsoid": "planning.cuts",
+    "FreeSurface": "planning.free_surfaces",
     "Organ": "planning.resections",
     "Plan": "planning.plan_file",
     "Plane": "planning.cuts",
-    "Territories": "planning.cuts",
+    "Territories": "planning.territories",
     "approach": "planning.approaches",
     "distance": "planning.distances",
     "evaluate_plan": "planning.evaluation",

@@ -32,13 +32,14 @@ from .models.model import load_model as load_model
 from .planning.approaches import approach as approach
 from .planning.cuts import Ellipsoid as Ellipsoid
 from .planning.cuts import Plane as Plane
-from .planning.cuts import Territories as Territories
 from .planning.distances import distance as distance
 from .planning.evaluation import evaluate_plan as evaluate_plan
+from .planning.free_surfaces import FreeSurface as FreeSurface
 from .planning.margins import margin as margin
 from .planning.plan_file import Plan as Plan
 from .planning.plan_file import read_plan as read_plan
 from .planning.resections import Organ as Organ
+from .planning.territories import Territories as Territories
 from .refinement.prompts import Box as Box
 from .refinement.prompts import Lasso as Lasso
 from .refinement.prompts import Point as Point

@@ -6,6 +6,13 @@ import slicer
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
 from DeepSegLogic.planning import read_plan, write_plan
+from DeepSegLogic.util.i18n import mark as N_
+
+DRAWING = {
+    "": "",
+    "branch": N_("Click along the branch, then press Draw Branch again."),
+    "path": N_("Click the entry, then the target."),
+}
 
 
 class PlanSection:
@@ -22,7 +29,13 @@ class PlanSection:
             ("distanceButton", self.onDistance),
             ("diametersButton", self.onDiameters),
             ("marginButton", self.onMargin),
+            ("distanceMapButton", self.onDistanceMap),
+            ("vesselButton", self.onVessel),
+            ("pathButton", self.onPath),
             ("planeButton", self.onPlane),
+            ("ellipsoidButton", self.onEllipsoid),
+            ("surfaceButton", self.onSurface),
+            ("branchButton", self.onBranch),
             ("removePlanButton", self.onRemove),
             ("undoPlanButton", self.onUndo),
             ("recomputeButton", self.onRecompute),
@@ -39,6 +52,7 @@ class PlanSection:
         self.session.jobs.run_changed.connect(self.showRun)
         sceneSession.plan.moving.connect(self.showMoving)
         sceneSession.plan.refused.connect(lambda error: self._tell(remedies.sentence(error)))
+        sceneSession.plan.placing.drawing.connect(self.showDrawing)
         self.showStructures(outcome.measurements)
         self.showPlan(outcome.planning)
 
@@ -68,8 +82,13 @@ class PlanSection:
         self._showReadiness()
 
     def showMoving(self, line):
-        """A plane is dragged."""
+        """A cut is dragged."""
         self._tell("; ".join([f"{line.title}: {line.value}", *(f"{d.title}: {d.value}" for d in line.details)]))
+
+    def showDrawing(self, what):
+        """Something is drawn by clicks in the views, or not any more."""
+        self.ui.branchButton.checked, self.ui.pathButton.checked = what == "branch", what == "path"
+        self._tell(DRAWING[what] and _(DRAWING[what]))
 
     def showRun(self, _run):
         self._showReadiness()
@@ -89,9 +108,32 @@ class PlanSection:
         with remedies.showingErrors(_("The margin cannot be computed.")):
             self.scene.plan.planning.add("margins", entry)
 
+    def onDistanceMap(self, _checked=False):
+        with remedies.showingErrors(_("The distance map cannot be computed.")):
+            self.scene.plan.planning.add("distance_maps", {"one": self._one, "other": self._other})
+
+    def onVessel(self, _checked=False):
+        with remedies.showingErrors(_("The vessel cannot be measured.")):
+            self.scene.plan.planning.add("vessels", {"structure": self._one})
+
+    def onPath(self, _checked=False):
+        self._draw("path", lambda: self.scene.plan.placing.path([self._other]))
+
+    def onBranch(self, _checked=False):
+        vessel = self._other if self.ui.alongCheckBox.checked else None
+        self._draw("branch", lambda: self.scene.plan.placing.branch(self._one, vessel))
+
     def onPlane(self, _checked=False):
         with remedies.showingErrors(_("The structure cannot be cut.")):
             self.scene.plan.addPlane(self._one)
+
+    def onEllipsoid(self, _checked=False):
+        with remedies.showingErrors(_("The structure cannot be cut.")):
+            self.scene.plan.addEllipsoid(self._one)
+
+    def onSurface(self, _checked=False):
+        with remedies.showingErrors(_("The structure cannot be cut.")):
+            self.scene.plan.addSurface(self._one)
 
     def onRemove(self, _checked=False):
         index = self._chosen()
@@ -163,7 +205,12 @@ class PlanSection:
             ("distanceButton", found and free),
             ("diametersButton", found and free),
             ("marginButton", found and free),
-            ("planeButton", found),
+            ("distanceMapButton", found and free),
+            ("vesselButton", found and free),
+            *(
+                (name, found)
+                for name in ("planeButton", "ellipsoidButton", "surfaceButton", "branchButton", "pathButton")
+            ),
             ("removePlanButton", bool(entries)),
             ("undoPlanButton", planning is not None and planning.can_undo),
             ("recomputeButton", bool(entries) and free),
@@ -172,6 +219,14 @@ class PlanSection:
             ("savePlanButton", bool(entries)),
         ):
             getattr(ui, name).enabled = ready
+
+    def _draw(self, what, start):
+        """Begin to draw, or end it."""
+        placing = self.scene.plan.placing
+        begins = placing.drawn != what
+        placing.stop()
+        if begins:
+            start()
 
     @property
     def _one(self):

@@ -1,43 +1,58 @@
-"""The plan of a result as markups and models of a scene: lines with their lengths, planes to drag, margins."""
+"""The plan of a result in a scene: lines with their lengths, cuts to drag, margins, distance maps, center lines."""
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
-from DeepSegLib import storedResult
+from DeepSegLib import cutNodes, storedResult
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.planning import Plane
+from DeepSegLib.placing import Placing
+from DeepSegLib.planNodes import GRAY, YELLOW, PlanNodes
+from DeepSegLogic.planning import shape_of
 from DeepSegLogic.planning.plan_file import cut_of
 from DeepSegLogic.planning.texts import lines
 from DeepSegLogic.session import Signal
-from DeepSegLogic.surfaces.surface import polydata
 from DeepSegLogic.util.errors import DeepSegError, UsageError
 
-KEY = "DeepSeg.plan.entry"  # attribute of the plan's nodes: which one it is
-LINE, PLANE, MODEL = "vtkMRMLMarkupsLineNode", "vtkMRMLMarkupsPlaneNode", "vtkMRMLModelNode"
-SETTLED_S = 0.3  # a plane that was not moved for so long has its place
-YELLOW, GRAY = (1.0, 0.85, 0.3), (0.55, 0.55, 0.55)
+SETTLED_S = 0.3  # a cut that was not moved for so long has its place
+
+
+@dataclass
+class ShownCut:
+    """A cut in the scene.
+
+    Attributes:
+        keys, nodes: of its markups, by name.
+        cut: as these markups show it.
+    """
+
+    keys: dict
+    nodes: dict
+    cut: dict
 
 
 class ScenePlan:
-    """Shows the plan of a scene's result, and takes in what the user does to its nodes: drag a plane, delete one.
+    """Shows the plan of a scene's result, and takes in what the user does to its nodes: drag a cut, delete one.
 
     Args:
         sceneSession: with the result.
 
     Attributes:
-        moving: carries the volumes (:class:`~DeepSegLogic.planning.texts.Line`) for the present place of a plane that
+        placing: what the user draws by clicks in the views: vessel branches and straight paths.
+        moving: carries the volumes (:class:`~DeepSegLogic.planning.texts.Line`) for the present place of a cut that
             is dragged.
-        refused: carries the error of a plane that was moved to where it cannot be.
+        refused: carries the error of a cut that was moved to where it cannot be.
     """
 
     def __init__(self, sceneSession):
         self.moving, self.refused = Signal(), Signal()
         self._work, self._outcome = sceneSession, sceneSession.session.outcome
-        self._nodes = {}  # by key
-        self._planes = {}  # (place of the entry, number of the cut) → key
+        self._nodes = PlanNodes(sceneSession.scene)
+        self._cuts = {}  # (place of the entry, number of the cut) → ShownCut
         self._edited = False  # whether edits by hand were seen
-        self._dragged = None  # place, number, cut and time of a plane that was moved
+        self._dragged = None  # place, number, cut and time of a cut that was moved
+        self.placing = Placing(sceneSession.scene, self)
         self._outcome.plan_changed.connect(self._show)
 
     @property
@@ -49,6 +64,11 @@ class ScenePlan:
         """
         self._work.labelMap()
         return self._outcome.planning
+
+    @property
+    def free(self):
+        """Whether the plan can take a measurement now."""
+        return not self._work.session.jobs.run.busy
 
     def line(self, planned):
         """An entry in words."""
@@ -64,12 +84,43 @@ class ScenePlan:
         Raises:
             DeepSegError: it cannot be cut.
         """
-        self._work.labelMap()
-        low, high = self._extent(organ)
-        normal = [0.0, 0.0, 0.0]
-        normal[int(np.argmax(high - low))] = 1.0
-        origin = [round(x, 3) for x in ((low + high) / 2).tolist()]
-        self._outcome.planning.divide(organ, {"type": "plane", "origin": origin, "normal": normal})
+        middle, _half, normal = self._across(organ)
+        self._outcome.planning.divide(organ, {"type": "plane", "origin": _rounded(middle), "normal": normal.tolist()})
+
+    def addEllipsoid(self, organ):
+        """Cut a ball out of an organ, in its middle and half as wide; raises as :meth:`addPlane`."""
+        middle, half, _normal = self._across(organ)
+        radius = round(float(half.min()) / 2, 3)
+        self._outcome.planning.divide(
+            organ, {"type": "ellipsoid", "center": _rounded(middle), "radii": [radius] * 3, "axes": np.eye(3).tolist()}
+        )
+
+    def addSurface(self, organ):
+        """Cut an organ by a surface with nine control points, at first the plane of :meth:`addPlane`; raises as it."""
+        middle, half, normal = self._across(organ)
+        steps = [(-1.0, 0.0, 1.0) if not n else (0.0,) for n in normal]
+        points = [_rounded(middle + half * step) for step in np.stack(np.meshgrid(*steps), -1).reshape(-1, 3)]
+        self._outcome.planning.divide(organ, {"type": "surface", "points": points, "normal": normal.tolist()})
+
+    def addBranches(self, branches, organ, vessel):
+        """Divide an organ by the territories of vessel branches, with those that it has; raises as :meth:`addPlane`.
+
+        Args:
+            branches: points of each, RAS mm.
+            organ, vessel: names; the vessel may be None.
+
+        Returns:
+            Whether there are two or more now.
+        """
+        planning, known = self.planning, {"type": "territories"} | ({"vessel": vessel} if vessel else {})
+        for (at, number), shown in self._cuts.items():
+            rest = {key: value for key, value in shown.cut.items() if key != "marks"}
+            if planning.entries[at].numbers["organ"] == organ and rest == known:
+                planning.move_cut(at, number, {**known, "marks": _named(branches, shown.cut["marks"])})
+                return True
+        if len(branches) > 1:
+            planning.divide(organ, {**known, "marks": _named(branches, {})})
+        return len(branches) > 1
 
     def makeParts(self):
         """Make the parts of the plan segments of the result; returns the step of the correction.
@@ -83,37 +134,41 @@ class ScenePlan:
         """Center the slice views on where an entry is."""
         place = next((points[0] for points in planned.segments.values()), None)
         if planned.kind == "resections":
-            place = planned.entry["cuts"][0].get("origin")
+            place = _placeOf(planned.entry["cuts"][0])
+        elif planned.kind == "vessels":
+            place = planned.numbers["smallest_ras"]
         if place is not None:
             self._work.jumpToPoint(place)
         elif planned.kind == "margins":
             self._work.jumpTo(planned.numbers["structure"])
+        elif planned.kind == "distance_maps":
+            self._work.jumpTo(planned.numbers["one"])
 
     def look(self):
         """Take in what the user did to the nodes; call this every 50 to 100 ms."""
         planning = self._outcome.planning
-        if planning is None or not planning.entries:
+        if planning is None:
             return
-        if self._edited != self._work.editedByHand:
+        self.placing.look()
+        if planning.entries and self._edited != self._work.editedByHand:
             self._edited = self._work.editedByHand
             planning.look()
-        for (at, number), key in self._planes.items():
-            node = self._nodes[key]
-            if node.GetScene() is None:
+        for (at, number), shown in self._cuts.items():
+            there = {name: node for name, node in shown.nodes.items() if node.GetScene() is not None}
+            if len(there) < min(2, len(shown.nodes)):
                 planning.remove_cut(at, number)
                 return
-            cut = _cutOf(node)
-            if not _same(cut, planning.entries[at].entry["cuts"][number]):
+            cut = cutNodes.read(there, shown.cut)
+            if cut != shown.cut:
                 self._move(planning, at, number, cut)
                 return
         for at, planned in enumerate(planning.entries):
-            keys = [key for key in _keys(planned) if key in self._nodes]
-            if any(self._nodes[key].GetScene() is None for key in keys):
+            if any(map(self._nodes.gone, _keys(planned))):
                 planning.remove(at)
                 return
 
     def _move(self, planning, at, number, cut):
-        """A plane is at another place than the plan says."""
+        """A cut is at another place than the plan says."""
         now = time.monotonic()
         try:
             if self._dragged is None or self._dragged[:3] != (at, number, cut):
@@ -121,6 +176,7 @@ class ScenePlan:
 
                 self._dragged = at, number, cut, now
                 found = planning.try_cut(at, number, cut)
+                self._shape(planning.entries[at], number, cut)
                 self.moving.emit(lines("resections", as_json(found), self._titles()))
             elif now - self._dragged[3] >= SETTLED_S:
                 self._dragged = None
@@ -132,95 +188,40 @@ class ScenePlan:
 
     def _show(self, planning):
         """The plan changed, or the result."""
-        before, self._nodes, self._planes = self._nodes, {}, {}
+        self._cuts = {}
+        self._nodes.begin()
         for at, planned in enumerate(planning.entries if planning is not None else ()):
+            key, title = _key(planned, ""), self._title(planned)
             color = YELLOW if self.holds(planned) else GRAY
             for name, points in planned.segments.items():
-                self._line(_key(planned, name), self._title(planned), points, color)
+                self._nodes.line(_key(planned, name), title, points, color)
             if planned.kind == "margins":
-                self._model(planned)
-            if planned.kind == "resections":
-                for number, cut in enumerate(planned.entry["cuts"]):
-                    self._plane(planned, at, number, cut)
-        for key in before.keys() - self._nodes.keys():
-            _remove(before[key])
+                self._nodes.margin(key, title, planned.shape)
+            if planned.kind == "distance_maps":
+                self._nodes.distanceMap(key, title, planned.shape)
+            if planned.curve is not None:
+                self._nodes.centerLine(key, title, planned.curve, color)
+            for number, cut in enumerate(planned.entry.get("cuts", [])):
+                self._cut(planned, at, number, cut)
+        self._nodes.end()
         node = self._work.resultNode
         if planning is not None and node is not None:
             storedResult.notePlan(node, planning)
 
-    def _line(self, key, name, points, color):
-        node = self._node(LINE, key, name)
-        if node.GetNumberOfControlPoints() != 2:
-            node.RemoveAllControlPoints()
-            for point in points:
-                node.AddControlPointWorld(*point)
-        for number, point in enumerate(points):
-            node.SetNthControlPointPositionWorld(number, *point)
-        node.SetLocked(True)
-        display = node.GetDisplayNode()
-        display.SetPointLabelsVisibility(False)
-        display.SetPropertiesLabelVisibility(True)  # the name and the length
-        display.SetSelectedColor(*color)
+    def _cut(self, planned, at, number, cut):
+        title = self._title(planned)
+        keys = {name: f"{_cutKey(planned, number)} {name}".strip() for name in cutNodes.namesOf(cut)}
+        nodes = {name: self._nodes.node(cutNodes.kindOf(cut), key, name or title) for name, key in keys.items()}
+        if not all(node.GetNumberOfControlPoints() for node in nodes.values()) or cutNodes.read(nodes, cut) != cut:
+            cutNodes.write(nodes, cut, *self._extent(planned.numbers["organ"]))
+        self._cuts[at, number] = ShownCut(keys, nodes, cutNodes.read(nodes, cut))
+        self._shape(planned, number, cut)
 
-    def _plane(self, planned, at, number, cut):
-        plane = cut_of(cut)
-        if not isinstance(plane, Plane):
-            return
-        key = f"resections {planned.numbers['organ']} {number}"
-        node = self._node(PLANE, key, self._title(planned))
-        self._planes[at, number] = key
-        if node.GetNumberOfControlPoints() and _same(_cutOf(node), cut):
-            return
-        node.SetOriginWorld(*plane.origin)
-        node.SetNormalWorld(*plane.normal)
-        low, high = self._extent(planned.numbers["organ"])
-        size = float(np.linalg.norm(high - low))
-        node.SetSizeMode(node.SizeModeAbsolute)
-        node.SetSize(size, size)
-        display = node.GetDisplayNode()
-        display.SetHandlesInteractive(True)
-        display.SetTranslationHandleVisibility(True)
-        display.SetRotationHandleVisibility(True)
-        display.SetScaleHandleVisibility(False)
-        display.SetPropertiesLabelVisibility(False)
-        display.SetPointLabelsVisibility(False)
-        display.SetOpacity(0.35)
-        display.SetSelectedColor(*YELLOW)
-
-    def _model(self, planned):
-        key = _key(planned, "")
-        known = key in self._nodes or self._found(MODEL, key) is not None
-        if planned.surface is None and not known:
-            return  # read from a file with its numbers; computing again brings it
-        node = self._node(MODEL, key, self._title(planned))
-        if planned.surface is not None:
-            node.SetAndObservePolyData(polydata(planned.surface.points, planned.surface.triangles))
-        display = node.GetDisplayNode()
-        display.SetOpacity(0.35)
-        display.SetVisibility2D(True)
-        color = planned.surface.structure.color if planned.surface is not None else None
-        if color is not None:
-            display.SetColor(*(c / 255 for c in color))
-
-    def _node(self, kind, key, name):
-        """The node of this key, made if there is none."""
-        node = self._found(kind, key)
-        if node is None:
-            node = self._work.scene.AddNewNodeByClass(kind)
-            node.SetAttribute(KEY, key)
-            node.CreateDefaultDisplayNodes()
-        if node.GetName() != name:
-            node.SetName(name)
-        self._nodes[key] = node
-        return node
-
-    def _found(self, kind, key):
-        scene = self._work.scene
-        for index in range(scene.GetNumberOfNodesByClass(kind)):
-            node = scene.GetNthNodeByClass(index, kind)
-            if node.GetAttribute(KEY) == key:
-                return node
-        return None
+    def _shape(self, planned, number, cut):
+        """The body of a cut whose markups do not show it."""
+        if cut["type"] in ("ellipsoid", "surface"):
+            mesh = shape_of(cut_of(cut), *self._extent(planned.numbers["organ"]))
+            self._nodes.translucent(f"{_cutKey(planned, number)} shape", self._title(planned), mesh, YELLOW)
 
     def _title(self, planned):
         return self.line(planned).title
@@ -228,6 +229,12 @@ class ScenePlan:
     def _titles(self):
         correction = self._outcome.correction
         return {s.name: s.title for s in correction.label_map.structures} if correction is not None else {}
+
+    def _across(self, organ):
+        """The middle of an organ, half of its extent, and the direction of its longest side; (3,) each."""
+        self._work.labelMap()
+        low, high = self._extent(organ)
+        return (low + high) / 2, (high - low) / 2, np.eye(3)[int(np.argmax(high - low))]
 
     def _extent(self, organ):
         """The smallest and largest R, A and S of an organ's voxels, (3,) each.
@@ -258,22 +265,24 @@ def _keys(planned):
     return [_key(planned, name) for name in planned.segments] + [_key(planned, "")]
 
 
-def _cutOf(node):
-    """The cut that a plane node is, as in a plan file."""
-    origin, normal = node.GetOriginWorld(), node.GetNormalWorld()
-    return {"type": "plane", "origin": [round(x, 3) for x in origin], "normal": [round(x, 5) for x in normal]}
+def _cutKey(planned, number):
+    return f"resections {planned.numbers['organ']} {number}"
 
 
-def _same(cut, other):
-    """Whether two cuts are the same plane at the same place, but for rounding."""
-    one, two = cut_of(cut), cut_of(other)
-    normals = [np.array(plane.normal) / np.linalg.norm(plane.normal) for plane in (one, two)]
-    return np.allclose(one.origin, two.origin, atol=2e-3) and np.allclose(*normals, atol=2e-4)
+def _named(branches, marks):
+    """Marks with further branches, each with a name of its own."""
+    found = dict(marks)
+    for points in branches:
+        number = next(n for n in range(1, len(found) + 2) if _("Branch {}").format(n) not in found)
+        found[_("Branch {}").format(number)] = points
+    return found
 
 
-def _remove(node):
-    scene = node.GetScene()
-    if scene is not None:
-        for display in [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]:
-            scene.RemoveNode(display)  # the scene would keep it
-        scene.RemoveNode(node)
+def _placeOf(cut):
+    """A point of a cut, to look at."""
+    points = next(iter(cut["marks"].values())) if "marks" in cut else cut.get("points")
+    return np.mean(points, 0) if points else cut.get("origin") or cut.get("center")
+
+
+def _rounded(point):
+    return [round(x, 3) for x in point.tolist()]

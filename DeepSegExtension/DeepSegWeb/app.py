@@ -53,9 +53,12 @@ class WebApp:
         self.scene = PageScene()
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
-        self.planning = PagePlan(self.state, self.scene, self._saying, self.correcting.refresh)
         self.learning = Learning(self.state, self.work, self._saying)
         self.transfers = Transfers()
+        folder_of = partial(self.transfers.empty, "pictures")
+        self.planning = PagePlan(
+            self.state, self.scene, self._saying, self.correcting.refresh, self._hand_over_pictures, folder_of
+        )
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source
         known = (self.transfers.folder, source and source.parent, folder and folder.resolve(), corrections_root())
@@ -70,6 +73,7 @@ class WebApp:
         self.server.trigger("browse")(self.opening.browse)
         self.server.trigger("take")(self.opening.take)
         self.server.trigger("drawn")(self.correcting.drawn)
+        self.server.trigger("picture")(self.planning.picture)
         self._bind()
         Probe(self.state, self.scene)
         self._start_download = build_page(self, make_views(self.server, self.scene.app))
@@ -293,6 +297,11 @@ class WebApp:
     def _hand_over(self, _paths: list[Path]) -> None:
         """The files of an export are written: offer them for download."""
         self._delivery = asyncio.ensure_future(self._export())
+
+    def _hand_over_pictures(self, folder: Path) -> None:
+        """The pictures are written: offer them for download."""
+        self._export = partial(self._deliver, folder, "pictures", None, None)
+        self._hand_over([])
 
     async def _deliver(self, folder: Path, name: str, scene: Path | None, steps: tuple[Entry, ...] | None) -> None:
         with self.state:

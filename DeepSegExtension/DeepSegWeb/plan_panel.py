@@ -5,6 +5,8 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
+from DeepSegLogic.planning.looks import PRESETS, VIEWS
+
 from .widgets import title
 
 _SWITCHED = (
@@ -29,6 +31,8 @@ def plan_panel(app) -> None:
         _button("Make structures", app.planning.make_parts, "!plan_rows.some((row) => row.cuts)", parts)
         tip = "Upload a plan file (JSON)"
         _button("Open plan", "window.deepseg.pickPlan()", "!rows.length || run.busy || !!uploading", tip)
+    with html.Div(v_if=("rows.length",)):
+        _looks(app.planning)
 
 
 def _measures(plan) -> None:
@@ -45,8 +49,24 @@ def _measures(plan) -> None:
         _button("Distance", (plan.distance, "[current, plan_other]"), "run.busy || !plan_other", tip)
         tip = "Longest diameter of the current structure, and the longest across it"
         _button("Diameters", (plan.diameters, "[current]"), "run.busy", tip)
-        tip = "Cut the current structure by a plane; drag the plane in the views"
-        _button("Add plane", (plan.plane, "[current]"), "!current", tip)
+        tip = "Color the surface of the current structure by its distance to the other one"
+        _button("Distance map", (plan.distance_map, "[current, plan_other]"), "run.busy || !plan_other", tip)
+        tip = "Diameters of the current structure along its center line"
+        _button("Vessel diameters", (plan.vessel, "[current]"), "run.busy", tip)
+        for kind in ("plane", "ellipsoid", "surface"):
+            tip = f"Cut the current structure; drag the {kind} in the views"
+            _button(f"Add {kind}", (plan.cut, f"[current, '{kind}']"), "!current", tip)
+        tip = "Click along a vessel branch, then press again; two branches or more divide the current structure"
+        _drawing(plan, "branch", tip)
+        tip = "Click the entry, then the target of a straight path"
+        _drawing(plan, "path", tip)
+    v3.VCheckbox(
+        v_model=("plan_along",),
+        label="Branches are of the other structure",
+        density="compact",
+        hide_details=True,
+        disabled=("!plan_other",),
+    )
     with html.Div(classes="d-flex align-center ga-1 mt-2"):
         tip = "Grow the current structure, and report what lies inside"
         call = (plan.margin, "[current, plan_mm, plan_other, plan_spare]")
@@ -68,6 +88,45 @@ def _measures(plan) -> None:
             hide_details=True,
             disabled=("!plan_other",),
         )
+
+
+def _looks(plan) -> None:
+    """How the plan is shown in 3D, and its pictures."""
+    v3.VSelect(
+        v_model=("plan_look",),
+        items=("plan_looks", [{"title": shown.title, "value": name} for name, shown in PRESETS.items()]),
+        label="Show in 3D",
+        density="compact",
+        variant="outlined",
+        hide_details=True,
+        classes="mt-4",
+    )
+    with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
+        for view in ("front", "left", "surgeon"):
+            tip = (
+                "As a surgeon at the patient's right side, head on the left"
+                if view == "surgeon"
+                else f"From the {view}"
+            )
+            _button(VIEWS[view].title, (plan.look, f"['{view}']"), "!rows.length", tip)
+        _button("Copy picture", "window.deepseg.copyPicture()", "!rows.length", "Copy the 3D view as a picture")
+        tip = "Download pictures from all standard views with names and scale bar, and a turntable"
+        _button("Pictures", (plan.pictures, "[plan_look]"), "!rows.length || run.busy || delivering", tip)
+    with html.Div(classes="d-flex ga-2"):
+        for name, label in (("plan_clip", "Clip at axial slice"), ("plan_bar", "Scale bar")):
+            v3.VCheckbox(v_model=(name,), label=label, density="compact", hide_details=True)
+
+
+def _drawing(plan, what: str, tip: str) -> None:
+    """A button that begins to draw by clicks, and ends it."""
+    v3.VBtn(
+        f"{{{{ plan_drawn === '{what}' ? 'End {what}' : 'Draw {what}' }}}}",
+        size="small",
+        variant="tonal",
+        click=(plan.draw, f"['{what}', current, plan_other, plan_along]"),
+        color=(f"plan_drawn === '{what}' ? 'primary' : undefined",),
+        raw_attrs=[f'title="{tip}"'],
+    )
 
 
 def _table(plan) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from DeepSegLib.planLook import PlanLook, pictureOf
+
 from DeepSegLogic.planning import read_plan
+from DeepSegLogic.planning.looks import PRESETS
 from DeepSegLogic.planning.texts import Line
 from DeepSegLogic.session import Planned, Planning
 
@@ -17,6 +21,7 @@ from .scene import PageScene
 POLL_S = 0.08
 STALE = "The result was changed: numbers marked with ? no longer hold. Recompute them."
 INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
+INITIAL |= {"plan_along": False, "plan_drawn": "", "plan_look": None, "plan_clip": False, "plan_bar": False}
 
 
 class PagePlan:
@@ -27,6 +32,8 @@ class PagePlan:
         scene: with the session on it, whose ``plan`` shows lines, planes and margins in the views.
         saying: shows errors of what is done within.
         corrected: is called when parts became structures, which is a correction.
+        written: is called with the folder of pictures that were written, to be offered for download.
+        folder: makes a new, empty folder for them.
     """
 
     def __init__(
@@ -35,14 +42,32 @@ class PagePlan:
         scene: PageScene,
         saying: Callable[[], AbstractContextManager[None]],
         corrected: Callable[[], None],
+        written: Callable[[Path], None],
+        folder: Callable[[], Path],
     ):
         self.state, self._scene, self.work, self._saying = state, scene, scene.work, saying
-        self._corrected = corrected
+        self._corrected, self._written, self._folder = corrected, written, folder
+        self._look = PlanLook(self.work)
         self._outcome = self.work.session.outcome
         state.update(INITIAL)
         self._outcome.plan_changed.connect(self._show)
         self.work.plan.moving.connect(self._show_moving)
         self.work.plan.refused.connect(self._refuse)
+        self.work.plan.placing.drawing.connect(lambda what: state.update({"plan_drawn": what}))
+
+        @state.change("plan_look")
+        def _(plan_look, **_):
+            if plan_look:
+                state.solid = 1.0
+                self._shown_by(self._look.apply, plan_look)
+
+        @state.change("plan_clip")
+        def _(plan_clip, **_):
+            self._shown_by(self._look.clip, plan_clip)
+
+        @state.change("plan_bar")
+        def _(plan_bar, **_):
+            self._shown_by(self._look.setScaleBar, plan_bar)
 
     def distance(self, one: str, other: str) -> None:
         """Measure the smallest distance between two structures."""
@@ -58,10 +83,46 @@ class PagePlan:
             entry: dict[str, Any] = {"structure": structure, "mm": float(mm or 0)}
             self._add("margins", entry | ({"keep": [other]} if spare and other else {}))
 
-    def plane(self, organ: str) -> None:
-        """Cut a structure by a plane that can be dragged."""
+    def distance_map(self, one: str, other: str) -> None:
+        """Color the surface of a structure by its distance to another one."""
+        self._add("distance_maps", {"one": one, "other": other})
+
+    def vessel(self, structure: str) -> None:
+        """Measure the diameters of a vessel along its center line."""
+        self._add("vessels", {"structure": structure})
+
+    def cut(self, organ: str, kind: str) -> None:
+        """Cut a structure by a plane, an ellipsoid or a surface that can be dragged."""
+        plan = self.work.plan
         with self._saying():
-            self.work.plan.addPlane(organ)
+            {"plane": plan.addPlane, "ellipsoid": plan.addEllipsoid, "surface": plan.addSurface}[kind](organ)
+
+    def draw(self, what: str, current: str, other: str | None, along: bool) -> None:
+        """Draw a branch or a path by clicks in the views, or end that."""
+        placing = self.work.plan.placing
+        begins = placing.drawn != what
+        with self._saying():
+            placing.stop()
+            if begins and what == "branch":
+                placing.branch(current, other if along else None)
+            elif begins:
+                placing.path([other] if other else [])
+
+    def look(self, view: str) -> None:
+        """Turn the 3D view."""
+        self._shown_by(self._look.look, view)
+
+    def picture(self) -> str:
+        """The 3D view as PNG, in base64, for the clipboard of the browser."""
+        (view,) = self._scene.app.view_manager.get_threed_views()
+        return base64.b64encode(pictureOf(view.render_window())).decode("ascii")
+
+    def pictures(self, preset: str | None) -> None:
+        """Write pictures from all standard views, and a turntable; the download starts when they are there."""
+        self.state.alert = None
+        with self._saying():
+            plan, folder = self.work.plan.planning, self._folder()
+            plan.write_pictures(folder, preset or next(iter(PRESETS)), lambda _paths: self._written(folder))
 
     def set_removed(self, at: int, parts: list[int]) -> None:
         """Choose the parts of a resection that are taken out."""
@@ -110,6 +171,11 @@ class PagePlan:
             with self.state:
                 self.state.tab = "result"  # an upload shows the other one, which the server may not know yet
                 self.state.dirty("tab")
+
+    def _shown_by(self, change: Callable[[Any], None], value: Any) -> None:
+        with self._saying():
+            change(value)
+            self._scene.redraw()
 
     def _add(self, kind: str, entry: dict[str, Any]) -> None:
         self.state.alert = None

@@ -68,7 +68,7 @@ class Showing:
     def show_result(self, result: Result | None) -> None:
         """Another result, or none any more."""
         state = self.state
-        state.update({"rows": [], "findings": [], "tool": "", "current": ""})
+        state.update({"rows": [], "findings": [], "tool": "", "current": "", "plan_look": None, "plan_clip": False})
         if result is None:
             self.scene.clear_result()
         else:

@@ -113,6 +113,8 @@ def _stay_fitted(view, logic) -> None:
 
 
 def _threed_ui(_server, _view_id, view) -> None:
+    view.render_window().SetMultiSamples(0)  # with it, Mesa's software renderer loses everything translucent
+    view.renderer().SetUseFXAA(True)
     view.set_orientation_marker(
         vtkMRMLAbstractViewNode.OrientationMarkerTypeCube, vtkMRMLAbstractViewNode.OrientationMarkerSizeSmall
     )

@@ -41,6 +41,7 @@ def measure(
     ] = None,
     diameters: Annotated[str, typer.Option(metavar="A", help="Longest diameter, and the longest across it.")] = "",
     thickness: Annotated[str, typer.Option(metavar="A", help="Thickness, as distributed over the surface.")] = "",
+    vessel: Annotated[str, typer.Option(metavar="A", help="Diameters of a vessel along its center line.")] = "",
     features: Annotated[
         bool, typer.Option("--features", help="First-order and shape features of each structure (IBSI); needs --ct.")
     ] = False,
@@ -60,13 +61,16 @@ def measure(
 ) -> None:
     """Measure structures of a segmentation, on their closed surfaces or in the CT. Points are RAS in mm."""
     from .. import planning
+    from ..planning.evaluation import as_json as numbers_of
     from ..util.errors import UsageError
     from ..worker.isolated import read_label_map
 
     given = _given(distance=distance, contact=contact, encasement=encasement, distance_map=distance_map)
     pairs = {name: _two(text, name.replace("_", "-")) for name, text in given}
-    if not (pairs or diameters or thickness or features or body_composition):
-        options = "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --features or"
+    if not (pairs or diameters or thickness or vessel or features or body_composition):
+        options = (
+            "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --vessel, --features or"
+        )
         raise UsageError("Nothing to measure.", f"Give {options} --body-composition.")
     if (features or body_composition) and ct is None:
         raise UsageError("Features and body composition need the CT that was segmented.", "Give --ct.")
@@ -91,13 +95,15 @@ def measure(
             found.append(planning.diameters(label_map, diameters))
         if thickness:
             found.append(planning.thickness(label_map, thickness))
+        if vessel:
+            found.append(planning.vessel_diameters(label_map, vessel))
         if ct is not None and (features or body_composition):
             _in_ct(console, label_map, ct, output, features, body_composition, vertebrae)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
     for one in found:
         console.say(_sentence(one))
-        console.event("result", measure=type(one).__name__.lower(), **_numbers(one))
+        console.event("result", measure=type(one).__name__.lower(), **numbers_of(one))
     console.say("Research use only.")
 
 
@@ -136,17 +142,8 @@ def _in_ct(
     console.say(f"Written to {output}.")
 
 
-def _numbers(found: Any) -> dict[str, Any]:
-    from ..planning import DistanceMap
-
-    if not isinstance(found, DistanceMap):
-        return asdict(found)
-    bands = [asdict(band) for band in found.bands]
-    return {"one": found.one, "other": found.other, "bands": bands, "notes": list(found.notes)}
-
-
 def _sentence(found: Any) -> str:
-    from ..planning import Contact, Distance, DistanceMap, Encasement, Thickness
+    from ..planning import Contact, Distance, DistanceMap, Encasement, Thickness, VesselDiameters
 
     if isinstance(found, Distance):
         a, b = (" ".join(f"{x:.1f}" for x in place) for place in found.points_ras)
@@ -154,6 +151,9 @@ def _sentence(found: Any) -> str:
     if isinstance(found, Thickness):
         range_ = f"5 to 95 % of the surface: {found.thin_mm:.1f} to {found.thick_mm:.1f} mm"
         return f"{found.structure}: median thickness {found.median_mm:.1f} mm; {range_}."
+    if isinstance(found, VesselDiameters):
+        range_ = f"{found.smallest_mm:.1f} to {found.largest_mm:.1f} mm, median {found.median_mm:.1f} mm"
+        return f"{found.structure}: diameter {range_}, along {found.length_mm:.0f} mm."
     if isinstance(found, DistanceMap):
         shares = accumulate(band.percent for band in found.bands)
         parts = [f"{s:.1f} % within {b.to_mm:g} mm" for b, s in zip(found.bands, shares, strict=True) if b.to_mm]

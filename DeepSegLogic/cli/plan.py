@@ -19,18 +19,26 @@ def plan(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for numbers, parts and surfaces.")],
     formats: Annotated[str, typer.Option("--format", "-f", help="Surfaces: formats separated by commas.")] = "stl",
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Also write pictures from all standard views, and a turntable (GIF).")
+    ] = False,
+    preset: Annotated[
+        str, typer.Option(help="With --pictures: how structures are shown: plan, vessels, remnant or solid.")
+    ] = "plan",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compute a plan: distances, margins, resections and approaches, with the parts as structures and surfaces."""
     from ..planning import evaluate_plan, read_plan, write_evaluated
     from ..results.folder import check_output_folder
+    from ..results.plan_pictures import check_preset, write_pictures
     from ..surfaces import check_formats
     from ..worker.isolated import read_label_map
 
     console = Console(quiet, as_json)
     kinds = split(formats) or []
     check_formats(kinds)
+    check_preset(preset)
     wanted = read_plan(plan_file)
     check_output_folder(output)
     with console.working():
@@ -42,6 +50,10 @@ def plan(
             console.warning(f"The numbers in {plan_file} are stale: they were made for another segmentation.")
         done = evaluate_plan(wanted, label_map, console.progress, console.cancelled)
         files = write_evaluated(done, output, kinds, console.progress, console.cancelled)
+        if pictures:
+            folder = output / "pictures"
+            write_pictures(done, folder, preset, progress=console.progress, cancel=console.cancelled)
+            files.append(folder)
     for note in done.notes:
         console.warning(note)
     numbers = done.plan.numbers or {}

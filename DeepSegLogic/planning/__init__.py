@@ -1,14 +1,18 @@
 """Surgical planning: distances, margins, resections and approaches, measured on a label map. Research use only."""
 
 from .approaches import Approach, Clearance, Crossed, approach
-from .cuts import Cut, Ellipsoid, Plane, Territories
-from .distance_maps import Band, DistanceMap, distance_map, write_distance_map
+from .center_lines import VesselDiameters, vessel_diameters
+from .cuts import Cut, Ellipsoid, Plane
+from .distance_maps import Band, DistanceMap, contour_lines, distance_map, mapped, write_distance_map
 from .distances import Contact, Diameters, Distance, contact, diameters, distance
 from .encasements import Encasement, encasement
 from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
+from .free_surfaces import FreeSurface
 from .margins import Inside, Margin, margin
 from .plan_file import Plan, digest_of, parse_plan, read_plan, write_plan
 from .resections import Organ, Part, Resection, joined
+from .shapes import line_of, shape_of
+from .territories import Territories
 from .thickness import Thickness, thickness
 
 __all__ = [
@@ -24,6 +28,7 @@ __all__ = [
     "Ellipsoid",
     "Encasement",
     "EvaluatedPlan",
+    "FreeSurface",
     "Inside",
     "Margin",
     "Organ",
@@ -33,8 +38,10 @@ __all__ = [
     "Resection",
     "Territories",
     "Thickness",
+    "VesselDiameters",
     "approach",
     "contact",
+    "contour_lines",
     "diameters",
     "digest_of",
     "distance",
@@ -42,10 +49,14 @@ __all__ = [
     "encasement",
     "evaluate_plan",
     "joined",
+    "line_of",
+    "mapped",
     "margin",
     "parse_plan",
     "read_plan",
+    "shape_of",
     "thickness",
+    "vessel_diameters",
     "write_distance_map",
     "write_evaluated",
     "write_plan",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +17,12 @@ from ..surfaces.mesh_quality import distances_to_mesh
 from ..surfaces.surface import Surface, polydata
 from ..util.atomic_write import atomic_path
 from ..util.errors import OutputError, UsageError
-from .closest import areas_of, share_below
+from .closest import areas_of, normals_of, share_below
 from .distances import TOUCHING_MM
 from .subjects import length_mm, notes_on, subject, surfaces_of
+
+if TYPE_CHECKING:
+    from vtkmodules.vtkCommonDataModel import vtkPolyData
 
 LEVELS_MM = (5.0, 10.0, 20.0)
 _COLORS = ((200, 40, 40), (240, 140, 40), (245, 215, 80), (150, 155, 165))  # nearest first; beyond the last level
@@ -58,10 +62,20 @@ class DistanceMap(ArrayRecord):
     bands: tuple[Band, ...]
     notes: tuple[str, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """The numbers as plain JSON values, without the surface."""
+        bands = [asdict(band) for band in self.bands]
+        return {"one": self.one, "other": self.other, "bands": bands, "notes": list(self.notes)}
+
+    @property
+    def levels_mm(self) -> tuple[float, ...]:
+        """Where one band ends and the next begins."""
+        return tuple(band.to_mm for band in self.bands if band.to_mm is not None)
+
     @property
     def colors(self) -> ByteArray:
         """(N, 3) RGB of the band of each point: red, orange, yellow, then gray."""
-        ends = np.array([band.to_mm for band in self.bands[:-1]])
+        ends = np.array(self.levels_mm)
         band = np.searchsorted(ends + TOUCHING_MM, self.distances_mm)
         last = len(_COLORS) - 1
         return np.array(_COLORS, np.uint8)[np.where(band == len(ends), last, np.minimum(band, last - 1))]
@@ -110,6 +124,44 @@ def distance_map(label_map: LabelMap, one: str, other: str, levels_mm: Sequence[
     return DistanceMap(a.name, b.name, mine, away, bands, notes_on(label_map, structures))
 
 
+def mapped(found: DistanceMap, lift_mm: float = 0.0) -> vtkPolyData:
+    """The surface of a distance map; its points have ``distance_mm``, the active scalars, and ``color`` (RGB).
+
+    Args:
+        lift_mm: how far outside of the surface it is, so that it hides the structure.
+    """
+    from vtkmodules.util import numpy_support
+
+    points = found.surface.points
+    if lift_mm:
+        points = points + lift_mm * normals_of(found.surface)[0]
+    mesh = polydata(points, found.surface.triangles)
+    for name, values in (("distance_mm", found.distances_mm), ("color", found.colors)):
+        array = numpy_support.numpy_to_vtk(np.ascontiguousarray(values), deep=True)
+        array.SetName(name)
+        mesh.GetPointData().AddArray(array)
+    mesh.GetPointData().SetActiveScalars("distance_mm")
+    return mesh
+
+
+def contour_lines(found: DistanceMap, lift_mm: float = 0.0) -> vtkPolyData:
+    """The lines on the surface where the distance is a level of the map; their points have ``distance_mm``.
+
+    Args:
+        lift_mm: as for :func:`mapped`.
+    """
+    from vtkmodules.vtkFiltersCore import vtkContourFilter
+
+    contours = vtkContourFilter()
+    contours.SetInputData(mapped(found, lift_mm))
+    for number, level in enumerate(found.levels_mm):
+        contours.SetValue(number, level)
+    contours.Update()
+    lines: vtkPolyData = contours.GetOutput()
+    lines.GetPointData().RemoveArray("color")
+    return lines
+
+
 def write_distance_map(found: DistanceMap, path: Path | str) -> None:
     """Write a distance map as VTK's ``.vtp``, which 3D Slicer and ParaView open.
 
@@ -119,18 +171,12 @@ def write_distance_map(found: DistanceMap, path: Path | str) -> None:
         UsageError: the name does not end with ``.vtp``.
         OutputError: it cannot be written.
     """
-    from vtkmodules.util import numpy_support
     from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 
     path = Path(path)
     if path.suffix.lower() != ".vtp":
         raise UsageError(f"{path.name} does not end with .vtp.", "Choose such a name.", code="usage.format")
-    mesh = polydata(found.surface.points, found.surface.triangles)
-    for name, values in (("distance_mm", found.distances_mm), ("color", found.colors)):
-        array = numpy_support.numpy_to_vtk(np.ascontiguousarray(values), deep=True)
-        array.SetName(name)
-        mesh.GetPointData().AddArray(array)
-    mesh.GetPointData().SetActiveScalars("distance_mm")
+    mesh = mapped(found)
     with atomic_path(path) as temporary:
         writer = vtkXMLPolyDataWriter()
         writer.SetFileName(str(temporary))

@@ -16,9 +16,11 @@ from ..util.errors import DeepSegError, UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.tables import write_table
 from .approaches import approach
+from .center_lines import vessel_diameters
+from .distance_maps import DistanceMap, distance_map, write_distance_map
 from .distances import contact, diameters, distance
 from .encasements import encasement
-from .margins import margin, with_margin
+from .margins import Margin, margin, with_margin
 from .plan_file import KINDS, Plan, cut_of, digest_of, write_plan
 from .resections import Organ
 
@@ -36,11 +38,13 @@ class EvaluatedPlan:
         plan: with its numbers.
         label_map: the segmentation, in which the parts of each divided organ stand in its place, and each margin is a
             structure that overlaps others.
+        maps: of the distance maps, in their order.
         notes: what limits the numbers, one sentence each.
     """
 
     plan: Plan
     label_map: LabelMap
+    maps: tuple[DistanceMap, ...]
     notes: tuple[str, ...]
 
 
@@ -69,7 +73,7 @@ def evaluate_plan(
         >>> done.plan.numbers["resections"][0]["remnant_percent"]
         60.0
     """
-    result, numbers, notes = label_map, dict[str, Any](), list[str]()
+    result, numbers, notes, maps = label_map, dict[str, Any](), list[str](), list[DistanceMap]()
     entries = [(kind, number, e) for kind in KINDS for number, e in enumerate(plan.entries.get(kind, []), start=1)]
     for done, (kind, number, entry) in enumerate(entries):
         check(cancel)
@@ -79,11 +83,12 @@ def evaluate_plan(
         except DeepSegError as error:
             error.message = f"Plan, {kind} {number}: {error.message}"
             raise
-        numbers.setdefault(kind, []).append(found)
-        notes += found["notes"]
+        numbers.setdefault(kind, []).append(as_json(found))
+        notes += found.notes
+        maps += [found] if isinstance(found, DistanceMap) else []
     progress("plan", 1.0, "")
     numbers = {"digest": digest_of(label_map), "stale": False, **numbers}
-    return EvaluatedPlan(replace(plan, numbers=numbers), result, tuple(dict.fromkeys(notes)))
+    return EvaluatedPlan(replace(plan, numbers=numbers), result, tuple(maps), tuple(dict.fromkeys(notes)))
 
 
 def write_evaluated(
@@ -95,8 +100,8 @@ def write_evaluated(
 ) -> list[Path]:
     """Write a computed plan, all files or none.
 
-    The files are ``plan.json`` (with the numbers), ``numbers.csv``, ``parts.seg.nrrd``, and in ``surfaces`` the closed
-    surfaces of all structures, which share their boundaries.
+    The files are ``plan.json`` (with the numbers), ``numbers.csv``, ``parts.seg.nrrd``, ``distance_map_1.vtp`` and
+    so on, and in ``surfaces`` the closed surfaces of all structures, which share their boundaries.
 
     Args:
         formats: keys of :data:`~DeepSegLogic.surfaces.FORMATS`; none for no surfaces.
@@ -114,6 +119,9 @@ def write_evaluated(
         write_label_map(evaluated.label_map, temporary / PARTS_FILE)
         header = ["kind", "entry", "subject", "quantity", "value", "notes"]
         write_table(temporary / NUMBERS_FILE, header, _rows(evaluated.plan.numbers or {}))
+        for number, found in enumerate(evaluated.maps, start=1):
+            names.insert(number - 1, f"distance_map_{number}.vtp")
+            write_distance_map(found, temporary / names[number - 1])
         if formats:
             write_surfaces(evaluated.label_map, temporary / SURFACES_FOLDER, formats, progress=progress, cancel=cancel)
             names.insert(0, SURFACES_FOLDER)
@@ -121,8 +129,8 @@ def write_evaluated(
     return [folder / name for name in names]
 
 
-_Computed = tuple[dict[str, Any], LabelMap]
-"""The numbers of an entry, and the label map with its parts."""
+_Computed = tuple[Any, LabelMap]
+"""What was found for an entry, and the label map with its parts."""
 
 
 def _resection(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> _Computed:
@@ -135,24 +143,26 @@ def _resection(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> 
             "Join its cuts in one resection, or make two plans.",
             code="usage.plan",
         )
-    return as_json(found), Organ(result, organ.structure.name).divided(cuts)
+    return found, Organ(result, organ.structure.name).divided(cuts)
 
 
 def _margin(entry: dict[str, Any], label_map: LabelMap, result: LabelMap) -> _Computed:
     found = margin(label_map, entry["structure"], float(entry["mm"]), keep=entry.get("keep", []))
-    return found.as_json(), with_margin(result, found)
+    return found, with_margin(result, found)
 
 
 def _number(function: Callable[..., Any]) -> Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]:
     """What computes an entry whose keys are the function's parameters, and makes no parts."""
-    return lambda entry, label_map, result: (as_json(function(label_map, **entry)), result)
+    return lambda entry, label_map, result: (function(label_map, **entry), result)
 
 
 _COMPUTED: dict[str, Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]] = {
     "distances": _number(distance),
+    "distance_maps": _number(distance_map),
     "contacts": _number(contact),
     "encasements": _number(encasement),
     "diameters": _number(diameters),
+    "vessels": _number(vessel_diameters),
     "margins": _margin,
     "resections": _resection,
     "approaches": _number(approach),
@@ -161,7 +171,8 @@ _COMPUTED: dict[str, Callable[[dict[str, Any], LabelMap, LabelMap], _Computed]] 
 
 def as_json(found: Any) -> dict[str, Any]:
     """A result as plain JSON values, as they are read back."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(found)))
+    numbers = found.as_json() if isinstance(found, DistanceMap | Margin) else asdict(found)
+    plain: dict[str, Any] = json.loads(json.dumps(numbers))
     return plain
 
 

@@ -17,10 +17,15 @@ from ..io.files import opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
 from ..util.resources import resource_path
-from .cuts import Cut, Ellipsoid, Plane, Territories
+from .cuts import Cut, Ellipsoid, Plane
+from .free_surfaces import FreeSurface
+from .territories import Territories
 
 VERSION = 1
-KINDS = ("distances", "contacts", "encasements", "diameters", "margins", "resections", "approaches")
+KINDS = (
+    *("distances", "distance_maps", "contacts", "encasements", "diameters", "vessels"),
+    *("margins", "resections", "approaches"),
+)
 """What a plan can hold, each a list."""
 
 _LARGEST = 10_000_000  # bytes
@@ -130,6 +135,8 @@ def cut_of(entry: dict[str, Any]) -> Cut:
     if entry["type"] == "territories":
         marks = {name: [(r, a, s) for r, a, s in points] for name, points in entry["marks"].items()}
         return Territories(marks, entry.get("vessel"))
+    if entry["type"] == "surface":
+        return FreeSurface(tuple((r, a, s) for r, a, s in entry["points"]), tuple(entry["normal"]))
     if "points" in entry:
         return Plane.through(entry["points"])
     return Plane(tuple(entry["origin"]), tuple(entry["normal"]))

@@ -76,6 +76,22 @@ def _diameters(n: Numbers, named: Named) -> Found:
     return title, f"{n['longest_mm']:.1f} × {n['perpendicular_mm']:.1f} mm", []
 
 
+def _vessel(n: Numbers, named: Named) -> Found:
+    rows = ((_("Smallest"), "smallest_mm"), (_("Median"), "median_mm"), (_("Largest"), "largest_mm"))
+    found = [Line(title, f"{n[key]:.1f} mm") for title, key in rows]
+    title = _("{}, along its center line").format(named(n["structure"]))
+    return title, f"{n['length_mm']:.0f} mm", [Line(_("Diameter: {}").format(d.title), d.value) for d in found]
+
+
+def _distance_map(n: Numbers, named: Named) -> Found:
+    below, found = 0.0, []
+    for band in n["bands"][:-1]:
+        below += band["percent"]
+        found.append(Line(_("Within {:g} mm").format(band["to_mm"]), f"{below:.1f} %"))
+    title = _("Surface of {one}, distance to {other}").format(one=named(n["one"]), other=named(n["other"]))
+    return title, "", found
+
+
 def _margin(n: Numbers, named: Named) -> Found:
     inside = [
         Line(_("Inside: {}").format(named(i["structure"])), f"{i['ml']:.1f} ml ({i['percent']:.1f} %)")
@@ -105,9 +121,11 @@ def _approach(n: Numbers, named: Named) -> Found:
 
 _LINES: dict[str, Callable[[Numbers, Named], Found]] = {
     "distances": _distance,
+    "distance_maps": _distance_map,
     "contacts": _contact,
     "encasements": _encasement,
     "diameters": _diameters,
+    "vessels": _vessel,
     "margins": _margin,
     "resections": _resection,
     "approaches": _approach,

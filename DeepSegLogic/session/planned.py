@@ -12,7 +12,7 @@ from ..refinement.undo import Entry
 from ..util.errors import DeepSegError
 
 if TYPE_CHECKING:
-    from ..planning import Plan
+    from ..planning import DistanceMap, Plan
     from ..surfaces import Surface
 
 Steps = tuple[Entry, ...]
@@ -27,14 +27,14 @@ class Planned:
         kind: one of :data:`~DeepSegLogic.planning.plan_file.KINDS`.
         entry, numbers: as in a plan file.
         since: the corrections that had been made when the numbers were computed; None: unknown ones.
-        surface: of a margin; None where it is not known.
+        shape: the surface of a margin, or a distance map; None where it is not known.
     """
 
     kind: str
     entry: dict[str, Any]
     numbers: dict[str, Any]
     since: Steps | None
-    surface: Surface | None = None
+    shape: Surface | DistanceMap | None = None
 
     @property
     def segments(self) -> dict[str, PointsRas]:
@@ -47,6 +47,11 @@ class Planned:
         if self.kind == "approaches":
             ends[""] = [self.entry["entry"], self.entry["target"]]
         return {name: np.array(points, float).reshape(2, 3) for name, points in ends.items()}
+
+    @property
+    def curve(self) -> PointsRas | None:
+        """The center line that shows it, (N, 3) in RAS mm; None if it has none."""
+        return np.array(self.numbers["points_ras"], float).reshape(-1, 3) if self.kind == "vessels" else None
 
 
 def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
@@ -64,7 +69,10 @@ def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:
         for planned in found:
             lines(planned.kind, planned.numbers, {})
             cuts = [cut_of(cut) for cut in planned.entry.get("cuts", [])]
-            if not all(np.isfinite(points).all() for points in planned.segments.values()):
+            places = list(planned.segments.values())
+            if planned.curve is not None:
+                places += [planned.curve, np.array(planned.numbers["smallest_ras"], float).reshape(1, 3)]
+            if not all(len(points) and np.isfinite(points).all() for points in places):
                 return None
             if cuts and not isinstance(planned.numbers["organ"], str):
                 return None

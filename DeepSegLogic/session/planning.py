@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.label_map import LabelMap
@@ -150,14 +151,29 @@ class Planning:
         now, steps = self.label_map, self._steps
 
         def answered(answer: dict[str, Any]) -> None:
-            numbers, surfaces = ({k: iter(v) for k, v in of.items()} for of in (answer["numbers"], answer["surfaces"]))
-            found = [Planned(k, e, next(numbers[k]), steps, next(surfaces.get(k, iter(())), None)) for k, e in wanted]
+            numbers, shapes = ({k: iter(v) for k, v in of.items()} for of in (answer["numbers"], answer["shapes"]))
+            found = [Planned(k, e, next(numbers[k]), steps, next(shapes.get(k, iter(())), None)) for k, e in wanted]
             self.title = self.title if title is None else title
             self._jobs.run.warnings += answer["notes"]
             self._put(join(tuple(found)))
 
         sent = replace(now, array=now.array.copy())  # the user may go on
         self._jobs.start("plan", "plan", answered, label_map=sent, entries={k: v for k, v in entries.items() if v})
+
+    def write_pictures(self, folder: Path, preset: str, written: Callable[[list[Path]], None]) -> None:
+        """Start to write pictures of the result and the plan into a folder.
+
+        Args:
+            preset: see :func:`~DeepSegLogic.results.plan_pictures.write_pictures`.
+            written: is called with the files once they are there.
+
+        Raises:
+            UsageError: a task is running.
+        """
+        now = self.label_map
+        sent: dict[str, Any] = {"folder": str(folder), "preset": preset, "entries": self.as_plan().entries}
+        sent["label_map"] = replace(now, array=now.array.copy())  # the user may go on
+        self._jobs.start("pictures", "plan_pictures", lambda a: written([Path(p) for p in a["files"]]), **sent)
 
     # --- resections ----------------------------------------------------------------------------------------------
 

@@ -145,7 +145,8 @@ def plan(job: Job, *, label_map: LabelMap, entries: dict[str, Any]) -> dict[str,
     """:func:`DeepSegLogic.planning.evaluate_plan` of a plan with these entries.
 
     Returns:
-        ``numbers``, by kind; ``surfaces``, of the margins, in a dict as the numbers; ``notes``.
+        ``numbers``, by kind; ``shapes``: surfaces of the margins, and the distance maps, in a dict as the numbers;
+        ``notes``.
     """
     from ..planning import Plan, evaluate_plan
     from ..surfaces import make_surfaces
@@ -155,7 +156,27 @@ def plan(job: Job, *, label_map: LabelMap, entries: dict[str, Any]) -> dict[str,
     known = {s.name for s in label_map.structures}
     margins = [s.name for s in done.label_map.structures if s.name not in known][: len(entries.get("margins", []))]
     surfaces = list(make_surfaces(done.label_map, margins, cancel=job.cancel)) if margins else []
-    return {"numbers": numbers, "surfaces": {"margins": surfaces}, "notes": list(done.notes)}
+    return {
+        "numbers": numbers,
+        "shapes": {"margins": surfaces, "distance_maps": list(done.maps)},
+        "notes": list(done.notes),
+    }
+
+
+def plan_pictures(
+    job: Job, *, label_map: LabelMap, entries: dict[str, Any], folder: str, preset: str
+) -> dict[str, Any]:
+    """:func:`DeepSegLogic.results.plan_pictures.write_pictures` of a plan with these entries, into ``folder``.
+
+    Returns:
+        ``files``, their paths.
+    """
+    from ..planning import Plan, evaluate_plan
+    from ..results.plan_pictures import write_pictures
+
+    done = evaluate_plan(Plan(entries), label_map, job.progress, job.cancel)
+    files = write_pictures(done, folder, preset, progress=job.progress, cancel=job.cancel)
+    return {"files": [str(path) for path in files]}
 
 
 def refine(
@@ -329,6 +350,7 @@ HANDLERS: dict[str, Handler] = {
     "evaluate": evaluate,
     "follow_up": follow_up,
     "plan": plan,
+    "plan_pictures": plan_pictures,
     "refine": refine,
     "export": export,
     "collect_case": collect_case,

@@ -26,6 +26,8 @@ WIRE_TYPES = {
     "SurfaceSet": "surfaces",
     "Surface": "surfaces",
     "SurfaceQuality": "surfaces.mesh_quality",
+    "DistanceMap": "planning.distance_maps",
+    "Band": "planning.distance_maps",
     "Measurement": "review.measurements",
     "Finding": "review.findings",
     "Score": "evaluation.scoring",

@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from DeepSegLogic import LabelMap, Organ, Plane, Structure
-from DeepSegLogic.planning import diameters, distance, margin
+from DeepSegLogic import Ellipsoid, LabelMap, Organ, Plane, Structure
+from DeepSegLogic.planning import FreeSurface, diameters, distance, distance_map, margin, vessel_diameters
 
 SHAPE, SPACING = (400, 512, 512), (0.75, 0.75, 0.8)  # (K, J, I); mm along (I, J, K)
 REPEATS = 10
@@ -49,11 +49,23 @@ def main():
     def plane(number):
         return Plane((150.0 + number, 190.0, 160.0), (1.0, 0.1 * number, 0.2))
 
+    def surface(number):
+        points = [(r, a, 160.0 + number * (r == a)) for r in (60.0, 150.0, 240.0) for a in (120.0, 190.0, 260.0)]
+        return FreeSurface(tuple(points), (0.0, 0.0, 1.0))
+
     timed("volumes after a plane was moved", lambda n: organ.cut([plane(n)]))
     timed("volumes after one of three planes was moved", lambda n: organ.cut([plane(n), plane(2), plane(7)]))
+    timed(
+        "volumes after an ellipsoid was moved",
+        lambda n: organ.cut([Ellipsoid((150.0 + n, 190.0, 160.0), (40, 30, 20))]),
+    )
+    timed("volumes after a point of a surface was moved", lambda n: organ.cut([surface(n)]))
     timed("label map of the parts", lambda n: organ.divided([plane(n)]), 3)
     timed("distance of lesion and vessel", lambda _: distance(label_map, "liver_tumor", "portal_vein"), 3)
     timed("distance of lesion and organ's surface", lambda _: distance(label_map, "liver_tumor", "liver"), 3)
+    timed("distance map of lesion and vessel", lambda _: distance_map(label_map, "liver_tumor", "portal_vein"), 3)
+    timed("distance map of organ and vessel", lambda _: distance_map(label_map, "liver", "portal_vein"), 3)
+    timed("diameters of the vessel along its center line", lambda _: vessel_diameters(label_map, "portal_vein"), 3)
     timed("diameters of the organ", lambda _: diameters(label_map, "liver"), 3)
     timed("margin of 10 mm around the lesion", lambda _: margin(label_map, "liver_tumor", 10), 3)
 

@@ -1,9 +1,11 @@
 """A plan on the page: a distance, a plane that is dragged, parts, files."""
 
+import io
 import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from DeepSegLogic import LabelMap, Organ
 from DeepSegLogic.data.terminology import structure_for
@@ -52,6 +54,12 @@ def plan(page) -> dict[str, str]:
     return {title.strip(): value.strip() for title, value, *_ in rows}
 
 
+def threed(page) -> np.ndarray:
+    """The 3D view as it is on the page."""
+    shown = page.locator(".layout-grid-item").nth(1).screenshot()
+    return np.asarray(Image.open(io.BytesIO(shown)).convert("RGB"), int)
+
+
 def drag(page, pixels) -> None:
     """Drag askew from the middle of the axial view, slowly: what waits for the server is overtaken."""
     box = page.locator(".layout-grid-item").first.bounding_box()
@@ -75,7 +83,10 @@ def test_measure_drag_a_plane_and_take_it_home(page, organs, tmp_path):
     page.get_by_role("button", name="Liver – Spleen", exact=True).wait_for()
     assert plan(page)["Liver – Spleen"] == f"{distance(label_map, 'liver', 'spleen').distance_mm:.1f} mm"
 
+    bare = threed(page)
     page.get_by_role("button", name="Add plane").click()
+    # translucent, and larger than the liver; the view is drawn anew a moment later
+    wait_until(page, lambda: (np.abs(threed(page) - bare).max(2) > 8).mean() > 0.05)
     title = page.get_by_role("button", name="Liver, remnant", exact=True)
     title.click()  # the views are centered on the plane
     before = plan(page)["Liver, remnant"]

@@ -8,7 +8,9 @@ import pytest
 
 from DeepSegLogic import LabelMap
 from DeepSegLogic.data.terminology import structure_for
-from DeepSegLogic.planning import Organ, Plane, distance, read_plan
+from DeepSegLogic.planning import Ellipsoid, FreeSurface, Organ, Plane, distance, distance_map, read_plan
+from DeepSegLogic.planning.looks import PRESETS
+from DeepSegLogic.planning.plan_file import cut_of
 
 from ..logic.grids import oblique
 
@@ -201,6 +203,165 @@ def test_a_saved_scene_and_a_plan_file_bring_the_plan_back(planner, tmp_path):
     end = time.monotonic() + 1
     planner.wait(lambda: time.monotonic() > end)
     assert planner.scene.resultNode is not None and tree(planner) == []
+
+
+def middle(label_map, name):
+    voxels = np.argwhere(label_map.mask(name))[:, ::-1]
+    return (label_map.ijk_to_ras @ [*voxels.mean(0), 1])[:3]
+
+
+def numbers(user):
+    return entries(user)[0].numbers
+
+
+def test_an_ellipsoid_is_a_box_to_drag_and_a_surface_nine_points(planner):
+    ui, label_map = planner.ui, planner.scene.labelMap()
+    ui.ellipsoidButton.click()
+    (box,) = nodes("vtkMRMLMarkupsROINode")
+    (body,) = nodes(MODEL)
+    place = np.add(middle(label_map, ONE), (3, 1, 0))
+    turn = np.eye(4)
+    turn[:3, :3] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+    box.GetObjectToNodeMatrix().DeepCopy(turn.ravel())
+    box.SetCenterWorld(*place)
+    box.SetSizeWorld(20, 24, 16)
+    settle(planner)
+    expected = Organ(label_map, ONE).cut([Ellipsoid(tuple(place), (10, 12, 8), tuple(map(tuple, turn[:3, :3].T)))])
+    assert numbers(planner)["remnant_ml"] == pytest.approx(expected.remnant_ml, rel=2e-3)
+    bounds = np.array(body.GetPolyData().GetBounds()).reshape(3, 2)
+    np.testing.assert_allclose(bounds.mean(1), place, atol=0.1)
+    ui.undoPlanButton.click()
+    ui.undoPlanButton.click()
+    assert nodes("vtkMRMLMarkupsROINode") == [] == nodes(MODEL) and entries(planner) == ()
+
+    ui.surfaceButton.click()
+    (points,) = nodes("vtkMRMLMarkupsFiducialNode")
+    assert points.GetNumberOfControlPoints() == 9 and len(nodes(MODEL)) == 1
+    cut = entries(planner)[0].entry["cuts"][0]
+    flat = numbers(planner)["remnant_ml"]
+    assert flat == pytest.approx(
+        Organ(label_map, ONE).cut([Plane(cut["points"][4], cut["normal"])]).remnant_ml, rel=0.02
+    )
+    points.SetNthControlPointPositionWorld(4, *(np.array(cut["points"][4]) + 8 * np.array(cut["normal"])))
+    settle(planner)
+    cut = entries(planner)[0].entry["cuts"][0]
+    free = FreeSurface(tuple(map(tuple, cut["points"])), tuple(cut["normal"]))
+    assert numbers(planner)["remnant_ml"] == Organ(label_map, ONE).cut([free]).remnant_ml > flat
+    # onto another point: refused, and back in its place
+    points.SetNthControlPointPositionWorld(4, *cut["points"][3])
+    planner.wait(lambda: "above one another" in ui.planLabel.text)
+    np.testing.assert_allclose(points.GetNthControlPointPositionWorld(4), cut["points"][4], atol=1e-3)
+    assert entries(planner)[0].entry["cuts"] == [cut]
+
+
+def test_branches_and_paths_are_drawn_by_clicks(planner):
+    import slicer
+
+    ui, label_map = planner.ui, planner.scene.labelMap()
+    place, interaction = middle(label_map, ONE), slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+
+    def draw(button, *points):
+        button.click()
+        assert button.checked and interaction.GetCurrentInteractionMode() == interaction.Place
+        selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+        node = slicer.mrmlScene.GetNodeByID(selection.GetActivePlaceNodeID())
+        for point in points:
+            node.AddControlPointWorld(*point)
+        button.click()
+        planner.wait(lambda: not button.checked)
+
+    draw(ui.branchButton, np.add(place, (-6, 0, 0)), np.add(place, (-4, 5, 0)))
+    assert entries(planner) == ()
+    draw(ui.branchButton, np.add(place, (7, 0, 0)))
+    planner.wait(lambda: entries(planner))
+    branches = nodes("vtkMRMLMarkupsCurveNode")
+    assert sorted(node.GetName() for node in branches) == ["Branch 1", "Branch 2"]
+    (cut,) = entries(planner)[0].entry["cuts"]
+    expected = Organ(label_map, ONE).cut([cut_of(cut)])
+    assert numbers(planner)["remnant_ml"] == expected.remnant_ml and len(expected.parts) == 2
+    draw(ui.branchButton, np.add(place, (0, -8, 2)))
+    planner.wait(lambda: len(numbers(planner)["parts"]) == 3)
+    slicer.mrmlScene.RemoveNode(next(n for n in nodes("vtkMRMLMarkupsCurveNode") if n.GetName() == "Branch 1"))
+    planner.wait(lambda: list(entries(planner)[0].entry["cuts"][0]["marks"]) == ["Branch 2", "Branch 3"])
+    # a branch outside of the volume is refused, and stays to be moved
+    draw(ui.branchButton, np.add(place, (0, 0, 900)))
+    planner.wait(lambda: "outside of the volume" in ui.planLabel.text)
+    assert len(numbers(planner)["parts"]) == 2
+
+    draw(ui.pathButton, np.add(place, (-60, 0, 0)), place)
+    planner.wait(lambda: len(entries(planner)) == 2)
+    assert entries(planner)[1].numbers["length_mm"] == pytest.approx(60, abs=0.01)
+    assert entries(planner)[1].numbers["clearances"][0]["structure"] == OTHER
+    assert len(nodes(LINE)) == 1
+    draw(ui.pathButton, place)  # no target: nothing
+    planner.wait(lambda: len(list(slicer.util.getNodesByClass(LINE))) == 1)
+
+
+def test_a_distance_map_has_colors_and_lines(planner):
+    ui = planner.ui
+    ui.distanceMapButton.click()
+    planner.wait(lambda: entries(planner) and not planner.session.jobs.run.busy)
+    surface, lines = sorted(nodes(MODEL), key=lambda node: node.GetPolyData().GetNumberOfLines())
+    display = surface.GetDisplayNode()
+    assert display.GetScalarVisibility() and display.GetActiveScalarName() == "color"
+    found = distance_map(planner.scene.labelMap(), ONE, OTHER)
+    assert surface.GetPolyData().GetNumberOfPoints() == len(found.distances_mm)
+    assert lines.GetPolyData().GetNumberOfLines() > 10 and surface.GetPolyData().GetNumberOfLines() == 0
+    assert [title for title, _value in tree(planner)[0][2]] == ["Within 5 mm", "Within 10 mm", "Within 20 mm"]
+    # a ball is no vessel: said, and the plan stays
+    ui.vesselButton.click()
+    planner.wait(lambda: not planner.session.jobs.run.busy)
+    assert "no center line" in ui.statusLabel.text and len(entries(planner)) == 1
+
+
+def test_presets_views_clipping_and_pictures(planner, tmp_path):
+    import slicer
+
+    ui, qt = planner.ui, _qt()
+    display = planner.scene.resultNode.GetDisplayNode()
+    ui.planeButton.click()
+    ui.partsButton.click()
+    planner.wait(lambda: any(row.text(0) == "Left lung, part 1" for row in planner.rows()))
+    ui.lookComboBox.currentIndex = ui.lookComboBox.findData("vessels")
+    ui.lookComboBox.activated.emit(ui.lookComboBox.currentIndex)
+    planner.wait(lambda: display.GetSegmentOpacity3D(OTHER) == pytest.approx(PRESETS["vessels"].organ))
+    assert display.GetSegmentOpacity3D("lung_left_part_1") == pytest.approx(PRESETS["vessels"].removed)
+    assert display.GetVisibility3D()
+    ui.lookComboBox.currentIndex = ui.lookComboBox.findData("remnant")
+    ui.lookComboBox.activated.emit(ui.lookComboBox.currentIndex)
+    planner.wait(lambda: not display.GetSegmentVisibility3D("lung_left_part_1"))
+    assert display.GetSegmentVisibility3D("lung_left_part_2") and display.GetSegmentOpacity3D(OTHER) == 1.0
+
+    camera = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCameraNode")
+    bounds = np.zeros(6)
+    planner.scene.resultNode.GetRASBounds(bounds)
+    for button, towards in (
+        (ui.frontViewButton, (0, 1, 0)),
+        (ui.leftViewButton, (-1, 0, 0)),
+        (ui.surgeonViewButton, (0.6, 0.8, 0)),
+    ):
+        button.click()
+        away = np.array(camera.GetPosition()) - camera.GetFocalPoint()
+        np.testing.assert_allclose(away / np.linalg.norm(away), towards, atol=1e-6)
+        np.testing.assert_allclose(camera.GetFocalPoint(), bounds.reshape(3, 2).mean(1), atol=1e-6)
+
+    ui.clipCheckBox.checked = True
+    assert display.GetClipping() and display.GetClipNode().GetNumberOfClippingNodes() == 1
+    ui.clipCheckBox.checked = False
+    assert not display.GetClipping()
+    ui.scaleBarCheckBox.checked = True
+    view = slicer.app.layoutManager().threeDWidget(0).mrmlViewNode()
+    assert view.GetRenderMode() == view.Orthographic and view.GetRulerType() == view.RulerTypeThin
+    ui.scaleBarCheckBox.checked = False
+    assert view.GetRulerType() == view.RulerTypeNone
+
+    ui.copyPictureButton.click()
+    assert qt.QApplication.clipboard().image().width() == 64
+    planner.desktop.answers["Folder for the pictures"] = tmp_path
+    ui.savePicturesButton.click()
+    planner.wait(lambda: not planner.session.jobs.run.busy)
+    assert planner.session.jobs.run.error is None
+    assert {path.name for path in (tmp_path / "deepseg-pictures").iterdir()} >= {"front.png", "turntable.gif"}
 
 
 def _qt():

@@ -43,14 +43,21 @@ class SliceWidget(QtCore.QObject):
 
 
 class ThreeDView(QtCore.QObject):
-    """The 3D view; notes how often it was centred."""
+    """The 3D view; notes how often it was centred. Its window is empty."""
 
     def __init__(self, node):
         super().__init__()
         self._node, self._resets = node, 0
+        self._window = vtk.vtkRenderWindow()
+        self._window.SetOffScreenRendering(1)
+        self._window.SetSize(64, 48)
+        self._window.AddRenderer(vtk.vtkRenderer())
 
     def mrmlViewNode(self):
         return self._node
+
+    def renderWindow(self):
+        return self._window
 
     def resetFocalPoint(self):
         self._resets += 1

@@ -1,4 +1,4 @@
-"""The pictures of docs/plan.md: a plan on the abdomen CT's labels in the panel, on the page and in the report.
+"""The pictures of a plan on the abdomen CT's labels in the panel, on the page and in the report, for docs/plan.md.
 
 python Testing/tools/plan_faces.py panel|page|report --data ../shared/data -o docs
 """
@@ -6,33 +6,14 @@ python Testing/tools/plan_faces.py panel|page|report --data ../shared/data -o do
 import argparse
 import tempfile
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import plan_tutorial
 
-from DeepSegLogic import Plan, read_label_map, read_volume
+from DeepSegLogic import Plan, read_volume
 from DeepSegLogic.planning import write_plan
 from DeepSegLogic.segmentation import Result
 
-PLAN = Plan(
-    {
-        "distances": [{"one": "gallbladder", "other": "portal_vein_and_splenic_vein"}],
-        "margins": [{"structure": "gallbladder", "mm": 10, "keep": ["inferior_vena_cava"]}],
-        "resections": [
-            {
-                "organ": "liver",
-                "removed": [1],
-                "cuts": [{"type": "plane", "origin": [39, 192, 370], "normal": [0.62, -0.78, 0]}],
-            }
-        ],
-    },
-    "Right hemihepatectomy",
-)
-SHOWN = (
-    *("liver", "gallbladder", "portal_vein_and_splenic_vein", "inferior_vena_cava", "aorta"),
-    *("kidney_right", "kidney_left", "spleen", "stomach", "pancreas"),
-)
 FACTS = {
     "model": {"id": "reference", "version": "1"},
     "settings": {"quality": "standard"},
@@ -41,16 +22,15 @@ FACTS = {
 
 
 def case(data):
-    """The CT, and its labels of some organs."""
+    """The CT, the tutorial's labels, and a plan of their liver."""
     volume = read_volume(data / "abdomen_ct" / "ct.nii.gz")
     volume.name, volume.modality = "Abdomen", "CT"
-    labels = read_label_map(data / "abdomen_ct" / "labels.nii.gz")
-    structures = [s for s in labels.structures if s.name in SHOWN]
-    array = np.where(np.isin(labels.array, [s.value for s in structures]), labels.array, 0).astype(labels.array.dtype)
-    return volume, replace(labels, array=array, structures=structures)
+    labels, plans = plan_tutorial.case(data)
+    entries = {kind: plans["margin"][kind] for kind in ("distances", "margins")}
+    return volume, labels, Plan(entries | plans["plane"] | plans["needle"], "Right hemihepatectomy")
 
 
-def panel(volume, label_map, output):
+def panel(volume, label_map, plan, output):
     """The plan section, with nodes in the stand-in's scene."""
     import host
     from extension.conftest import MODULE, User
@@ -62,7 +42,7 @@ def panel(volume, label_map, output):
     user.wait(lambda: not user.session.jobs.waiting)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plan.json"
-        write_plan(PLAN, path)
+        write_plan(plan, path)
         desktop.answers["Open a plan"] = path
         user.ui.openPlanButton.click()
         user.wait(lambda: user.session.outcome.planning.entries)
@@ -73,7 +53,7 @@ def panel(volume, label_map, output):
     desktop.reset()
 
 
-def page(volume, label_map, output):
+def page(volume, label_map, plan, output):
     """The page in Chromium, while the plan's plane is shown."""
     from browser.conftest import CHROMIUM, DRAWN, FLAGS, start, stop
     from DeepSegWeb.scene import PageScene
@@ -81,7 +61,7 @@ def page(volume, label_map, output):
 
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as driver:
         folder, scene = Path(temporary), PageScene()
-        write_plan(PLAN, folder / "plan.json")
+        write_plan(plan, folder / "plan.json")
         scene.show_volume(volume)
         scene.work.adopt(label_map, FACTS)
         scene.save(folder / "abdomen")
@@ -100,15 +80,17 @@ def page(volume, label_map, output):
             shown.get_by_role("button", name="Open plan").click()
         chooser.value.set_files(folder / "plan.json")
         shown.get_by_role("button", name="Liver, remnant", exact=True).click()
+        shown.get_by_label("Show in 3D").first.click(force=True)
+        shown.get_by_role("option", name="Plan", exact=True).click()
+        shown.get_by_role("button", name="Front", exact=True).click()
         shown.get_by_role("button", name="Make structures").scroll_into_view_if_needed()
-        shown.get_by_role("button", name="Fit 3D view").click()
         shown.wait_for_timeout(15_000)
         shown.screenshot(path=output / "plan-page.png")
         browser.close()
         stop(server)
 
 
-def report(volume, label_map, output):
+def report(volume, label_map, plan, output):
     """The planning page of the report."""
     from browser.conftest import CHROMIUM, FLAGS
     from playwright.sync_api import sync_playwright
@@ -122,7 +104,7 @@ def report(volume, label_map, output):
         result = Result(label_map, {}, provenance=FACTS)
         options = {"source": None, "formats": ["glb"], "progress": ignore_progress, "cancel": never_cancel}
         write_outputs(folder, volume, result, **options)
-        write_report(folder, Path(temporary) / "report.html", plan=PLAN)
+        write_report(folder, Path(temporary) / "report.html", plan=plan)
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         shown = browser.new_page(viewport={"width": 1180, "height": 900})
         shown.goto((Path(temporary) / "report.html").as_uri())

@@ -90,6 +90,12 @@
   const pickReference = () => choose({}, ([file]) => upload([[file.name, file]], "reference"));
 
   const pickEarlier = () => choose({}, ([file]) => upload([[file.name, file]], "earlier"));
+  async function picture() {
+    const text = atob(await window.trame.trigger("picture"));
+    return new Blob([Uint8Array.from(text, (letter) => letter.charCodeAt(0))], { type: "image/png" });
+  }
+  // a promise, as browsers take only what a click asks for
+  const copyPicture = () => navigator.clipboard.write([new ClipboardItem({ "image/png": picture() })]);
   const pickPlan = () => choose({ accept: ".json" }, ([file]) => upload([[file.name, file]], "plan"));
 
   let model;  // chosen, not confirmed yet
@@ -197,6 +203,6 @@
     true,
   );
 
-  const called = { careful, enlarge, goOn, pick, pickEarlier, pickModel, pickPlan, pickReference };
+  const called = { careful, copyPicture, enlarge, goOn, pick, pickEarlier, pickModel, pickPlan, pickReference };
   window.deepseg = { ...called, sendModel, cancelUpload, download };
 })();

@@ -34,10 +34,12 @@ def test_a_distance_by_names_titles_or_values(segmentation, capfd):
 
 def test_sentences_for_people(segmentation, capfd):
     arguments = ["--distance", "1,2", "--contact", "1,2", "--encasement", "1,2", "--within-mm", "9", "--diameters", "1"]
+    arguments += ["--vessel", "2"]
     assert main(["measure", segmentation, *arguments]) == 0
     text = capfd.readouterr().out
     assert "liver_tumor to portal_vein: 8." in text or "liver_tumor to portal_vein: 7." in text
     assert "within 9 mm of portal_vein" in text and "encases" in text and "mm ×" in text
+    assert "portal_vein: diameter 9.9 to 9.9 mm" in text and ", along " in text  # a box, 10 mm wide
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
 from DeepSegLogic import UsageError
 from DeepSegLogic.cli import main
 from DeepSegLogic.io import write_label_map
-from DeepSegLogic.planning import distance_map, write_distance_map
+from DeepSegLogic.planning import contour_lines, distance_map, write_distance_map
 from DeepSegLogic.surfaces import make_surfaces
 
 from .scenes import GRIDS, ball, scene, voxel_mm
@@ -31,6 +31,24 @@ def test_two_balls(grid):
     assert sum(band.percent for band in found.bands) == pytest.approx(100)
     colors = {tuple(c) for c in found.colors.tolist()}
     assert len(colors) == len([band for band in found.bands if band.area_mm2 > 0])
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_contour_lines_are_the_circles_where_spheres_meet(grid):
+    organs, middle = scene(grid, {"one": ball((0, 0, 0), R), "other": ball(TO, R)}, 42)
+    found = distance_map(organs, "one", "other")
+    lines = contour_lines(found)
+    assert lines.GetNumberOfPolys() == 0 and lines.GetNumberOfLines() > 0
+    points = numpy_support.vtk_to_numpy(lines.GetPoints().GetData())
+    levels = numpy_support.vtk_to_numpy(lines.GetPointData().GetArray("distance_mm"))
+    away = np.linalg.norm(TO)
+    for level in found.levels_mm:
+        on = points[np.isclose(levels, level, atol=1e-4)] - middle
+        x = (R**2 + away**2 - (level + R) ** 2) / (2 * away)  # of the plane of the circle
+        assert np.abs(on[:, 0] - x).max() < voxel_mm(organs)
+        assert np.abs(np.hypot(on[:, 1], on[:, 2]) - np.sqrt(R**2 - x**2)).max() < voxel_mm(organs)
+    lifted = numpy_support.vtk_to_numpy(contour_lines(found, 0.5).GetPoints().GetData())
+    assert np.linalg.norm(lifted - points, axis=1) == pytest.approx(0.5, abs=0.1)
 
 
 def test_trimesh_finds_the_same_and_vtk_reads_it_back(tmp_path):

@@ -33,6 +33,8 @@ def plan():
         "contacts": [{"one": "vein", "other": "liver"}],
         "encasements": [{"tumor": "tumor", "vessel": "vein", "within_mm": 4}],
         "diameters": [{"structure": "tumor"}],
+        "distance_maps": [{"one": "tumor", "other": "vein"}],
+        "vessels": [{"structure": "vein"}],
         "margins": [{"structure": "tumor", "mm": 3, "keep": ["vein"]}],
         "resections": [
             {"organ": "liver", "cuts": [{"type": "plane", "origin": [22, 22, 22], "normal": [1, 0, 0.2]}]},
@@ -69,6 +71,7 @@ def test_what_is_written_is_read_back_the_same(organs, plan, tmp_path):
     again = read_plan(tmp_path / "out" / "plan.json")
     assert again == done.plan
     assert again.checked(organs) == again
+    assert (tmp_path / "out" / "distance_map_1.vtp").exists()
     parts = read_label_map(tmp_path / "out" / "parts.seg.nrrd")
     for structure in done.label_map.structures:
         np.testing.assert_array_equal(parts.mask(structure.name), done.label_map.mask(structure.name))
@@ -76,6 +79,7 @@ def test_what_is_written_is_read_back_the_same(organs, plan, tmp_path):
         rows = {(r["kind"], r["subject"], r["quantity"]): r["value"] for r in csv.DictReader(file)}
     remnant = rows["resections", "liver", "remnant_percent"]
     assert float(remnant) == pytest.approx(again.numbers["resections"][0]["remnant_percent"], abs=1e-4)
+    assert ("vessels", "vein", "median_mm") in rows
     assert ("resections", "liver, liver_part_1", "ml") in rows and ("distances", "tumor, vein", "distance_mm") in rows
     meshes = {p.stem: trimesh.load(p) for p in (tmp_path / "out" / "surfaces").glob("*.stl")}
     assert len(meshes) == 6 and all(mesh.is_watertight for mesh in meshes.values())

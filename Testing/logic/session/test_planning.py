@@ -75,7 +75,7 @@ def test_what_is_added_has_the_numbers_of_the_single_calls(session, organs):
     assert one.numbers["distance_mm"] == distance(organs, "tumor", "vein").distance_mm
     grown = margin(organs, "tumor", 5.0, keep=["vein"])
     assert other.numbers["ml"] == pytest.approx(grown.ml)
-    points, triangles = other.surface.points, other.surface.triangles
+    points, triangles = other.shape.points, other.shape.triangles
     a, b, c = points[triangles].swapaxes(0, 1)
     enclosed = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6000
     assert enclosed == pytest.approx(grown.ml, rel=0.02)
