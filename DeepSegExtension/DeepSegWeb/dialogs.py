@@ -52,6 +52,13 @@ def _export(app) -> None:
             v3.VSpacer()
             v3.VBtn("Close", click="exporting = false")
             v3.VBtn(
+                "Send to archive",
+                v_if=("has_archive",),
+                click=f"exporting = false; {call(app, app.archive.send, '[formats]')}",
+                disabled=(f"!formats.some((f) => {[*DICOM_FORMATS]}.includes(f))",),
+                raw_attrs=['title="Send the DICOM formats that are ticked"'],
+            )
+            v3.VBtn(
                 "Download",
                 color="primary",
                 variant="flat",
