@@ -59,7 +59,6 @@ class PageArchive:
 
     def fetch(self, series: str) -> None:
         """Fetch a series that was found, and open it."""
-        self.state.searching = False
         with self._saying():
             self._check_allowed()
             self._opening.check_free()

@@ -38,7 +38,8 @@ def archive_dialog(app) -> None:
                     hide_details=True,
                     raw_attrs=['autocomplete="off"'],
                 )
-            v3.VBtn("Find", type="submit", variant="tonal", disabled=("run.busy || !(patient || study)",))
+            disabled = ("run.busy || !(patient || study)",)
+            v3.VBtn("Find", variant="tonal", disabled=disabled, raw_attrs=['type="submit"'])
         with v3.VCardText(classes="px-2"):
             v3.VProgressLinear(
                 v_if=("run.busy",), indeterminate=True, color="primary", raw_attrs=['aria-label="Searching"']
@@ -52,7 +53,7 @@ def archive_dialog(app) -> None:
                     title=("series.title",),
                     subtitle=("series.subtitle",),
                     disabled=("run.busy",),
-                    click=careful(app, app.archive.fetch, "[series.uid]"),
+                    click=f"searching = false; {careful(app, app.archive.fetch, '[series.uid]')}",
                 )
         with v3.VCardActions():
             v3.VSpacer()

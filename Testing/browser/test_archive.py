@@ -78,18 +78,18 @@ def find(page, patient):
 
 
 def test_a_series_comes_its_result_goes_and_comes_again(opened, pacs):
-    page, (settings, series, labels) = opened, pacs
+    page, (settings, _, labels) = opened, pacs
     dialog = find(page, "nobody")
     dialog.get_by_text("No series found.").wait_for()
     dialog.get_by_role("button", name="Close").click()
 
     dialog = find(page, "4711")
-    dialog.get_by_role("listitem").filter(has_text="SEG · ").wait_for()
+    dialog.get_by_role("listitem").filter(has_text="SEG · DeepSeg").wait_for()
     assert "Case" not in dialog.inner_text(), "names of patients are not shown"
     dialog.get_by_text("2024-01-02 · 20 images").click()
     page.get_by_text("128×128×20 voxels").wait_for()
 
-    find(page, "4711").get_by_role("listitem").filter(has_text="SEG · ").click()
+    find(page, "4711").get_by_role("listitem").filter(has_text="SEG · DeepSeg").click()
     page.get_by_role("table", name="Structures found").wait_for()
     for structure in labels.structures:
         known = np.count_nonzero(labels.mask(structure.name)) * labels.voxel_ml
@@ -107,7 +107,7 @@ def test_a_series_comes_its_result_goes_and_comes_again(opened, pacs):
     assert sorted(kinds) == ["CT", "RTSTRUCT", "SEG", "SEG", "SR"]
 
 
-def test_what_fails_leaves_what_was_there(opened, pacs, monkeypatch):
+def test_what_fails_leaves_what_was_there(opened):
     page = opened
     find(page, "4711").get_by_text("20 images").click()
     page.get_by_text("128×128×20 voxels").wait_for()
