@@ -34,7 +34,7 @@ from .views import make_views
 
 POLL_S = 0.08
 SCENE_FORMAT = "mrb"
-LABEL_FORMATS = {"seg.nrrd", "nii.gz", "dcm-seg", "rtstruct", SCENE_FORMAT}
+LABEL_FORMATS = {"seg.nrrd", "nii.gz", "dcm-seg", "dcm-labelmap", "rtstruct", SCENE_FORMAT}
 """They hold what was corrected; the others only show it."""
 
 

@@ -19,7 +19,13 @@ OTHER_FORMATS = {
     "csv": "Measurements (CSV)",
     "plan": "Plan (JSON)",
 }
-DICOM_FORMATS = {"dcm-seg": "DICOM SEG", "rtstruct": "RTSTRUCT", "sr": "DICOM SR"}
+DICOM_FORMATS = {
+    "dcm-seg": "DICOM SEG",
+    "dcm-labelmap": "DICOM LABELMAP",
+    "rtstruct": "RTSTRUCT",
+    "sr": "DICOM SR",
+    "dcm-stl": "DICOM STL",
+}
 WHOLE_FORMATS = {"html": "Report (HTML)", "mrb": "Scene for 3D Slicer (MRB)"}
 
 

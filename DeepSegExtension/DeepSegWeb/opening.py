@@ -155,7 +155,8 @@ class Opening:
         """Open files in a :meth:`new_folder`. They stay while the volume is shown; those of others are removed."""
         await self.open(source)
         volume = self.scene.work.session.choices.volume
-        used = Path(volume.source).parents if volume is not None and volume.source else ()
+        series = Path(volume.source) if volume is not None and volume.source else self._scratch
+        used = (series, *series.parents)
         for folder in self._scratch.glob("series*"):
             if folder not in used:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -66,17 +66,52 @@ def write_dicom_seg(
     """
     must_have_highdicom()
     found = source_of(source, label_map)
-    present = [s for s in label_map.structures if label_map.mask(s.name).any()] or label_map.structures
-    if not present:
-        raise UsageError("The label map has no structures to write.", "Choose another one.", code="usage.empty")
-    dataset = _segmentation(present, found, provenance or {}, corrected)
-    with atomic_path(Path(path)) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    _write(_segmentation(_present(label_map), found, provenance or {}, corrected, "BINARY"), path)
     return found.warnings
 
 
+def write_dicom_labelmap(
+    label_map: LabelMap,
+    path: Path | str,
+    *,
+    source: Path | str,
+    provenance: Provenance | None = None,
+    corrected: bool = False,
+) -> list[str]:
+    """Write a label map as DICOM label map segmentation: as :func:`write_dicom_seg`, with one number per voxel.
+
+    Many programs cannot read this kind yet.
+
+    Raises:
+        UsageError: structures overlap; and as there.
+    """
+    must_have_highdicom()
+    if label_map.layers:
+        raise UsageError(
+            "Structures overlap, so that one number per voxel cannot hold them.",
+            "Choose DICOM SEG.",
+            code="usage.format",
+        )
+    found = source_of(source, label_map)
+    _write(_segmentation(_present(label_map), found, provenance or {}, corrected, "LABELMAP"), path)
+    return found.warnings
+
+
+def _present(label_map: LabelMap) -> list[Structure]:
+    """The structures that have voxels; all if none has."""
+    present = [s for s in label_map.structures if label_map.mask(s.name).any()] or label_map.structures
+    if not present:
+        raise UsageError("The label map has no structures to write.", "Choose another one.", code="usage.empty")
+    return present
+
+
+def _write(dataset: Any, path: Path | str) -> None:
+    with atomic_path(Path(path)) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
+
+
 def _segmentation(
-    structures: list[Structure], source: Source[LabelMap], provenance: Provenance, corrected: bool
+    structures: list[Structure], source: Source[LabelMap], provenance: Provenance, corrected: bool, kind: str
 ) -> Any:
     import highdicom as hd
 
@@ -91,7 +126,7 @@ def _segmentation(
     return hd.seg.Segmentation(
         source_images=source.headers,
         pixel_array=_in_file_order(_voxels(source.record, structures), source),
-        segmentation_type="BINARY",
+        segmentation_type=kind,
         segment_descriptions=[_described(s, n, algorithm, corrected) for n, s in enumerate(structures, 1)],
         series_instance_uid=hd.UID(),
         series_number=300,
