@@ -13,6 +13,7 @@ from ...data.run_record import Provenance
 from ...data.terminology import tg263_name
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
+from .algorithm import Algorithm, algorithm_of
 from .contours import curves_of
 from .derived import derived_object, item
 from .files import Slice
@@ -56,10 +57,10 @@ def write_rtstruct(
     structures = [s for s in label_map.structures if label_map.mask(s.name).any()]
     if not structures:
         raise UsageError("The label map is empty: there is nothing to draw.", "Choose another one.", code="usage.empty")
-    model = (provenance or {}).get("model", {}).get("id", "")
+    algorithm = algorithm_of(provenance, corrected)
     data = _structure_set(found)
     for number, structure in enumerate(structures, 1):
-        _add(data, structure, number, found, f"DeepSeg {model}".strip(), corrected)
+        _add(data, structure, number, found, algorithm)
     with atomic_path(Path(path)) as temporary:
         data.save_as(temporary, enforce_file_format=True)
     return found.warnings
@@ -87,15 +88,13 @@ def _structure_set(source: Source[LabelMap]) -> Any:
     return data
 
 
-def _add(
-    data: Any, structure: Structure, number: int, source: Source[LabelMap], algorithm: str, corrected: bool
-) -> None:
+def _add(data: Any, structure: Structure, number: int, source: Source[LabelMap], algorithm: Algorithm) -> None:
     roi = item(ROINumber=number, ReferencedFrameOfReferenceUID=data.FrameOfReferenceUID)
     title = structure.title or structure.name
     roi.ROIName = (tg263_name(structure.name) or title)[:64]
     roi.ROIDescription = structure.name  # read back as the name
-    roi.ROIGenerationAlgorithm = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
-    roi.ROIGenerationDescription = algorithm[:64]
+    roi.ROIGenerationAlgorithm = algorithm.type
+    roi.ROIGenerationDescription = algorithm.name
     data.StructureSetROISequence.append(roi)
     contours = item(ROIDisplayColor=list(structure.color), ReferencedROINumber=number)
     contours.ContourSequence = _contours(source, structure)

@@ -15,6 +15,7 @@ from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
 from ...util.packages import can_import
 from ...util.version import __version__, how_to_install
+from .algorithm import algorithm_of
 from .source import Source, source_of
 
 MANUFACTURER = "DeepSeg"
@@ -115,11 +116,11 @@ def _segmentation(
 ) -> Any:
     import highdicom as hd
 
-    model = provenance.get("model", {})
+    made_by = algorithm_of(provenance, corrected)
     algorithm = hd.AlgorithmIdentificationSequence(
-        name=f"DeepSeg {model.get('id', '')}".strip()[:_MOST_LETTERS],
+        name=made_by.name,
         family=hd.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
-        version=str(model.get("version") or __version__)[:_MOST_LETTERS],
+        version=made_by.version,
         source=MANUFACTURER,
     )
     first, step = source.planes[0], round(float(source.record.spacing_ijk[2]), 6)
@@ -127,7 +128,7 @@ def _segmentation(
         source_images=source.headers,
         pixel_array=_in_file_order(_voxels(source.record, structures), source),
         segmentation_type=kind,
-        segment_descriptions=[_described(s, n, algorithm, corrected) for n, s in enumerate(structures, 1)],
+        segment_descriptions=[_described(s, n, algorithm, made_by.type) for n, s in enumerate(structures, 1)],
         series_instance_uid=hd.UID(),
         series_number=300,
         sop_instance_uid=hd.UID(),
@@ -166,7 +167,7 @@ def _in_file_order(voxels: npt.NDArray[Any], source: Source[LabelMap]) -> npt.ND
     return ordered
 
 
-def _described(structure: Structure, number: int, algorithm: Any, corrected: bool) -> Any:
+def _described(structure: Structure, number: int, algorithm: Any, algorithm_type: str) -> Any:
     import highdicom as hd
 
     def coded(code: Code) -> Any:
@@ -177,7 +178,7 @@ def _described(structure: Structure, number: int, algorithm: Any, corrected: boo
         segment_label=(structure.title or structure.name)[:_MOST_LETTERS],
         segmented_property_category=coded(structure.category or ANATOMICAL_STRUCTURE),
         segmented_property_type=coded(structure.type or TISSUE),
-        algorithm_type="SEMIAUTOMATIC" if corrected else "AUTOMATIC",
+        algorithm_type=algorithm_type,
         algorithm_identification=algorithm,
         anatomic_regions=[coded(structure.region)] if structure.region else None,
         display_color=hd.color.CIELabColor.from_rgb(*structure.color),

@@ -5,9 +5,10 @@ import time
 import dicom_series
 import numpy as np
 import orthanc
+import pydicom
 import pytest
 
-from DeepSegLogic import read_label_map, read_volume
+from DeepSegLogic import read_label_map, read_volume, write_rtstruct
 from DeepSegLogic.io.dicom.archive_settings import ArchiveSettings
 from DeepSegLogic.io.dicom.web_archive import Archive
 from DeepSegLogic.session import Phase, Session
@@ -84,8 +85,6 @@ def test_a_series_comes_and_its_result_goes(session, tmp_path, monkeypatch):
 
 
 def test_a_segmentation_of_another_patient_leaves_the_result(session, tmp_path):
-    from DeepSegLogic import write_rtstruct
-
     series = dicom_series.write_series(tmp_path / "ct")
     volume = read_volume(series)
     labels = dicom_series.organs(volume.ijk_to_ras)
@@ -96,6 +95,9 @@ def test_a_segmentation_of_another_patient_leaves_the_result(session, tmp_path):
     assert wait(session).phase is Phase.DONE, session.jobs.run.error
     assert session.outcome.volume is volume
     assert (session.outcome.result.label_map.mask("liver") == labels.mask("liver")).all()
+    write_rtstruct(labels, tmp_path / "again.dcm", source=series, provenance=session.outcome.result.provenance)
+    roi = pydicom.dcmread(tmp_path / "again.dcm").StructureSetROISequence[0]
+    assert (roi.ROIGenerationAlgorithm, roi.ROIGenerationDescription) == ("SEMIAUTOMATIC", "Unknown")
     before = session.outcome.result
     other = read_volume(dicom_series.write_series(tmp_path / "other", PatientID="P2"))
     session.outcome.open(tmp_path / "organs.dcm", other)
