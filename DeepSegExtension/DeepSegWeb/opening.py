@@ -46,7 +46,7 @@ class Opening:
         """Show a volume, or a scene with its result, instead of the current one; or a segmentation on it."""
         try:
             segments = await asyncio.to_thread(holds_segmentation, source)
-        except DeepSegError as error:
+        except Exception as error:
             self._say(error)
             return
         if segments:
@@ -62,7 +62,7 @@ class Opening:
             with self.state:
                 self.state.alert = None
                 work.openSegmentation(source)
-        except DeepSegError as error:
+        except Exception as error:
             self._say(error)
         while work.session.jobs.run.busy:
             await asyncio.sleep(_LOOK_S)
