@@ -96,6 +96,7 @@ def test_the_command_line(address, archive, series, tmp_path, monkeypatch):
     assert isinstance(run(app, ["pacs", "find"]).exception, UsageError)
     monkeypatch.delenv("DEEPSEG_PACS_URL")
     assert "No archive is configured" in str(run(app, ["pacs", "find", "--patient", "P1"]).exception)
+    assert "No archive is configured" in str(run(app, ["web", "--archive"]).exception)
 
 
 def test_a_wrong_login_is_told_without_it(address, series):
