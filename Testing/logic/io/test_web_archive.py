@@ -131,7 +131,7 @@ def test_a_full_disk_is_told_as_such_and_leaves_nothing(archive, series, tmp_pat
         save(dataset, path, **options)
 
     monkeypatch.setattr(pydicom.Dataset, "save_as", full)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="The disk is full"):
         archive.fetch(uid, tmp_path / "a")
     assert len(written) == 5 and not list(tmp_path.rglob("*.dcm"))
 
