@@ -15,13 +15,12 @@ from DeepSegLogic.data.boxes import box_of, matrix_of
 from DeepSegLogic.data.label_map import LabelMap, Structure, label_dtype, smallest_on_top
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io.seg_nrrd import ANATOMIC_CONTEXT, CONTEXT
-from DeepSegLogic.io.segment_tags import PREFIX
+from DeepSegLogic.io.segment_tags import PREFIX, UNKNOWN
 from DeepSegLogic.surfaces import SurfaceSet
 from DeepSegLogic.surfaces.surface import polydata
 from DeepSegLogic.util.errors import UsageError
 
 ALGORITHM_TYPE, ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"  # for Slicer's DICOM SEG
-UNKNOWN = "unknown"  # model of segments that DeepSeg did not make
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 
 

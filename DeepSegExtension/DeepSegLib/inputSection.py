@@ -1,5 +1,8 @@
 """The panel's input and advanced sections."""
 
+from pathlib import Path
+
+import qt
 import slicer
 
 from DeepSegLib import remedies
@@ -14,6 +17,7 @@ class InputSection:
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
         ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolume)
+        ui.openSegmentationButton.connect("clicked(bool)", self.onOpenSegmentation)
         ui.cropButton.connect("clicked(bool)", self.onCrop)
         ui.resampleButton.connect("clicked(bool)", self.onResample)
         ui.forceCheckBox.connect("toggled(bool)", self.onForce)
@@ -35,6 +39,17 @@ class InputSection:
         self.session.jobs.forget_run()
         self.scene.setVolumeNode(node)
         self.session.choices.ask_estimate()
+
+    def onOpenSegmentation(self, _checked=False):
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(),
+            _("Open a segmentation"),
+            "",
+            _("Segmentations (*.dcm *.nrrd *.nii *.nii.gz);;All files (*)"),
+        )
+        if path:
+            with remedies.showingErrors(_("The segmentation cannot be opened.")):
+                self.scene.openSegmentation(Path(path))
 
     def onCrop(self, _checked=False):
         self._takeWayOut(WayOut.CROP)
@@ -60,6 +75,7 @@ class InputSection:
         ui = self.ui
         ui.inputSelector.enabled = not (run.busy and run.frame)
         ui.cropButton.enabled = ui.resampleButton.enabled = ui.inputSelector.enabled
+        ui.openSegmentationButton.enabled = not run.busy
 
     def showEstimate(self, estimate):
         text = estimate_text(estimate)

@@ -141,6 +141,16 @@ class SceneSession:
             self.segmentShown()
             self.frames = None
 
+    def openSegmentation(self, path):
+        """Start to read a segmentation of the volume as it is now; it becomes its result.
+
+        Raises:
+            UsageError: there is no volume, or a task is running.
+        """
+        self.setVolumeNode(self.volumeNode)
+        self.session.outcome.open(path, self.session.choices.volume)
+        self._runVolumeNodeID, self.frames = self._volumeNodeID, None
+
     def segmentShown(self, frame=None):
         """Start to segment what was read from the volume's node.
 

@@ -19,6 +19,7 @@ from DeepSegLogic.util.file_names import safe_name
 from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
 
 from . import binding
+from .archive import PageArchive
 from .correcting import Correcting
 from .learning import Learning
 from .opening import Opening
@@ -33,7 +34,7 @@ from .views import make_views
 
 POLL_S = 0.08
 SCENE_FORMAT = "mrb"
-LABEL_FORMATS = {"seg.nrrd", "nii.gz", "dcm-seg", "rtstruct", SCENE_FORMAT}
+LABEL_FORMATS = {"seg.nrrd", "nii.gz", "dcm-seg", "dcm-labelmap", "rtstruct", SCENE_FORMAT}
 """They hold what was corrected; the others only show it."""
 
 
@@ -43,9 +44,10 @@ class WebApp:
     Args:
         source: what to open first, or None.
         folder: a folder of this machine from which the page may open volumes; None for none.
+        archive: whether the page may use the archive that the environment names.
     """
 
-    def __init__(self, source: Path | None = None, folder: Path | None = None):
+    def __init__(self, source: Path | None = None, folder: Path | None = None, archive: bool = False):
         self.server = get_server("deepseg", client_type="vue3")
         self.state = self.server.state
         self.server.enable_module(trame_slicer.module)
@@ -60,6 +62,7 @@ class WebApp:
             self.state, self.scene, self._saying, self.correcting.refresh, self._hand_over_pictures, folder_of
         )
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
+        self.archive = PageArchive(self.state, self.scene, self.opening, self.correcting, self._saying, archive)
         self._source = source
         known = (self.transfers.folder, source and source.parent, folder and folder.resolve(), corrections_root())
         self._folders = [place for place in known if place]
@@ -67,11 +70,15 @@ class WebApp:
         self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
-        self.state.client_only("uploading", "exporting", "choosing_model", "asking")  # a new tab has no dialog open
+        dialogs = ("uploading", "exporting", "choosing_model", "asking", "searching")
+        self.state.client_only(*dialogs)  # a new tab has none open
         Showing(self.state, self.scene, self.correcting, self._say)
         self.session.outcome.files_exported.connect(self._hand_over)
         self.server.trigger("browse")(self.opening.browse)
         self.server.trigger("take")(self.opening.take)
+        self.server.trigger("find")(self.archive.find)
+        self.server.trigger("fetch")(self.archive.fetch)
+        self.server.trigger("send")(self.archive.send)
         self.server.trigger("drawn")(self.correcting.drawn)
         self.server.trigger("picture")(self.planning.picture)
         self._bind()

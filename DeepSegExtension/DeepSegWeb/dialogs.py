@@ -19,7 +19,13 @@ OTHER_FORMATS = {
     "csv": "Measurements (CSV)",
     "plan": "Plan (JSON)",
 }
-DICOM_FORMATS = {"dcm-seg": "DICOM SEG", "rtstruct": "RTSTRUCT", "sr": "DICOM SR"}
+DICOM_FORMATS = {
+    "dcm-seg": "DICOM SEG",
+    "dcm-labelmap": "DICOM LABELMAP",
+    "rtstruct": "RTSTRUCT",
+    "sr": "DICOM SR",
+    "dcm-stl": "DICOM STL",
+}
 WHOLE_FORMATS = {"html": "Report (HTML)", "mrb": "Scene for 3D Slicer (MRB)"}
 
 
@@ -51,6 +57,13 @@ def _export(app) -> None:
         with v3.VCardActions():
             v3.VSpacer()
             v3.VBtn("Close", click="exporting = false")
+            v3.VBtn(
+                "Send to archive",
+                v_if=("has_archive",),
+                click=f"exporting = false; {call(app, app.archive.send, '[formats]')}",
+                disabled=(f"!formats.some((f) => {[*DICOM_FORMATS]}.includes(f))",),
+                raw_attrs=['title="Send the DICOM formats that are ticked"'],
+            )
             v3.VBtn(
                 "Download",
                 color="primary",

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from DeepSegLib import storedResult
 
+from DeepSegLogic.io.segmentations import holds_segmentation
 from DeepSegLogic.io.slicer_scene import SlicerScene
 from DeepSegLogic.session import WayOut
 from DeepSegLogic.util.errors import DeepSegError, UsageError
@@ -19,6 +20,7 @@ from DeepSegLogic.worker.isolated import read_scene_or_volume, read_volume
 
 from .shelf import Shelf
 
+_LOOK_S = 0.08
 T = TypeVar("T")
 
 
@@ -41,8 +43,29 @@ class Opening:
         state.shelf_for = ""  # name of a channel; empty for the input
 
     async def open(self, source: Path) -> None:
-        """Read a volume, or a scene with its result, and show it instead of the current one."""
+        """Show a volume, or a scene with its result, instead of the current one; or a segmentation on it."""
+        try:
+            segments = await asyncio.to_thread(holds_segmentation, source)
+        except Exception as error:
+            self._say(error)
+            return
+        if segments:
+            await self._open_segmentation(source)
+            return
         await self._read(source.name, partial(read_scene_or_volume, source, self._scratch), self._show_other)
+
+    async def _open_segmentation(self, source: Path) -> None:
+        """Read a segmentation of the current volume; returns when that is done, or failed."""
+        work = self.scene.work
+        try:
+            self.check_free()
+            with self.state:
+                self.state.alert = None
+                work.openSegmentation(source)
+        except Exception as error:
+            self._say(error)
+        while work.session.jobs.run.busy:
+            await asyncio.sleep(_LOOK_S)
 
     def expect(self, channel: str) -> None:
         """The next upload to the address ``channel`` is for this channel of the model."""
@@ -120,11 +143,20 @@ class Opening:
             source: a folder, or a file in a folder with nothing but the upload.
         """
         upload = source if source.is_dir() else source.parent
-        kept = Path(await asyncio.to_thread(mkdtemp, prefix="series", dir=self._scratch))
+        kept = self.new_folder()
         await asyncio.to_thread(shutil.move, upload, kept)
-        await self.open(kept / source.relative_to(upload.parent))
+        await self.open_kept(kept / source.relative_to(upload.parent))
+
+    def new_folder(self) -> Path:
+        """An empty folder for files to open with :meth:`open_kept`."""
+        return Path(mkdtemp(prefix="series", dir=self._scratch))
+
+    async def open_kept(self, source: Path) -> None:
+        """Open files in a :meth:`new_folder`. They stay while the volume is shown; those of others are removed."""
+        await self.open(source)
         volume = self.scene.work.session.choices.volume
-        used = Path(volume.source).parents if volume is not None and volume.source else ()
+        series = Path(volume.source) if volume is not None and volume.source else self._scratch
+        used = (series, *series.parents)
         for folder in self._scratch.glob("series*"):
             if folder not in used:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from trame.widgets import client, html
 from trame.widgets import vuetify3 as v3
 
 from . import dialogs, panels
+from .archive_dialog import archive_button, archive_dialog
 from .scene import WINDOWS
 from .widgets import call
 
@@ -39,6 +40,7 @@ def build_page(app, layouts) -> client.JSEval:
         with v3.VMain(style="height: 100vh"), html.Div(classes="ds-views d-flex"):
             layouts.initialize_layout_grid(layout)
         dialogs.add_dialogs(app)
+        archive_dialog(app)
         return client.JSEval(exec="window.deepseg.download($event)")
 
 
@@ -60,6 +62,7 @@ def _bar(app) -> None:
         click=f"shelf_for = ''; {call(app, app.opening.browse, '[shelf.path || ``]')}",
         disabled=busy,
     )
+    archive_button(busy)
     v3.VBtn(
         "Export",
         prepend_icon="mdi-download",

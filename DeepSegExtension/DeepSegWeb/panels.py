@@ -237,7 +237,11 @@ def run_panel(app) -> None:
         )
     with html.Div(v_else=True):
         html.Div("Cancelled.", v_if=("run.phase === 'cancelled'",), classes="ds-note mb-1")
-        html.Div("{{ run.summary }}", v_if=("run.task === 'install' && run.phase === 'done'",), classes="ds-note mb-1")
+        html.Div(
+            "{{ run.summary }}",
+            v_if=("['install', 'send'].includes(run.task) && run.phase === 'done'",),
+            classes="ds-note mb-1",
+        )
         html.Div("Preparing the download.", v_if=("delivering",), classes="ds-note mb-1")
         html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
         shown = "[{model, quality, chosen, force}]"

@@ -22,6 +22,9 @@ def web(
     folder: Annotated[
         Path | None, typer.Option(help="Folder on this machine from which the page may open volumes. Default: none.")
     ] = None,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Let the page use the archive (PACS) that the environment names.")
+    ] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
 ) -> None:
     """Open DeepSeg in the browser. Only the printed link, with its token, gives access."""
@@ -34,6 +37,11 @@ def web(
         raise InputError(f"{source} {what}.", "Give a CT file, a DICOM folder or a scene.", code="input.missing")
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", "Give a folder with volumes.", code="input.missing")
+    if archive:
+        from ..io.dicom.archive_settings import ArchiveSettings
+        from ..io.dicom.web_archive import Archive
+
+        Archive(ArchiveSettings.from_environment())  # raises now what is wrong with the settings
     sys.argv[1:] = []  # trame parses the command line, too
     os.environ["WSLINK_READY_MSG"] = ""
     try:
@@ -50,7 +58,7 @@ def web(
         if not no_browser:  # some browsers return only when they are closed
             Thread(target=_open_browser, args=[one_time_link()], daemon=True).start()
 
-    WebApp(source, folder).start(host, port, ready)
+    WebApp(source, folder, archive).start(host, port, ready)
 
 
 def _open_browser(link: str) -> None:

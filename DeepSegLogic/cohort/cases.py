@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from ..io.archive import SUFFIX as ZIP
 from ..io.dicom.folders import volumes_in
-from ..io.read import SEGMENTATION_SUFFIXES, SUFFIXES
+from ..io.read import SUFFIXES
+from ..io.segmentations import SEGMENTATION_SUFFIXES
 from ..util.errors import InputError
 
 

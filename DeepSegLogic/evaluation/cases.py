@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..io.read import SEGMENTATION_SUFFIXES, SUFFIXES
+from ..io.read import SUFFIXES
+from ..io.segmentations import SEGMENTATION_SUFFIXES
 from ..util.errors import InputError
 
 RESULT = "segmentation.seg.nrrd"

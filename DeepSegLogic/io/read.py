@@ -24,12 +24,12 @@ from ..util.errors import DeepSegError, InputError, ResourceError
 from ..util.staging import temporary_folder
 from . import archive, files, headers
 from .headers.fields import check_unit, rectangular
-from .headers.formats import FILES, NIFTI, NRRD, not_an_image
+from .headers.formats import FILES, NIFTI, not_an_image
 from .nifti_names import read_names
 from .nifti_positions import nifti_doubts
+from .segmentations import SEGMENTATION_SUFFIXES, holds_segments, single_file
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-SEGMENTATION_SUFFIXES = (".seg.nrrd", ".seg.nhdr")
 
 
 def read_volume(path: Path | str) -> Volume:
@@ -62,7 +62,7 @@ def read_volume(path: Path | str) -> Volume:
         from .dicom.series import read_series
 
         return replace(read_series(path), source=str(path.absolute()))
-    if _holds_segments(path):
+    if holds_segments(path):
         raise InputError(
             f"{path} is a segmentation, not a CT.",
             GIVE_THE_CT,
@@ -102,11 +102,7 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
     """
     path = Path(path).expanduser()
     files.must_exist(path)
-    if path.is_dir():
-        from .dicom.series import files_below
-
-        inside = list(files_below(path))
-        path = inside[0] if len(inside) == 1 else path
+    path = single_file(path)
     if path.is_dir() or files.is_dicom(path):
         from .dicom import label_reader_of
 
@@ -114,7 +110,7 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
         if reader is None:
             raise _not_a_label_map(path)
         return reader(path, source)
-    if _holds_segments(path):
+    if holds_segments(path):
         from .seg_nrrd_reader import read_segmentation
 
         return read_segmentation(path)
@@ -131,17 +127,6 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
     taken: set[str] = set()
     structures = [structure_for(identifier(names.get(v, f"label_{v}"), v, taken), v) for v in values]
     return LabelMap(array, matrix, structures, warnings)
-
-
-def _holds_segments(path: Path) -> bool:
-    """Whether a file is 3D Slicer's segmentation, whatever its name."""
-    if path.name.lower().endswith(SEGMENTATION_SUFFIXES):
-        return True
-    if not path.name.lower().endswith((".nrrd", ".nhdr")) or headers.check(path).reader != NRRD:
-        return False
-    from .seg_nrrd_reader import is_segmentation
-
-    return is_segmentation(path)
 
 
 def _not_a_label_map(path: Path) -> InputError:

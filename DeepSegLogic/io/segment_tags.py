@@ -11,6 +11,9 @@ from ..data.run_record import Provenance
 PREFIX = "DeepSeg."
 """Of the tags' names in files and in 3D Slicer."""
 
+UNKNOWN = "unknown"
+"""Model of segments that DeepSeg did not make."""
+
 PLAN = PREFIX + "plan"
 """Attribute of the segmentation's node in a scene: the content of a plan file."""
 
@@ -34,7 +37,7 @@ class StoredFacts:
     """What is known of a stored result beside its voxels.
 
     Attributes:
-        provenance: of the run that made the segments; the model is ``"unknown"`` for other segments.
+        provenance: of the run that made the segments; the model is :data:`UNKNOWN` for other segments.
         confidence, boundary_margin: by structure; see ``DeepSegLogic.segmentation.Result``.
         ignored: kind and structure of the findings that the user hid.
         corrector: id of the model that made corrections; empty for the solver.
@@ -76,7 +79,7 @@ def _shares(segments: Sequence[dict[str, str]], name: str) -> dict[str, float]:
 def _provenance(told: dict[str, str]) -> Provenance:
     """A segment's tags in the form of a result's provenance."""
     facts: Provenance = {
-        "model": {"id": told.get("model", "unknown"), "version": told.get("version", "")},
+        "model": {"id": told.get("model", UNKNOWN), "version": told.get("version", "")},
         "settings": {"quality": told.get("quality", "")},
         "versions": {"deepseg": told.get("deepseg", "")},
     }

@@ -16,11 +16,14 @@ LABEL_FORMATS = {
     "seg.nrrd": "segmentation.seg.nrrd",
     "nii.gz": "segmentation.nii.gz",
     "dcm-seg": "segmentation.seg.dcm",
+    "dcm-labelmap": "segmentation.labelmap.dcm",
     "rtstruct": "segmentation.rtstruct.dcm",
     "sr": "measurements.sr.dcm",
+    "dcm-stl": "*.stl.dcm",
 }
-"""Names of formats and of their files; the DICOM ones are :data:`DICOM_FORMATS`."""
-DICOM_FORMATS = ("dcm-seg", "rtstruct", "sr")
+"""Names of formats and of their files; the DICOM ones are :data:`DICOM_FORMATS`. A file for each structure has a
+``*``."""
+DICOM_FORMATS = ("dcm-seg", "dcm-labelmap", "rtstruct", "sr", "dcm-stl")
 """Those that need the DICOM series that was segmented."""
 
 
@@ -45,7 +48,10 @@ def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | N
             known = ", ".join(LABEL_FORMATS)
             raise UsageError(f"{name} is not a label map format.", f"Choose from {known}.", code="usage.format")
         if name in DICOM_FORMATS:
-            (EXPORTS[name].check_installed if name in EXPORTS else must_have_highdicom)()
+            if name in EXPORTS:
+                EXPORTS[name].check_installed()
+            elif name == "sr":
+                must_have_highdicom()
             if source is None:
                 raise InputError(
                     f"The format {name} needs the DICOM series that was segmented, which is not known.",
@@ -77,6 +83,7 @@ def label_writers(
     from ..io.dicom.report_writer import write_measurement_report
     from ..io.write import write_label_map
     from ..review.measurements import measure
+    from ..surfaces.dicom_stl import write_dicom_stl
 
     def plain(path: Path) -> list[str]:
         write_label_map(label_map, path)
@@ -87,6 +94,8 @@ def label_writers(
         facts: dict[str, Any] = {"source": source, "provenance": provenance, "corrected": corrected}
         if name in EXPORTS:
             return EXPORTS[name].write(label_map, path, **facts)
+        if name == "dcm-stl":
+            return write_dicom_stl(label_map, folder, **facts)
         return write_measurement_report(measure(label_map, volume), label_map, path, **facts)
 
     def writer(name: str) -> Callable[[], list[str]]:

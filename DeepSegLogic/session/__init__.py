@@ -6,6 +6,7 @@ their own.
 
 from ..review.confidence import LOW_CONFIDENCE, is_doubtful
 from .adaptation import Adaptation
+from .archive import SEGMENTATIONS, SessionArchive
 from .choices import Choices
 from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correction import Correction, Proposed, entry_text
@@ -24,6 +25,7 @@ from .task import Phase, Run
 __all__ = [
     "LOW_CONFIDENCE",
     "PRESETS",
+    "SEGMENTATIONS",
     "SOLVER",
     "Adaptation",
     "Channels",
@@ -47,6 +49,7 @@ __all__ = [
     "Proposed",
     "Run",
     "Session",
+    "SessionArchive",
     "Settings",
     "Signal",
     "Structures",

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume
+from ..io.segment_tags import stored_facts
 from ..review.confidence import doubtful_first
+from ..util.errors import UsageError
 from ..util.i18n import tr as _
 from .correction import Correction
 from .jobs import Jobs
@@ -99,6 +101,29 @@ class Outcome:
 
         result = Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance)
         self.show(volume, result, ignored, plan)
+
+    def open(self, path: Path, volume: Volume | None) -> None:
+        """Start to read a segmentation, which then is the result of a volume.
+
+        Args:
+            path: ``.seg.nrrd``, DICOM SEG, RTSTRUCT, or another label map.
+            volume: that it belongs to.
+
+        Raises:
+            UsageError: no volume, or a task is running.
+        """
+        if volume is None:
+            raise UsageError(
+                _("There is no volume to show {} on.").format(path.name),
+                _("Open the CT first."),
+                code="usage.not_ready",
+            )
+
+        def take(label_map: LabelMap) -> None:
+            self._jobs.run.warnings += label_map.warnings
+            self.adopt(volume, label_map, stored_facts([]).provenance)
+
+        self._jobs.start("open", "open_segmentation", take, path=str(path), volume=volume)
 
     def show(
         self, volume: Volume, result: Result, ignored: Iterable[tuple[str, str]] = (), plan: Plan | None = None

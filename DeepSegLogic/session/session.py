@@ -17,6 +17,7 @@ from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
 from ..worker import WorkerClient
 from .adaptation import Adaptation
+from .archive import SessionArchive
 from .choices import Choices
 from .chosen import Place
 from .jobs import Jobs
@@ -38,6 +39,7 @@ class Session:
         choices: what the next run works on, and how.
         outcome: the last result, its measurements, findings, surfaces and corrections.
         adaptation: what the model learns from corrections.
+        archive: the PACS, if one is configured.
     """
 
     def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL) -> None:
@@ -46,6 +48,7 @@ class Session:
         self.choices = Choices(self.jobs, model)
         self.outcome = Outcome(self.jobs)
         self.adaptation = Adaptation(self.jobs, self.choices, self.outcome)
+        self.archive = SessionArchive(self.jobs)
 
     def poll(self) -> None:
         """Take in what happened. Emits the signals."""
@@ -206,23 +209,36 @@ class Session:
         Raises:
             UsageError: there is nothing to export.
         """
+        written = self._written(label_map)
+        self.jobs.start("export", "export", self._wrote, folder=str(folder), formats=formats, **written, **options)
+
+    def send(self, formats: list[str], label_map: LabelMap | None = None, *, corrected: bool = False) -> None:
+        """Send the result to the archive.
+
+        Args:
+            formats: of :data:`~DeepSegLogic.results.label_files.DICOM_FORMATS`.
+            label_map: what to send instead of the result as it came, e.g. after corrections.
+            corrected: whether somebody changed the result.
+
+        Raises:
+            UsageError: there is nothing to send, or a task is running.
+        """
+        written = self._written(label_map)
+        self.jobs.start("send", "send_result", self._sent, formats=formats, corrected=corrected, **written)
+
+    def _written(self, label_map: LabelMap | None) -> dict[str, Any]:
+        """What an export writes of the result."""
         result, volume = self._shown(_("Nothing to export."))
         planning = self.outcome.planning
-        self.jobs.start(
-            "export",
-            "export",
-            self._wrote,
-            label_map=label_map or result.label_map,
-            volume=volume,
-            source=volume.source,
-            confidence=result.confidence,
-            boundary_margin=result.boundary_margin,
-            provenance=result.provenance,
-            plan=planning.as_plan().as_json() if planning is not None and planning.entries else None,
-            folder=str(folder),
-            formats=formats,
-            **options,
-        )
+        return {
+            "label_map": label_map or result.label_map,
+            "volume": volume,
+            "source": volume.source,
+            "confidence": result.confidence,
+            "boundary_margin": result.boundary_margin,
+            "provenance": result.provenance,
+            "plan": planning.as_plan().as_json() if planning is not None and planning.entries else None,
+        }
 
     def _shown(self, why_not: str) -> tuple[Result, Volume]:
         """The result and the volume that it is of.
@@ -265,3 +281,6 @@ class Session:
         paths = [Path(path) for path in written]
         self.jobs.run.summary = _("{count} files are in {folder}.").format(count=len(paths), folder=paths[0].parent)
         self.outcome.take_files(paths)
+
+    def _sent(self, count: int) -> None:
+        self.jobs.run.summary = _("{} files sent to the archive.").format(count)

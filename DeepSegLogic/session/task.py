@@ -24,12 +24,16 @@ _TITLES = {
     "refine": N_("Correcting"),
     "surfaces": N_("Extracting surfaces"),
     "check": N_("Checking surfaces"),
+    "open": N_("Reading"),
     "evaluate": N_("Comparing"),
     "register": N_("Registering"),
     "plan": N_("Planning"),
     "pictures": N_("Drawing pictures"),
     "write": N_("Writing"),
     "upload": N_("Sending"),
+    "find": N_("Searching the archive"),
+    "fetch": N_("Fetching the series"),
+    "send": N_("Sending to the archive"),
     "read": N_("Reading the cases"),
     "prepare": N_("Preparing the cases"),
     "train": N_("Learning"),
@@ -54,9 +58,9 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"pictures"``, ``"install"``,
-            ``"export"``, ``"connect"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or
-            ``"back"``; empty before the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"pictures"``, ``"open"``,
+            ``"install"``, ``"export"``, ``"connect"``, of the archive ``"find"``, ``"fetch"`` or ``"send"``, or of learning
+            from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or ``"back"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.
@@ -105,6 +109,6 @@ class Run:
         """From the pace of the stage that takes nearly all the time."""
         began, first = self._clock
         gone, done = time.monotonic() - began, event.fraction - first
-        if event.stage not in ("inference", "download", "train") or done < 0.02 or gone < 1.0:
+        if event.stage not in ("inference", "download", "fetch", "train") or done < 0.02 or gone < 1.0:
             return None
         return gone * (1 - event.fraction) / done

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import archive_handlers
 from .job_loop import Handler, Job
 
 if TYPE_CHECKING:
@@ -101,6 +102,14 @@ def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float]) -> li
     from ..review.findings import review
 
     return review(label_map, confidence)
+
+
+def open_segmentation(job: Job, *, path: str, volume: Volume) -> LabelMap:
+    """:func:`DeepSegLogic.io.segmentations.read_segmentation_of`."""
+    from ..io.segmentations import read_segmentation_of
+
+    job.progress("open", 0.0)
+    return read_segmentation_of(volume, Path(path))
 
 
 def evaluate(job: Job, *, label_map: LabelMap, reference: LabelMap) -> dict[str, Any]:
@@ -347,12 +356,14 @@ HANDLERS: dict[str, Handler] = {
     "surfaces": surfaces,
     "measure": measure,
     "review": review,
+    "open_segmentation": open_segmentation,
     "evaluate": evaluate,
     "follow_up": follow_up,
     "plan": plan,
     "plan_pictures": plan_pictures,
     "refine": refine,
     "export": export,
+    **archive_handlers.HANDLERS,
     "collect_case": collect_case,
     "adapt": adapt,
     "accept_offer": accept_offer,

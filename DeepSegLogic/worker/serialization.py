@@ -32,6 +32,7 @@ WIRE_TYPES = {
     "Finding": "review.findings",
     "Score": "evaluation.scoring",
     "Change": "followup.change",
+    "FoundSeries": "io.dicom.web_archive",
     "Point": "refinement.prompts",
     "Scribble": "refinement.prompts",
     "Box": "refinement.prompts",

@@ -83,3 +83,27 @@ def tag_of(segment):
     value = vtk.reference("")
     segment.GetTag("DICOM.SegmentAlgorithmType", value)
     return str(value)
+
+
+def test_a_structure_set_is_opened_on_its_ct_and_on_no_other(user, series, tmp_path):
+    import slicer
+
+    from DeepSegLogic import write_rtstruct
+
+    labels = dicom_series.organs(read_volume(series).ijk_to_ras)
+    write_rtstruct(labels, tmp_path / "plan.dcm", source=series)
+    user.scene.forgetResult()
+    user.desktop.answers["Open a segmentation"] = tmp_path / "plan.dcm"
+    user.ui.openSegmentationButton.click()
+    user.wait(lambda: user.session.outcome.measurements)
+    for structure in labels.structures[:3]:
+        np.testing.assert_array_equal(user.shown(structure.name), labels.mask(structure.name))
+    assert {row.text(0) for row in user.rows()} == {s.title for s in labels.structures[:3]}
+
+    before, other = user.session.outcome.result, dicom_series.write_series(tmp_path / "other", PatientID="P2")
+    path = str(next(other.iterdir()))
+    slicer.dicomDatabase.fileForInstance = lambda _uid: path
+    user.ui.openSegmentationButton.click()
+    user.wait(lambda: not user.session.jobs.run.busy)
+    assert "different patients" in user.ui.statusLabel.text and "Case" not in user.ui.statusLabel.text
+    assert user.session.outcome.result is before

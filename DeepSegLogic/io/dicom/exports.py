@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from ...data.label_map import LabelMap
 from ...data.run_record import Provenance
 from .rtstruct_writer import write_rtstruct
-from .seg_writer import must_have_highdicom, write_dicom_seg
+from .seg_writer import must_have_highdicom, write_dicom_labelmap, write_dicom_seg
 
 
 class Writer(Protocol):
@@ -35,5 +35,6 @@ class Export(NamedTuple):
 
 EXPORTS = {
     "dcm-seg": Export(write_dicom_seg, must_have_highdicom),
+    "dcm-labelmap": Export(write_dicom_labelmap, must_have_highdicom),
     "rtstruct": Export(write_rtstruct, lambda: None),
 }

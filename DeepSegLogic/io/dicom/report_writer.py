@@ -14,6 +14,7 @@ from ...data.terminology import ANATOMICAL_STRUCTURE, TISSUE
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
 from ...util.version import __version__
+from .algorithm import algorithm_of
 from .seg_writer import MANUFACTURER, must_have_highdicom
 from .source import Source, source_of
 
@@ -86,10 +87,10 @@ def _report(rows: list[Measured], source: Source[LabelMap], provenance: Provenan
     import highdicom as hd
     from pydicom.uid import generate_uid
 
-    model = provenance.get("model", {})
+    made_by = algorithm_of(provenance, corrected)
     algorithm = hd.sr.AlgorithmIdentification(
-        name=f"DeepSeg {model.get('id', '')}".strip(),
-        version=str(model.get("version") or __version__),
+        name=made_by.name,
+        version=made_by.version,
         parameters=["Corrected by a person"] if corrected else None,
     )
     device = hd.sr.DeviceObserverIdentifyingAttributes(

@@ -13,17 +13,12 @@ from ...data.run_record import Provenance
 from ...data.terminology import tg263_name
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
-from ...util.version import __version__
+from .algorithm import Algorithm, algorithm_of
 from .contours import curves_of
+from .derived import derived_object, item
 from .files import Slice
-from .seg_writer import MANUFACTURER
 from .source import Source, source_of
 
-_TAKEN_OVER = (
-    *("SpecificCharacterSet", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID"),
-    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyDescription"),
-    *("FrameOfReferenceUID", "PositionReferenceIndicator"),
-)
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # retired, and still what planning systems expect
 
 
@@ -62,76 +57,54 @@ def write_rtstruct(
     structures = [s for s in label_map.structures if label_map.mask(s.name).any()]
     if not structures:
         raise UsageError("The label map is empty: there is nothing to draw.", "Choose another one.", code="usage.empty")
-    model = (provenance or {}).get("model", {}).get("id", "")
+    algorithm = algorithm_of(provenance, corrected)
     data = _structure_set(found)
     for number, structure in enumerate(structures, 1):
-        _add(data, structure, number, found, f"DeepSeg {model}".strip(), corrected)
+        _add(data, structure, number, found, algorithm)
     with atomic_path(Path(path)) as temporary:
         data.save_as(temporary, enforce_file_format=True)
     return found.warnings
 
 
-def _item(**values: Any) -> Any:
-    from pydicom import Dataset
-
-    item = Dataset()
-    for keyword, value in values.items():
-        setattr(item, keyword, value)
-    return item
-
-
 def _structure_set(source: Source[LabelMap]) -> Any:
     """The file without its structures."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+    from pydicom.uid import RTStructureSetStorage
 
     now, first = datetime.now(), source.headers[0]
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RTStructureSetStorage, generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data: Any = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    for keyword in _TAKEN_OVER:
-        if keyword in first:
-            setattr(data, keyword, first.get(keyword))
-    data.PositionReferenceIndicator = first.get("PositionReferenceIndicator") or ""
-    data.SOPClassUID, data.SOPInstanceUID = RTStructureSetStorage, meta.MediaStorageSOPInstanceUID
-    data.SeriesInstanceUID, data.SeriesNumber, data.InstanceNumber = generate_uid(), 301, 1
-    data.Modality, data.SeriesDescription, data.OperatorsName = "RTSTRUCT", "DeepSeg contours", ""
-    data.Manufacturer, data.ManufacturerModelName, data.SoftwareVersions = MANUFACTURER, "DeepSeg", __version__
-    data.DeviceSerialNumber = "0"
+    data = derived_object(source, RTStructureSetStorage, "RTSTRUCT")
+    data.SeriesNumber, data.InstanceNumber = 301, 1
+    data.SeriesDescription, data.OperatorsName = "DeepSeg contours", ""
     data.StructureSetLabel, data.StructureSetDescription = "DeepSeg", "Research use only"
     data.StructureSetDate, data.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     data.ApprovalStatus = "UNAPPROVED"
-    images = [_item(ReferencedSOPClassUID=h.SOPClassUID, ReferencedSOPInstanceUID=h.SOPInstanceUID)
+    images = [item(ReferencedSOPClassUID=h.SOPClassUID, ReferencedSOPInstanceUID=h.SOPInstanceUID)
               for h in source.headers]  # fmt: skip
-    series = _item(SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=images)
-    study = _item(ReferencedSOPClassUID=_STUDY_CLASS, ReferencedSOPInstanceUID=first.StudyInstanceUID)
+    series = item(SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=images)
+    study = item(ReferencedSOPClassUID=_STUDY_CLASS, ReferencedSOPInstanceUID=first.StudyInstanceUID)
     study.RTReferencedSeriesSequence = [series]
-    frame = _item(FrameOfReferenceUID=first.FrameOfReferenceUID, RTReferencedStudySequence=[study])
+    frame = item(FrameOfReferenceUID=first.FrameOfReferenceUID, RTReferencedStudySequence=[study])
     data.ReferencedFrameOfReferenceSequence = [frame]
     data.StructureSetROISequence, data.ROIContourSequence, data.RTROIObservationsSequence = [], [], []
     return data
 
 
-def _add(
-    data: Any, structure: Structure, number: int, source: Source[LabelMap], algorithm: str, corrected: bool
-) -> None:
-    roi = _item(ROINumber=number, ReferencedFrameOfReferenceUID=data.FrameOfReferenceUID)
+def _add(data: Any, structure: Structure, number: int, source: Source[LabelMap], algorithm: Algorithm) -> None:
+    roi = item(ROINumber=number, ReferencedFrameOfReferenceUID=data.FrameOfReferenceUID)
     title = structure.title or structure.name
     roi.ROIName = (tg263_name(structure.name) or title)[:64]
     roi.ROIDescription = structure.name  # read back as the name
-    roi.ROIGenerationAlgorithm = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
-    roi.ROIGenerationDescription = algorithm[:64]
+    roi.ROIGenerationAlgorithm = algorithm.type
+    roi.ROIGenerationDescription = algorithm.name
     data.StructureSetROISequence.append(roi)
-    contours = _item(ROIDisplayColor=list(structure.color), ReferencedROINumber=number)
+    contours = item(ROIDisplayColor=list(structure.color), ReferencedROINumber=number)
     contours.ContourSequence = _contours(source, structure)
     data.ROIContourSequence.append(contours)
-    seen = _item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="ORGAN", ROIInterpreter="")
+    seen = item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="ORGAN", ROIInterpreter="")
     seen.ROIObservationDescription = title  # read back as the title
     if structure.type is not None:
         code = structure.type
         seen.RTROIIdentificationCodeSequence = [
-            _item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning[:64])
+            item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning[:64])
         ]
     data.RTROIObservationsSequence.append(seen)
 
@@ -143,11 +116,11 @@ def _contours(source: Source[LabelMap], structure: Structure) -> list[Any]:
     for k in np.flatnonzero(mask.any(axis=(1, 2))):
         plane = source.planes[k]
         header = source.headers[0 if plane.frame is not None else k]
-        image = _item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+        image = item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
         if plane.frame is not None:
             image.ReferencedFrameNumber = plane.frame + 1
         for curve in curves_of(mask[k]):
-            contour = _item(ContourImageSequence=[image], ContourGeometricType="CLOSED_PLANAR")
+            contour = item(ContourImageSequence=[image], ContourGeometricType="CLOSED_PLANAR")
             contour.NumberOfContourPoints, contour.ContourNumber = len(curve), len(contours) + 1
             contour.ContourData = _in_space(plane, curve)
             contours.append(contour)

@@ -15,6 +15,7 @@ from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
 from ...util.packages import can_import
 from ...util.version import __version__, how_to_install
+from .algorithm import algorithm_of
 from .source import Source, source_of
 
 MANUFACTURER = "DeepSeg"
@@ -66,33 +67,68 @@ def write_dicom_seg(
     """
     must_have_highdicom()
     found = source_of(source, label_map)
-    present = [s for s in label_map.structures if label_map.mask(s.name).any()] or label_map.structures
-    if not present:
-        raise UsageError("The label map has no structures to write.", "Choose another one.", code="usage.empty")
-    dataset = _segmentation(present, found, provenance or {}, corrected)
-    with atomic_path(Path(path)) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    _write(_segmentation(_present(label_map), found, provenance or {}, corrected, "BINARY"), path)
     return found.warnings
 
 
+def write_dicom_labelmap(
+    label_map: LabelMap,
+    path: Path | str,
+    *,
+    source: Path | str,
+    provenance: Provenance | None = None,
+    corrected: bool = False,
+) -> list[str]:
+    """Write a label map as DICOM label map segmentation: as :func:`write_dicom_seg`, with one number per voxel.
+
+    Many programs cannot read this kind yet.
+
+    Raises:
+        UsageError: structures overlap; and as there.
+    """
+    must_have_highdicom()
+    if label_map.layers:
+        raise UsageError(
+            "Structures overlap, so that one number per voxel cannot hold them.",
+            "Choose DICOM SEG.",
+            code="usage.format",
+        )
+    found = source_of(source, label_map)
+    _write(_segmentation(_present(label_map), found, provenance or {}, corrected, "LABELMAP"), path)
+    return found.warnings
+
+
+def _present(label_map: LabelMap) -> list[Structure]:
+    """The structures that have voxels; all if none has."""
+    present = [s for s in label_map.structures if label_map.mask(s.name).any()] or label_map.structures
+    if not present:
+        raise UsageError("The label map has no structures to write.", "Choose another one.", code="usage.empty")
+    return present
+
+
+def _write(dataset: Any, path: Path | str) -> None:
+    with atomic_path(Path(path)) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
+
+
 def _segmentation(
-    structures: list[Structure], source: Source[LabelMap], provenance: Provenance, corrected: bool
+    structures: list[Structure], source: Source[LabelMap], provenance: Provenance, corrected: bool, kind: str
 ) -> Any:
     import highdicom as hd
 
-    model = provenance.get("model", {})
+    made_by = algorithm_of(provenance, corrected)
     algorithm = hd.AlgorithmIdentificationSequence(
-        name=f"DeepSeg {model.get('id', '')}".strip()[:_MOST_LETTERS],
+        name=made_by.name,
         family=hd.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
-        version=str(model.get("version") or __version__)[:_MOST_LETTERS],
+        version=made_by.version,
         source=MANUFACTURER,
     )
     first, step = source.planes[0], round(float(source.record.spacing_ijk[2]), 6)
     return hd.seg.Segmentation(
         source_images=source.headers,
         pixel_array=_in_file_order(_voxels(source.record, structures), source),
-        segmentation_type="BINARY",
-        segment_descriptions=[_described(s, n, algorithm, corrected) for n, s in enumerate(structures, 1)],
+        segmentation_type=kind,
+        segment_descriptions=[_described(s, n, algorithm, made_by.type) for n, s in enumerate(structures, 1)],
         series_instance_uid=hd.UID(),
         series_number=300,
         sop_instance_uid=hd.UID(),
@@ -131,7 +167,7 @@ def _in_file_order(voxels: npt.NDArray[Any], source: Source[LabelMap]) -> npt.ND
     return ordered
 
 
-def _described(structure: Structure, number: int, algorithm: Any, corrected: bool) -> Any:
+def _described(structure: Structure, number: int, algorithm: Any, algorithm_type: str) -> Any:
     import highdicom as hd
 
     def coded(code: Code) -> Any:
@@ -142,7 +178,7 @@ def _described(structure: Structure, number: int, algorithm: Any, corrected: boo
         segment_label=(structure.title or structure.name)[:_MOST_LETTERS],
         segmented_property_category=coded(structure.category or ANATOMICAL_STRUCTURE),
         segmented_property_type=coded(structure.type or TISSUE),
-        algorithm_type="SEMIAUTOMATIC" if corrected else "AUTOMATIC",
+        algorithm_type=algorithm_type,
         algorithm_identification=algorithm,
         anatomic_regions=[coded(structure.region)] if structure.region else None,
         display_color=hd.color.CIELabColor.from_rgb(*structure.color),

@@ -147,7 +147,8 @@ class Archive:
                 check(cancel)
                 progress("fetch", number / len(instances), f"{number} of {len(instances)}")
                 path = temporary / f"{instance}.dcm"
-                self._talk(self._save, path, study, series, instance)
+                dataset = self._talk(self._instance, study, series, instance)
+                dataset.save_as(path, enforce_file_format=True)  # a full disk is no fault of the archive
                 size += path.stat().st_size
                 if size > MOST_BYTES:
                     raise InputError(
@@ -190,8 +191,8 @@ class Archive:
         progress("send", 1.0, f"{len(files)} files")
         return len(files)
 
-    def _save(self, path: Path, study: str, series: str, instance: str) -> None:
-        """Fetch one instance into a file.
+    def _instance(self, study: str, series: str, instance: str) -> Any:
+        """Fetch one instance.
 
         Raises:
             InputError: it is another one.
@@ -200,7 +201,7 @@ class Archive:
         dataset = self._client.retrieve_instance(study, series, instance, media_types=as_stored)
         if (dataset.get("SOPInstanceUID"), dataset.get("SeriesInstanceUID")) != (instance, series):
             raise InputError("The archive sent another image.", "Tell its administrator.", code="input.archive")
-        dataset.save_as(path, enforce_file_format=True)
+        return dataset
 
     def _asked(self, question: Callable[..., list[dict[str, Any]]], *asked: Any, **more: Any) -> list[Any]:
         """What the archive answers, page by page, as datasets."""

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from DeepSegLogic import LabelMap, read_label_map, read_volume, write_dicom_seg, write_label_map
 from DeepSegLogic.data.affine import reorient
 from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.io.dicom.seg_writer import write_dicom_labelmap
 from DeepSegLogic.io.read import ijk_to_ras
 from DeepSegLogic.util.errors import InputError, UsageError
 
@@ -265,3 +266,23 @@ def test_a_download_of_tcia_reads_its_segmentations(shared_data):
     assert found.array.shape == (3, 16, 16) and found.structures[0].title == "first segment"
     reference = hd.seg.segread(study / "SEG 1" / "1-1.dcm")
     np.testing.assert_array_equal(found.array > 0, reference.pixel_array > 0)
+
+
+def test_a_label_map_segmentation_holds_the_same_voxels(tmp_path):
+    series = dicom_series.write_series(tmp_path / "ct", dicom_series.OBLIQUE)
+    grid = read_volume(series).ijk_to_ras
+    labels = dicom_series.organs(grid)
+    write_dicom_labelmap(labels, tmp_path / "a.dcm", source=series)
+    written = pydicom.dcmread(tmp_path / "a.dcm")
+    assert (written.SOPClassUID, written.SegmentationType) == (pydicom.uid.LabelMapSegmentationStorage, "LABELMAP")
+    numbers = {s.SegmentLabel: s.SegmentNumber for s in written.SegmentSequence}
+    volume = hd.seg.segread(tmp_path / "a.dcm").get_volume(combine_segments=True)
+    back = read_label_map(tmp_path / "a.dcm", series)
+    for structure in labels.structures[:3]:
+        np.testing.assert_array_equal(back.mask(structure.name), labels.mask(structure.name))
+        assert np.count_nonzero(volume.array == numbers[structure.title]) == labels.mask(structure.name).sum()
+        found = next(s for s in back.structures if s.name == structure.name)
+        assert (found.type, found.title) == (structure.type, structure.title)
+    with pytest.raises(UsageError, match="Structures overlap"):
+        write_dicom_labelmap(dicom_series.overlapping(grid), tmp_path / "b.dcm", source=series)
+    assert not (tmp_path / "b.dcm").exists()

@@ -1,6 +1,7 @@
 """An archive: a real Orthanc; and servers that cut connections, lie, or are not who they say."""
 
 import datetime
+import errno
 import ipaddress
 import json
 import ssl
@@ -19,7 +20,7 @@ from DeepSegLogic.cli import app
 from DeepSegLogic.io.dicom import web_archive
 from DeepSegLogic.io.dicom.archive_settings import ArchiveSettings
 from DeepSegLogic.io.dicom.web_archive import Archive
-from DeepSegLogic.util.errors import Cancelled, InputError, ResourceError, UsageError
+from DeepSegLogic.util.errors import Cancelled, InputError, OutputError, ResourceError, UsageError
 
 pytest.importorskip("dicomweb_client", reason='needs dicomweb-client (pip install -e ".[archive]")')
 
@@ -95,6 +96,7 @@ def test_the_command_line(address, archive, series, tmp_path, monkeypatch):
     assert isinstance(run(app, ["pacs", "find"]).exception, UsageError)
     monkeypatch.delenv("DEEPSEG_PACS_URL")
     assert "No archive is configured" in str(run(app, ["pacs", "find", "--patient", "P1"]).exception)
+    assert "No archive is configured" in str(run(app, ["web", "--archive"]).exception)
 
 
 def test_a_wrong_login_is_told_without_it(address, series):
@@ -115,6 +117,23 @@ def test_what_is_not_there_or_not_dicom(archive, series, tmp_path):
         archive.send([next(series.iterdir()), tmp_path / "note.txt"])
     with pytest.raises(UsageError, match="not an empty folder"):
         archive.fetch("1.2.3", tmp_path)
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_nothing(archive, series, tmp_path, monkeypatch):
+    archive.send(sorted(series.iterdir()))
+    uid, written = archive.find(patient="P1", modality="CT")[0].series, []
+    save = pydicom.Dataset.save_as
+
+    def full(dataset, path, **options):
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        save(dataset, path, **options)
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", full)
+    with pytest.raises(OutputError, match="The disk is full"):
+        archive.fetch(uid, tmp_path / "a")
+    assert len(written) == 5 and not list(tmp_path.rglob("*.dcm"))
 
 
 def test_a_cancelled_fetch_leaves_nothing(archive, series, tmp_path):

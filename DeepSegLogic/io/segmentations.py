@@ -1,0 +1,81 @@
+"""Files that hold segments: 3D Slicer's ``.seg.nrrd``, DICOM SEG and RTSTRUCT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..data.affine import same_grid
+from ..data.label_grid import placed_on
+from ..data.label_map import LabelMap
+from ..data.volume import Volume
+from ..util.errors import InputError
+from . import files, headers
+from .headers.formats import NRRD
+
+SEGMENTATION_SUFFIXES = (".seg.nrrd", ".seg.nhdr")
+
+
+def holds_segments(path: Path) -> bool:
+    """Whether a file is 3D Slicer's segmentation, whatever its name."""
+    if path.name.lower().endswith(SEGMENTATION_SUFFIXES):
+        return True
+    if not path.name.lower().endswith((".nrrd", ".nhdr")) or headers.check(path).reader != NRRD:
+        return False
+    from .seg_nrrd_reader import is_segmentation
+
+    return is_segmentation(path)
+
+
+def single_file(path: Path) -> Path:
+    """The only file below a folder; any other path as it is."""
+    from .dicom.series import files_below
+
+    inside = list(files_below(path)) if path.is_dir() else []
+    return inside[0] if len(inside) == 1 else path
+
+
+def holds_segmentation(path: Path) -> bool:
+    """Whether a file, or the only one in a folder, is a segmentation and no volume.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    from .dicom import label_reader_of
+
+    files.must_exist(path)
+    file = single_file(path)
+    if not file.is_file():
+        return False
+    return label_reader_of(file) is not None if files.is_dicom(file) else holds_segments(file)
+
+
+def read_segmentation_of(volume: Volume, path: Path) -> LabelMap:
+    """Read a segmentation of a volume, as :func:`~DeepSegLogic.io.read.read_label_map` does.
+
+    Args:
+        volume: if it was read from DICOM files, a DICOM segmentation of another patient is refused.
+
+    Returns:
+        on the volume's grid.
+
+    Raises:
+        InputError: another patient's, on other voxels, or not a segmentation.
+        ResourceError: not enough memory.
+    """
+    from .read import read_label_map
+
+    file = single_file(path)
+    of_dicom = file.is_file() and files.is_dicom(file)
+    label_map = read_label_map(file, volume.source or None if of_dicom else None)
+    if of_dicom and not volume.source:
+        label_map.warnings.append(
+            f"{volume.name} was not opened from DICOM files: whether {file.name} is of the same patient is unknown."
+        )
+    if label_map.array.shape == volume.shape_kji and same_grid(label_map.ijk_to_ras, volume.ijk_to_ras):
+        return label_map
+    placed = placed_on(volume, label_map)
+    if label_map.array.any() and not placed.array.any():
+        raise InputError(
+            f"{file} lies outside {volume.name}.", "Choose the CT that it belongs to.", code="input.geometry"
+        )
+    return placed
