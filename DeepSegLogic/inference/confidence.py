@@ -58,7 +58,7 @@ class ConfidenceMeter:
         winners: list[torch.Tensor] = []
         chances: list[torch.Tensor] = []
         for part in logits.split(max(1, _CHUNK // logits[0].numel())):
-            labels, values = self._probabilities(part)
+            labels, values = self._probabilities(self._tempered(part))
             winners.append(labels[..., 0].to(torch.int32))
             chances.append(values[..., 0])
             won += self._by_label(winners[-1], chances[-1])
@@ -104,6 +104,10 @@ class ConfidenceMeter:
             if sums[1, value]
         }
 
+    def _tempered(self, logits: torch.Tensor) -> torch.Tensor:
+        temperature = self._plan.temperature
+        return logits if temperature == 1 else logits / temperature
+
     def _probabilities(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The most probable labels (rows, Y, X, n), and how probable they are."""
         n = KEPT if self._kept is not None else 1
@@ -147,7 +151,7 @@ class ConfidenceMeter:
         margin = torch.zeros_like(chance)
         for where in wanted.nonzero().split(max(1, _GATHERED // logits.shape[-1])):
             at = where.unbind(1)
-            margin[at] = self._margin(logits[at], label[at].long(), chance[at])
+            margin[at] = self._margin(self._tempered(logits[at]), label[at].long(), chance[at])
         margin = torch.cat([last_margin, margin])
         done = border[:-1]
         added = self._by_label(wholes[:-1][done], margin[:-1][done])

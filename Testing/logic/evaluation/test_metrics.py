@@ -12,7 +12,7 @@ from monai.metrics.confusion_matrix import compute_confusion_matrix_metric, get_
 from monai.metrics.meandice import compute_dice
 from scipy.ndimage import label
 
-from DeepSegLogic.evaluation.calibration import expected_calibration_error
+from DeepSegLogic.evaluation.calibration import Reliability
 from DeepSegLogic.evaluation.detection import detection_f1
 from DeepSegLogic.evaluation.metrics import METRICS, Thresholds, compare_masks
 
@@ -143,9 +143,9 @@ def test_calibration_equals_monais():
     )
     expected = float((counts * (mean_p - mean_y).abs()).sum() / counts.sum())
     assert expected > 0.1
-    assert expected_calibration_error(probability, truth) == pytest.approx(expected, abs=1e-5)
+    assert Reliability.of(probability, truth).ece == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_perfect_model_is_calibrated():
     truth = ball((8, 9, 9))
-    assert expected_calibration_error(truth.astype(np.float32), truth) == 0
+    assert Reliability.of(truth.astype(np.float32), truth).ece == 0
