@@ -28,6 +28,7 @@ from .probe import Probe
 from .scene import PageScene
 from .serving import guard
 from .showing import Showing
+from .sureness import PageSureness
 from .transfers import Transfers, pack
 from .views import make_views
 
@@ -55,6 +56,7 @@ class WebApp:
         self.correcting = Correcting(self.state, self.scene)
         self.planning = PagePlan(self.state, self.scene, self._saying, self.correcting.refresh)
         self.learning = Learning(self.state, self.work, self._saying)
+        self.sureness = PageSureness(self.state, self.work, self._saying, self.correcting.refresh)
         self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source

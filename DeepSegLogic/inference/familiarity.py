@@ -128,11 +128,12 @@ class TrainingStatistics:
             reasons.append(f"its features are {distance:.1f} times as far off as those of nearly all training images")
         return reasons
 
-
-def warning(reasons: Sequence[str], modality: str | None) -> list[str]:
-    """The sentence about these reasons; none if there are none."""
-    what = modality or "volume"
-    return [f"This {what} is outside what the model was trained on: {'; '.join(reasons)}."] if reasons else []
+    def warning(
+        self, image: torch.Tensor, rule: Normalization, features: Sequence[torch.Tensor], modality: str | None
+    ) -> list[str]:
+        """A sentence with the :meth:`reasons`; none if there are none."""
+        reasons, what = self.reasons(image, rule, features), modality or "volume"
+        return [f"This {what} is outside what the model was trained on: {'; '.join(reasons)}."] if reasons else []
 
 
 def intensities(image: torch.Tensor, rule: Normalization) -> dict[str, float]:

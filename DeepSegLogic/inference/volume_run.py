@@ -25,7 +25,7 @@ from .confidence import KEPT
 from .device import is_out_of_memory, lacks_operator
 from .engine import Engine, raise_explained
 from .estimate import RunEstimate, estimate_run
-from .familiarity import TrainingStatistics, warning, watched
+from .familiarity import TrainingStatistics, watched
 from .grid_plan import Grids, network_view
 from .postprocess import Labels, remove_small
 from .preprocessing import Prepared, normalized, prepare
@@ -190,8 +190,7 @@ class VolumeRun:
         with watched(part.networks[0], known.layer if known is not None else "") as features:
             prediction = engine.run(prepared, progress, cancel)
         if known is not None:
-            reasons = known.reasons(prepared.image, plan.normalization, features)
-            self.warnings += warning(reasons, self.volume.modality or part.card.modality)
+            self.warnings += known.warning(prepared.image, plan.normalization, features, part.card.modality)
         self.clock.lap("inference")
         self.warnings += prediction.warnings
         self.estimates.append(replace(estimate, settings=engine.settings))

@@ -22,6 +22,7 @@ from .chosen import Place
 from .jobs import Jobs
 from .model_list import entries_on_server
 from .outcome import Outcome
+from .sureness import Sureness
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
@@ -38,6 +39,7 @@ class Session:
         choices: what the next run works on, and how.
         outcome: the last result, its measurements, findings, surfaces and corrections.
         adaptation: what the model learns from corrections.
+        sureness: why the model says so, and how sure it is.
     """
 
     def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL) -> None:
@@ -46,6 +48,7 @@ class Session:
         self.choices = Choices(self.jobs, model)
         self.outcome = Outcome(self.jobs)
         self.adaptation = Adaptation(self.jobs, self.choices, self.outcome)
+        self.sureness = Sureness(self.jobs, self.choices, self.outcome)
 
     def poll(self) -> None:
         """Take in what happened. Emits the signals."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .job_loop import Handler, Job
+from .sureness import explain, second_opinion
 
 if TYPE_CHECKING:
     from ..data.label_map import LabelMap
@@ -330,6 +331,8 @@ HANDLERS: dict[str, Handler] = {
     "follow_up": follow_up,
     "plan": plan,
     "refine": refine,
+    "explain": explain,
+    "second_opinion": second_opinion,
     "export": export,
     "collect_case": collect_case,
     "adapt": adapt,

@@ -28,6 +28,8 @@ WIRE_TYPES = {
     "SurfaceQuality": "surfaces.mesh_quality",
     "Measurement": "review.measurements",
     "Finding": "review.findings",
+    "Attribution": "review.attribution",
+    "Disagreement": "review.disagreement",
     "Score": "evaluation.scoring",
     "Change": "followup.change",
     "Point": "refinement.prompts",
