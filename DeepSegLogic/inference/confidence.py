@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
+from ..data.affine import same_grid
 from ..data.label_map import label_dtype
 from ..data.probabilities import TopProbabilities
 from ..data.types import Affine, ByteArray, FloatArray, LabelArray, Shape
@@ -166,6 +169,31 @@ class ConfidenceMeter:
         largest = logits.gather(1, winner)
         second = logits.scatter(1, winner, -torch.inf).amax(1, keepdim=True)
         return -chance * (second - largest).expm1_()[:, 0]
+
+
+def joined_top(tops: Sequence[TopProbabilities]) -> TopProbabilities | None:
+    """The most probable labels of networks that label different structures.
+
+    The probability of background is the product of theirs. None if the networks' grids differ.
+    """
+    first = tops[0]
+    if len(tops) == 1:
+        return first
+    if any(t.labels.shape[1:] != first.labels.shape[1:] or not same_grid(t.ijk_to_ras, first.ijk_to_ras) for t in tops):
+        return None
+    labels = np.zeros((KEPT, *first.labels.shape[1:]), first.labels.dtype)
+    values = np.zeros(labels.shape, np.uint8)
+    for k in range(labels.shape[1]):  # row by row, to bound the memory
+        named = np.concatenate([t.labels[:, k] for t in tops])
+        worth = np.concatenate([t.values[:, k] for t in tops])
+        background = np.prod([np.where(t.labels[:, k] == 0, t.values[:, k], 0).max(0) / 255 for t in tops], axis=0)
+        worth = np.where(named == 0, np.uint8(0), worth)
+        named = np.concatenate([np.zeros_like(named[:1]), named])
+        worth = np.concatenate([np.rint(background[None] * 255).astype(np.uint8), worth])
+        best = np.argsort(-worth.astype(np.int16), axis=0, kind="stable")[:KEPT]
+        labels[:, k] = np.take_along_axis(named, best, 0)
+        values[:, k] = np.take_along_axis(worth, best, 0)
+    return TopProbabilities(labels, values, first.ijk_to_ras)
 
 
 def _borders(labels: torch.Tensor) -> torch.Tensor:

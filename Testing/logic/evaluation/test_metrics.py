@@ -149,3 +149,17 @@ def test_calibration_equals_monais():
 def test_a_perfect_model_is_calibrated():
     truth = ball((8, 9, 9))
     assert Reliability.of(truth.astype(np.float32), truth).ece == 0
+
+
+def test_reliability_adds_up_over_cases():
+    """What is drawn with its probability is calibrated, however it is split into cases."""
+    rng = np.random.default_rng(0)
+    p = rng.random((4, 50, 50, 50)).astype(np.float32)
+    true = rng.random(p.shape) < p
+    whole, parts = Reliability.of(p, true), [Reliability.of(a, b) for a, b in zip(p, true, strict=True)]
+    joined = sum(parts[1:], parts[0])
+    np.testing.assert_allclose(joined.voxels, whole.voxels)
+    np.testing.assert_allclose(joined.true, whole.true)
+    assert joined.ece == pytest.approx(whole.ece) and whole.ece < 0.01
+    assert len(whole.points) == 15 and all(abs(believed - share) < 0.02 for believed, share, _ in whole.points)
+    assert Reliability.of(np.sqrt(p), true).ece > 0.1
