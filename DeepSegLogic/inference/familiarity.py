@@ -115,14 +115,14 @@ class TrainingStatistics:
             rule: normalisation of the first channel.
             features: from :func:`watched`, of its windows.
         """
-        unit = " HU" if rule.scheme == "ct" else ""
+        form = "{:.0f} HU" if rule.scheme == "ct" else "{:.2f}"
         reasons = []
         for name, value in intensities(image, rule).items():
             low, high = self.ranges.get(name, (-np.inf, np.inf))
             slack = _SLACK * (high - low) if np.isfinite(high - low) else 0.0
             if not low - slack <= value <= high + slack:
-                told = WORDS[name].format(f"{value:.0f}{unit}" if unit else f"{value:.2f}")
-                reasons.append(f"{told} (in training {low:g} to {high:g}{unit})")
+                told, *known = (form.format(number) for number in (value, low, high))
+                reasons.append(f"{WORDS[name].format(told)} (in training {' to '.join(known)})")
         distance = self.distance(features)
         if distance is not None and distance > 1:
             reasons.append(f"its features are {distance:.1f} times as far off as those of nearly all training images")

@@ -60,6 +60,8 @@ class Sureness:
         """Why nothing can be asked now, in words; empty if it can."""
         if self._outcome.result is None:
             return _("Segment a volume first.")
+        if self._choices.place.url:
+            return _("This is offered for models on this computer only.")
         card = next((e.card for e in self._choices.models.all if e.card.id == self._model and e.installed), None)
         if card is None:
             return _("The model of this result is not on this computer.")
