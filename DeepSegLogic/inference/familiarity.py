@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..data.boxes import box_of
 from ..data.types import FloatArray
 from ..models.plan import Normalization
 
@@ -71,14 +72,15 @@ class TrainingStatistics:
         """From what a network is trained on.
 
         Args:
-            images: (C, Z, Y, X) float32, normalised, that the network takes; some hundred.
+            images: (C, Z, Y, X) float32, normalised, that the network takes, on the CPU; some hundred.
             rule: normalisation of the first channel.
             layer: see above.
         """
         found: dict[str, list[float]] = {name: [] for name in WORDS}
         with torch.inference_mode(), watched(network, layer) as features:
             for image in images:
-                for name, value in intensities(image, rule).items():
+                box = box_of(image[0].numpy() != 0)  # without the padding of patches that are larger than the subject
+                for name, value in intensities(image[(slice(None), *(box or ()))], rule).items():
                     found[name].append(value)
                 if layer:
                     network(image[None])

@@ -36,10 +36,8 @@ class Augmented(nn.Module):
         noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(self._seed)).to(x)
         shift = [s if n > 1 else 0 for s, n in zip(self._shift, x.shape[2:], strict=True)]  # 2D networks see one slice
         seen = x * self._contrast + self._brightness + _NOISE * noise
-        # What leaves on one side comes in on the other; the rim of a window hardly counts.
-        seen = seen.roll(shift, (2, 3, 4)).flip(self._flips)
-        y: torch.Tensor = self.network(seen)
-        return y.flip(self._flips).roll([-s for s in shift], (2, 3, 4))
+        y: torch.Tensor = self.network(_moved(seen, shift).flip(self._flips))
+        return _moved(y.flip(self._flips), [-s for s in shift])
 
 
 class WithDropout(nn.Module):
@@ -67,6 +65,13 @@ class WithDropout(nn.Module):
             torch.manual_seed(self._seed)
             y: torch.Tensor = self.network(x)
         return y
+
+
+def _moved(x: torch.Tensor, shift: Sequence[int]) -> torch.Tensor:
+    """A window (N, C, Z, Y, X) moved by voxels; what comes in repeats its border."""
+    pads = [n for s in reversed(shift) for n in (max(s, 0), max(-s, 0))]
+    box = tuple(slice(max(-s, 0), max(-s, 0) + n) for s, n in zip(shift, x.shape[2:], strict=True))
+    return nn.functional.pad(x, pads, "replicate")[(..., *box)]
 
 
 def dropouts(network: nn.Module) -> list[nn.Module]:

@@ -43,9 +43,11 @@ def test_augmentation_is_undone_in_the_output():
     for seed in range(1, 6):
         varied = Augmented(Same(), (0, 2), seed)(x)
         for channel, scale in ((0, 1), (1, 2)):
-            slope, _ = np.polyfit(x.flatten().numpy(), varied[:, channel].flatten().numpy(), 1)
+            inner = (slice(None), slice(3, -3), slice(3, -3), slice(3, -3))  # the rim repeats what is beside it
+            before, after = x[:, 0][inner].flatten().numpy(), varied[:, channel][inner].flatten().numpy()
+            slope, _ = np.polyfit(before, after, 1)
             assert 0.88 * scale < slope < 1.12 * scale
-            assert np.corrcoef(x.flatten(), varied[:, channel].flatten())[0, 1] > 0.995
+            assert np.corrcoef(before, after)[0, 1] > 0.995
 
 
 def test_dropout_follows_its_probability_and_nothing_else_trains():
