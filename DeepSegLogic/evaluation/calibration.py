@@ -37,7 +37,7 @@ class Reliability:
         p = probability.ravel()
         bins = np.minimum((p * BINS).astype(np.intp), BINS - 1)
         counts = np.bincount(bins, minlength=BINS).astype(float)
-        believed, true = (np.bincount(bins, values, BINS) for values in (p, reference.ravel()))
+        believed, true = (np.bincount(bins, values, BINS).astype(float) for values in (p, reference.ravel()))
         return cls(counts, believed, true)
 
     def __add__(self, other: Reliability) -> Reliability:
