@@ -2,10 +2,10 @@
 
     python Testing/benchmarks/confidence.py --second MODEL --work WORK [--data ../shared/data]
 
-The second model for the disagreement is any other one of the same structures; RESULTS.md used version 4 of the bundled
-model, from the history of this repository. The bundled model has no dropout: the rows about it are of the same weights
-with dropout put into the deeper layers afterwards (Ledda et al., Pattern Recognition Letters 2023). What was computed
-for a case stays in WORK.
+The second model for the disagreement is any other one of the same structures; docs/confidence.md used version 4 of the
+bundled model, from the history of this repository. The bundled model has no dropout: the row about it is of the same
+weights with dropout put into the deeper layers afterwards (Ledda et al., Pattern Recognition Letters 2023). What was
+computed for a case stays in WORK.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from lung_rules import LEFT, RIGHT, UNSURE, lungs_and_air
 
 MEMBERS, DROPPED = 4, 0.2
 LAYER = "encoder.stages.3"
-VARIANTS = {"": None, "noise": ("Noise", 100.0), "turned": ("Rotation", 30.0)}
+VARIANTS = {"": None, "noise": ("Noise", 100.0)}
 WRONG_DICE = 0.7  # below it a structure counts as wrong
 SIGNS = {
     "confidence": "1 − probability",
