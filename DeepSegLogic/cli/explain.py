@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,7 +56,12 @@ def explain(
         volume = read_volume(input, cancel=console.cancelled)
         channels = {name: read_volume(path, cancel=console.cancelled) for name, path in files.items()}
         warnings = check_volume(volume, card, force)
-        told = {"device": device, "channels": channels, "progress": console.progress, "cancel": console.cancelled}
+        told: dict[str, Any] = {
+            "device": device,
+            "channels": channels,
+            "progress": console.progress,
+            "cancel": console.cancelled,
+        }
         if place is None:
             result = segmented(volume, card, structures=[structure], force=True, **told)
             place = place_in(result.label_map, structure)

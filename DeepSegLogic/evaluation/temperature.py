@@ -119,7 +119,9 @@ def fit_temperature(cases: Sequence[HeldOut]) -> float:
     def loss(logarithm: float) -> float:
         return float(np.mean([negative_log_likelihood(case, float(np.exp(logarithm))) for case in cases]))
 
-    best: Any = minimize_scalar(loss, bounds=np.log([LOWEST, HIGHEST]), method="bounded", options={"xatol": 1e-3})
+    best: Any = minimize_scalar(
+        loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-3}
+    )
     return round(float(np.exp(best.x)), 3)
 
 

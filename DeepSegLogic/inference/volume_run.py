@@ -184,11 +184,11 @@ class VolumeRun:
             or self.uncertainty is not None
             or self.model.card.postprocess is not None,
         )
-        known = TrainingStatistics.from_json(part.card.training_statistics)
-        with watched(part.networks[0], known.layer if known is not None else "") as features:
+        trained = TrainingStatistics.from_json(part.card.training_statistics)
+        with watched(part.networks[0], trained.layer if trained is not None else "") as features:
             prediction = engine.run(prepared, progress, cancel)
-        if known is not None:
-            self.warnings += known.warning(prepared.image, plan.normalization, features, part.card.modality)
+        if trained is not None:
+            self.warnings += trained.warning(prepared.image, plan.normalization, features, part.card.modality)
         self.clock.lap("inference")
         self.warnings += prediction.warnings
         self.estimates.append(replace(estimate, settings=engine.settings))

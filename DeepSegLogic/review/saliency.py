@@ -165,7 +165,8 @@ def occlusion(score: Score, window: torch.Tensor) -> torch.Tensor:
         changed = window.clone()
         changed[:, :, z, y, x] = blurred[:, :, z, y, x]
         falls[place] = (before - score(changed)).clamp(0, 1).item()
-    return nn.functional.interpolate(falls[None, None], tuple(sides), mode="trilinear")[0, 0]
+    found: torch.Tensor = nn.functional.interpolate(falls[None, None], tuple(sides), mode="trilinear")[0, 0]
+    return found
 
 
 def passes(window: torch.Tensor) -> int:

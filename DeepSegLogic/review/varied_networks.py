@@ -70,8 +70,8 @@ class WithDropout(nn.Module):
 def _moved(x: torch.Tensor, shift: Sequence[int]) -> torch.Tensor:
     """A window (N, C, Z, Y, X) moved by voxels; what comes in repeats its border."""
     pads = [n for s in reversed(shift) for n in (max(s, 0), max(-s, 0))]
-    box = tuple(slice(max(-s, 0), max(-s, 0) + n) for s, n in zip(shift, x.shape[2:], strict=True))
-    return nn.functional.pad(x, pads, "replicate")[(..., *box)]
+    z, y, x_ = (slice(max(-s, 0), max(-s, 0) + n) for s, n in zip(shift, x.shape[2:], strict=True))
+    return nn.functional.pad(x, pads, "replicate")[..., z, y, x_]
 
 
 def dropouts(network: nn.Module) -> list[nn.Module]:
