@@ -112,7 +112,8 @@ class Score(nn.Module):
         logits = self.network(x).float()
         if self.chances:
             logits = logits.softmax(1) if self._exclusive else logits.sigmoid()
-        return logits[:, self._channel : self._channel + 1, self._inside].mean(-1)
+        score: torch.Tensor = logits[:, self._channel : self._channel + 1, self._inside].mean(-1)
+        return score
 
 
 @torch.no_grad()
@@ -165,8 +166,7 @@ def occlusion(score: Score, window: torch.Tensor) -> torch.Tensor:
         changed = window.clone()
         changed[:, :, z, y, x] = blurred[:, :, z, y, x]
         falls[place] = (before - score(changed)).clamp(0, 1).item()
-    found: torch.Tensor = nn.functional.interpolate(falls[None, None], tuple(sides), mode="trilinear")[0, 0]
-    return found
+    return nn.functional.interpolate(falls[None, None], tuple(sides), mode="trilinear")[0, 0]
 
 
 def passes(window: torch.Tensor) -> int:
