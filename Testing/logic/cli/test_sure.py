@@ -70,7 +70,8 @@ def test_variants_are_compared_and_put_to_the_vote(chest, tmp_path, capfd):
     assert 0.8 < found["lung_left"]["dice"] < 1
     voted = read_label_map(out / "voted.seg.nrrd")
     assert voted.volume_ml("lung_left") == pytest.approx(found["lung_left"]["volumes_ml"][0], rel=1e-3)
-    assert 0 < read_volume(out / "disagreement.nii.gz").array.max() <= 255 / 2
+    # Of three labels, the most frequent one has at least two of the six opinions.
+    assert 0 < read_volume(out / "disagreement.nii.gz").array.max() <= 255 * 4 / 6
 
 
 @pytest.mark.parametrize(
