@@ -167,6 +167,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.resultSection import ResultSection
         from DeepSegLib.runSection import RunSection
         from DeepSegLib.structureSection import StructureSection
+        from DeepSegLib.sureSection import SureSection
 
         from DeepSegLogic.util.i18n import set_translator
 
@@ -180,6 +181,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             StructureSection,
             ResultSection,
             CompareSection,
+            SureSection,
             CorrectorList,
             LearnSection,
             RunSection,

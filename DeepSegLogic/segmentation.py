@@ -113,11 +113,12 @@ def segment(
         'ct_demo'
     """
     from .inference.chained_run import run_chain
+    from .inference.confidence import joined_top
     from .inference.device import choose_device
     from .inference.estimate import joined_estimates
     from .inference.presets import quality as quality_named
     from .inference.roi import region_mask
-    from .inference.volume_run import Clock, VolumeRun, joined_top
+    from .inference.volume_run import Clock, VolumeRun
     from .models.provenance import provenance
 
     progress, cancel = progress or ignore_progress, cancel or never_cancel

@@ -48,6 +48,7 @@ class ResultSection:
         ui.resultCollapsibleButton.collapsed = not found
         for widget in (
             ui.resultCollapsibleButton,
+            ui.sureCollapsibleButton,
             ui.correctCollapsibleButton,
             ui.planCollapsibleButton,
             ui.exportCollapsibleButton,

@@ -9,6 +9,7 @@ from DeepSegLib.frames import Frames, browserOf, countOf
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.outline import Outline
 from DeepSegLib.scenePlan import ScenePlan
+from DeepSegLib.sceneSureness import SceneSureness
 from DeepSegLogic.data.boxes import hull
 from DeepSegLogic.session import SOLVER, Correction, Session, Signal, WayOut, entry_text
 from DeepSegLogic.util.errors import DeepSegError, InputError, UsageError
@@ -24,6 +25,7 @@ class SceneSession:
         currentStructure: name of the one that prompts are for, or None.
         frames: of the time sequence segmented last, or None.
         plan: what is planned on the result, in the scene.
+        sureness: explanations of the result and second opinions on it, in the scene.
         inputError: why the chosen volume cannot be used; empty when it can.
         resultError: why the result of a saved scene cannot be used; empty when it can.
         replaceChanged: carries ``replaceResult``.
@@ -46,6 +48,7 @@ class SceneSession:
         self._shownTime, self._shownResult = 0, None
         self._proposed, self._outline = None, Outline(scene)
         self.plan = ScenePlan(self)
+        self.sureness = SceneSureness(self)
 
     @property
     def volumeNode(self):

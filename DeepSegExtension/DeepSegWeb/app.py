@@ -29,6 +29,7 @@ from .probe import Probe
 from .scene import PageScene
 from .serving import guard
 from .showing import Showing
+from .sureness import PageSureness
 from .transfers import Transfers, pack
 from .views import make_views
 
@@ -56,6 +57,7 @@ class WebApp:
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
         self.learning = Learning(self.state, self.work, self._saying)
+        self.sureness = PageSureness(self.state, self.work, self._saying, self.correcting.refresh)
         self.transfers = Transfers()
         folder_of = partial(self.transfers.empty, "pictures")
         self.planning = PagePlan(

@@ -13,6 +13,7 @@ from .input_panel import input_panel
 from .learn_panel import learn_panel
 from .plan_panel import plan_panel
 from .scene import RENDERINGS
+from .sure_panel import sure_panel
 from .widgets import careful, slider, title
 
 QUALITY_TIPS = {
@@ -144,6 +145,7 @@ def result_panel(app) -> None:
         ):
             html.Span("{{ warning }}")
         _review(app)
+        sure_panel(app)
         correct_panel(app)
         plan_panel(app)
         compare_panel(app)

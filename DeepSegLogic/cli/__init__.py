@@ -15,13 +15,16 @@ import typer
 from ..util.errors import DeepSegError
 from ..util.openmp import openmp_settings
 from . import adapt, models, pacs
+from .calibrate import calibrate
 from .cohort import cohort
 from .compare import compare
 from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
+from .disagree import disagree
 from .doctor import doctor
 from .estimate import estimate
 from .evaluate import evaluate
+from .explain import explain
 from .measure import measure
 from .plan import plan
 from .pretrain import pretrain
@@ -60,8 +63,8 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 _COMMANDS = (
-    *(segment, cohort, refine, surfaces, measure, plan, train, pretrain, evaluate, compare, stress),
-    *(demo, estimate, doctor, serve, web, report),
+    *(segment, cohort, refine, explain, disagree, surfaces, measure, plan, train, pretrain, calibrate, evaluate),
+    *(compare, stress, demo, estimate, doctor, serve, web, report),
 )
 for command in _COMMANDS:
     app.command()(command)

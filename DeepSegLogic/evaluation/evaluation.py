@@ -16,6 +16,7 @@ from ..util.errors import InputError, ResourceError, UsageError
 from ..util.packages import can_import
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.version import how_to_install
+from .calibration import Reliability
 from .cases import RESULT, CasePair, Pairs, find_pairs, the_case
 from .metrics import Thresholds
 from .pictures import Disagreement, Worst
@@ -39,6 +40,7 @@ class Evaluation:
             are not scored.
         attributes: of cases, such as ``{"case_1": {"sex": "F"}}``, for subgroups.
         worst: pictures of the cases and structures with the lowest Dice.
+        reliability: how often what was believed is true, over all cases, by structure; for cases with probabilities.
     """
 
     scores: list[Score] = field(default_factory=list)
@@ -52,6 +54,7 @@ class Evaluation:
     structures_only_reference: list[str] = field(default_factory=list)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     worst: list[Disagreement] = field(default_factory=list)
+    reliability: dict[str, Reliability] = field(default_factory=dict)
 
     def values(self, metric: str, structure: str) -> dict[str, float]:
         """A metric of one structure by case."""
@@ -130,6 +133,8 @@ def evaluate(
             check(cancel)
             progress("evaluate", (n + part) / len(pairs.pairs), f"{pair.name}: {score.title}")
             found.scores.append(score)
+        for name, bins in case.reliability.items():
+            found.reliability[name] = found.reliability[name] + bins if name in found.reliability else bins
         for names, here in zip(listed, (case.in_prediction, case.in_reference), strict=True):
             names |= here
         known |= {s.name: s for s in (*ours.structures, *theirs.structures)}
@@ -185,6 +190,7 @@ def _keep_common(found: Evaluation, in_prediction: set[str], in_reference: set[s
     found.structures_only_prediction = sorted(in_prediction - common)
     found.structures_only_reference = sorted(in_reference - common)
     found.scores = [s for s in found.scores if s.structure in common]
+    found.reliability = {name: rows for name, rows in found.reliability.items() if name in common}
     if not found.scores:
         raise InputError(
             f"Prediction and reference have no structure in common: {_some(in_prediction)} and {_some(in_reference)}.",

@@ -29,6 +29,7 @@ def as_json(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
         "counts": {name: asdict(found) for name, found in summary.counts.items()},
         "volume_agreement_ml": {name: asdict(found) for name, found in summary.volumes.items()},
         "subgroups": _plain(summary.groups),
+        "reliability": {name: found.as_json() for name, found in evaluation.reliability.items()},
         "gaps": [asdict(gap) for gap in summary.gaps],
         "unmatched": {
             "cases": {"prediction": evaluation.only_prediction, "reference": evaluation.only_reference},

@@ -16,7 +16,7 @@ _ROW = 22
 _AXIS = 34
 _HEIGHT = 420
 _TICKS = 8  # at most, about
-_INK, _GRID, _POINT, _LINE = "#9fb0c0", "#2c3238", "#56b4e9", "#e0a84a"
+INK, GRID, POINT, LINE = "#9fb0c0", "#2c3238", "#56b4e9", "#e0a84a"
 _Place: TypeAlias = Callable[[float], float]
 
 
@@ -38,15 +38,15 @@ def box_plot(values: Mapping[str, Sequence[float]], title: str) -> str:
         q1, median, q3 = np.percentile(found, [25, 50, 75])
         inside = found[(found >= q1 - 1.5 * (q3 - q1)) & (found <= q3 + 1.5 * (q3 - q1))]
         parts += [
-            _text(_LABELS - 8, y + 4, label, "end"),
-            _line(scale(inside[0]), y, scale(inside[-1]), y, _INK),
+            text(_LABELS - 8, y + 4, label, "end"),
+            line(scale(inside[0]), y, scale(inside[-1]), y, INK),
             f'<rect x="{scale(q1):.1f}" y="{y - 6:.1f}" width="{max(1.0, scale(q3) - scale(q1)):.1f}" height="12" '
-            f'fill="#56b4e933" stroke="{_INK}"/>',
-            _line(scale(median), y - 6, scale(median), y + 6, _LINE, 2),
+            f'fill="#56b4e933" stroke="{INK}"/>',
+            line(scale(median), y - 6, scale(median), y + 6, LINE, 2),
             *(_dot(scale(v), y, f"{label}: {v:.4g}", 2) for v in found),
         ]
-    parts.append(_text((_LABELS + _WIDTH) / 2, bottom + 30, title, "middle"))
-    return _svg(parts, bottom + _AXIS, f"Box plot: {title}")
+    parts.append(text((_LABELS + _WIDTH) / 2, bottom + 30, title, "middle"))
+    return svg(parts, bottom + _AXIS, f"Box plot: {title}")
 
 
 def bland_altman(points: Sequence[tuple[str, float, float]]) -> str:
@@ -65,22 +65,20 @@ def bland_altman(points: Sequence[tuple[str, float, float]]) -> str:
     across, x_ticks = _scale(np.log10(mean), 70, _WIDTH - _RIGHT, whole=True)
     up, y_ticks = _scale(np.array([*percent, *limits]), _HEIGHT, 8)
     parts = [_tick(across(t), 8, _HEIGHT, 10.0**t) for t in x_ticks]
-    parts += [
-        _line(70, up(t), _WIDTH - _RIGHT, up(t), _GRID) + _text(62, up(t) + 4, f"{t:.4g}", "end") for t in y_ticks
-    ]
+    parts += [line(70, up(t), _WIDTH - _RIGHT, up(t), GRID) + text(62, up(t) + 4, f"{t:.4g}", "end") for t in y_ticks]
     for value, dash in zip(limits, ("none", "5 4", "5 4"), strict=True):
-        parts.append(_line(70, up(value), _WIDTH - _RIGHT, up(value), _LINE, 1.5, dash))
-        parts.append(_text(_WIDTH - _RIGHT, up(value) - 4, f"{value:+.1f} %", "end"))
+        parts.append(line(70, up(value), _WIDTH - _RIGHT, up(value), LINE, 1.5, dash))
+        parts.append(text(_WIDTH - _RIGHT, up(value) - 4, f"{value:+.1f} %", "end"))
     parts += [
         _dot(across(x), up(y), f"{point[0]}: {point[1]:.4g} ml, reference {point[2]:.4g} ml", 3)
         for point, x, y in zip(points, np.log10(mean), percent, strict=True)
     ]
-    parts.append(_text(_WIDTH / 2, _HEIGHT + 30, "Mean of both volumes (ml)", "middle"))
+    parts.append(text(_WIDTH / 2, _HEIGHT + 30, "Mean of both volumes (ml)", "middle"))
     parts.append(
-        f'<text transform="translate(14 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle" fill="{_INK}">'
+        f'<text transform="translate(14 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle" fill="{INK}">'
         "Prediction minus reference (%)</text>"
     )
-    return _svg(parts, _HEIGHT + _AXIS, "Bland-Altman plot of volumes")
+    return svg(parts, _HEIGHT + _AXIS, "Bland-Altman plot of volumes")
 
 
 def _scale(values: FloatArray, start: float, stop: float, whole: bool = False) -> tuple[_Place, list[float]]:
@@ -106,10 +104,11 @@ def _scale(values: FloatArray, start: float, stop: float, whole: bool = False) -
 
 
 def _tick(x: float, top: float, bottom: float, value: float) -> str:
-    return _line(x, top, x, bottom, _GRID) + _text(x, bottom + 14, f"{value:.5g}", "middle")
+    return line(x, top, x, bottom, GRID) + text(x, bottom + 14, f"{value:.5g}", "middle")
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1, dash: str = "none") -> str:
+def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1, dash: str = "none") -> str:
+    """A straight line."""
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" stroke-width="{width}" '
         f'stroke-dasharray="{dash}"/>'
@@ -118,16 +117,18 @@ def _line(x1: float, y1: float, x2: float, y2: float, color: str, width: float =
 
 def _dot(x: float, y: float, caption: str, radius: float) -> str:
     return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{_POINT}" fill-opacity="0.7">'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{POINT}" fill-opacity="0.7">'
         f"<title>{escape(caption)}</title></circle>"
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{_INK}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, anchor: str) -> str:
+    """A text on one line; ``anchor`` says which end lies at the point."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{INK}">{escape(words)}</text>'
 
 
-def _svg(parts: Sequence[str], height: float, label: str) -> str:
+def svg(parts: Sequence[str], height: float, label: str) -> str:
+    """A picture of these parts; ``label`` describes it to those who do not see it."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" font-size="12" '
         f'font-family="system-ui, sans-serif" role="img" aria-label="{escape(label, quote=True)}">'

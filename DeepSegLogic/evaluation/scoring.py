@@ -11,7 +11,7 @@ from ..data.affine import spacing_kji
 from ..data.boxes import matrix_of
 from ..data.label_map import LabelMap, Structure, structure_named
 from ..data.probabilities import TopProbabilities
-from .calibration import expected_calibration_error
+from .calibration import Reliability
 from .metrics import Thresholds, compare_masks
 from .pictures import Worst
 from .structures import Masks, pair_structures
@@ -57,6 +57,7 @@ class CaseScoring:
 
     Attributes:
         in_prediction, in_reference: names of the structures that each side lists, also without voxels.
+        reliability: of the structures scored so far whose probabilities are known.
         matched_by_value: whether label values paired them for want of a common name.
 
     Raises:
@@ -73,6 +74,7 @@ class CaseScoring:
         probabilities: TopProbabilities | None = None,
     ):
         self._name, self._settings, self._probabilities = name, settings, probabilities
+        self.reliability: dict[str, Reliability] = {}
         self._masks = Masks(prediction, reference, names)
         pairs, by_value = pair_structures(prediction, reference, by_value=settings.by_value)
         self.matched_by_value = by_value and not settings.by_value
@@ -94,7 +96,8 @@ class CaseScoring:
             if self._probabilities is not None and pair.prediction is not None and box is not None:
                 matrix = matrix_of(box, self._masks.ijk_to_ras)
                 believed = self._probabilities.probability(pair.prediction.value, reference.shape, matrix)
-                values["ece"] = expected_calibration_error(believed, reference)
+                found = Reliability.of(believed, reference)
+                self.reliability[structure.name], values["ece"] = found, found.ece
             if pair.prediction and pair.reference and box is not None:
                 worst.offer(self._name, structure.title, values["dice"], prediction, reference, spacing)
             yield n / len(self._pairs), Score(self._name, structure.name, structure.title or structure.name, values)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
+from ..data.affine import same_grid
 from ..data.label_map import label_dtype
 from ..data.probabilities import TopProbabilities
 from ..data.types import Affine, ByteArray, FloatArray, LabelArray, Shape
@@ -58,7 +61,7 @@ class ConfidenceMeter:
         winners: list[torch.Tensor] = []
         chances: list[torch.Tensor] = []
         for part in logits.split(max(1, _CHUNK // logits[0].numel())):
-            labels, values = self._probabilities(part)
+            labels, values = self._probabilities(self._tempered(part))
             winners.append(labels[..., 0].to(torch.int32))
             chances.append(values[..., 0])
             won += self._by_label(winners[-1], chances[-1])
@@ -104,6 +107,10 @@ class ConfidenceMeter:
             if sums[1, value]
         }
 
+    def _tempered(self, logits: torch.Tensor) -> torch.Tensor:
+        temperature = self._plan.temperature
+        return logits if temperature == 1 else logits / temperature
+
     def _probabilities(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The most probable labels (rows, Y, X, n), and how probable they are."""
         n = KEPT if self._kept is not None else 1
@@ -147,7 +154,7 @@ class ConfidenceMeter:
         margin = torch.zeros_like(chance)
         for where in wanted.nonzero().split(max(1, _GATHERED // logits.shape[-1])):
             at = where.unbind(1)
-            margin[at] = self._margin(logits[at], label[at].long(), chance[at])
+            margin[at] = self._margin(self._tempered(logits[at]), label[at].long(), chance[at])
         margin = torch.cat([last_margin, margin])
         done = border[:-1]
         added = self._by_label(wholes[:-1][done], margin[:-1][done])
@@ -162,6 +169,31 @@ class ConfidenceMeter:
         largest = logits.gather(1, winner)
         second = logits.scatter(1, winner, -torch.inf).amax(1, keepdim=True)
         return -chance * (second - largest).expm1_()[:, 0]
+
+
+def joined_top(tops: Sequence[TopProbabilities]) -> TopProbabilities | None:
+    """The most probable labels of networks that label different structures.
+
+    The probability of background is the product of theirs. None if the networks' grids differ.
+    """
+    first = tops[0]
+    if len(tops) == 1:
+        return first
+    if any(t.labels.shape[1:] != first.labels.shape[1:] or not same_grid(t.ijk_to_ras, first.ijk_to_ras) for t in tops):
+        return None
+    labels = np.zeros((KEPT, *first.labels.shape[1:]), first.labels.dtype)
+    values = np.zeros(labels.shape, np.uint8)
+    for k in range(labels.shape[1]):  # row by row, to bound the memory
+        named = np.concatenate([t.labels[:, k] for t in tops])
+        worth = np.concatenate([t.values[:, k] for t in tops])
+        background = np.prod([np.where(t.labels[:, k] == 0, t.values[:, k], 0).max(0) / 255 for t in tops], axis=0)
+        worth = np.where(named == 0, np.uint8(0), worth)
+        named = np.concatenate([np.zeros_like(named[:1]), named])
+        worth = np.concatenate([np.rint(background[None] * 255).astype(np.uint8), worth])
+        best = np.argsort(-worth.astype(np.int16), axis=0, kind="stable")[:KEPT]
+        labels[:, k] = np.take_along_axis(named, best, 0)
+        values[:, k] = np.take_along_axis(worth, best, 0)
+    return TopProbabilities(labels, values, first.ijk_to_ras)
 
 
 def _borders(labels: torch.Tensor) -> torch.Tensor:

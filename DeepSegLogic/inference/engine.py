@@ -54,6 +54,7 @@ class Engine:
         settings: those to begin with, see :class:`~.memory_ladder.RunSettings`.
         step, mirror, half_on_cpu: see :class:`~.presets.Quality`.
         keep_probabilities: keep the most probable labels of each voxel for corrections.
+        meter: what takes the logits, see :class:`~.label_writer.LabelWriter`.
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class Engine:
         mirror: bool = False,
         half_on_cpu: bool = False,
         keep_probabilities: bool = False,
+        meter: type[ConfidenceMeter] = ConfidenceMeter,
     ):
         self.networks, self.plan, self.step = list(networks), plan, step
         self.warnings: list[str] = []
         self._ladder = MemoryLadder(settings, patch_multiple(networks[0]), self._move, self._warn)
         axes = plan.mirror_axes if mirror else ()
         self._flips = list(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
-        self._keep_probabilities = keep_probabilities
+        self._keep_probabilities, self._meter = keep_probabilities, meter
         self._half_on_cpu, self._full_precision = half_on_cpu, False
         self._deferred = deferred_head(self.networks, plan) is not None
         self._accumulator: Accumulator | None = None
@@ -106,7 +108,7 @@ class Engine:
         if head is not None and not all(torch.isfinite(p).all() for p in head.parameters()):
             raise _not_finite("last layer")
         writer = LabelWriter(
-            self.plan, prepared.grid, grid.first, settings.logits_device, head, self._keep_probabilities
+            self.plan, prepared.grid, grid.first, settings.logits_device, head, self._keep_probabilities, self._meter
         )
         channels = self.plan.channels if head is None else head.in_channels
         accumulator = Accumulator(channels, grid.shape[1:], settings.logits_device, settings.logits_on_disk)

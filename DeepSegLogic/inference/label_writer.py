@@ -56,6 +56,7 @@ class LabelWriter:
         device: holds the accumulated rows.
         head: turns accumulated features into logits; None where logits are accumulated.
         keep_probabilities: see :class:`~.confidence.ConfidenceMeter`.
+        meter: that class, or one that also keeps something else.
 
     Attributes:
         labels: (Z, Y, X) uint8 or uint16 on the volume's grid.
@@ -71,9 +72,10 @@ class LabelWriter:
         device: torch.device,
         head: nn.Conv3d | None,
         keep_probabilities: bool,
+        meter: type[ConfidenceMeter] = ConfidenceMeter,
     ):
         self.labels: LabelArray = np.zeros(grid.native_shape, label_dtype(plan.highest))
-        self.meter = ConfidenceMeter(plan, grid.asked_shape, grid.grid_to_ras, keep_probabilities)
+        self.meter = meter(plan, grid.asked_shape, grid.grid_to_ras, keep_probabilities)
         self.written = 0
         self._first, self._rows, self._head = first[0], grid.asked_shape[0], head
         self._plane = tuple(slice(b, b + n) for b, n in zip(first[1:], grid.asked_shape[1:], strict=True))

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..data.affine import same_grid
 from ..data.boxes import boxes_by_label, matrix_of, whole
 from ..data.label_map import label_dtype
 from ..data.probabilities import TopProbabilities
@@ -21,10 +20,10 @@ from ..data.volume import Volume
 from ..models import Model
 from ..models.plan import Normalization, Plan
 from ..util.progress import Cancel, Progress, check, share
-from .confidence import KEPT
 from .device import is_out_of_memory, lacks_operator
 from .engine import Engine, raise_explained
 from .estimate import RunEstimate, estimate_run
+from .familiarity import TrainingStatistics, watched
 from .grid_plan import Grids, network_view
 from .postprocess import Labels, keep_largest, remove_small
 from .preprocessing import Prepared, normalized, prepare
@@ -188,7 +187,11 @@ class VolumeRun:
             or self.uncertainty is not None
             or self.model.card.postprocess is not None,
         )
-        prediction = engine.run(prepared, progress, cancel)
+        trained = TrainingStatistics.from_json(part.card.training_statistics)
+        with watched(part.networks[0], trained.layer if trained is not None else "") as features:
+            prediction = engine.run(prepared, progress, cancel)
+        if trained is not None:
+            self.warnings += trained.warning(prepared.image, plan.normalization, features, part.card.modality)
         self.clock.lap("inference")
         self.warnings += prediction.warnings
         self.estimates.append(replace(estimate, settings=engine.settings))
@@ -261,31 +264,6 @@ class SharedInput:
             raw = replace(plan, normalization=none, further=(none,) * len(plan.further))
             self._raw = prepare(self._volume, raw, self._device, self._grids, self._channels)
         return replace(self._raw, image=normalized(self._raw.image, plan))
-
-
-def joined_top(tops: Sequence[TopProbabilities]) -> TopProbabilities | None:
-    """The most probable labels of networks that label different structures.
-
-    The probability of background is the product of theirs. None if the networks' grids differ.
-    """
-    first = tops[0]
-    if len(tops) == 1:
-        return first
-    if any(t.labels.shape[1:] != first.labels.shape[1:] or not same_grid(t.ijk_to_ras, first.ijk_to_ras) for t in tops):
-        return None
-    labels = np.zeros((KEPT, *first.labels.shape[1:]), first.labels.dtype)
-    values = np.zeros(labels.shape, np.uint8)
-    for k in range(labels.shape[1]):  # row by row, to bound the memory
-        named = np.concatenate([t.labels[:, k] for t in tops])
-        worth = np.concatenate([t.values[:, k] for t in tops])
-        background = np.prod([np.where(t.labels[:, k] == 0, t.values[:, k], 0).max(0) / 255 for t in tops], axis=0)
-        worth = np.where(named == 0, np.uint8(0), worth)
-        named = np.concatenate([np.zeros_like(named[:1]), named])
-        worth = np.concatenate([np.rint(background[None] * 255).astype(np.uint8), worth])
-        best = np.argsort(-worth.astype(np.int16), axis=0, kind="stable")[:KEPT]
-        labels[:, k] = np.take_along_axis(named, best, 0)
-        values[:, k] = np.take_along_axis(worth, best, 0)
-    return TopProbabilities(labels, values, first.ijk_to_ras)
 
 
 class Clock:

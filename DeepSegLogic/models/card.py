@@ -71,6 +71,10 @@ class ModelCard:
         postprocess: what is done with the labels; None for nothing.
         min_piece_ml: by structure, the volume up to which a connected piece is taken for a mistake and removed.
         one_piece: structures of which only the largest connected piece is kept.
+        temperature: by which its logits are divided before they become probabilities, fitted on cases that it was not
+            trained on (:mod:`DeepSegLogic.evaluation.temperature`); it changes no labels.
+        training_statistics: of the images that it was trained on, see :mod:`DeepSegLogic.inference.familiarity`; empty
+            if unknown.
         parts: its networks; several run one after the other and their labels are joined.
         network: facts that single network files need, see :mod:`DeepSegLogic.models.backends.torchscript`.
         folder: of its files; None if it is not on this machine. Not part of the JSON.
@@ -107,6 +111,8 @@ class ModelCard:
     postprocess: Postprocess | None = None
     min_piece_ml: dict[str, float] = field(default_factory=dict)
     one_piece: list[str] = field(default_factory=list)
+    temperature: float = 1.0
+    training_statistics: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     network: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
@@ -274,8 +280,11 @@ def _validate(data: Any) -> None:
     if not is_file_name(data["id"]):
         raise ValueError(f"id: {data['id']!r} cannot be the name of a folder")
     numbers = [*(data.get("spacing") or ()), data.get("memory_gb") or 0, (data.get("crop") or {}).get("margin_mm", 0)]
+    statistics = data.get("training_statistics", {})
+    numbers += [data.get("temperature", 1), statistics.get("limit", 1), *statistics.get("mean", ())]
+    numbers += [*statistics.get("sd", ()), *(n for pair in statistics.get("ranges", {}).values() for n in pair)]
     if not all(map(math.isfinite, numbers)):  # Python's JSON reads NaN and Infinity
-        raise ValueError("spacing, memory_gb or margin_mm: a number is not finite")
+        raise ValueError("spacing, memory_gb, margin_mm, temperature or a statistic: a number is not finite")
     orientation = (data.get("orientation") or "RAS").upper()
     if sorted(orientation.translate(str.maketrans("LPI", "RAS"))) != ["A", "R", "S"]:
         raise ValueError(f"orientation: {orientation!r} does not name three axes")

@@ -118,6 +118,8 @@ def load_model(card: ModelCard) -> Model:
         return Model(card, None, [])
     model = backend_for(card, card.installed_folder).load(card)
     _check_channels(model)
+    if model.plan is not None and card.temperature != 1:
+        model.plan = replace(model.plan, temperature=card.temperature)
     if card.parts and model.plan is not None and model.plan.regions is None:
         # The catalogue has the names of the structures; the training may have other names for them.
         labels = dict(enumerate(card.structures, start=1))

@@ -103,6 +103,7 @@ class Plan:
         padding: of an image that is smaller than the patch.
         postprocess: from labels (Z, Y, X) to those that the publisher reports; None if they are the same.
         auxiliary: number of labels after ``labels`` that the network has, but that are not reported.
+        temperature: divides the logits before they become probabilities.
     """
 
     orientation: str | None
@@ -122,6 +123,7 @@ class Plan:
     further: tuple[Normalization, ...] = ()
     previous_labels: tuple[int, ...] = ()
     label_resampling: Resampling = Resampling(order=1)
+    temperature: float = 1.0
 
     @property
     def normalizations(self) -> tuple[Normalization, ...]:

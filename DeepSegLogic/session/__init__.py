@@ -20,6 +20,7 @@ from .preflight import Note, Preflight, WayOut, preflight
 from .session import Session
 from .signal import Signal
 from .structure_presets import PRESETS, Group, groups_of, preset_names, search_structures
+from .sureness import Sureness
 from .task import Phase, Run
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Settings",
     "Signal",
     "Structures",
+    "Sureness",
     "WayOut",
     "entry_text",
     "groups_of",

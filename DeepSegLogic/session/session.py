@@ -23,6 +23,7 @@ from .chosen import Place
 from .jobs import Jobs
 from .model_list import entries_on_server
 from .outcome import Outcome
+from .sureness import Sureness
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
@@ -40,6 +41,7 @@ class Session:
         outcome: the last result, its measurements, findings, surfaces and corrections.
         adaptation: what the model learns from corrections.
         archive: the PACS, if one is configured.
+        sureness: why the model says so, and how sure it is.
     """
 
     def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL) -> None:
@@ -49,6 +51,7 @@ class Session:
         self.outcome = Outcome(self.jobs)
         self.adaptation = Adaptation(self.jobs, self.choices, self.outcome)
         self.archive = SessionArchive(self.jobs)
+        self.sureness = Sureness(self.jobs, self.choices, self.outcome)
 
     def poll(self) -> None:
         """Take in what happened. Emits the signals."""

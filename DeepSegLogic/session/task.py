@@ -13,6 +13,7 @@ from ..worker import Event
 
 _STAGES = {  # of tasks with several: shares of their time, about
     "segment": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
+    "second_opinion": {"load model": 0.05, "preprocess": 0.05, "inference": 0.90},
     "adapt": {"read": 0.02, "prepare": 0.03, "train": 0.80, "compare": 0.15},
 }
 _TITLES = {
@@ -22,6 +23,7 @@ _TITLES = {
     "download": N_("Downloading"),
     "extract": N_("Unpacking"),
     "refine": N_("Correcting"),
+    "explain": N_("Explaining"),
     "surfaces": N_("Extracting surfaces"),
     "check": N_("Checking surfaces"),
     "open": N_("Reading"),
@@ -58,9 +60,10 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"pictures"``, ``"open"``,
-            ``"install"``, ``"export"``, ``"connect"``, of the archive ``"find"``, ``"fetch"`` or ``"send"``, or of learning
-            from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or ``"back"``; empty before the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"explain"``, ``"second_opinion"``,
+            ``"plan"``, ``"pictures"``, ``"open"``, ``"install"``, ``"export"``, ``"connect"``, of the archive ``"find"``,
+            ``"fetch"`` or ``"send"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or
+            ``"back"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import archive_handlers
 from .job_loop import Handler, Job
+from .sureness import explain, second_opinion
 
 if TYPE_CHECKING:
     from ..data.label_map import LabelMap
@@ -362,6 +363,8 @@ HANDLERS: dict[str, Handler] = {
     "plan": plan,
     "plan_pictures": plan_pictures,
     "refine": refine,
+    "explain": explain,
+    "second_opinion": second_opinion,
     "export": export,
     **archive_handlers.HANDLERS,
     "collect_case": collect_case,

@@ -30,6 +30,8 @@ WIRE_TYPES = {
     "Band": "planning.distance_maps",
     "Measurement": "review.measurements",
     "Finding": "review.findings",
+    "Attribution": "review.attribution",
+    "Disagreement": "review.disagreement",
     "Score": "evaluation.scoring",
     "Change": "followup.change",
     "FoundSeries": "io.dicom.web_archive",

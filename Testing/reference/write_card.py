@@ -1,4 +1,5 @@
-"""Write the card of the bundled model, with its Dice on subjects that it never saw. Runs in DeepSeg's own environment.
+"""Write the card of the bundled model, with its Dice on subjects that it never saw, and the statistics of what it was
+trained on. Runs in DeepSeg's own environment.
 
 .venv/bin/python Testing/reference/write_card.py --data ../shared/data --date 2026-11-28 --training "6000 steps"
 """
@@ -10,12 +11,19 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+from demo_cases import demo_cases
 from dice import STRANGERS, cases, dice_of
+
+from DeepSegLogic.evaluation.card_facts import coarsest_stage
+from DeepSegLogic.inference.familiarity import TrainingStatistics
+from DeepSegLogic.models import ModelCard, load_model
+from DeepSegLogic.training.samples import Samples
 
 MEANING = {
     "dicom": "upper abdomen, another subject and scanner, never seen; labels by TotalSegmentator",
     "chest_contrast": "contrast chest, another subject and site, never seen; lungs by their density",
 }
+SAMPLES, SEED = 160, 1000  # of the training, drawn anew for its statistics
 SMALLEST_ML = 10  # of an organ; 233 voxels of the network's grid
 IN_PIECES = ("ribs", "lung", "colon", "small_bowel", "stomach", "aorta", "inferior_vena_cava")  # or cut by a slab
 NOTES = [
@@ -38,6 +46,15 @@ CREDITS = [
     "CC BY 3.0; used without labels for lungs and air. In the first one the network itself labelled what it was sure "
     "of, and liver, spleen and left kidney come from a public network (MIT licence).",
 ]
+
+
+def training_statistics(data: Path, model: Path) -> dict:
+    """Of samples as the model was trained on them."""
+    loaded = load_model(ModelCard.read(model))
+    plan, network = loaded.plan, loaded.networks[0]
+    samples = Samples(demo_cases(data), plan.patch_size, plan.spacing[0], SEED)
+    images = (samples[n][0] for n in range(SAMPLES))
+    return TrainingStatistics.of(images, network, plan.normalization, coarsest_stage(network)).as_json()
 
 
 def main() -> None:
@@ -82,6 +99,7 @@ def main() -> None:
             "date": options.date,
         },
         "dice": scores,
+        "training_statistics": training_statistics(options.data, options.model),
         "size_bytes": sum(p.stat().st_size for p in files),
         "digests": {
             p.relative_to(options.model).as_posix(): f"sha256:{hashlib.sha256(p.read_bytes()).hexdigest()}"

@@ -15,6 +15,7 @@ from ..evaluation import Evaluation
 from ..metrics import METRICS
 from ..pictures import COLORS, Disagreement
 from ..plots import bland_altman, box_plot
+from ..reliability_plot import reliability_diagram
 from ..statistics import ALL, Mean, Summary
 
 _PLOTTED = ("dice", "surface_dice", "hd95_mm")
@@ -75,6 +76,7 @@ def _sections(evaluation: Evaluation, summary: Summary) -> Iterable[str]:
         }
         yield _section(METRICS[metric].title, box_plot(values, METRICS[metric].title))
     volumes = [(f"{s.case}, {s.title}", s.values["prediction_ml"], s.values["reference_ml"]) for s in evaluation.scores]
+    yield _section("Reliability", reliability_diagram(evaluation.reliability, evaluation.titles))
     yield _section("Agreement of volumes", bland_altman([v for v in volumes if min(v[1:]) > 0]))
     for attribute, groups in summary.groups.items():
         rows = [

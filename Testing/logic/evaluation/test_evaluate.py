@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from DeepSegLogic import InputError, LabelMap, ResourceError, Structure, UsageError, evaluate, write_label_map
+from DeepSegLogic import (
+    InputError,
+    LabelMap,
+    ResourceError,
+    Structure,
+    UsageError,
+    evaluate,
+    write_evaluation,
+    write_label_map,
+)
 from DeepSegLogic.cli.remedies import WORDS
 from DeepSegLogic.data.affine import reorient
 from DeepSegLogic.data.probabilities import TopProbabilities
@@ -168,6 +177,14 @@ def test_kept_probabilities_are_checked_for_calibration(reference, tmp_path):
     box = LIVER[np.ix_(*(np.flatnonzero(LIVER.any(tuple({0, 1, 2} - {a}))) for a in range(3)))]
     # 0.6 where it is, 0.4 where it is not: off by 0.4 everywhere.
     assert box.mean() < 1 and scores(found, "ece")["case", "liver"] == pytest.approx(0.4, abs=0.01)
+    voxels = {round(p, 1): (f, n) for p, f, n in found.reliability["liver"].points}
+    assert voxels == {0.4: (0.0, (~box).sum()), 0.6: (1.0, box.sum())}
+    written = write_evaluation(found, tmp_path / "evaluation")
+    report, facts = (
+        next(p for p in written if p.name == n).read_text("utf-8") for n in ("report.html", "summary.json")
+    )
+    assert "Reliability diagrams" in report and "ECE 0.400" in report
+    assert json.loads(facts)["reliability"]["liver"]["ece"] == pytest.approx(0.4, abs=0.01)
     assert not found.warnings
 
 

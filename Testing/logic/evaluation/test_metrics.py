@@ -12,7 +12,7 @@ from monai.metrics.confusion_matrix import compute_confusion_matrix_metric, get_
 from monai.metrics.meandice import compute_dice
 from scipy.ndimage import label
 
-from DeepSegLogic.evaluation.calibration import expected_calibration_error
+from DeepSegLogic.evaluation.calibration import Reliability
 from DeepSegLogic.evaluation.detection import detection_f1
 from DeepSegLogic.evaluation.metrics import METRICS, Thresholds, compare_masks
 
@@ -143,9 +143,23 @@ def test_calibration_equals_monais():
     )
     expected = float((counts * (mean_p - mean_y).abs()).sum() / counts.sum())
     assert expected > 0.1
-    assert expected_calibration_error(probability, truth) == pytest.approx(expected, abs=1e-5)
+    assert Reliability.of(probability, truth).ece == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_perfect_model_is_calibrated():
     truth = ball((8, 9, 9))
-    assert expected_calibration_error(truth.astype(np.float32), truth) == 0
+    assert Reliability.of(truth.astype(np.float32), truth).ece == 0
+
+
+def test_reliability_adds_up_over_cases():
+    """What is drawn with its probability is calibrated, however it is split into cases."""
+    rng = np.random.default_rng(0)
+    p = rng.random((4, 50, 50, 50)).astype(np.float32)
+    true = rng.random(p.shape) < p
+    whole, parts = Reliability.of(p, true), [Reliability.of(a, b) for a, b in zip(p, true, strict=True)]
+    joined = sum(parts[1:], parts[0])
+    np.testing.assert_allclose(joined.voxels, whole.voxels)
+    np.testing.assert_allclose(joined.true, whole.true)
+    assert joined.ece == pytest.approx(whole.ece) and whole.ece < 0.01
+    assert len(whole.points) == 15 and all(abs(believed - share) < 0.02 for believed, share, _ in whole.points)
+    assert Reliability.of(np.sqrt(p), true).ece > 0.1

@@ -1,0 +1,70 @@
+"""``deepseg calibrate``: fit a model's probabilities to cases, and note what it was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import Console, Json, Quiet
+from .models import obtain
+from .segment import Device, Download
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..evaluation.card_facts import Calibrated
+
+
+def calibrate(
+    model: Annotated[str, typer.Argument(help="Id of an installed model, or a model folder; its card is changed.")],
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--held-out", help="Data set, as for `deepseg train`, of cases that it was not trained on.", readable=False
+        ),
+    ] = None,
+    trained_on: Annotated[
+        Path | None, typer.Option("--trained-on", help="Data set that it was trained on.", readable=False)
+    ] = None,
+    device: Device = "auto",
+    yes: Download = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fit the temperature of a model to held-out cases, and note the statistics of its training, in its card."""
+    from ..evaluation.card_facts import fit_to, noted, statistics_of
+    from ..util.errors import UsageError
+
+    if held_out is None and trained_on is None:
+        raise UsageError("There is no data set.", "Give --held-out, --trained-on or both.", code="usage.data")
+    console = Console(quiet, as_json)
+    card = obtain(console, model, yes)
+    found = None
+    statistics = None
+    with console.working():
+        if held_out is not None:
+            found = fit_to(card, held_out, device=device, progress=console.progress, cancel=console.cancelled)
+        if trained_on is not None:
+            statistics = statistics_of(card, trained_on, progress=console.progress, cancel=console.cancelled)
+        noted(card, found.temperature if found is not None else None, statistics)
+    if found is not None:
+        console.show(_table(found))
+        console.say(f"Temperature: {found.temperature:g}.")
+    console.say(f"Written to the card of {card.id}.")
+    facts = found.as_json() if found is not None else {}
+    console.event("result", model=card.id, training_statistics=statistics or {}, **facts)
+
+
+def _table(found: Calibrated) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("Held-out case", "ECE before", "ECE after", caption="After: fitted to the other cases.")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in found.cases:
+        after = "" if row.after is None else f"{row.after:.3f}"
+        table.add_row(escape(row.name), f"{row.before:.3f}", after)
+    return table
