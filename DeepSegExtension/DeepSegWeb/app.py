@@ -20,6 +20,7 @@ from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
 
 from . import binding
 from .correcting import Correcting
+from .drafting import PageDraft
 from .learning import Learning
 from .opening import Opening
 from .page import ASSETS, build_page
@@ -55,6 +56,7 @@ class WebApp:
         self.correcting = Correcting(self.state, self.scene)
         self.planning = PagePlan(self.state, self.scene, self._saying, self.correcting.refresh)
         self.learning = Learning(self.state, self.work, self._saying)
+        self.drafting = PageDraft(self.state, self.work, self._saying)
         self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source

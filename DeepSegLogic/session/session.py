@@ -19,6 +19,7 @@ from ..worker import WorkerClient
 from .adaptation import Adaptation
 from .choices import Choices
 from .chosen import Place
+from .drafting import Drafting
 from .jobs import Jobs
 from .model_list import entries_on_server
 from .outcome import Outcome
@@ -37,6 +38,7 @@ class Session:
         jobs: the long task and the log.
         choices: what the next run works on, and how.
         outcome: the last result, its measurements, findings, surfaces and corrections.
+        drafting: the draft of its report.
         adaptation: what the model learns from corrections.
     """
 
@@ -45,6 +47,7 @@ class Session:
         self.jobs = Jobs(self._client)
         self.choices = Choices(self.jobs, model)
         self.outcome = Outcome(self.jobs)
+        self.drafting = Drafting(self.jobs, self.outcome)
         self.adaptation = Adaptation(self.jobs, self.choices, self.outcome)
 
     def poll(self) -> None:
@@ -207,7 +210,7 @@ class Session:
             UsageError: there is nothing to export.
         """
         result, volume = self._shown(_("Nothing to export."))
-        planning = self.outcome.planning
+        planning, draft = self.outcome.planning, self.drafting.draft
         self.jobs.start(
             "export",
             "export",
@@ -219,6 +222,7 @@ class Session:
             boundary_margin=result.boundary_margin,
             provenance=result.provenance,
             plan=planning.as_plan().as_json() if planning is not None and planning.entries else None,
+            draft=draft.as_json() if draft is not None else None,
             folder=str(folder),
             formats=formats,
             **options,

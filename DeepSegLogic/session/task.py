@@ -27,6 +27,7 @@ _TITLES = {
     "evaluate": N_("Comparing"),
     "register": N_("Registering"),
     "plan": N_("Planning"),
+    "draft": N_("Drafting"),
     "write": N_("Writing"),
     "upload": N_("Sending"),
     "read": N_("Reading the cases"),
@@ -53,9 +54,9 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"install"``, ``"export"``,
-            ``"connect"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or ``"back"``; empty
-            before the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"draft"``, ``"install"``,
+            ``"export"``, ``"connect"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or
+            ``"back"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

@@ -8,6 +8,7 @@ before torch is loaded.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..data.run_record import RunPlan
     from ..data.types import Affine
     from ..data.volume import Volume
+    from ..followup.change import Change
     from ..models import Model
     from ..refinement.prompted_network import NnInteractive, PromptNetwork
     from ..refinement.prompts import Prompt
@@ -156,6 +158,45 @@ def plan(job: Job, *, label_map: LabelMap, entries: dict[str, Any]) -> dict[str,
     margins = [s.name for s in done.label_map.structures if s.name not in known][: len(entries.get("margins", []))]
     surfaces = list(make_surfaces(done.label_map, margins, cancel=job.cancel)) if margins else []
     return {"numbers": numbers, "surfaces": {"margins": surfaces}, "notes": list(done.notes)}
+
+
+def draft(
+    job: Job,
+    *,
+    label_map: LabelMap,
+    volume: Volume,
+    confidence: dict[str, float],
+    plan: dict[str, Any] | None,
+    changes: list[Change],
+    endpoint: dict[str, Any],
+) -> dict[str, Any]:
+    """:func:`DeepSegLogic.drafting.word` of the table of a result.
+
+    Args:
+        plan: content of a plan file.
+        endpoint: fields of :class:`~DeepSegLogic.drafting.Endpoint`.
+
+    Returns:
+        ``draft``, as :meth:`~DeepSegLogic.results.draft.Draft.as_json` gives it; ``lines`` and ``titles`` of the
+        table; ``volumes`` in ml, by name.
+    """
+    from ..drafting import Endpoint, table_of, word
+    from ..planning import parse_plan
+    from ..results.preview import key_slices, write_preview
+    from ..review.measurements import measure
+    from ..util.staging import temporary_folder
+
+    rows = measure(label_map, volume, confidence)
+    planned = parse_plan(json.dumps(plan).encode(), "The plan") if plan is not None else None
+    table = table_of(label_map, rows, confidence=confidence, plan=planned, changes=changes)
+    where, picture = Endpoint(**endpoint), None
+    if where.pictures:
+        with temporary_folder() as folder:
+            write_preview(volume, label_map, folder / "preview.png")
+            picture = key_slices(folder / "preview.png")
+    made = word(table, where, picture, job.progress, job.cancel)
+    volumes = {row.name: row.volume_ml for row in rows if row.voxels}
+    return {"draft": made.as_json(), "lines": list(table.lines), "titles": dict(table.titles), "volumes": volumes}
 
 
 def refine(
@@ -329,6 +370,7 @@ HANDLERS: dict[str, Handler] = {
     "evaluate": evaluate,
     "follow_up": follow_up,
     "plan": plan,
+    "draft": draft,
     "refine": refine,
     "export": export,
     "collect_case": collect_case,
