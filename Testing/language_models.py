@@ -99,6 +99,7 @@ class Scripted:
         url: of it.
         asked: bodies of the requests.
         headers: of the last request.
+        table: lines of the last table that it was asked about.
         text: what it says, as a stream of words; or a function that gets the handler and answers by itself.
     """
 
@@ -111,12 +112,8 @@ class Scripted:
                 self.asked.append(json.loads(handler.rfile.read(int(handler.headers["Content-Length"]))))
                 if callable(self.text):
                     self.text(handler)
-                    return
-                begin(handler)
-                for n, word in enumerate(self.text.split(" ")):
-                    event(handler, word if n == 0 else f" {word}")
-                event(handler, "", "stop")
-                handler.wfile.write(b"data: [DONE]\n\n")
+                else:
+                    say(handler, self.text)
 
             def log_message(self, *_):
                 pass
@@ -124,6 +121,10 @@ class Scripted:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    @property
+    def table(self):
+        return self.asked[-1]["messages"][1]["content"].splitlines()[1:]
 
     def __enter__(self):
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -133,6 +134,15 @@ class Scripted:
         self.over.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+def say(handler, text):
+    """Answer with a text, word by word."""
+    begin(handler)
+    for n, word in enumerate(text.split(" ")):
+        event(handler, word if n == 0 else f" {word}")
+    event(handler, "", "stop")
+    handler.wfile.write(b"data: [DONE]\n\n")
 
 
 def begin(handler, status=200, kind="text/event-stream", **headers):

@@ -23,6 +23,7 @@ MOST_CHARACTERS = 12_000
 TIMEOUT_S = 600.0
 _CONNECT_S = 10.0
 _MOST_BYTES = 1 << 20  # of one event
+_PIECE = 64  # bytes; without chunks they are waited for, and an event is longer
 _LOOK_S = 0.2
 
 
@@ -140,7 +141,7 @@ def _events(endpoint: Endpoint, response: Response, stop: threading.Event) -> It
     """The events of a stream; or the one answer of a server that does not stream."""
     streams = not response.headers.get("Content-Type", "").startswith("application/json")
     rest = b""
-    for piece in response.iter_content(1 << 12 if not streams else None):
+    for piece in response.iter_content(_PIECE):
         *lines, rest = (rest + piece).split(b"\n") if streams else (rest + piece,)
         if stop.is_set():
             return

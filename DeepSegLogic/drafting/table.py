@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from ..review.findings import review
 from ..review.measurements import Measurement
 
 _MOST = 300  # structures, the largest
+_SOURCE = re.compile(r" \([^()]*, \d{4}\)")  # of a plausible range: its year is no measurement
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def table_of(
         told.append(f"{titles[change.name]}{lesion}, since the earlier scan: {change.sentence}")
     told += _planned(plan, label_map, titles) if plan is not None else []
     named = _renamed(label_map, titles)
-    told += [f"To check: {finding.reason}" for finding in review(named, confidence)]
+    told += [f"To check: {_SOURCE.sub('', finding.reason)}" for finding in review(named, confidence)]
     real = {s.name: s.title for s in label_map.structures}
     used = {title: real.get(name) or title for name, title in titles.used.items()}
     return Table(tuple(told), used, tuple(notes))

@@ -94,7 +94,7 @@ def read_draft(folder: Path) -> Draft | None:
     """
     path = folder / DRAFT_FILE
     try:
-        known = json.loads((folder / PROVENANCE).read_text("utf-8"))["files"].get(DRAFT_FILE)
+        known = json.loads((folder / PROVENANCE).read_text("utf-8")).get("files", {}).get(DRAFT_FILE)
         if known is None:
             return None
         if path.stat().st_size > _LARGEST or file_digest(path) != known["digest"]:

@@ -1,5 +1,8 @@
 """A small result in a folder, whose volume and structure carry the name of a patient."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -21,11 +24,12 @@ def organs():
     return Volume(voxels, matrix, name="Miller_1960"), LabelMap(array, matrix, [Structure(1, "liver", "Liver"), named])
 
 
-@pytest.fixture
-def result(organs, tmp_path):
+@pytest.fixture(scope="session")
+def written(organs, tmp_path_factory):
     volume, label_map = organs
+    folder = tmp_path_factory.mktemp("drafting") / "result"
     write_outputs(
-        tmp_path / "result",
+        folder,
         volume,
         Result(label_map, {"liver": 0.99}, {}, provenance={}),
         source=None,
@@ -33,7 +37,13 @@ def result(organs, tmp_path):
         progress=ignore_progress,
         cancel=never_cancel,
     )
-    return tmp_path / "result"
+    return folder
+
+
+@pytest.fixture
+def result(written, tmp_path):
+    """A copy of the result, to draft in."""
+    return Path(shutil.copytree(written, tmp_path / "result"))
 
 
 @pytest.fixture(autouse=True)
