@@ -56,7 +56,6 @@ class WebApp:
         self.correcting = Correcting(self.state, self.scene)
         self.planning = PagePlan(self.state, self.scene, self._saying, self.correcting.refresh)
         self.learning = Learning(self.state, self.work, self._saying)
-        self.drafting = PageDraft(self.state, self.work, self._saying)
         self.transfers = Transfers()
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self._source = source
@@ -66,6 +65,7 @@ class WebApp:
         self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
+        self.drafting = PageDraft(self.state, self.work, self._saying)
         self.state.client_only("uploading", "exporting", "choosing_model", "asking")  # a new tab has no dialog open
         Showing(self.state, self.scene, self.correcting, self._say)
         self.session.outcome.files_exported.connect(self._hand_over)

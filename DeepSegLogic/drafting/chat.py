@@ -134,6 +134,8 @@ def _answer(endpoint: Endpoint, response: Response, heard: SimpleQueue[Heard], s
         ended = choice.get("finish_reason") == "stop"
         if choice.get("finish_reason") or len(text) > MOST_CHARACTERS:
             break
+    if re.match(r"/|[A-Za-z]:", model):  # llama.cpp names a file by its whole path
+        model = re.split(r"[/\\]", model)[-1]
     return Answer(text[:MOST_CHARACTERS], ended, "".join(c for c in model[:200] if c.isprintable()))
 
 

@@ -58,7 +58,7 @@ def word(
         notes.append("The model did not come to an end; the draft stops at its last whole sentence.")
     found = checked(text, table)
     if not found.says_something:
-        said = " ".join(answer.text.split())
+        said = " ".join(_tidy(answer.text).split())
         raise ModelError(
             f"{answer.model} wrote nothing about this result that holds: “{said[:120]}{'…' if said[120:] else ''}”",
             "Try again, or choose another model.",

@@ -63,6 +63,9 @@ def table_of(
     if len(found) > _MOST:
         notes.append(f"The draft is about the {_MOST} largest of {len(found)} structures.")
         found = sorted(found, key=lambda row: -row.volume_ml)[:_MOST]
+    cut = [row.title for row in found if row.cut]
+    if cut:
+        notes.append(f"Cut by the field of view, so that their volumes are lower bounds: {', '.join(cut)}.")
     told = [_measured(titles[row.name], row) for row in found]
     for change in changes:
         lesion = f", lesion {change.lesion}" if change.lesion else ""

@@ -8,18 +8,18 @@ _STATED = """
     abnormal abscess adenopath aneurysm anomal artefact artifact ascites atelecta atroph benign big bleed calcifi
     calcul cancer carcinom cirrho collapse compress congest consolidat cyst degenerat diagnos dilat dissect edema
     effusion embol emphysem enlarg fatty fibro fractur haemat haemorrhag hemat hemorrhag hepatomeg hernia
-    heterogen homogen hydroneph hyperdens hyperplas hypertroph hypodens indicat infarct infect infiltrat inflam
-    invad invas involve ischaem ischem large lesion lymph malign mass metasta narrow necro neoplas nodul normal
-    obstruct occlu oedema opacit patholog perforat pneumon pneumot polyp recommend rupture scar sclero small
-    splenomeg steato stenos stone suggest suspici swell swollen tear thicken thrombo thrombus trauma tumo ulcer
-    unremark varic
+    heterogen homogen hydroneph hyperdens hyperplas hypertroph hypodens indicate indicating indication infarct
+    infect infiltrat inflam invad invas involve ischaem ischem large lesion lymph malign mass metasta narrow necro
+    neoplas nodul normal obstruct occlu oedema opacit patholog perforat pneumon pneumot polyp recommend rupture
+    scar sclero small splenomeg steato stenos stone suggest suspici swell swollen tear thicken thrombo thrombus
+    trauma tumo ulcer unremark varic
 """
 STATED = re.compile(rf"\b({'|'.join(_STATED.split())})\w*", re.I)
 """Words that state a finding, or advise; their stem is group 1. The list cannot be complete."""
 
-GREW = re.compile(r"\b(?:increas|gr[eo]w|enlarg|gain|progress|expan)\w*|\brose\b", re.I)
+GREW = re.compile(r"\b(?:increase|increasing|gr[eo]w|enlarg|gain|progress|expan)\w*|\brose\b", re.I)
 SHRANK = re.compile(
-    r"\b(?:decreas|reduc|shr[aiu]nk|declin|regress|diminish|smaller)\w*|\b(?:fell|fallen|lost|loss)\b", re.I
+    r"\b(?:decrease|decreasing|reduc|shr[aiu]nk|declin|regress|diminish|smaller)\w*|\b(?:fell|fallen|lost|loss)\b", re.I
 )
 SAME = re.compile(r"\b(?:stable|unchanged|constant|no change)\b", re.I)
 

@@ -46,7 +46,7 @@ def test_llama_cpp_drafts_and_the_report_holds_it(result, tmp_path):
     words = ("The", " liver", " has", " 24.0", " ml", " and", " 99", " HU", ".")
     with language_models.llama(tmp_path, words) as url:
         draft = draft_report(result, Endpoint(url))
-    assert draft.text == "The liver has 24.0 ml and ~~99 HU~~ [?]."
+    assert draft.text == "The liver has 24.0 ml and ~~99 HU~~ [?]." and draft.model == "tiny.gguf"
     assert draft.notes == ("Struck out, since the table does not have it: 1 of the model's statements.",)
     write_report(result, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text("utf-8")

@@ -55,7 +55,9 @@ def test_a_structure_that_the_field_of_view_cuts_has_at_least_its_volume(organs)
     array = label_map.array.copy()
     array[:, :, 0] = 1
     cut = replace(label_map, array=array)
-    line = table_of(cut, measure(cut, volume)).lines[0]
+    table = table_of(cut, measure(cut, volume))
+    assert table.notes == ("Cut by the field of view, so that their volumes are lower bounds: Liver.",)
+    line = table.lines[0]
     assert line.startswith("Liver: volume at least ") and "cut by the field of view" in line
 
 
@@ -76,7 +78,7 @@ def test_of_very_many_structures_the_largest_are_told(organs):
     many = LabelMap(array, volume.ijk_to_ras, [Structure(n, f"s{n}", f"S{n}") for n in range(1, 401)])
     table = table_of(many, measure(many, volume))
     assert sum("volume" in line for line in table.lines) <= 300 + 10
-    assert table.notes == ("The draft is about the 300 largest of 400 structures.",)
+    assert table.notes[0] == "The draft is about the 300 largest of 400 structures."
     assert "S400" in table.titles.values()
 
 
