@@ -4,7 +4,6 @@ from pathlib import Path
 
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.results.draft import MARKED
 
 
 class DraftSection:
@@ -30,7 +29,7 @@ class DraftSection:
         ui.draftTextEdit.visible = ui.saveDraftButton.visible = draft is not None
         told = [endpoint.warning] if endpoint is not None and endpoint.warning else []
         if draft is not None:
-            told = [MARKED.format(model=draft.model), *draft.notes]
+            told = [draft.mark, *draft.notes]
             if not draft.edited:
                 ui.draftTextEdit.plainText = draft.text
         ui.draftLabel.text = "\n".join(told)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from DeepSegLogic.results.draft import MARKED
 from DeepSegLogic.session import Drafting
 
 
@@ -38,7 +37,7 @@ class PageDraft:
         state.draft_offered = endpoint is not None
         state.draft_model = f"{endpoint.model} at {endpoint.host}. {endpoint.warning}" if endpoint else ""
         state.drafted = draft is not None
-        state.draft_mark = MARKED.format(model=draft.model) if draft else ""
+        state.draft_mark = draft.mark if draft else ""
         state.draft_notes = list(draft.notes) if draft else []
         state.draft_unknown = "; ".join(draft.unknown) if draft else ""
         if draft is None or not draft.edited:

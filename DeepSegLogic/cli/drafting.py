@@ -19,7 +19,7 @@ def set_up(
     other_host: Annotated[bool, typer.Option("--other-host", help="Allow another computer, over https.")] = False,
 ) -> None:
     """Keep the address and the name of a language model for this user."""
-    from ..drafting import Endpoint, configure
+    from ..drafting.endpoint import Endpoint, configure
 
     endpoint = Endpoint(url, model, other_host, pictures)
     configure(endpoint)
@@ -31,7 +31,7 @@ def set_up(
 @app.command()
 def show() -> None:
     """Print what is set up."""
-    from ..drafting import the_endpoint
+    from ..drafting.endpoint import the_endpoint
 
     endpoint = the_endpoint()
     print(f"{endpoint.model} at {endpoint.url}{', with pictures' if endpoint.pictures else ''}")
@@ -40,6 +40,6 @@ def show() -> None:
 @app.command()
 def off() -> None:
     """Draft no reports any more."""
-    from ..drafting import configure
+    from ..drafting.endpoint import configure
 
     configure(None)

@@ -41,8 +41,8 @@ def report(
 
 
 def _draft(folder: Path, plan: Plan | None, changes: Path | None) -> None:
-    from ..drafting import draft_report, the_endpoint
-    from ..results.draft import MARKED
+    from ..drafting.endpoint import the_endpoint
+    from ..drafting.result_folder import draft_report
     from ..worker.isolated import read_label_map
 
     console, endpoint = Console(), the_endpoint()
@@ -58,6 +58,6 @@ def _draft(folder: Path, plan: Plan | None, changes: Path | None) -> None:
             progress=console.progress,
             cancel=console.cancelled,
         )
-    print(f"{MARKED.format(model=made.model)}\n\n{made.text}\n")
+    print(f"{made.mark}\n\n{made.text}\n")
     for note in made.notes:
         console.warning(note)

@@ -42,7 +42,8 @@ def checked(text: str, table: Table) -> Checked:
     """Strike out of a text what is not in the table.
 
     Example:
-        >>> from DeepSegLogic.drafting import Table, checked
+        >>> from DeepSegLogic.drafting.check import checked
+        >>> from DeepSegLogic.drafting.table import Table
         >>> table = Table(("Liver: volume 1503.4 ml",), {"Liver": "Liver"})
         >>> checked("The liver has 1503 ml. It has 1305 ml. There is a cyst.", table).text
         'The liver has 1503 ml. It has ~~1305 ml~~ [?]. ~~There is a cyst.~~ [?]'

@@ -35,7 +35,7 @@ class Endpoint:
         UsageError: the address cannot be used, or is of another computer and ``other_host`` is not set.
 
     Example:
-        >>> from DeepSegLogic.drafting import Endpoint
+        >>> from DeepSegLogic import Endpoint
         >>> Endpoint("http://127.0.0.1:11434").url
         'http://127.0.0.1:11434/v1'
     """

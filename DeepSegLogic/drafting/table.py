@@ -53,7 +53,7 @@ def table_of(
 
     Example:
         >>> from DeepSegLogic import measure, read_label_map, read_volume
-        >>> from DeepSegLogic.drafting import table_of
+        >>> from DeepSegLogic.drafting.table import table_of
         >>> organs = read_label_map("organs.seg.nrrd")
         >>> table_of(organs, measure(organs, read_volume("ct.nrrd"))).lines[5]
         'Left lung: volume 1879.5 ml, mean -835 HU'

@@ -13,7 +13,7 @@ from ..util.errors import InputError
 from .folder import PROVENANCE
 
 DRAFT_FILE = "draft.json"
-MARKED = "Draft by a language model ({model}). Read and correct it: nobody has checked or signed it."
+_MARK = "Draft by a language model ({model}). Read and correct it: nobody has checked or signed it."
 _LARGEST = 1_000_000
 
 
@@ -42,6 +42,11 @@ class Draft:
     notes: tuple[str, ...] = ()
     edited: bool = False
     unknown: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """What to show above it."""
+        return _MARK.format(model=self.model)
 
     def as_json(self) -> dict[str, Any]:
         """The draft as JSON values."""

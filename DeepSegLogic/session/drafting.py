@@ -13,7 +13,8 @@ from .outcome import Outcome
 from .signal import Signal
 
 if TYPE_CHECKING:
-    from ..drafting import Endpoint, Table
+    from ..drafting.endpoint import Endpoint
+    from ..drafting.table import Table
     from ..results.draft import Draft
     from ..review.measurements import Measurement
 
@@ -46,7 +47,7 @@ class Drafting:
         Raises:
             UsageError: its file is damaged.
         """
-        from ..drafting import configured
+        from ..drafting.endpoint import configured
 
         self.endpoint = configured()
         self.changed.emit(self)
@@ -57,7 +58,7 @@ class Drafting:
         Raises:
             UsageError: it cannot be used.
         """
-        from ..drafting import Endpoint, configure
+        from ..drafting.endpoint import Endpoint, configure
 
         pictures = self.endpoint is not None and self.endpoint.pictures
         self.endpoint = Endpoint(url, model, other_host, pictures) if url else None
@@ -73,7 +74,7 @@ class Drafting:
         Raises:
             UsageError: no model is set up, there is no result, or a task is running.
         """
-        from ..drafting import the_endpoint
+        from ..drafting.endpoint import the_endpoint
 
         endpoint = self.endpoint or the_endpoint()
         result, volume, planning = self._outcome.result, self._outcome.volume, self._outcome.planning
@@ -100,7 +101,7 @@ class Drafting:
 
     def edit(self, text: str) -> None:
         """Take the draft as a person changed it."""
-        from ..drafting import edited
+        from ..drafting.draft import edited
 
         if self.draft is not None and self._table is not None:
             before, self.draft = self.draft, edited(self.draft, text, self._table)
@@ -114,7 +115,7 @@ class Drafting:
             self.changed.emit(self)
 
     def _take(self, found: dict[str, Any]) -> None:
-        from ..drafting import Table
+        from ..drafting.table import Table
         from ..results.draft import Draft
 
         self.draft = Draft.of_json(found["draft"])

@@ -170,17 +170,19 @@ def draft(
     changes: list[Change],
     endpoint: dict[str, Any],
 ) -> dict[str, Any]:
-    """:func:`DeepSegLogic.drafting.word` of the table of a result.
+    """:func:`DeepSegLogic.drafting.draft.word` of the table of a result.
 
     Args:
         plan: content of a plan file.
-        endpoint: fields of :class:`~DeepSegLogic.drafting.Endpoint`.
+        endpoint: fields of :class:`~DeepSegLogic.drafting.endpoint.Endpoint`.
 
     Returns:
         ``draft``, as :meth:`~DeepSegLogic.results.draft.Draft.as_json` gives it; ``lines`` and ``titles`` of the
         table; ``volumes`` in ml, by name.
     """
-    from ..drafting import Endpoint, table_of, word
+    from ..drafting.draft import word
+    from ..drafting.endpoint import Endpoint
+    from ..drafting.table import table_of
     from ..planning import parse_plan
     from ..results.preview import key_slices, write_preview
     from ..review.measurements import measure

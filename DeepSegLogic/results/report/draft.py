@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from ..draft import MARKED, Draft
+from ..draft import Draft
 
 _STRUCK = re.compile(r"~~([^~]+)~~ \[\?\]")
 _HOW = "You can correct the text here. Print the page, or save it in the browser, to keep that."
@@ -24,7 +24,7 @@ def draft_section(draft: Draft | None) -> str:
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         f'<section class="draft"><h2>Draft of the findings</h2>'
-        f'<p class="mark">{escape(MARKED.format(model=draft.model))}</p>'
+        f'<p class="mark">{escape(draft.mark)}</p>'
         '<div class="text" contenteditable="true" role="textbox" aria-multiline="true" '
         f'aria-label="Draft of the findings">{paragraphs}</div><ul class="faint">{listed}</ul>'
         f'<p class="faint">[?]: struck out, since it is not in the table of measurements. {_HOW}</p></section>'

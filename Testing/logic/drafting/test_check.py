@@ -7,8 +7,9 @@ import re
 import pytest
 
 from DeepSegLogic.data.terminology import known_titles
-from DeepSegLogic.drafting import Table, checked, not_in
+from DeepSegLogic.drafting.check import checked, not_in
 from DeepSegLogic.drafting.numbers import numbers_in
+from DeepSegLogic.drafting.table import Table
 
 LINES = (
     "Liver: volume 1503.4 ml, mean 54 HU",

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+import subprocess
+import sys
 import time
 
 import language_models
@@ -14,7 +16,8 @@ from typer.testing import CliRunner
 
 from DeepSegLogic import Cancelled, DeepSegError, Draft, Endpoint, InputError, UsageError, draft_report
 from DeepSegLogic.cli import app, main
-from DeepSegLogic.drafting import chat, configured
+from DeepSegLogic.drafting import chat
+from DeepSegLogic.drafting.endpoint import configured
 from DeepSegLogic.results.draft import read_draft, write_draft
 from DeepSegLogic.results.folder import what_is_wrong
 from DeepSegLogic.results.report import write_report
@@ -264,6 +267,13 @@ def test_the_command_line_is_off_until_set_up(result, scripted, tmp_path, capfd)
     assert 'class="draft"' in (tmp_path / "report.html").read_text("utf-8")
     assert main(["drafting", "off"]) == 0 and configured() is None
     assert main(["drafting", "show"]) == 2
+
+
+def test_looking_for_the_settings_loads_nothing_heavy():
+    heavy = ("torch", "numpy", "vtk", "SimpleITK", "requests")
+    code = f"import sys, DeepSegLogic.drafting.endpoint; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_settings_that_are_damaged(tmp_path, capfd):

@@ -17,7 +17,7 @@ from DeepSegLogic import (
     measure,
     write_follow_up,
 )
-from DeepSegLogic.drafting import table_of
+from DeepSegLogic.drafting.table import table_of
 from DeepSegLogic.planning import Plan, evaluate_plan, write_plan
 from DeepSegLogic.review.findings import review
 
