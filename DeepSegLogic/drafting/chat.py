@@ -186,7 +186,8 @@ def _check_status(endpoint: Endpoint, response: Response) -> None:
 
 def _refused(endpoint: Endpoint, told: object, status: int = 200) -> ModelError:
     """What a server said, in at most 200 characters."""
-    said = re.sub(r"[^\w .,:;'()/-]+", " ", re.sub(r'.*"message"\s*:\s*"', "", str(told), flags=re.S))[:200].strip()
+    said = re.sub(r"[^\w .,:;'()/-]+", " ", re.sub(r'.*"message"\s*:\s*"', "", str(told), flags=re.S))
+    said = " ".join(said.split())[:200]
     return ModelError(
         f"The language model {endpoint.model} at {endpoint.url} refuses ({status}: {said}).",
         "Check the name of the model, and whether it takes pictures.",
