@@ -38,6 +38,7 @@ class Drafting:
         self._jobs, self._outcome = jobs, outcome
         self._table: Table | None = None
         self._volumes: dict[str, float] = {}
+        self._digest = ""
         outcome.result_changed.connect(lambda _result: self.discard())
         outcome.measurements_changed.connect(self._look)
 
@@ -75,14 +76,18 @@ class Drafting:
             UsageError: no model is set up, there is no result, or a task is running.
         """
         from ..drafting.endpoint import the_endpoint
+        from ..planning import digest_of
 
         endpoint = self.endpoint or the_endpoint()
         result, volume, planning = self._outcome.result, self._outcome.volume, self._outcome.planning
         if result is None or volume is None:
             raise UsageError(_("Nothing to report."), _("Segment a volume first."), code="usage.empty")
 
+        digest = digest_of(label_map)
+
         def drafted(found: dict[str, Any]) -> None:
             if self._outcome.result is result:  # else another one came meanwhile
+                self._digest = digest
                 self._take(found)
 
         self._jobs.start(
@@ -114,6 +119,14 @@ class Drafting:
             self.draft = self._table = None
             self.changed.emit(self)
 
+    def of(self, label_map: LabelMap) -> Draft | None:
+        """The draft for a report of a label map; marked if it was written for another one."""
+        from ..planning import digest_of
+
+        if self.draft is not None and digest_of(label_map) != self._digest:
+            self._mark()
+        return self.draft
+
     def _take(self, found: dict[str, Any]) -> None:
         from ..drafting.table import Table
         from ..results.draft import Draft
@@ -125,8 +138,12 @@ class Drafting:
 
     def _look(self, rows: list[Measurement]) -> None:
         """Mark the draft if its numbers no longer hold."""
-        stale = _("The segmentation was changed after this draft was written. Its numbers no longer hold.")
         now = {row.name: row.volume_ml for row in rows if row.voxels}
-        if self.draft is not None and now != self._volumes and stale not in self.draft.notes:
+        if now != self._volumes:
+            self._mark()
+
+    def _mark(self) -> None:
+        stale = _("The segmentation was changed after this draft was written. Its numbers no longer hold.")
+        if self.draft is not None and stale not in self.draft.notes:
             self.draft = replace(self.draft, notes=(stale, *self.draft.notes))
             self.changed.emit(self)

@@ -210,12 +210,13 @@ class Session:
             UsageError: there is nothing to export.
         """
         result, volume = self._shown(_("Nothing to export."))
-        planning, draft = self.outcome.planning, self.drafting.draft
+        planning, shown = self.outcome.planning, label_map or result.label_map
+        draft = self.drafting.of(shown)
         self.jobs.start(
             "export",
             "export",
             self._wrote,
-            label_map=label_map or result.label_map,
+            label_map=shown,
             volume=volume,
             source=volume.source,
             confidence=result.confidence,

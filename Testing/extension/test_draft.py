@@ -52,5 +52,8 @@ def test_a_report_is_drafted_corrected_and_saved(ready, tmp_path):
     changed = ready.shown("lung_left")
     changed[:, :, : changed.any((0, 1)).argmax() + 8] = False
     ready.paint("lung_left", changed)
-    ready.wait(lambda: "Its numbers no longer hold." in ui.draftLabel.text)
+    ui.saveDraftButton.click()
+    ready.wait(lambda: not ready.session.jobs.run.busy)
+    assert "Its numbers no longer hold." in ui.draftLabel.text
+    assert "Its numbers no longer hold." in (tmp_path / "out" / "report.html").read_text("utf-8")
     assert ui.draftTextEdit.plainText == f"{line}. No 9.5 ml."  # what was typed stays
