@@ -158,6 +158,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.compareSection import CompareSection
         from DeepSegLib.correctors import CorrectorList
         from DeepSegLib.correctSection import CorrectSection
+        from DeepSegLib.draftSection import DraftSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
         from DeepSegLib.learnSection import LearnSection
@@ -188,6 +189,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             PlanSection,
             PictureSection,
             ExportSection,
+            DraftSection,
         )
         self.sections = [self._correct, *(kind(self.ui, scene) for kind in kinds)]
         savedState.restore(scene, self.logic.getParameterNode())  # the sections show what this tells them

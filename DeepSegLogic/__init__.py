@@ -74,6 +74,10 @@ _HOME_OF = {
     "Offer": "adaptation.offer",
     "adapt": "adaptation.fine_tune",
     "go_back": "adaptation.lineage",
+    # drafted reports
+    "Draft": "results.draft",
+    "Endpoint": "drafting.endpoint",
+    "draft_report": "drafting.result_folder",
     # planning
     "Ellipsoid": "planning.cuts",
     "FreeSurface": "planning.free_surfaces",

@@ -8,6 +8,8 @@ from .data.label_map import LabelMap as LabelMap
 from .data.label_map import Structure as Structure
 from .data.probabilities import TopProbabilities as TopProbabilities
 from .data.volume import Volume as Volume
+from .drafting.endpoint import Endpoint as Endpoint
+from .drafting.result_folder import draft_report as draft_report
 from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.evaluation import evaluate as evaluate
 from .evaluation.output import write_evaluation as write_evaluation
@@ -49,6 +51,7 @@ from .refinement.solver import Refinement as Refinement
 from .refinement.solver import propose as propose
 from .refinement.solver import refine as refine
 from .remote.server import Server as Server
+from .results.draft import Draft as Draft
 from .review.measurements import Measurement as Measurement
 from .review.measurements import measure as measure
 from .segmentation import Result as Result

@@ -11,6 +11,7 @@ from DeepSegLogic.util.errors import DeepSegError
 def words():
     """Action → sentence, empty where the remedy says it all; in the language that Slicer now has."""
     return {
+        "allow_other_host": _("Tick 'Another computer' in the Export section."),
         "choose_device": _("Choose the device under Advanced."),
         "choose_model": _("Choose one in the Model section."),
         "collect_case": _("Press Collect result in the section Learn from corrections."),
@@ -30,6 +31,7 @@ def words():
         "replace_model": _("Press Remove in the Model section first."),
         "save_server": "",
         "segment_again": _("Press Segment."),
+        "set_up_drafting": _("Enter its address in the Export section."),
         "start_service": "",
         "trust_model": _("Select it in the Model section and press Trust."),
     }

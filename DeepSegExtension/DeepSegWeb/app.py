@@ -21,6 +21,7 @@ from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
 from . import binding
 from .archive import PageArchive
 from .correcting import Correcting
+from .drafting import PageDraft
 from .learning import Learning
 from .opening import Opening
 from .page import ASSETS, build_page
@@ -72,6 +73,7 @@ class WebApp:
         self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
+        self.drafting = PageDraft(self.state, self.work, self._saying)
         dialogs = ("uploading", "exporting", "choosing_model", "asking", "searching")
         self.state.client_only(*dialogs)  # a new tab has none open
         Showing(self.state, self.scene, self.correcting, self._say)

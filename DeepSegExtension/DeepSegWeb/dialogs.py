@@ -68,7 +68,7 @@ def _export(app) -> None:
                 "Download",
                 color="primary",
                 variant="flat",
-                click=f"exporting = false; {call(app, app.export, '[{formats}]')}",
+                click=f"exporting = false; {call(app, app.export, '[{formats, draft_text}]')}",
                 disabled=("!formats.length",),
             )
 

@@ -9,6 +9,7 @@ from DeepSegLogic.inference.presets import QUALITIES
 
 from .compare_panel import compare_panel
 from .correct_panel import correct_panel
+from .draft_panel import draft_panel
 from .input_panel import input_panel
 from .learn_panel import learn_panel
 from .plan_panel import plan_panel
@@ -149,6 +150,7 @@ def result_panel(app) -> None:
         correct_panel(app)
         plan_panel(app)
         compare_panel(app)
+        draft_panel(app)
         learn_panel(app)
         title("Display")
         slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from DeepSegLogic.util.errors import Action
 
 WORDS: Mapping[Action, str] = {
+    "allow_other_host": "",
     "choose_device": "",
     "choose_model": "Choose one under More models.",
     "collect_case": "Press Collect result on the Result tab.",
@@ -26,6 +27,7 @@ WORDS: Mapping[Action, str] = {
     "replace_model": "Press Remove under More models first.",
     "save_server": "",
     "segment_again": "Press Segment.",
+    "set_up_drafting": "Whoever runs the server can do that.",
     "start_service": "",
     "trust_model": "Whoever runs the server can trust it there, on the command line.",
 }

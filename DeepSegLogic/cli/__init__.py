@@ -22,6 +22,7 @@ from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
 from .disagree import disagree
 from .doctor import doctor
+from .drafting import app as drafting
 from .estimate import estimate
 from .evaluate import evaluate
 from .explain import explain
@@ -70,6 +71,7 @@ for command in _COMMANDS:
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(servers, name="servers")
+app.add_typer(drafting, name="drafting")
 app.add_typer(tokens, name="tokens")
 app.add_typer(pacs.app, name="pacs")
 app.add_typer(adapt.app, name="adapt")

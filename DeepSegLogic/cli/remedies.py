@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..util.errors import Action
 
 WORDS: Mapping[Action, str] = {
+    "allow_other_host": "Add --other-host.",
     "choose_device": "Use --device {device}.",
     "choose_model": "List the models with `deepseg models list`.",
     "collect_case": "Run `deepseg adapt add RESULT --model {model}`.",
@@ -26,6 +27,7 @@ WORDS: Mapping[Action, str] = {
     "replace_model": "Add --replace, or choose another id with --id.",
     "save_server": "Run `deepseg servers add URL`.",
     "segment_again": "Run `deepseg segment` again.",
+    "set_up_drafting": "Run `deepseg drafting set URL`.",
     "start_service": "Start it with `deepseg serve`.",
     "trust_model": "Run `deepseg models trust {folder}` once.",
 }

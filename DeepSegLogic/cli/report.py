@@ -1,9 +1,16 @@
-"""``deepseg report``: a result as one HTML file."""
+"""``deepseg report``: a result as one HTML file, with a drafted text if a language model is set up."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .console import Console
+
+if TYPE_CHECKING:
+    from ..planning import Plan
 
 
 def report(
@@ -13,11 +20,44 @@ def report(
         Path | None,
         typer.Option(help="Plan of an operation, for a planning page: JSON.", readable=False),
     ] = None,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Let the language model of `deepseg drafting` word the findings.")
+    ] = False,
+    changes: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `deepseg compare`, whose changes the draft words, too.", readable=False),
+    ] = None,
 ) -> None:
     """Write one HTML file with 3D model, slices and table, which any browser opens offline."""
     from ..planning import read_plan
     from ..results.report import write_report
     from ..worker.isolated import read_label_map
 
-    write_report(folder, output, read_label_map, read_plan(plan) if plan is not None else None)
+    planned = read_plan(plan) if plan is not None else None
+    if draft:
+        _draft(folder, planned, changes)
+    write_report(folder, output, read_label_map, planned)
     print(f"Written to {output} ({output.stat().st_size / 1e6:.1f} MB). Research use only.")
+
+
+def _draft(folder: Path, plan: Plan | None, changes: Path | None) -> None:
+    from ..drafting.endpoint import the_endpoint
+    from ..drafting.result_folder import draft_report
+    from ..worker.isolated import read_label_map
+
+    console, endpoint = Console(), the_endpoint()
+    if endpoint.warning:
+        console.warning(endpoint.warning)
+    with console.working():
+        made = draft_report(
+            folder,
+            endpoint,
+            plan=plan,
+            changes=changes,
+            read=lambda path: read_label_map(path, cancel=console.cancelled),
+            progress=console.progress,
+            cancel=console.cancelled,
+        )
+    print(f"{made.mark}\n\n{made.text}\n")
+    for note in made.notes:
+        console.warning(note)

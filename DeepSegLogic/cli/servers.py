@@ -22,8 +22,9 @@ def add(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to what is sent, without being asked.")] = False,
 ) -> None:
     """Save a server: compare its certificate, agree to what is sent, and keep the token in the system's key store."""
-    from ..remote.connection import Address, presented_fingerprint
+    from ..remote.connection import presented_fingerprint
     from ..remote.known import TOKEN_VARIABLE, WHAT_LEAVES, KnownServers, keep_token
+    from ..util.address import Address
 
     address = Address.of(url)
     pin = _compared(address.url, presented_fingerprint(address), fingerprint, yes)

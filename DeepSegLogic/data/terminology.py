@@ -42,6 +42,11 @@ def standard_structures() -> list[Structure]:
     return [s for s in _table().values() if s.value > 0]
 
 
+def known_titles() -> dict[str, str]:
+    """Name → title of all structures in the table."""
+    return {name: known.title for name, known in _table().items()}
+
+
 def tg263_name(name: str) -> str:
     """The name of a structure in the nomenclature of AAPM's Task Group 263 (2018); empty if it has none."""
     return _rows().get(name, {}).get("tg263", "")

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..util.address import Address
 from ..util.atomic_write import atomic_path
 from ..util.errors import ModelError, UsageError
-from .connection import Address
 from .server import Server
 
 if TYPE_CHECKING:

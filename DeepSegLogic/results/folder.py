@@ -124,6 +124,7 @@ def export_result(
     boundary_margin: dict[str, float] | None = None,
     provenance: Provenance | None = None,
     plan: dict[str, Any] | None = None,
+    draft: dict[str, Any] | None = None,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
     **surface_options: Any,
@@ -137,6 +138,7 @@ def export_result(
         corrected: whether somebody changed the result, for the DICOM formats.
         provenance: of the result, for the report and the DICOM formats.
         plan: content of a plan file, for the report and the plan file.
+        draft: of the report, as :meth:`~DeepSegLogic.results.draft.Draft.as_json` gives it.
         surface_options: of :func:`~DeepSegLogic.surfaces.write_surfaces`.
 
     Returns:
@@ -148,6 +150,7 @@ def export_result(
     from ..planning import parse_plan, write_plan
     from ..planning.evaluation import PLAN_FILE
     from ..surfaces import check_formats, write_surfaces
+    from .draft import Draft, write_draft
     from .report import write_report
 
     meshes = [f for f in formats if f not in (*LABEL_FORMATS, "csv", "html", "plan")]
@@ -171,6 +174,8 @@ def export_result(
                 write_outputs(
                     Path(whole), volume, result, source=None, formats=["glb"], progress=progress, cancel=cancel
                 )
+                if draft is not None:
+                    write_draft(Path(whole), Draft.of_json(draft))
                 write_report(Path(whole), temporary / "report.html", plan=planned)
         if "plan" in formats and planned is not None:
             write_plan(planned, temporary / PLAN_FILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ..data.boxes import boxes_by_label
 from ..data.label_map import LabelMap
 from ..data.types import FloatArray
 from ..data.volume import Volume
+from ..util.errors import InputError
 from .relief import relief
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _PANEL = 520  # px
 _LEGEND = 250
 _GAP = 8
+_SIZE = (2 * _PANEL + _LEGEND + 4 * _GAP, 2 * _PANEL + 3 * _GAP)
 _BACKGROUND, _INK, _FAINT = (22, 24, 28), (235, 235, 235), (150, 155, 165)
 SOFT_TISSUE_HU = (-160.0, 240.0)
 _OPACITY = 0.38
@@ -50,8 +53,7 @@ def write_preview(
         palette[structure.value] = structure.color
 
     indices = _richest_slices(labels)
-    width, height = 2 * _PANEL + _LEGEND + 4 * _GAP, 2 * _PANEL + 3 * _GAP
-    canvas = Image.new("RGB", (width, height), _BACKGROUND)
+    canvas = Image.new("RGB", _SIZE, _BACKGROUND)
     corners = [(_GAP, _GAP), (2 * _GAP + _PANEL, _GAP), (_GAP, 2 * _GAP + _PANEL), (2 * _GAP + _PANEL,) * 2]
     for (title, (axis, letters)), corner in zip(_VIEWS.items(), corners, strict=False):
         index = indices[axis]
@@ -60,8 +62,31 @@ def write_preview(
         canvas.paste(_annotated(panel, title, letters), corner)
     front = Image.fromarray(relief(labels, spacing, palette, _BACKGROUND, _PANEL))
     canvas.paste(_annotated(front, "3D, from the front", "RLSI"), corners[3])
-    _legend(ImageDraw.Draw(canvas), label_map, 2 * _PANEL + 3 * _GAP, height)
+    _legend(ImageDraw.Draw(canvas), label_map, 2 * _PANEL + 3 * _GAP, _SIZE[1])
     canvas.save(path, "PNG", compress_level=_PNG_LEVEL)
+
+
+def key_slices(preview: Path) -> bytes:
+    """The slices of a preview as PNG, without the names beside them and without what else the file holds.
+
+    Raises:
+        InputError: it is no preview by :func:`write_preview`.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(preview, formats=["PNG"]) as picture:
+            if picture.size != _SIZE:
+                raise ValueError("another size")
+            slices = Image.new("RGB", (_SIZE[0] - _LEGEND - _GAP, _SIZE[1]))
+            slices.paste(picture.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{preview} is missing, or is no preview by DeepSeg.", "Segment the volume again.", code="input.preview"
+        ) from error
+    with io.BytesIO() as file:
+        slices.save(file, "PNG")
+        return file.getvalue()
 
 
 def _richest_slices(labels: npt.NDArray[Any]) -> list[int]:

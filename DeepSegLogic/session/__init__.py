@@ -11,6 +11,7 @@ from .choices import Choices
 from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correction import Correction, Proposed, entry_text
 from .correctors import SOLVER, Corrector, Correctors
+from .drafting import Drafting
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
 from .outcome import Outcome
@@ -34,6 +35,7 @@ __all__ = [
     "Correction",
     "Corrector",
     "Correctors",
+    "Drafting",
     "Estimate",
     "Group",
     "Input",

@@ -20,6 +20,7 @@ from .adaptation import Adaptation
 from .archive import SessionArchive
 from .choices import Choices
 from .chosen import Place
+from .drafting import Drafting
 from .jobs import Jobs
 from .model_list import entries_on_server
 from .outcome import Outcome
@@ -39,6 +40,7 @@ class Session:
         jobs: the long task and the log.
         choices: what the next run works on, and how.
         outcome: the last result, its measurements, findings, surfaces and corrections.
+        drafting: the draft of its report.
         adaptation: what the model learns from corrections.
         archive: the PACS, if one is configured.
         sureness: why the model says so, and how sure it is.
@@ -49,6 +51,7 @@ class Session:
         self.jobs = Jobs(self._client)
         self.choices = Choices(self.jobs, model)
         self.outcome = Outcome(self.jobs)
+        self.drafting = Drafting(self.jobs, self.outcome)
         self.adaptation = Adaptation(self.jobs, self.choices, self.outcome)
         self.archive = SessionArchive(self.jobs)
         self.sureness = Sureness(self.jobs, self.choices, self.outcome)
@@ -232,15 +235,17 @@ class Session:
     def _written(self, label_map: LabelMap | None) -> dict[str, Any]:
         """What an export writes of the result."""
         result, volume = self._shown(_("Nothing to export."))
-        planning = self.outcome.planning
+        planning, shown = self.outcome.planning, label_map or result.label_map
+        draft = self.drafting.of(shown)
         return {
-            "label_map": label_map or result.label_map,
+            "label_map": shown,
             "volume": volume,
             "source": volume.source,
             "confidence": result.confidence,
             "boundary_margin": result.boundary_margin,
             "provenance": result.provenance,
             "plan": planning.as_plan().as_json() if planning is not None and planning.entries else None,
+            "draft": draft.as_json() if draft is not None else None,
         }
 
     def _shown(self, why_not: str) -> tuple[Result, Volume]:

@@ -31,6 +31,7 @@ _TITLES = {
     "register": N_("Registering"),
     "plan": N_("Planning"),
     "pictures": N_("Drawing pictures"),
+    "draft": N_("Drafting"),
     "write": N_("Writing"),
     "upload": N_("Sending"),
     "find": N_("Searching the archive"),
@@ -61,8 +62,8 @@ class Run:
 
     Attributes:
         task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"explain"``, ``"second_opinion"``,
-            ``"plan"``, ``"pictures"``, ``"open"``, ``"install"``, ``"export"``, ``"connect"``, of the archive ``"find"``,
-            ``"fetch"`` or ``"send"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or
+            ``"plan"``, ``"pictures"``, ``"draft"``, ``"open"``, ``"install"``, ``"export"``, ``"connect"``, of the archive
+            ``"find"``, ``"fetch"`` or ``"send"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or
             ``"back"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.

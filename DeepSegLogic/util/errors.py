@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 Action = Literal[
+    "allow_other_host",
     "choose_device",
     "choose_model",
     "collect_case",
@@ -27,6 +28,7 @@ Action = Literal[
     "replace_model",
     "save_server",
     "segment_again",
+    "set_up_drafting",
     "start_service",
     "trust_model",
 ]

@@ -8,6 +8,7 @@ before torch is loaded.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..data.run_record import RunPlan
     from ..data.types import Affine
     from ..data.volume import Volume
+    from ..followup.change import Change
     from ..models import Model
     from ..refinement.prompted_network import NnInteractive, PromptNetwork
     from ..refinement.prompts import Prompt
@@ -187,6 +189,47 @@ def plan_pictures(
     done = evaluate_plan(Plan(entries), label_map, job.progress, job.cancel)
     files = write_pictures(done, folder, preset, progress=job.progress, cancel=job.cancel)
     return {"files": [str(path) for path in files]}
+
+
+def draft(
+    job: Job,
+    *,
+    label_map: LabelMap,
+    volume: Volume,
+    confidence: dict[str, float],
+    plan: dict[str, Any] | None,
+    changes: list[Change],
+    endpoint: dict[str, Any],
+) -> dict[str, Any]:
+    """:func:`DeepSegLogic.drafting.draft.word` of the table of a result.
+
+    Args:
+        plan: content of a plan file.
+        endpoint: fields of :class:`~DeepSegLogic.drafting.endpoint.Endpoint`.
+
+    Returns:
+        ``draft``, as :meth:`~DeepSegLogic.results.draft.Draft.as_json` gives it; ``lines`` and ``titles`` of the
+        table; ``volumes`` in ml, by name.
+    """
+    from ..drafting.draft import word
+    from ..drafting.endpoint import Endpoint
+    from ..drafting.table import table_of
+    from ..planning import parse_plan
+    from ..results.preview import key_slices, write_preview
+    from ..review.measurements import measure
+    from ..util.staging import temporary_folder
+
+    rows = measure(label_map, volume, confidence)
+    planned = parse_plan(json.dumps(plan).encode(), "The plan") if plan is not None else None
+    table = table_of(label_map, rows, confidence=confidence, plan=planned, changes=changes)
+    where, picture = Endpoint(**endpoint), None
+    if where.pictures:
+        with temporary_folder() as folder:
+            write_preview(volume, label_map, folder / "preview.png")
+            picture = key_slices(folder / "preview.png")
+    made = word(table, where, picture, job.progress, job.cancel)
+    volumes = {row.name: row.volume_ml for row in rows if row.voxels}
+    return {"draft": made.as_json(), "lines": list(table.lines), "titles": dict(table.titles), "volumes": volumes}
 
 
 def refine(
@@ -362,6 +405,7 @@ HANDLERS: dict[str, Handler] = {
     "follow_up": follow_up,
     "plan": plan,
     "plan_pictures": plan_pictures,
+    "draft": draft,
     "refine": refine,
     "explain": explain,
     "second_opinion": second_opinion,

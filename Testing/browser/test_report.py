@@ -2,6 +2,8 @@
 
 import io
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from PIL import Image
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume
-from DeepSegLogic.io import write_label_map
+from DeepSegLogic.io import read_label_map, write_label_map
+from DeepSegLogic.planning import Plan, evaluate_plan
 from DeepSegLogic.results.report import write_report
 from DeepSegLogic.review.measurements import measure, write_measurements
 from DeepSegLogic.util.errors import InputError
@@ -59,6 +62,32 @@ def test_the_report_shows_model_and_table_from_a_file(browser, result, tmp_path)
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert errors == []
     page.close()
+
+
+def test_the_printed_report_has_the_planning_page_on_a_page_of_its_own(browser, result, tmp_path):
+    if not shutil.which("pdftotext"):
+        pytest.skip("needs pdftotext (apt-get install poppler-utils)")
+    cut = {"type": "plane", "origin": [15, 20, 20], "normal": [1, 0, 0]}
+    plan = Plan({"diameters": [{"structure": "liver"}], "resections": [{"organ": "liver", "cuts": [cut]}]})
+    numbers = evaluate_plan(plan, read_label_map(result / "segmentation.seg.nrrd")).plan.numbers
+    write_report(result, tmp_path / "report.html", plan=plan)
+    page = browser.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    page.wait_for_selector("canvas[data-drawn='1']")
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+    page.emulate_media(media="print")  # dark ink on white, also in the head of a table
+    heads = page.locator("th").evaluate_all("all => all.map((th) => getComputedStyle(th).backgroundColor)")
+    assert set(heads) == {"rgba(0, 0, 0, 0)"}
+    page.close()
+    command = ["pdftotext", "-layout", tmp_path / "report.pdf", "-"]
+    sheets = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=True).stdout.split("\f")
+    assert "Research use only" in sheets[0] and "Liver" in sheets[0]
+    planned = next(sheet for sheet in sheets if "What was assumed" in sheet)
+    assert planned.split()[0] == "Plan"
+    diameters, resection = numbers["diameters"][0], numbers["resections"][0]
+    assert f"{diameters['longest_mm']:.1f} × {diameters['perpendicular_mm']:.1f} mm" in planned
+    assert f"{resection['remnant_ml']:.0f} ml ({resection['remnant_percent']:.1f} %)" in planned
+    assert all(f"{part['ml']:.0f} ml ({part['percent']:.1f} %)" in planned for part in resection["parts"])
 
 
 def test_a_folder_without_a_result_gives_a_sentence(tmp_path):

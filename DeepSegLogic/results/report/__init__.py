@@ -21,6 +21,8 @@ from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
 from ...util.staging import sweep, temporary_folder
 from ...util.tables import read_table
+from ..draft import read_draft
+from .draft import draft_section
 from .plan import plan_section
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def write_report(
 
     Args:
         folder: contains ``segmentation.seg.nrrd``, ``measurements.csv``, ``provenance.json`` and, for the slices,
-            ``preview.png``. ``surfaces/organs.glb`` is used if it exists.
+            ``preview.png``. ``surfaces/organs.glb`` is used if it exists, and the draft if there is one.
         path: of the HTML file.
         read: reads the segmentation; for untrusted folders, a reader in a process of its own.
         plan: of an operation on this segmentation, for a planning page; numbers that it lacks are computed.
@@ -73,6 +75,7 @@ def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> 
         facts=escape(" · ".join(filter(None, told))),
         rows="\n".join(_row(row, label_map) for row in rows if int(row["voxels"])),
         missing=escape(_missing([row["structure"] for row in rows if not int(row["voxels"])])),
+        draft=draft_section(read_draft(folder)),
         picture=_picture(folder / "preview.png"),
         plan=plan_section(plan.checked(label_map), label_map) if plan is not None else "",
         provenance=escape(json.dumps(facts, indent=2, ensure_ascii=False)),

@@ -1,6 +1,9 @@
 """Surface files, read back by other libraries; and ``deepseg surfaces``."""
 
 import json
+import os
+import shutil
+import subprocess
 import zipfile
 from dataclasses import replace
 
@@ -74,6 +77,35 @@ def test_glb_has_names_colours_metres_and_stands_upright(tmp_path, surfaces):
     np.testing.assert_array_equal(liver.visual.material.baseColorFactor[:3], structure_for("liver", 1).color)
     assert liver.volume == pytest.approx(1200 * 8e-9, rel=2e-3)
     assert liver.centroid[1] == pytest.approx(0.317, abs=1e-3)  # superior is up
+
+
+VALIDATE = """
+const read = require('fs').readFileSync, validate = require('gltf-validator').validateBytes;
+validate(new Uint8Array(read(process.argv[1]))).then((found) => console.log(JSON.stringify(found.issues)));
+"""
+
+
+def issues_of_glb(path):
+    """What Khronos' own validator finds, by severity; hints are about speed."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("needs node and npm")
+    modules = subprocess.run(["npm", "root", "-g"], capture_output=True, text=True, timeout=60).stdout.strip()
+    environment = {**os.environ, "NODE_PATH": modules}
+    command = ["node", "-e", VALIDATE, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    if "Cannot find module 'gltf-validator'" in done.stderr:
+        pytest.skip("needs gltf-validator (npm install -g gltf-validator)")
+    return json.loads(done.stdout)
+
+
+def test_the_validator_of_gltf_finds_nothing(tmp_path, surfaces):
+    path = export_surfaces(surfaces, tmp_path, ["glb"])[0]
+    found = issues_of_glb(path)
+    assert (found["numErrors"], found["numWarnings"], found["numInfos"]) == (0, 0, 0), found["messages"]
+    content = bytearray(path.read_bytes())
+    content[-40:] = b"\xff" * 40  # not a number, where vertices are
+    path.write_bytes(content)
+    assert issues_of_glb(path)["numErrors"] > 0
 
 
 def test_3mf_is_in_millimetres(tmp_path, surfaces):

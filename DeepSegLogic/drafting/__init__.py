@@ -1,0 +1,1 @@
+"""A draft of a report's findings by a local language model, checked against our own table. Research use only."""
