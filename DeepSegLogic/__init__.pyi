@@ -8,6 +8,9 @@ from .data.label_map import LabelMap as LabelMap
 from .data.label_map import Structure as Structure
 from .data.probabilities import TopProbabilities as TopProbabilities
 from .data.volume import Volume as Volume
+from .enhance.before import segment_enhanced as segment_enhanced
+from .enhance.enhancement import Enhanced as Enhanced
+from .enhance.enhancement import enhance_volume as enhance_volume
 from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.evaluation import evaluate as evaluate
 from .evaluation.output import write_evaluation as write_evaluation

@@ -20,6 +20,7 @@ from .compare import compare
 from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
 from .doctor import doctor
+from .enhance import enhance, enhance_train
 from .estimate import estimate
 from .evaluate import evaluate
 from .measure import measure
@@ -61,7 +62,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 _COMMANDS = (
     *(segment, cohort, refine, surfaces, measure, plan, train, pretrain, evaluate, compare, stress),
-    *(demo, estimate, doctor, serve, web, report),
+    *(enhance, enhance_train, demo, estimate, doctor, serve, web, report),
 )
 for command in _COMMANDS:
     app.command()(command)

@@ -77,12 +77,7 @@ def write_array(
     Args:
         structures: whose names a NIfTI gets.
     """
-    if not path.name.lower().endswith(SUFFIXES):
-        raise UsageError(
-            f"{path.name} does not end with the suffix of a known format.",
-            f"Use {', '.join(SUFFIXES)} or, for label maps, .seg.nrrd.",
-            code="usage.format",
-        )
+    check_suffix(path)
     image = sitk_image(array, ijk_to_ras)
     compressed = not path.name.lower().endswith(".nii")
     with atomic_path(path) as temporary:
@@ -98,6 +93,16 @@ def write_array(
             raise _explained(path, str(error).strip().splitlines()[-1]) from error
         except InputError as error:
             raise _explained(path, "only a part of it was written") from error
+
+
+def check_suffix(path: Path) -> None:
+    """Raise :class:`UsageError` if the name does not end with the suffix of a known format."""
+    if not path.name.lower().endswith(SUFFIXES):
+        raise UsageError(
+            f"{path.name} does not end with the suffix of a known format.",
+            f"Use {', '.join(SUFFIXES)} or, for label maps, .seg.nrrd.",
+            code="usage.format",
+        )
 
 
 def _explained(path: Path, reason: str) -> OutputError:
