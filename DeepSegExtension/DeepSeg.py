@@ -158,6 +158,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.compareSection import CompareSection
         from DeepSegLib.correctors import CorrectorList
         from DeepSegLib.correctSection import CorrectSection
+        from DeepSegLib.enhanceSection import EnhanceSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
         from DeepSegLib.learnSection import LearnSection
@@ -175,6 +176,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         kinds = (
             InputSection,
             ChannelSection,
+            EnhanceSection,
             ModelSection,
             StructureSection,
             ResultSection,

@@ -9,6 +9,7 @@ from DeepSegLogic.inference.presets import QUALITIES
 
 from .compare_panel import compare_panel
 from .correct_panel import correct_panel
+from .enhance_panel import enhance_choice, enhanced_switch
 from .input_panel import input_panel
 from .learn_panel import learn_panel
 from .plan_panel import plan_panel
@@ -58,6 +59,7 @@ def _model() -> None:
         for value in QUALITIES:
             tip = f'title="{QUALITY_TIPS[value]}"'
             v3.VBtn(value.capitalize(), value=value, size="small", disabled=("run.busy",), raw_attrs=[tip])
+    enhance_choice()
 
 
 def _structures(app) -> None:
@@ -149,6 +151,7 @@ def result_panel(app) -> None:
         compare_panel(app)
         learn_panel(app)
         title("Display")
+        enhanced_switch()
         slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")
         slider("outline", "Outline in slices, {{ outline }} px", 0, 5, 1)
         slider("solid", "Opacity in 3D, {{ Math.round(100 * solid) }} %")
@@ -240,7 +243,7 @@ def run_panel(app) -> None:
         html.Div("{{ run.summary }}", v_if=("run.task === 'install' && run.phase === 'done'",), classes="ds-note mb-1")
         html.Div("Preparing the download.", v_if=("delivering",), classes="ds-note mb-1")
         html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
-        shown = "[{model, quality, chosen, force}]"
+        shown = "[{model, quality, enhance, chosen, force}]"
         v3.VBtn(
             "Segment",
             block=True,

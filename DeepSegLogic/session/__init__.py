@@ -10,6 +10,7 @@ from .choices import Choices
 from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correction import Correction, Proposed, entry_text
 from .correctors import SOLVER, Corrector, Correctors
+from .enhancements import enhancements
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
 from .outcome import Outcome
@@ -51,6 +52,7 @@ __all__ = [
     "Signal",
     "Structures",
     "WayOut",
+    "enhancements",
     "entry_text",
     "groups_of",
     "is_doubtful",
