@@ -29,7 +29,10 @@ def enhance(
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the enhanced CT.")],
     task: Task = "denoise",
     network: Annotated[
-        Path | None, typer.Option(help="File of `deepseg enhance-train`. Default: the bundled one.", readable=False)
+        Path | None,
+        typer.Option(
+            help="File of `deepseg enhance-train`. Default: the bundled one for noise, none for slices.", readable=False
+        ),
     ] = None,
     labels: Annotated[
         Path | None,

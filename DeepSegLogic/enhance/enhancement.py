@@ -74,7 +74,8 @@ def enhance_volume(
     Args:
         volume: CT in HU.
         task: ``"denoise"``, ``"slices"`` (thinner ones) or ``"metal"`` (fewer streaks).
-        network: a file of ``deepseg enhance-train`` to use instead of the bundled network; not for ``"metal"``.
+        network: a file of ``deepseg enhance-train``, not for ``"metal"``. Without it, ``"denoise"`` uses the bundled
+            network, and ``"slices"`` interpolates with cubic splines and makes these agree with the scanned slices.
         device: that runs the network, see :func:`DeepSegLogic.inference.device.choose_device`.
         progress, cancel: see :mod:`DeepSegLogic.util.progress`.
 
@@ -113,10 +114,13 @@ def enhance_volume(
         from .network import load_cleaner
         from .slices import with_thin_slices
 
-        path = Path(network) if network is not None else resource_path("Enhance", f"{task}.pth")
-        cleaner = load_cleaner(path, task)
-        how |= {"network": path.name, "digest": hashlib.sha256(path.read_bytes()).hexdigest()}
-        if task == "denoise":
+        path = resource_path("Enhance", "denoise.pth") if network is None and task == "denoise" else network
+        cleaner = None
+        if path is not None:
+            cleaner = load_cleaner(Path(path), task)
+            digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            how |= {"network": Path(path).name, "digest": digest}
+        if cleaner is not None and task == "denoise":
             array = denoised(volume, cleaner, place, progress, cancel)
         else:
             axis, factor = slow_axis(volume), thinner_by(volume)

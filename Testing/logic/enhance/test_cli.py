@@ -77,10 +77,7 @@ def test_a_server_does_not_enhance(ct, tmp_path, capsys):
     assert code == 2 and "A server does not enhance" in capsys.readouterr().err
 
 
-def test_segment_enhance_writes_what_the_model_saw_beside_the_result(chest_ct, idle, tmp_path, monkeypatch, capsys):
-    from DeepSegLogic.enhance import enhancement
-
-    monkeypatch.setattr(enhancement, "resource_path", lambda _folder, name: idle[name.removesuffix(".pth")])
+def test_segment_enhance_writes_what_the_model_saw_beside_the_result(chest_ct, tmp_path, capsys):
     out = tmp_path / "result"
     options = ["--structures", "lung_left", "--quality", "draft", "--format", "nii.gz", "--surfaces", ""]
     code = main(
