@@ -63,6 +63,7 @@ def enhance(
     with console.working():
         console.progress("read", 0.0, input.name)
         volume = read_volume(input, cancel=console.cancelled)
+        console.progress("read", 1.0, input.name)
         enhanced = enhance_volume(
             volume, task, network=network, device=device, progress=console.progress, cancel=console.cancelled
         )

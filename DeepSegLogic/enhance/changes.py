@@ -18,6 +18,7 @@ from .enhancement import Enhanced
 MOST_DRIFT_HU = 5.0
 STRUCTURE_HU, STRUCTURE_MM, STRUCTURE_ML = 30.0, 2.0, 0.1  # smaller or fainter changes are noise
 _DEVIATIONS = 5.0  # of the smoothed difference, that a structure must exceed too
+_STRUCTURE_VOXELS = 4  # that a structure has at least, also where voxels are large
 _LEAST_VOXELS = 50  # of an organ whose mean says something
 _PADDING_HU = -1024.0
 
@@ -77,14 +78,15 @@ class Changes(ArrayRecord):
         if far:
             worst = ", ".join(f"{d.title} {d.hu:+.0f} HU" for d in far[:3])
             told.append(
-                f"Enhancing changed the mean HU of {len(far)} structures by {MOST_DRIFT_HU:g} HU or more: {worst}."
+                f"Enhancing changed the mean HU of {_counted(len(far), 'structure')} by {MOST_DRIFT_HU:g} HU or more: "
+                f"{worst}."
             )
         for word, places in (("added", [p for p in self.places if p.hu > 0]), ("removed", self.lost)):
             if places:
                 r, a, s = places[0].ras
                 told.append(
-                    f"Enhancing {word} structure in {len(places)} places, {sum(p.ml for p in places):.1f} ml; "
-                    f"the largest is {places[0].ml:.1f} ml at R {r:.0f}, A {a:.0f}, S {s:.0f} mm."
+                    f"Enhancing {word} structure in {_counted(len(places), 'place')}, "
+                    f"{sum(p.ml for p in places):.1f} ml; the largest is {places[0].ml:.1f} ml at R {r:.0f}, A {a:.0f}, S {s:.0f} mm."
                 )
         return told
 
@@ -127,6 +129,10 @@ def changes(before: Volume, enhanced: Enhanced, label_map: LabelMap | None = Non
     )
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def _smoothed(array: ScalarArray, volume: Volume) -> ScalarArray:
     from scipy.ndimage import gaussian_filter
 
@@ -165,7 +171,8 @@ def _places(difference: ScalarArray, volume: Volume, body: MaskArray) -> list[Pl
     for sign in (1, -1):
         parts, count = label((sign * smooth > least) & body)
         sizes = np.bincount(parts.ravel(), minlength=count + 1) * volume.voxel_ml
-        large = [n for n in range(1, count + 1) if sizes[n] >= STRUCTURE_ML]
+        least_ml = max(STRUCTURE_ML, _STRUCTURE_VOXELS * volume.voxel_ml)
+        large = [n for n in range(1, count + 1) if sizes[n] >= least_ml]
         if not large:
             continue
         middles = np.array(center_of_mass(parts > 0, parts, large))[:, ::-1]

@@ -125,6 +125,7 @@ def enhance_volume(
         else:
             axis, factor = slow_axis(volume), thinner_by(volume)
             array, matrix = with_thin_slices(volume, cleaner, place, progress, cancel)
+    progress("enhance", 1.0, volume.name)
     values = compact(np.rint(np.clip(array, low, high)))
     name = f"{volume.name} {_ENDINGS[task]}"
     return Enhanced(replace(volume, array=values, ijk_to_ras=matrix.copy(), name=name), task, axis, factor, how)

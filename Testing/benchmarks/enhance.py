@@ -91,7 +91,7 @@ def nl_means(volume: Volume) -> np.ndarray:
         soft = np.abs(plane[:, 1:]) < 200
         sigma = 1.4826 * float(np.median(np.abs(np.diff(plane, axis=1)[soft]))) / np.sqrt(2) if soft.any() else 1.0
         planes.append(denoise_nl_means(plane, 5, 6, 0.8 * sigma, fast_mode=True, sigma=sigma))
-    return np.stack(planes)
+    return np.where(volume.array > 1500, volume.array, np.stack(planes))
 
 
 def curvature_flow(volume: Volume) -> np.ndarray:

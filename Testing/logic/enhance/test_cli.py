@@ -51,7 +51,7 @@ def test_drift_and_lost_structures_are_warned_of(ct, tmp_path, monkeypatch, caps
     labels = str(tmp_path / "labels.nii.gz")
     assert main(["enhance", str(ct), "-o", str(tmp_path / "o.nrrd"), "--labels", labels]) == 0
     printed = capsys.readouterr()
-    assert "mean HU of 1 structures" in printed.err and "removed structure" in printed.err
+    assert "mean HU of 1 structure by" in printed.err and "removed structure" in printed.err
     assert "Keep the CT" in printed.out
 
 
@@ -90,5 +90,5 @@ def test_segment_enhance_writes_what_the_model_saw_beside_the_result(chest_ct, t
     assert facts["settings"]["enhanced"]["task"] == "slices" and "enhanced.nii.gz" in facts["files"]
     from DeepSegLogic import read_label_map
 
-    labels = read_label_map(out / "labels.nii.gz")
+    labels = read_label_map(out / "segmentation.nii.gz")
     assert labels.array.shape == ct.shape_kji and labels.volume_ml("lung_left") > 1000
