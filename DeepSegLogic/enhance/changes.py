@@ -86,7 +86,8 @@ class Changes(ArrayRecord):
                 r, a, s = places[0].ras
                 told.append(
                     f"Enhancing {word} structure in {_counted(len(places), 'place')}, "
-                    f"{sum(p.ml for p in places):.1f} ml; the largest is {places[0].ml:.1f} ml at R {r:.0f}, A {a:.0f}, S {s:.0f} mm."
+                    f"{sum(p.ml for p in places):.1f} ml; the largest is {places[0].ml:.1f} ml "
+                    f"at R {r:.0f}, A {a:.0f}, S {s:.0f} mm."
                 )
         return told
 

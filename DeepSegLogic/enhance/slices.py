@@ -51,8 +51,9 @@ def with_thin_slices(
         found[0] /= 2
         found[0][padding] = 0
         fine += found[0]
-    for _ in range(_ROUNDS):
+    for n in range(_ROUNDS):
         check(cancel)
+        progress("enhance", 1.0 if cleaner is not None else n / _ROUNDS, "agreement with the scanned slices")
         fine += between(array - thickened(fine, factor, axis), factor, axis, order=1)
     return fine, thinner_matrix(volume.ijk_to_ras, axis, factor)
 
