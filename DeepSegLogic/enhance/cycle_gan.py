@@ -90,10 +90,12 @@ def learn_unpaired(
     clock, step = Clock(minutes), 0
 
     def cleaned(x: torch.Tensor) -> torch.Tensor:
-        return x + to_good(x)
+        y: torch.Tensor = x + to_good(x)
+        return y
 
     def worsened(x: torch.Tensor) -> torch.Tensor:
-        return x + to_worse(x)
+        y: torch.Tensor = x + to_worse(x)
+        return y
 
     while clock.share < 1:
         check(cancel)
@@ -132,7 +134,7 @@ def _makers_losses(
 
 def _adversarial(judge: nn.Module, planes: torch.Tensor, real: bool) -> torch.Tensor:
     """Least squares between what a discriminator says, 1 for real and 0 for made, and what it should say."""
-    says = judge(planes)[-1]
+    says: torch.Tensor = judge(planes)[-1]
     return ((says - float(real)) ** 2).mean()
 
 

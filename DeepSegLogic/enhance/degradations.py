@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from ..data.types import FloatArray, ScalarArray
@@ -95,4 +97,6 @@ def between(array: ScalarArray, factor: int, axis: int, order: int = 3) -> Scala
 
     scale = [1.0] * array.ndim
     scale[axis] = ((array.shape[axis] - 1) * factor + 1) / array.shape[axis]
-    return np.asarray(zoom(array, scale, np.float32, order=order, mode="nearest"), np.float32)
+    return np.asarray(
+        zoom(array.astype(np.float32, copy=False), scale, order=cast("Any", order), mode="nearest"), np.float32
+    )

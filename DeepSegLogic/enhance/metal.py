@@ -7,6 +7,8 @@ from the prior in place of the quotient, which is steadier where rays meet littl
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..data.types import FloatArray, MaskArray, ScalarArray
@@ -55,7 +57,7 @@ def _cleaned(plane: ScalarArray, metal: MaskArray, spacing: FloatArray) -> Scala
     from skimage.transform import iradon
 
     scale = spacing / _PIXEL_MM
-    kinds = {"order": 1, "mode": "grid-constant", "grid_mode": True}
+    kinds: dict[str, Any] = {"order": 1, "mode": "grid-constant", "grid_mode": True}
     small, part = squared(np.maximum(zoom(plane, scale, cval=AIR_HU, **kinds), AIR_HU), AIR_HU)
     marked = squared(zoom(metal.astype(np.float32), scale, **kinds), 0)[0] > _PARTLY
     prior = _prior(small, marked)

@@ -88,7 +88,7 @@ def load_cleaner(path: Path, task: str) -> Cleaner:
         ResourceError: MONAI is missing.
     """
     content = read_checkpoint(path)
-    width, inputs, weights = content.get("width"), content.get("inputs"), content.get("weights")
+    width, inputs, weights = (content.get(name, 0) for name in ("width", "inputs", "weights"))
     if content.get("format") != FORMAT or width not in _WIDTHS or inputs not in _INPUTS:
         raise ModelError(
             f"{path} is not a network that enhances images.", "Choose a file of `enhance-train`.", code="model.format"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -32,7 +33,7 @@ class Clock:
     def rate(self, highest: float) -> float:
         """A learning rate that falls from the highest one to nearly 0, as a cosine; it rises during the first 3 %."""
         share = self.share
-        return highest * min(1.0, (share + 0.003) / 0.03) * (0.01 + 0.99 * (1 + np.cos(np.pi * share)) / 2)
+        return highest * min(1.0, (share + 0.003) / 0.03) * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
 
     def falling(self, highest: float) -> float:
         """A learning rate that is the highest one for half of the time and then falls to 0, as a line."""

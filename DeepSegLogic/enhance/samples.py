@@ -83,7 +83,7 @@ def plain_patches(task: str, cts: Sequence[Planes], kind: str, rng: np.random.Ge
         (DRAWN, 1, PATCH, PATCH) HU.
     """
     if task == "slices" and kind == "worse":
-        plane = _across(cts[rng.integers(len(cts))], rng)
+        plane = _across(cts[int(rng.integers(len(cts)))], rng)
         return _patches(plane, plane, rng, turns=False)[0]
     plane, _ = _slab(cts, 1, rng)
     return _patches(plane, plane, rng)[0]
@@ -99,7 +99,7 @@ def _across(ct: Planes, rng: np.random.Generator) -> ScalarArray:
 
 def _slab(cts: Sequence[Planes], count: int, rng: np.random.Generator) -> tuple[ScalarArray, FloatArray]:
     """Adjacent slices of a CT, binned at random, and their spacing."""
-    ct = cts[rng.integers(len(cts))]
+    ct = cts[int(rng.integers(len(cts)))]
     start = int(rng.integers(max(1, len(ct.array) - count + 1)))
     slab = ct.array[start : start + count].astype(np.float32)
     slab = slab[np.minimum(np.arange(count), len(slab) - 1)]
@@ -121,7 +121,7 @@ def _patches(worse: ScalarArray, good: ScalarArray, rng: np.random.Generator, tu
             if good[box].mean() > _AIR_HU:
                 break
         x, y = _filled(worse[box]), _filled(good[box])
-        flips = tuple(np.flatnonzero(rng.random(2) < 0.5) + 1)
+        flips = tuple((np.flatnonzero(rng.random(2) < 0.5) + 1).tolist())
         quarter = int(rng.integers(4)) if turns else 0
         shift = rng.uniform(-30, 30)
         xs.append(np.rot90(np.flip(x, flips), quarter, (1, 2)) + shift)

@@ -56,18 +56,18 @@ def train_cleaner(
             f"A training cannot take {minutes} minutes.", "Choose a number above 0.", code="usage.duration"
         )
     need_packages()
-    drawn = [[_planes(volume) for volume in volumes] for volumes in (good, worse)]
+    first, second = ([_planes(volume) for volume in volumes] for volumes in (good, worse))
     from ..inference.device import choose_device
 
     place = choose_device(device)
     if worse:
         from .cycle_gan import learn_unpaired
 
-        cleaner = learn_unpaired(task, *drawn, minutes, place, progress, cancel)
+        cleaner = learn_unpaired(task, first, second, minutes, place, progress, cancel)
     else:
         from .paired import learn_pairs
 
-        cleaner = learn_pairs(task, drawn[0], minutes, place, progress, cancel)
+        cleaner = learn_pairs(task, first, minutes, place, progress, cancel)
     save_cleaner(cleaner, output)
     return cleaner
 
