@@ -33,41 +33,6 @@ def test_small_slices_are_filled_up_and_thick_ones_interpolated():
     assert drawn.shape == (DRAWN, 1, PATCH, PATCH)
 
 
-def test_a_few_steps_from_pairs_lower_the_error_and_the_file_can_be_used(body, tmp_path, monkeypatch):
-    from DeepSegLogic import enhance_volume
-    from DeepSegLogic.enhance import paired
-    from DeepSegLogic.enhance.network import save_cleaner
-
-    class Looks(paired.Clock):
-        """A clock that goes on when somebody looks at it: the same steps on any machine."""
-
-        looks = 0
-
-        @property
-        def share(self):
-            Looks.looks += 1
-            return min(1.0, Looks.looks / 150)
-
-    monkeypatch.setattr(paired, "Clock", Looks)
-    errors = []
-    cleaner = paired.learn_pairs(
-        "denoise",
-        [planes_of(body)],
-        1.0,
-        torch.device("cpu"),
-        lambda *_: None,
-        lambda: False,
-        log=lambda _step, error: errors.append(error),
-    )
-    assert cleaner.facts["steps"] == len(errors) > 50
-    save_cleaner(cleaner, tmp_path / "own.pth")
-    noisy = body.array + np.random.default_rng(1).normal(0, 30, body.array.shape)
-    volume = Volume(noisy.clip(-1024).astype(np.float32), body.ijk_to_ras, "noisy", "CT")
-    clean = enhance_volume(volume, "denoise", network=tmp_path / "own.pth", device="cpu").volume.array
-    inside = body.array > -300
-    assert np.abs(clean - body.array)[inside].mean() < 0.9 * np.abs(volume.array - body.array)[inside].mean()
-
-
 def test_cycle_and_identity_losses_vanish_where_nothing_is_changed_and_weigh_as_published():
     from DeepSegLogic.enhance.cycle_gan import _makers_losses
 
