@@ -159,6 +159,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.correctors import CorrectorList
         from DeepSegLib.correctSection import CorrectSection
         from DeepSegLib.draftSection import DraftSection
+        from DeepSegLib.enhanceSection import EnhanceSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
         from DeepSegLib.learnSection import LearnSection
@@ -178,6 +179,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         kinds = (
             InputSection,
             ChannelSection,
+            EnhanceSection,
             ModelSection,
             StructureSection,
             ResultSection,

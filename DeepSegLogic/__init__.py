@@ -39,6 +39,10 @@ _HOME_OF = {
     "RunEstimate": "inference.estimate",
     "estimate": "segmentation",
     "segment": "segmentation",
+    # cleaner images
+    "Enhanced": "enhance.enhancement",
+    "enhance_volume": "enhance.enhancement",
+    "segment_enhanced": "enhance.before",
     # corrections
     "Box": "refinement.prompts",
     "Lasso": "refinement.prompts",

@@ -10,6 +10,9 @@ from .data.probabilities import TopProbabilities as TopProbabilities
 from .data.volume import Volume as Volume
 from .drafting.endpoint import Endpoint as Endpoint
 from .drafting.result_folder import draft_report as draft_report
+from .enhance.before import segment_enhanced as segment_enhanced
+from .enhance.enhancement import Enhanced as Enhanced
+from .enhance.enhancement import enhance_volume as enhance_volume
 from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.evaluation import evaluate as evaluate
 from .evaluation.output import write_evaluation as write_evaluation

@@ -44,6 +44,7 @@ class Result(ArrayRecord):
         probabilities: those of the most probable labels, if requested.
         uncertainty: if requested, (K, J, I) uint8 on the volume's grid: 255 times one minus the probability of the most
             probable label.
+        enhanced: what the network saw instead of the volume, see :func:`DeepSegLogic.enhance.before.segment_enhanced`.
     """
 
     label_map: LabelMap
@@ -55,6 +56,7 @@ class Result(ArrayRecord):
     plan: RunPlan = field(default_factory=RunPlan)
     probabilities: TopProbabilities | None = None
     uncertainty: ByteArray | None = None
+    enhanced: Volume | None = None
 
     def _shown(self) -> Iterator[tuple[str, object]]:
         return ((name, value) for name, value in super()._shown() if name not in ("provenance", "plan"))

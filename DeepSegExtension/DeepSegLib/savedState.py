@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 
 from DeepSegLogic.inference import presets as quality
+from DeepSegLogic.session import enhancements
 from DeepSegLogic.util.errors import DeepSegError
 
 VOLUME_ROLE, VOLUME_CLASS = "InputVolume", "vtkMRMLScalarVolumeNode"
@@ -22,6 +23,7 @@ def save(sceneSession, parameterNode):
         "structures": list(session.choices.structures.chosen),
         "quality": session.choices.settings.quality,
         "device": session.choices.settings.device,
+        "enhance": session.choices.settings.enhance,
         "replace": sceneSession.replaceResult,
         "corrector": session.choices.correctors.chosen.id,
     }
@@ -57,6 +59,8 @@ def restore(sceneSession, parameterNode):
         session.choices.set_quality(settings["quality"])
     if settings.get("device") in DEVICES:
         session.choices.set_device(settings["device"])
+    if settings.get("enhance") in enhancements():
+        session.choices.set_enhance(settings["enhance"])
     if isinstance(settings.get("corrector"), str):
         session.choices.choose_corrector(settings["corrector"])
     sceneSession.setReplaceResult(settings.get("replace") is True)

@@ -44,7 +44,7 @@ class SceneSession:
         self.currentStructure = self.frames = None
         self.inputError = self.resultError = ""
         self._channelNodeIDs = {}  # by name of the channel
-        self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = None
+        self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = self._enhancedNodeID = None
         self._shownTime, self._shownResult = 0, None
         self._proposed, self._outline = None, Outline(scene)
         self.plan = ScenePlan(self)
@@ -62,6 +62,11 @@ class SceneSession:
     def resultVolumeNode(self):
         """The volume that the result is of, or None."""
         return storedResult.volumeNodeOf(self.resultNode) if self.resultNode is not None else None
+
+    @property
+    def enhancedNode(self):
+        """The enhanced volume that the last result was found on, or None."""
+        return self._node(self._enhancedNodeID)
 
     @property
     def correction(self):
@@ -362,6 +367,10 @@ class SceneSession:
         node = storedResult.make(self.scene, volumeNode) if node is None else node
         storedResult.fill(node, result, volumeNode)
         self._resultNodeID = node.GetID()
+        self._enhancedNodeID = None
+        if result.enhanced is not None and self.frames is None:
+            like = node if volumeNode is None else volumeNode
+            self._enhancedNodeID = volumeNodes.volumeToNode(result.enhanced, self.scene, like).GetID()
 
     def _show(self, entry, *undone):
         """Write what a step changed into the segmentation, after other steps were undone, and update its measurements

@@ -271,6 +271,15 @@ class WebApp:
                 session.choices.set_quality(quality)
                 session.choices.ask_estimate()
 
+        @change("enhance")
+        def _(enhance, **_):
+            if enhance != session.choices.settings.enhance:
+                session.choices.set_enhance(enhance)
+
+        @change("see_enhanced")
+        def _(see_enhanced, **_):
+            self.scene.show_enhanced(see_enhanced)
+
         @change("chosen")
         def _(chosen, **_):
             if tuple(chosen) != session.choices.structures.chosen:

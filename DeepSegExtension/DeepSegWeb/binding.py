@@ -26,6 +26,7 @@ from DeepSegLogic.session import (
     Run,
     Settings,
     Structures,
+    enhancements,
     is_doubtful,
 )
 from DeepSegLogic.session.structure_presets import PRESETS, preset_names
@@ -69,6 +70,10 @@ def initial() -> dict:
         "chosen": [],
         "total": 0,
         "quality": "standard",
+        "enhance": "",
+        "enhancements": enhancement_items(),
+        "has_enhanced": False,
+        "see_enhanced": False,
         "ways_out": [],
         "channels": [],
         "force": False,
@@ -131,7 +136,12 @@ def channels_state(channels: Channels) -> dict:
 
 def settings_state(settings: Settings) -> dict:
     """How to run."""
-    return {"force": settings.force, "quality": settings.quality}
+    return {"force": settings.force, "quality": settings.quality, "enhance": settings.enhance}
+
+
+def enhancement_items() -> list[dict]:
+    """How the CT can be enhanced first; the first one is not at all."""
+    return [{"value": task, "title": title} for task, title in {"": "Off", **enhancements()}.items()]
 
 
 def why_not_state(why_not: str) -> dict:

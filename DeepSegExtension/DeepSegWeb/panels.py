@@ -10,6 +10,7 @@ from DeepSegLogic.inference.presets import QUALITIES
 from .compare_panel import compare_panel
 from .correct_panel import correct_panel
 from .draft_panel import draft_panel
+from .enhance_panel import enhance_choice, enhanced_switch
 from .input_panel import input_panel
 from .learn_panel import learn_panel
 from .plan_panel import plan_panel
@@ -60,6 +61,7 @@ def _model() -> None:
         for value in QUALITIES:
             tip = f'title="{QUALITY_TIPS[value]}"'
             v3.VBtn(value.capitalize(), value=value, size="small", disabled=("run.busy",), raw_attrs=[tip])
+    enhance_choice()
 
 
 def _structures(app) -> None:
@@ -153,6 +155,7 @@ def result_panel(app) -> None:
         draft_panel(app)
         learn_panel(app)
         title("Display")
+        enhanced_switch()
         slider("fill", "Fill in slices, {{ Math.round(100 * fill) }} %")
         slider("outline", "Outline in slices, {{ outline }} px", 0, 5, 1)
         slider("solid", "Opacity in 3D, {{ Math.round(100 * solid) }} %")
@@ -248,7 +251,7 @@ def run_panel(app) -> None:
         )
         html.Div("Preparing the download.", v_if=("delivering",), classes="ds-note mb-1")
         html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
-        shown = "[{model, quality, chosen, force}]"
+        shown = "[{model, quality, enhance, chosen, force}]"
         v3.VBtn(
             "Segment",
             block=True,

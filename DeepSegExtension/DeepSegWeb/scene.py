@@ -32,6 +32,7 @@ class PageScene:
         vtk.vtkObject.GlobalWarningDisplayOff()  # remarks on displays and events that are for programmers
         self.app = SlicerApp()
         self.work = SceneSession(self.app.scene)
+        self._enhanced = None  # node of the volume that the model saw instead of the CT
         self.app.segmentation_editor.set_surface_representation_enabled(True)  # else it would remove ours
 
     def show_volume(self, volume: Volume) -> None:
@@ -102,9 +103,26 @@ class PageScene:
             self._remove(before)  # a list of nodes, as GetNodesByClass gives it, would never let go of them
         bridge.surfacesToSegmentation([], new)  # ours come later; the editor would make its own meanwhile
         editor.set_active_segmentation(new, self.work.volumeNode)
+        self._keep_enhanced(self.work.enhancedNode)
+
+    def show_enhanced(self, on: bool) -> None:
+        """Show the enhanced volume in the slices in place of the CT."""
+        node = self._enhanced if on and self._enhanced is not None else self.work.volumeNode
+        if node is not None:
+            self.app.display_manager.show_volume_in_slice_background(node)
+
+    def _keep_enhanced(self, node) -> None:
+        """Keep the enhanced volume of the result, and drop that of the one before."""
+        if self._enhanced is not None and self._enhanced is not node:
+            self.show_enhanced(False)
+            self.app.scene.RemoveNode(self._enhanced)
+        self._enhanced = node
+        if node is not None:
+            node.SetSaveWithScene(False)  # a scene that is exported has one volume and its result
 
     def clear_result(self) -> None:
         """Take the result away."""
+        self._keep_enhanced(None)
         if self.work.resultNode is not None:
             self.app.segmentation_editor.clear()
             self._remove(self.work.resultNode)

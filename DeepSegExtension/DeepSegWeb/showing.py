@@ -76,6 +76,7 @@ class Showing:
             self.scene.set_look(state.fill, state.outline, state.solid)
             state.visible = [s.name for s in result.label_map.structures]
             self.work.showSurfaces()
+        state.update({"has_enhanced": self.work.enhancedNode is not None and result is not None, "see_enhanced": False})
         state.no_dicom = self.session.outcome.why_no_dicom
         state.formats = [kind for kind in state.formats if not (state.no_dicom and kind in DICOM_FORMATS)]
         self._correcting.begin()

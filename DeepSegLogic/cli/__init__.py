@@ -23,6 +23,7 @@ from .demo import demo
 from .disagree import disagree
 from .doctor import doctor
 from .drafting import app as drafting
+from .enhance import enhance, enhance_train
 from .estimate import estimate
 from .evaluate import evaluate
 from .explain import explain
@@ -65,7 +66,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 _COMMANDS = (
     *(segment, cohort, refine, explain, disagree, surfaces, measure, plan, train, pretrain, calibrate, evaluate),
-    *(compare, stress, demo, estimate, doctor, serve, web, report),
+    *(compare, stress, enhance, enhance_train, demo, estimate, doctor, serve, web, report),
 )
 for command in _COMMANDS:
     app.command()(command)

@@ -63,6 +63,9 @@ Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Segment onl
 MinPiece = Annotated[
     float, typer.Option(min=0, metavar="ML", help="Remove pieces of structures of up to so many ml, e.g. 0.2; 0: none.")
 ]
+Enhance = Annotated[
+    str, typer.Option(metavar="TASK", help="Enhance the CT first: denoise, slices or metal. See `deepseg enhance`.")
+]
 RoiMask = Annotated[
     Path | None, typer.Option(help="Segment only where this label map, on the volume's grid, is not 0.", readable=False)
 ]
@@ -84,6 +87,7 @@ def segment(
         bool, typer.Option("--probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
     ] = False,
     min_piece: MinPiece = 0.0,
+    enhance: Enhance = "",
     labels: Labels = "seg.nrrd,nii.gz",
     surfaces: Surfaces = "stl",
     force: Force = False,
@@ -110,6 +114,7 @@ def segment(
         uncertainty=uncertainty,
         keep_probabilities=probabilities,
         min_piece_ml=min_piece,
+        enhance=enhance,
         force=force,
         yes=yes,
     )
@@ -127,6 +132,7 @@ def segment_to_folder(
     roi: str = "",
     roi_mask: Path | None = None,
     server: str = "",
+    enhance: str = "",
     yes: bool = False,
     **options: Any,
 ) -> None:
@@ -134,6 +140,7 @@ def segment_to_folder(
 
     Args:
         server: URL of a server that segments; empty for this machine.
+        enhance: how the CT is enhanced first; empty for not at all.
         options: of :func:`DeepSegLogic.segmentation.segment`.
     """
     from ..results.folder import check_output_folder, write_outputs
@@ -145,7 +152,7 @@ def segment_to_folder(
     check_formats(formats)
     check_labels(labels, source)
     check_output_folder(output)
-    card, run = _on_server(server, model, options) if server else _here(console, model, yes)
+    card, run = _on_server(server, model, enhance, options) if server else _here(console, model, enhance, yes)
     check_request(card, options.get("structures"), options.get("quality", "standard"))
     others = channel_files(channel, card)
     with console.working():
@@ -188,23 +195,35 @@ def segment_to_folder(
     )
 
 
-def _here(console: Console, model: str, yes: bool) -> tuple[ModelCard, Callable[..., Result]]:
+def _here(console: Console, model: str, enhance: str, yes: bool) -> tuple[ModelCard, Callable[..., Result]]:
     """The model, and what segments with it on this machine."""
     from ..segmentation import segment as run
 
     card = obtain(console, model, yes)
+    if enhance:
+        from ..enhance.before import segment_enhanced
+        from ..enhance.enhancement import check_task
+
+        check_task(enhance)
+        run = partial(segment_enhanced, enhance=enhance)
     return card, partial(_with_model, run, card)
 
 
-def _on_server(url: str, model: str, options: dict[str, Any]) -> tuple[ModelCard, Callable[..., Result]]:
+def _on_server(url: str, model: str, enhance: str, options: dict[str, Any]) -> tuple[ModelCard, Callable[..., Result]]:
     """The model, and what segments with it on a server.
 
     Raises:
-        UsageError: the server was not saved, or a device is chosen.
+        UsageError: the server was not saved, a device is chosen, or the CT is to be enhanced first.
     """
     from ..remote.known import KnownServers, model_of
     from ..util.errors import UsageError
 
+    if enhance:
+        raise UsageError(
+            "A server does not enhance CTs.",
+            "Enhance the CT on this computer first, then segment its result there.",
+            code="usage.enhance",
+        )
     if options.pop("device", "auto") != "auto":
         raise UsageError("The server chooses its device.", "Leave out --device.", code="usage.device")
     server = KnownServers().connect(url)

@@ -23,7 +23,7 @@ class RunChoices(TypedDict, total=False):
     """What :func:`~DeepSegLogic.segmentation.segment` was asked for.
 
     ``channels`` are the names of the further volumes by channel. ``roi`` is ``"mask"``, or two opposite corners in
-    RAS mm. What was not asked for is left out.
+    RAS mm. ``enhanced`` says how the volume was enhanced first. What was not asked for is left out.
     """
 
     structures: list[str]
@@ -33,6 +33,7 @@ class RunChoices(TypedDict, total=False):
     uncertainty: bool
     min_piece_ml: float
     roi: Literal["mask"] | list[float]
+    enhanced: dict[str, str]
 
 
 class CropFacts(TypedDict, total=False):

@@ -81,6 +81,9 @@ def write_outputs(
             if result.uncertainty is not None:
                 grid, path = label_map.ijk_to_ras, temporary / "uncertainty.nii.gz"
                 parts.append(pool.submit(write_array, result.uncertainty, grid, path))
+            if result.enhanced is not None:
+                seen = result.enhanced
+                parts.append(pool.submit(write_array, seen.array, seen.ijk_to_ras, temporary / "enhanced.nii.gz"))
             if result.probabilities is not None:
                 parts.append(pool.submit(write_probabilities, result.probabilities, temporary / "probabilities.npz"))
             parts.append(pool.submit(write_preview, volume, label_map, temporary / "preview.png"))

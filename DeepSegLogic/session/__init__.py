@@ -12,6 +12,7 @@ from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correction import Correction, Proposed, entry_text
 from .correctors import SOLVER, Corrector, Correctors
 from .drafting import Drafting
+from .enhancements import enhancements
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
 from .outcome import Outcome
@@ -58,6 +59,7 @@ __all__ = [
     "Structures",
     "Sureness",
     "WayOut",
+    "enhancements",
     "entry_text",
     "groups_of",
     "is_doubtful",

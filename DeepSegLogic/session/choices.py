@@ -94,6 +94,10 @@ class Choices:
         """Whether to segment a volume that does not look like what the model is for."""
         self._change_settings(replace(self.settings, force=force))
 
+    def set_enhance(self, task: str) -> None:
+        """How to enhance the CT before a run, see :class:`Settings`."""
+        self._change_settings(replace(self.settings, enhance=task))
+
     # --- models ------------------------------------------------------------------------------------------------
 
     @property
@@ -290,6 +294,8 @@ class Choices:
             return _("Choose a volume for {}.").format(self.channels.missing[0])
         if not self.structures.chosen:
             return _("Choose at least one structure.")
+        if self.place.url and self.settings.enhance:
+            return _("A server does not enhance CTs. Switch that off, or choose this computer.")
         blocking = [note for note in self.input.preflight.notes if note.blocking]
         if blocking and not self.settings.force:
             return f"{blocking[0].text} {blocking[0].remedy}".strip()

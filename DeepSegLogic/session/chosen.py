@@ -56,11 +56,14 @@ class Settings:
         quality: ``"draft"``, ``"fast"``, ``"standard"`` or ``"best"``.
         device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
         force: whether to segment a volume that does not look like what the model is for.
+        enhance: how to enhance the CT first, one of :func:`~DeepSegLogic.session.enhancements.enhancements`; empty for
+            not at all.
     """
 
     quality: str = "standard"
     device: str = "auto"
     force: bool = False
+    enhance: str = ""
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ class Session:
         volume, model, structures, settings = choices.volume, choices.model, choices.structures, choices.settings
         if choices.why_not or volume is None or model is None:
             raise UsageError(choices.why_not, code="usage.not_ready")
+        enhance = {"enhance": settings.enhance} if settings.enhance else {}  # which a server does not know
         self.jobs.start(
             "segment",
             "segment",
@@ -130,6 +131,7 @@ class Session:
             force=settings.force,
             keep_probabilities=True,
             frame=frame,
+            **enhance,
         )
 
     def correct(self, request: dict[str, Any], take: Callable[[dict[str, Any]], str]) -> None:

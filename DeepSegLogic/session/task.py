@@ -14,11 +14,13 @@ from ..worker import Event
 _STAGES = {  # of tasks with several: shares of their time, about
     "segment": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
     "second_opinion": {"load model": 0.05, "preprocess": 0.05, "inference": 0.90},
+    "segment enhanced": {"load model": 0.05, "enhance": 0.45, "preprocess": 0.05, "inference": 0.45},
     "adapt": {"read": 0.02, "prepare": 0.03, "train": 0.80, "compare": 0.15},
 }
 _TITLES = {
     "load model": N_("Loading the model"),
     "preprocess": N_("Preparing the volume"),
+    "enhance": N_("Enhancing the CT"),
     "inference": N_("Segmenting"),
     "download": N_("Downloading"),
     "extract": N_("Unpacking"),
@@ -85,6 +87,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     summary: str = field(default_factory=lambda: _("Done."))
     frame: tuple[int, int] | None = None
+    _stages: str = ""  # what the shares of the stages are those of, if not the task
     _clock: tuple[float, float] = (0.0, 0.0)  # when the stage began, and at which fraction
 
     @property
@@ -94,7 +97,9 @@ class Run:
 
     def advance(self, event: Event) -> None:
         """Take in a progress event."""
-        total, shares = event.fraction, _STAGES.get(self.task, {})
+        if event.stage == "enhance":
+            self._stages = "segment enhanced"
+        total, shares = event.fraction, _STAGES.get(self._stages or self.task, {})
         if event.stage in shares:
             order = list(shares)
             before = sum(shares[stage] for stage in order[: order.index(event.stage)])
@@ -113,6 +118,7 @@ class Run:
         """From the pace of the stage that takes nearly all the time."""
         began, first = self._clock
         gone, done = time.monotonic() - began, event.fraction - first
-        if event.stage not in ("inference", "download", "fetch", "train") or done < 0.02 or gone < 1.0:
+        paced = ("enhance", "inference", "download", "fetch", "train")
+        if event.stage not in paced or done < 0.02 or gone < 1.0:
             return None
         return gone * (1 - event.fraction) / done

@@ -12,6 +12,7 @@ _IN_SLICER = {  # extras of use there; without what Slicer ships
     "monai": "monai pyyaml",
     "checks": "libigl",
     "evaluation": "monai scikit-image lazy-loader",
+    "enhance": "monai scikit-image lazy-loader",
     "dicom": "highdicom pyjpegls",
 }
 

@@ -42,18 +42,19 @@ def ping(job: Job) -> dict[str, Any]:
     return {"pid": os.getpid(), "python": platform.python_version(), "model": model and model[0][0]}
 
 
-def segment(job: Job, *, volume: Volume, model: str, device: str = "auto", **options: Any) -> Result:
+def segment(job: Job, *, volume: Volume, model: str, device: str = "auto", enhance: str = "", **options: Any) -> Result:
     """:func:`DeepSegLogic.segmentation.segment`; the model stays loaded for the next request.
 
     Args:
         volume, model, device: as there; ``model`` is an id or a folder.
+        enhance: see :func:`DeepSegLogic.enhance.before.segment_enhanced`; empty for the CT as it is.
         options: ``channels``, ``structures``, ``quality``, ``roi``, ``uncertainty``, ``keep_probabilities``, ``force``,
             as there.
     """
-    from .. import segmentation
+    from ..enhance.before import segment_enhanced
 
-    return segmentation.segment(
-        volume, _loaded(job, model), device=device, progress=job.progress, cancel=job.cancel, **options
+    return segment_enhanced(
+        volume, _loaded(job, model), enhance, device=device, progress=job.progress, cancel=job.cancel, **options
     )
 
 

@@ -1,0 +1,24 @@
+"""The panel's choice of how the CT is enhanced before a run."""
+
+from DeepSegLib.i18n import tr as _
+from DeepSegLogic.session import enhancements
+
+
+class EnhanceSection:
+    """A list under Advanced; it is not there without the packages that it needs."""
+
+    def __init__(self, ui, sceneSession):
+        self.ui, self.session = ui, sceneSession.session
+        titles = enhancements()
+        self._tasks = ["", *titles]
+        ui.enhanceComboBox.addItems([_("Off"), *titles.values()])
+        ui.enhanceComboBox.visible = ui.enhanceComboBoxLabel.visible = bool(titles)
+        ui.enhanceComboBox.connect("currentIndexChanged(int)", self.onChosen)
+        self.session.choices.settings_changed.connect(self.showSettings)
+        self.showSettings(self.session.choices.settings)
+
+    def onChosen(self, index):
+        self.session.choices.set_enhance(self._tasks[index])
+
+    def showSettings(self, settings):
+        self.ui.enhanceComboBox.currentIndex = self._tasks.index(settings.enhance)

@@ -1,0 +1,171 @@
+"""``deepseg enhance``: a cleaner copy of a CT; ``deepseg enhance-train``: a network of one's own for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..models.card import DEMO_MODEL
+from ..util.errors import UsageError
+from .console import Console, Json, Quiet
+from .segment import Device, Input
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..data.label_map import LabelMap
+    from ..data.volume import Volume
+    from ..enhance.changes import Changes
+
+_MOST_ROWS = 12
+
+Task = Annotated[str, typer.Option("--task", "-t", help="denoise, slices (thinner ones) or metal (fewer streaks).")]
+
+
+def enhance(
+    input: Input,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the enhanced CT.")],
+    task: Task = "denoise",
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of `deepseg enhance-train`. Default: the bundled one for noise, none for slices.", readable=False
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Label map of the CT, to compare HU of its structures. Default: the bundled model's.", readable=False
+        ),
+    ] = None,
+    difference: Annotated[
+        Path | None, typer.Option(help="Also write what changed, in HU on the CT's grid, to this file.")
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Reduce noise, thick slices or metal streaks of a CT, and report what that changed. The CT stays as it is."""
+    from ..enhance.changes import changes
+    from ..enhance.enhancement import check_task, enhance_volume
+    from ..io.write import check_suffix, write_array, write_volume
+    from ..util.progress import check
+    from ..worker.isolated import read_volume
+
+    console = Console(quiet, as_json)
+    check_task(task)
+    files = [output, *([difference] if difference is not None else [])]
+    for file in files:
+        check_suffix(file)
+        _check_new(file, [input, *([labels] if labels is not None else [])])
+    with console.working():
+        console.progress("read", 0.0, input.name)
+        volume = read_volume(input, cancel=console.cancelled)
+        console.progress("read", 1.0, input.name)
+        enhanced = enhance_volume(
+            volume, task, network=network, device=device, progress=console.progress, cancel=console.cancelled
+        )
+        label_map = _structures(console, volume, input, labels, device)
+        found = changes(volume, enhanced, label_map)
+        check(console.cancelled)
+        write_volume(enhanced.volume, output)
+        if difference is not None:
+            write_array(found.difference, volume.ijk_to_ras, difference)
+    for sentence in [*volume.warnings, *found.warnings]:
+        console.warning(sentence)
+    console.show(_table(found))
+    console.say(f"Noise: {found.noise_before:.1f} HU before, {found.noise_after:.1f} HU after.")
+    console.say(f"Written to {', '.join(map(str, files))}. Keep the CT: this is not a scan. Research use only.")
+    console.event(
+        "result",
+        output=str(output),
+        how=enhanced.how,
+        noise_hu=[round(found.noise_before, 2), round(found.noise_after, 2)],
+        drift_hu={d.structure: round(d.hu, 2) for d in found.drifts},
+        places=[{"ml": p.ml, "hu": p.hu, "ras": p.ras} for p in found.places],
+        warnings=found.warnings,
+    )
+
+
+def enhance_train(
+    good: Annotated[list[Path], typer.Argument(help="CTs to learn from: low noise or thin slices.", readable=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the network, ending with .pth.")],
+    task: Annotated[str, typer.Option("--task", "-t", help="denoise or slices.")] = "denoise",
+    worse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--worse",
+            help="CT with much noise or thick slices, of any patient. Repeat for several. With it, a CycleGAN learns "
+            "from these; without, a U-Net learns from artificially worsened copies.",
+            readable=False,
+        ),
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Duration.")] = 60.0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network for `deepseg enhance --network` on your own CTs."""
+    from ..enhance.train import train_cleaner
+    from ..worker.isolated import read_volume
+
+    console = Console(quiet, as_json)
+    if output.suffix.lower() != ".pth":
+        raise UsageError(f"{output} does not end with .pth.", "Choose another name.", code="usage.format")
+    with console.working():
+        volumes = [[read_volume(path, cancel=console.cancelled) for path in paths] for paths in (good, worse or [])]
+        cleaner = train_cleaner(
+            task,
+            *volumes,
+            output=output,
+            minutes=minutes,
+            device=device,
+            progress=console.progress,
+            cancel=console.cancelled,
+        )
+    facts = cleaner.facts
+    console.say(f"{facts['steps']} steps ({facts['training']}). Written to {output}.")
+    console.say(f"Use it with `deepseg enhance CT -o CT2 --task {task} --network {output}`. Research use only.")
+    console.event("result", output=str(output), **facts)
+
+
+def _check_new(file: Path, inputs: list[Path]) -> None:
+    for path in inputs:
+        if file.exists() and path.exists() and file.samefile(path):
+            raise UsageError(
+                f"{file} is the input, which must stay as it is.", "Choose another name.", code="usage.output"
+            )
+
+
+def _structures(console: Console, volume: Volume, source: Path, labels: Path | None, device: str) -> LabelMap:
+    """Those of the file, else as the bundled model finds them."""
+    from ..segmentation import segment
+    from ..worker.isolated import read_label_map
+
+    if labels is not None:
+        return read_label_map(labels, source, cancel=console.cancelled)
+    return segment(
+        volume,
+        DEMO_MODEL,
+        device=device,
+        quality="draft",
+        force=True,
+        progress=lambda stage, fraction, message: console.progress("check", fraction, "structures"),
+        cancel=console.cancelled,
+    ).label_map
+
+
+def _table(found: Changes) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    more = len(found.drifts) - _MOST_ROWS
+    caption = f"and {more} structures that changed less" if more > 0 else ""
+    table = Table("Structure", "HU before", "HU after", "Change", caption=caption)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for drift in found.drifts[:_MOST_ROWS]:
+        table.add_row(escape(drift.title), f"{drift.before:.0f}", f"{drift.after:.0f}", f"{drift.hu:+.1f}")
+    return table

@@ -1,0 +1,13 @@
+"""How a CT can be enhanced before a run, for the faces."""
+
+from __future__ import annotations
+
+from ..util.i18n import tr as _
+
+
+def enhancements() -> dict[str, str]:
+    """Titles by name of the task; empty if the packages for it are not installed."""
+    from ..enhance.enhancement import TASKS
+    from ..enhance.packages import missing_packages
+
+    return {} if missing_packages() else {task: _(title) for task, title in TASKS.items()}

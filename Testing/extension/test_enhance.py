@@ -1,0 +1,35 @@
+"""Enhancing the CT before a run, at the panel: a volume of its own, off by default."""
+
+import numpy as np
+import pytest
+
+from .conftest import MODULE
+
+pytest.importorskip("monai")
+pytest.importorskip("skimage")
+
+
+def test_an_enhanced_ct_becomes_a_volume_of_its_own(ready, desktop):
+    import slicer
+
+    ui, choices, ct = ready.ui, ready.session.choices, ready.scene.volumeNode
+    before = slicer.util.arrayFromVolume(ct).copy()
+    assert ui.enhanceComboBox.currentText == "Off" and choices.settings.enhance == ""
+    ui.enhanceComboBox.currentIndex = 2
+    assert choices.settings.enhance == "slices"
+    choices.choose_structures(["lung_left", "lung_right"])
+    ready.run()
+    enhanced = ready.scene.enhancedNode
+    assert enhanced is not ct and enhanced.GetName() == "Chest thin slices"
+    assert enhanced.GetImageData().GetDimensions() == (80, 80, 52)
+    assert ready.scene.volumeNode is ct and ready.scene.resultVolumeNode is ct
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(ct), before)
+    found = ready.shown("lung_left")
+    assert found.shape == before.shape and found.any()
+
+    fresh = desktop.load_module(MODULE)  # the choice is saved with the scene
+    assert fresh.ui.enhanceComboBox.currentText == "Thinner slices"
+
+    ui.enhanceComboBox.currentIndex = 0
+    ready.run()
+    assert ready.scene.enhancedNode is None and slicer.mrmlScene.GetNodeByID(enhanced.GetID()) is enhanced
