@@ -28,6 +28,9 @@ def cohort(
     uncertainty: Uncertainty = False,
     min_piece: MinPiece = 0.0,
     surfaces: Surfaces = "stl",
+    skip_elsewhere: Annotated[
+        bool, typer.Option("--skip-elsewhere", help="Skip scans of other parts of the body than the structures'.")
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=0, help="Cases at the same time on this machine; 0: one per GPU, or one.")
     ] = 0,
@@ -58,7 +61,9 @@ def cohort(
             code="usage.channel",
         )
     name = model if model == card.id else str(Path(model).resolve())
-    settings = Settings(output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece)
+    settings = Settings(
+        output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece, skip_elsewhere
+    )
     outcomes: list[Outcome] = []
     with console.working():
         console.progress("cohort", 0.0, f"{len(cases)} cases")

@@ -18,6 +18,7 @@ def estimate(
     as_json: Json = False,
 ) -> None:
     """Estimate the time and memory of a segmentation on this machine, and list input warnings."""
+    from ..classify import shown, what_is
     from ..models import find_model
     from ..models.input_checks import check_volume
     from ..segmentation import check_request
@@ -39,8 +40,11 @@ def estimate(
         quality=quality,
         roi=region(volume, input, roi, roi_mask),
     )
-    for note in preflight(volume, card).notes:
+    scan = what_is(volume)
+    for note in preflight(volume, card, scan=scan).notes:
         console.warning(note.text + (" `deepseg segment` needs --force." if note.blocking else ""))
+    if text := shown(scan):
+        console.say(text)
     console.say(f"{found.windows} windows, {found.settings.describe()}")
     if found.at_most:
         console.say("At most, as the region that the model sees is still to be found:")

@@ -18,6 +18,7 @@ from .models import obtain
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..classify import Scan
     from ..data.types import LabelArray
     from ..data.volume import Volume
     from ..models import ModelCard
@@ -155,6 +156,7 @@ def segment_to_folder(
         options["roi"] = region(volume, source, roi, roi_mask)
         options["channels"] = {name: read_volume(path, cancel=console.cancelled) for name, path in others.items()}
         console.progress("read", 1.0, source.name)
+        scan = tell(console, volume, card)
         result = run(volume, progress=console.progress, cancel=console.cancelled, **options)
         rows, files = write_outputs(
             output,
@@ -185,7 +187,20 @@ def segment_to_folder(
         warnings=result.warnings,
         timings=result.timings,
         plan=result.plan,
+        scan=scan.as_json(),
     )
+
+
+def tell(console: Console, volume: Volume, card: ModelCard) -> Scan:
+    """Say what a volume shows, and warn of what is odd about it or about the model for it."""
+    from ..classify import doubts, shown, what_is
+
+    scan = what_is(volume)
+    if text := shown(scan):
+        console.say(text)
+    for text, remedy in doubts(scan, card.title, card.structures):
+        console.warning(f"{text} {remedy}")
+    return scan
 
 
 def _here(console: Console, model: str, yes: bool) -> tuple[ModelCard, Callable[..., Result]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..classify.scan import Scan
 from ..data.volume import Volume
 from .preflight import Preflight
 from .structure_presets import Group, groups_of
@@ -12,10 +13,11 @@ from .structure_presets import Group, groups_of
 
 @dataclass(frozen=True)
 class Input:
-    """The volume to segment, or None, and what is known about it."""
+    """The volume to segment, or None, and what is known about it; ``scan`` is None until the worker has told it."""
 
     volume: Volume | None = None
     preflight: Preflight = field(default_factory=Preflight)
+    scan: Scan | None = None
 
 
 @dataclass(frozen=True)

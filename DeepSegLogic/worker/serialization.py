@@ -28,6 +28,8 @@ WIRE_TYPES = {
     "SurfaceQuality": "surfaces.mesh_quality",
     "Measurement": "review.measurements",
     "Finding": "review.findings",
+    "Scan": "classify.scan",
+    "Part": "classify.scan",
     "Score": "evaluation.scoring",
     "Change": "followup.change",
     "Point": "refinement.prompts",
