@@ -96,7 +96,7 @@ class InputSection:
         picture = qt.QPixmap()
         if scan is not None and scan.parts:
             picture.loadFromData(qt.QByteArray(outline_png(scan)))
-        self.ui.fieldOfViewLabel.pixmap = picture
+        self.ui.fieldOfViewLabel.setPixmap(picture)
         self.ui.fieldOfViewLabel.visible = not picture.isNull()
 
     def _takeWayOut(self, way):

@@ -30,7 +30,6 @@ from DeepSegLogic.session import (
     Structures,
     is_doubtful,
 )
-from DeepSegLogic.session.structure_presets import PRESETS, preset_names
 from DeepSegLogic.session.texts import (
     estimate_text,
     install_question,
@@ -196,7 +195,7 @@ def structures_state(structures: Structures) -> dict:
             {"title": g.title, "items": [{"name": s.name, "title": s.title} for s in g.structures]}
             for g in structures.groups
         ],
-        "presets": [title for title in PRESETS if preset_names(title, structures.known)],
+        "presets": structures.presets,
         "chosen": list(structures.chosen),
         "total": len(structures.known),
     }

@@ -3,16 +3,13 @@
 from .anatomy import finds_nothing, outside, regions_of
 from .coarse import thinned
 from .scan import Part, Scan, what_is
-from .words import doubts, shown
 
 __all__ = [
     "Part",
     "Scan",
-    "doubts",
     "finds_nothing",
     "outside",
     "regions_of",
-    "shown",
     "thinned",
     "what_is",
 ]

@@ -1,6 +1,5 @@
-"""What is told apart. The order is that of the network's outputs."""
+"""What is told apart. The order of regions and modalities is that of the network's outputs."""
 
 REGIONS = ("legs", "pelvis", "abdomen", "chest", "neck", "head")  # from below
-PHASES = ("plain", "arterial", "venous")
 MODALITIES = ("CT", "MR", "other")  # other: values that are no HU, noise, a phantom
 FLIPS = ("upside down", "front to back", "mirrored")  # reversed along S, A and R

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .names import FLIPS, MODALITIES, PHASES, REGIONS
+from .names import MODALITIES, REGIONS
+
+_SLOPE = 0.05  # of the rectifiers, below 0
 
 
 @dataclass(frozen=True)
@@ -16,14 +18,11 @@ class Logits:
 
     Attributes:
         regions: (slices, 6), of :data:`REGIONS`.
-        phase, modality: (3,), of :data:`PHASES` and :data:`MODALITIES`.
-        flips: (3,), one for each of :data:`FLIPS`, for a sigmoid.
+        modality: (3,), of :data:`MODALITIES`.
     """
 
     regions: torch.Tensor
-    phase: torch.Tensor
     modality: torch.Tensor
-    flips: torch.Tensor
 
 
 class ScanNetwork(nn.Module):
@@ -39,15 +38,20 @@ class ScanNetwork(nn.Module):
         layers: list[nn.Module] = []
         before = 2
         for after, kernel in ((width, (1, 5, 5)), (2 * width, (3, 3, 3)), (4 * width, (3, 3, 3))):
-            padding = tuple(k // 2 for k in kernel)
-            layers += [nn.Conv3d(before, after, kernel, (1, 2, 2), padding), nn.LeakyReLU(0.05)]
+            z, y, x = kernel
+            layers += [nn.Conv3d(before, after, kernel, (1, 2, 2), (z // 2, y // 2, x // 2))]
+            layers += [nn.GroupNorm(4, after)] if layers[:-1] else []  # the first one keeps HU as they are
+            layers += [nn.LeakyReLU(_SLOPE)]
             before = after
         self.look = nn.Sequential(*layers)
-        self.slice = nn.Sequential(nn.Dropout(0.3), nn.Linear(4 * width * 49, features), nn.LeakyReLU(0.05))
+        self.slice = nn.Sequential(
+            nn.Dropout(0.3), nn.Linear(4 * width * 49, features), nn.LayerNorm(features), nn.LeakyReLU(_SLOPE)
+        )
         self.along = nn.ModuleList([nn.Conv1d(features, features, 5, padding=2 * d, dilation=d) for d in (1, 2)])
-        counts = (len(REGIONS), len(PHASES), len(MODALITIES), len(FLIPS), 3)  # the last: weights of the slices
-        self.counts = list(counts)
-        self.heads = nn.Linear(features, sum(counts))
+        self.heads = nn.Linear(features, len(REGIONS) + len(MODALITIES))
+        for layer in (*self.look, *self.slice):
+            if isinstance(layer, nn.Conv3d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, _SLOPE)
 
     def forward(self, hu: torch.Tensor) -> Logits:
         """The logits of a coarse copy.
@@ -59,13 +63,6 @@ class ScanNetwork(nn.Module):
         x = self.look(torch.stack([soft, all_])[None])[0]  # (channels, slices, 7, 7)
         x = self.slice(x.permute(1, 0, 2, 3).flatten(1)).T[None]
         for convolution in self.along:
-            x = x + nn.functional.leaky_relu(convolution(x), 0.05)
-        regions, phase, modality, flips, weights = self.heads(x[0].T).split(self.counts, 1)
-        of_phase, of_modality, of_flips = weights.sigmoid().split(1, 1)
-        return Logits(regions, _weighted(phase, of_phase), _weighted(modality, of_modality), _weighted(flips, of_flips))
-
-
-def _weighted(logits: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The mean over the slices, drawn to 0 where few of them have a weight."""
-    mean: torch.Tensor = (logits * weights).sum(0) / (weights.sum() + 1)
-    return mean
+            x = x + nn.functional.leaky_relu(convolution(x), _SLOPE)
+        regions, modality = self.heads(x[0].T).split([len(REGIONS), len(MODALITIES)], 1)
+        return Logits(regions, modality.mean(0))

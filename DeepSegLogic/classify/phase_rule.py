@@ -26,6 +26,14 @@ LESS, ALIKE = 0.65, 0.8  # of the veins, as a share of the arteries
 BRIGHT_ARTERY_HU, ENHANCED_LIVER_HU = 200.0, 80.0  # without a vein to compare with
 
 
+WORDS = {
+    "": "unknown",
+    "plain": "no contrast medium",
+    "arterial": "arterial phase",
+    "venous": "portal venous phase or later",
+}
+
+
 def median_hu(label_map: LabelMap, volume: Volume) -> dict[str, float]:
     """The median HU of each structure that the rule looks at, if it has 50 voxels at least.
 

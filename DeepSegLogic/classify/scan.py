@@ -1,4 +1,4 @@
-"""What a scan is: body regions, contrast phase, modality, and whether it is upside down or mirrored."""
+"""What a scan is: body regions, modality, and whether it is upside down or mirrored."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data.types import FloatArray
 from ..data.volume import Volume
@@ -15,12 +16,13 @@ from ..data.volume_checks import ct_doubts, reject_unusable
 from ..util.errors import InputError, ModelError
 from ..util.resources import resource_path
 from .coarse import STEP_MM, Coarse, coarse_copy, thinned
-from .names import FLIPS, MODALITIES, PHASES, REGIONS
+from .names import MODALITIES, REGIONS
+from .orientation import ODDS, turned
 
 if TYPE_CHECKING:
     from .network import Logits, ScanNetwork
 
-SURE = {"regions": 0.6, "phase": 0.8, "modality": 0.8, "flips": 0.95}  # below, the answer is "don't know"
+SURE, SURE_MODALITY = 0.6, 0.8  # below these probabilities the answer is "don't know"
 SMALLEST_MM = (100.0, 100.0, 16.0)  # along R, A and S: what is smaller shows too little of a body
 
 
@@ -42,17 +44,13 @@ class Scan:
         modality: ``"CT"``, ``"MR"``, ``"other"`` (values that are no HU, noise, a phantom) or ``""``.
         parts: the regions from below; between them may be slices of unknown region.
         low_mm, high_mm: S coordinates of the ends of the scan.
-        phase: ``"plain"``, ``"arterial"``, ``"venous"`` or ``""``.
-        phase_probability: of the most probable phase, also if it is too low to name it.
-        flips: those of :data:`FLIPS` that apply to the image as it lies in space.
+        flips: those of :data:`~DeepSegLogic.classify.names.FLIPS` that apply to the image as it lies in space.
     """
 
     modality: str = ""
     parts: tuple[Part, ...] = ()
     low_mm: float = 0.0
     high_mm: float = 0.0
-    phase: str = ""
-    phase_probability: float = 0.0
     flips: tuple[str, ...] = ()
 
     @property
@@ -71,8 +69,7 @@ class Scan:
         """The scan as plain JSON values."""
         parts = [{**vars(part), "probability": round(part.probability, 3)} for part in self.parts]
         facts = {"modality": self.modality, "regions": list(self.regions), "parts": parts}
-        phase = {"phase": self.phase, "phase_probability": round(self.phase_probability, 3)}
-        return {**facts, "low_mm": self.low_mm, "high_mm": self.high_mm, **phase, "flips": list(self.flips)}
+        return {**facts, "low_mm": self.low_mm, "high_mm": self.high_mm, "flips": list(self.flips)}
 
 
 def what_is(volume: Volume) -> Scan:
@@ -97,81 +94,78 @@ def what_is(volume: Volume) -> Scan:
     low, high = coarse.bottom_mm - half, coarse.bottom_mm + (len(coarse.array) - 1) * STEP_MM + half
     if header in ("MR", "other"):
         return Scan(header, (), low, high)
-    network, temperatures = _network()
-    found = _looked(network, coarse)
-    modality, sure = _most_probable(found["modality"], MODALITIES, "modality")
-    if modality == "CT" and not in_hu:
-        modality = ""
-    if modality not in ("", "CT") and header == "CT":
-        modality = "other"
+    network, temperature = _network()
+    logits, of_modality = _looked(network, coarse)
+    modality = _modality(of_modality, header, in_hu)
     if modality != "CT" or any(size < least for size, least in zip(coarse.size_mm, SMALLEST_MM, strict=True)):
-        return Scan(modality or header, (), low, high)
-    flipped = 1 / (1 + np.exp(-found["flips"] / temperatures["flips"]))
-    flips = tuple(name for name, p in zip(FLIPS, flipped, strict=True) if p > SURE["flips"])
-    parts = parts_of(found["regions"] / temperatures["regions"], coarse.bottom_mm, downwards=bool(flipped[0] > 0.5))
-    phase, sure = _most_probable(found["phase"] / temperatures["phase"], PHASES, "phase")
-    return Scan(modality, parts, low, high, phase, sure, flips)
+        return Scan(modality, (), low, high)
+    log = _log_probabilities(logits / temperature)
+    (path, up), (mirrored, down) = in_order(log), in_order(log[:, ::-1])
+    order = log.shape[1] - 1 - mirrored if down - up > ODDS else path
+    parts, names = parts_of(log, order, coarse.bottom_mm)
+    return Scan(modality, parts, low, high, turned(coarse.array, names, down - up))
 
 
-def parts_of(logits: FloatArray, bottom_mm: float, downwards: bool = False) -> tuple[Part, ...]:
-    """The most probable regions of slices, in the order in which a body has them.
+def _modality(logits: FloatArray, header: str, in_hu: bool) -> str:
+    """A header that says CT can be doubted; what is not in HU is no CT."""
+    log = _log_probabilities(logits)
+    told = MODALITIES[int(log.argmax())] if np.exp(log.max()) >= SURE_MODALITY else ""
+    if header == "CT":
+        return "CT" if told in ("", "CT") and in_hu else "other"
+    return told if in_hu or told != "CT" else ""
+
+
+def parts_of(log: FloatArray, order: npt.NDArray[np.int64], bottom_mm: float) -> tuple[tuple[Part, ...], list[str]]:
+    """The regions that are sure enough, and the region of each slice.
 
     Args:
-        logits: (slices, regions), calibrated.
-        downwards: whether the head is below.
+        log: (slices, regions), logarithms of probabilities.
+        order: the number of the region of each slice, see :func:`in_order`.
     """
-    log = logits - _log_sum(logits)
-    order = _in_order(log[:, ::-1] if downwards else log)
-    order = logits.shape[1] - 1 - order if downwards else order
-    parts, at = [], 0
+    parts: list[Part] = []
+    names: list[str] = []
     for region, slices in groupby(order.tolist()):
-        count = len(list(slices))
+        at, count = len(names), len(list(slices))
         sure = float(np.exp(log[at : at + count, region]).mean())
-        if sure >= SURE["regions"]:
+        if sure >= SURE:
             low = bottom_mm + (at - 0.5) * STEP_MM
             parts.append(Part(REGIONS[region], low, low + count * STEP_MM, sure))
-        at += count
-    return tuple(parts)
+        names += [REGIONS[region] if sure >= SURE else ""] * count
+    return tuple(parts), names
 
 
-def _in_order(log: FloatArray) -> FloatArray:
-    """The path through (slices, regions) with the largest sum that stays or goes on to the next region."""
-    slices = len(log)
+def in_order(log: FloatArray) -> tuple[npt.NDArray[np.int64], float]:
+    """The path through (slices, regions) with the largest sum that stays or goes on to the next region, and the sum."""
     best, came = log[0].copy(), np.zeros(log.shape, int)
-    for k in range(1, slices):
+    for k in range(1, len(log)):
         before = np.concatenate([[-np.inf], best[:-1]])
         came[k] = before > best
         best = np.maximum(before, best) + log[k]
-    path = np.zeros(slices, int)
+    path = np.zeros(len(log), int)
     path[-1] = best.argmax()
-    for k in range(slices - 1, 0, -1):
+    for k in range(len(log) - 1, 0, -1):
         path[k - 1] = path[k] - came[k, path[k]]
-    return path
+    return path, float(best.max())
 
 
-def _most_probable(logits: FloatArray, names: tuple[str, ...], question: str) -> tuple[str, float]:
-    probabilities = np.exp(logits - _log_sum(logits))
-    sure = float(probabilities.max())
-    return (names[int(probabilities.argmax())] if sure >= SURE[question] else ""), sure
+def _log_probabilities(logits: FloatArray) -> FloatArray:
+    shifted = logits - logits.max(-1, keepdims=True)
+    log: FloatArray = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return log
 
 
-def _log_sum(logits: FloatArray) -> FloatArray:
-    top = logits.max(-1, keepdims=True)
-    total: FloatArray = top + np.log(np.exp(logits - top).sum(-1, keepdims=True))
-    return total
-
-
-def _looked(network: ScanNetwork, coarse: Coarse) -> dict[str, FloatArray]:
+def _looked(network: ScanNetwork, coarse: Coarse) -> tuple[FloatArray, FloatArray]:
+    """The logits of regions and modality."""
     import torch
 
     with torch.inference_mode():
         found: Logits = network(torch.from_numpy(coarse.array))
-    return {name: getattr(found, name).double().numpy() for name in ("regions", "phase", "modality", "flips")}
+    return found.regions.double().numpy(), found.modality.double().numpy()
 
 
 @lru_cache(maxsize=1)
-def _network() -> tuple[ScanNetwork, dict[str, float]]:
-    """The network that comes with DeepSeg, and its temperatures."""
+def _network() -> tuple[ScanNetwork, float]:
+    """The network that comes with DeepSeg, and its temperature."""
     from ..models.weights import read_checkpoint
     from .network import ScanNetwork
 
@@ -179,9 +173,9 @@ def _network() -> tuple[ScanNetwork, dict[str, float]]:
     content, network = read_checkpoint(path), ScanNetwork()
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in content["weights"].items()})
-        temperatures = {name: float(content["temperatures"][name]) for name in ("regions", "flips", "phase")}
+        temperature = float(content["temperature"])
     except (KeyError, RuntimeError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(
             f"The weights {path} do not fit this version of DeepSeg.", "Install DeepSeg again.", code="model.corrupted"
         ) from error
-    return network.eval(), temperatures
+    return network.eval(), temperature

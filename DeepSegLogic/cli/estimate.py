@@ -18,12 +18,13 @@ def estimate(
     as_json: Json = False,
 ) -> None:
     """Estimate the time and memory of a segmentation on this machine, and list input warnings."""
-    from ..classify import shown, what_is
+    from ..classify import what_is
     from ..models import find_model
     from ..models.input_checks import check_volume
     from ..segmentation import check_request
     from ..segmentation import estimate as estimate_segment
     from ..session.preflight import preflight
+    from ..session.scan_texts import shown
     from ..worker.isolated import read_volume
 
     console, card = Console(quiet, as_json), find_model(model)

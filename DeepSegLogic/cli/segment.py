@@ -137,6 +137,7 @@ def segment_to_folder(
         server: URL of a server that segments; empty for this machine.
         options: of :func:`DeepSegLogic.segmentation.segment`.
     """
+    from ..classify.phase_rule import WORDS, median_hu, phase_from
     from ..results.folder import check_output_folder, write_outputs
     from ..results.label_files import check_labels
     from ..segmentation import check_request
@@ -170,7 +171,10 @@ def segment_to_folder(
         )
     for sentence in result.warnings:
         console.warning(sentence)
+    phase = phase_from(median_hu(result.label_map, volume))
     console.show(_table(rows))
+    if phase:
+        console.say(f"Contrast phase by the HU of structures: {WORDS[phase]}")
     console.say(f"\nWritten to {output}: {', '.join(files)}")
     if card.id == DEMO_MODEL:
         console.say(
@@ -188,12 +192,14 @@ def segment_to_folder(
         timings=result.timings,
         plan=result.plan,
         scan=scan.as_json(),
+        phase=phase,
     )
 
 
 def tell(console: Console, volume: Volume, card: ModelCard) -> Scan:
     """Say what a volume shows, and warn of what is odd about it or about the model for it."""
-    from ..classify import doubts, shown, what_is
+    from ..classify import what_is
+    from ..session.scan_texts import doubts, shown
 
     scan = what_is(volume)
     if text := shown(scan):

@@ -26,9 +26,11 @@ def what(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Tell the body regions, contrast phase, modality and orientation of a scan. Hints, not facts."""
-    from ..classify import doubts, shown, what_is
+    """Tell the body regions, modality and orientation of a scan, and its contrast phase by a segmentation. Hints."""
+    from ..classify import what_is
     from ..classify.outline import outline_png
+    from ..classify.phase_rule import WORDS
+    from ..session.scan_texts import doubts, shown
     from ..util.atomic_write import atomic_path
     from ..worker.isolated import read_volume
 
@@ -41,7 +43,7 @@ def what(
     for part in reversed(scan.parts):
         console.say(f"  {part.region:<8} S {part.low_mm:.0f} to {part.high_mm:.0f} mm, {part.probability:.0%} sure")
     if segmentation is not None:
-        console.say(f"Contrast phase by the HU of the structures: {phase or 'unknown'}")
+        console.say(f"Contrast phase by the HU of the structures: {WORDS[phase]}")
     for text, remedy in doubts(scan):
         console.warning(f"{text} {remedy}")
     if picture is not None:

@@ -149,9 +149,10 @@ def _segmented(case: Case, settings: Settings, cancel: Cancel) -> Outcome:
 
 def _elsewhere(volume: Volume, card: ModelCard, structures: list[str] | None) -> str:
     """Why nothing can be found in a volume; empty if something may be there, or its regions are not known."""
-    from ..classify import finds_nothing, shown, what_is
+    from ..classify import finds_nothing, what_is
     from ..data.label_map import known_structure
     from ..data.terminology import structure_for
+    from ..session.scan_texts import shown
 
     known = [structure_for(name, value) for value, name in enumerate(card.structures + card.on_request, start=1)]
     names = card.structures if structures is None else [known_structure(name, known).name for name in structures]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..classify import thinned
+from ..classify import Scan, outside, thinned
 from ..data.volume import Volume
 from ..util.errors import DeepSegError, ResourceError, UsageError
 from ..util.i18n import tr as _
@@ -23,7 +23,6 @@ from .structure_presets import preset_names
 from .task import Run
 
 if TYPE_CHECKING:
-    from ..classify import Scan
     from ..models.card import ModelCard
 
 UNTRUSTED = "model.untrusted"
@@ -79,6 +78,7 @@ class Choices:
         """Choose the input."""
         self.input = Input(volume)
         self._look_at_input()
+        self._take_elsewhere()
 
     def set_channel(self, name: str, volume: Volume | None) -> None:
         """Choose the image of a further channel of the model."""
@@ -198,13 +198,14 @@ class Choices:
         self._look_at_input()
         self.models_changed.emit(self.models)
         self.structures_changed.emit(structures)
+        self._take_elsewhere()
 
     # --- structures --------------------------------------------------------------------------------------------
 
     def choose_structures(self, names: list[str]) -> None:
         """Choose what to segment, by name; names that the model does not know are left out."""
-        known, wanted = self.structures.known, set(names)
-        self.structures = Structures(known, tuple(name for name in known if name in wanted))
+        chosen = tuple(name for name in self.structures.known if name in set(names))
+        self.structures = replace(self.structures, chosen=chosen)
         self._check(self._jobs.run)
         self.structures_changed.emit(self.structures)
 
@@ -222,6 +223,13 @@ class Choices:
     def _take_scan(self, volume: Volume | None, scan: Scan) -> None:
         if volume is self.volume:
             self._take_input(preflight(volume, self.model, scan=scan), scan)
+            self._take_elsewhere()
+
+    def _take_elsewhere(self) -> None:
+        elsewhere = tuple(outside(self.input.scan or Scan(), self.structures.known))
+        if elsewhere != self.structures.elsewhere:
+            self.structures = replace(self.structures, elsewhere=elsewhere)
+            self.structures_changed.emit(self.structures)
 
     # --- estimate ----------------------------------------------------------------------------------------------
 

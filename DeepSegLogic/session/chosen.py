@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..classify.scan import Scan
 from ..data.volume import Volume
 from .preflight import Preflight
-from .structure_presets import Group, groups_of
+from .structure_presets import PRESETS, Group, groups_of, preset_names
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,21 @@ class Place:
 
 @dataclass(frozen=True)
 class Structures:
-    """The structures that the chosen model knows, and those to segment; both by name, in label order."""
+    """The structures that the chosen model knows, and those to segment; both by name, in label order.
+
+    Attributes:
+        elsewhere: those of the known ones that lie in no region of the scan.
+    """
 
     known: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def presets(self) -> list[str]:
+        """Those of :data:`PRESETS` with structures of the model that may be in the scan."""
+        here = [name for name in self.known if name not in set(self.elsewhere)]
+        return [preset for preset in PRESETS if preset_names(preset, here)]
 
     @property
     def groups(self) -> list[Group]:

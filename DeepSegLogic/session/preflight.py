@@ -7,7 +7,7 @@ from enum import Enum
 
 import numpy as np
 
-from ..classify import Scan, shown
+from ..classify import Scan
 from ..data.volume import Volume
 from ..data.volume_checks import ct_doubts, reject_unusable
 from ..data.volume_fixes import COARSE_MM, FINE_MM, FINE_TO_MM, body_share, cropped_to_body, resampled
@@ -15,6 +15,7 @@ from ..models.card import ModelCard
 from ..util.errors import InputError, ResourceError
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
+from .scan_texts import doubts, shown
 
 LARGE_VOXELS = 512 * 512 * 800
 MOSTLY_AIR = 0.5  # share of the voxels around the body
@@ -82,9 +83,9 @@ def preflight(
         return Preflight(_facts(volume), (Note(error.message, error.remedy, blocking=True),))
     notes = []
     if card is not None and card.modality == "CT":
-        reasons, doubts = ct_doubts(volume, greys)
+        reasons, hints = ct_doubts(volume, greys)
         notes += [Note(r, _("Choose a CT in HU, or segment it anyway if you are sure."), True) for r in reasons]
-        notes += [Note(d) for d in doubts]
+        notes += [Note(hint) for hint in hints]
     elif card is not None and card.modality == "MR" and volume.modality == "CT":
         notes.append(
             Note(_("The model {} is for MR, but the volume is a CT.").format(card.id), _("Choose a model for CT."))

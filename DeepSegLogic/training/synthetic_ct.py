@@ -50,10 +50,10 @@ def kind_of(name: str) -> str:
     return next(kind for kind, starts in KINDS.items() if name.startswith(starts))
 
 
-def tissue_values(rng: np.random.Generator, phase: str | None = None) -> dict[str, float]:
-    """Mean HU of every tissue in one imaginary scan: a patient, and a phase of the contrast medium (None: any)."""
+def tissue_values(rng: np.random.Generator) -> dict[str, float]:
+    """Mean HU of every tissue in one imaginary scan: a patient, and a phase of the contrast medium."""
     u = rng.uniform
-    phase = phase or rng.choice(list(PHASES), p=list(PHASES.values()))
+    phase = rng.choice(list(PHASES), p=list(PHASES.values()))
     oral = rng.random() < 0.15
     values = {
         "air": AIR,
@@ -94,12 +94,7 @@ def tissue_values(rng: np.random.Generator, phase: str | None = None) -> dict[st
 
 
 def paint(
-    labels: torch.Tensor,
-    names: list[str],
-    depth: torch.Tensor | None,
-    spacing: float,
-    rng: np.random.Generator,
-    phase: str | None = None,
+    labels: torch.Tensor, names: list[str], depth: torch.Tensor | None, spacing: float, rng: np.random.Generator
 ) -> torch.Tensor:
     """A CT of a label map, before its scanner (:func:`scanned`).
 
@@ -109,12 +104,11 @@ def paint(
         depth: (Z, Y, X) mm outside (inside: below 0) of the hull of all that is labelled, for maps without a body;
             None if fat, muscle and the air around the body are labelled.
         spacing: mm.
-        phase: of the contrast medium, see ``PHASES``; None for any.
 
     Returns:
         (Z, Y, X) float32 HU.
     """
-    values = tissue_values(rng, phase)
+    values = tissue_values(rng)
     kinds = [kind_of(name) for name in names]
     index = labels.long()
     mean = torch.tensor([values[k] + rng.normal(0, 4) for k in kinds], dtype=torch.float32)

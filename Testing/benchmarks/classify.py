@@ -23,8 +23,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "reference"))
 from scan_cases import Subject
 from train_scan_model import FOLDS, _temperature, sample
 
-from DeepSegLogic.classify.names import REGIONS
-from DeepSegLogic.classify.scan import SURE, _in_order
+from DeepSegLogic.classify.names import FLIPS, REGIONS
+from DeepSegLogic.classify.orientation import turned
+from DeepSegLogic.classify.scan import SURE, in_order, parts_of
 
 DRAWN = 300  # parts of people that each fold learns from
 EDGES = (-2000, -900, -500, -200, -50, 0, 30, 60, 100, 150, 250, 600, 5000)  # HU
@@ -62,13 +63,12 @@ class Recurrent(nn.Module):
 
 
 def drawn(people: list[Subject], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Features and regions of parts of people, with the augmentation of the network's training, unflipped."""
+    """Features and regions of parts of people, with the augmentation of the network's training."""
     rng, found = np.random.default_rng(seed), []
     while len(found) < DRAWN:
-        shown, flips = sample(people, rng)
+        shown = sample(people, rng)
         if shown.modality == 0:
-            array = np.flip(shown.array, np.flatnonzero(flips))
-            found.append((features(array), shown.regions[::-1] if flips[0] else shown.regions))
+            found.append((features(shown.array), shown.regions))
     return found
 
 
@@ -110,12 +110,12 @@ def figures(judged: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Of logits and true regions: accuracy per slice as it is and in the order of a body, calibration, answers."""
     temperature = _temperature(judged)
     truth = np.concatenate([t for _, t in judged])
-    ordered = np.concatenate([_in_order(torch.log_softmax(torch.as_tensor(a), 1).numpy()) for a, _ in judged])
+    ordered = np.concatenate([in_order(torch.log_softmax(torch.as_tensor(a), 1).numpy())[0] for a, _ in judged])
     probability = np.concatenate([torch.softmax(torch.as_tensor(a) / temperature, 1).numpy() for a, _ in judged])
     top, sure = probability.argmax(1), probability.max(1)
     bins = np.minimum((sure * 10).astype(int), 9)
     error = sum(abs((top == truth)[bins == b].mean() - sure[bins == b].mean()) * (bins == b).mean() for b in set(bins))
-    answered = sure >= SURE["regions"]
+    answered = sure >= SURE
     return {
         "slices": (top == truth).mean(),
         "in order": (ordered == truth).mean(),
@@ -141,7 +141,7 @@ def main() -> None:
             model = fitted(kind, data, number)
             for person in (p for p in people if p.name in left_out):
                 judged[kind][person.name] = model(features(person.real.array)), person.real.regions
-    judged["3D network (shipped)"] = {n: (d["logits"]["regions"], d["regions"]) for n, d in network.items()}
+    judged["3D network (shipped)"] = {n: (d["regions"], d["truth"]) for n, d in network.items()}
     for title, names in (("all CTs", list(network)), ("without the head", [n for n in network if n != "head"])):
         print(f"\n{title}\n| classifier | slices right | in body order | answered | right of those | ECE |")
         print("|---|---|---|---|---|---|")
@@ -149,26 +149,32 @@ def main() -> None:
             print(f"| {kind} |", " | ".join(f"{v:.2f}" for v in figures([found[n] for n in names]).values()), "|")
     print("\n| CT left out | truth | told (in order) |\n|---|---|---|")
     for name, (logits, truth) in judged["3D network (shipped)"].items():
-        told = _in_order(torch.log_softmax(torch.as_tensor(logits), 1).numpy())
+        told = in_order(torch.log_softmax(torch.as_tensor(logits), 1).numpy())[0]
         print(f"| {name} | {_runs(truth)} | {_runs(told)} |")
-    _flips(network)
+    _flips(people, network)
 
 
 def _runs(regions: np.ndarray) -> str:
     return ", ".join(f"{REGIONS[r]} {8 * int((regions == r).sum())} mm" for r in sorted(set(regions.tolist())))
 
 
-def _flips(network: dict) -> None:
-    """How often each flip is told, over the eight ways to flip each CT."""
-    pairs = [(t, logits) for d in network.values() for t, logits in d["flipped"]]
-    truth, logits = np.array([t for t, _ in pairs]), np.array([told for _, told in pairs])
-    temperature = _temperature([(np.stack([told / 2, -told / 2], 1), 1 - t) for t, told in pairs])
-    probability = 1 / (1 + np.exp(-logits / temperature))
-    print("\n| flip | right at 0.5 | told when flipped | told when not |\n|---|---|---|---|")
-    for n, name in enumerate(("upside down", "front to back", "mirrored")):
-        p, t = probability[:, n], truth[:, n] == 1
-        sure = p > SURE["flips"]
-        print(f"| {name} | {((p > 0.5) == t).mean():.2f} | {sure[t].mean():.2f} | {sure[~t].mean():.2f} |")
+def _flips(people: list[Subject], network: dict) -> None:
+    """How often each flip is told of a CT left out that is flipped, and of one that is not, over all eight ways."""
+    temperature = _temperature([(d["regions"], d["truth"]) for d in network.values()])
+    found = []
+    for person in (p for p in people if p.name in network):
+        log = torch.log_softmax(torch.as_tensor(network[person.name]["regions"]) / temperature, 1).numpy()
+        for code in range(8):
+            flips = [bool(code >> n & 1) for n in range(3)]
+            # The network sees flipped scans in training; here the logits are flipped, the rules see the flipped voxels.
+            array, told = np.flip(person.real.array, np.flatnonzero(flips)), log[::-1] if flips[0] else log
+            (path, up), (mirrored, down) = in_order(told), in_order(told[:, ::-1])
+            order = len(REGIONS) - 1 - mirrored if down > up else path
+            found.append((flips, turned(array, parts_of(told, order, 0.0)[1], down - up)))
+    print("\n| flip | told when flipped | told when not |\n|---|---|---|")
+    for n, name in enumerate(FLIPS):
+        yes, no = ([name in told for flips, told in found if flips[n] is wanted] for wanted in (True, False))
+        print(f"| {name} | {np.mean(yes):.2f} | {np.mean(no):.2f} |")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from demo_cases import _atlas_name
 from scipy.ndimage import gaussian_filter
 
 from DeepSegLogic.classify.coarse import coarse_copy
-from DeepSegLogic.classify.names import PHASES, REGIONS
+from DeepSegLogic.classify.names import REGIONS
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io.read import read_volume
 from DeepSegLogic.training.cases import depth_positions, hull_depth
@@ -27,18 +27,17 @@ from DeepSegLogic.training.synthetic_ct import paint, scanned
 STEP = 6.0  # mm, of painted CT
 ROOM = 8  # voxels around a label map for the body's wall
 HIGH = 9999.0
-REAL = {  # file: upper ends of the regions in mm above the lowest slice, and the phase
-    "abdomen_ct": ("abdomen_ct/ct.nii.gz", {"pelvis": 180, "abdomen": 328, "chest": HIGH}, "plain"),
-    "abdomen_ct_dicom": ("abdomen_ct_dicom/series", {"abdomen": HIGH}, "venous"),
+REAL = {  # file: upper ends of the regions in mm above the lowest slice
+    "abdomen_ct": ("abdomen_ct/ct.nii.gz", {"pelvis": 180, "abdomen": 328, "chest": HIGH}),
+    "abdomen_ct_dicom": ("abdomen_ct_dicom/series", {"abdomen": HIGH}),
     "abdomen_contrast": (
         "ct_unlabelled/abdomen_contrast.nii.gz",
         {"pelvis": 195, "abdomen": 430, "chest": HIGH},
-        "venous",
     ),
-    "chest_contrast": ("ct_unlabelled/chest_contrast.nii.gz", {"abdomen": 105, "chest": 285, "neck": HIGH}, "venous"),
-    "neck_chest": ("ct_unlabelled/neck_chest.nii.gz", {"chest": 45, "neck": 195, "head": HIGH}, ""),
-    "head": ("ct_unlabelled/head.nii.gz", {"neck": 88, "head": HIGH}, ""),
-    "CTChest4": ("", {"abdomen": 95, "chest": 318, "neck": HIGH}, ""),
+    "chest_contrast": ("ct_unlabelled/chest_contrast.nii.gz", {"abdomen": 105, "chest": 285, "neck": HIGH}),
+    "neck_chest": ("ct_unlabelled/neck_chest.nii.gz", {"chest": 45, "neck": 195, "head": HIGH}),
+    "head": ("ct_unlabelled/head.nii.gz", {"neck": 88, "head": HIGH}),
+    "CTChest4": ("", {"abdomen": 95, "chest": 318, "neck": HIGH}),
 }
 MAPS = {
     "s0327": {"legs": 14, "pelvis": 237, "abdomen": 410, "chest": 616, "neck": HIGH},
@@ -49,11 +48,10 @@ MAPS = {
 
 @dataclass
 class Shown:
-    """A coarse copy (slices, 56, 56) in HU; regions per slice and phase as numbers, -1 where unknown."""
+    """A coarse copy (slices, 56, 56) in HU; regions per slice and modality as numbers."""
 
     array: np.ndarray
     regions: np.ndarray
-    phase: int = -1
     modality: int = 0
 
 
@@ -89,11 +87,10 @@ def subjects(data: Path, copies: int) -> list[Subject]:
 
 
 def _real(data: Path, name: str) -> Shown:
-    file, ends, phase = REAL[name]
+    file, ends = REAL[name]
     path = data / file if file else Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
     coarse = coarse_copy(read_volume(path))
-    regions = regions_of(len(coarse.array), coarse.size_mm[2], ends)
-    return Shown(coarse.array, regions, PHASES.index(phase) if phase else -1)
+    return Shown(coarse.array, regions_of(len(coarse.array), coarse.size_mm[2], ends))
 
 
 def _on_step(path: Path) -> np.ndarray:
@@ -139,7 +136,6 @@ def _abdomen_labels(data: Path) -> tuple[torch.Tensor, list[str]]:
 
 def _painted(labels: torch.Tensor, names: list[str], ends: dict, seed: int, body: bool = False) -> Shown:
     rng = np.random.default_rng(seed)
-    phase = int(rng.integers(len(PHASES)))
     depth = None
     if not body:
         hull = torch.from_numpy(hull_depth(labels.numpy() > 0, (STEP,) * 3))
@@ -148,9 +144,9 @@ def _painted(labels: torch.Tensor, names: list[str], ends: dict, seed: int, body
         depth = linear(
             hull, depth_positions(torch.stack(places) - torch.tensor([0, ROOM, ROOM]).view(3, 1, 1, 1) * STEP)
         )
-    image = scanned(paint(labels, names, depth, STEP, rng, PHASES[phase]), STEP, rng)
+    image = scanned(paint(labels, names, depth, STEP, rng), STEP, rng)
     coarse = coarse_copy(Volume(image.numpy(), np.diag([STEP, STEP, STEP, 1.0])))
-    return Shown(coarse.array, regions_of(len(coarse.array), coarse.size_mm[2], ends), phase)
+    return Shown(coarse.array, regions_of(len(coarse.array), coarse.size_mm[2], ends))
 
 
 def _legs(rng: np.random.Generator) -> Shown:

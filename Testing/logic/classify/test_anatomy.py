@@ -2,11 +2,11 @@
 
 import pytest
 
-from DeepSegLogic.classify import Part, Scan, doubts, finds_nothing, outside, regions_of, shown
+from DeepSegLogic.classify import Part, Scan, finds_nothing, outside, regions_of
 from DeepSegLogic.classify.names import REGIONS
 from DeepSegLogic.classify.outline import HEIGHT, WIDTH, field_of_view, outline_png
-from DeepSegLogic.classify.words import PHASE_WORDS, REGION_WORDS
 from DeepSegLogic.models.catalogue import catalogue
+from DeepSegLogic.session.scan_texts import REGION_WORDS, doubts, shown
 
 CHEST = Scan("CT", (Part("abdomen", 0, 100, 0.9), Part("chest", 100, 300, 0.9)), 0, 300)
 
@@ -54,7 +54,7 @@ def test_which_structures_a_scan_cannot_show():
 
 def test_words():
     assert shown(CHEST) == "Shows chest, abdomen" and shown(Scan("CT")) == ""
-    assert set(REGION_WORDS) == set(REGIONS) and "arterial" in PHASE_WORDS
+    assert set(REGION_WORDS) == set(REGIONS)
     assert doubts(CHEST) == []
     [(text, remedy)] = doubts(CHEST, "Teeth", ["teeth_lower"])
     assert "Teeth will find nothing" in text and remedy

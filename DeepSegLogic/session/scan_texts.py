@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..classify import Scan, finds_nothing
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
-from .anatomy import finds_nothing
-from .scan import Scan
 
 REGION_WORDS = {
     "legs": N_("legs"),
@@ -17,11 +16,6 @@ REGION_WORDS = {
     "neck": N_("neck"),
     "head": N_("head"),
 }
-PHASE_WORDS = {
-    "plain": N_("no contrast medium"),
-    "arterial": N_("arterial phase"),
-    "venous": N_("portal venous phase or later"),
-}
 _FLIPPED = {
     "upside down": N_("The scan seems to be upside down."),
     "front to back": N_("Front and back of the scan seem to be swapped."),
@@ -30,13 +24,9 @@ _FLIPPED = {
 
 
 def shown(scan: Scan) -> str:
-    """What a scan shows, from the head down: ``"Shows chest, abdomen · portal venous phase or later"``; empty if
-    unknown."""
+    """What a scan shows, from the head down: ``"Shows chest, abdomen"``; empty if unknown."""
     regions = ", ".join(_(REGION_WORDS[region]) for region in reversed(scan.regions))
-    if not regions:
-        return ""
-    phase = _(PHASE_WORDS[scan.phase]) if scan.phase else ""
-    return " · ".join(filter(None, (_("Shows {}").format(regions), phase)))
+    return _("Shows {}").format(regions) if regions else ""
 
 
 def doubts(scan: Scan, model: str = "", structures: Sequence[str] = ()) -> list[tuple[str, str]]:
