@@ -15,7 +15,7 @@ from DeepSegLogic.classify.coarse import STEP_MM, coarse_copy
 from DeepSegLogic.classify.names import REGIONS
 from DeepSegLogic.classify.outline import HEIGHT, WIDTH, outline_png
 
-SCALE, TALL = 5, 400
+SCALE, TALL = 5, 240
 COLORS = ((150, 90, 60), (210, 150, 60), (90, 170, 90), (70, 140, 220), (160, 100, 200), (220, 90, 120))
 
 
