@@ -2,4 +2,4 @@
 
 REGIONS = ("legs", "pelvis", "abdomen", "chest", "neck", "head")  # from below
 MODALITIES = ("CT", "MR", "other")  # other: values that are no HU, noise, a phantom
-FLIPS = ("upside down", "front to back", "mirrored")  # reversed along S, A and R
+FLIPS = ("upside_down", "front_to_back", "mirrored")  # reversed along S, A and R

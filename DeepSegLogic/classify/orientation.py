@@ -38,9 +38,9 @@ def turned(array: ScalarArray, regions: Sequence[str], odds_down: float) -> tupl
             bones.append(_centre(bone)[0] - middle[0])
         if region == "abdomen" and tissue.sum() > 3:
             soft.append(_centre(tissue)[1] - middle[1])
-    found = ["upside down"] if odds_down > ODDS else []
+    found = ["upside_down"] if odds_down > ODDS else []
     if len(bones) >= LEAST_SLICES and STEP_MM * np.mean(bones) > MOST_IN_FRONT_MM:
-        found.append("front to back")
+        found.append("front_to_back")
     if len(soft) >= LEAST_SLICES and STEP_MM * np.mean(soft) < -MOST_TO_THE_LEFT_MM:
         found.append("mirrored")
     return tuple(found)

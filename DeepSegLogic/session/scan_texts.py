@@ -17,8 +17,8 @@ REGION_WORDS = {
     "head": N_("head"),
 }
 _FLIPPED = {
-    "upside down": N_("The scan seems to be upside down."),
-    "front to back": N_("Front and back of the scan seem to be swapped."),
+    "upside_down": N_("The scan seems to be upside down."),
+    "front_to_back": N_("Front and back of the scan seem to be swapped."),
     "mirrored": N_("The scan seems to be mirrored: left and right are swapped."),
 }
 

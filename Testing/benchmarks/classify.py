@@ -27,7 +27,7 @@ from DeepSegLogic.classify.names import FLIPS, REGIONS
 from DeepSegLogic.classify.orientation import turned
 from DeepSegLogic.classify.scan import SURE, in_order, parts_of
 
-DRAWN = 300  # parts of people that each fold learns from
+DRAWN = 80  # parts of people that each fold learns from: 2,000 slices
 EDGES = (-2000, -900, -500, -200, -50, 0, 30, 60, 100, 150, 250, 600, 5000)  # HU
 
 
