@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .network import Logits, ScanNetwork
 
 SURE, SURE_MODALITY = 0.6, 0.8  # below these probabilities the answer is "don't know"
-SMALLEST_MM = (100.0, 100.0, 16.0)  # along R, A and S: what is smaller shows too little of a body
+SMALLEST_MM = (180.0, 160.0, 16.0)  # along R, A and S: what is smaller shows too little of a body
 
 LEAST_BONE, LEAST_FAT, LEAST_SOFT, LEAST_BONY_SLICES = 0.01, 0.02, 0.1, 0.7  # in real CTs: 0.024, 0.07, 0.2, 0.9
 
@@ -81,9 +81,9 @@ def what_is(volume: Volume) -> Scan:
 
     Example:
         >>> from DeepSegLogic import read_volume, what_is
-        >>> scan = what_is(read_volume("ct.nrrd"))
+        >>> scan = what_is(read_volume("ct.nrrd"))  # a box around one lung, too small to tell its region
         >>> scan.modality, scan.regions
-        ('CT', ('abdomen', 'chest'))
+        ('CT', ())
     """
     try:
         thin = thinned(volume)  # also the checks cost little then

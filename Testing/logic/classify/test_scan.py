@@ -133,6 +133,7 @@ def test_what_shows_too_little(chest):
         (middle, chest.ijk_to_ras),
         (chest.array, np.diag([0.01, 0.01, 0.01, 1.0])),
         (chest.array[:, 60:70, 60:70], chest.ijk_to_ras),
+        (chest.array[10:25, 44:92, 16:68], chest.ijk_to_ras),
     ):
         found = what_is(Volume(np.ascontiguousarray(array), matrix))
         assert found.parts == ()
