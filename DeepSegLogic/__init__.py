@@ -34,6 +34,9 @@ _HOME_OF = {
     "ensure_model": "models.install",
     "find_model": "models.find",
     "load_model": "models.model",
+    # what a scan is
+    "Scan": "classify.scan",
+    "what_is": "classify.scan",
     # segmentation
     "Result": "segmentation",
     "RunEstimate": "inference.estimate",

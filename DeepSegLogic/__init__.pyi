@@ -3,6 +3,8 @@ from .adaptation.cases import CorrectedCases as CorrectedCases
 from .adaptation.fine_tune import adapt as adapt
 from .adaptation.lineage import go_back as go_back
 from .adaptation.offer import Offer as Offer
+from .classify.scan import Scan as Scan
+from .classify.scan import what_is as what_is
 from .data.label_map import Code as Code
 from .data.label_map import LabelMap as LabelMap
 from .data.label_map import Structure as Structure

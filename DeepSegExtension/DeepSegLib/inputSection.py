@@ -7,6 +7,7 @@ import slicer
 
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
+from DeepSegLogic.classify.outline import outline_png
 from DeepSegLogic.session import WayOut
 from DeepSegLogic.session.texts import estimate_text
 
@@ -38,6 +39,7 @@ class InputSection:
     def onVolume(self, node):
         self.session.jobs.forget_run()
         self.scene.setVolumeNode(node)
+        self.session.choices.ask_scan()
         self.session.choices.ask_estimate()
 
     def onOpenSegmentation(self, _checked=False):
@@ -93,8 +95,9 @@ class InputSection:
     def showInput(self, chosen):
         ui, found, frames = self.ui, chosen.preflight, self.scene.frameCount
         sequence = _("Time sequence of {} frames: all are segmented.").format(frames) if frames else ""
-        ui.factsLabel.text = "\n".join(filter(None, (found.facts, sequence)))
+        ui.factsLabel.text = "\n".join(filter(None, (found.facts, found.shows, sequence)))
         ui.factsLabel.visible = bool(found.facts)
+        self._showFieldOfView(chosen.scan)
         lines = [f"{note.text} {note.remedy}".strip() for note in found.notes]
         lines += filter(None, (self.scene.inputError, self.scene.resultError))
         ui.notesLabel.text = "\n".join(lines)
@@ -103,6 +106,13 @@ class InputSection:
         ui.cropButton.visible = WayOut.CROP in ways
         ui.resampleButton.visible = WayOut.RESAMPLE in ways
         ui.forceCheckBox.visible = any(note.blocking for note in found.notes)
+
+    def _showFieldOfView(self, scan):
+        picture = qt.QPixmap()
+        if scan is not None and scan.parts:
+            picture.loadFromData(qt.QByteArray(outline_png(scan)))
+        self.ui.fieldOfViewLabel.setPixmap(picture)
+        self.ui.fieldOfViewLabel.visible = not picture.isNull()
 
     def _takeWayOut(self, way):
         with remedies.showingErrors(_("The new volume cannot be made."), waitCursor=True):

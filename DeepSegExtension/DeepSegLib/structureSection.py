@@ -3,7 +3,7 @@
 import qt
 
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.session import PRESETS, preset_names, search_structures
+from DeepSegLogic.session import search_structures
 from DeepSegLogic.util.i18n import mark as N_
 from DeepSegLogic.util.i18n import tr as sessionText
 
@@ -15,7 +15,7 @@ class StructureSection:
 
     def __init__(self, ui, sceneSession):
         self.ui, self.choices = ui, sceneSession.session.choices
-        self._items, self._groups, self._shown = {}, [], ()
+        self._items, self._groups, self._shown, self._presets = {}, [], (), None
         ui.presetComboBox.connect("activated(int)", self.onPreset)
         ui.allButton.connect("clicked(bool)", self.onAll)
         ui.noneButton.connect("clicked(bool)", self.onNone)
@@ -29,6 +29,8 @@ class StructureSection:
         blocked = self.ui.structureTree.blockSignals(True)
         if self._shown != names:
             self._rebuild(names)
+        if self._presets != structures.presets:
+            self._showPresets(structures.presets)
         for name, item in self._items.items():
             item.setCheckState(0, qt.Qt.Checked if name in chosen else qt.Qt.Unchecked)
         for item, members in self._groups:
@@ -87,9 +89,10 @@ class StructureSection:
                 item.setText(0, structure.title)
                 item.setToolTip(0, structure.name)
                 self._items[structure.name] = item
-        box = self.ui.presetComboBox
+
+    def _showPresets(self, presets):
+        self._presets, box = presets, self.ui.presetComboBox
         box.clear()
         box.addItem(_(PRESET_TITLE))
-        for preset in PRESETS:
-            if preset_names(preset, names):
-                box.addItem(sessionText(preset), preset)
+        for preset in presets:
+            box.addItem(sessionText(preset), preset)

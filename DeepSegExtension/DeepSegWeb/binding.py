@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
+from DeepSegLogic.classify.outline import outline_png
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.evaluation.scoring import Score
@@ -29,7 +31,6 @@ from DeepSegLogic.session import (
     enhancements,
     is_doubtful,
 )
-from DeepSegLogic.session.structure_presets import PRESETS, preset_names
 from DeepSegLogic.session.texts import (
     estimate_text,
     install_question,
@@ -50,6 +51,8 @@ def initial() -> dict:
     return {
         "volume_name": "",
         "facts": "",
+        "shows": "",
+        "field_of_view": "",
         "notes": [],
         "reading": "",
         "uploading": "",
@@ -123,9 +126,15 @@ def input_state(chosen: Input) -> dict:
     return {
         "volume_name": chosen.volume.name if chosen.volume else "",
         "facts": chosen.preflight.facts,
+        "shows": chosen.preflight.shows,
+        "field_of_view": _picture(outline_png(chosen.scan)) if chosen.scan is not None and chosen.scan.parts else "",
         "notes": [{"text": n.text, "remedy": n.remedy, "blocking": n.blocking} for n in chosen.preflight.notes],
         "ways_out": [way.value for way in chosen.preflight.ways_out],
     }
+
+
+def _picture(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"
 
 
 def channels_state(channels: Channels) -> dict:
@@ -196,7 +205,7 @@ def structures_state(structures: Structures) -> dict:
             {"title": g.title, "items": [{"name": s.name, "title": s.title} for s in g.structures]}
             for g in structures.groups
         ],
-        "presets": [title for title in PRESETS if preset_names(title, structures.known)],
+        "presets": structures.presets,
         "chosen": list(structures.chosen),
         "total": len(structures.known),
     }

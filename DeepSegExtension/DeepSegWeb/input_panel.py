@@ -26,7 +26,16 @@ def input_panel(app) -> None:
         html.Span("No CT loaded. Open a file, a DICOM folder or a scene (.mrb).")
     with html.Div(v_else=True):
         html.Div("{{ volume_name }}", classes="text-body-2 font-weight-medium text-truncate")
-        html.Div("{{ facts }}", classes="ds-note")
+        with html.Div(classes="d-flex ga-3"):
+            with html.Div():
+                html.Div("{{ facts }}", classes="ds-note")
+                html.Div("{{ shows }}", v_if=("shows",), classes="ds-note")
+            html.Img(
+                v_if=("field_of_view",),
+                src=("field_of_view",),
+                alt="The part of the body that the scan seems to show",
+                height=100,
+            )
     _channels(app)
     with v3.VAlert(
         v_for="(note, i) in notes",

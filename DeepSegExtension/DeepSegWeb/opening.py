@@ -109,6 +109,7 @@ class Opening:
             state.reading, state.alert, state.tab = name, None, "segment"
         try:
             take(await asyncio.to_thread(get))
+            work.session.choices.ask_scan()
             work.session.choices.ask_estimate()
         except Exception as error:
             self._say(error)

@@ -41,6 +41,7 @@ from .stress import stress
 from .surfaces import surfaces
 from .train import train
 from .web import web
+from .what import what
 
 # ClickException, of Typer's own copy of click or of the package
 _BadCommandLine = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
@@ -66,7 +67,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 _COMMANDS = (
     *(segment, cohort, refine, explain, disagree, surfaces, measure, plan, train, pretrain, calibrate, evaluate),
-    *(compare, stress, enhance, enhance_train, demo, estimate, doctor, serve, web, report),
+    *(compare, stress, enhance, enhance_train, demo, what, estimate, doctor, serve, web, report),
 )
 for command in _COMMANDS:
     app.command()(command)

@@ -31,6 +31,9 @@ def cohort(
     uncertainty: Uncertainty = False,
     min_piece: MinPiece = 0.0,
     surfaces: Surfaces = "stl",
+    skip_elsewhere: Annotated[
+        bool, typer.Option("--skip-elsewhere", help="Skip scans of other parts of the body than the structures'.")
+    ] = False,
     workers: Annotated[
         int,
         typer.Option(min=0, help="Cases at the same time on this machine; 0: one per GPU, or one. Slurm: array tasks."),
@@ -72,11 +75,13 @@ def cohort(
             code="usage.channel",
         )
     name = model if model == card.id else str(Path(model).resolve())
-    settings = Settings(output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece)
+    settings = Settings(
+        output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece, skip_elsewhere
+    )
     if engine == SLURM:
         given = {"--match": match, "--model": name, "--structures": structures, "--device": device}
         given |= {"--quality": quality, "--min-piece": min_piece, "--surfaces": surfaces}
-        flags = {"--uncertainty": uncertainty, "--force": force, "--yes": yes}
+        flags = {"--uncertainty": uncertainty, "--force": force, "--yes": yes, "--skip-elsewhere": skip_elsewhere}
         script = array_script(
             ["cohort", *_words(inputs, settings.output, given, flags)],
             settings.output,

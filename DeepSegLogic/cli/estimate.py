@@ -18,11 +18,13 @@ def estimate(
     as_json: Json = False,
 ) -> None:
     """Estimate the time and memory of a segmentation on this machine, and list input warnings."""
+    from ..classify import what_is
     from ..models import find_model
     from ..models.input_checks import check_volume
     from ..segmentation import check_request
     from ..segmentation import estimate as estimate_segment
     from ..session.preflight import preflight
+    from ..session.scan_texts import shown
     from ..worker.isolated import read_volume
 
     console, card = Console(quiet, as_json), find_model(model)
@@ -39,8 +41,11 @@ def estimate(
         quality=quality,
         roi=region(volume, input, roi, roi_mask),
     )
-    for note in preflight(volume, card).notes:
+    scan = what_is(volume)
+    for note in preflight(volume, card, scan=scan).notes:
         console.warning(note.text + (" `deepseg segment` needs --force." if note.blocking else ""))
+    if text := shown(scan):
+        console.say(text)
     console.say(f"{found.windows} windows, {found.settings.describe()}")
     if found.at_most:
         console.say("At most, as the region that the model sees is still to be found:")

@@ -18,6 +18,7 @@ from .models import obtain
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..classify import Scan
     from ..data.types import LabelArray
     from ..data.volume import Volume
     from ..models import ModelCard
@@ -143,6 +144,7 @@ def segment_to_folder(
         enhance: how the CT is enhanced first; empty for not at all.
         options: of :func:`DeepSegLogic.segmentation.segment`.
     """
+    from ..classify.phase_rule import WORDS, median_hu, phase_from
     from ..results.folder import check_output_folder, write_outputs
     from ..results.label_files import check_labels
     from ..segmentation import check_request
@@ -162,6 +164,7 @@ def segment_to_folder(
         options["roi"] = region(volume, source, roi, roi_mask)
         options["channels"] = {name: read_volume(path, cancel=console.cancelled) for name, path in others.items()}
         console.progress("read", 1.0, source.name)
+        scan = tell(console, volume, card)
         result = run(volume, progress=console.progress, cancel=console.cancelled, **options)
         rows, files = write_outputs(
             output,
@@ -175,7 +178,10 @@ def segment_to_folder(
         )
     for sentence in result.warnings:
         console.warning(sentence)
+    phase = phase_from(median_hu(result.label_map, volume))
     console.show(_table(rows))
+    if phase:
+        console.say(f"Contrast phase by the HU of structures: {WORDS[phase]}")
     console.say(f"\nWritten to {output}: {', '.join(files)}")
     if card.id == DEMO_MODEL:
         console.say(
@@ -192,7 +198,22 @@ def segment_to_folder(
         warnings=result.warnings,
         timings=result.timings,
         plan=result.plan,
+        scan=scan.as_json(),
+        phase=phase,
     )
+
+
+def tell(console: Console, volume: Volume, card: ModelCard) -> Scan:
+    """Say what a volume shows, and warn of what is odd about it or about the model for it."""
+    from ..classify import what_is
+    from ..session.scan_texts import doubts, shown
+
+    scan = what_is(volume)
+    if text := shown(scan):
+        console.say(text)
+    for text, remedy in doubts(scan, card.title, card.structures):
+        console.warning(f"{text} {remedy}")
+    return scan
 
 
 def _here(console: Console, model: str, enhance: str, yes: bool) -> tuple[ModelCard, Callable[..., Result]]:

@@ -12,7 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..models import Model, find_model, load_model
+from ..data.volume import Volume
+from ..models import Model, ModelCard, find_model, load_model
 from ..util.errors import Action, Cancelled, DeepSegError
 from ..util.progress import Cancel, Progress, check
 from .cases import Case
@@ -30,6 +31,7 @@ class Settings:
         output: folder of the results, with one folder per case.
         model: an id or folder, the same on all workers.
         surfaces: their formats.
+        skip_elsewhere: skip volumes that show no region in which a structure lies.
     """
 
     output: Path
@@ -41,6 +43,7 @@ class Settings:
     uncertainty: bool = False
     force: bool = False
     min_piece_ml: float = 0.0
+    skip_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Outcome:
     """How a case ended.
 
     Attributes:
-        status: ``"done"``, ``"kept"`` (done by an earlier run), ``"failed"`` or ``"cancelled"``.
+        status: ``"done"``, ``"kept"`` (done by an earlier run), ``"skipped"``, ``"failed"`` or ``"cancelled"``.
         seconds: duration.
         warnings: of the run, one sentence each.
         code, message, remedy, action, details: of the error, see :class:`~DeepSegLogic.util.errors.DeepSegError`.
@@ -135,12 +138,27 @@ def _segmented(case: Case, settings: Settings, progress: Progress, cancel: Cance
     if wrong:
         told.append(f"The case was repeated because its earlier results were incomplete: {wrong}.")
     volume = read_volume(case.source, cancel=cancel)
+    if settings.skip_elsewhere and (why := _elsewhere(volume, model.card, settings.structures)):
+        return Outcome(case, "skipped", warnings=[*told, why])
     run = {"device": settings.device, "force": settings.force, "progress": progress, "cancel": cancel}
     result = segment(volume, model, **run, **options)
     result.provenance["request"] = request
     formats = settings.surfaces
     write_outputs(folder, volume, result, source=case.source, formats=formats, progress=progress, cancel=cancel)
     return Outcome(case, "done", warnings=[*told, *result.warnings])
+
+
+def _elsewhere(volume: Volume, card: ModelCard, structures: list[str] | None) -> str:
+    """Why nothing can be found in a volume; empty if something may be there, or its regions are not known."""
+    from ..classify import finds_nothing, what_is
+    from ..data.label_map import known_structure
+    from ..data.terminology import structure_for
+    from ..session.scan_texts import shown
+
+    known = [structure_for(name, value) for value, name in enumerate(card.structures + card.on_request, start=1)]
+    names = card.structures if structures is None else [known_structure(name, known).name for name in structures]
+    scan = what_is(volume)
+    return f"Skipped: {shown(scan)}; the structures lie elsewhere." if finds_nothing(scan, names) else ""
 
 
 def _facts_of_finished(folder: Path, source: Path, request: dict[str, Any]) -> dict[str, Any] | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..classify import Scan, outside, thinned
 from ..data.volume import Volume
 from ..util.errors import DeepSegError, ResourceError, UsageError
 from ..util.i18n import tr as _
@@ -14,7 +16,8 @@ from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correctors import Correctors
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
-from .preflight import Note, preflight
+from .preflight import Note, Preflight, preflight
+from .readiness import why_not
 from .signal import Signal
 from .structure_presets import preset_names
 from .task import Run
@@ -75,6 +78,7 @@ class Choices:
         """Choose the input."""
         self.input = Input(volume)
         self._look_at_input()
+        self._take_elsewhere()
 
     def set_channel(self, name: str, volume: Volume | None) -> None:
         """Choose the image of a further channel of the model."""
@@ -198,19 +202,38 @@ class Choices:
         self._look_at_input()
         self.models_changed.emit(self.models)
         self.structures_changed.emit(structures)
+        self._take_elsewhere()
 
     # --- structures --------------------------------------------------------------------------------------------
 
     def choose_structures(self, names: list[str]) -> None:
         """Choose what to segment, by name; names that the model does not know are left out."""
-        known, wanted = self.structures.known, set(names)
-        self.structures = Structures(known, tuple(name for name in known if name in wanted))
+        chosen = tuple(name for name in self.structures.known if name in set(names))
+        self.structures = replace(self.structures, chosen=chosen)
         self._check(self._jobs.run)
         self.structures_changed.emit(self.structures)
 
     def choose_preset(self, preset: str) -> None:
         """Choose the structures of a preset that the model knows."""
         self.choose_structures(preset_names(preset, self.structures.known))
+
+    # --- what the scan is --------------------------------------------------------------------------------------
+
+    def ask_scan(self) -> None:
+        """Ask the worker what the volume is. Nothing waits for the answer; without one, nothing is said."""
+        if (volume := self.volume) is not None and volume.array.ndim == 3 and volume.array.size:
+            self._jobs.submit_latest("classify", partial(self._take_scan, volume), volume=thinned(volume))
+
+    def _take_scan(self, volume: Volume | None, scan: Scan) -> None:
+        if volume is self.volume:
+            self._take_input(preflight(volume, self.model, scan=scan), scan)
+            self._take_elsewhere()
+
+    def _take_elsewhere(self) -> None:
+        elsewhere = tuple(outside(self.input.scan or Scan(), self.structures.known))
+        if elsewhere != self.structures.elsewhere:
+            self.structures = replace(self.structures, elsewhere=elsewhere)
+            self.structures_changed.emit(self.structures)
 
     # --- estimate ----------------------------------------------------------------------------------------------
 
@@ -227,14 +250,13 @@ class Choices:
     def note_failure(self, error: DeepSegError) -> None:
         """Say before the next run what to do, if an estimate or a run failed for lack of memory or of trust."""
         if isinstance(error, ResourceError) and error.code in NO_MEMORY:
-            found = preflight(self.volume, self.model, error)
+            found = preflight(self.volume, self.model, error, self.input.scan)
         elif error.code == UNTRUSTED:
             note, before = Note(error.message, error.remedy), self.input.preflight
             found = replace(before, notes=(*(n for n in before.notes if n != note), note))
         else:
             return
-        self.input = Input(self.volume, found)
-        self.input_changed.emit(self.input)
+        self._take_input(found, self.input.scan)
 
     def _forget_estimate(self) -> None:
         self._jobs.forget(self._estimating)
@@ -256,10 +278,14 @@ class Choices:
     # --- what follows from the choices -------------------------------------------------------------------------
 
     def _look_at_input(self) -> None:
-        self.input = Input(self.volume, preflight(self.volume, self.model))
+        scan = self.input.scan
+        self._take_input(preflight(self.volume, self.model, scan=scan), scan)
         self._check(self._jobs.run)
-        self.input_changed.emit(self.input)
         self._forget_estimate()
+
+    def _take_input(self, found: Preflight, scan: Scan | None) -> None:
+        self.input = Input(self.volume, found, scan)
+        self.input_changed.emit(self.input)
 
     def _take_channels(self, channels: Channels) -> None:
         self.channels = channels
@@ -273,30 +299,6 @@ class Choices:
 
     def _check(self, run: Run) -> None:
         """Whether a run can start."""
-        before, self.why_not = self.why_not, self._why_not(run)
+        before, self.why_not = self.why_not, why_not(self, run)
         if self.why_not != before:
             self.why_not_changed.emit(self.why_not)
-
-    def _why_not(self, run: Run) -> str:
-        if self.volume is None:
-            return _("Load a CT first.")
-        if self.model is None or (entry := self.models.entry) is None:
-            return _("Choose a model.")
-        if entry.damage:
-            return entry.damage
-        if not entry.installed:
-            return _("Install the model first.")
-        if entry.missing:
-            return _("Install the model first: it needs {}, which is missing.").format(entry.missing[0].title)
-        if self.model.takes_prompts:
-            return _("This model corrects results. Choose another one to segment.")
-        if self.channels.missing:
-            return _("Choose a volume for {}.").format(self.channels.missing[0])
-        if not self.structures.chosen:
-            return _("Choose at least one structure.")
-        if self.place.url and self.settings.enhance:
-            return _("A server does not enhance CTs. Switch that off, or choose this computer.")
-        blocking = [note for note in self.input.preflight.notes if note.blocking]
-        if blocking and not self.settings.force:
-            return f"{blocking[0].text} {blocking[0].remedy}".strip()
-        return _("Wait for the running task.") if run.busy else ""

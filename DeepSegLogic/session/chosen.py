@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..classify.scan import Scan
 from ..data.volume import Volume
 from .preflight import Preflight
-from .structure_presets import Group, groups_of
+from .structure_presets import PRESETS, Group, groups_of, preset_names
 
 
 @dataclass(frozen=True)
 class Input:
-    """The volume to segment, or None, and what is known about it."""
+    """The volume to segment, or None, and what is known about it; ``scan`` is None until the worker has told it."""
 
     volume: Volume | None = None
     preflight: Preflight = field(default_factory=Preflight)
+    scan: Scan | None = None
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,21 @@ class Place:
 
 @dataclass(frozen=True)
 class Structures:
-    """The structures that the chosen model knows, and those to segment; both by name, in label order."""
+    """The structures that the chosen model knows, and those to segment; both by name, in label order.
+
+    Attributes:
+        elsewhere: those of the known ones that lie in no region of the scan.
+    """
 
     known: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def presets(self) -> list[str]:
+        """Those of :data:`PRESETS` with structures of the model that may be in the scan."""
+        here = [name for name in self.known if name not in set(self.elsewhere)]
+        return [preset for preset in PRESETS if preset_names(preset, here)]
 
     @property
     def groups(self) -> list[Group]:

@@ -7,6 +7,7 @@ from enum import Enum
 
 import numpy as np
 
+from ..classify import Scan
 from ..data.volume import Volume
 from ..data.volume_checks import ct_doubts, reject_unusable
 from ..data.volume_fixes import COARSE_MM, FINE_MM, FINE_TO_MM, body_share, cropped_to_body, resampled
@@ -14,6 +15,7 @@ from ..models.card import ModelCard
 from ..util.errors import InputError, ResourceError
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
+from .scan_texts import doubts, shown
 
 LARGE_VOXELS = 512 * 512 * 800
 MOSTLY_AIR = 0.5  # share of the voxels around the body
@@ -44,10 +46,11 @@ class Note:
 
 @dataclass(frozen=True)
 class Preflight:
-    """Facts of a volume in one line, and notes, the blocking ones first."""
+    """Facts of a volume in one line, what it shows in another, and notes, the blocking ones first."""
 
     facts: str = ""
     notes: tuple[Note, ...] = field(default_factory=tuple)
+    shows: str = ""
 
     @property
     def ready(self) -> bool:
@@ -60,11 +63,17 @@ class Preflight:
         return [way for way in WayOut if any(note.way_out is way for note in self.notes)]
 
 
-def preflight(volume: Volume | None, card: ModelCard | None = None, shortage: ResourceError | None = None) -> Preflight:
+def preflight(
+    volume: Volume | None,
+    card: ModelCard | None = None,
+    shortage: ResourceError | None = None,
+    scan: Scan | None = None,
+) -> Preflight:
     """Check a volume for a model.
 
     Args:
         shortage: why an estimate or a run had too little memory for it.
+        scan: what the volume is, see :func:`DeepSegLogic.classify.what_is`; None if nobody looked.
     """
     if volume is None:
         return Preflight()
@@ -74,15 +83,19 @@ def preflight(volume: Volume | None, card: ModelCard | None = None, shortage: Re
         return Preflight(_facts(volume), (Note(error.message, error.remedy, blocking=True),))
     notes = []
     if card is not None and card.modality == "CT":
-        reasons, doubts = ct_doubts(volume, greys)
+        reasons, hints = ct_doubts(volume, greys)
         notes += [Note(r, _("Choose a CT in HU, or segment it anyway if you are sure."), True) for r in reasons]
-        notes += [Note(d) for d in doubts]
+        notes += [Note(hint) for hint in hints]
     elif card is not None and card.modality == "MR" and volume.modality == "CT":
         notes.append(
             Note(_("The model {} is for MR, but the volume is a CT.").format(card.id), _("Choose a model for CT."))
         )
     notes += [Note(sentence) for sentence in volume.warnings]
-    return Preflight(_facts(volume), (*notes, *_size_notes(volume, shortage), *_geometry_notes(volume)))
+    if scan is not None:
+        model = (card.title, card.structures) if card is not None else ("", ())
+        notes += [Note(text, remedy) for text, remedy in doubts(scan, *model)]
+    every = (*notes, *_size_notes(volume, shortage), *_geometry_notes(volume))
+    return Preflight(_facts(volume), every, shown(scan) if scan is not None else "")
 
 
 def _facts(volume: Volume) -> str:

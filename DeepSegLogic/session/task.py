@@ -64,9 +64,9 @@ class Run:
 
     Attributes:
         task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"explain"``, ``"second_opinion"``,
-            ``"plan"``, ``"pictures"``, ``"draft"``, ``"open"``, ``"install"``, ``"export"``, ``"connect"``, of the archive
-            ``"find"``, ``"fetch"`` or ``"send"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or
-            ``"back"``; empty before the first.
+            ``"plan"``, ``"pictures"``, ``"draft"``, ``"open"``, ``"install"``, ``"export"``, ``"connect"``, of the
+            archive ``"find"``, ``"fetch"`` or ``"send"``, or of learning from corrections ``"collect"``, ``"adapt"``,
+            ``"accept"`` or ``"back"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

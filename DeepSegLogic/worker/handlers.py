@@ -21,6 +21,7 @@ from .job_loop import Handler, Job
 from .sureness import explain, second_opinion
 
 if TYPE_CHECKING:
+    from ..classify import Scan
     from ..data.label_map import LabelMap
     from ..data.run_record import RunPlan
     from ..data.types import Affine
@@ -83,6 +84,13 @@ def estimate(
     filled, loaded = Volume(np.broadcast_to(np.int16(1), tuple(shape)), ijk_to_ras), _loaded(job, model)
     channels = {str(number): filled for number in range(1, len(loaded.card.channels))}
     return segmentation.estimate(filled, loaded, channels=channels, device=device, quality=quality).as_json()
+
+
+def classify(job: Job, *, volume: Volume) -> Scan:
+    """:func:`DeepSegLogic.classify.what_is`; :func:`~DeepSegLogic.classify.thinned` makes the volume small to send."""
+    from ..classify import what_is
+
+    return what_is(volume)
 
 
 def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
@@ -398,6 +406,7 @@ HANDLERS: dict[str, Handler] = {
     "ping": ping,
     "segment": segment,
     "estimate": estimate,
+    "classify": classify,
     "surfaces": surfaces,
     "measure": measure,
     "review": review,

@@ -32,6 +32,8 @@ WIRE_TYPES = {
     "Finding": "review.findings",
     "Attribution": "review.attribution",
     "Disagreement": "review.disagreement",
+    "Scan": "classify.scan",
+    "Part": "classify.scan",
     "Score": "evaluation.scoring",
     "Change": "followup.change",
     "FoundSeries": "io.dicom.web_archive",
