@@ -158,6 +158,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.compareSection import CompareSection
         from DeepSegLib.correctors import CorrectorList
         from DeepSegLib.correctSection import CorrectSection
+        from DeepSegLib.detectSection import DetectSection
         from DeepSegLib.exportSection import ExportSection
         from DeepSegLib.inputSection import InputSection
         from DeepSegLib.learnSection import LearnSection
@@ -180,6 +181,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ResultSection,
             CompareSection,
             CorrectorList,
+            DetectSection,
             LearnSection,
             RunSection,
             PlanSection,

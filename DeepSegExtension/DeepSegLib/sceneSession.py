@@ -8,6 +8,7 @@ from DeepSegLib import bridge, storedResult, volumeNodes
 from DeepSegLib.frames import Frames, browserOf, countOf
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.outline import Outline
+from DeepSegLib.sceneFindings import SceneFindings
 from DeepSegLib.scenePlan import ScenePlan
 from DeepSegLogic.data.boxes import hull
 from DeepSegLogic.session import SOLVER, Correction, Session, Signal, WayOut, entry_text
@@ -24,6 +25,7 @@ class SceneSession:
         currentStructure: name of the one that prompts are for, or None.
         frames: of the time sequence segmented last, or None.
         plan: what is planned on the result, in the scene.
+        findings: lesions found in the volume, in the scene.
         inputError: why the chosen volume cannot be used; empty when it can.
         resultError: why the result of a saved scene cannot be used; empty when it can.
         replaceChanged: carries ``replaceResult``.
@@ -46,6 +48,7 @@ class SceneSession:
         self._shownTime, self._shownResult = 0, None
         self._proposed, self._outline = None, Outline(scene)
         self.plan = ScenePlan(self)
+        self.findings = SceneFindings(self)
 
     @property
     def volumeNode(self):

@@ -9,6 +9,7 @@ from DeepSegLogic.inference.presets import QUALITIES
 
 from .compare_panel import compare_panel
 from .correct_panel import correct_panel
+from .detect_panel import detect_panel
 from .input_panel import input_panel
 from .learn_panel import learn_panel
 from .plan_panel import plan_panel
@@ -28,6 +29,7 @@ def segment_panel(app) -> None:
     input_panel(app)
     _model()
     _structures(app)
+    detect_panel(app)
 
 
 def _model() -> None:

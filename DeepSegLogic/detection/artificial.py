@@ -110,7 +110,11 @@ def add_lesions(
 
 
 def _add(
-    array: VolumeArray, ijk_to_ras: Affine, center: FloatArray, diameter: float, kind: LesionKind,
+    array: VolumeArray,
+    ijk_to_ras: Affine,
+    center: FloatArray,
+    diameter: float,
+    kind: LesionKind,
     rng: np.random.Generator,
 ) -> Lesion | None:
     spacing = spacing_kji(ijk_to_ras)

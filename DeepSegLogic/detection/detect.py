@@ -21,7 +21,7 @@ from ..inference.sliding_window import window_starts
 from ..models import Model, ModelCard, find_model
 from ..models.input_checks import check_volume
 from ..models.provenance import provenance
-from ..util.errors import ModelError, ResourceError, UsageError
+from ..util.errors import ResourceError, UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.version import how_to_install
 from .detector import Detector, WindowBoxes, load_detector
@@ -242,4 +242,3 @@ def _in_mm(found: WindowBoxes, prepared: Prepared, model: Detector) -> list[BoxF
 def scored(findings: Sequence[BoxFinding], min_score: float) -> list[BoxFinding]:
     """Those with at least this score, and those that somebody decided on."""
     return [f for f in findings if f.score >= min_score or f.state != "open"]
-

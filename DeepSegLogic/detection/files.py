@@ -24,7 +24,8 @@ _SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
 )
-_COLORS = {"open": [1.0, 0.75, 0.2], "accepted": [0.3, 0.85, 0.4], "rejected": [0.6, 0.6, 0.6]}
+COLORS = {"open": [1.0, 0.75, 0.2], "accepted": [0.3, 0.85, 0.4], "rejected": [0.6, 0.6, 0.6]}
+"""Of boxes by their state, RGB."""
 
 
 def write_findings_csv(findings: Sequence[BoxFinding], path: Path | str) -> None:
@@ -111,7 +112,7 @@ def write_roi_markups(findings: Sequence[BoxFinding], path: Path | str) -> None:
 def roi_json(finding: BoxFinding, number: int) -> dict[str, Any]:
     """A finding as a ROI of a markups file, in LPS mm as that format has it."""
     r, a, s = finding.center_ras
-    center, color = [-r, -a, s], _COLORS[finding.state]
+    center, color = [-r, -a, s], COLORS[finding.state]
     return {
         "type": "ROI",
         "coordinateSystem": "LPS",

@@ -1,4 +1,4 @@
-"""Our own detector as a model: a ``state_dict`` and a card, as :mod:`DeepSegLogic.models.backends.torchscript` has them.
+"""Our own detector as a model: a ``state_dict`` and a card, see :mod:`DeepSegLogic.models.backends.torchscript`.
 
 Its card has ``"task": "detection"`` and the architecture ``{"name": "GridDetector", "arguments": {"features": […]}}``.
 """

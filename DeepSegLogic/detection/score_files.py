@@ -39,10 +39,13 @@ def write_scores(scores: DetectionScores, folder: Path) -> None:
         with (temporary / "scores.csv").open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             table.writerow(["measure", "at", "value"])
-            table.writerows(("average precision", f"IoU {t:g}", f"{v:.4f}") for t, v in scores.average_precision.items())
+            table.writerows(
+                ("average precision", f"IoU {t:g}", f"{v:.4f}") for t, v in scores.average_precision.items()
+            )
             table.writerow(["mean average precision", "IoU 0.1 to 0.5", f"{scores.mean_average_precision:.4f}"])
             table.writerows(
-                ("sensitivity", f"{rate:g} false findings per scan", f"{v:.4f}") for rate, v in scores.sensitivity.items()
+                ("sensitivity", f"{rate:g} false findings per scan", f"{v:.4f}")
+                for rate, v in scores.sensitivity.items()
             )
         (temporary / "froc.svg").write_text(froc_plot({"": scores}), "utf-8")
         (temporary / "average_precision.svg").write_text(precision_plot({"": scores}), "utf-8")

@@ -10,6 +10,7 @@ from .choices import Choices
 from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correction import Correction, Proposed, entry_text
 from .correctors import SOLVER, Corrector, Correctors
+from .detection import Detection
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
 from .outcome import Outcome
@@ -31,6 +32,7 @@ __all__ = [
     "Correction",
     "Corrector",
     "Correctors",
+    "Detection",
     "Estimate",
     "Group",
     "Input",

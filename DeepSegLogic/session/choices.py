@@ -213,7 +213,9 @@ class Choices:
     def ask_estimate(self) -> None:
         """Ask the worker what a run will need; loads the model there, so that the run starts sooner."""
         model, volume = self.model, self.volume
-        if volume is None or model is None or not self.model_installed or model.takes_prompts or self._jobs.run.busy:
+        if volume is None or model is None or not self.model_installed or self._jobs.run.busy:
+            return
+        if model.takes_prompts or model.finds_boxes:
             return
         self._jobs.forget(self._estimating)
         place = {"shape": list(volume.shape_kji), "ijk_to_ras": volume.ijk_to_ras}
@@ -286,6 +288,8 @@ class Choices:
             return _("Install the model first: it needs {}, which is missing.").format(entry.missing[0].title)
         if self.model.takes_prompts:
             return _("This model corrects results. Choose another one to segment.")
+        if self.model.finds_boxes:
+            return _("This model finds lesions as boxes. Choose another one to segment.")
         if self.channels.missing:
             return _("Choose a volume for {}.").format(self.channels.missing[0])
         if not self.structures.chosen:

@@ -19,6 +19,7 @@ from ..worker import WorkerClient
 from .adaptation import Adaptation
 from .choices import Choices
 from .chosen import Place
+from .detection import Detection
 from .jobs import Jobs
 from .model_list import entries_on_server
 from .outcome import Outcome
@@ -38,6 +39,7 @@ class Session:
         choices: what the next run works on, and how.
         outcome: the last result, its measurements, findings, surfaces and corrections.
         adaptation: what the model learns from corrections.
+        detection: lesions found in the volume.
     """
 
     def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL) -> None:
@@ -46,6 +48,7 @@ class Session:
         self.choices = Choices(self.jobs, model)
         self.outcome = Outcome(self.jobs)
         self.adaptation = Adaptation(self.jobs, self.choices, self.outcome)
+        self.detection = Detection(self.jobs, self.choices, self.outcome)
 
     def poll(self) -> None:
         """Take in what happened. Emits the signals."""

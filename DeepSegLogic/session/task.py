@@ -13,6 +13,7 @@ from ..worker import Event
 
 _STAGES = {  # of tasks with several: shares of their time, about
     "segment": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
+    "detect": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
     "adapt": {"read": 0.02, "prepare": 0.03, "train": 0.80, "compare": 0.15},
 }
 _TITLES = {
@@ -53,9 +54,9 @@ class Run:
     """The long task, or the last one.
 
     Attributes:
-        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"plan"``, ``"install"``, ``"export"``,
-            ``"connect"``, or of learning from corrections ``"collect"``, ``"adapt"``, ``"accept"`` or ``"back"``; empty
-            before the first.
+        task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"detect"``, ``"export_findings"``,
+            ``"plan"``, ``"install"``, ``"export"``, ``"connect"``, or of learning from corrections ``"collect"``,
+            ``"adapt"``, ``"accept"`` or ``"back"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

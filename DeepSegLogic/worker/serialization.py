@@ -28,6 +28,8 @@ WIRE_TYPES = {
     "SurfaceQuality": "surfaces.mesh_quality",
     "Measurement": "review.measurements",
     "Finding": "review.findings",
+    "BoxFinding": "detection.finding",
+    "BoxFindings": "detection.finding",
     "Score": "evaluation.scoring",
     "Change": "followup.change",
     "Point": "refinement.prompts",

@@ -11,8 +11,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 # From those that know nobody to those that know everybody. A file at the top level is a room of its own.
 ROOMS = (
     *("util", "data", "io", "networks", "models", "inference", "training", "refinement", "surfaces", "review"),
-    *("planning", "segmentation", "results", "evaluation", "followup", "adaptation", "worker", "remote", "session"),
-    *("cohort", "service", "cli"),
+    *("planning", "segmentation", "results", "evaluation", "followup", "detection", "adaptation", "worker", "remote"),
+    *("session", "cohort", "service", "cli"),
 )
 MODULES = {
     ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -1,4 +1,4 @@
-"""DICOM Structured Report of lesions found as boxes (TID 1500), written with highdicom: a rectangle and sizes of each."""
+"""DICOM Structured Report of lesions found as boxes (TID 1500), by highdicom: a rectangle and sizes of each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_box_report(
 ) -> list[str]:
     """Write findings as DICOM SR: template TID 1500, a planar group (TID 1410) for each that nobody rejected.
 
-    Each group has a rectangle in patient coordinates (SCOORD3D) on the plane through the middle of the box, the edges of
+    Each group has a rectangle in patient coordinates (SCOORD3D) on the plane through the middle of the box, edges of
     the box in mm, and the score as certainty in percent. Patient and study are those of the source series.
 
     Args:

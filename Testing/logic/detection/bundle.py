@@ -16,7 +16,7 @@ def importable_torchvision() -> None:
     import torch
 
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
@@ -82,14 +82,30 @@ def inference_config(**changes: Any) -> dict[str, Any]:
             "_target_": "Compose",
             "transforms": [
                 {"_target_": "LoadImaged", "keys": "image", "_disabled_": "@whether_raw_luna16"},
-                {"_target_": "LoadImaged", "keys": "image", "reader": "itkreader", "affine_lps_to_ras": True,
-                 "_disabled_": "@whether_resampled_luna16"},
+                {
+                    "_target_": "LoadImaged",
+                    "keys": "image",
+                    "reader": "itkreader",
+                    "affine_lps_to_ras": True,
+                    "_disabled_": "@whether_resampled_luna16",
+                },
                 {"_target_": "EnsureChannelFirstd", "keys": "image"},
                 {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
-                {"_target_": "Spacingd", "keys": "image", "pixdim": list(SPACING),
-                 "_disabled_": "@whether_resampled_luna16"},
-                {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -1024.0, "a_max": 300.0,
-                 "b_min": 0.0, "b_max": 1.0, "clip": True},
+                {
+                    "_target_": "Spacingd",
+                    "keys": "image",
+                    "pixdim": list(SPACING),
+                    "_disabled_": "@whether_resampled_luna16",
+                },
+                {
+                    "_target_": "ScaleIntensityRanged",
+                    "keys": "image",
+                    "a_min": -1024.0,
+                    "a_max": 300.0,
+                    "b_min": 0.0,
+                    "b_max": 1.0,
+                    "clip": True,
+                },
                 {"_target_": "EnsureTyped", "keys": "image"},
             ],
         },
@@ -97,17 +113,29 @@ def inference_config(**changes: Any) -> dict[str, Any]:
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
-                {"_target_": "ClipBoxToImaged", "box_keys": "box", "label_keys": "label",
-                 "box_ref_image_keys": "image", "remove_empty": True},
-                {"_target_": "AffineBoxToWorldCoordinated", "box_keys": "box", "box_ref_image_keys": "image",
-                 "affine_lps_to_ras": True},
+                {
+                    "_target_": "ClipBoxToImaged",
+                    "box_keys": "box",
+                    "label_keys": "label",
+                    "box_ref_image_keys": "image",
+                    "remove_empty": True,
+                },
+                {
+                    "_target_": "AffineBoxToWorldCoordinated",
+                    "box_keys": "box",
+                    "box_ref_image_keys": "image",
+                    "affine_lps_to_ras": True,
+                },
                 {"_target_": "ConvertBoxModed", "box_keys": "box", "src_mode": "xyzxyz", "dst_mode": "cccwhd"},
                 {"_target_": "DeleteItemsd", "keys": ["image"]},
             ],
         },
         "handlers": [
-            {"_target_": "CheckpointLoader", "load_path": "$@bundle_root + '/models/model.pt'",
-             "load_dict": {"model": "@network"}},
+            {
+                "_target_": "CheckpointLoader",
+                "load_path": "$@bundle_root + '/models/model.pt'",
+                "load_dict": {"model": "@network"},
+            },
         ],
         "evaluator": {"_target_": "scripts.evaluator.DetectionEvaluator", "_requires_": "@detector_ops"},
     }
@@ -125,15 +153,25 @@ METADATA = {
     "network_data_format": {
         "inputs": {
             "image": {
-                "type": "image", "format": "magnitude", "modality": "CT", "num_channels": 1,
-                "spatial_shape": ["16*n", "16*n", "8*n"], "dtype": "float16", "value_range": [0, 1],
-                "is_patch_data": True, "channel_def": {"0": "image"},
+                "type": "image",
+                "format": "magnitude",
+                "modality": "CT",
+                "num_channels": 1,
+                "spatial_shape": ["16*n", "16*n", "8*n"],
+                "dtype": "float16",
+                "value_range": [0, 1],
+                "is_patch_data": True,
+                "channel_def": {"0": "image"},
             }
         },
         "outputs": {
             "pred": {
-                "type": "object", "format": "dict", "dtype": "float16", "num_channels": 1,
-                "spatial_shape": ["n", "n", "n"], "value_range": [-10000, 10000],
+                "type": "object",
+                "format": "dict",
+                "dtype": "float16",
+                "num_channels": 1,
+                "spatial_shape": ["n", "n", "n"],
+                "value_range": [-10000, 10000],
             }
         },
     },
