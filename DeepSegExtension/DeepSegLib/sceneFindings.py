@@ -37,14 +37,6 @@ class SceneFindings:
             work.edit(lambda correction: correction.take(labelMap, _("New structure")))
         return work.prompt(box, reach)
 
-    def forget(self):
-        """Remove the boxes."""
-        for nodeID in self._nodes.values():
-            node = self._scene.GetNodeByID(nodeID)
-            if node is not None:
-                self._scene.RemoveNode(node)
-        self._nodes, self._drawn = {}, {}
-
     def _show(self, detection):
         wanted = {n: detection.findings[n] for n in detection.shown}
         wanted = {n: f for n, f in wanted.items() if f.state != "rejected"}

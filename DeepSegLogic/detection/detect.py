@@ -96,7 +96,7 @@ def detect(
             f"The model finds {len(findings)} boxes; the {MOST_FINDINGS} with the highest scores are kept. "
             "So many are rarely lesions: check that the volume is what the model is for."
         )
-    settings: RunChoices = {"device": str(chosen)}
+    settings: RunChoices = {"device": str(chosen), "quality": "standard"}
     run = f"detection in windows of {' × '.join(map(str, size))} voxels, score of at least {min_score:g}"
     record = provenance(Model(model.card, model.plan, []), settings, run)
     return BoxFindings(findings[:MOST_FINDINGS], list(dict.fromkeys(warnings)), record)

@@ -42,7 +42,8 @@ def load(card: ModelCard) -> Detector:
         boxes, scores, kinds = boxes_of(network(window)[0], network.classes, min_score, _MOST)
         return boxes, scores, kinds + 1
 
-    return Detector(card, plan, network.eval(), (network.divisor,) * 3, find)
+    edge = network.divisor
+    return Detector(card, plan, network.eval(), (edge, edge, edge), find)
 
 
 def _features(card: ModelCard) -> list[int]:

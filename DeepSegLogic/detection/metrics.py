@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data.types import FloatArray
 from ..util.errors import UsageError
@@ -76,9 +77,16 @@ def score_detections(
     from monai.metrics import compute_froc_curve_data
 
     _check(found, reference, iou)
-    kinds = sorted({f.kind for side in (found, reference) for listed in side.values() for f in listed}) or ["lesion"]
-    metric = COCOMetric(
-        kinds, iou_list=IOUS, iou_range=(0.1, 0.5, 0.05), max_detection=(MOST_FINDINGS,), per_class=False, verbose=False
+    true_kinds = sorted({f.kind for listed in reference.values() for f in listed})
+    others = sorted({f.kind for listed in found.values() for f in listed} - set(true_kinds))
+    kinds = [*true_kinds, *others]
+    metric = COCOMetric(  # of true kinds only: MONAI counts one without any reference as -1
+        true_kinds,
+        iou_list=IOUS,
+        iou_range=(0.1, 0.5, 0.05),
+        max_detection=(MOST_FINDINGS,),
+        per_class=False,
+        verbose=False,
     )
     lists = [(list(found.get(scan, ())), list(true)) for scan, true in reference.items()]
     matches = matching_batch(
@@ -125,8 +133,8 @@ def _check(
         )
 
 
-def _classes(findings: Sequence[BoxFinding], kinds: Sequence[str]) -> FloatArray:
-    return np.array([kinds.index(one.kind) for one in findings], int)
+def _classes(findings: Sequence[BoxFinding], kinds: Sequence[str]) -> npt.NDArray[np.int64]:
+    return np.array([kinds.index(one.kind) for one in findings], np.int64)
 
 
 def _split(matches: Sequence[Mapping[int, Mapping[str, FloatArray]]], at: int) -> tuple[FloatArray, FloatArray]:

@@ -33,7 +33,7 @@ class GridDetector(nn.Module):
     def __init__(self, classes: int, features: Sequence[int] = (16, 32, 64), inputs: int = 1):
         super().__init__()
         self.classes = classes
-        self.divisor = STRIDE * 2 ** (len(features) - 1)
+        self.divisor: int = STRIDE * 2 ** (len(features) - 1)
         steps = zip([inputs, *features], features, strict=False)
         self.down = nn.ModuleList(nn.Sequential(_block(a, b, 2), _block(b, b)) for a, b in steps)
         self.across = nn.ModuleList(nn.Conv3d(width, features[0], 1) for width in features)

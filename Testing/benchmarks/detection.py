@@ -3,8 +3,8 @@
     .venv/bin/python Testing/benchmarks/detection.py MODEL --data ../shared/data --out FOLDER
 
 Each CT gets lesions of stated size, density and texture, several times over; all findings elsewhere are false, also
-lesions that the patient really has. Writes the tables and plots of ``deepseg evaluate-boxes``; tells what was found by size
-and density.
+lesions that the patient really has. Writes the tables and plots of ``deepseg evaluate-boxes``; tells what was found by
+size and density.
 """
 
 import argparse

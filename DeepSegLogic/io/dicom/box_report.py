@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from ...data.affine import LPS_TO_RAS
 from ...data.run_record import Provenance
+from ...data.types import FloatArray
 from ...data.volume import Volume
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
@@ -17,7 +18,7 @@ from .report_writer import algorithm_of, report_of
 from .seg_writer import must_have_highdicom
 from .source import Source, source_of
 
-Position = tuple[float, float, float]
+Position: TypeAlias = tuple[float, float, float]
 
 
 class Box(Protocol):
@@ -100,7 +101,7 @@ def _group(finding: Box, number: int, source: Source[Volume], algorithm: Any) ->
     )
 
 
-def _rectangle(finding: Box, volume: Volume) -> np.ndarray:
+def _rectangle(finding: Box, volume: Volume) -> FloatArray:
     """A closed rectangle (5, 3) in LPS mm through the middle of a box, in the plane nearest to that of the slices."""
     across = int(np.argmax(np.abs(volume.ijk_to_ras[:3, 2])))  # the axis of R, A, S that runs through the slices
     first, second = (axis for axis in range(3) if axis != across)
@@ -108,4 +109,4 @@ def _rectangle(finding: Box, volume: Volume) -> np.ndarray:
     for row, (one, other) in enumerate(((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))):
         points[row, first] += one * finding.size_mm[first] / 2
         points[row, second] += other * finding.size_mm[second] / 2
-    return points @ LPS_TO_RAS[:3, :3]
+    return np.asarray(points @ LPS_TO_RAS[:3, :3])

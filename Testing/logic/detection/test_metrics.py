@@ -41,8 +41,8 @@ def average_precision(found, true, threshold):
     for n, (_, hit) in enumerate(listed, start=1):
         so_far += hit
         precision.append(so_far / n)
-        recall.append(so_far / count)
-    reached = [max((p for p, r in zip(precision, recall, strict=True) if r >= wanted - 1e-12), default=0.0)
+        recall.append(float(np.float32(so_far) / np.float32(count)))  # MONAI counts in float32
+    reached = [max((p for p, r in zip(precision, recall, strict=True) if r >= wanted), default=0.0)
                for wanted in np.linspace(0, 1, 101)]  # fmt: skip
     return float(np.mean(reached))
 
@@ -97,8 +97,12 @@ def test_without_any_lesion_there_is_no_score():
 
 
 def test_kinds_are_not_mixed():
-    scores = score_detections({"a": [box([0, 0, 0], kind="cyst")]}, {"a": [box([0, 0, 0], kind="nodule")]})
-    assert scores.froc_score == 0
+    cyst, nodule = box([0, 0, 0], kind="cyst"), box([0, 0, 0], kind="nodule")
+    scores = score_detections({"a": [cyst]}, {"a": [nodule]})
+    assert scores.froc_score == 0 and scores.mean_average_precision == 0
+    both = score_detections({"a": [cyst, nodule]}, {"a": [nodule]})
+    assert both.mean_average_precision == pytest.approx(1), "a kind that has no reference does not count"
+    assert both.sensitivity[0.5] == 0 and both.sensitivity[1.0] == 1, "but its findings are false"
 
 
 def test_what_cannot_be_compared_is_said():

@@ -67,7 +67,7 @@ def test_a_session_from_search_to_files(session, tmp_path):
     detection.decide("accepted")
     assert detection.findings[0].state == "open", "the same decision again takes it back"
     detection.decide("accepted")
-    detection.show_from(0.99)
+    detection.show_from(1.0)
     assert detection.shown == [0, 2], "decisions are not hidden"
 
     before = session.outcome.result
