@@ -26,7 +26,7 @@ from DeepSegLogic.detection.score_files import write_scores
 from DeepSegLogic.inference.preprocessing import prepare
 from DeepSegLogic.models.plan import Normalization, Plan
 
-JUDGED = {"ct_unlabelled/chest_contrast.nii.gz": 10, "abdomen_ct_dicom/series": 4}  # lesions in each draw
+JUDGED = {"ct_unlabelled/chest_contrast.nii.gz": 10}  # lesions in each draw
 GRID_MM = 2.0
 
 

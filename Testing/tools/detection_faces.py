@@ -9,20 +9,23 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def case(data: Path):
-    """A CT that the detector was not trained on, with four nodules in the lung bases."""
+    """A part of the chest CT, which the detector was not trained on, in every other voxel, with five nodules."""
     from benchmarks.detection import lungs_in
 
-    from DeepSegLogic import read_volume
+    from DeepSegLogic import Volume, read_volume
     from DeepSegLogic.detection.artificial import LUNG_NODULE, put_lesions
 
-    volume = read_volume(data / "abdomen_ct_dicom" / "series")
-    volume, _ = put_lesions(volume, lungs_in(volume), LUNG_NODULE, 4, seed=1)
-    volume.name, volume.modality = "Lung bases", "CT"
-    return volume
+    chest = read_volume(data / "ct_unlabelled" / "chest_contrast.nii.gz")
+    matrix = chest.ijk_to_ras @ np.diag([2.0, 2.0, 1.0, 1.0])
+    matrix[:3, 3] = (chest.ijk_to_ras @ [0, 0, 40, 1])[:3]
+    part = Volume(np.ascontiguousarray(chest.array[40:90, ::2, ::2]), matrix, "Chest", "CT")
+    return put_lesions(part, lungs_in(part), LUNG_NODULE, 5, seed=1)[0]
 
 
 def panel(volume, model: str, output: Path) -> None:

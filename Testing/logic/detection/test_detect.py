@@ -66,7 +66,7 @@ def test_every_place_belongs_to_a_window_and_neighbours_share_a_part():
 
 def test_nothing_is_found_where_nothing_is(bright_model):
     found = detect(phantom([]), bright_model, device="cpu")
-    assert found.findings == [] and found.warnings == []
+    assert found.findings == [] and not any("boxes" in warning for warning in found.warnings)
 
 
 def test_of_too_many_the_best_are_kept_and_it_is_said(bright_model):
@@ -74,7 +74,7 @@ def test_of_too_many_the_best_are_kept_and_it_is_said(bright_model):
     spots = np.indices((80, 80, 80)) % 9
     volume.array[((spots >= 2) & (spots <= 6)).all(0)] = 100  # cubes of 10 mm
     found = detect(volume, bright_model, min_score=0.5, device="cpu")
-    assert len(found.findings) == 500 and "729 boxes" in found.warnings[0]
+    assert len(found.findings) == 500 and "729 boxes" in found.warnings[-1]
 
 
 def test_boxes_at_the_edge_are_cut_to_the_volume(bright_model):
