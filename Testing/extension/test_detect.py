@@ -20,6 +20,7 @@ def finder(desktop, tmp_path, monkeypatch):
     assert not user.ui.detectButton.enabled and "Load a CT" in user.ui.detectButton.toolTip
     volume = phantom(CENTERS)
     user.load(volume.array, volume.ijk_to_ras, "Patient")
+    user.session.choices.set_force(True)  # the phantom has no soft tissue
     user.session.detection.choose_model("bright")
     return user
 

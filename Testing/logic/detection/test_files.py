@@ -119,7 +119,19 @@ def test_the_command_line_finds_writes_and_judges(bright_model, tmp_path, capfd)
     write_volume(phantom(centers), tmp_path / "ct.nii.gz")
     out = tmp_path / "found" / "case"
     assert (
-        main(["detect", str(tmp_path / "ct.nii.gz"), "-m", str(bright_model), "-o", str(out), "--min-score", "0.5"])
+        main(
+            [
+                "detect",
+                str(tmp_path / "ct.nii.gz"),
+                "--force",
+                "-m",
+                str(bright_model),
+                "-o",
+                str(out),
+                "--min-score",
+                "0.5",
+            ]
+        )
         == 0
     )
     assert "bright spot" in capfd.readouterr().out
@@ -145,12 +157,12 @@ def test_the_command_line_finds_writes_and_judges(bright_model, tmp_path, capfd)
 def test_the_command_line_says_what_is_wrong(bright_model, demo_model, tmp_path, capfd):
     write_volume(phantom([]), tmp_path / "ct.nii.gz")
     ct, out = str(tmp_path / "ct.nii.gz"), str(tmp_path / "out")
-    assert main(["detect", ct, "-m", str(bright_model), "-o", out]) == 0
+    assert main(["detect", ct, "--force", "-m", str(bright_model), "-o", out]) == 0
     assert "No finding has a score" in capfd.readouterr().out
     assert read_findings_csv(tmp_path / "out" / "findings.csv") == []
-    assert main(["detect", ct, "-m", "ct_demo", "-o", out]) == 4
+    assert main(["detect", ct, "--force", "-m", "ct_demo", "-o", out]) == 4
     assert "finds no boxes" in capfd.readouterr().err
-    assert main(["detect", ct, "-m", str(bright_model), "-o", out, "-f", "sr"]) == 2
+    assert main(["detect", ct, "--force", "-m", str(bright_model), "-o", out, "-f", "sr"]) == 2
     assert "not read from DICOM" in capfd.readouterr().err
     assert main(["segment", ct, "-m", str(bright_model), "-o", out]) == 4
     assert "segments nothing" in capfd.readouterr().err
