@@ -22,6 +22,8 @@ class DetectSection:
         header = ui.findingTree.header()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         header.setStretchLastSection(False)
+        for column in (1, 2, 3):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         ui.scoreSlider.value = self.detection.min_score
         for name, slot in (
             ("detectButton", self.onFind),

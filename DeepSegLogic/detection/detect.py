@@ -27,7 +27,7 @@ from ..util.version import how_to_install
 from .detector import Detector, WindowBoxes, load_detector
 from .finding import BoxFinding, BoxFindings
 
-LEAST_SCORE = 0.05
+LEAST_SCORE = 0.1
 """Findings with less are noise of any model."""
 MOST_FINDINGS = 500
 _STEP = 0.75  # distance of windows, as a share of the window
