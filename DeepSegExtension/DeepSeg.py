@@ -158,6 +158,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.compareSection import CompareSection
         from DeepSegLib.correctors import CorrectorList
         from DeepSegLib.correctSection import CorrectSection
+        from DeepSegLib.detectSection import DetectSection
         from DeepSegLib.draftSection import DraftSection
         from DeepSegLib.enhanceSection import EnhanceSection
         from DeepSegLib.exportSection import ExportSection
@@ -186,6 +187,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             CompareSection,
             SureSection,
             CorrectorList,
+            DetectSection,
             LearnSection,
             RunSection,
             PlanSection,

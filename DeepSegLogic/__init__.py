@@ -67,6 +67,14 @@ _HOME_OF = {
     "Evaluation": "evaluation.evaluation",
     "evaluate": "evaluation.evaluation",
     "write_evaluation": "evaluation.output",
+    # detection
+    "BoxFinding": "detection.finding",
+    "BoxFindings": "detection.finding",
+    "detect": "detection.detect",
+    "read_findings_csv": "detection.files",
+    "score_detections": "detection.metrics",
+    "write_findings": "detection.output",
+    "write_findings_csv": "detection.files",
     # another machine
     "Server": "remote.server",
     # follow-up

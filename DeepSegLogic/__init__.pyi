@@ -10,6 +10,13 @@ from .data.label_map import LabelMap as LabelMap
 from .data.label_map import Structure as Structure
 from .data.probabilities import TopProbabilities as TopProbabilities
 from .data.volume import Volume as Volume
+from .detection.detect import detect as detect
+from .detection.files import read_findings_csv as read_findings_csv
+from .detection.files import write_findings_csv as write_findings_csv
+from .detection.finding import BoxFinding as BoxFinding
+from .detection.finding import BoxFindings as BoxFindings
+from .detection.metrics import score_detections as score_detections
+from .detection.output import write_findings as write_findings
 from .drafting.endpoint import Endpoint as Endpoint
 from .drafting.result_folder import draft_report as draft_report
 from .enhance.before import segment_enhanced as segment_enhanced

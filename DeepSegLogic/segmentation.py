@@ -18,7 +18,7 @@ from .data.types import ByteArray
 from .data.volume import Volume, volume_digest
 from .models import Model, ModelCard, coarser_model, find_model, load_model
 from .models.input_checks import channels_on_grid, check_volume
-from .models.model import segments_nothing
+from .models.model import only_finds_boxes, segments_nothing
 from .util.errors import ModelError, ResourceError, UsageError
 from .util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 
@@ -240,9 +240,12 @@ def check_request(card: ModelCard, structures: list[str] | None, quality: str) -
 
     Raises:
         UsageError: an unknown structure or quality.
+        ModelError: the model finds boxes.
     """
     from .inference.presets import quality as quality_named
 
+    if card.finds_boxes:
+        raise only_finds_boxes(card)
     quality_named(quality)
     known = [structure_for(n, value) for value, n in enumerate(card.structures + card.on_request, start=1)]
     for name in (structures or []) if known else []:  # a card need not name them

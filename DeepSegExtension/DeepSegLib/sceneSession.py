@@ -8,6 +8,7 @@ from DeepSegLib import bridge, storedResult, volumeNodes
 from DeepSegLib.frames import Frames, browserOf, countOf
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.outline import Outline
+from DeepSegLib.sceneFindings import SceneFindings
 from DeepSegLib.scenePlan import ScenePlan
 from DeepSegLib.sceneSureness import SceneSureness
 from DeepSegLogic.data.boxes import hull
@@ -26,6 +27,7 @@ class SceneSession:
         frames: of the time sequence segmented last, or None.
         plan: what is planned on the result, in the scene.
         sureness: explanations of the result and second opinions on it, in the scene.
+        findings: lesions found in the volume, in the scene.
         inputError: why the chosen volume cannot be used; empty when it can.
         resultError: why the result of a saved scene cannot be used; empty when it can.
         replaceChanged: carries ``replaceResult``.
@@ -49,6 +51,7 @@ class SceneSession:
         self._proposed, self._outline = None, Outline(scene)
         self.plan = ScenePlan(self)
         self.sureness = SceneSureness(self)
+        self.findings = SceneFindings(self)
 
     @property
     def volumeNode(self):

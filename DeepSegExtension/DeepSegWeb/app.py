@@ -21,6 +21,7 @@ from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
 from . import binding
 from .archive import PageArchive
 from .correcting import Correcting
+from .detecting import Detecting
 from .drafting import PageDraft
 from .learning import Learning
 from .opening import Opening
@@ -57,6 +58,7 @@ class WebApp:
         self.scene = PageScene()
         self.work, self.session = self.scene.work, self.scene.work.session
         self.correcting = Correcting(self.state, self.scene)
+        self.detecting = Detecting(self.state, self.scene, self._saying, self.correcting.refresh)
         self.learning = Learning(self.state, self.work, self._saying)
         self.sureness = PageSureness(self.state, self.work, self._saying, self.correcting.refresh)
         self.transfers = Transfers()
@@ -243,6 +245,15 @@ class WebApp:
                 self.session.export(folder, formats, label_map, corrected=self.work.everCorrected)
             else:
                 self._hand_over([])
+
+    def save_findings(self) -> None:
+        """Write the findings; the download starts when they are ready."""
+        self.state.alert = None
+        with self._saying():
+            self.session.jobs.check_free()
+            folder = self.transfers.empty("findings")
+            self._export = partial(self._deliver, folder, "findings", None, None)
+            self.detecting.write(folder)
 
     # --- binding -----------------------------------------------------------------------------------------------
 

@@ -182,7 +182,9 @@ def models_state(models: Models) -> dict:
     return {
         "models": entries,
         "installed": [
-            {"value": e.card.id, "title": e.card.title} for e in models.all if e.installed and not e.card.takes_prompts
+            {"value": e.card.id, "title": e.card.title}
+            for e in models.all
+            if e.installed and not e.card.takes_prompts and not e.card.finds_boxes
         ],
         "model": card.id if card else None,
         "model_text": f"{card.description} Licence: {card.licence}." if card else "",

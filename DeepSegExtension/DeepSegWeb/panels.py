@@ -9,6 +9,7 @@ from DeepSegLogic.inference.presets import QUALITIES
 
 from .compare_panel import compare_panel
 from .correct_panel import correct_panel
+from .detect_panel import detect_panel
 from .draft_panel import draft_panel
 from .enhance_panel import enhance_choice, enhanced_switch
 from .input_panel import input_panel
@@ -31,6 +32,7 @@ def segment_panel(app) -> None:
     input_panel(app)
     _model()
     _structures(app)
+    detect_panel(app)
 
 
 def _model() -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from typing import cast
@@ -20,6 +21,7 @@ from .cohort import cohort
 from .compare import compare
 from .console import Console, ending_like_ctrl_c, print_error
 from .demo import demo
+from .detect import detect, evaluate_boxes
 from .disagree import disagree
 from .doctor import doctor
 from .drafting import app as drafting
@@ -71,6 +73,8 @@ _COMMANDS = (
 )
 for command in _COMMANDS:
     app.command()(command)
+for command in (detect, evaluate_boxes):
+    app.command(hidden=find_spec("monai") is None)(command)
 app.add_typer(models.app, name="models")
 app.add_typer(servers, name="servers")
 app.add_typer(drafting, name="drafting")

@@ -17,6 +17,7 @@ _AXIS = 34
 _HEIGHT = 420
 _TICKS = 8  # at most, about
 INK, GRID, POINT, LINE = "#9fb0c0", "#2c3238", "#56b4e9", "#e0a84a"
+_CURVES = (LINE, "#56b4e9", "#60c080", "#d07ab8")
 _Place: TypeAlias = Callable[[float], float]
 
 
@@ -74,11 +75,37 @@ def bland_altman(points: Sequence[tuple[str, float, float]]) -> str:
         for point, x, y in zip(points, np.log10(mean), percent, strict=True)
     ]
     parts.append(text(_WIDTH / 2, _HEIGHT + 30, "Mean of both volumes (ml)", "middle"))
-    parts.append(
-        f'<text transform="translate(14 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle" fill="{INK}">'
-        "Prediction minus reference (%)</text>"
-    )
+    parts.append(_upwards("Prediction minus reference (%)"))
     return svg(parts, _HEIGHT + _AXIS, "Bland-Altman plot of volumes")
+
+
+def curve_plot(curves: Mapping[str, Sequence[tuple[float, float]]], x_title: str, y_title: str) -> str:
+    """Curves of shares from 0 to 1.
+
+    Args:
+        curves: points (x, y) by the curve's name, which may be empty if there is one; those that are not finite are
+            left out.
+        x_title, y_title: of the axes.
+    """
+    kept = {name: [p for p in points if all(map(math.isfinite, p))] for name, points in curves.items()}
+    kept = {name: points for name, points in kept.items() if points}
+    if not kept:
+        return ""
+    across, x_ticks = _scale(np.array([x for points in kept.values() for x, _ in points]), 70, _WIDTH - _RIGHT)
+    up, y_ticks = _scale(np.array([0.0, 1.0]), _HEIGHT, 8)
+    parts = [_tick(across(t), 8, _HEIGHT, t) for t in x_ticks]
+    parts += [line(70, up(t), _WIDTH - _RIGHT, up(t), GRID) + text(62, up(t) + 4, f"{t:.4g}", "end") for t in y_ticks]
+    for number, (name, points) in enumerate(kept.items()):
+        color = _CURVES[number % len(_CURVES)]
+        path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+        parts += [_dot(across(x), up(y), f"{name} {x:.4g}: {y:.3f}".strip(), 2) for x, y in points]
+        if name:
+            parts.append(line(90, 24 + 18 * number, 114, 24 + 18 * number, color, 2))
+            parts.append(text(120, 28 + 18 * number, name, "start"))
+    parts.append(text(_WIDTH / 2, _HEIGHT + 30, x_title, "middle"))
+    parts.append(_upwards(y_title))
+    return svg(parts, _HEIGHT + _AXIS, f"{y_title} over {x_title}")
 
 
 def _scale(values: FloatArray, start: float, stop: float, whole: bool = False) -> tuple[_Place, list[float]]:
@@ -125,6 +152,14 @@ def _dot(x: float, y: float, caption: str, radius: float) -> str:
 def text(x: float, y: float, words: str, anchor: str) -> str:
     """A text on one line; ``anchor`` says which end lies at the point."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{INK}">{escape(words)}</text>'
+
+
+def _upwards(words: str) -> str:
+    """The title of a vertical axis."""
+    return (
+        f'<text transform="translate(14 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle" fill="{INK}">'
+        f"{escape(words)}</text>"
+    )
 
 
 def svg(parts: Sequence[str], height: float, label: str) -> str:

@@ -54,7 +54,9 @@ class ModelCard:
         modality: ``"CT"``, ``"MR"`` or None if unknown.
         backend: name of a backend (:mod:`DeepSegLogic.models.backends`), e.g. ``"nnunet"``. If the model has a folder,
             its files decide, see :func:`~DeepSegLogic.models.backends.kind_of`.
-        structures: names in label order, value 1 first.
+        task: ``"segmentation"``, or ``"detection"`` for a model that finds lesions as boxes, see
+            :mod:`DeepSegLogic.detection`.
+        structures: names in label order, value 1 first; of a detector the kinds of lesions.
         channels: names of the images that its networks see together, e.g. ``["CT", "PET"]``; empty for one image.
         orientation: directions of the input's I, J, K axes, e.g. ``"RAS"``; None leaves it to the backend.
         spacing: mm along I, J, K; None if only the model's own files say it.
@@ -91,6 +93,7 @@ class ModelCard:
     version: str = "1"
     modality: str | None = "CT"
     backend: str = "nnunet"
+    task: str = "segmentation"
     structures: list[str] = field(default_factory=list)
     channels: list[str] = field(default_factory=list)
     orientation: str | None = None
@@ -222,6 +225,11 @@ class ModelCard:
         segmenting."""
         known = backends().get(self.backend)
         return "guidance" in self.network or (known is not None and known.takes_prompts)
+
+    @property
+    def finds_boxes(self) -> bool:
+        """Whether it finds lesions as boxes instead of segmenting."""
+        return self.task == "detection"
 
     @property
     def download_bytes(self) -> int | None:

@@ -77,6 +77,15 @@ def segments_nothing(card: ModelCard) -> ModelError:
     )
 
 
+def only_finds_boxes(card: ModelCard) -> ModelError:
+    """The error for a detector that is asked to segment."""
+    return ModelError(
+        f"The model {card.id} finds lesions as boxes; it segments nothing.",
+        "Use it for detection, or choose a model that segments.",
+        code="model.detection",
+    )
+
+
 def require_monai(card: ModelCard) -> None:
     """Raise :class:`ModelError` if MONAI, whose network a model uses, is not installed."""
     try:
@@ -107,13 +116,15 @@ def load_model(card: ModelCard) -> Model:
     The files in its folder decide which backend loads it and whether it must be trusted first; its card does not.
 
     Raises:
-        ModelError: it is not installed, broken or not trusted, it would run code, or it takes prompts.
+        ModelError: it is not installed, broken or not trusted, it would run code, it takes prompts, or it finds boxes.
 
     Example:
         >>> from DeepSegLogic import find_model, load_model
         >>> load_model(find_model("ct_demo")).labels[4]
         'liver'
     """
+    if card.finds_boxes:
+        raise only_finds_boxes(card)
     if len(card.parts) > 1:
         return Model(card, None, [])
     model = backend_for(card, card.installed_folder).load(card)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -58,10 +58,15 @@ def kind_of_step(item: dict[str, Any]) -> str:
     return re.sub(r"(?<=[a-z])(d|D|Dict)$", "", name)
 
 
-def _steps(parser: ConfigParser, card: ModelCard, at: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _steps(
+    parser: ConfigParser, card: ModelCard, at: str, unused: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The transforms at a place in the configuration, with their own places.
 
     Lists can be put together from others: ``"$@first + @second"``.
+
+    Args:
+        unused: also those that the configuration disables.
     """
     config = parser.get(at)
     if isinstance(config, str):
@@ -69,13 +74,13 @@ def _steps(parser: ConfigParser, card: ModelCard, at: str) -> Iterator[tuple[str
         if not all(re.fullmatch(r"@[\w:#]+", name) for name in names):
             raise unsupported(card, f"transforms written as {config!r}")
         for name in names:
-            yield from _steps(parser, card, name[1:].replace("#", "::"))
+            yield from _steps(parser, card, name[1:].replace("#", "::"), unused)
     elif isinstance(config, list):
         for number in range(len(config)):
-            yield from _steps(parser, card, f"{at}::{number}")
+            yield from _steps(parser, card, f"{at}::{number}", unused)
     elif isinstance(config, dict) and "transforms" in config:
-        yield from _steps(parser, card, f"{at}::transforms")
-    elif isinstance(config, dict) and not config.get("_disabled_"):
+        yield from _steps(parser, card, f"{at}::transforms", unused)
+    elif isinstance(config, dict) and (unused or not config.get("_disabled_")):
         yield at, config
 
 
@@ -91,20 +96,27 @@ def images_of(image: dict[str, Any]) -> list[str]:
     return [str(named.get(str(number), f"image {number}")) for number in range(count)]
 
 
-def plan_of(parser: ConfigParser, card: ModelCard, image: dict[str, Any], channels: list[str]) -> Plan:
-    """The plan of a bundle.
+class NetworkInput(NamedTuple):
+    """What the preprocessing of a bundle makes of a volume."""
+
+    orientation: str | None
+    spacing: tuple[float, float, float]
+    normalization: Normalization
+
+
+def input_of(parser: ConfigParser, card: ModelCard, unused: bool = False) -> NetworkInput:
+    """What a bundle's network gets, from its preprocessing.
 
     Args:
-        image: format of the input, from the metadata.
-        channels: names of the output channels, from the metadata.
+        unused: also read steps that the configuration disables. Detection bundles disable the resampling, because
+            their data are resampled beforehand.
 
     Raises:
-        ModelError: it asks for what DeepSeg does not have, or does not say its spacing.
+        ModelError: a step is not supported, or none says the spacing.
     """
-    further = (Normalization("none"),) * (len(images_of(image)) - 1)
     orientation, spacing = None, card.spacing
     intensity: list[Any] = []
-    for at, item in _steps(parser, card, "preprocessing"):
+    for at, item in _steps(parser, card, "preprocessing", unused):
         kind = kind_of_step(item)
         if kind in _PASSED_OVER:
             continue
@@ -124,6 +136,21 @@ def plan_of(parser: ConfigParser, card: ModelCard, image: dict[str, Any], channe
             f'Add "spacing" (mm along I, J, K) to {card.installed_folder / CARD_FILE}.',
             code="model.plan",
         )
+    return NetworkInput(orientation, triple(spacing), Normalization("function", function=_function(intensity)))
+
+
+def plan_of(parser: ConfigParser, card: ModelCard, image: dict[str, Any], channels: list[str]) -> Plan:
+    """The plan of a bundle.
+
+    Args:
+        image: format of the input, from the metadata.
+        channels: names of the output channels, from the metadata.
+
+    Raises:
+        ModelError: it asks for what DeepSeg does not have, or does not say its spacing.
+    """
+    further = (Normalization("none"),) * (len(images_of(image)) - 1)
+    given = input_of(parser, card)
     labels = dict(enumerate(card.structures, start=1))
     overlapping, postprocess = _after(parser, card)
     if overlapping and postprocess is not None and len(channels) > 1:
@@ -131,12 +158,12 @@ def plan_of(parser: ConfigParser, card: ModelCard, image: dict[str, Any], channe
     if len(labels) != len(channels) - (channels[0].lower() == "background"):
         raise unsupported(card, f"a card with {len(labels)} structures for a network with {len(channels)} outputs")
     return Plan(
-        orientation=orientation,
+        orientation=given.orientation,
         transpose=(2, 1, 0),  # MONAI's axes are (I, J, K)
-        spacing=triple(spacing),
+        spacing=given.spacing,
         patch_size=_patch_size(parser, image, card),
         padding=_padding(parser, card),
-        normalization=Normalization("function", function=_function(intensity)),
+        normalization=given.normalization,
         further=further,
         labels=labels,
         crop_to_nonzero=False,

@@ -11,6 +11,7 @@ from .choices import Choices
 from .chosen import Channels, Estimate, Input, Place, Settings, Structures
 from .correction import Correction, Proposed, entry_text
 from .correctors import SOLVER, Corrector, Correctors
+from .detection import Detection
 from .drafting import Drafting
 from .enhancements import enhancements
 from .jobs import Jobs
@@ -36,6 +37,7 @@ __all__ = [
     "Correction",
     "Corrector",
     "Correctors",
+    "Detection",
     "Drafting",
     "Estimate",
     "Group",

@@ -240,7 +240,9 @@ class Choices:
     def ask_estimate(self) -> None:
         """Ask the worker what a run will need; loads the model there, so that the run starts sooner."""
         model, volume = self.model, self.volume
-        if volume is None or model is None or not self.model_installed or model.takes_prompts or self._jobs.run.busy:
+        if volume is None or model is None or not self.model_installed or self._jobs.run.busy:
+            return
+        if model.takes_prompts or model.finds_boxes:
             return
         self._jobs.forget(self._estimating)
         place = {"shape": list(volume.shape_kji), "ijk_to_ras": volume.ijk_to_ras}

@@ -29,6 +29,8 @@ def why_not(choices: Choices, run: Run) -> str:
         return _("Install the model first: it needs {}, which is missing.").format(entry.missing[0].title)
     if choices.model.takes_prompts:
         return _("This model corrects results. Choose another one to segment.")
+    if choices.model.finds_boxes:
+        return _("This model finds lesions as boxes. Choose another one to segment.")
     if choices.channels.missing:
         return _("Choose a volume for {}.").format(choices.channels.missing[0])
     if not choices.structures.chosen:

@@ -20,6 +20,7 @@ from .adaptation import Adaptation
 from .archive import SessionArchive
 from .choices import Choices
 from .chosen import Place
+from .detection import Detection
 from .drafting import Drafting
 from .jobs import Jobs
 from .model_list import entries_on_server
@@ -44,6 +45,7 @@ class Session:
         adaptation: what the model learns from corrections.
         archive: the PACS, if one is configured.
         sureness: why the model says so, and how sure it is.
+        detection: lesions found in the volume.
     """
 
     def __init__(self, client: WorkerClient | None = None, model: str = DEMO_MODEL) -> None:
@@ -55,6 +57,7 @@ class Session:
         self.adaptation = Adaptation(self.jobs, self.choices, self.outcome)
         self.archive = SessionArchive(self.jobs)
         self.sureness = Sureness(self.jobs, self.choices, self.outcome)
+        self.detection = Detection(self.jobs, self.choices, self.outcome)
 
     def poll(self) -> None:
         """Take in what happened. Emits the signals."""

@@ -15,6 +15,7 @@ _STAGES = {  # of tasks with several: shares of their time, about
     "segment": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
     "second_opinion": {"load model": 0.05, "preprocess": 0.05, "inference": 0.90},
     "segment enhanced": {"load model": 0.05, "enhance": 0.45, "preprocess": 0.05, "inference": 0.45},
+    "detect": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
     "adapt": {"read": 0.02, "prepare": 0.03, "train": 0.80, "compare": 0.15},
 }
 _TITLES = {
@@ -64,9 +65,9 @@ class Run:
 
     Attributes:
         task: ``"segment"``, ``"correct"``, ``"compare"``, ``"follow_up"``, ``"explain"``, ``"second_opinion"``,
-            ``"plan"``, ``"pictures"``, ``"draft"``, ``"open"``, ``"install"``, ``"export"``, ``"connect"``, of the
-            archive ``"find"``, ``"fetch"`` or ``"send"``, or of learning from corrections ``"collect"``, ``"adapt"``,
-            ``"accept"`` or ``"back"``; empty before the first.
+            ``"detect"``, ``"export_findings"``, ``"plan"``, ``"pictures"``, ``"draft"``, ``"open"``, ``"install"``,
+            ``"export"``, ``"connect"``, of the archive ``"find"``, ``"fetch"`` or ``"send"``, or of learning from
+            corrections ``"collect"``, ``"adapt"``, ``"accept"`` or ``"back"``; empty before the first.
         fraction: of the whole task, 0 to 1.
         stage, message: in words.
         remaining_s: seconds, about; None while unknown.

@@ -16,6 +16,7 @@ from .task import Phase, Run
 
 if TYPE_CHECKING:
     from ..adaptation.offer import Offer
+    from ..detection.finding import BoxFinding
 
 MOST_FILES = 8  # that a question names
 
@@ -152,3 +153,10 @@ def run_text(run: Run, words: Mapping[Action, str]) -> str:
         return f"{run.error.message} {run.error.remedy_in(words)}".strip()
     endings = {Phase.CANCELLING: _("Cancelling"), Phase.CANCELLED: _("Cancelled."), Phase.DONE: run.summary}
     return endings.get(run.phase, "")
+
+
+def finding_row(finding: BoxFinding, number: int) -> tuple[str, str, str, str]:
+    """A lesion that was found, as cells of a table: number and kind, size, score, decision."""
+    decision = {"open": "", "accepted": _("accepted"), "rejected": _("rejected")}[finding.state]
+    size = " × ".join(f"{mm:.0f}" for mm in finding.size_mm)
+    return f"{number} {finding.kind.replace('_', ' ')}", size, f"{finding.score:.2f}", decision

@@ -14,6 +14,7 @@ def check_trainable(card: ModelCard) -> None:
     """
     for wrong, what in (
         (card.takes_prompts, "it corrects structures from prompts"),
+        (card.finds_boxes, "it finds lesions as boxes"),
         (len(card.parts) > 1, "it has several parts"),
         (len(card.channels) > 1, "it sees several images together"),
         (card.backend != "nnunet" and not card.network.get("architecture"), "it is a program, not a known network"),

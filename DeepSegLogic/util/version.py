@@ -11,6 +11,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 _IN_SLICER = {  # extras of use there; without what Slicer ships
     "monai": "monai pyyaml",
     "checks": "libigl",
+    "detection": "monai pyyaml torchvision",
     "evaluation": "monai scikit-image lazy-loader",
     "enhance": "monai scikit-image lazy-loader",
     "dicom": "highdicom pyjpegls",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..data.run_record import RunPlan
     from ..data.types import Affine
     from ..data.volume import Volume
+    from ..detection.finding import BoxFindings
     from ..followup.change import Change
     from ..models import Model
     from ..refinement.prompted_network import NnInteractive, PromptNetwork
@@ -160,6 +161,34 @@ def follow_up(
     found = run(before, after, days=days, progress=job.progress, cancel=job.cancel)
     write_follow_up(found, Path(folder), job.cancel)
     return {"changes": found.changes, "notes": found.warnings}
+
+
+def detect(job: Job, *, volume: Volume, model: str, device: str = "auto", force: bool = False) -> BoxFindings:
+    """:func:`DeepSegLogic.detection.detect.detect` by a model with this id or folder."""
+    from ..detection.detect import detect as run
+
+    job.warm.clear()  # for its memory
+    return run(volume, model, device=device, force=force, progress=job.progress, cancel=job.cancel)
+
+
+def export_findings(
+    job: Job, *, found: BoxFindings, volume: Volume | None, source: str, folder: str, formats: list[str]
+) -> dict[str, list[str]]:
+    """:func:`DeepSegLogic.detection.output.write_findings`.
+
+    Args:
+        volume: that was searched, for a DICOM report; ``source`` is its series, empty if unknown.
+
+    Returns:
+        ``files``, their paths; ``notes``, what had to be made up.
+    """
+    from dataclasses import replace
+
+    from ..detection.output import write_findings
+
+    job.progress("write", 0.0, "")
+    files = write_findings(found, folder, formats, volume=replace(volume, source=source) if volume else None)
+    return {"files": [str(path) for path in files], "notes": found.warnings}
 
 
 def plan(job: Job, *, label_map: LabelMap, entries: dict[str, Any]) -> dict[str, Any]:
@@ -413,6 +442,8 @@ HANDLERS: dict[str, Handler] = {
     "open_segmentation": open_segmentation,
     "evaluate": evaluate,
     "follow_up": follow_up,
+    "detect": detect,
+    "export_findings": export_findings,
     "plan": plan,
     "plan_pictures": plan_pictures,
     "draft": draft,

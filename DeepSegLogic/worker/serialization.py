@@ -34,6 +34,8 @@ WIRE_TYPES = {
     "Disagreement": "review.disagreement",
     "Scan": "classify.scan",
     "Part": "classify.scan",
+    "BoxFinding": "detection.finding",
+    "BoxFindings": "detection.finding",
     "Score": "evaluation.scoring",
     "Change": "followup.change",
     "FoundSeries": "io.dicom.web_archive",

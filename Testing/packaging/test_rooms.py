@@ -11,8 +11,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 # From those that know nobody to those that know everybody. A file at the top level is a room of its own.
 ROOMS = (
     *("util", "data", "io", "networks", "models", "classify", "inference", "training", "refinement", "surfaces"),
-    *("review", "planning", "segmentation", "enhance", "results", "evaluation", "followup", "drafting", "adaptation"),
-    *("worker", "remote"),
+    *("review", "planning", "segmentation", "enhance", "results", "evaluation", "followup", "detection", "drafting"),
+    *("adaptation", "worker", "remote"),
     *("session", "cohort", "service", "cli"),
 )
 MODULES = {

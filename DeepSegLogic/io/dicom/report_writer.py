@@ -84,15 +84,37 @@ def write_measurement_report(
 
 
 def _report(rows: list[Measured], source: Source[LabelMap], provenance: Provenance, corrected: bool) -> Any:
+    algorithm = identification_of(provenance, corrected)
+    groups = [_group(row, source, algorithm) for row in rows]
+    return report_of(groups, source.headers, "DeepSeg measurements, research use only", number=302)
+
+
+def identification_of(provenance: Provenance, corrected: bool) -> Any:
+    """What made a result, for a report.
+
+    Args:
+        corrected: whether a person changed it, or decided on it.
+    """
     import highdicom as hd
-    from pydicom.uid import generate_uid
 
     made_by = algorithm_of(provenance, corrected)
-    algorithm = hd.sr.AlgorithmIdentification(
+    return hd.sr.AlgorithmIdentification(
         name=made_by.name,
         version=made_by.version,
         parameters=["Corrected by a person"] if corrected else None,
     )
+
+
+def report_of(groups: Sequence[Any], headers: Sequence[Any], description: str, number: int) -> Any:
+    """A report (TID 1500) of groups of measurements on a series.
+
+    Args:
+        headers: of the series, see :class:`~.source.Source`.
+        description, number: of the new series.
+    """
+    import highdicom as hd
+    from pydicom.uid import generate_uid
+
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[MANUFACTURER]),  # the same in all reports
         name="DeepSeg",
@@ -103,23 +125,29 @@ def _report(rows: list[Measured], source: Source[LabelMap], provenance: Provenan
     content = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=observer),
         procedure_reported=hd.sr.CodedConcept("363679005", "SCT", "Imaging procedure"),
-        imaging_measurements=[_group(row, source, algorithm) for row in rows],
+        imaging_measurements=groups,
         title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )
-    return hd.sr.ComprehensiveSR(
-        evidence=source.headers,
+    # Coordinates in space (SCOORD3D) are not allowed in a Comprehensive SR.
+    kind = hd.sr.Comprehensive3DSR if any(_in_space(group) for group in groups) else hd.sr.ComprehensiveSR
+    return kind(
+        evidence=headers,
         content=content[0],
         series_instance_uid=hd.UID(),
-        series_number=302,
+        series_number=number,
         sop_instance_uid=hd.UID(),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
-        series_description="DeepSeg measurements, research use only",
+        series_description=description,
         manufacturer_model_name="DeepSeg",
         software_versions=__version__,
         device_serial_number="0",
     )
+
+
+def _in_space(group: Any) -> bool:
+    return any(item.ValueType == "SCOORD3D" for item in group[0].ContentSequence)
 
 
 def _group(row: Measured, source: Source[LabelMap], algorithm: Any) -> Any:

@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _FORMER = {"SwinUNETR": ("img_size",)}  # arguments by network; the image size of this one is free
 _NETWORK_PACKAGES = ("einops", "timm")  # of those that bundles list, what a network needs beside MONAI
+_MOST_KINDS = 1000
 _METADATA = Path("configs", "metadata.json")
 
 
@@ -61,6 +63,7 @@ class MonaiBundle(Backend):
             version=str(meta.get("version", "1")),
             modality=_image_format(meta).get("modality"),
             backend="monai",
+            task="detection" if _finds_boxes(meta) else "segmentation",
             structures=_structures(meta),
             channels=images if len(images := images_of(_image_format(meta))) > 1 else [],
             licence="Apache-2.0" if "Apache License" in first_lines else "unknown",
@@ -74,32 +77,67 @@ class MonaiBundle(Backend):
 
     def load(self, card: ModelCard) -> Model:
         """Load a bundle that the user trusts, from a private copy."""
-        with trusted_copy(card) as folder, _importable(folder):
-            require_monai(card)
-            from monai.bundle import ConfigParser
-
-            meta = _metadata(folder)
-            try:
-                parser = ConfigParser()
-                parser.read_config(str(_config_file(folder)))
-                parser.read_meta(str(folder / _METADATA))
-                parser["bundle_root"] = str(folder)
-                network = _network(parser, card, folder)
-                return Model(card, plan_of(parser, card, _image_format(meta), _channels(meta)), [network.eval()])
-            except DeepSegError:
-                raise
-            except Exception as error:  # the configuration is a program: it can raise anything
-                cause = _innermost(error)
-                if isinstance(cause, ImportError):
-                    raise lacks_package(f"The bundle {card.id}", cause) from error
-                raise ModelError(
-                    f"The configuration of the bundle {card.id} failed: {cause!r}.",
-                    "Check that its MONAI version and the packages in its metadata.json are installed.",
-                    code="model.bundle",
-                ) from error
+        with opened_bundle(card) as bundle:
+            meta, parser = bundle.metadata, bundle.parser
+            network = bundle.network()
+            return Model(card, plan_of(parser, card, _image_format(meta), _channels(meta)), [network.eval()])
 
 
 BACKEND = MonaiBundle()
+
+
+@dataclass(frozen=True)
+class OpenBundle:
+    """A bundle that the user trusts, while its configuration can be evaluated.
+
+    Attributes:
+        parser: of its configuration.
+        metadata: content of its ``metadata.json``.
+    """
+
+    card: ModelCard
+    folder: Path
+    parser: ConfigParser
+    metadata: dict[str, Any]
+
+    def network(self) -> torch.nn.Module:
+        """Its network with its weights, on the CPU.
+
+        Raises:
+            ModelError: weights are missing or do not fit.
+        """
+        return _network(self.parser, self.card, self.folder)
+
+
+@contextmanager
+def opened_bundle(card: ModelCard) -> Iterator[OpenBundle]:
+    """Read a bundle's configuration from a private copy; what it raises while it is evaluated becomes a ModelError.
+
+    Raises:
+        ModelError: the user does not trust it, MONAI is missing, or the configuration fails.
+    """
+    with trusted_copy(card) as folder, _importable(folder):
+        require_monai(card)
+        from monai.bundle import ConfigParser
+
+        meta = _metadata(folder)
+        try:
+            parser = ConfigParser()
+            parser.read_config(str(_config_file(folder)))
+            parser.read_meta(str(folder / _METADATA))
+            parser["bundle_root"] = str(folder)
+            yield OpenBundle(card, folder, parser, meta)
+        except DeepSegError:
+            raise
+        except Exception as error:  # the configuration is a program: it can raise anything
+            cause = _innermost(error)
+            if isinstance(cause, ImportError):
+                raise lacks_package(f"The bundle {card.id}", cause) from error
+            raise ModelError(
+                f"The configuration of the bundle {card.id} failed: {cause!r}.",
+                "Check that its MONAI version and the packages in its metadata.json are installed.",
+                code="model.bundle",
+            ) from error
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -131,8 +169,24 @@ def _output_format(meta: dict[str, Any]) -> dict[str, Any]:
 def _channels(meta: dict[str, Any]) -> list[str]:
     """Names of the output channels."""
     output = _output_format(meta)
+    if _finds_boxes(meta) and not output.get("channel_def"):
+        return _kinds_of_lesions(meta, int(output.get("num_channels", 1)))
     named = output.get("channel_def") or output["label_def"]
     return [str(named[key]) for key in sorted(named, key=int)]
+
+
+def _finds_boxes(meta: dict[str, Any]) -> bool:
+    """Whether its output is a list of boxes, which MONAI's specification calls an object."""
+    return bool(_output_format(meta).get("type") == "object")
+
+
+def _kinds_of_lesions(meta: dict[str, Any], count: int) -> list[str]:
+    """Names for classes that the metadata do not name, from its task: "CT lung nodule detection" finds lung nodules."""
+    words = re.sub(r"\b(CT|MRI?|detection)\b", "", str(meta.get("task", "")), flags=re.IGNORECASE).split()
+    name = "_".join(words).lower()[:100] or "lesion"
+    if not 1 <= count <= _MOST_KINDS:
+        raise ValueError(f"{count} kinds of boxes")
+    return [name] if count == 1 else [f"{name}_{number}" for number in range(1, count + 1)]
 
 
 def _structures(meta: dict[str, Any]) -> list[str]:

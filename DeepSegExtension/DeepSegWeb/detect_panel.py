@@ -1,0 +1,60 @@
+"""The drawer's part that finds lesions."""
+
+from __future__ import annotations
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+from .widgets import slider, title
+
+
+def detect_panel(app) -> None:
+    """The detector, the table of findings with its score slider, and the buttons for the chosen one."""
+    detecting = app.detecting
+    with html.Section(v_if=("detect_on",), raw_attrs=['aria-label="Find lesions"']):
+        title("Find lesions")
+        with html.Div(classes="d-flex ga-2 align-center"):
+            v3.VSelect(
+                v_model=("detector",),
+                items=("detectors",),
+                label="Detector",
+                density="compact",
+                variant="outlined",
+                hide_details=True,
+                no_data_text="Import a model for detection first.",
+            )
+            _button("Find", (detecting.find, "[detector]"), "!!detect_why_not", "detect_why_not")
+        slider("min_score", "Score from {{ min_score.toFixed(2) }}, shown", 0, 1, 0.05)
+        with (
+            html.Div(v_if=("boxes.length",), classes="ds-scroll"),
+            html.Table(classes="ds-table", raw_attrs=['aria-label="Findings"']),
+        ):
+            with html.Thead(), html.Tr():
+                for name, classes in (("Finding", ""), ("mm", ""), ("Score", "num"), ("Decision", "")):
+                    html.Th(name, classes=classes)
+            with (
+                html.Tbody(),
+                html.Tr(v_for="b in boxes", key=("b.at",), raw_attrs=[":aria-selected='b.at === box_at'"]),
+            ):
+                with html.Td():
+                    html.Button(
+                        "{{ b.title }}",
+                        click=(detecting.choose, "[b.at]"),
+                        raw_attrs=['title="Show in the views"', ":style=\"b.at === box_at ? 'font-weight: 600' : ''\""],
+                    )
+                html.Td("{{ b.size }}")
+                html.Td("{{ b.score }}", classes="num")
+                html.Td("{{ b.decision }}")
+        with html.Div(v_if=("boxes.length",), classes="d-flex flex-wrap ga-2 mt-1"):
+            _button("Previous", (detecting.step, "[-1]"))
+            _button("Next", (detecting.step, "[1]"))
+            _button("Accept", (detecting.decide, "['accepted']"), "box_at < 0")
+            _button("Reject", (detecting.decide, "['rejected']"), "box_at < 0")
+            _button("Segment this", detecting.segment, "box_at < 0 || run.busy")
+            _button("Save findings", app.save_findings, "run.busy")
+        html.Div("{{ detect_told }}", classes="ds-note mt-1", raw_attrs=['role="status"'])
+
+
+def _button(label: str, click, disabled: str = "false", tip: str = "''") -> None:
+    """A small button; ``disabled`` and ``tip`` are expressions of the page."""
+    v3.VBtn(label, size="small", variant="tonal", click=click, disabled=(disabled,), raw_attrs=[f':title="{tip}"'])

@@ -1,0 +1,1 @@
+"""Lesions as boxes with scores: models that find them, how they are merged and judged, and the files they go into."""
