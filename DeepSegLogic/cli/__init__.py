@@ -73,8 +73,8 @@ _COMMANDS = (
 )
 for command in _COMMANDS:
     app.command()(command)
-for command in (detect, evaluate_boxes):
-    app.command(hidden=find_spec("monai") is None)(command)
+app.command(hidden=find_spec("monai") is None)(detect)
+app.command(hidden=find_spec("monai") is None)(evaluate_boxes)
 app.add_typer(models.app, name="models")
 app.add_typer(servers, name="servers")
 app.add_typer(drafting, name="drafting")

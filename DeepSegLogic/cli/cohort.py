@@ -79,7 +79,7 @@ def cohort(
         output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece, skip_elsewhere
     )
     if engine == SLURM:
-        given = {"--match": match, "--model": name, "--structures": structures, "--device": device}
+        given: dict[str, object] = {"--match": match, "--model": name, "--structures": structures, "--device": device}
         given |= {"--quality": quality, "--min-piece": min_piece, "--surfaces": surfaces}
         flags = {"--uncertainty": uncertainty, "--force": force, "--yes": yes, "--skip-elsewhere": skip_elsewhere}
         script = array_script(
@@ -97,10 +97,18 @@ def cohort(
         return
     outcomes: list[Outcome] = []
     table = f"-{part.replace('/', '-of-')}" if part else ""
-    asked = {"workers": workers, "scheduler": scheduler, "engine": engine, "part": table}
     with console.working():
         console.progress("cohort", 0.0, f"{len(cases)} cases")
-        for ended in run_cohort(cases, settings, **asked, progress=console.progress, cancel=console.cancelled):
+        for ended in run_cohort(
+            cases,
+            settings,
+            workers=workers,
+            scheduler=scheduler,
+            engine=engine,
+            part=table,
+            progress=console.progress,
+            cancel=console.cancelled,
+        ):
             outcome = ended.in_words(WORDS)
             outcomes.append(outcome)
             console.progress("cohort", len(outcomes) / len(cases), f"{outcome.case.name}: {outcome.status}")

@@ -140,8 +140,8 @@ def _segmented(case: Case, settings: Settings, progress: Progress, cancel: Cance
     volume = read_volume(case.source, cancel=cancel)
     if settings.skip_elsewhere and (why := _elsewhere(volume, model.card, settings.structures)):
         return Outcome(case, "skipped", warnings=[*told, why])
-    run = {"device": settings.device, "force": settings.force, "progress": progress, "cancel": cancel}
-    result = segment(volume, model, **run, **options)
+    options |= {"device": settings.device, "force": settings.force}
+    result = segment(volume, model, progress=progress, cancel=cancel, **options)
     result.provenance["request"] = request
     formats = settings.surfaces
     write_outputs(folder, volume, result, source=case.source, formats=formats, progress=progress, cancel=cancel)

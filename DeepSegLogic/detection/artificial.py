@@ -137,7 +137,7 @@ def _add(
     texture = float(rng.uniform(*kind.texture_hu))
     grain = ndimage.gaussian_filter(rng.standard_normal(shape), GRAIN_MM / spacing)
     filling = density + texture * grain / max(float(grain.std()), 1e-6)
-    array[part] += share * (filling - array[part])
+    array[part] = array[part] + share * (filling - array[part])
     half = np.abs(ijk_to_ras[:3, :3]).sum(1) / 2  # of a voxel
     return Lesion(np.stack([inside.min(0) - half, inside.max(0) + half]), diameter, density, texture)
 

@@ -56,6 +56,16 @@ def read_findings_csv(path: Path | str) -> list[BoxFinding]:
 
     Raises:
         InputError: the file is missing, is no such table, or has a box without size; the message says in which line.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from DeepSegLogic import read_findings_csv
+        >>> path = Path(mkdtemp(), "boxes.csv")
+        >>> columns = ["kind", *(f"{what}_{axis}_mm" for what in ("center", "size") for axis in "ras")]
+        >>> _ = path.write_text(",".join(columns) + "\\nnodule,-55,14,103,10,8,6\\n")
+        >>> read_findings_csv(path)[0].high
+        (-50.0, 18.0, 106.0)
     """
     path = Path(path).expanduser()
     with opened(path) as file:

@@ -56,4 +56,4 @@ def _features(card: ModelCard) -> list[int]:
             'Correct its "network".',
             code="model.card",
         )
-    return [int(f) for f in features]
+    return [int(f) for f in features or ()]

@@ -82,7 +82,7 @@ def train_grid_detector(
     network.train()
     step = 0
     while (done := share_done(step)) < 1:
-        drawn = [sample(scans[rng.integers(len(scans))], recipe, rng) for _ in range(recipe.batch)]
+        drawn = [sample(scans[int(rng.integers(len(scans)))], recipe, rng) for _ in range(recipe.batch)]
         output = network(torch.stack([image for image, _ in drawn]))
         loss = grid_loss(output, [found for _, found in drawn])
         for group in optimizer.param_groups:

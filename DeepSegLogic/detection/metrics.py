@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +68,7 @@ def score_detections(
         >>> from DeepSegLogic import BoxFinding, score_detections
         >>> true = BoxFinding("lesion", 1.0, (0.0, 0.0, 0.0), (10.0, 10.0, 10.0))
         >>> near = BoxFinding("lesion", 0.8, (2.0, 0.0, 0.0), (12.0, 10.0, 10.0))
-        >>> score_detections({"case": [near]}, {"case": [true]}).average_precision[0.5]
+        >>> round(score_detections({"case": [near]}, {"case": [true]}).average_precision[0.5], 3)
         1.0
     """
     require_detection()
@@ -90,8 +91,8 @@ def score_detections(
     )
     lists = [(list(found.get(scan, ())), list(true)) for scan, true in reference.items()]
     matches = matching_batch(
-        box_iou,
-        metric.iou_thresholds,
+        cast(Any, box_iou),
+        [float(t) for t in metric.iou_thresholds],
         pred_boxes=[corners(f) for f, _ in lists],
         pred_classes=[_classes(f, kinds) for f, _ in lists],
         pred_scores=[np.array([one.score for one in f]) for f, _ in lists],

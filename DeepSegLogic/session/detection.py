@@ -186,10 +186,9 @@ class Detection:
             array = label_map.array if value < 256 else label_map.array.astype(np.uint16)
             structures = [*label_map.structures, structure_for(name, value)]
             label_map = replace(label_map, array=array, structures=structures)
-        low, high = (
-            tuple(x + sign * _AROUND_MM for x in corner) for sign, corner in ((-1, finding.low), (1, finding.high))
-        )
-        return label_map, Box(name, True, (low, high))
+        (r0, a0, s0), (r1, a1, s1), more = finding.low, finding.high, _AROUND_MM
+        corners = (r0 - more, a0 - more, s0 - more), (r1 + more, a1 + more, s1 + more)
+        return label_map, Box(name, True, corners)
 
     @property
     def result_is_of_volume(self) -> bool:
