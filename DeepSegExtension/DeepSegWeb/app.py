@@ -14,6 +14,7 @@ from trame.app import get_server
 
 from DeepSegLogic.adaptation.cases import corrections_root
 from DeepSegLogic.refinement.undo import Entry
+from DeepSegLogic.remote.known import KnownServers
 from DeepSegLogic.util.errors import DeepSegError, InputError, ResourceError, UsageError
 from DeepSegLogic.util.file_names import safe_name
 from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
@@ -26,6 +27,7 @@ from .drafting import PageDraft
 from .learning import Learning
 from .opening import Opening
 from .page import ASSETS, build_page
+from .places import PagePlaces
 from .planning import PagePlan
 from .probe import Probe
 from .scene import PageScene
@@ -70,11 +72,12 @@ class WebApp:
         self.archive = PageArchive(self.state, self.scene, self.opening, self.correcting, self._saying, archive)
         self._source = source
         known = (self.transfers.folder, source and source.parent, folder and folder.resolve(), corrections_root())
-        self._folders = [place for place in known if place]
+        self._folders = [place for place in (*known, KnownServers().path.parent) if place]
         self._export: Callable[[], Coroutine] | None = None  # delivers it, once its files are written
         self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
+        self.places = PagePlaces(self.state, self.session, self._saying)
         self.drafting = PageDraft(self.state, self.work, self._saying)
         dialogs = ("uploading", "exporting", "choosing_model", "asking", "searching")
         self.state.client_only(*dialogs)  # a new tab has none open
