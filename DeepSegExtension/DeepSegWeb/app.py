@@ -14,7 +14,6 @@ from trame.app import get_server
 
 from DeepSegLogic.adaptation.cases import corrections_root
 from DeepSegLogic.refinement.undo import Entry
-from DeepSegLogic.remote.known import KnownServers
 from DeepSegLogic.util.errors import DeepSegError, InputError, ResourceError, UsageError
 from DeepSegLogic.util.file_names import safe_name
 from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
@@ -72,7 +71,7 @@ class WebApp:
         self.archive = PageArchive(self.state, self.scene, self.opening, self.correcting, self._saying, archive)
         self._source = source
         known = (self.transfers.folder, source and source.parent, folder and folder.resolve(), corrections_root())
-        self._folders = [place for place in (*known, KnownServers().path.parent) if place]
+        self._folders = [place for place in known if place]
         self._export: Callable[[], Coroutine] | None = None  # delivers it, once its files are written
         self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
 from .widgets import call
@@ -22,3 +23,4 @@ def place_choice(app) -> None:
         disabled=("run.busy",),
         classes="mt-2",
     )
+    html.Div("{{ places_note }}", v_if=("places_note",), classes="ds-note mt-1")

@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager
 from DeepSegLogic.remote.known import KnownServers
 from DeepSegLogic.session import Place, Session
 from DeepSegLogic.session.texts import place_question
+from DeepSegLogic.util.errors import DeepSegError
+
+from .binding import alert
 
 
 class PagePlaces:
@@ -21,9 +24,12 @@ class PagePlaces:
 
     def __init__(self, state, session: Session, saying: Callable[[], AbstractContextManager[None]]):
         self._state, self._session, self._saying = state, session, saying
-        saved: list[str] = []
-        with saying():
-            saved = list(KnownServers().all())
+        servers, saved = KnownServers(), []
+        state.places_note = ""
+        try:
+            saved = list(servers.all())
+        except DeepSegError as error:  # told beside the list, as opening a file takes the alert away
+            state.places_note = " ".join(alert(error, [servers.path.parent]).values())
         state.places = [{"title": "The page's computer", "value": ""}, *({"title": url, "value": url} for url in saved)]
         state.place_questions = {
             url: {"kind": "Run there", "title": "Run on a server", "text": place_question(url), "url": url}
