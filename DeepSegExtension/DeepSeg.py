@@ -166,6 +166,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from DeepSegLib.learnSection import LearnSection
         from DeepSegLib.modelSection import ModelSection
         from DeepSegLib.pictureSection import PictureSection
+        from DeepSegLib.placeSection import PlaceSection
         from DeepSegLib.planSection import PlanSection
         from DeepSegLib.resultSection import ResultSection
         from DeepSegLib.runSection import RunSection
@@ -181,6 +182,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             InputSection,
             ChannelSection,
             EnhanceSection,
+            PlaceSection,
             ModelSection,
             StructureSection,
             ResultSection,

@@ -20,7 +20,7 @@ def words():
         "give_card": "",
         "give_channel": _("Choose it under Input, at {channel}."),
         "give_image": "",
-        "give_token": "",
+        "give_token": _("Save the server once more on the command line, with its token."),
         "go_on_anyway": _("Tick 'Segment anyway'."),
         "import_model": _("Press Import in the Model section."),
         "install_extra": "{how}.",
@@ -29,10 +29,10 @@ def words():
         "make_surfaces": "",
         "rename_model": "",
         "replace_model": _("Press Remove in the Model section first."),
-        "save_server": "",
+        "save_server": _("Servers are saved on the command line."),
         "segment_again": _("Press Segment."),
         "set_up_drafting": _("Enter its address in the Export section."),
-        "start_service": "",
+        "start_service": _("Or run on this computer: choose it under Advanced."),
         "trust_model": _("Select it in the Model section and press Trust."),
     }
 

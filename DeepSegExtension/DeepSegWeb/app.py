@@ -26,6 +26,7 @@ from .drafting import PageDraft
 from .learning import Learning
 from .opening import Opening
 from .page import ASSETS, build_page
+from .places import PagePlaces
 from .planning import PagePlan
 from .probe import Probe
 from .scene import PageScene
@@ -75,6 +76,7 @@ class WebApp:
         self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
+        self.places = PagePlaces(self.state, self.session, self._saying)
         self.drafting = PageDraft(self.state, self.work, self._saying)
         dialogs = ("uploading", "exporting", "choosing_model", "asking", "searching")
         self.state.client_only(*dialogs)  # a new tab has none open

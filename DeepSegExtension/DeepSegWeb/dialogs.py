@@ -129,6 +129,7 @@ def _question(app) -> None:
                 "Replace": "window.deepseg.goOn()",
                 "Delete": call(app, app.learning.remove, "[asking.digest]"),
                 "Discard": call(app, app.learning.discard, "[]"),
+                "Run there": call(app, app.places.choose, "[asking.url]"),
             }.items():
                 v3.VBtn(
                     kind,

@@ -14,6 +14,7 @@ from .draft_panel import draft_panel
 from .enhance_panel import enhance_choice, enhanced_switch
 from .input_panel import input_panel
 from .learn_panel import learn_panel
+from .place_panel import place_choice
 from .plan_panel import plan_panel
 from .scene import RENDERINGS
 from .sure_panel import sure_panel
@@ -30,12 +31,12 @@ QUALITY_TIPS = {
 def segment_panel(app) -> None:
     """Input, model and structures."""
     input_panel(app)
-    _model()
+    _model(app)
     _structures(app)
     detect_panel(app)
 
 
-def _model() -> None:
+def _model(app) -> None:
     title("Model")
     v3.VSelect(
         v_model=("model",),
@@ -64,6 +65,7 @@ def _model() -> None:
             tip = f'title="{QUALITY_TIPS[value]}"'
             v3.VBtn(value.capitalize(), value=value, size="small", disabled=("run.busy",), raw_attrs=[tip])
     enhance_choice()
+    place_choice(app)
 
 
 def _structures(app) -> None:

@@ -16,7 +16,7 @@ WORDS: Mapping[Action, str] = {
     "give_card": "",
     "give_channel": "Open a file for {channel} under Input.",
     "give_image": "",
-    "give_token": "",
+    "give_token": "Whoever runs the page can give it there, on the command line.",
     "go_on_anyway": "Tick 'Segment anyway'.",
     "import_model": "Press Import from file under More models.",
     "install_extra": "Ask whoever runs the server to install it.",
@@ -25,10 +25,10 @@ WORDS: Mapping[Action, str] = {
     "make_surfaces": "",
     "rename_model": "",
     "replace_model": "Press Remove under More models first.",
-    "save_server": "",
+    "save_server": "Whoever runs the page can save it there, on the command line.",
     "segment_again": "Press Segment.",
     "set_up_drafting": "Whoever runs the server can do that.",
-    "start_service": "",
+    "start_service": "Or choose the page's computer at 'Run on'.",
     "trust_model": "Whoever runs the server can trust it there, on the command line.",
 }
 """Action → sentence, empty where the remedy says it all."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..util.address import Address
 from ..util.atomic_write import atomic_path
 from ..util.errors import ModelError, UsageError
+from ..util.i18n import mark as N_
 from .server import Server
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "DEEPSEG_TOKEN"
 _KEY_STORE = "DeepSeg server"
 
-WHAT_LEAVES = (
+WHAT_LEAVES = N_(
     "The voxels of a volume, their size and place in space, and its modality are sent to {url}, which keeps them for a "
     "while. Names, headers of files and results of other runs are not sent."
 )
@@ -30,10 +31,13 @@ class KnownServers:
 
     Args:
         path: of the file; by default in the user's data folder.
+
+    Attributes:
+        path: of the file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path or _default_path()
+        self.path = path or _default_path()
 
     def all(self) -> dict[str, str]:
         """URL → fingerprint, which is empty if an authority signed the certificate.
@@ -42,13 +46,13 @@ class KnownServers:
             UsageError: the file is damaged.
         """
         try:
-            found = json.loads(self._path.read_text("utf-8"))
+            found = json.loads(self.path.read_text("utf-8"))
             return {Address.of(url).url: str(entry["fingerprint"]) for url, entry in found.items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UsageError(
-                f"{self._path} is damaged.", "Delete it, and save the servers again.", code="usage.servers"
+                f"{self.path} is damaged.", "Delete it, and save the servers again.", code="usage.servers"
             ) from error
 
     def save(self, url: str, fingerprint: str) -> None:
@@ -90,7 +94,7 @@ class KnownServers:
         return Server(url, token, fingerprint)
 
     def _write(self, servers: dict[str, str]) -> None:
-        with atomic_path(self._path) as path:
+        with atomic_path(self.path) as path:
             path.write_text(json.dumps({url: {"fingerprint": pin} for url, pin in servers.items()}, indent=2), "utf-8")
 
 

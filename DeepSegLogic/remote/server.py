@@ -53,16 +53,20 @@ class Server:
         self.connection = Connection(url, token, fingerprint, patience_s)
         self._checked = False
 
-    def models(self) -> list[ModelCard]:
+    def models(self, *, cancel: Cancel = never_cancel, patience_s: float | None = None) -> list[ModelCard]:
         """The models that are installed on the server.
+
+        Args:
+            patience_s: for this call, instead of the server's.
 
         Raises:
             DeepSegError: the server refuses, or cannot be reached.
+            Cancelled: ``cancel`` said so.
         """
         from ..models.card import ModelCard
 
-        self._check_version()
-        cards = self.connection.ask("GET", "/models")
+        self._check_version(cancel, patience_s)
+        cards = self.connection.ask("GET", "/models", cancel=cancel, patience_s=patience_s)
         try:
             return [ModelCard.from_json(card) for card in cards]
         except (ValueError, TypeError) as error:
@@ -243,10 +247,10 @@ class Server:
         name = upload(self.connection, label_map.array, label_map.ijk_to_ras, progress, cancel)
         return {"volume": name, "structures": [{**s, "color": list(s["color"])} for s in structures]}
 
-    def _check_version(self) -> None:
+    def _check_version(self, cancel: Cancel = never_cancel, patience_s: float | None = None) -> None:
         if self._checked:
             return
-        about = self.connection.ask("GET", "/about")
+        about = self.connection.ask("GET", "/about", cancel=cancel, patience_s=patience_s)
         if not isinstance(about, dict) or about.get("service") != "deepseg":
             raise UsageError(
                 f"No DeepSeg server answers at {self.connection.address.url}.", "Check the address.", code="usage.url"

@@ -14,6 +14,7 @@ from ..worker.error_mapping import explain
 from .server import Server
 
 _FIRST_JOB = 1 << 40  # jobs of the local worker are numbered from 1
+_CHOOSING_S = 5.0  # somebody waits to hear whether a server can be reached
 
 
 class RemoteWorker(WorkerClient):
@@ -104,7 +105,7 @@ class RemoteWorker(WorkerClient):
 
 
 def _models(server: Server, _params: dict[str, Any], *, progress: Progress, cancel: Cancel) -> Any:
-    return server.models()
+    return server.models(cancel=cancel, patience_s=_CHOOSING_S)
 
 
 def _segment(server: Server, params: dict[str, Any], *, progress: Progress, cancel: Cancel) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..data.terminology import structure_for
 from ..models.card import ModelCard
+from ..remote.known import WHAT_LEAVES
 from ..util.errors import Action
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
@@ -96,6 +97,11 @@ def trust_question(card: ModelCard) -> str:
         _("The trust ends when a file of the model changes."),
     ]
     return "\n".join(lines)
+
+
+def place_question(url: str) -> str:
+    """What to know before runs happen on a server, in lines."""
+    return "\n".join([_("Run on {url}?").format(url=url), _(WHAT_LEAVES).format(url=url)])
 
 
 def collect_question(place: str, name: str, structures: Sequence[str]) -> str:
