@@ -87,6 +87,7 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=50, help="of a site in a round")
+    parser.add_argument("--network", default="unet")
     parser.add_argument("--spacing", default="6")
     parser.add_argument("--patch", default="32,48,48")
     parser.add_argument("--only", nargs="+", default=["fedavg", "fedprox", "killed", "one", "all"])
@@ -94,7 +95,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("federated.csv"))
     arguments = parser.parse_args()
     cases, work = find_cases(arguments.data), arguments.work.resolve()
-    sizes = ["--spacing", arguments.spacing, "--patch", arguments.patch, "--batch", 2]
+    sizes = ["--spacing", arguments.spacing, "--patch", arguments.patch, "--batch", 2, "--network", arguments.network]
     folder_of(work, "server", cases[-1:])
     folder_of(work, "all", cases[:-1])
     for number, case in enumerate(cases[:-1]):

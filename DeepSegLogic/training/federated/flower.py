@@ -110,7 +110,7 @@ def require_flower() -> None:
     if find_spec("flwr") is None:
         raise ResourceError(
             "Training at several sites needs Flower, which is not installed.",
-            "Install it.",
+            "Install it in an environment of its own: it wants other versions of what DeepSeg uses.",
             code="resource.package",
             action="install_extra",
             extra="federated",

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,6 +48,26 @@ def reports(tmp_path_factory):
 def free_address():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def wait_for(address):
+    """Wait for the server; Flower's own client would give up at once."""
+    host, _, port = address.rpartition(":")
+    for _ in range(600):
+        try:
+            return socket.create_connection((host, int(port)), 1).close()
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"nobody listens on {address}")
+
+
+def holds_no_model(output):
+    return not output.exists() or not list(output.rglob("*"))
+
+
+def holds_nothing(output):
+    """Whether a site has neither a model nor sent anything."""
+    return holds_no_model(output) and not (output.with_name(f"{output.name}.training") / site.LEDGER).exists()
 
 
 def recipe(report):
@@ -100,6 +121,7 @@ def test_the_server_averages_and_a_site_that_dies_does_not_stop_the_others(repor
     link, rule = Link(free_address()), recipe(reports[0])
     terms = state.Terms(rounds=2, sites=3, steps=2, proximal=0.01)
     serving = Thread(server.serve, rule, tmp_path / "server", link, terms)
+    wait_for(link.address)
     leaving = subprocess.Popen([sys.executable, str(Path(__file__).with_name("leaving_site.py")), link.address])
     sites = [
         Thread(site.take_part, report, tmp_path / f"site{n}", link, privacy=Privacy(0.5, 0.0) if n else None, seed=n)
@@ -179,6 +201,18 @@ def test_hostile_sites_change_nothing(reports, tmp_path, monkeypatch):
         ),
         raising=False,
     )
+    wait_for(link.address)
+    asked = threading.Event()
+
+    class Stranger(site.Site):
+        def get_properties(self, ins):
+            asked.set()
+            return super().get_properties(ins)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(site, "Site", Stranger)
+        stranger = Thread(site.take_part, reports[1], tmp_path / "stranger", Link(link.address, token="a guess"))
+        assert asked.wait(60)
     for hostile in (
         Hostile(bad),
         Hostile([pickle.dumps(Executed())], "numpy.ndarray"),
@@ -187,7 +221,6 @@ def test_hostile_sites_change_nothing(reports, tmp_path, monkeypatch):
         Hostile(lambda tensors: tensors, count=10**9),
     ):
         Thread(client.start_client, server_address=link.address, client=hostile, insecure=True)
-    stranger = Thread(site.take_part, reports[1], tmp_path / "stranger", Link(link.address, token="a guess"))
     honest = Thread(site.take_part, reports[1], tmp_path / "honest", link)
     done = serving.get()
     honest.get()
@@ -196,10 +229,10 @@ def test_hostile_sites_change_nothing(reports, tmp_path, monkeypatch):
     for words in ("not finite", "another network", "another size", "1000000000 cases", "1 of 6 sites did not answer"):
         assert words in said
     assert "does not know the token was turned away" in said
-    assert stranger.is_alive() and not (tmp_path / "stranger").exists(), "still asking, with nothing"
     monkeypatch.setattr(site, "_PATIENCE_S", 0.0)
     with pytest.raises(ResourceError):
         stranger.get()
+    assert holds_nothing(tmp_path / "stranger")
 
 
 def test_a_stopped_server_goes_on_and_tls_protects_the_way(reports, tmp_path):
@@ -224,9 +257,42 @@ def test_a_stopped_server_goes_on_and_tls_protects_the_way(reports, tmp_path):
     done = Thread(server.serve, rule, tmp_path / "server", link, terms).get()
     assert [one.number for one in done.rounds] == [1, 2]
     assert taking.get().startswith("2 rounds sent") or taking.get().startswith("3 rounds sent")
-    assert plain.is_alive() and not (tmp_path / "plain").exists(), "a site without TLS is not heard"
+    assert plain.is_alive() and holds_nothing(tmp_path / "plain"), "a site without TLS is not heard"
     with pytest.raises(InputError, match="another data set or plan"):
         server.serve(rule, tmp_path / "server", link, state.Terms(rounds=2, proximal=1.0))
+
+
+def test_a_stopped_site_joins_again(reports, tmp_path):
+    link, rule, terms = Link(free_address()), recipe(reports[0]), state.Terms(rounds=3, sites=1, steps=2)
+    serving, steps = Thread(server.serve, rule, tmp_path / "server", link, terms), []
+
+    def told(stage, fraction, words):
+        steps.append("round 2 of 3: step 1" in words)
+
+    with pytest.raises(Cancelled):
+        site.take_part(reports[1], tmp_path / "site", link, progress=told, cancel=lambda: any(steps))
+    assert holds_no_model(tmp_path / "site")
+    assert site.take_part(reports[1], tmp_path / "site", link).startswith("2 rounds sent")
+    assert [(one.number, one.sites) for one in serving.get().rounds] == [(1, 1), (3, 1)]
+    assert find_model(tmp_path / "site").provenance["federated"]["rounds"] == 3
+
+
+def test_a_slow_site_is_left_out(reports, tmp_path):
+    class Slow(client.Client):
+        def fit(self, ins):
+            done.wait(120)
+            return common.FitRes(common.Status(common.Code.OK, ""), ins.parameters, 1, {})
+
+    done, link, rule = threading.Event(), Link(free_address()), recipe(reports[0])
+    terms = state.Terms(rounds=1, sites=2, steps=1, minutes=0.25)
+    serving = Thread(server.serve, rule, tmp_path / "server", link, terms)
+    wait_for(link.address)
+    Thread(client.start_client, server_address=link.address, client=Slow(), insecure=True)
+    site.take_part(reports[1], tmp_path / "site", link)
+    found = serving.get()
+    done.set()
+    assert [(one.sites, one.cases) for one in found.rounds] == [(1, 2)]
+    assert found.warnings == ["Round 1: 1 of 2 sites did not answer."]
 
 
 def test_a_site_refuses_what_it_cannot_do(reports, tmp_path):

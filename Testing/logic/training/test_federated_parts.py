@@ -10,6 +10,7 @@ import torch
 from scipy.stats import norm
 
 from DeepSegLogic.cli import main
+from DeepSegLogic.training.federated import flower
 from DeepSegLogic.training.federated.exchange import LARGEST, Layout, put_into
 from DeepSegLogic.training.federated.flower import Link
 from DeepSegLogic.training.federated.privacy import Ledger, Privacy, epsilon
@@ -207,4 +208,14 @@ def test_options_that_do_not_go_together(tmp_path):
         ["--clip", "1"],
     ):
         assert main([*base, *options]) == 2, options
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_without_flower_a_sentence_says_what_to_do(role, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(flower, "find_spec", lambda name: None)
+    raw = str(write_raw(tmp_path / "raw", 1))
+    assert main(["train", raw, "-o", str(tmp_path / "x"), "--federated", role]) == 6
+    said = capsys.readouterr().err
+    assert "needs Flower, which is not installed" in said and "[federated]" in said and "Traceback" not in said
     assert not (tmp_path / "x").exists()
