@@ -4,11 +4,9 @@ import csv
 import dataclasses
 import os
 import pickle
-import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,6 +25,7 @@ from DeepSegLogic.training.planning import plan_training
 from DeepSegLogic.training.recipe import Recipe
 from DeepSegLogic.util.errors import Cancelled, DeepSegError, InputError, ResourceError
 
+from .ends import Thread, free_address, wait_for
 from .phantom import write_raw
 
 pytest.importorskip("flwr")
@@ -45,22 +44,6 @@ def reports(tmp_path_factory):
     return [check_cases(find_cases(folder), "CT") for folder in folders]
 
 
-def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"127.0.0.1:{taken.getsockname()[1]}"
-
-
-def wait_for(address):
-    """Wait for the server; Flower's own client would give up at once."""
-    host, _, port = address.rpartition(":")
-    for _ in range(600):
-        try:
-            return socket.create_connection((host, int(port)), 1).close()
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"nobody listens on {address}")
-
-
 def holds_no_model(output):
     return not output.exists() or not list(output.rglob("*"))
 
@@ -73,29 +56,6 @@ def holds_nothing(output):
 def recipe(report):
     plan = plan_training(report, width=8, spacing=(4, 4, 4), patch=(16, 16, 16), batch=1)
     return Recipe(report, plan, Options(rate=1e-3))
-
-
-class Thread(threading.Thread):
-    """Runs a function; ``get`` gives its value or raises its error."""
-
-    def __init__(self, function, *arguments, **options):
-        super().__init__(daemon=True)
-        self.call, self.error, self.value = (function, arguments, options), None, None
-        self.start()
-
-    def run(self):
-        function, arguments, options = self.call
-        try:
-            self.value = function(*arguments, **options)
-        except BaseException as error:
-            self.error = error
-
-    def get(self):
-        self.join(240)
-        assert not self.is_alive()
-        if self.error is not None:
-            raise self.error
-        return self.value
 
 
 class Recorded(site.Site):
