@@ -5,7 +5,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-.PHONY: demo web test check coverage docs faults fuzz i18n kill load strokes lint pictures clean
+.PHONY: demo web test check coverage docs faults federated fuzz i18n kill load strokes lint pictures clean
 
 demo: $(READY)
 	$(BIN)/deepseg demo -o demo-output
@@ -39,6 +39,15 @@ kill: $(READY)
 faults: $(READY)
 	DEEPSEG_FAULTS=1 $(BIN)/python -m pytest Testing/logic/service
 
+# Training at several sites. Flower wants other versions of what we use, so it has an environment on top of ours.
+SITES := .venv-federated
+WHERE := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+federated: $(READY)
+	$(BIN)/python -m venv $(SITES)
+	$(BIN)/python $(WHERE) > "$$($(SITES)/bin/python $(WHERE))/below.pth"
+	$(SITES)/bin/python -m pip install -q flwr==1.42.0 dp-accounting==0.6.0
+	$(SITES)/bin/python -m pytest Testing/logic/training/test_federated.py Testing/logic/training/test_federated_parts.py
+
 # Sends many requests to a server; LOAD_REQUESTS says how many.
 load: $(READY)
 	$(BIN)/python Testing/benchmarks/server.py --requests $${LOAD_REQUESTS:-200}
@@ -71,4 +80,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) $(SITES) demo-output

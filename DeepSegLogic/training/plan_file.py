@@ -1,4 +1,4 @@
-"""A plan as JSON, beside a pre-trained encoder."""
+"""A plan as JSON: beside a pre-trained encoder, and as a server sends it to its sites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes a small data set of the shared CTs, for few_shot.py: four patients on 6 mm.
+"""Makes a small data set of the shared CTs, for few_shot.py and federated.py: four patients on 6 mm.
 
 python Testing/benchmarks/shared_cases.py DATA --shared ../shared/data --results RESULTS
 

@@ -1,0 +1,157 @@
+"""What the server does in a round: it asks the sites, checks what they send, and averages it."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.common import (
+    EvaluateIns,
+    FitIns,
+    GetPropertiesIns,
+    Parameters,
+    ndarrays_to_parameters,
+    parameters_to_ndarrays,
+)
+from flwr.server.strategy import FedAvg
+
+from ...util.errors import ModelError
+from ...util.progress import Cancel, Progress, check
+from ..recipe import Recipe
+from .exchange import Layout
+from .flower import Link, drop
+from .state import Round, State, Terms
+from .task import Task
+
+_MOST_CASES = 10_000  # of a site
+_ASKED_S = 20.0  # a site's time to prove that it knows the token
+_FAILED = 5  # rounds in a row without a site's weights
+
+
+class Averaging(FedAvg):  # type: ignore[misc]
+    """Flower's FedAvg over the weights of a network, each message checked; with ``proximal`` it is FedProx."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        link: Link,
+        terms: Terms,
+        layout: Layout,
+        state: State,
+        measured: Callable[[Mapping[str, torch.Tensor]], float],
+        keep: Callable[[], None],
+        progress: Progress,
+        cancel: Cancel,
+    ):
+        super().__init__(initial_parameters=Parameters(layout.pack(state.weights), layout.kind))
+        self._link, self._terms, self._layout, self._state = link, terms, layout, state
+        self._measured, self._keep, self._progress, self._cancel = measured, keep, progress, cancel
+        self._rate, self._known, self._failed, self.before = recipe.options.rate, set[str](), 0, 0
+        self._task = Task(recipe.plan, recipe.loss, 1, terms.rounds, terms.steps, self._rate, terms.proximal)
+
+    def configure_fit(self, server_round: int, parameters: Parameters, client_manager: Any) -> list[Any]:
+        """Ask all sites that are there; before the first round, wait for as many as the terms say."""
+        number = self.before + server_round
+        wanted = self._terms.sites if server_round == 1 else 1
+        clients = self._sites(client_manager, wanted, number)
+        task = self._task.at(number, self._rate * (1 - (number - 1) / self._terms.rounds) ** 0.9)
+        return [(client, FitIns(parameters, task.to_config())) for client in clients]
+
+    def aggregate_fit(
+        self, server_round: int, results: Sequence[Any], failures: Sequence[Any]
+    ) -> tuple[Parameters | None, dict[str, Any]]:
+        """Average the weights that can be used."""
+        check(self._cancel)
+        number, good, losses = self.before + server_round, [], []
+        if failures:
+            self._warn(f"Round {number}: {len(failures)} of {len(failures) + len(results)} sites did not answer.")
+        for client, result in results:
+            try:
+                weights = self._layout.unpack(result.parameters.tensors, result.parameters.tensor_type)
+                if not 1 <= result.num_examples <= _MOST_CASES:
+                    raise ValueError(f"{result.num_examples} cases")
+            except ValueError as error:
+                self._warn(f"Round {number}: a site was left out ({error}).")
+                continue
+            result.parameters = ndarrays_to_parameters([tensor.numpy() for tensor in weights.values()])
+            good.append((client, result))
+            losses.append(_loss(result.metrics))
+        averaged, _ = super().aggregate_fit(server_round, good, [])
+        if averaged is None:
+            self._failed += 1
+            if self._failed >= _FAILED or not (self._state.rounds or number < self._terms.rounds):
+                raise ModelError(
+                    f"The last {self._failed} rounds gave no weights of any site.",
+                    "Look at what the sites say; the same command continues.",
+                    code="model.federated",
+                )
+            return None, {}
+        self._failed = 0
+        arrays = parameters_to_ndarrays(averaged)
+        named = zip(self._layout.shapes, arrays, strict=True)
+        self._state.weights = {name: torch.from_numpy(np.asarray(array, np.float32)) for name, array in named}
+        known = [loss for loss in losses if math.isfinite(loss)]
+        loss = sum(known) / len(known) if known else math.nan
+        cases = sum(result.num_examples for _, result in good)
+        done = Round(number, len(good), cases, loss, self._measured(self._state.weights))
+        self._state.rounds = [one for one in self._state.rounds if one.number != number] + [done]
+        self._keep()
+        words = f"round {number} of {self._terms.rounds}, {len(good)} sites, loss {loss:.3f}, Dice {done.dice:.3f}"
+        self._progress("train", number / self._terms.rounds, words)
+        return Parameters(self._layout.pack(self._state.weights), self._layout.kind), {}
+
+    def configure_evaluate(self, server_round: int, parameters: Parameters, client_manager: Any) -> list[Any]:
+        """After the last round, give all sites the result."""
+        number = self.before + server_round
+        if number < self._terms.rounds:
+            return []
+        config = self._task.at(number, self._rate).to_config()
+        known = [client for client in client_manager.all().values() if client.cid in self._known]
+        return [(client, EvaluateIns(parameters, config)) for client in known]
+
+    def aggregate_evaluate(self, server_round: int, results: object, failures: object) -> tuple[None, dict[str, Any]]:
+        """Sites measure nothing."""
+        return None, {}
+
+    def _sites(self, manager: Any, wanted: int, number: int) -> list[Any]:
+        """All sites that may take part, once there are so many."""
+        while True:
+            check(self._cancel)
+            found = [client for client in list(manager.all().values()) if self._may(manager, client)]
+            if len(found) >= wanted:
+                return found
+            words = f"round {number} of {self._terms.rounds}: {len(found)} of {wanted} sites have joined"
+            self._progress("train", (number - 1) / self._terms.rounds, words)
+            time.sleep(0.3)
+
+    def _may(self, manager: Any, client: Any) -> bool:
+        """Whether a site knows the token; one that does not is dropped."""
+        if client.cid in self._known:
+            return True
+        if self._link.token:
+            nonce = secrets.token_hex(32)
+            try:
+                answer = client.get_properties(GetPropertiesIns({"nonce": nonce}), _ASKED_S, None).properties
+                good = secrets.compare_digest(str(answer.get("proof", "")), self._link.proof(nonce))
+            except Exception:  # whatever a stranger sends, or that it went away
+                good = False
+            if not good:
+                self._warn("A site that does not know the token was turned away.")
+                drop(manager, client)
+                return False
+        self._known.add(client.cid)
+        return True
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self._state.warnings:
+            self._state.warnings.append(sentence)
+
+
+def _loss(metrics: Mapping[str, Any]) -> float:
+    value = metrics.get("loss")
+    return float(value) if isinstance(value, float) else math.nan
