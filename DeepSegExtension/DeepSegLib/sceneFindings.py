@@ -5,6 +5,7 @@ from DeepSegLogic.detection.files import COLORS, roi_name
 
 KEY = "DeepSeg.finding"  # attribute of the boxes' nodes: which finding it is
 ROI = "vtkMRMLMarkupsROINode"
+_POINT_MM = 0.01  # of the point in the middle, which would cover a small lesion
 
 
 class SceneFindings:
@@ -68,5 +69,7 @@ class SceneFindings:
         display.SetColor(*COLORS[finding.state])
         display.SetSelectedColor(*COLORS[finding.state])
         display.SetHandlesInteractive(False)
+        display.SetUseGlyphScale(False)
+        display.SetGlyphSize(_POINT_MM)
         display.SetPropertiesLabelVisibility(False)
         self._drawn[at] = finding

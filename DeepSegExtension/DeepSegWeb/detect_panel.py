@@ -23,8 +23,9 @@ def detect_panel(app) -> None:
                 hide_details=True,
                 no_data_text="Import a model for detection first.",
             )
-            _button("Find", (detecting.find, "[detector]"), "!!detect_why_not", "detect_why_not")
-        slider("min_score", "Score from {{ min_score.toFixed(2) }}, shown", 0, 1, 0.05)
+            _button("Find", (detecting.find, "[detector]"), "!!detect_why_not || !!reading", "detect_why_not")
+        slider("min_score", "Lowest score, {{ min_score.toFixed(2) }}")
+        html.Div("{{ detect_told }}", classes="ds-note", raw_attrs=['role="status"'])
         with (
             html.Div(v_if=("boxes.length",), classes="ds-scroll"),
             html.Table(classes="ds-table", raw_attrs=['aria-label="Findings"']),
@@ -34,25 +35,31 @@ def detect_panel(app) -> None:
                     html.Th(name, classes=classes)
             with (
                 html.Tbody(),
-                html.Tr(v_for="b in boxes", key=("b.at",), raw_attrs=[":aria-selected='b.at === box_at'"]),
+                html.Tr(
+                    v_for="b in boxes",
+                    key=("b.at",),
+                    classes=("b.at === box_at ? 'current' : ''",),
+                    raw_attrs=[":aria-current='b.at === box_at'"],
+                ),
             ):
                 with html.Td():
                     html.Button(
                         "{{ b.title }}",
+                        classes="name",
                         click=(detecting.choose, "[b.at]"),
-                        raw_attrs=['title="Show in the views"', ":style=\"b.at === box_at ? 'font-weight: 600' : ''\""],
+                        raw_attrs=['title="Show in the views"'],
                     )
                 html.Td("{{ b.size }}")
                 html.Td("{{ b.score }}", classes="num")
                 html.Td("{{ b.decision }}")
-        with html.Div(v_if=("boxes.length",), classes="d-flex flex-wrap ga-2 mt-1"):
+        seen = '@vue:mounted="$event.el.scrollIntoView({block: `end`})"'  # the drawer ends at Find, as a rule
+        with html.Div(v_if=("boxes.length",), classes="d-flex flex-wrap ga-2 mt-1", raw_attrs=[seen]):
             _button("Previous", (detecting.step, "[-1]"))
             _button("Next", (detecting.step, "[1]"))
             _button("Accept", (detecting.decide, "['accepted']"), "box_at < 0")
             _button("Reject", (detecting.decide, "['rejected']"), "box_at < 0")
             _button("Segment this", detecting.segment, "box_at < 0 || run.busy")
             _button("Save findings", app.save_findings, "run.busy")
-        html.Div("{{ detect_told }}", classes="ds-note mt-1", raw_attrs=['role="status"'])
 
 
 def _button(label: str, click, disabled: str = "false", tip: str = "''") -> None:

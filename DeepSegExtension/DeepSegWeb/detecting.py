@@ -32,7 +32,9 @@ class Detecting:
     ):
         self.state, self._work, self._saying = state, scene.work, saying
         self._corrected = corrected
+        self._look = scene.look_at_surfaces
         self._detection: Detection = self._work.session.detection
+        self._looked_at = self._detection.found
         state.detect_on = is_available()
         self._detection.changed.connect(self._show)
         state.change("min_score")(self._score)
@@ -97,3 +99,6 @@ class Detecting:
                 "detect_why_not": detection.why_not,
             }
         )
+        if detection.found is not self._looked_at:
+            self._looked_at = detection.found
+            self._look()

@@ -85,7 +85,7 @@ class Showing:
         """The table of the result."""
         result = self.session.outcome.result
         if result is not None:
-            if not self.state.rows:
+            if not self.state.rows and not self.work.resultCorrected:  # else a finding became it: the list goes on
                 self.state.tab = "result"
             self.state.update(binding.result_state(rows, self.work.correction.label_map))
 

@@ -119,7 +119,7 @@ def _threed_ui(_server, _view_id, view) -> None:
         vtkMRMLAbstractViewNode.OrientationMarkerTypeCube, vtkMRMLAbstractViewNode.OrientationMarkerSizeSmall
     )
     _corner(view)
-    html.Div("Surfaces appear here after segmentation.", v_if=("!rows.length",), classes="ds-empty")
+    html.Div("Surfaces appear here after segmentation.", v_if=("!rows.length && !boxes.length",), classes="ds-empty")
 
 
 def _corner(view) -> None:

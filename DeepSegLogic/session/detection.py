@@ -222,7 +222,7 @@ class Detection:
         run = self._jobs.run
         run.warnings += [w for w in found.warnings if w not in run.warnings]
         run.summary = self.text if found.findings else _("No lesions found.")
-        self.changed.emit(self)
+        self._look_at_input()
         self.step(1)
 
     def _wrote(self, answer: dict[str, Any]) -> None:

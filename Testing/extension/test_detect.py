@@ -67,6 +67,7 @@ def test_from_search_to_segment_and_files(finder, tmp_path):
     k, j, i = (round(x / 2) for x in reversed(detection.findings[0].center_ras))
     where[k - 5 : k + 6, j - 5 : j + 6, i - 5 : i + 6] = True
     assert 2 * (mask & truth & where).sum() / (mask.sum() + (truth & where).sum()) > 0.8  # Dice
+    finder.wait(lambda: ui.undoButton.enabled)  # with the result's measurements
     ui.undoButton.click()
     assert not finder.shown("bright_spot_1").any()
 

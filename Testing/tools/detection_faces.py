@@ -64,6 +64,7 @@ def page(volume, model: str, output: Path) -> None:
         shown.set_default_timeout(300_000)
         shown.goto(server.url)
         shown.wait_for_function(DRAWN)
+        shown.get_by_role("button", name="Window: Lung").click()
         shown.get_by_role("button", name="Find", exact=True).click()
         shown.get_by_role("table", name="Findings").wait_for()
         shown.get_by_role("button", name="Accept", exact=True).click()

@@ -119,6 +119,17 @@ def test_a_failed_search_keeps_the_findings_and_another_volume_drops_them(sessio
         detection.export("nowhere", ["csv"])
 
 
+def test_findings_of_a_volume_that_is_no_longer_chosen_are_not_shown(session):
+    detection = session.detection
+    session.choices.set_volume(phantom(CENTERS))
+    detection.search()
+    other = phantom([])
+    other.name = "other"
+    session.choices.set_volume(other)
+    ended(session)
+    assert detection.findings == [] and detection.found is None
+
+
 def test_a_detector_does_not_segment(session):
     session.choices.choose_model("bright")
     session.choices.set_volume(phantom([]))
