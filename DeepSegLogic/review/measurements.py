@@ -15,6 +15,8 @@ from ..data.volume import Volume
 from ..util.tables import write_table
 from .field_of_view import cut_labels
 
+_DECIMALS = 3  # of ml in measurements.csv
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -94,7 +96,7 @@ def confidence_note(confidence: float | None, boundary_margin: float | None) -> 
 
 def volume_text(ml: float, cut: bool) -> str:
     """A volume for a table, see :attr:`Measurement.volume_text`."""
-    return f"{'≥ ' if cut else ''}{ml:.1f}"
+    return f"{'≥ ' if cut else ''}{round(ml, _DECIMALS):.1f}"  # rounded as in the file first: one number everywhere
 
 
 def write_measurements(rows: list[Measurement], path: Path) -> None:
@@ -107,7 +109,7 @@ def write_measurements(rows: list[Measurement], path: Path) -> None:
 
 def _cells(row: Measurement) -> list[object]:
     box = [*(row.box_min or ("",) * 3), *(row.box_max or ("",) * 3)]
-    numbers = [round(row.volume_ml, 3), row.voxels, _short(row.mean_hu, 1), _short(row.sd_hu, 1)]
+    numbers = [round(row.volume_ml, _DECIMALS), row.voxels, _short(row.mean_hu, 1), _short(row.sd_hu, 1)]
     belief = [_short(row.confidence, 4), _short(row.boundary_margin, 4)]
     return [row.title, row.name, *numbers, *(_short(b, 2) for b in box), *belief, "yes" if row.cut else ""]
 

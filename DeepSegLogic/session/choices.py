@@ -282,11 +282,11 @@ class Choices:
     def _look_at_input(self) -> None:
         scan = self.input.scan
         self._take_input(preflight(self.volume, self.model, scan=scan), scan)
-        self._check(self._jobs.run)
         self._forget_estimate()
 
     def _take_input(self, found: Preflight, scan: Scan | None) -> None:
         self.input = Input(self.volume, found, scan)
+        self._check(self._jobs.run)
         self.input_changed.emit(self.input)
 
     def _take_channels(self, channels: Channels) -> None:

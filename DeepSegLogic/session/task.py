@@ -14,7 +14,7 @@ from ..worker import Event
 _STAGES = {  # of tasks with several: shares of their time, about
     "segment": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
     "second_opinion": {"load model": 0.05, "preprocess": 0.05, "inference": 0.90},
-    "segment enhanced": {"load model": 0.05, "enhance": 0.45, "preprocess": 0.05, "inference": 0.45},
+    "segment_enhanced": {"load model": 0.05, "enhance": 0.45, "preprocess": 0.05, "inference": 0.45},
     "detect": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
     "adapt": {"read": 0.02, "prepare": 0.03, "train": 0.80, "compare": 0.15},
 }
@@ -99,7 +99,7 @@ class Run:
     def advance(self, event: Event) -> None:
         """Take in a progress event."""
         if event.stage == "enhance":
-            self._stages = "segment enhanced"
+            self._stages = "segment_enhanced"
         total, shares = event.fraction, _STAGES.get(self._stages or self.task, {})
         if event.stage in shares:
             order = list(shares)

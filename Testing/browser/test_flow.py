@@ -58,7 +58,7 @@ def test_what_comes_is_what_was_chosen_when_the_export_began(done):
     for box in dialog.get_by_role("checkbox").all():
         box.uncheck()
     dialog.get_by_label("Measurements").check()
-    dialog.get_by_label("STL").check()
+    dialog.get_by_label("STL", exact=True).check()
     with done.expect_download() as waiting:
         dialog.get_by_role("button", name="Download").click()
         done.evaluate("window.trame.state.set('formats', ['mrb'])")

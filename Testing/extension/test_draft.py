@@ -14,6 +14,7 @@ def no_saved_endpoint(tmp_path, monkeypatch):
 def test_a_report_is_drafted_corrected_and_saved(ready, tmp_path):
     ui = ready.ui
     ready.run()
+    ui.exportCollapsibleButton.collapsed = False
     assert ui.draftTextEdit.isHidden() and ui.saveDraftButton.isHidden() and ui.draftLabel.isHidden()
     ui.draftUrlLineEdit.text = ""
     ui.draftButton.click()
