@@ -54,10 +54,10 @@ def cohort(
     from ..cohort.case import Outcome, Settings
     from ..cohort.cases import find_cases
     from ..cohort.runner import run_cohort
-    from ..cohort.slurm import array_script, part_of, submit
     from ..results.folder import check_output_folder
     from ..segmentation import check_request
     from ..surfaces import check_formats
+    from .slurm import array_script, part_of, submit
 
     console, wanted, formats = Console(quiet, as_json), split(structures), split(surfaces) or []
     check_formats(formats)

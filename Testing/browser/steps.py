@@ -37,7 +37,7 @@ def download(page, formats) -> bytes:
     for box in dialog.get_by_role("checkbox").all():
         box.uncheck()
     for label in formats:
-        dialog.get_by_label(label, exact=True).check()
+        dialog.get_by_label(label, exact=label == "STL").check()
     with page.expect_download() as waiting:
         dialog.get_by_role("button", name="Download").click()
     return waiting.value.path().read_bytes()

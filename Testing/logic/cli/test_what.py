@@ -10,6 +10,7 @@ from DeepSegLogic import LabelMap, Structure, Volume, read_volume, write_label_m
 from DeepSegLogic.cli import main
 from DeepSegLogic.cohort.case import Settings, _elsewhere, segment_case
 from DeepSegLogic.cohort.cases import Case
+from DeepSegLogic.cohort.signals import Signals
 from DeepSegLogic.models import find_model
 
 
@@ -51,7 +52,7 @@ def test_what_cannot_be_told(tmp_path, capfd):
 
 def test_a_cohort_skips_other_parts_of_the_body_on_request(chest_ct, tmp_path):
     settings = Settings(tmp_path / "out", "ct_demo", ["femur_left", "hip_right"], skip_elsewhere=True)
-    outcome = segment_case(Case("chest", chest_ct), settings, tmp_path / "stop")
+    outcome = segment_case(Case("chest", chest_ct), settings, Signals(tmp_path), 0)
     assert outcome.status == "skipped" and "chest" in outcome.sentences[0], outcome
     assert not (tmp_path / "out" / "chest").exists()
     volume, card = read_volume(chest_ct), find_model("ct_demo")

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
+from DeepSegLogic.cli.slurm import array_script, part_of
 from DeepSegLogic.cohort.engines import ENGINES, engine_for
 from DeepSegLogic.cohort.runner import run_cohort
-from DeepSegLogic.cohort.slurm import array_script, part_of
 from DeepSegLogic.util.errors import ResourceError, UsageError
 
 from .test_run import deepseg, outcomes, rows, statuses
 
-SBATCH = """#!{python}
+SBATCH = """#!/usr/bin/env python3
 # A stand-in for Slurm's sbatch: it reads the array from the script, and runs its tasks one after another.
 import os, re, subprocess, sys
 script = open(sys.argv[1]).read()
@@ -59,7 +59,7 @@ def test_an_array_job_does_all_cases(cohort, tmp_path):
     cases, settings = cohort
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "sbatch").write_text(SBATCH.format(python=sys.executable))
+    (programs / "sbatch").write_text(SBATCH.format())
     (programs / "sbatch").chmod(0o755)
     folder, out = cases[0].source.parent, settings.output
     asked = [folder, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", ""]

@@ -274,7 +274,7 @@ def test_a_label_map_segmentation_holds_the_same_voxels(tmp_path):
     labels = dicom_series.organs(grid)
     write_dicom_labelmap(labels, tmp_path / "a.dcm", source=series)
     written = pydicom.dcmread(tmp_path / "a.dcm")
-    assert (written.SOPClassUID, written.SegmentationType) == (pydicom.uid.LabelMapSegmentationStorage, "LABELMAP")
+    assert (written.SOPClassUID, written.SegmentationType) == ("1.2.840.10008.5.1.4.1.1.66.7", "LABELMAP")
     numbers = {s.SegmentLabel: s.SegmentNumber for s in written.SegmentSequence}
     volume = hd.seg.segread(tmp_path / "a.dcm").get_volume(combine_segments=True)
     back = read_label_map(tmp_path / "a.dcm", series)
