@@ -45,6 +45,8 @@ class Opening:
     async def open(self, source: Path) -> None:
         """Show a volume, or a scene with its result, instead of the current one; or a segmentation on it."""
         try:
+            self.check_free()
+            self.scene.work.session.jobs.check_free()
             segments = await asyncio.to_thread(holds_segmentation, source)
         except Exception as error:
             self._say(error)
