@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import slicer
+
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
+from DeepSegLogic.util.errors import DeepSegError
 
 
 class DraftSection:
@@ -16,8 +19,10 @@ class DraftSection:
         ui.saveDraftButton.connect("clicked(bool)", self.onSave)
         self.drafting.changed.connect(self.show)
         self.session.jobs.run_changed.connect(self.showRun)
-        with remedies.showingErrors(_("The language model is not set up.")):
+        try:
             self.drafting.look_up()
+        except DeepSegError as error:  # the panel goes on without it
+            slicer.util.errorDisplay(remedies.sentence(error))
         endpoint = self.drafting.endpoint
         if endpoint is not None:
             ui.draftUrlLineEdit.text, ui.draftModelLineEdit.text = endpoint.url, endpoint.model

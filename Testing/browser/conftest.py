@@ -7,7 +7,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+
+from DeepSegLogic import Volume
+from DeepSegLogic.io import read_volume, write_volume
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -62,6 +66,13 @@ def stop(server: Server) -> None:
     server.process.terminate()
     server.process.wait(30)
     server.process.stdout.close()
+
+
+def write_small(chest_ct, path):
+    """A part of 80×80×18 voxels of the chest CT, so that a run takes a second or two."""
+    volume = read_volume(chest_ct)
+    inner = np.ascontiguousarray(volume.array[8:26, 24:104, 24:104])
+    write_volume(Volume(inner, volume.ijk_to_ras, "small", "CT"), path)
 
 
 @pytest.fixture(scope="package")

@@ -8,11 +8,9 @@ pytest.importorskip("fastapi", reason="needs the extra server")
 
 from running_server import Running
 
-from DeepSegLogic import Volume
-from DeepSegLogic.io import read_volume, write_volume
 from DeepSegLogic.remote.known import WHAT_LEAVES, KnownServers
 
-from .conftest import start, stop
+from .conftest import start, stop, write_small
 from .steps import download, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -28,9 +26,7 @@ def server(tmp_path):
 @pytest.fixture
 def open_page(browser, chest_ct, tmp_path, monkeypatch):
     """Opens a page with a small CT, for a user with a list of servers."""
-    volume = read_volume(chest_ct)
-    inner = np.ascontiguousarray(volume.array[8:26, 24:104, 24:104])
-    write_volume(Volume(inner, volume.ijk_to_ras, "small", "CT"), tmp_path / "small.nii.gz")
+    write_small(chest_ct, tmp_path / "small.nii.gz")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     opened = []
 

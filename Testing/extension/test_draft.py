@@ -5,10 +5,19 @@ import json
 import language_models
 import pytest
 
+from .conftest import MODULE, User
+
 
 @pytest.fixture(autouse=True)
 def no_saved_endpoint(tmp_path, monkeypatch):
     monkeypatch.setattr("DeepSegLogic.drafting.endpoint._path", lambda: tmp_path / "drafting.json")
+
+
+def test_damaged_settings_are_told(desktop, tmp_path):
+    (tmp_path / "drafting.json").write_text("{")
+    ui = User(desktop, desktop.load_module(MODULE)).ui
+    assert "is damaged" in desktop.messages[-1].text
+    assert ui.draftUrlLineEdit.text == "" and ui.exportButton is not None, "the panel comes up all the same"
 
 
 def test_a_report_is_drafted_corrected_and_saved(ready, tmp_path):
