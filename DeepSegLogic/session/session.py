@@ -210,7 +210,7 @@ class Session:
         )
 
     def export(self, folder: Path, formats: list[str], label_map: LabelMap | None = None, **options: Any) -> None:
-        """Write the result to a folder, see :func:`DeepSegLogic.worker.handlers.export`.
+        """Write the result to a folder, see :func:`DeepSegLogic.worker.handlers.results.export`.
 
         Args:
             formats: of surfaces, and ``"seg.nrrd"``, ``"nii.gz"``, ``"csv"``, ``"html"``, ``"plan"``; of

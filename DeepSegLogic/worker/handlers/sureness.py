@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .job_loop import Job
+from ..job_loop import Job
 
 if TYPE_CHECKING:
-    from ..data.label_map import LabelMap
-    from ..data.volume import Volume
-    from ..review.attribution import Attribution, Method
+    from ...data.label_map import LabelMap
+    from ...data.volume import Volume
+    from ...review.attribution import Attribution, Method
 
 
 def explain(
@@ -29,10 +29,10 @@ def explain(
         model: id or folder.
         at: None for a place well inside the structure in ``label_map``.
     """
-    from ..models import find_model, load_model
-    from ..review.attribution import explain as run
-    from ..review.attribution import place_in
-    from ..util.errors import UsageError
+    from ...models import find_model, load_model
+    from ...review.attribution import explain as run
+    from ...review.attribution import place_in
+    from ...util.errors import UsageError
 
     if at is None and label_map is None:
         raise UsageError("There is no place to explain.", "Name one, in RAS mm.", code="usage.place")
@@ -56,11 +56,11 @@ def second_opinion(
         ``rows``, a list of :class:`~DeepSegLogic.review.disagreement.Disagreement`; ``map``, (K, J, I) uint8;
         ``other``, the label map of the other model, or what most variants say.
     """
-    from ..models import find_model, load_model
-    from ..review.disagreement import disagreement_map, disagreements, voted
-    from ..review.members import VARIATIONS, members
-    from ..segmentation import segment
-    from ..util.progress import share
+    from ...models import find_model, load_model
+    from ...review.disagreement import disagreement_map, disagreements, voted
+    from ...review.members import VARIATIONS, members
+    from ...segmentation import segment
+    from ...util.progress import share
 
     variation = next((v for v in VARIATIONS if v == other), None)
     job.progress("load model", 0.0, model if variation else other)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .job_loop import Handler, Job
+from ..job_loop import Job
+from .results import export
 
 if TYPE_CHECKING:
-    from ..io.dicom.web_archive import Archive, FoundSeries
+    from ...io.dicom.web_archive import Archive, FoundSeries
 
 
 def find_series(job: Job, *, patient: str, study: str) -> list[FoundSeries]:
@@ -26,10 +27,9 @@ def send_result(job: Job, **exported: Any) -> int:
     """Write a result in DICOM formats and send the files; returns how many.
 
     Args:
-        exported: as for :func:`~DeepSegLogic.worker.handlers.export`, without the folder.
+        exported: as for :func:`~DeepSegLogic.worker.handlers.results.export`, without the folder.
     """
-    from ..util.staging import temporary_folder
-    from .handlers import export
+    from ...util.staging import temporary_folder
 
     archive = _archive()
     with temporary_folder() as folder:
@@ -38,14 +38,7 @@ def send_result(job: Job, **exported: Any) -> int:
 
 
 def _archive() -> Archive:
-    from ..io.dicom.archive_settings import ArchiveSettings
-    from ..io.dicom.web_archive import Archive
+    from ...io.dicom.archive_settings import ArchiveSettings
+    from ...io.dicom.web_archive import Archive
 
     return Archive(ArchiveSettings.from_environment())
-
-
-HANDLERS: dict[str, Handler] = {
-    "find_series": find_series,
-    "fetch_series": fetch_series,
-    "send_result": send_result,
-}

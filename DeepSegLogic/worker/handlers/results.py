@@ -1,0 +1,139 @@
+"""The requests about a result: its surfaces, measurements, comparisons and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..job_loop import Job
+
+if TYPE_CHECKING:
+    from ...data.label_map import LabelMap
+    from ...data.volume import Volume
+    from ...detection.finding import BoxFindings
+    from ...review.findings import Finding
+    from ...review.measurements import Measurement
+    from ...surfaces import SurfaceSet
+
+
+def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
+    """:func:`DeepSegLogic.surfaces.make_surfaces` with its options."""
+    from ...surfaces import make_surfaces
+
+    return make_surfaces(label_map, progress=job.progress, cancel=job.cancel, **options)
+
+
+def measure(
+    job: Job, *, label_map: LabelMap, volume: Volume, confidence: dict[str, float], boundary_margin: dict[str, float]
+) -> list[Measurement]:
+    """:func:`DeepSegLogic.review.measurements.measure`."""
+    from ...review.measurements import measure
+
+    return measure(label_map, volume, confidence, boundary_margin)
+
+
+def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float]) -> list[Finding]:
+    """:func:`DeepSegLogic.review.findings.review`."""
+    from ...review.findings import review
+
+    return review(label_map, confidence)
+
+
+def open_segmentation(job: Job, *, path: str, volume: Volume) -> LabelMap:
+    """:func:`DeepSegLogic.io.segmentations.read_segmentation_of`."""
+    from ...io.segmentations import read_segmentation_of
+
+    job.progress("open", 0.0)
+    return read_segmentation_of(volume, Path(path))
+
+
+def evaluate(job: Job, *, label_map: LabelMap, reference: LabelMap) -> dict[str, Any]:
+    """:func:`DeepSegLogic.evaluation.evaluate` of two label maps on the same grid.
+
+    Returns:
+        ``scores``, a list of :class:`~DeepSegLogic.evaluation.scoring.Score`, and ``notes``: what was not compared.
+    """
+    from ...evaluation import evaluate as run
+    from ...evaluation.report import notes
+
+    found = run(label_map, reference, progress=job.progress, cancel=job.cancel)
+    return {"scores": found.scores, "notes": notes(found)}
+
+
+def follow_up(
+    job: Job,
+    *,
+    earlier: LabelMap,
+    earlier_volume: Volume | None,
+    label_map: LabelMap,
+    volume: Volume,
+    confidence: dict[str, float],
+    days: float | None,
+    folder: str,
+) -> dict[str, Any]:
+    """:func:`DeepSegLogic.followup.follow_up` of a result and an earlier one; its files are written to ``folder``.
+
+    Returns:
+        ``changes``, a list of :class:`~DeepSegLogic.followup.change.Change`; ``notes``, its warnings.
+    """
+    from ...followup import TimePoint, write_follow_up
+    from ...followup import follow_up as run
+
+    before, after = TimePoint(earlier, earlier_volume), TimePoint(label_map, volume, confidence)
+    found = run(before, after, days=days, progress=job.progress, cancel=job.cancel)
+    write_follow_up(found, Path(folder), job.cancel)
+    return {"changes": found.changes, "notes": found.warnings}
+
+
+def export(
+    job: Job,
+    *,
+    label_map: LabelMap,
+    volume: Volume,
+    confidence: dict[str, float],
+    boundary_margin: dict[str, float],
+    folder: str,
+    formats: list[str],
+    source: str = "",
+    **options: Any,
+) -> list[str]:
+    """:func:`DeepSegLogic.results.folder.export_result` with its options; the paths of what was written.
+
+    Args:
+        source: empty if unknown.
+    """
+    from ...results.folder import export_result
+
+    written = export_result(
+        Path(folder),
+        label_map,
+        volume,
+        formats,
+        source=Path(source) if source else None,
+        confidence=confidence,
+        boundary_margin=boundary_margin,
+        progress=job.progress,
+        cancel=job.cancel,
+        **options,
+    )
+    return [str(path) for path in written]
+
+
+def export_findings(
+    job: Job, *, found: BoxFindings, volume: Volume | None, source: str, folder: str, formats: list[str]
+) -> dict[str, list[str]]:
+    """:func:`DeepSegLogic.detection.output.write_findings`.
+
+    Args:
+        volume: that was searched, for a DICOM report; ``source`` is its series, empty if unknown.
+
+    Returns:
+        ``files``, their paths; ``notes``, what had to be made up.
+    """
+    from dataclasses import replace
+
+    from ...detection.output import write_findings
+
+    job.progress("write", 0.0, "")
+    files = write_findings(found, folder, formats, volume=replace(volume, source=source) if volume else None)
+    return {"files": [str(path) for path in files], "notes": found.warnings}
