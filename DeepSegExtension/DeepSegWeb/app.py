@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,16 +13,15 @@ import trame_slicer.module
 from trame.app import get_server
 
 from DeepSegLogic.adaptation.cases import corrections_root
-from DeepSegLogic.refinement.undo import Entry
-from DeepSegLogic.util.errors import DeepSegError, InputError, ResourceError, UsageError
-from DeepSegLogic.util.file_names import safe_name
-from DeepSegLogic.worker.isolated import read_label_map, read_scene_or_volume
+from DeepSegLogic.util.errors import DeepSegError, ResourceError
 
 from . import binding
 from .archive import PageArchive
+from .comparing import Comparing
 from .correcting import Correcting
 from .detecting import Detecting
 from .drafting import PageDraft
+from .exporting import Exporting
 from .learning import Learning
 from .opening import Opening
 from .page import ASSETS, build_page
@@ -33,13 +32,10 @@ from .scene import PageScene
 from .serving import guard
 from .showing import Showing
 from .sureness import PageSureness
-from .transfers import Transfers, pack
+from .transfers import Transfers
 from .views import make_views
 
 POLL_S = 0.08
-SCENE_FORMAT = "mrb"
-LABEL_FORMATS = {"seg.nrrd", "nii.gz", "dcm-seg", "dcm-labelmap", "rtstruct", SCENE_FORMAT}
-"""They hold what was corrected; the others only show it."""
 
 
 class WebApp:
@@ -63,17 +59,17 @@ class WebApp:
         self.learning = Learning(self.state, self.work, self._saying)
         self.sureness = PageSureness(self.state, self.work, self._saying, self.correcting.refresh)
         self.transfers = Transfers()
-        folder_of = partial(self.transfers.empty, "pictures")
-        self.planning = PagePlan(
-            self.state, self.scene, self._saying, self.correcting.refresh, self._hand_over_pictures, folder_of
+        self.exporting = Exporting(
+            self.state, self.scene, self.correcting, self.detecting, self.transfers, self._saying
         )
+        self.comparing = Comparing(self.state, self.work, self.transfers, self._end_of_task)
+        folder_of, deliver = partial(self.transfers.empty, "pictures"), self.exporting.deliver_pictures
+        self.planning = PagePlan(self.state, self.scene, self._saying, self.correcting.refresh, deliver, folder_of)
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self.archive = PageArchive(self.state, self.scene, self.opening, self.correcting, self._saying, archive)
         self._source = source
         known = (self.transfers.folder, source and source.parent, folder and folder.resolve(), corrections_root())
         self._folders = [place for place in known if place]
-        self._export: Callable[[], Coroutine] | None = None  # delivers it, once its files are written
-        self._delivery: asyncio.Task | None = None
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.places = PagePlaces(self.state, self.session, self._saying)
@@ -81,7 +77,6 @@ class WebApp:
         dialogs = ("uploading", "exporting", "choosing_model", "asking", "searching")
         self.state.client_only(*dialogs)  # a new tab has none open
         Showing(self.state, self.scene, self.correcting, self._say)
-        self.session.outcome.files_exported.connect(self._hand_over)
         self.server.trigger("browse")(self.opening.browse)
         self.server.trigger("take")(self.opening.take)
         self.server.trigger("find")(self.archive.find)
@@ -91,7 +86,7 @@ class WebApp:
         self.server.trigger("picture")(self.planning.picture)
         self._bind()
         Probe(self.state, self.scene)
-        self._start_download = build_page(self, make_views(self.server, self.scene.app))
+        self.exporting.start_download = build_page(self, make_views(self.server, self.scene.app)).exec
 
     def start(self, host: str, port: int, ready: Callable[[str, Callable[[], str]], None]) -> None:
         """Serve until it is stopped.
@@ -106,8 +101,8 @@ class WebApp:
             "upload": self.opening.receive,
             "channel": self.opening.receive_channel,
             "model": self.import_model,
-            "reference": self.compare,
-            "earlier": self.compare_with_earlier,
+            "reference": self.comparing.with_reference,
+            "earlier": self.comparing.with_earlier,
             "plan": self.planning.receive,
         }
         gate = guard(self.server, host, self.transfers, receivers, self._say)
@@ -161,47 +156,7 @@ class WebApp:
         with self.state:
             self.state.alert = None
             self.session.choices.import_model(source)
-        while self.session.jobs.run.busy:
-            await asyncio.sleep(POLL_S)
-
-    async def compare(self, source: Path) -> None:
-        """Compare the result with an uploaded reference segmentation; returns when that is done, or failed."""
-        reference = await asyncio.to_thread(read_label_map, source)
-        with self.state:
-            self.state.alert = None
-            self.session.compare(reference, self.work.labelMap())
-        while self.session.jobs.run.busy:
-            await asyncio.sleep(POLL_S)
-
-    async def compare_with_earlier(self, source: Path) -> None:
-        """Compare the result with an uploaded scene, or segmentation, of an earlier scan; returns when that is done."""
-        volume = None
-        if source.suffix.lower() == f".{SCENE_FORMAT}":
-            opened = await asyncio.to_thread(read_scene_or_volume, source, self.transfers.folder)
-            volume, earlier = opened.volume, opened.label_map
-            if earlier is None:
-                raise InputError(
-                    f"{source.name} has no segmentation.", "Segment the earlier scan first.", code="input.scene"
-                )
-        else:
-            earlier = await asyncio.to_thread(read_label_map, source)
-        with self.state:
-            self.state.alert = None
-            days, folder = self._days(), self.transfers.empty("follow-up")
-            self.session.compare_with_earlier(earlier, volume, folder, days, self.work.labelMap())
-        while self.session.jobs.run.busy:
-            await asyncio.sleep(POLL_S)
-
-    async def save_report(self) -> None:
-        """Download the report of the comparison with an earlier scan."""
-        with self._saying():
-            self._start_download.exec(await self.transfers.offer(self.transfers.folder / "follow-up", "follow-up"))
-
-    def _days(self) -> float | None:
-        try:
-            return float(self.state.days) if self.state.days else None
-        except ValueError as error:
-            raise UsageError("The days between the scans are not a number.", "Correct them.") from error
+        await self._end_of_task()
 
     def choose_all(self) -> None:
         """Choose all structures of the model."""
@@ -230,32 +185,7 @@ class WebApp:
     def export(self, shown: dict) -> None:
         """Write the chosen formats; the download starts when they are ready."""
         self._take(shown)
-        self.state.alert = None
-        with self._saying():
-            self.session.jobs.check_free()
-            if self.state.delivering:
-                raise UsageError("A download is being prepared.", "Wait for it.", code="usage.busy")
-            label_map, folder = self.work.labelMap(), self.transfers.empty("export")
-            name, scene = safe_name(f"{self.session.outcome.volume.name}-deepseg"), None
-            if SCENE_FORMAT in shown["formats"]:  # as it is now, like the rest
-                scene = self.transfers.empty("scene")
-                self.scene.save(scene / name)
-            steps = self.correcting.steps if LABEL_FORMATS & {*shown["formats"]} else None
-            self._export = partial(self._deliver, folder, name, scene, steps)
-            formats = [f for f in shown["formats"] if f != SCENE_FORMAT]
-            if formats:
-                self.session.export(folder, formats, label_map, corrected=self.work.everCorrected)
-            else:
-                self._hand_over([])
-
-    def save_findings(self) -> None:
-        """Write the findings; the download starts when they are ready."""
-        self.state.alert = None
-        with self._saying():
-            self.session.jobs.check_free()
-            folder = self.transfers.empty("findings")
-            self._export = partial(self._deliver, folder, "findings", None, None)
-            self.detecting.write(folder)
+        self.exporting.export()
 
     # --- binding -----------------------------------------------------------------------------------------------
 
@@ -327,26 +257,9 @@ class WebApp:
         def _(**_):
             self.correcting.set_reach()
 
-    def _hand_over(self, _paths: list[Path]) -> None:
-        """The files of an export are written: offer them for download."""
-        self._delivery = asyncio.ensure_future(self._export())
-
-    def _hand_over_pictures(self, folder: Path) -> None:
-        """The pictures are written: offer them for download."""
-        self._export = partial(self._deliver, folder, "pictures", None, None)
-        self._hand_over([])
-
-    async def _deliver(self, folder: Path, name: str, scene: Path | None, steps: tuple[Entry, ...] | None) -> None:
-        with self.state:
-            self.state.delivering = True
-        with self._saying():
-            if scene is not None:
-                await pack(scene, folder / f"{name}.{SCENE_FORMAT}")
-            self._start_download.exec(await self.transfers.offer(folder, name))
-            if steps is not None:
-                self.correcting.exported(steps)
-        with self.state:
-            self.state.delivering = False
+    async def _end_of_task(self) -> None:
+        while self.session.jobs.run.busy:
+            await asyncio.sleep(POLL_S)
 
     async def _poll(self) -> None:
         while True:

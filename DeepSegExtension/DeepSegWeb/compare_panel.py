@@ -57,7 +57,7 @@ def compare_panel(app) -> None:
         variant="text",
         color="primary",
         disabled=("run.busy || delivering",),
-        click=app.save_report,
+        click=app.exporting.save_report,
     )
 
 

@@ -59,7 +59,7 @@ def detect_panel(app) -> None:
             _button("Accept", (detecting.decide, "['accepted']"), "box_at < 0")
             _button("Reject", (detecting.decide, "['rejected']"), "box_at < 0")
             _button("Segment this", detecting.segment, "box_at < 0 || run.busy")
-            _button("Save findings", app.save_findings, "run.busy")
+            _button("Save findings", app.exporting.save_findings, "run.busy")
 
 
 def _button(label: str, click, disabled: str = "false", tip: str = "''") -> None:
