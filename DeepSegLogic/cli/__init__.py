@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
@@ -83,6 +85,12 @@ app.add_typer(pacs.app, name="pacs")
 app.add_typer(adapt.app, name="adapt")
 
 
+@cache
+def _command_line() -> Callable[..., object]:
+    """The commands with their options, which take a while to read from the signatures."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (the README lists them)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -93,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):  # it is None if it was closed, as by `>&-`
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(arguments, prog_name="deepseg", standalone_mode=False)
+        code = _command_line()(arguments, prog_name="deepseg", standalone_mode=False)
         if code == 130:  # Typer's code for Ctrl-C
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
