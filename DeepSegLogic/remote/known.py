@@ -21,7 +21,8 @@ _KEY_STORE = "DeepSeg server"
 
 WHAT_LEAVES = N_(
     "The voxels of a volume, their size and place in space, and its modality are sent to {url}, which keeps them for a "
-    "while. Names, headers of files and results of other runs are not sent."
+    "while; for corrections and surfaces also the label map, the names of its structures, and the prompts. Names and "
+    "headers of files are not sent."
 )
 """What a user agrees to, once for each server."""
 
