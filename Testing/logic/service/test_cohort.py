@@ -20,7 +20,7 @@ from DeepSegLogic.util.errors import ModelError, ResourceError, UsageError
 @pytest.fixture
 def cases(tmp_path):
     (tmp_path / "in").mkdir()
-    for number in range(5):
+    for number in range(3):
         write_volume(ct(number, (8, 24, 20)), tmp_path / "in" / f"{number}.nii.gz")
     return find_cases([tmp_path / "in"])
 
@@ -77,7 +77,7 @@ def table(settings):
         return {row["case"]: row for row in csv.DictReader(file)}
 
 
-ALL_DONE = dict.fromkeys("01234", "done")
+ALL_DONE = dict.fromkeys("012", "done")
 
 
 @pytest.mark.parametrize("fault", ["killed", "revoked"])
@@ -93,22 +93,23 @@ def test_the_case_of_a_server_that_is_lost_goes_to_another(make_server, cases, s
         one.kill()
     else:
         one.users.revoke("anna")
+        one.open_gate()  # the result is there, but not for this token
     other.open_gate()
     assert run.statuses() == ALL_DONE
-    assert len(one.starts) == 1 and len(other.starts) == 5
+    assert len(one.starts) == 1 and len(other.starts) == 3
     (moved,) = [outcome for outcome in run.ended.values() if any("moved" in text for text in outcome.warnings)]
     assert f"moved from {one.url} to another server" in (said := table(settings)[moved.case.name]["warnings"])
     assert ("cannot be reached" if fault == "killed" else "token") in said
     assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
     one.start()  # so that it can be stopped
     again = Run(cases, settings, saved(other))
-    assert again.statuses() == dict.fromkeys("01234", "kept") and len(other.starts) == 5
+    assert again.statuses() == dict.fromkeys("012", "kept") and len(other.starts) == 3
 
 
 def test_without_a_server_the_rest_fails_at_once_and_the_next_run_goes_on(make_server, cases, settings, saved):
     server = make_server()
     run = Run(cases, settings, saved(server))
-    server.until(lambda: len(run.ended) == 2)
+    server.until(lambda: len(run.ended) == 1)
     server.close_gate()
     began = len(server.starts)
     server.until(lambda: len(server.starts) > began or len(run.ended) + 1 == len(server.starts))
@@ -118,12 +119,12 @@ def test_without_a_server_the_rest_fails_at_once_and_the_next_run_goes_on(make_s
     assert time.monotonic() - killed < 15  # not the patience for each
     done = [name for name, status in statuses.items() if status == "done"]
     failed = [outcome for outcome in run.ended.values() if outcome.status == "failed"]
-    assert 2 <= len(done) < 5 and len(done) + len(failed) == 5
+    assert 1 <= len(done) < 3 and len(done) + len(failed) == 3
     assert {outcome.code for outcome in failed} == {"resource.server"} and all(o.remedy for o in failed)
     server.open_gate()
     server.start()
     again = Run(cases, settings, saved(server)).statuses()
-    assert again == {name: "kept" if name in done else "done" for name in "01234"}
+    assert again == {name: "kept" if name in done else "done" for name in "012"}
 
 
 def test_a_server_named_twice_gets_two_cases_at_a_time(make_server, cases, settings, saved):
@@ -133,7 +134,7 @@ def test_a_server_named_twice_gets_two_cases_at_a_time(make_server, cases, setti
     run = Run(cases, settings, f"{address},{address}")
     server.until(lambda: len(server.starts) == 2)
     server.open_gate()
-    assert run.statuses() == ALL_DONE and len(server.starts) == 5
+    assert run.statuses() == ALL_DONE and len(server.starts) == 3
 
 
 def test_cancelled_cases_stop_on_the_server_and_leave_nothing(make_server, cases, settings, saved):
@@ -142,7 +143,7 @@ def test_cancelled_cases_stop_on_the_server_and_leave_nothing(make_server, cases
     run = Run(cases, settings, saved(server))
     server.until(lambda: server.starts)
     run.stop.set()
-    assert run.statuses() == dict.fromkeys("01234", "cancelled")
+    assert run.statuses() == dict.fromkeys("012", "cancelled")
     jobs = lambda: requests.get(f"{server.url}/v1/jobs", headers=server.headers()).json()  # noqa: E731
     assert server.until(lambda: [job["state"] for job in jobs()] == ["cancelled"])
     assert sorted(path.name for path in settings.output.iterdir()) == ["cohort.csv", "measurements.csv"]
