@@ -168,7 +168,7 @@ def _label_map(volumes: Path, reference: dict[str, Any]) -> LabelMap:
         raise InputError("A layer of a label map has another grid.", "Send all on one grid.", code="input.labels")
     structures = []
     for entry in reference["structures"]:
-        codes = {name: Code(**entry[name]) for name in ("category", "type", "modifier") if entry[name]}
+        codes = {name: Code(**value) for name, value in entry.items() if isinstance(value, dict)}
         structures.append(Structure(**{**entry, **codes, "color": tuple(entry["color"])}))
     return LabelMap(array, matrix, structures, layers=layers)
 

@@ -69,6 +69,7 @@ class Labelled(_Strict):
     modifier: Coded | None = None
     laterality: Name | None = None
     body_system: Name | None = None
+    region: Coded | None = None
 
 
 class Layer(_Strict):

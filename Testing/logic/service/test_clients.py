@@ -1,6 +1,7 @@
 """`deepseg refine`, `surfaces` and `cohort` with `--server`, on a real server: what they write, and what travels."""
 
 import json
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,14 @@ from DeepSegLogic.cohort.case import segment_case
 from DeepSegLogic.cohort.signals import signals_in
 from DeepSegLogic.data.affine import ijk_to_ras_points
 from DeepSegLogic.data.label_map import smallest_on_top
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.io import write_volume
 from DeepSegLogic.remote.known import KnownServers
+from DeepSegLogic.service.requests import Labelled
 
-BONE, ORGAN, TUMOR = (Structure(n, name, name.title()) for n, name in enumerate(("bone", "organ", "tumor"), start=1))
+BONE = Structure(1, "bone", "Bone")
+ORGAN = replace(structure_for("kidney_left", 2), name="organ")
+TUMOR = replace(structure_for("tumor", 3), region=structure_for("liver", 1).type)
 
 
 @pytest.fixture(autouse=True)
@@ -60,16 +65,23 @@ def uploaded(command):
 
 
 def told(capsys):
-    return [line for line in capsys.readouterr() for line in line.splitlines() if "Written to" not in line]
+    """Warnings and result of a command with `--json`."""
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [{**event, "output": ""} for event in events if event["event"] != "progress"]
+
+
+def test_all_that_a_structure_has_can_travel():
+    assert {f.name for f in fields(Structure)} == set(Labelled.model_fields)
 
 
 @pytest.mark.parametrize("labels", ["plain", "overlapping"])
 def test_a_correction_is_that_of_this_machine_and_travels_once(command, files, capsys, labels):
-    paths = ["-i", str(files / "ct.nii.gz"), "-p", str(files / "prompts.json"), "--reach", "0.5"]
+    paths = ["-i", str(files / "ct.nii.gz"), "-p", str(files / "prompts.json"), "--reach", "0.5", "--json"]
     correct = ["refine", str(files / f"{labels}.seg.nrrd"), *paths]
     assert main([*correct, "-o", str(files / "here.seg.nrrd")]) == 0
     words = told(capsys)
-    assert any("Prompt 2 has no effect" in line for line in words) and any("organ: +" in line for line in words)
+    assert any("Prompt 2 has no effect" in told.get("message", "") for told in words)
+    assert words[-1]["changes_ml"]["organ"][0] > 0 and words[-1]["changed_box"]
     assert main([*correct, "-o", str(files / "there.seg.nrrd"), "--server", command.url]) == 0
     assert told(capsys) == words
     before, here, there = (read_label_map(files / f"{name}.seg.nrrd") for name in (labels, "here", "there"))
@@ -81,7 +93,7 @@ def test_a_correction_is_that_of_this_machine_and_travels_once(command, files, c
 
 @pytest.mark.parametrize("labels", ["plain", "overlapping"])
 def test_surfaces_are_those_of_this_machine_and_travel_once(command, files, capsys, labels):
-    make = ["surfaces", str(files / f"{labels}.seg.nrrd"), "-f", "ply", "--printable"]
+    make = ["surfaces", str(files / f"{labels}.seg.nrrd"), "-f", "ply", "--printable", "--json"]
     assert main([*make, "-o", str(files / "here")]) == 0
     words = told(capsys)
     assert main([*make, "-o", str(files / "there"), "--server", command.url]) == 0
@@ -107,7 +119,7 @@ def test_what_is_refused_in_the_words_of_the_command_line(command, files, monkey
         ([*many, "--model", "no_such"], ModelError.exit_code, "It has: ct_demo"),
         ([*many, "--workers", "2"], 2, "Leave out --engine, --scheduler and --workers"),
         ([*many, "--device", "cpu"], 2, "Leave out --device"),
-        ([*many, "-s", "lever"], 2, "Did you mean liver?"),
+        ([*many, "-s", "lever"], 2, "Did you mean liver"),
         ([*many, "--server", "https://localhost:1"], 2, "deepseg servers add"),
     ):
         assert main(arguments) == code, arguments
