@@ -35,9 +35,9 @@ docs: $(READY)
 kill: $(READY)
 	DEEPSEG_KILLS=$${DEEPSEG_KILLS:-200} $(BIN)/python -m pytest Testing/security/test_kill.py
 
-# What goes wrong between client and server, with the cases that take longer.
+# What goes wrong between client and server, and in cohorts, with the cases that take longer.
 faults: $(READY)
-	DEEPSEG_FAULTS=1 $(BIN)/python -m pytest Testing/logic/service
+	DEEPSEG_FAULTS=1 $(BIN)/python -m pytest Testing/logic/service Testing/logic/cohort
 
 # Training at several sites. Flower wants other versions of what we use, so it has an environment on top of ours.
 SITES := .venv-federated
@@ -48,9 +48,9 @@ federated: $(READY)
 	$(SITES)/bin/python -m pip install -q flwr==1.42.0 dp-accounting==0.6.0
 	$(SITES)/bin/python -m pytest Testing/logic/training/test_federated.py Testing/logic/training/test_federated_parts.py
 
-# Sends many requests to a server; LOAD_REQUESTS says how many.
+# Sends many requests to a server; LOAD_REQUESTS says how many, LOAD_SECONDS over which time.
 load: $(READY)
-	$(BIN)/python Testing/benchmarks/server.py --requests $${LOAD_REQUESTS:-200}
+	$(BIN)/python Testing/benchmarks/server.py --requests $${LOAD_REQUESTS:-200} --seconds $${LOAD_SECONDS:-600}
 
 # Tries thousands of random prompts; DEEPSEG_STROKES says how many, DEEPSEG_STROKES_SEED which.
 strokes: $(READY)

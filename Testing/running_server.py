@@ -76,6 +76,10 @@ class Running:
         path = self.folder / "starts"
         return path.read_text().splitlines() if path.exists() else []
 
+    def close_gate(self):
+        """All models wait."""
+        (self.folder / "closed").touch()
+
     def open_gate(self):
         (self.folder / "gate").touch()
 

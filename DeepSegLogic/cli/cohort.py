@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ..models.card import DEMO_MODEL
+from ..models.card import DEMO_MODEL, ModelCard
 from ..util.errors import Cancelled, UsageError
 from .console import Console, Json, Quiet
 from .models import obtain
+from .on_server import connected
 from .remedies import WORDS
 from .segment import Device, Download, Force, MinPiece, Model, Quality, Structures, Surfaces, Uncertainty, split
 
@@ -43,6 +44,12 @@ def cohort(
         str,
         typer.Option("--scheduler", "--master", metavar="ADDRESS", help="Dask scheduler or Spark master to use."),
     ] = "",
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--server", metavar="URL", help="Run on a server that `deepseg servers add` saved. Repeat for several."
+        ),
+    ] = None,
     part: Annotated[str, typer.Option(metavar="I/N", help="Only this part of the cases, e.g. 3/10.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Slurm: print the script, submit nothing.")] = False,
     force: Force = False,
@@ -66,7 +73,10 @@ def cohort(
     cases = find_cases(inputs, match, leave_out=output)
     if part:
         cases = cases[part_of(part, len(cases))]
-    card = obtain(console, model, yes)
+    if server:
+        card, engine, scheduler = _on_servers(server, model, engine, scheduler, workers, device)
+    else:
+        card = obtain(console, model, yes)
     check_request(card, wanted, quality)
     if card.channels:
         raise UsageError(
@@ -74,7 +84,7 @@ def cohort(
             "Segment the cases one by one with `deepseg segment --channel`.",
             code="usage.channel",
         )
-    name = model if model == card.id else str(Path(model).resolve())
+    name = model if server or model == card.id else str(Path(model).resolve())
     settings = Settings(
         output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece, skip_elsewhere
     )
@@ -124,6 +134,21 @@ def cohort(
         raise Cancelled(f"Cancelled. {counts['cancelled']} of {len(cases)} cases were not finished.")
     if counts["failed"]:
         raise typer.Exit(1)
+
+
+def _on_servers(
+    urls: list[str], model: str, engine: str, scheduler: str, workers: int, device: str
+) -> tuple[ModelCard, str, str]:
+    """The model, the engine and its address."""
+    from ..remote.known import model_of
+
+    if engine != "dask" or scheduler or workers:
+        raise UsageError(
+            "Servers have workers of their own.",
+            "Leave out --engine, --scheduler and --workers.",
+            code="usage.workers",
+        )
+    return model_of(connected(urls[0], device), model), "servers", ",".join(urls)
 
 
 def _words(inputs: list[Path], output: Path, given: Mapping[str, object], flags: Mapping[str, bool]) -> list[str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import Console, Json, Quiet
+from .on_server import Server, connected
 from .segment import Device
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..data.label_map import LabelMap
+    from ..refinement import Refinement
 
 
 def refine(
@@ -38,24 +42,24 @@ def refine(
         float, typer.Option(min=0, help="Change this multiple of the volume found wrong; 0: only what prompts mark.")
     ] = 1.0,
     device: Device = "auto",
+    server: Server = "",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Correct structures of a label map with points, scribbles, boxes and lassos. Only those structures change."""
     from ..io import write_label_map
-    from ..io.probabilities import read_probabilities
     from ..io.write import check_can_hold
-    from ..refinement import prompt_network, read_prompts
-    from ..refinement import refine as run
+    from ..refinement import read_prompts
     from ..util.progress import check
     from ..worker.isolated import read_label_map, read_volume
 
     console = Console(quiet, as_json)
     wanted = read_prompts(prompts)
     with console.working():
-        network = prompt_network(model, device) if model else None
-        if network:
-            console.say(f"{network.title}: licence {network.licence}.")
+        if server:
+            run = _there(console, server, model, device, probabilities)
+        else:
+            run = _here(console, model, device, probabilities)
         label_map = read_label_map(labels, image, cancel=console.cancelled)
         check_can_hold(output, label_map)
         volume = read_volume(image, cancel=console.cancelled)
@@ -65,8 +69,6 @@ def refine(
             label_map,
             wanted.prompts,
             volume=volume,
-            probabilities=read_probabilities(probabilities) if probabilities else None,
-            network=network,
             reach=reach,
             locked=wanted.locked,
             add=wanted.add,
@@ -92,6 +94,38 @@ def refine(
         notes=result.notes,
         changed_box=result.changed_box and [[s.start, s.stop] for s in result.changed_box],
     )
+
+
+def _here(console: Console, model: str, device: str, probabilities: Path | None) -> Callable[..., Refinement]:
+    """What corrects on this machine."""
+    from ..io.probabilities import read_probabilities
+    from ..refinement import prompt_network, refine
+
+    network = prompt_network(model, device) if model else None
+    if network:
+        console.say(f"{network.title}: licence {network.licence}.")
+    kept = read_probabilities(probabilities) if probabilities else None
+    return partial(refine, network=network, probabilities=kept)
+
+
+def _there(
+    console: Console, server: str, model: str, device: str, probabilities: Path | None
+) -> Callable[..., Refinement]:
+    """What corrects on a server."""
+    from ..remote.known import model_of
+    from ..util.errors import UsageError
+
+    if probabilities:
+        raise UsageError(
+            "Probabilities are not sent to a server.",
+            "Leave out --probabilities, or correct on this computer.",
+            code="usage.probabilities",
+        )
+    remote = connected(server, device)
+    if model:
+        card = model_of(remote, model)
+        console.say(f"{card.title}: licence {card.licence}.")
+    return partial(remote.refine, model=model or None)
 
 
 def _as_in(labels: Path, label_map: LabelMap) -> LabelMap:

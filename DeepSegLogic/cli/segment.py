@@ -14,6 +14,7 @@ from ..models.card import DEMO_MODEL
 from ..results.label_files import DEFAULT_LABELS, LABEL_FORMATS
 from .console import Console, Json, Quiet
 from .models import obtain
+from .on_server import Server, segmenting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,9 +56,6 @@ Labels = Annotated[
     ),
 ]
 Surfaces = Annotated[str, typer.Option(help="Formats, separated by commas; empty for none.")]
-Server = Annotated[
-    str, typer.Option("--server", metavar="URL", help="Segment on a server that `deepseg servers add` saved.")
-]
 Force = Annotated[bool, typer.Option("--force", help="Segment a volume that does not look like a CT.")]
 Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
 Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Segment only this box: two corners in RAS mm.")]
@@ -154,7 +152,7 @@ def segment_to_folder(
     check_formats(formats)
     check_labels(labels, source)
     check_output_folder(output)
-    card, run = _on_server(server, model, enhance, options) if server else _here(console, model, enhance, yes)
+    card, run = segmenting(server, model, enhance, options) if server else _here(console, model, enhance, yes)
     check_request(card, options.get("structures"), options.get("quality", "standard"))
     others = channel_files(channel, card)
     with console.working():
@@ -227,32 +225,7 @@ def _here(console: Console, model: str, enhance: str, yes: bool) -> tuple[ModelC
 
         check_task(enhance)
         run = partial(segment_enhanced, enhance=enhance)
-    return card, partial(_with_model, run, card)
-
-
-def _on_server(url: str, model: str, enhance: str, options: dict[str, Any]) -> tuple[ModelCard, Callable[..., Result]]:
-    """The model, and what segments with it on a server.
-
-    Raises:
-        UsageError: the server was not saved, a device is chosen, or the CT is to be enhanced first.
-    """
-    from ..remote.known import KnownServers, model_of
-    from ..util.errors import UsageError
-
-    if enhance:
-        raise UsageError(
-            "A server does not enhance CTs.",
-            "Enhance the CT on this computer first, then segment its result there.",
-            code="usage.enhance",
-        )
-    if options.pop("device", "auto") != "auto":
-        raise UsageError("The server chooses its device.", "Leave out --device.", code="usage.device")
-    server = KnownServers().connect(url)
-    return model_of(server, model), partial(_with_model, server.segment, model)
-
-
-def _with_model(run: Callable[..., Result], model: ModelCard | str, volume: Volume, **options: Any) -> Result:
-    return run(volume, model, **options)
+    return card, partial(run, model=card)
 
 
 def region(volume: Volume, source: Path, box: str, mask: Path | None) -> LabelArray | list[float] | None:

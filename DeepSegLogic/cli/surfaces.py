@@ -9,6 +9,7 @@ import typer
 
 from ..surfaces.formats import FORMATS
 from .console import Console, Json, Quiet
+from .on_server import Server, connected
 from .segment import Structures, split
 
 if TYPE_CHECKING:
@@ -46,12 +47,13 @@ def surfaces(
         float | None, typer.Option(help="With --printable: thicken thinner walls, in whole voxels.")
     ] = None,
     coordinates: Annotated[str, typer.Option(help="LPS or RAS.")] = "LPS",
+    server: Server = "",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Make closed surfaces without gaps between structures, and report how closely they match the label map."""
     from ..results.folder import check_output_folder
-    from ..surfaces import check_formats, write_surfaces
+    from ..surfaces import check_formats, make_surfaces, write_surfaces
     from ..util.errors import InputError, UsageError
     from ..worker.isolated import read_label_map
 
@@ -61,6 +63,7 @@ def surfaces(
     kinds = split(formats) or []
     check_formats(kinds)
     check_output_folder(output)
+    make = connected(server).surfaces if server else make_surfaces
     with console.working():
         label_map = read_label_map(labels, image, cancel=console.cancelled)
         for sentence in label_map.warnings:
@@ -80,6 +83,7 @@ def surfaces(
             min_wall_mm=min_wall_mm,
             min_piece_ml=min_piece_ml,
             coordinates=coordinates,
+            make=make,
             progress=console.progress,
             cancel=console.cancelled,
         )

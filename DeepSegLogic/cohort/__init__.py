@@ -1,4 +1,4 @@
-"""Segmentation of many volumes on a Dask cluster (pip extra ``cohort``)."""
+"""Segmentation of many volumes: on a Dask cluster (pip extra ``cohort``), on Spark, on servers."""
 
 from ..util.lazy import imported_on_use
 

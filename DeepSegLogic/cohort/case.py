@@ -1,4 +1,4 @@
-"""One case of a cohort, on a worker of the cluster."""
+"""One case of a cohort: on a worker of the cluster, or by way of a server."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.volume import Volume
 from ..models import Model, ModelCard, find_model, load_model
@@ -18,6 +19,9 @@ from ..util.errors import Action, Cancelled, DeepSegError
 from ..util.progress import Cancel, Progress, check
 from .cases import Case
 from .signals import Signals
+
+if TYPE_CHECKING:
+    from ..segmentation import Result
 
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()  # more threads bring neither more memory nor more GPUs
@@ -29,7 +33,7 @@ class Settings:
 
     Attributes:
         output: folder of the results, with one folder per case.
-        model: an id or folder, the same on all workers.
+        model: an id or folder, the same on all workers; on servers an id.
         surfaces: their formats.
         skip_elsewhere: skip volumes that show no region in which a structure lies.
     """
@@ -83,16 +87,32 @@ class Outcome:
         return asdict(self) | {"case": self.case.name, "input": str(self.case.source)}
 
 
-def segment_case(case: Case, settings: Settings, signals: Signals, number: int) -> Outcome:
+@dataclass(frozen=True)
+class Place:
+    """Where volumes are segmented.
+
+    Attributes:
+        card: of the model.
+        digest: of the model's files, and of those of the models that it needs.
+        run: ``run(volume, **options)``, as :func:`DeepSegLogic.segmentation.segment` with the model.
+    """
+
+    card: ModelCard
+    digest: str
+    run: Callable[..., Result]
+
+
+def segment_case(case: Case, settings: Settings, signals: Signals, number: int, place: Place | None = None) -> Outcome:
     """Segment a case and write its results, unless they exist; raises nothing.
 
     Args:
         number: of the case, one of its own.
+        place: a server; None for this process.
     """
     started = time.monotonic()
     try:
-        with _one_at_a_time, signals.running(case, number) as progress:
-            outcome = _segmented(case, settings, progress, signals.stopped())
+        with nullcontext() if place else _one_at_a_time, signals.running(case, number) as progress:
+            outcome = _segmented(case, settings, place, progress, signals.stopped())
     except Exception as error:
         outcome = failed(case, error)
     return replace(outcome, seconds=round(time.monotonic() - started, 1))
@@ -117,18 +137,17 @@ def failed(case: Case, error: Exception) -> Outcome:
     return Outcome(case, "failed", code="internal", message=what, remedy="Report it with the worker's log.")
 
 
-def _segmented(case: Case, settings: Settings, progress: Progress, cancel: Cancel) -> Outcome:
+def _segmented(case: Case, settings: Settings, place: Place | None, progress: Progress, cancel: Cancel) -> Outcome:
     from ..results.folder import what_is_wrong, write_outputs
-    from ..segmentation import segment
     from ..util.staging import sweep
     from ..worker.isolated import read_volume
 
     check(cancel)
-    model, digest = _loaded(settings.model)
+    place = place or _here(settings)
     options = {n: getattr(settings, n) for n in ("structures", "quality", "uncertainty")}
     if settings.min_piece_ml > 0:  # else left out, as in the requests of earlier versions
         options["min_piece_ml"] = settings.min_piece_ml
-    request = {"model": digest, **options, "surfaces": settings.surfaces}
+    request = {"model": place.digest, **options, "surfaces": settings.surfaces}
     folder = settings.output / case.name
     told = sweep(folder)
     earlier = _facts_of_finished(folder, case.source, request)
@@ -138,10 +157,9 @@ def _segmented(case: Case, settings: Settings, progress: Progress, cancel: Cance
     if wrong:
         told.append(f"The case was repeated because its earlier results were incomplete: {wrong}.")
     volume = read_volume(case.source, cancel=cancel)
-    if settings.skip_elsewhere and (why := _elsewhere(volume, model.card, settings.structures)):
+    if settings.skip_elsewhere and (why := _elsewhere(volume, place.card, settings.structures)):
         return Outcome(case, "skipped", warnings=[*told, why])
-    options |= {"device": settings.device, "force": settings.force}
-    result = segment(volume, model, progress=progress, cancel=cancel, **options)
+    result = place.run(volume, force=settings.force, progress=progress, cancel=cancel, **options)
     result.provenance["request"] = request
     formats = settings.surfaces
     write_outputs(folder, volume, result, source=case.source, formats=formats, progress=progress, cancel=cancel)
@@ -173,11 +191,17 @@ def _facts_of_finished(folder: Path, source: Path, request: dict[str, Any]) -> d
         return None
 
 
+def _here(settings: Settings) -> Place:
+    from ..segmentation import segment
+
+    model, digest = _loaded(settings.model)
+    return Place(model.card, digest, partial(segment, model=model, device=settings.device))
+
+
 @lru_cache(maxsize=1)
 def _loaded(name: str) -> tuple[Model, str]:
-    """A model, which stays loaded for the next case, and its digest, with those of the models that it needs."""
-    from ..models.find import chain
-    from ..models.provenance import digest_of
+    """A model, which stays loaded for the next case, and its digest."""
+    from ..models.provenance import digest_of_all
 
     card = find_model(name)
-    return load_model(card), " ".join(digest_of(link) for link in chain(card))
+    return load_model(card), digest_of_all(card)

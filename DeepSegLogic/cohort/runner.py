@@ -35,7 +35,8 @@ def run_cohort(
     Args:
         workers: processes on this machine; 0 for one per GPU, or one. Each needs the memory of a run.
         scheduler: address of a running scheduler, whose workers have DeepSeg, the model and the same paths; empty for
-            this machine. Dask's listens locally only, over TLS with its own keys.
+            this machine. Dask's listens locally only, over TLS with its own keys. For the engine ``"servers"``: the
+            URLs of saved servers, separated by commas.
         engine: one of :data:`~DeepSegLogic.cohort.engines.ENGINES`.
         part: appended to the names of the two tables, for a part of a cohort.
         progress: told of running cases, too.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..data.run_record import CropFacts, ModelFacts, Provenance, RunChoices
 from ..util.version import __version__
 from .card import ModelCard
 from .files import file_digests, model_digest
-from .find import find_model
+from .find import chain, find_model
 from .model import Model
 from .recognise import files_of
 
@@ -51,3 +53,15 @@ def digest_of(card: ModelCard) -> str:
         ModelError: files are missing, cannot be read, or are links.
     """
     return model_digest(card.digests or file_digests(files_of(card)))
+
+
+def digest_of_all(card: ModelCard, find: Callable[[str], ModelCard | None] | None = None) -> str:
+    """The digests of a model and of those that it needs.
+
+    Args:
+        find: as for :func:`~DeepSegLogic.models.find.chain`.
+
+    Raises:
+        ModelError: as :func:`digest_of` and :func:`~DeepSegLogic.models.find.chain`.
+    """
+    return " ".join(digest_of(link) for link in chain(card, find))

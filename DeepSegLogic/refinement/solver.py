@@ -131,7 +131,8 @@ def refine(
         result.regions.append(region)
     show_layers(changed)
     progress("refine", 1.0, "done")
-    _summarize(label_map, result)
+    if result.regions:
+        summarize(label_map, result, hull(result.regions))
     return result
 
 
@@ -224,11 +225,9 @@ def _check_probabilities(probabilities: TopProbabilities | None, label_map: Labe
         )
 
 
-def _summarize(before: LabelMap, result: Refinement) -> None:
-    """Fill in what changed, where, and by how much."""
-    if not result.regions:
-        return
-    box, boxes, after = hull(result.regions), list[Slices](), result.label_map
+def summarize(before: LabelMap, result: Refinement, box: Slices) -> None:
+    """Fill in what changed, where, and by how much; nothing did outside a box."""
+    boxes, after = list[Slices](), result.label_map
     for layer, earlier in zip_longest(after.layers or [after], before.layers or [before]):
         new = layer.array[box]
         old = earlier.array[box] if earlier else np.zeros_like(new)  # a structure that a prompt added

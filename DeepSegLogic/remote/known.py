@@ -21,7 +21,8 @@ _KEY_STORE = "DeepSeg server"
 
 WHAT_LEAVES = N_(
     "The voxels of a volume, their size and place in space, and its modality are sent to {url}, which keeps them for a "
-    "while. Names, headers of files and results of other runs are not sent."
+    "while; for corrections and surfaces also the label map, the names of its structures, and the prompts. Names and "
+    "headers of files are not sent."
 )
 """What a user agrees to, once for each server."""
 
@@ -99,10 +100,18 @@ class KnownServers:
 
 
 def token_of(url: str) -> str:
-    """The user's token for a server: of the environment, or of the key store; empty if there is none."""
+    """The user's token for a server: of the environment, or of the key store; empty if there is none.
+
+    The variable holds one token, for any server, or ``URL=TOKEN`` for each of several, with spaces between.
+
+    Raises:
+        UsageError: it names something that is no server.
+    """
+    if told := os.environ.get(TOKEN_VARIABLE, ""):
+        named = [entry.rpartition("=") for entry in told.split() if "=" in entry]
+        return next((token for name, _, token in named if Address.of(name).url == url), "") if named else told
     store = _key_store()
-    kept = store.get_password(_KEY_STORE, url) if store is not None and TOKEN_VARIABLE not in os.environ else None
-    return os.environ.get(TOKEN_VARIABLE) or kept or ""
+    return (store.get_password(_KEY_STORE, url) if store is not None else None) or ""
 
 
 def keep_token(url: str, token: str) -> bool:

@@ -10,7 +10,9 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from ..data.boxes import whole
 from ..data.label_map import LabelMap
+from ..refinement.solver import Refinement, summarize
 from ..segmentation import Result
 from ..surfaces import SurfaceSet
 from ..util.errors import DeepSegError
@@ -72,7 +74,27 @@ def checked_labels(value: object, shape: tuple[int, ...], ijk_to_ras: Any) -> La
     if not known or not all(isinstance(t, str) for s in value.structures for t in (s.name, s.title)):
         raise not_a_result()
     value.ijk_to_ras = np.array(ijk_to_ras, np.float64)
+    if not isinstance(value.layers, list):
+        raise not_a_result()
+    value.layers = [checked_labels(layer, shape, ijk_to_ras) for layer in value.layers]
     return value
+
+
+def checked_refinement(value: object, before: LabelMap, prompts: int) -> Refinement:
+    """A correction of a label map by so many prompts, if it is one. What it changed is found here."""
+    told = value if isinstance(value, dict) else {}
+    skipped, notes = told.get("skipped"), told.get("notes")
+    if not isinstance(skipped, dict) or not isinstance(notes, list):
+        raise not_a_result()
+    known = all(number in map(str, range(1, prompts + 1)) for number in skipped)
+    if not known or not all(isinstance(text, str) for text in (*skipped.values(), *notes)):
+        raise not_a_result()
+    after = checked_labels(told.get("label_map"), before.array.shape, before.ijk_to_ras)
+    if len(after.layers) < len(before.layers):
+        raise not_a_result()
+    done = Refinement(after, None, {}, skipped={int(n): why for n, why in skipped.items()}, notes=notes)
+    summarize(before, done, whole(before.array.shape))
+    return done
 
 
 def checked_surfaces(value: object) -> SurfaceSet:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..data.types import Affine
     from ..data.volume import Volume
     from ..models.card import ModelCard
+    from ..refinement import Refinement
     from ..refinement.prompts import Prompt
     from ..segmentation import Result
     from ..surfaces import SurfaceSet
@@ -137,21 +138,24 @@ class Server:
         add: Sequence[str] = (),
         progress: Progress = ignore_progress,
         cancel: Cancel = never_cancel,
-    ) -> dict[str, Any]:
-        """:func:`DeepSegLogic.refine` on the server; returns what the worker's ``refine`` returns.
+    ) -> Refinement:
+        """:func:`DeepSegLogic.refine` on the server, which tells no :attr:`regions` of prompts.
+
+        Args:
+            model: id of a model that takes prompts; None for the solver.
 
         Raises:
             DeepSegError, Cancelled: as :meth:`segment`.
         """
         from ..refinement.prompts import prompts_to_json
-        from .results import checked_labels, not_a_result
+        from .results import checked_refinement
 
         self._check_version()
         request = {
             "request": "refine",
             "volume": self._send(volume, progress, cancel),
             "modality": volume.modality,
-            "label_map": self._label_map(label_map.without_overlaps("corrected"), progress, cancel),
+            "label_map": self._label_map(label_map, progress, cancel),
             "prompts": prompts_to_json(prompts),
             "model": model,
             "reach": reach,
@@ -159,11 +163,9 @@ class Server:
             "add": list(add),
         }
         with _named(volume):
-            value = self._run(request, 4 * label_map.array.size + _PLENTY, progress, cancel)
-        if not isinstance(value, dict) or not {"box", "skipped", "notes", "licence"} <= value.keys():
-            raise not_a_result()
-        value["label_map"] = checked_labels(value.get("label_map"), label_map.array.shape, label_map.ijk_to_ras)
-        return value
+            most = 4 * label_map.array.size * (2 + len(label_map.layers))  # one for a structure that a prompt adds
+            value = self._run(request, most + _PLENTY, progress, cancel)
+        return checked_refinement(value, label_map, len(prompts))
 
     def surfaces(
         self,
@@ -171,6 +173,7 @@ class Server:
         structures: Sequence[str] | None = None,
         *,
         smoothing: str = "standard",
+        repair_crossings: bool = False,
         progress: Progress = ignore_progress,
         cancel: Cancel = never_cancel,
     ) -> SurfaceSet:
@@ -184,11 +187,13 @@ class Server:
         self._check_version()
         request = {
             "request": "surfaces",
-            "label_map": self._label_map(label_map.without_overlaps("sent to a server"), progress, cancel),
+            "label_map": self._label_map(label_map, progress, cancel),
             "structures": None if structures is None else list(structures),
             "smoothing": smoothing,
+            **({"repair_crossings": True} if repair_crossings else {}),
         }
-        return checked_surfaces(self._run(request, 400 * label_map.array.size + _PLENTY, progress, cancel))
+        most = 400 * label_map.array.size * max(1, len(label_map.layers))
+        return checked_surfaces(self._run(request, most + _PLENTY, progress, cancel))
 
     def estimate(
         self,
@@ -245,7 +250,10 @@ class Server:
     def _label_map(self, label_map: LabelMap, progress: Progress, cancel: Cancel) -> dict[str, Any]:
         structures = [asdict(structure) for structure in label_map.structures]
         name = upload(self.connection, label_map.array, label_map.ijk_to_ras, progress, cancel)
-        return {"volume": name, "structures": [{**s, "color": list(s["color"])} for s in structures]}
+        sent = {"volume": name, "structures": [{**s, "color": list(s["color"])} for s in structures]}
+        if label_map.layers:
+            sent["layers"] = [self._label_map(layer, progress, cancel) for layer in label_map.layers]
+        return sent
 
     def _check_version(self, cancel: Cancel = never_cancel, patience_s: float | None = None) -> None:
         if self._checked:

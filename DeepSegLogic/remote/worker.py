@@ -117,7 +117,9 @@ def _estimate(server: Server, params: dict[str, Any], *, progress: Progress, can
 
 
 def _refine(server: Server, params: dict[str, Any], *, progress: Progress, cancel: Cancel) -> Any:
-    return server.refine(**_without_device(params), progress=progress, cancel=cancel)
+    from ..worker.handlers import refined
+
+    return refined(server.refine(**_without_device(params), progress=progress, cancel=cancel))
 
 
 def _without_device(params: dict[str, Any]) -> dict[str, Any]:

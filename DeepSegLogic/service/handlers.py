@@ -94,7 +94,7 @@ def _refine(job: Job, request: dict[str, Any], volumes: Path, output: Path, devi
             for name in request["files"]:
                 write_label_map(done.label_map, archive.parent / "files" / LABEL_FORMATS[name])
             _pack(archive.parent / "files", archive)
-    _write(handlers.refined(done, network.licence if network is not None else ""), output)
+    _write(handlers.refined(done), output)
 
 
 def _surfaces(job: Job, request: dict[str, Any], volumes: Path, output: Path, device: str) -> None:
@@ -102,7 +102,7 @@ def _surfaces(job: Job, request: dict[str, Any], volumes: Path, output: Path, de
 
     label_map, chosen = _label_map(volumes, request["label_map"]), request["structures"]
     options = {"structures": chosen, "smoothing": request["smoothing"]}
-    made = handlers.surfaces(job, label_map=label_map, **options)
+    made = handlers.surfaces(job, label_map=label_map, repair_crossings=request["repair_crossings"], **options)
     if request["files"]:
         with atomic_path(output / "files.zip") as archive:
             folder = archive.parent / "files"
@@ -163,11 +163,14 @@ def _label_map(volumes: Path, reference: dict[str, Any]) -> LabelMap:
     array, matrix = _array(volumes, reference["volume"])
     if array.dtype.kind != "u":
         raise InputError("A label map has voxels of the wrong type.", "Send uint8 or uint16.", code="input.labels")
+    layers = [_label_map(volumes, layer) for layer in reference.get("layers", [])]
+    if any(layer.array.shape != array.shape or (layer.ijk_to_ras != matrix).any() for layer in layers):
+        raise InputError("A layer of a label map has another grid.", "Send all on one grid.", code="input.labels")
     structures = []
     for entry in reference["structures"]:
-        codes = {name: Code(**entry[name]) for name in ("category", "type", "modifier") if entry[name]}
+        codes = {name: Code(**value) for name, value in entry.items() if isinstance(value, dict)}
         structures.append(Structure(**{**entry, **codes, "color": tuple(entry["color"])}))
-    return LabelMap(array, matrix, structures)
+    return LabelMap(array, matrix, structures, layers=layers)
 
 
 def _write(value: Any, output: Path) -> None:

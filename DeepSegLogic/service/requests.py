@@ -69,13 +69,25 @@ class Labelled(_Strict):
     modifier: Coded | None = None
     laterality: Name | None = None
     body_system: Name | None = None
+    region: Coded | None = None
 
 
-class LabelMapRef(_Strict):
+class Layer(_Strict):
     """A label map that was uploaded as a volume, and what its values mean."""
 
     volume: VolumeId
     structures: Annotated[list[Labelled], Field(max_length=65535)]
+
+
+class LabelMapRef(Layer):
+    """A label map, and its layers where structures overlap: label maps on its grid that hold each structure whole."""
+
+    layers: Annotated[list[Layer], Field(max_length=1000)] = []
+
+    @property
+    def volumes(self) -> set[str]:
+        """Ids of all that it needs."""
+        return {self.volume, *(layer.volume for layer in self.layers)}
 
 
 class Segment(_Strict):
@@ -125,7 +137,7 @@ class Refine(_Strict):
     @property
     def volumes(self) -> set[str]:
         """Ids of all that it needs."""
-        return {self.volume, self.label_map.volume}
+        return {self.volume, *self.label_map.volumes}
 
 
 class Surfaces(_Strict):
@@ -135,12 +147,13 @@ class Surfaces(_Strict):
     label_map: LabelMapRef
     structures: Names | None = None
     smoothing: Literal["none", "light", "standard", "strong"] = "standard"
+    repair_crossings: bool = Field(default=False, description="Repair triangles that cross each other.")
     files: list[Meshes] = []
 
     @property
     def volumes(self) -> set[str]:
         """Ids of all that it needs."""
-        return {self.label_map.volume}
+        return self.label_map.volumes
 
 
 class Estimate(_Strict):

@@ -56,6 +56,7 @@ def write_surfaces(
     min_wall_mm: float | None = None,
     min_piece_ml: float = SMALLEST_ML,
     coordinates: str = "LPS",
+    make: Callable[..., SurfaceSet] = make_surfaces,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
 ) -> WrittenSurfaces:
@@ -74,6 +75,7 @@ def write_surfaces(
             checks then compare with the changed voxels.
         min_wall_mm, min_piece_ml: smallest wall in mm and smallest piece in ml, if ``printable``.
         coordinates: ``"LPS"`` or ``"RAS"``, as for :func:`~DeepSegLogic.surfaces.export_surfaces`.
+        make: what makes the surfaces: the same function of a server does it there.
         progress, cancel: see :mod:`DeepSegLogic.util.progress`.
 
     Raises:
@@ -107,7 +109,7 @@ def write_surfaces(
     if printable:
         progress("surfaces", 0.0, "cavities, loose pieces, thin walls")
         label_map = for_printing(label_map, min_wall_mm, min_piece_ml, cancel)
-    found = make_surfaces(
+    found = make(
         label_map, structures, smoothing=smoothing, repair_crossings=printable, progress=progress, cancel=cancel
     )
     if max_error_mm is not None or triangles is not None:

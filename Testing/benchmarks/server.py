@@ -1,9 +1,10 @@
 """What a server costs, and whether its memory stays flat.
 
-    python Testing/benchmarks/server.py [CT] [--requests 200]
+    python Testing/benchmarks/server.py [CT] [--requests 200] [--seconds 600]
 
 Prints how long a run takes over a server on this machine as a ratio to the same run in a local worker process, both
-warm and with the volume on the server already; then the memory of the server's process in the course of many requests.
+warm and with the volume on the server already; then how the memory of the server's process, and of that with its
+workers, changes in the course of many requests, each with a label map that the server has not seen.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,7 @@ def main() -> None:
     options.add_argument("--quality", default="draft")
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--requests", type=int, default=200)
+    options.add_argument("--seconds", type=float, default=600.0, help="over which the requests are sent")
     given = options.parse_args()
     volume = read_volume(given.ct or demo_ct())
     with tempfile.TemporaryDirectory() as place, serving(place) as (process, url):
@@ -68,14 +71,20 @@ def main() -> None:
         middle = {name: statistics.median(times) for name, times in seconds.items()}
         same = np.array_equal(found["local"].label_map.array, found["server"].label_map.array)
         print(f"same voxels: {same}; time over the server / local: {middle['server'] / middle['local']:.3f}")
-        sizes = []
+        labels = found["server"].label_map
+        sizes: dict[str, list[float]] = {"server": [], "server and workers": []}
+        began = time.monotonic()
         for number in range(given.requests):
-            server.surfaces(found["server"].label_map, [found["server"].label_map.structures[number % 3].name])
-            sizes.append(process.memory_info().rss / 1e6)
-        if sizes:
-            tenth = max(1, len(sizes) // 10)
-            first, last = statistics.median(sizes[tenth : 2 * tenth]), statistics.median(sizes[-tenth:])
-            print(f"{len(sizes)} requests: memory at the end / after the first tenth: {last / first:.3f}")
+            time.sleep(max(0.0, began + given.seconds * number / given.requests - time.monotonic()))
+            moved = replace(labels, array=np.roll(labels.array, number + 1))
+            server.surfaces(moved, [labels.structures[number % 3].name])
+            sizes["server"].append(process.memory_info().rss / 1e6)
+            workers = sum(child.memory_info().rss for child in process.children(recursive=True)) / 1e6
+            sizes["server and workers"].append(sizes["server"][-1] + workers)
+        tenth = max(1, given.requests // 10)
+        for name, told in sizes.items() if given.requests else ():
+            first, last = statistics.median(told[tenth : 2 * tenth]), statistics.median(told[-tenth:])
+            print(f"{len(told)} requests, memory of {name} at the end / after the first tenth: {last / first:.3f}")
 
 
 if __name__ == "__main__":

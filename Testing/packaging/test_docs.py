@@ -38,3 +38,12 @@ def test_files_that_a_page_names_exist(page):
     folders = "DeepSegLogic|DeepSegExtension|Resources|Testing|docs"
     named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text("utf-8"))
     assert not [path for path in named if not (CHECKOUT / path).exists()]
+
+
+def test_each_fault_of_a_server_has_its_test():
+    text = (CHECKOUT / "docs" / "server.md").read_text("utf-8")
+    faults = re.findall(r"^\| .* \| .* \| (`.*) \|$", text.partition("## What goes wrong")[2], re.M)
+    files = [*(CHECKOUT / "Testing/logic/service").glob("*.py"), *(CHECKOUT / "Testing/logic/cohort").glob("*.py")]
+    tests = re.findall(r"^def test_(\w+)", "\n".join(file.read_text("utf-8") for file in files), re.M)
+    named = re.findall(r"`(\w+)`", "\n".join(faults))
+    assert len(faults) > 20 and not [name for name in named if not any(name in test for test in tests)]

@@ -18,9 +18,9 @@ from ..signals import Signals
 
 Engine = Callable[[Sequence[Case], Settings, Signals, int, str, Cancel], Iterator[Outcome]]
 """``engine(cases, settings, signals, workers, address, cancel)``: either a number of ``workers`` on this machine, or
-the ``address`` of a scheduler that has its own. It polls ``cancel`` often."""
+the ``address`` of a scheduler, or of servers, that have their own. It polls ``cancel`` often."""
 
-ENGINES = {"dask": "on_dask", "spark": "on_spark"}
+ENGINES = {"dask": "on_dask", "spark": "on_spark", "servers": "on_servers"}
 
 
 def engine_for(name: str) -> Engine:

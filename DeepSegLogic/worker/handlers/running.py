@@ -100,8 +100,7 @@ def refine(
     """:func:`DeepSegLogic.refinement.refine` by a model that takes prompts, which stays loaded.
 
     Returns:
-        ``label_map``, corrected; ``box`` of what changed, (start, stop) along (K, J, I), or None; ``skipped``: why
-        prompts had no effect; ``notes``; ``licence`` of the model.
+        as :func:`refined`, with the ``licence`` of the model.
     """
     from ...refinement import refine as run
 
@@ -115,15 +114,19 @@ def refine(
         progress=job.progress,
         cancel=job.cancel,
     )
-    return refined(done, network.licence)
+    return {**refined(done), "licence": network.licence}
 
 
-def refined(done: Refinement, licence: str) -> dict[str, Any]:
-    """A correction as :func:`refine` returns it."""
+def refined(done: Refinement) -> dict[str, Any]:
+    """A correction as it is sent.
+
+    Returns:
+        ``label_map``, corrected; ``box`` of what changed, (start, stop) along (K, J, I), or None; ``skipped``: number
+        of a prompt → why it had no effect; ``notes``.
+    """
     return {
         "label_map": done.label_map,
         "box": done.changed_box and [(s.start, s.stop) for s in done.changed_box],
-        "skipped": list(done.skipped.values()),
+        "skipped": {str(number): why for number, why in done.skipped.items()},
         "notes": done.notes,
-        "licence": licence,
     }

@@ -15,6 +15,10 @@ from DeepSegLogic.util.errors import Cancelled
 HERE = Path(os.environ["DEEPSEG_TEST_FOLDER"])
 
 
+class OutOfMemoryError(RuntimeError):
+    """As torch's, which nothing here imports."""
+
+
 def run(job, *, wanted, volumes, output, device):
     if wanted["request"] != "segment":
         return handlers.run(job, wanted=wanted, volumes=volumes, output=output, device=device)
@@ -22,12 +26,15 @@ def run(job, *, wanted, volumes, output, device):
         file.write(f"{Path(volumes).parent.name} {wanted['min_piece_ml']:g} {wanted['model']}\n")
     if wanted["model"] == "memory":
         raise MemoryError
+    if wanted["model"] == "gpu":
+        raise OutOfMemoryError("CUDA out of memory.")
     if wanted["model"] == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if wanted["model"] == "odd":
         return handlers._write({"not": "a result"}, Path(output))
     step = 0
-    while wanted["model"] == "gated" and not (HERE / "gate").exists():
+    gated = wanted["model"] == "gated" or (HERE / "closed").exists()
+    while gated and not (HERE / "gate").exists():
         step += 1
         job.progress("inference", min(0.9, step / 1000), f"window {step}")
         if job.cancel():

@@ -1,10 +1,7 @@
 """`deepseg serve`, `tokens`, `servers` and `segment --server`, as their users run them."""
 
 import json
-import signal
 import subprocess
-import sys
-from types import SimpleNamespace
 
 import keyring
 import keyring.backend
@@ -19,29 +16,7 @@ from DeepSegLogic.service.certificate import own_certificate
 from DeepSegLogic.util.errors import UsageError
 from DeepSegLogic.worker import WorkerClient
 
-HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # not in the background
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    monkeypatch.setattr(known, "_default_path", lambda: tmp_path / "user" / "servers.json")
-    monkeypatch.setattr(known, "_key_store", lambda: None)
-    monkeypatch.delenv("DEEPSEG_TOKEN", raising=False)
-
-
-@pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    """`deepseg serve --tls` with real workers."""
-    folder = tmp_path_factory.mktemp("serve")
-    run = [sys.executable, "-c", f"{HEARD}; from DeepSegLogic.cli import run; run()"]
-    token = subprocess.run([*run, "tokens", "add", "ward", "--folder", folder], capture_output=True, text=True)
-    serve = ["serve", "--port", "0", "--tls", "--folder", folder, "--device", "cpu"]
-    process = subprocess.Popen([*run, *serve], stdout=subprocess.PIPE, encoding="utf-8", start_new_session=True)
-    url, fingerprint = (process.stdout.readline().split()[-1] for _ in range(2))
-    yield SimpleNamespace(url=url, fingerprint=fingerprint, token=token.stdout.strip(), folder=folder)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) in (0, 130)
-    process.stdout.close()
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 def test_a_ct_is_segmented_as_on_this_machine(command, tmp_path, monkeypatch, capsys):

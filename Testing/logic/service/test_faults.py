@@ -207,7 +207,9 @@ def test_more_jobs_than_a_user_may_have(make_server):
     assert all(call.result(30) for call in waiting)
 
 
-@pytest.mark.parametrize("model, code", [("killed", "resource.killed"), ("memory", "resource.memory")])
+@pytest.mark.parametrize(
+    "model, code", [("killed", "resource.killed"), ("memory", "resource.memory"), ("gpu", "resource.gpu_memory")]
+)
 def test_a_worker_out_of_memory_fails_one_job(server, model, code):
     with pytest.raises(ResourceError, match="out of memory") as caught:
         server.client().segment(ct(102), model)
