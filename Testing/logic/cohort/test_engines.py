@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 
+import psutil
 import pytest
+import slurm_cluster
 
 from DeepSegLogic.cli.slurm import array_script, part_of
 from DeepSegLogic.cohort.engines import ENGINES, engine_for
@@ -83,6 +85,41 @@ def test_an_array_job_does_all_cases(cohort, tmp_path):
     after = deepseg(*asked)
     after.communicate(timeout=300)
     assert [row["status"] for row in rows(out / "cohort.csv")] == ["kept", "failed", "kept"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Slurm runs on Linux")
+def test_a_task_that_is_killed_is_repeated_by_a_real_slurm(cohort):
+    """As for its memory: SIGKILL to all its processes while a case runs. What the folder is called is no matter."""
+    cases, settings = cohort
+    out = settings.output.with_name("it's 50%A #1")
+    with slurm_cluster.running() as cluster:
+        asked = [cases[0].source.parent, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", ""]
+        process = deepseg(*asked, "--engine", "slurm", "--workers", "2", env=cluster.environment)
+        said, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        job = said.split()[-1]
+        cluster.until(lambda: list(out.glob(".deepseg-*/files/case-0")))  # of a
+        killed = [p for p in psutil.process_iter() if f"{job}-1" == task_of(p)]
+        for each in killed:
+            each.kill()
+        cluster.until_ended()
+        assert len(killed) > 1
+        assert not (out / "a" / "provenance.json").exists() and not (out / "cohort-1-of-2.csv").exists()
+        assert [(row["case"], row["status"]) for row in rows(out / "cohort-2-of-2.csv")] == [("broken", "failed")]
+        cluster.call("scontrol", "requeue", f"{job}_1")
+        cluster.until_ended()
+        again = {row["case"]: row["status"] for row in rows(out / "cohort-1-of-2.csv")}
+        assert again == {"a": "done", "patient 2/b": "done"}, (out / f"slurm-{job}_1.log").read_text()
+        assert not list(out.rglob(".deepseg-*"))
+
+
+def task_of(process):
+    """Job and task of Slurm's to which a process belongs."""
+    try:
+        found = process.environ()
+    except psutil.Error:
+        return ""
+    return f"{found.get('SLURM_ARRAY_JOB_ID')}-{found.get('SLURM_ARRAY_TASK_ID')}"
 
 
 @pytest.fixture
