@@ -53,6 +53,7 @@ def array_script(arguments: Sequence[str], output: Path, count: int, tasks: int 
         "# Add what your cluster asks for: --partition, --account, --time, --mem, --cpus-per-task.",
         f"# {count} cases. Once all tasks have ended, run the same command without --engine: it keeps what is done,",
         "# repeats what failed, and writes the tables of all cases.",
+        'export OMP_NUM_THREADS="${SLURM_CPUS_ON_NODE:-1}"',
         f'exec {command} --part "$SLURM_ARRAY_TASK_ID/{parts}"',
     ]
     return "\n".join(lines) + "\n"

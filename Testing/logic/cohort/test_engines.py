@@ -14,7 +14,7 @@ from DeepSegLogic.cohort.engines import ENGINES, engine_for
 from DeepSegLogic.cohort.runner import run_cohort
 from DeepSegLogic.util.errors import ResourceError, UsageError
 
-from .test_run import deepseg, outcomes, rows, statuses
+from .test_run import computing, deepseg, outcomes, rows, statuses
 
 SBATCH = """#!/usr/bin/env python3
 # A stand-in for Slurm's sbatch: it reads the array from the script, and runs its tasks one after another.
@@ -94,32 +94,33 @@ def test_a_task_that_is_killed_is_repeated_by_a_real_slurm(cohort):
     out = settings.output.with_name("it's 50%A #1")
     with slurm_cluster.running() as cluster:
         asked = [cases[0].source.parent, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", ""]
-        process = deepseg(*asked, "--engine", "slurm", "--workers", "2", env=cluster.environment)
+        environment = cluster.environment | {"OMP_NUM_THREADS": "7"}
+        process = deepseg(*asked, "--engine", "slurm", "--workers", "2", env=environment)
         said, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         job = said.split()[-1]
         cluster.until(lambda: list(out.glob(".deepseg-*/files/case-0")))  # of a
-        killed = [p for p in psutil.process_iter() if f"{job}-1" == task_of(p)]
+        task = {"SLURM_ARRAY_JOB_ID": job, "SLURM_ARRAY_TASK_ID": "1"}.items()
+        killed = [p for p in psutil.process_iter() if task <= environment_of(p).items()]
+        threads = {environment_of(p)["OMP_NUM_THREADS"] for p in killed}
         for each in killed:
             each.kill()
         cluster.until_ended()
-        assert len(killed) > 1
+        assert len(killed) > 1 and threads == {"1"}, "of the cluster's two cores"
         assert not (out / "a" / "provenance.json").exists() and not (out / "cohort-1-of-2.csv").exists()
         assert [(row["case"], row["status"]) for row in rows(out / "cohort-2-of-2.csv")] == [("broken", "failed")]
-        cluster.call("scontrol", "requeue", f"{job}_1")
+        again = cluster.call("sbatch", "--array=1", out / "cohort.sbatch").split()[-1]
         cluster.until_ended()
-        again = {row["case"]: row["status"] for row in rows(out / "cohort-1-of-2.csv")}
-        assert again == {"a": "done", "patient 2/b": "done"}, (out / f"slurm-{job}_1.log").read_text()
+        ended = {row["case"]: row["status"] for row in rows(out / "cohort-1-of-2.csv")}
+        assert ended == {"a": "done", "patient 2/b": "done"}, (out / f"slurm-{again}_1.log").read_text()
         assert not list(out.rglob(".deepseg-*"))
 
 
-def task_of(process):
-    """Job and task of Slurm's to which a process belongs."""
+def environment_of(process):
     try:
-        found = process.environ()
+        return process.environ()
     except psutil.Error:
-        return ""
-    return f"{found.get('SLURM_ARRAY_JOB_ID')}-{found.get('SLURM_ARRAY_TASK_ID')}"
+        return {}
 
 
 @pytest.fixture
@@ -149,6 +150,24 @@ def test_spark_does_what_dask_does(cohort):
     assert len(rows(settings.output / "measurements.csv")) == 4
     assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
     assert statuses(outcomes(cases, settings)) == {"a": "kept", "patient 2/b": "kept", "broken": "failed"}
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_case_whose_spark_executor_is_killed_is_repeated(cohort):
+    cases, settings = cohort
+    killed = []
+
+    def kill(stage, fraction, message):
+        if "%" in message and not killed:  # within a case
+            above = computing()[0].parents()
+            killed.append(next(p for p in above if p.name() == "java").kill())
+
+    run = run_cohort(cases, settings, engine="spark", scheduler="local-cluster[2,1,2048]", progress=kill)
+    ended = {o.case.name: o for o in run}
+    assert killed
+    assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+    assert ended["broken"].code == "input.truncated"
+    assert not list(settings.output.rglob(".*"))
 
 
 @pytest.mark.usefixtures("spark")
