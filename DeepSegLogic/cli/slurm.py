@@ -42,16 +42,18 @@ def array_script(arguments: Sequence[str], output: Path, count: int, tasks: int 
         gpu: ask for one GPU per task.
     """
     parts = min(tasks or _MOST, count)
+    folder = str(output).replace("%", "%%")  # else Slurm takes a % as the start of a pattern
     command = shlex.join([sys.executable, "-c", _RUN, *arguments])
     lines = [
         "#!/bin/bash",
         "#SBATCH --job-name=deepseg",
         f"#SBATCH --array=1-{parts}",
-        f"#SBATCH --output={shlex.quote(str(output / 'slurm-%A_%a.log'))}",
+        f"#SBATCH --output={shlex.quote(folder + '/slurm-%A_%a.log')}",
         *(["#SBATCH --gpus-per-task=1", "#SBATCH --ntasks=1"] if gpu else ["#SBATCH --ntasks=1"]),
         "# Add what your cluster asks for: --partition, --account, --time, --mem, --cpus-per-task.",
         f"# {count} cases. Once all tasks have ended, run the same command without --engine: it keeps what is done,",
         "# repeats what failed, and writes the tables of all cases.",
+        'export OMP_NUM_THREADS="${SLURM_CPUS_ON_NODE:-1}"',
         f'exec {command} --part "$SLURM_ARRAY_TASK_ID/{parts}"',
     ]
     return "\n".join(lines) + "\n"

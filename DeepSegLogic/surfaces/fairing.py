@@ -12,7 +12,6 @@ Edges of the net count the same along all axes. Weights for their lengths in mm 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, PointsIjk
+from ..util.openmp import usable_cores
 from .surface import IndexArray
 from .surface_net import Net
 from .volume_preservation import with_volumes_restored
@@ -96,7 +96,7 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     start = (net.vertices - net.vertices.mean(0)).astype(np.float32).T  # precise enough for less than a voxel
     moves = np.empty_like(start, order="C")
     efforts = [effort.along(along, spacing.min()) for along in spacing]
-    with ThreadPoolExecutor(min(3, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(3, usable_cores())) as pool:
         for axis, found in enumerate(pool.map(partial(_smoothed, mean), start.take(order, 1), thin, efforts)):
             moves[axis, order] = found
     _split_along_shorter_diagonals(net, start + moves)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from ..inference.device import is_out_of_memory, precision
 from ..models.weights import read_checkpoint
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError, ModelError, ResourceError
+from ..util.openmp import usable_cores
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .curves import Log, NoLog
 from .losses import Loss, over_levels
@@ -188,7 +188,7 @@ class Training:
 
     def _loader(self) -> DataLoader[Any]:
         more = self.ranks.share(self._seen, self._pace.steps - self._pace.step, self._batch)
-        workers = 1 if self.device.type == "cpu" else min(12, max(1, (os.cpu_count() or 2) - 1))
+        workers = 1 if self.device.type == "cpu" else min(12, max(1, usable_cores() - 1))
         return DataLoader(
             self.samples(self.patch),
             self._batch,

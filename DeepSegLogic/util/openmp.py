@@ -5,7 +5,6 @@ OpenMP reads them once, when it is loaded, so they must be in the environment be
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +22,15 @@ _PASSIVE = {
 def openmp_settings() -> dict[str, str]:
     """Environment variables for a process that computes; those that the user has set keep their values."""
     settings = dict(_PASSIVE)
-    limit, cores = min(cpu_limits(), default=math.inf), os.cpu_count() or 1
-    if limit < cores:
-        settings["OMP_NUM_THREADS"] = str(max(1, round(limit)))
+    if (cores := usable_cores()) < (os.cpu_count() or 1):
+        settings["OMP_NUM_THREADS"] = str(cores)
     return {name: value for name, value in settings.items() if name not in os.environ}
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which Slurm, ``taskset`` or a container may have limited."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, round(min([allowed, *cpu_limits()])))
 
 
 def cpu_limits(root: Path = Path("/")) -> Iterator[float]:

@@ -13,7 +13,9 @@ the table has ratios to one worker.
 
 import argparse
 import tempfile
+import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,43 +133,99 @@ def table(site: Site, per_worker: int) -> None:
         print(f"| {workers} | {ratio:.1f} | {ratio / workers:.2f} | {shares} |", flush=True)
 
 
-def measure(data: Path, copies: int) -> None:
-    """Real runs with 1 and 2 workers of one thread each, against the simulation with what the first one took."""
+def measure(data: Path, count: int) -> None:
+    """Real runs with 1 and 2 workers of one thread each, against the simulation with what the first one took.
+
+    Other programs may share the machine. So the time that workers waited for a core is taken off, as the kernel counts
+    it; what remains is the time on cores of their own.
+    """
     import os
 
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there; also for the workers
     from DeepSegLogic.cohort import Case, Settings, run_cohort
 
-    ct = data / "abdomen_ct" / "ct.nii.gz"
-    cases = [Case(f"case{number}", ct) for number in range(copies)]
-    took = {}
-    for workers in (1, 2):
-        with tempfile.TemporaryDirectory() as folder:
-            settings = Settings(Path(folder), "ct_demo")
-            began, ends, durations = time.monotonic(), [], []
-            for outcome in run_cohort(cases, settings, workers=workers):
-                ends.append(time.monotonic() - began)
-                durations.append(outcome.seconds)
-        # without the start of the cluster and the first case of each worker, which loads torch and the model
-        took[workers] = (ends[-1] - ends[workers - 1]) / (copies - workers), durations[workers:]
-    each, durations = took[1][0], np.array(took[1][1])
-    spread = float(np.std(np.log(durations)))
-    site = Site(compute=each, spread=spread, read=0, write=0, dispatch=0.005, start=0, lost=0)
-    simulated = {w: simulate(site, w, 1000).seconds / 1000 for w in (1, 2)}
-    for workers in (1, 2):
-        real, model = took[workers][0] / took[1][0], simulated[workers] / simulated[1]
-        print(f"{workers} workers: time per case, as a ratio to one worker: measured {real:.2f}, simulated {model:.2f}")
+    with tempfile.TemporaryDirectory() as folder:
+        cases = [Case(path.name, path) for path in pieces(data / "abdomen_ct" / "ct.nii.gz", Path(folder), count)]
+        own, processor, durations = {}, {}, {}
+        for workers in (1, 2):
+            settings = Settings(Path(folder) / f"out{workers}", "ct_demo", quality="draft")
+            durations[workers] = []
+            with kernel_times() as times:
+                for ended, outcome in enumerate(run_cohort(cases, settings, workers=workers), start=1):
+                    assert outcome.status == "done", outcome.sentences
+                    durations[workers].append(outcome.seconds)
+                    if ended == workers:  # the first cases load torch and the model
+                        began, before = time.monotonic(), times()
+                wall, (ran, waited) = time.monotonic() - began, np.subtract(times(), before)
+            own[workers] = (wall - waited / workers) / (count - workers)
+            processor[workers] = ran / (count - workers)
+            print(f"{workers} workers: {waited / workers / wall:.0%} of the time was waiting for a core", flush=True)
+    spread = float(np.std(np.log(durations[1][1:])))
+    site = Site(compute=own[1], spread=spread, read=0, write=0, start=0, lost=0)
+    simulated = [simulate(site, w, 1000).seconds for w in (1, 2)]
+    print(f"processor time per case, 2 workers / 1: {processor[2] / processor[1]:.2f}")
+    print(f"time per case, 2 workers / 1: measured {own[2] / own[1]:.2f}, simulated {simulated[1] / simulated[0]:.2f}")
+
+
+def pieces(ct: Path, folder: Path, count: int) -> list[Path]:
+    """Parts of a CT, of different sizes: slabs of a third to a half of its slices."""
+    from DeepSegLogic import Volume, read_volume, write_volume
+
+    volume, rng, made = read_volume(ct), np.random.default_rng(0), []
+    slices = len(volume.array)
+    for number in range(count):
+        size = rng.integers(slices // 3, slices // 2)
+        first = rng.integers(0, slices - size)
+        matrix = volume.ijk_to_ras.copy()
+        matrix[:3, 3] += first * matrix[:3, 2]
+        made.append(folder / f"case{number}.nii.gz")
+        write_volume(Volume(np.ascontiguousarray(volume.array[first : first + size]), matrix), made[-1])
+    return made
+
+
+@contextmanager
+def kernel_times():
+    """Gives a function: seconds that all processes started from here ran on a core so far, and seconds that the busiest
+    thread of each waited for one (Linux)."""
+    import psutil
+
+    seen: dict[int, dict[str, tuple[float, float]]] = {}
+    over = threading.Event()
+
+    def look() -> None:
+        for process in psutil.Process().children(recursive=True):
+            for file in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+                with suppress(OSError, ValueError):
+                    ran, waited, _ = map(int, file.read_text().split())
+                    seen.setdefault(process.pid, {})[file.parent.name] = ran / 1e9, waited / 1e9
+
+    def often() -> None:
+        while not over.wait(0.2):
+            with suppress(psutil.Error):
+                look()
+
+    def times() -> tuple[float, float]:
+        threads = [list(of_process.values()) for of_process in list(seen.values())]
+        return sum(ran for own in threads for ran, _ in own), sum(max(own)[1] for own in threads)
+
+    watcher = threading.Thread(target=often)
+    watcher.start()
+    try:
+        yield times
+    finally:
+        over.set()
+        watcher.join()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", type=Path, metavar="DATA")
-    parser.add_argument("--copies", type=int, default=9, help="cases of the measurement")
+    parser.add_argument("--cases", type=int, default=9, help="of the measurement")
     parser.add_argument("--per-worker", type=int, default=20, help="cases per worker of the simulation")
     for name, value in vars(Site()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     options = parser.parse_args()
     if options.measure:
-        measure(options.measure, options.copies)
+        measure(options.measure, options.cases)
     else:
         table(replace(Site(), **{n: getattr(options, n) for n in vars(Site())}), options.per_worker)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ...util.errors import Cancelled, DeepSegError, ResourceError
-from ...util.openmp import openmp_settings
+from ...util.openmp import openmp_settings, usable_cores
 from ...util.progress import Cancel
 from ...util.restored import environment_restored
 from ...util.version import how_to_install
@@ -142,10 +142,10 @@ def _local_cluster(workers: int) -> Iterator[Client]:
 
 
 def _environment(workers: int) -> dict[str, str]:
-    """Of each worker, which gets its share of the cores."""
-    settings = openmp_settings()
-    cores = int(settings.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-    return settings | dict.fromkeys(_THREADS, str(max(1, cores // workers)))
+    """Of each worker, which gets its share of the cores, or of the threads that the environment allows."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    cores = int(threads) if threads.isdecimal() else usable_cores()
+    return openmp_settings() | dict.fromkeys(_THREADS, str(max(1, cores // workers)))
 
 
 @contextmanager

@@ -7,13 +7,14 @@ import sys
 
 import psutil
 import pytest
+import slurm_cluster
 
 from DeepSegLogic.cli.slurm import array_script, part_of
 from DeepSegLogic.cohort.engines import ENGINES, engine_for
 from DeepSegLogic.cohort.runner import run_cohort
 from DeepSegLogic.util.errors import ResourceError, UsageError
 
-from .test_run import deepseg, outcomes, rows, statuses
+from .test_run import computing, deepseg, outcomes, rows, statuses
 
 SBATCH = """#!/usr/bin/env python3
 # A stand-in for Slurm's sbatch: it reads the array from the script, and runs its tasks one after another.
@@ -86,6 +87,42 @@ def test_an_array_job_does_all_cases(cohort, tmp_path):
     assert [row["status"] for row in rows(out / "cohort.csv")] == ["kept", "failed", "kept"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Slurm runs on Linux")
+def test_a_task_that_is_killed_is_repeated_by_a_real_slurm(cohort):
+    """As for its memory: SIGKILL to all its processes while a case runs. What the folder is called is no matter."""
+    cases, settings = cohort
+    out = settings.output.with_name("it's 50%A #1")
+    with slurm_cluster.running() as cluster:
+        asked = [cases[0].source.parent, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", ""]
+        environment = cluster.environment | {"OMP_NUM_THREADS": "7"}
+        process = deepseg(*asked, "--engine", "slurm", "--workers", "2", env=environment)
+        said, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        job = said.split()[-1]
+        cluster.until(lambda: list(out.glob(".deepseg-*/files/case-0")))  # of a
+        task = {"SLURM_ARRAY_JOB_ID": job, "SLURM_ARRAY_TASK_ID": "1"}.items()
+        killed = [p for p in psutil.process_iter() if task <= environment_of(p).items()]
+        threads = {environment_of(p)["OMP_NUM_THREADS"] for p in killed}
+        for each in killed:
+            each.kill()
+        cluster.until_ended()
+        assert len(killed) > 1 and threads == {"1"}, "of the cluster's two cores"
+        assert not (out / "a" / "provenance.json").exists() and not (out / "cohort-1-of-2.csv").exists()
+        assert [(row["case"], row["status"]) for row in rows(out / "cohort-2-of-2.csv")] == [("broken", "failed")]
+        again = cluster.call("sbatch", "--array=1", out / "cohort.sbatch").split()[-1]
+        cluster.until_ended()
+        ended = {row["case"]: row["status"] for row in rows(out / "cohort-1-of-2.csv")}
+        assert ended == {"a": "done", "patient 2/b": "done"}, (out / f"slurm-{again}_1.log").read_text()
+        assert not list(out.rglob(".deepseg-*"))
+
+
+def environment_of(process):
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
 @pytest.fixture
 def spark():
     pytest.importorskip("pyspark", reason="the extra spark is not installed")
@@ -116,28 +153,21 @@ def test_spark_does_what_dask_does(cohort):
 
 
 @pytest.mark.usefixtures("spark")
-@pytest.mark.skipif(not os.environ.get("DEEPSEG_FAULTS"), reason="make faults tries it")
-def test_a_spark_executor_that_is_killed_mid_case_loses_nothing(cohort):
-    """The case is tried once more, on the other executor."""
+def test_a_case_whose_spark_executor_is_killed_is_repeated(cohort):
     cases, settings = cohort
     killed = []
 
-    def kill(_stage, _fraction, message):
-        if killed or "%" not in message:
-            return
-        for child in psutil.Process().children(recursive=True):
-            if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
-                child.kill()
-                killed.append(child.pid)
-                return
+    def kill(stage, fraction, message):
+        if "%" in message and not killed:  # within a case
+            above = computing()[0].parents()
+            killed.append(next(p for p in above if p.name() == "java").kill())
 
-    master = "local-cluster[2,1,2048]"
-    run = run_cohort(cases, settings, engine="spark", scheduler=master, progress=kill)
+    run = run_cohort(cases, settings, engine="spark", scheduler="local-cluster[2,1,2048]", progress=kill)
     ended = {o.case.name: o for o in run}
-    assert killed and statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+    assert killed
+    assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
     assert ended["broken"].code == "input.truncated"
-    assert statuses(outcomes(cases, settings)) == {"a": "kept", "patient 2/b": "kept", "broken": "failed"}
-    assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
+    assert not list(settings.output.rglob(".*"))
 
 
 @pytest.mark.usefixtures("spark")

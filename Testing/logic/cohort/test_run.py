@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -123,12 +124,9 @@ def test_a_worker_that_dies_of_a_case_is_told(cohort):
 
     def kill():
         while not over.wait(0.05):
-            for child in psutil.Process().children(recursive=True):
-                try:
-                    if any("libtorch" in m.path for m in child.memory_maps()):
-                        child.kill()
-                except psutil.Error:
-                    continue
+            for worker in computing():
+                with suppress(psutil.Error):
+                    worker.kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -140,6 +138,31 @@ def test_a_worker_that_dies_of_a_case_is_told(cohort):
     assert (outcome.status, outcome.code) == ("failed", "resource.worker_died")
     assert outcome.remedy
     assert statuses(outcomes(cases[:1], settings)) == {"a": "done"}
+
+
+def test_a_case_whose_worker_is_killed_once_is_repeated(cohort):
+    cases, settings = cohort
+    killed = []
+
+    def kill(stage, fraction, message):
+        if "%" in message and not killed:  # within a case
+            killed.extend(worker.kill() for worker in computing())
+
+    ended = outcomes(cases, settings, progress=kill)
+    assert killed
+    assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+    assert ended["broken"].code == "input.truncated"
+    assert not list(settings.output.rglob(".*"))
+
+
+def computing():
+    """Processes started from here that have torch loaded."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any("libtorch" in m.path for m in child.memory_maps()):
+                found.append(child)
+    return found
 
 
 def test_nobody_else_reaches_the_cluster(cohort):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from DeepSegLogic.cohort.engines import on_dask
 from DeepSegLogic.util.openmp import cpu_limits, openmp_settings
 from DeepSegLogic.worker import ProcessLink, WorkerClient
 
@@ -75,7 +76,32 @@ def test_limits_of_containers(groups, files, limits, tmp_path):
 def test_a_container_gets_as_many_threads_as_cores(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64), raising=False)
     monkeypatch.setattr("DeepSegLogic.util.openmp.cpu_limits", lambda: iter([2.0, 16.0]))
     assert openmp_settings()["OMP_NUM_THREADS"] == "2"
     monkeypatch.setattr("DeepSegLogic.util.openmp.cpu_limits", lambda: iter([]))
     assert "OMP_NUM_THREADS" not in openmp_settings()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux ties processes to cores")
+def test_a_batch_job_gets_as_many_threads_as_cores(monkeypatch):
+    """Slurm, ``taskset`` and ``docker --cpuset-cpus`` tie a process to some cores."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert openmp_settings()["OMP_NUM_THREADS"] == "1"
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("given", "workers", "each"), [(None, 2, 4), (None, 20, 1), ("6", 2, 3), ("1", 1, 1), ("1", 2, 1), ("4,2", 2, 4)]
+)
+def test_workers_of_a_cohort_share_the_cores_or_the_threads_of_the_user(given, workers, each, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(on_dask, "usable_cores", lambda: 8)
+    assert on_dask._environment(workers)["OMP_NUM_THREADS"] == str(each)
