@@ -67,7 +67,7 @@ def label_map_of(
     if covered.max(initial=0) <= 1:
         return LabelMap(np.maximum.reduce(layers), matrix, structures, warnings)
     own = [LabelMap(x, matrix, [s for s in structures if (x == s.value).any()]) for x in layers]
-    sentence = f"Structures in {path.name} overlap. Each is measured, corrected and made a surface whole."
+    sentence = f"Structures in {path.name} overlap. Each is kept whole."
     shown = smallest_on_top(layers)
     return LabelMap(shown, matrix, structures, [*warnings, sentence], [layer for layer in own if layer.structures])
 
