@@ -14,6 +14,7 @@ from ..data.volume import Volume
 from ..io.nifti_names import read_names
 from ..io.read import read_label_map, read_volume
 from ..io.segmentations import holds_segments
+from ..io.segments import OVERLAP
 from ..io.slicer_scene import read_slicer_scene
 from ..util.errors import InputError
 from .dataset import CaseFiles
@@ -72,7 +73,7 @@ def read_case(files: CaseFiles) -> ReadCase:
     if files.names is None:
         table = read_names(files.labels) if files.labels.name.lower().endswith((".nii", ".nii.gz")) else {}
         names = table | {s.value: s.name for s in label_map.structures}
-        warnings += label_map.warnings
+        warnings += [w for w in label_map.warnings if not w.endswith(OVERLAP)]  # the checks name what overlaps
         if looked_for is None and not any("does not name" in w for w in label_map.warnings):
             looked_for = frozenset(names.values())
     else:
