@@ -168,7 +168,7 @@ def plan_training(
         (z, y, x),
         own_batch if batch is None else max(1, batch),
         first,
-        described if fusion == EARLY else fused(fusion, described, classes, images),
+        described if fusion == EARLY else fused(fusion, described, classes, images, report.regions is not None),
         (round(shape[0]), round(shape[1]), round(shape[2])),
         channels=report.channels,
         further=tuple(further),
