@@ -47,7 +47,11 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
     network: Annotated[str, typer.Option(help="unet, resenc, …; docs/networks.md compares them.")] = "",
     fusion: Annotated[
-        str, typer.Option(help="Of several images: early (as channels), middle (an encoder each) or late (averaged).")
+        str,
+        typer.Option(
+            help="Of several images: early (as channels), middle (an encoder each), late (a network each, averaged) or "
+            "vote (a network each, one vote each)."
+        ),
     ] = "early",
     begin: Annotated[
         str,

@@ -15,6 +15,8 @@ from ..data.types import Affine, LabelArray
 from ..util.errors import InputError
 from .seg_nrrd import own_tags
 
+OVERLAP = "overlap. Each is kept whole."
+"""The end of the warning that structures overlap."""
 Segment: TypeAlias = dict[str, Any]
 """As slicerio has them: ``name``, ``labelValue``, ``layer``; perhaps ``id``, ``tags``, ``terminology``, ``color``."""
 
@@ -67,7 +69,7 @@ def label_map_of(
     if covered.max(initial=0) <= 1:
         return LabelMap(np.maximum.reduce(layers), matrix, structures, warnings)
     own = [LabelMap(x, matrix, [s for s in structures if (x == s.value).any()]) for x in layers]
-    sentence = f"Structures in {path.name} overlap. Each is measured, corrected and made a surface whole."
+    sentence = f"Structures in {path.name} {OVERLAP}"
     shown = smallest_on_top(layers)
     return LabelMap(shown, matrix, structures, [*warnings, sentence], [layer for layer in own if layer.structures])
 

@@ -36,6 +36,7 @@ OWN: Mapping[str, str] = {
     "FCN": "fcn",
     "HRNet": "hrnet",
     "LateFusion": "fusion",
+    "VotingFusion": "fusion",
     "MambaUNet": "mamba",
     "MiddleFusion": "fusion",
     "SegNet": "segnet",

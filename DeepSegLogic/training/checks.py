@@ -21,8 +21,8 @@ from ..data.volume_checks import ct_doubts, reject_unusable
 from ..util.errors import DeepSegError, InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .dataset import CaseFiles
-from .dataset_json import Regions
 from .reading import read_case
+from .regions import Combination, Regions, check_number, overlap_sentences, regions_of
 
 SAMPLED_VOXELS = 10_000  # of the labelled voxels of a case, as in nnU-Net's fingerprint
 FEW_VOXELS = 10
@@ -39,6 +39,7 @@ class CaseFacts:
         warnings: one sentence each.
         shape, spacing: voxels and mm along (Z, Y, X) of the RAS-oriented image.
         voxels: labelled, by structure; 0 for one that was looked for and is not there.
+        combinations: number of voxels by the structures that they belong to.
         looked_for: see :class:`~.reading.ReadCase`; never None in a :class:`Report`.
         intensities: (channels, n) sample of the labelled voxels.
         not_ct: reasons why it does not look like CT.
@@ -51,6 +52,7 @@ class CaseFacts:
     shape: tuple[int, ...] = ()
     spacing: tuple[float, ...] = ()
     voxels: dict[str, int] = field(default_factory=dict)
+    combinations: Counter[Combination] = field(default_factory=Counter)
     looked_for: frozenset[str] | None = None
     intensities: FloatArray = field(default_factory=lambda: np.zeros((1, 0)))
     not_ct: list[str] = field(default_factory=list)
@@ -106,6 +108,8 @@ def look_at(files: CaseFiles, show: Show | None = None) -> CaseFacts:
     facts.shape, facts.spacing = view.shape, tuple(map(float, spacing_kji(matrix)))
     counts = np.bincount(case.labels.ravel(), minlength=max(case.names, default=0) + 1)
     facts.voxels = {name: int(counts[list(values)].sum()) for name, values in case.structures.items()}
+    for value, names in case.combinations().items():
+        facts.combinations[names] += int(counts[value])
     facts.looked_for, facts.warnings = case.looked_for, case.warnings
     asked = case.looked_for if case.looked_for is not None else frozenset(facts.voxels)
     beyond = [name for name, count in facts.voxels.items() if count and name not in asked]
@@ -167,15 +171,12 @@ def check_cases(
     structures = [name for name, count in totals.items() if count]
     if usable and not structures:
         errors.append(InputError("No case has a labelled voxel.", "Label at least one structure.", code="input.empty"))
-    regions = usable[0].files.regions if usable else None
-    if any(facts.files.regions != regions for facts in usable):
-        errors.append(
-            InputError(
-                "Structures of some cases overlap as dataset.json has it, those of others do not.",
-                "Train on label files that dataset.json describes.",
-                code="input.labels",
-            )
-        )
+    regions: Regions | None = None
+    try:
+        regions, sentences = _regions(usable, structures)
+        warnings += sentences
+    except InputError as error:
+        errors.append(error)
     empty = [name for name, count in totals.items() if not count]
     if empty:
         more = f", and {len(empty) - 1} more structures" if len(empty) > 1 else ""
@@ -193,6 +194,29 @@ def check_cases(
         warnings.append("There is one case: the model will know this patient, and may fail on others.")
     named = tuple(channels) if len(channels) > 1 else ()
     return Report(found, structures, modality, warnings, errors, named, regions)
+
+
+def _regions(cases: list[CaseFacts], structures: list[str]) -> tuple[Regions | None, list[str]]:
+    """The regions of a data set, if structures overlap that were looked for, and what is to be told of it.
+
+    Raises:
+        InputError: there are too many combinations.
+    """
+    given = next((facts.files.regions for facts in cases if facts.files.regions is not None), None)
+    known = frozenset(structures) | (given.values.keys() if given is not None else frozenset())
+    found: dict[str, Counter[Combination]] = {}
+    total: Counter[Combination] = Counter()
+    for facts in cases:
+        asked = known if facts.looked_for is None else facts.looked_for & known
+        own = found.setdefault(facts.files.name, Counter())
+        for names, voxels in facts.combinations.items():
+            if voxels:
+                own[names & asked] += voxels
+                total[names & known] += voxels
+    if given is None and all(len(names) < 2 for own in found.values() for names in own):
+        return None, []
+    check_number(len(total))
+    return regions_of(total, given), overlap_sentences(found, given)
 
 
 def _named(name: str, error: DeepSegError) -> DeepSegError:

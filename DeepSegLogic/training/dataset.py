@@ -22,7 +22,8 @@ from ..io.slicer_scene import SUFFIX as SCENE
 from ..models.files import file_digest, read_json
 from ..util.errors import InputError
 from ..util.tables import read_table
-from .dataset_json import Regions, channel_names, label_names
+from .dataset_json import channel_names, label_names
+from .regions import Regions
 
 RESULT, PROVENANCE = "segmentation.seg.nrrd", "provenance.json"
 _T = TypeVar("_T")

@@ -3,48 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..data.types import MaskArray
 from ..models.files import read_json
 from ..models.nnunet_plan import channels
 from ..util.errors import InputError
+from .regions import Regions
 
 IGNORE = "ignore"
 """nnU-Net's name for voxels that nobody labelled."""
 _NAME = "dataset.json"
 _HIGHEST = 32767  # of int16, as labels are prepared
-
-
-@dataclass(frozen=True)
-class Regions:
-    """Structures that overlap, as in nnU-Net's region-based training: each is made of one or more label values.
-
-    Attributes:
-        values: of the labels in each structure, by name.
-        order: the label that each structure writes in the result, in writing order.
-    """
-
-    values: Mapping[str, tuple[int, ...]]
-    order: tuple[int, ...]
-
-    def table(self) -> MaskArray:
-        """(structures, highest label + 1) bool: which label belongs to which structure."""
-        table = np.zeros((len(self.values), 1 + max(max(v) for v in self.values.values())), bool)
-        for row, values in zip(table, self.values.values(), strict=True):
-            row[list(values)] = True
-        return table
-
-    def labels(self) -> dict[int, str]:
-        """Each label with the name of the smallest structure that it belongs to."""
-        smallest: dict[int, str] = {}
-        for name, values in sorted(self.values.items(), key=lambda item: -len(item[1])):
-            smallest |= dict.fromkeys(values, name)
-        return dict(sorted(smallest.items()))
 
 
 def channel_names(data: Path) -> list[str]:

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..models.plan import Normalization, triple
-from .dataset_json import Regions
 from .planning import TrainingPlan
+from .regions import Regions
 
 _SCHEMES = ("ct", "zscore")
 

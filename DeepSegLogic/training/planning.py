@@ -13,7 +13,6 @@ from ..networks.fusion import EARLY, FUSIONS, MIDDLE, fused
 from ..networks.table import Sizes, trainable
 from ..util.errors import InputError, UsageError
 from .checks import CaseFacts, Report
-from .dataset_json import Regions
 from .nnunet_rules import (
     REFERENCE_SIZE,
     Triple,
@@ -25,6 +24,7 @@ from .nnunet_rules import (
     target_spacing,
     topology,
 )
+from .regions import Regions
 
 DEFAULT_NETWORK = "unet"
 
@@ -87,9 +87,10 @@ class TrainingPlan:
         if self.channels:
             scaled = [f"{name}: {words}" for name, words in zip(self.channels, scaled, strict=True)]
         fusion = f", {self.fusion} fusion of {self.inputs} images" if self.fusion != EARLY else ""
+        overlapping = " (overlapping, trained as regions)" if self.regions is not None else ""
         return [
             ("Network", f"{self.network}: {trainable(self.network).title}{fusion}"),
-            ("Structures", (", ".join(self.structures) or "none") + (" (overlapping)" if self.regions else "")),
+            ("Structures", (", ".join(self.structures) or "none") + overlapping),
             ("Spacing", f"{_by(self.spacing, '.3g')} mm (Z × Y × X)"),
             ("Patch", f"{_by(self.patch)} voxels, {_by(extent, '.0f')} mm"),
             ("Batch", f"{self.batch} patches"),
@@ -167,7 +168,7 @@ def plan_training(
         (z, y, x),
         own_batch if batch is None else max(1, batch),
         first,
-        described if fusion == EARLY else fused(fusion, described, classes, images),
+        described if fusion == EARLY else fused(fusion, described, classes, images, report.regions is not None),
         (round(shape[0]), round(shape[1]), round(shape[2])),
         channels=report.channels,
         further=tuple(further),

@@ -19,13 +19,14 @@ from ..inference.resampling import apply, axis_matrices
 from ..models.files import read_json
 from ..models.plan import Plan, Resampling
 from ..util.atomic_write import atomic_folder
+from ..util.errors import InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .checks import CaseFacts
 from .dataset_json import IGNORE
 from .export import engine_plan
 from .losses import IGNORED
 from .planning import TrainingPlan
-from .reading import read_case
+from .reading import ReadCase, read_case
 
 _PLACES = 300  # voxels kept per class, to cut patches around
 _TABLE = "cases.json"
@@ -60,7 +61,7 @@ class PreparedCase:
     @property
     def labels(self) -> Labels:
         """(Z, Y, X) int16, mapped from its file: classes, or :data:`~.losses.IGNORED`. Where structures overlap, they
-        are the labels of the data set."""
+        are those of the plan's regions."""
         mapped: Labels = np.load(f"{self.files}_labels.npy", mmap_mode="r")
         return mapped
 
@@ -123,14 +124,30 @@ def resampled_labels(labels: LabelArray | Labels, shape: Sequence[int]) -> npt.N
 def _on_grid(facts: CaseFacts, plan: TrainingPlan, engine: Plan) -> tuple[npt.NDArray[np.float16], Labels]:
     case = read_case(facts.files)
     prepared = prepare(case.volume, engine, torch.device("cpu"), channels=case.further)
-    place = {name: value for value, name in enumerate(plan.structures, 1)}
-    classes = np.zeros(max(case.names, default=0) + 1, np.int16)
-    for value, name in case.names.items():
-        own = value if plan.regions is not None else place.get(name, 0)
-        classes[value] = IGNORED if name == IGNORE else own
+    classes = _classes(case, looked_for(facts, plan), plan)
     view = network_view(case.labels, case.volume.ijk_to_ras, engine)[0][prepared.grid.seen]
     labels = resampled_labels(classes[view], prepared.grid.shape)
     return prepared.image.numpy().astype(np.float16), labels
+
+
+def _classes(case: ReadCase, asked: Sequence[int], plan: TrainingPlan) -> npt.NDArray[np.int16]:
+    """By label value of a case, the class, or the label of the plan's regions."""
+    if plan.regions is None:
+        place = {frozenset[str](): 0} | {frozenset({plan.structures[value - 1]}): value for value in asked}
+        known = frozenset(plan.structures[value - 1] for value in asked)
+    else:
+        place, known = plan.regions.by_combination(), frozenset(plan.structures)
+    classes = np.zeros(max(case.names, default=0) + 1, np.int16)
+    for value, combination in case.combinations().items():
+        own = combination & known
+        if own not in place:
+            raise InputError(
+                f"The labels have changed since they were checked: {' and '.join(sorted(own))} overlap.",
+                "Start again.",
+                code="input.changed",
+            )
+        classes[value] = IGNORED if case.names[value] == IGNORE else place[own]
+    return classes
 
 
 def _places(labels: Labels) -> npt.NDArray[np.int64]:
@@ -147,7 +164,7 @@ def _places(labels: Labels) -> npt.NDArray[np.int64]:
 def _kind(cases: Sequence[CaseFacts], plan: TrainingPlan) -> str:
     """A digest of all that the prepared files depend on."""
     files = [
-        [f.files.name, f.digest, sorted(f.voxels.items())]
+        [f.files.name, f.digest, sorted(f.voxels.items()), looked_for(f, plan)]
         + [path.stat().st_mtime_ns for path in (f.files.labels, *f.files.further)]
         for f in cases
     ]

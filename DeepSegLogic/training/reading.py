@@ -13,10 +13,13 @@ from ..data.types import LabelArray, VolumeArray
 from ..data.volume import Volume
 from ..io.nifti_names import read_names
 from ..io.read import read_label_map, read_volume
+from ..io.segmentations import holds_segments
+from ..io.segments import OVERLAP
 from ..io.slicer_scene import read_slicer_scene
 from ..util.errors import InputError
 from .dataset import CaseFiles
 from .dataset_json import IGNORE
+from .regions import Combination, combinations_of, combined
 
 SAME_GRID_MM = 0.05
 
@@ -31,7 +34,7 @@ class ReadCase:
         further: the further images, (K, J, I) on the grid of the first one.
         names: of the structures by label value, also of those that do not occur; ``"ignore"`` among them. Of structures
             that overlap, the name of the smallest one.
-        structures: label values by structure, without ``"ignore"``.
+        structures: label values by structure, without ``"ignore"``; several, and shared ones, if structures overlap.
         looked_for: None for all structures of the data set.
         warnings: one sentence each.
     """
@@ -43,6 +46,11 @@ class ReadCase:
     structures: dict[str, tuple[int, ...]]
     looked_for: frozenset[str] | None
     warnings: list[str]
+
+    def combinations(self) -> dict[int, Combination]:
+        """The structures that the voxels of each label value belong to; ``"ignore"`` has none."""
+        members = combinations_of(self.structures)
+        return {value: members.get(value, frozenset()) for value in self.names}
 
 
 def read_case(files: CaseFiles) -> ReadCase:
@@ -61,15 +69,15 @@ def read_case(files: CaseFiles) -> ReadCase:
             code="input.grid",
         )
     warnings, looked_for = [*volume.warnings], files.looked_for
+    by_segment = _names_of_segments(files, label_map)
     if files.names is None:
         table = read_names(files.labels) if files.labels.name.lower().endswith((".nii", ".nii.gz")) else {}
-        occurring = {s.value: s.name for s in label_map.structures}
-        warnings += label_map.warnings
-        names = table | occurring
+        names = table | {s.value: s.name for s in label_map.structures}
+        warnings += [w for w in label_map.warnings if not w.endswith(OVERLAP)]  # the checks name what overlaps
         if looked_for is None and not any("does not name" in w for w in label_map.warnings):
             looked_for = frozenset(names.values())
     else:
-        names = dict(files.names)
+        names = by_segment or dict(files.names)
         unknown = sorted(set(np.unique(labels).tolist()) - {0, *names})
         if unknown:
             raise InputError(
@@ -82,22 +90,67 @@ def read_case(files: CaseFiles) -> ReadCase:
         array, doubts = on_grid_of(volume, read_volume(path), path.name)
         further.append(array)
         warnings += doubts
-    if files.regions is not None:
+    structures: dict[str, tuple[int, ...]] = {name: (value,) for value, name in names.items() if name != IGNORE}
+    if label_map.layers:
+        labels, names, structures = _overlapping(label_map, names)
+    elif files.regions is not None and by_segment is None:
         structures = dict(files.regions.values)
-    else:
-        structures = {name: (value,) for value, name in names.items() if name != IGNORE}
     return ReadCase(volume, further, labels, names, structures, looked_for, warnings)
+
+
+def _names_of_segments(files: CaseFiles, label_map: LabelMap) -> dict[int, str] | None:
+    """What ``dataset.json`` calls the segments of a file; None if its label values are what counts.
+
+    3D Slicer gives segments in different layers the same value, so that those are told apart by their names.
+
+    Raises:
+        InputError: segments overlap, and ``dataset.json`` does not know one by its name.
+    """
+    if files.names is None or not holds_segments(files.labels) or (files.regions is not None and not label_map.layers):
+        return None
+    regions = files.regions.values if files.regions is not None else ()
+    known = {name.casefold(): name for name in (*files.names.values(), *regions)}
+    names: dict[int, str] = {}
+    for segment in label_map.structures:
+        name = known.get(segment.title.casefold()) or known.get(segment.name.casefold())
+        if name is not None and name not in names.values():
+            names[segment.value] = name
+        elif label_map.layers:
+            raise InputError(
+                f"{files.labels} has the segment {segment.title}, which dataset.json does not name.",
+                "Add it there, or rename the segment: where segments overlap, their names count.",
+                code="input.labels",
+            )
+        else:
+            return None
+    return names
+
+
+def _overlapping(
+    label_map: LabelMap, names: dict[int, str]
+) -> tuple[LabelArray, dict[int, str], dict[str, tuple[int, ...]]]:
+    """Labels, names by label, and labels by structure of layers: a label stands for a combination of structures."""
+    labels, members = combined(label_map)
+    sizes = {value: sum(np.count_nonzero(layer.array == value) for layer in label_map.layers) for value in names}
+    smallest = {label: names[min(own, key=sizes.__getitem__)] for label, own in members.items()}
+    ignored = {label for label, own in members.items() if IGNORE in (names[value] for value in own)}
+    structures = {
+        name: tuple(label for label, own in members.items() if value in own and label not in ignored)
+        for value, name in names.items()
+        if name != IGNORE
+    }
+    return labels, smallest | dict.fromkeys(ignored, IGNORE), structures
 
 
 def _read(files: CaseFiles) -> tuple[Volume, LabelMap]:
     if not files.is_scene:
-        return read_volume(files.image), read_label_map(files.labels).without_overlaps("trained on")
+        return read_volume(files.image), read_label_map(files.labels)
     scene = read_slicer_scene(files.image)
     if scene.label_map is None:
         why = " ".join(scene.volume.warnings)
         raise InputError(
             f"{files.image} has no segmentation that can be trained on. {why}".rstrip(),
-            "In 3D Slicer, segment its volume without overlaps and save the scene again.",
+            "In 3D Slicer, segment its volume and save the scene again.",
             code="input.labels",
         )
     return scene.volume, scene.label_map

@@ -35,7 +35,7 @@ class PatchDice:
         cases: to measure on; at least one.
         patch, spacing: voxels and mm along (Z, Y, X).
         device: that computes.
-        table: (structures, labels) bool, of structures that overlap; see :meth:`~.dataset_json.Regions.table`.
+        table: (structures, labels) bool, of structures that overlap; see :meth:`~.regions.Regions.table`.
     """
 
     def __init__(

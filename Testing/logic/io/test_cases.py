@@ -57,7 +57,7 @@ REFUSED = {
     "60-cohort-tcia": "2 series of the same length",  # read one by one: see test_cohort_cases.py
 }
 
-OVERLAP = "overlap. Each is measured, corrected and made a surface whole"
+OVERLAP = "overlap. Each is kept whole"
 LABELS = {  # what is said; structures and their volumes in ml
     "40-overlap-body-last": (OVERLAP, {"liver": 4.32, "tumor": 0.144, "body": 16.8}),
     "41b-name-only": (OVERLAP, {"liver": 4.32, "tumor": 0.144}),

@@ -12,11 +12,12 @@ from DeepSegLogic.models import find_model, load_model
 from DeepSegLogic.segmentation import segment
 from DeepSegLogic.training.checks import check_cases
 from DeepSegLogic.training.dataset import find_cases
-from DeepSegLogic.training.dataset_json import Regions, channel_names
+from DeepSegLogic.training.dataset_json import channel_names
 from DeepSegLogic.training.losses import IGNORED, LOSSES, RegionLoss
 from DeepSegLogic.training.patches import Patches
 from DeepSegLogic.training.planning import plan_training
 from DeepSegLogic.training.prepared import prepare_cases
+from DeepSegLogic.training.regions import Regions
 from DeepSegLogic.training.validation import PatchDice
 from DeepSegLogic.util.errors import InputError
 

@@ -94,17 +94,20 @@ def test_a_table_says_what_was_looked_for(tmp_path):
 
 def write_scene(path, seed, segmentation="Segmentation"):
     """A scene with the files that 3D Slicer packs; test_slicer_scene.py reads those that MRML itself saved."""
-    volume, labels = case(seed)
-    write_volume(volume, path.parent / "CT.nrrd")
-    write_label_map(label_map(volume, labels), path.parent / "Organs.seg.nrrd")
+    write(path.parent, seed, "CT.nrrd", "Organs.seg.nrrd")
+    pack_scene(path, path.parent / "CT.nrrd", path.parent / "Organs.seg.nrrd", segmentation)
+
+
+def pack_scene(path, image, segments, segmentation="Segmentation"):
+    """Move an image and its segments into a scene."""
     nodes = [
-        '<Volume id="v" name="CT" references="storage:s;"/><VolumeArchetypeStorage id="s" fileName="CT.nrrd"/>',
+        f'<Volume id="v" name="CT" references="storage:s;"/><VolumeArchetypeStorage id="s" fileName="{image.name}"/>',
         f'<{segmentation} id="g" name="Organs" references="storage:t;referenceImageGeometryRef:v;"/>',
-        '<SegmentationStorage id="t" fileName="Organs.seg.nrrd"/>',
+        f'<SegmentationStorage id="t" fileName="{segments.name}"/>',
     ]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("scene/scene.mrml", f"<MRML>{''.join(nodes)}</MRML>")
-        for file in (path.parent / "CT.nrrd", path.parent / "Organs.seg.nrrd"):
+        for file in (image, segments):
             archive.write(file, f"scene/{file.name}")
             file.unlink()
 

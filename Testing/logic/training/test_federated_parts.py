@@ -109,7 +109,7 @@ def test_a_task_survives_the_way_and_what_is_out_of_bounds_does_not():
 
 
 def test_a_plan_with_several_images_and_regions_survives_json():
-    from DeepSegLogic.training.dataset_json import Regions
+    from DeepSegLogic.training.regions import Regions
 
     facts = report()
     facts.regions = Regions({"liver": (1, 2), "spleen": (2,)}, (1, 2))
