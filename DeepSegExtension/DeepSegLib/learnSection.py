@@ -30,7 +30,7 @@ class LearnSection:
         self.show(self.adaptation)
 
     def show(self, adaptation):
-        offer, notes = adaptation.offer, []
+        offer, notes = adaptation.offer, [adaptation.why_not_learn]
         self._digests = [case.digest for case in adaptation.cases]
         self._fill(
             self.ui.caseTree,
@@ -41,7 +41,7 @@ class LearnSection:
             rows = [(f"{title} ({role})", *values) for role, title, *values in offer_rows(offer)]
             self._fill(self.ui.offerTree, rows)
             notes = [_("A new version is offered."), *offer.notes]
-        self.ui.learnLabel.text = " ".join(notes) or adaptation.why_not_learn
+        self.ui.learnLabel.text = " ".join(note for note in (*notes, adaptation.where) if note)
         self.showReadiness()
 
     def showReadiness(self):

@@ -295,6 +295,7 @@ def adaptation_state(adaptation: Adaptation) -> dict:
             "collect": adaptation.why_not_collect,
             "learn": adaptation.why_not_learn,
             "back": adaptation.why_not_back,
+            "note": " ".join(filter(None, (adaptation.why_not_learn, adaptation.where))),
         },
         "minutes": adaptation.minutes,
     }

@@ -39,6 +39,7 @@ def learn_panel(app) -> None:
         )
         _button("Learn", (learning.learn, "[minutes]"), "!!learning.learn", "learning.learn")
         _button("Go back", learning.back, "!!learning.back", "learning.back")
+    html.Div("{{ learning.note }}", v_if=("learning.note",), classes="ds-note mt-1")
     with html.Div(v_if=("offer",), classes="mt-2"):
         html.Div("A new version is offered. {{ offer?.notes.join(' ') }}", classes="ds-note")
         with html.Table(classes="ds-table", raw_attrs=['aria-label="Dice before and after"']):

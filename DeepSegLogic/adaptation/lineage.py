@@ -26,7 +26,7 @@ def check_can_learn(card: ModelCard) -> None:
     """
     if not is_bundled(card.id) and Store().folder(card.id) is None:
         raise UsageError(
-            f"The model {card.id} is not installed, so that its versions cannot be kept.",
+            f"The model {card.id} is not installed on this computer.",
             "Import it first.",
             code="usage.not_installed",
             action="import_model",

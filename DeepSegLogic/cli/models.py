@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from ..models.card import ModelCard
 from ..session.texts import size_text
 from ..util.errors import Cancelled, ModelError, UsageError
+from ..util.json_text import json_of
 from .console import Console, Json, Quiet, somebody_there
 from .model_views import show_card, show_damaged, show_models
 
@@ -275,6 +275,6 @@ def _read_card(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return dict(json_of(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"The card {path} cannot be read: {error}.", "Correct it.", code="usage.card") from error

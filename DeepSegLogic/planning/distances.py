@@ -66,7 +66,8 @@ class Diameters:
         longest_mm: the largest distance between two points of its surface, to 0.1 %.
         longest_ras: those points, RAS mm.
         perpendicular_mm: the largest width of its outline as seen along that diameter, to 0.1 %.
-        perpendicular_ras: the points of the surface where the outline is that wide, RAS mm.
+        perpendicular_ras: the ends of that width, RAS mm: at a right angle to the diameter, midway between the two
+            places of the surface where the outline is that wide.
         notes: as in :class:`Distance`.
     """
 
@@ -140,12 +141,15 @@ def diameters(label_map: LabelMap, structure: str) -> Diameters:
     u, v = np.linalg.svd(axis[None])[2][1:]  # the plane across
     flat = points @ np.stack([u, v], 1)
     c, d = _farthest(flat)
+    unit = axis / longest
+    midway = (points[c] + points[d]) @ unit / 2
+    wide = [points[n] + (midway - points[n] @ unit) * unit for n in (c, d)]
     return Diameters(
         measured.name,
         longest,
         (position(points[a]), position(points[b])),
         float(np.linalg.norm(flat[d] - flat[c])),
-        (position(points[c]), position(points[d])),
+        (position(wide[0]), position(wide[1])),
         notes_on(label_map, [measured]),
     )
 

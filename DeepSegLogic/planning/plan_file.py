@@ -16,6 +16,7 @@ from ..data.label_map import LabelMap
 from ..io.files import opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
+from ..util.json_text import json_of
 from ..util.resources import resource_path
 from .cuts import Cut, Ellipsoid, Plane
 from .free_surfaces import FreeSurface
@@ -115,10 +116,12 @@ def parse_plan(text: bytes, path: Path | str) -> Plan:
     if len(text) > _LARGEST:
         raise _bad(path, f"it has more than {_LARGEST // 10**6} MB")
     try:
-        content = json.loads(text.decode("utf-8"))
+        content = json_of(text)
         _validate(content, path)
-    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
-        raise _bad(path, f"it is not JSON ({error})") from error
+    except ValueError as error:
+        raise _bad(path, str(error)) from error
+    except RecursionError as error:
+        raise _bad(path, "it is nested too deeply") from error
     entries = {kind: content[kind] for kind in KINDS if kind in content}
     return Plan(entries, content.get("title", ""), content.get("numbers"))
 

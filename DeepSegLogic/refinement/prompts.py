@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from ..io.files import opened
 from ..util.errors import InputError
+from ..util.json_text import json_of
 from ..util.resources import resource_path
 
 Position: TypeAlias = tuple[float, float, float]
@@ -119,9 +120,9 @@ def read_prompts(path: Path | str) -> PromptFile:
     path = Path(path).expanduser()
     try:
         with opened(path) as file:
-            content = json.loads(file.read().decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON
-        raise _bad(path, f"it is not JSON ({error})") from error
+            content = json_of(file.read())
+    except ValueError as error:
+        raise _bad(path, str(error)) from error
     return prompts_from_json(content, path)
 
 

@@ -72,6 +72,11 @@ class Adaptation:
         self.changed.emit(self)
 
     @property
+    def where(self) -> str:
+        """Where the model learns, in words; empty while runs happen there, too."""
+        return _("The model learns where DeepSeg runs, not on the chosen server.") if self._choices.place.url else ""
+
+    @property
     def why_not_collect(self) -> str:
         """Why the result cannot be collected, in words; empty when it can."""
         if self._outcome.result is None:
@@ -214,6 +219,12 @@ class Adaptation:
         self._jobs.run.warnings += notes
 
     def _uses(self, model_id: str) -> None:
+        if self._choices.place.url:  # whose models are listed
+            self.refresh()
+            self._jobs.run.summary = _("{} is installed where DeepSeg runs. The chosen server does not have it.").format(
+                model_id
+            )
+            return
         self._choices.search_models(self._choices.models.words)
         self._choices.choose_model(model_id)
         card = self._model()

@@ -123,6 +123,9 @@ def test_the_part_of_a_ball_near_a_wall_is_a_cap(grid):
     assert contact(parts, "tumor", "vein", 100).percent == pytest.approx(100)
 
 
+LEANING = np.array([[1, 0, 0], [0.6, 1, 0], [0, 0, 1]])
+
+
 @pytest.mark.parametrize("grid", GRIDS)
 def test_diameters_of_an_ellipsoid(grid):
     axes = np.array([30, 20, 12])
@@ -132,6 +135,15 @@ def test_diameters_of_an_ellipsoid(grid):
     assert found.perpendicular_mm == pytest.approx(40, abs=voxel_mm(parts))
     assert np.abs(np.array(found.longest_ras) - middle)[:, 0] == pytest.approx([30, 30], abs=voxel_mm(parts))
     assert np.abs(np.array(found.perpendicular_ras) - middle)[:, 1] == pytest.approx([20, 20], abs=voxel_mm(parts))
+
+
+def test_the_width_that_is_drawn_is_the_one_that_is_told():
+    """Of a body that leans: the places of its largest width lie at different heights."""
+    parts, _ = scene(np.eye(4), {"tumor": lambda points: np.abs(points @ LEANING.T / (30, 9, 9)).sum(-1) - 1})
+    found = diameters(parts, "tumor")
+    longest, across = (np.subtract(*ends) for ends in (found.longest_ras, found.perpendicular_ras))
+    assert np.linalg.norm(across) == pytest.approx(found.perpendicular_mm)
+    assert across @ longest == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))

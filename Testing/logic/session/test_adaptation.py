@@ -1,12 +1,16 @@
 """Learning from corrections in a session: collect, learn in the worker, accept, go back; with a real worker."""
 
+import dataclasses
 import time
 
 import numpy as np
 import pytest
 
 from DeepSegLogic.models.import_export import import_model
+from DeepSegLogic.models.find import find_model
 from DeepSegLogic.session import Phase, Session
+from DeepSegLogic.session.chosen import Place
+from DeepSegLogic.session.model_list import entries_on_server
 from DeepSegLogic.session.texts import offer_rows
 from DeepSegLogic.util.errors import UsageError
 
@@ -100,3 +104,19 @@ def test_unchanged_results_teach_all_of_their_structures(session):
     session.outcome.adopt(volume, phantom.label_map(volume, labels), {})
     assert session.adaptation.structures() == ["liver", "spleen"]
     assert np.array_equal(session.outcome.correction.label_map.array, labels)
+
+
+def test_with_a_server_chosen_it_says_where_the_model_learns(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPSEG_CORRECTIONS", str(tmp_path))
+    session, demo = Session(), find_model("ct_demo")
+    adaptation, choices = session.adaptation, session.choices
+    assert adaptation.where == ""
+    there = Place("https://gpu.example:8766")
+    choices.take_place(there, lambda: entries_on_server([demo, dataclasses.replace(demo, id="only_there")]))
+    assert choices.model.id == "ct_demo" and "not on the chosen server" in adaptation.where
+    adaptation._uses("ct_demo_adapted")  # as when an offered version is accepted; the server's list does not have it
+    assert choices.model.id == "ct_demo" and "ct_demo_adapted is installed where" in session.jobs.run.summary
+    choices.choose_model("only_there")
+    assert "not installed on this computer" in adaptation.why_not
+    choices.take_place(Place())
+    assert adaptation.where == ""
