@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -136,7 +136,7 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     on_line = (meeting > 2).any(0)
     counted = meeting > np.where(on_line, np.uint8(2), np.uint8(0))
     counts = counted.sum(0, dtype=np.uint8)
-    second = (net.vertices.sum(1) - 1.5).astype(np.int32) & 1
+    second = (sum(net.vertices.T) - 1.5).astype(np.int32) & 1
     piece = np.arange(count, dtype=np.int32) // _PIECE + second * (count // _PIECE + 1)
     order = np.argsort(piece * 8 + counts, kind="stable")
     counts = counts.take(order).astype(np.int32)
@@ -172,8 +172,7 @@ def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effor
     high[held_there] = np.minimum(held + np.float32(_SLACK), high[held_there])
     places = np.where(_around(means, held_there), stretched, places)
     np.clip(places, low, high, out=places)
-    _bend_less(means, places, low, high, effort.steps)
-    return np.asarray(places - start)
+    return np.asarray(_bend_less(means, places, low, high, effort.steps) - start)
 
 
 def _around(means: _Means, marked: MaskArray) -> MaskArray:
@@ -187,8 +186,8 @@ def _around(means: _Means, marked: MaskArray) -> MaskArray:
     return np.asarray(near > 0)
 
 
-def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coordinates, steps: int) -> None:
-    """Move vertices within their box towards the least energy.
+def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coordinates, steps: int) -> Coordinates:
+    """Places of vertices nearer to the least energy, within their box.
 
     If only the vertices of one colour move, x, the energy is |x - M y|² + |y - M x|², where M are the means of
     neighbours and y the others. The eigenvalues of its Hessian lie between 1 and 2, so steps of half the gradient go
@@ -197,12 +196,12 @@ def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coord
     split = means.first.shape[0]
     first, second = slice(0, split), slice(split, None)
     turns = (first, second, means.first, means.second), (second, first, means.second, means.first)
-    change, pull = np.zeros_like(places), np.empty_like(places)
+    before, pull = places, np.empty_like(places)
     for _ in range(steps):
-        change *= _MOMENTUM
-        change += places
-        ahead = change
-        before = places.copy()
+        ahead = places - before
+        ahead *= _MOMENTUM
+        ahead += places
+        before = places
         for mine, others, mean_of_others, mean_of_mine in turns:
             np.subtract(ahead[others], mean_of_mine @ ahead, out=pull[others])
             pull[others] += ahead[others]
@@ -210,8 +209,8 @@ def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coord
             after += ahead[mine]
             after *= np.float32(0.5)
             np.clip(after, low[mine], high[mine], out=ahead[mine])
-        places[:] = ahead
-        change = np.subtract(ahead, before, out=before)
+        places = ahead
+    return places
 
 
 def _filtered(mean: csr_matrix, values: Coordinates, degrees: Sequence[int]) -> list[Coordinates]:
@@ -234,6 +233,7 @@ def _filtered(mean: csr_matrix, values: Coordinates, degrees: Sequence[int]) -> 
     return results
 
 
+@lru_cache(maxsize=64)
 def _weights(degree: int) -> Coordinates:
     """Of the Chebyshev polynomials from order 0 on, so that least is left of a wave, on average, the more the shorter it
     is, while lines and parabolas stay as they are."""
