@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 LIMIT = 0.49  # voxels that a vertex may move along each axis: the sides of a plate of one voxel never meet
-_SHORT = 6.0  # voxels: the longest wave that thin parts and sharp edges lose
+_SHORT = 6  # degree of the filter for thin parts and sharp edges: they lose waves of few voxels only
 _EDGE = 0.35  # voxels by which removing longer waves, too, moves a vertex at a sharp edge
 _SLACK = 0.03  # voxels from where the removal of short waves leaves a vertex of a thin part or sharp edge
-_RINGS = 5  # of neighbours around thin parts and sharp edges, where long waves are not removed at the start
-_MOMENTUM = np.float32(0.9)
-_PIECE = 16384  # faces per step, so that they stay in the processor's cache
+_RINGS = 6  # of neighbours around thin parts and sharp edges, where long waves are not removed at the start
+_MOMENTUM = np.float32(0.8)
+_PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 _TIE = 0.01  # voxels²: diagonals of a face that differ by less count as equally long
 
 
@@ -43,12 +43,12 @@ class _Effort(NamedTuple):
     """How much is smoothed along an axis.
 
     Attributes:
-        wave: shorter ones are removed before the first step, in voxels.
+        degree: of the filter before the first step; the higher, the longer the waves that it removes.
         steps: number of steps towards the least energy.
         stretch: how much longer the waves are than along the finest axis.
     """
 
-    wave: float
+    degree: int
     steps: int
     stretch: float = 1.0
 
@@ -57,14 +57,16 @@ class _Effort(NamedTuple):
         than the finest one; and the finer voxels are, the more of them a shape has."""
         ratio, coarseness = spacing / finest, finest**0.2
         stretch = ratio**0.4
-        return _Effort(self.wave * stretch / coarseness, round(self.steps * ratio / coarseness), stretch)
+        return _Effort(
+            round(self.degree * stretch / coarseness), round(self.steps * ratio / coarseness), stretch
+        )
 
 
 SMOOTHING: dict[str, _Effort | None] = {
     "none": None,
     "light": _Effort(4, 0),
-    "standard": _Effort(15, 20),
-    "strong": _Effort(20, 60),
+    "standard": _Effort(14, 10),
+    "strong": _Effort(18, 30),
 }
 """Names of smoothings, from none to the strongest."""
 
@@ -76,9 +78,7 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     """Smooth a net, and split its faces along the shorter diagonals (``net`` is changed).
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
-    It is solved by accelerated projected gradients (Nesterov 1983; Beck and Teboulle, A fast iterative
-    shrinkage-thresholding algorithm, SIAM J. Imaging Sciences 2009), which start at the vertices after a low-pass
-    filter. Finally the volume of each structure is restored to that of its voxels
+    Finally the volume of each structure is restored to that of its voxels
     (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same box.
 
     Args:
@@ -91,21 +91,35 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     effort = SMOOTHING[smoothing]
     if effort is None or len(net.quads) == 0:
         return net.vertices
-    mean, order = _mean_of_neighbours(net)
+    means, order = _means_of_neighbours(net)
     thin = net.thin[::-1].take(order, 1)
     start = (net.vertices - net.vertices.mean(0)).astype(np.float32).T  # precise enough for less than a voxel
     moves = np.empty_like(start, order="C")
     efforts = [effort.along(along, spacing.min()) for along in spacing]
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:
-        for axis, found in enumerate(pool.map(partial(_smoothed, mean), start.take(order, 1), thin, efforts)):
+        for axis, found in enumerate(pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)):
             moves[axis, order] = found
     _split_along_shorter_diagonals(net, start + moves)
     return np.asarray(net.vertices + with_volumes_restored(net, moves, LIMIT).T)
 
 
-def _mean_of_neighbours(net: Net) -> tuple[csr_matrix, IndexArray]:
-    """Sparse matrix (V, V), and the order of vertices in it: by their number of neighbours, as rows of the same length
-    are multiplied in half the time.
+class _Means(NamedTuple):
+    """Sparse matrices with the means of neighbours. The corners of voxels are coloured like a chess board; the
+    neighbours of one colour have the other.
+
+    Attributes:
+        all: (V, V) of all vertices, those of the first colour first.
+        first, second: (N, V) its rows for one colour each.
+    """
+
+    all: csr_matrix
+    first: csr_matrix
+    second: csr_matrix
+
+
+def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
+    """The matrices, and the order of vertices in them: by colour, place and number of neighbours, as rows of the same
+    length are multiplied in half the time.
 
     On a line where three structures meet, only neighbours on that line count: it is smoothed as a curve, and does not
     drag the surfaces that end there.
@@ -122,60 +136,90 @@ def _mean_of_neighbours(net: Net) -> tuple[csr_matrix, IndexArray]:
     on_line = (meeting > 2).any(0)
     counted = meeting > np.where(on_line, np.uint8(2), np.uint8(0))
     counts = counted.sum(0, dtype=np.uint8)
-    order = np.argsort(counts, kind="stable")
+    second = (sum(net.vertices.T) - 1.5).astype(np.int32) & 1
+    piece = np.arange(count, dtype=np.int32) // _PIECE + second * (count // _PIECE + 1)
+    order = np.argsort(piece * 8 + counts, kind="stable")
     counts = counts.take(order).astype(np.int32)
     rank = np.empty(count, np.int32)
     rank[order] = np.arange(count, dtype=np.int32)
     neighbours = np.concatenate([back, net.ahead]).take(order, 1)
     columns = rank.take(np.compress(counted.take(order, 1).T.ravel(), neighbours.T.ravel()))
     weights = np.repeat((1 / counts).astype(np.float32), counts)
-    return csr_matrix((weights, columns, np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)), (count, count)), order
+    rows = np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)
+    split = count - int(second.sum())
+    parts = (0, count), (0, split), (split, count)
+    return _Means(*(
+        csr_matrix(
+            (weights[rows[a] : rows[b]], columns[rows[a] : rows[b]], rows[a : b + 1] - rows[a]), (b - a, count)
+        )
+        for a, b in parts
+    )), order
 
 
-def _smoothed(mean: csr_matrix, start: Coordinates, thin: MaskArray, effort: _Effort) -> Coordinates:
+def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort) -> Coordinates:
     """Moves along one axis.
 
     Without forces that keep them up, thin parts and sharp edges would collapse as far as the box lets them, and what
     they lose would make other parts thicker. So they lose short waves only.
     """
-    short = min(_SHORT, effort.wave)
-    held, stretched, moves = _low_pass(mean, start, (short, short * effort.stretch, effort.wave))
+    short = min(_SHORT, effort.degree)
+    held, stretched, places = _filtered(means.all, start, (short, round(short * effort.stretch), effort.degree))
     # Along a coarse axis, the steps of the staircase differ as much as edges do.
-    held_there = thin | (np.abs(moves - stretched) > _EDGE * effort.stretch**2.5)
-    held = np.where(thin, held, stretched)[held_there] - start[held_there]
-    low, high = np.full_like(start, -LIMIT), np.full_like(start, LIMIT)
-    low[held_there] = np.clip(held - np.float32(_SLACK), -LIMIT, LIMIT)
-    high[held_there] = np.clip(held + np.float32(_SLACK), -LIMIT, LIMIT)
-    around = held_there.astype(np.float32)
-    for _ in range(_RINGS):
-        around = mean @ around
-    moves = np.where(around > 0, stretched, moves) - start
-    np.clip(moves, low, high, out=moves)
-    bend, ahead = start - mean @ start, moves
-    for _ in range(effort.steps):
-        # The eigenvalues of L = 1 - mean lie between 0 and 2, so a quarter of the gradient L²(start + ahead) is safe.
-        force = mean @ ahead
-        force -= ahead
-        force -= bend  # now -L(start + ahead)
-        after = mean @ force
-        after -= force
-        after *= np.float32(-0.25)
-        after += ahead
-        np.clip(after, low, high, out=after)
-        ahead = np.subtract(after, moves, out=force)
-        ahead *= _MOMENTUM
-        ahead += after
-        moves = after
-    return moves
+    held_there = thin | (np.abs(places - stretched) > _EDGE * effort.stretch**2.5)
+    low, high = start - np.float32(LIMIT), start + np.float32(LIMIT)
+    held = np.clip(np.where(thin, held, stretched), low, high)[held_there]
+    low[held_there] = np.maximum(held - np.float32(_SLACK), low[held_there])
+    high[held_there] = np.minimum(held + np.float32(_SLACK), high[held_there])
+    places = np.where(_around(means, held_there), stretched, places)
+    np.clip(places, low, high, out=places)
+    return np.asarray(_bend_less(means, places, low, high, effort.steps) - start)
 
 
-def _low_pass(mean: csr_matrix, values: Coordinates, waves: Sequence[float]) -> list[Coordinates]:
-    """Values without waves shorter than a number of voxels, once for each such number.
+def _around(means: _Means, marked: MaskArray) -> MaskArray:
+    """The vertices within a number of rings of neighbours around marked ones."""
+    near = marked.astype(np.float32)
+    split = means.first.shape[0]
+    near[:split] += means.first @ near
+    for _ in range(_RINGS // 2):
+        near[split:] += means.second @ near
+        near[:split] += means.first @ near
+    return np.asarray(near > 0)
 
-    The step function of the eigenvalues of the Laplacian is approximated by Chebyshev polynomials with a Hamming window
-    (windowed sinc; Taubin, Zhang and Golub, Optimal surface smoothing as filter design, ECCV 1996).
+
+def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coordinates, steps: int) -> Coordinates:
+    """Places of vertices nearer to the least energy, within their box.
+
+    If only the vertices of one colour move, x, the energy is |x - M y|² + |y - M x|², where M are the means of
+    neighbours and y the others. The eigenvalues of its Hessian lie between 1 and 2, so steps of half the gradient go
+    nearly all the way. The colours take turns, with momentum.
     """
-    filters = [_weights(wave) for wave in waves]
+    split = means.first.shape[0]
+    first, second = slice(0, split), slice(split, None)
+    turns = (first, second, means.first, means.second), (second, first, means.second, means.first)
+    before, pull = places, np.empty_like(places)
+    for _ in range(steps):
+        ahead = places - before
+        ahead *= _MOMENTUM
+        ahead += places
+        before = places
+        for mine, others, mean_of_others, mean_of_mine in turns:
+            np.subtract(ahead[others], mean_of_mine @ ahead, out=pull[others])
+            pull[others] += ahead[others]
+            after = mean_of_others @ pull
+            after += ahead[mine]
+            after *= np.float32(0.5)
+            np.clip(after, low[mine], high[mine], out=ahead[mine])
+        places = ahead
+    return places
+
+
+def _filtered(mean: csr_matrix, values: Coordinates, degrees: Sequence[int]) -> list[Coordinates]:
+    """Values without short waves, once for each degree of a polynomial in the Laplacian of the net.
+
+    The polynomials are sums of Chebyshev's, as in Taubin, Zhang and Golub, Optimal surface smoothing as filter design,
+    ECCV 1996.
+    """
+    filters = [_weights(degree) for degree in degrees]
     before, last = values, mean @ values
     results = [weights[0] * before + weights[1] * last for weights in filters]
     for order in range(2, max(map(len, filters))):
@@ -189,14 +233,15 @@ def _low_pass(mean: csr_matrix, values: Coordinates, waves: Sequence[float]) -> 
     return results
 
 
-def _weights(wave: float) -> Coordinates:
-    """Of the Chebyshev polynomials from order 0 on."""
-    degree = math.ceil(1.5 * wave)
-    band = (1 - math.cos(2 * math.pi / wave)) / 2  # of a wave along one of the two directions on a surface
-    orders, edge = np.arange(1, degree + 1), np.arccos(1 - band)
-    weights = np.concatenate([[edge / np.pi], 2 * np.sin(orders * edge) / (orders * np.pi)])
-    weights *= 0.54 + 0.46 * np.cos(np.arange(degree + 1) * np.pi / (degree + 1))
-    return np.asarray(weights / weights.sum(), np.float32)
+@lru_cache(maxsize=64)
+def _weights(degree: int) -> Coordinates:
+    """Of the Chebyshev polynomials from order 0 on, so that least is left of a wave, on average, the more the shorter it
+    is, while lines and parabolas stay as they are."""
+    angles, orders = (np.arange(400) + 0.5) * np.pi / 400, np.arange(degree + 1)
+    terms = np.cos(np.outer(angles, orders)) * angles[:, None]
+    kept = np.stack([np.ones(degree + 1), orders**2.0])  # value and second derivative at the longest wave
+    weights = np.linalg.solve(terms.T @ terms, kept.T)
+    return np.asarray(weights @ np.linalg.solve(kept @ weights, [1, 0]), np.float32)
 
 
 def _split_along_shorter_diagonals(net: Net, places: npt.NDArray[np.float32]) -> None:

@@ -94,7 +94,7 @@ def _triangulated(
     shared[nonmanifold] = counts[where] > 2
     odd = any_corner(shared)
     plain = np.delete(corner, suspects[odd], 0) if len(odd) else corner
-    triangles = [plain[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)]
+    triangles = [plain.take([0, 1, 2, 0, 2, 3], 1).reshape(-1, 3)]  # much faster than by brackets
     places = net.vertices[vertex[corner[suspects[odd]]]]
     outward = np.cross(places[:, 1] - places[:, 0], places[:, 3] - places[:, 0])
     empties = places.mean(1) + outward / 2  # centres of the voxels in front of the faces
