@@ -40,7 +40,16 @@ def array_script(arguments: Sequence[str], output: Path, count: int, tasks: int 
         count: of cases.
         tasks: of the array; 0 for one per case, at most 100.
         gpu: ask for one GPU per task.
+
+    Raises:
+        UsageError: Slurm cannot write its logs to a folder of that name.
     """
+    if {"\\", "\n"} & set(str(output)):
+        raise UsageError(
+            f"Slurm cannot write its logs to {str(output)!r}.",
+            "Choose a folder without a backslash or line break in its path.",
+            code="usage.folder",
+        )
     parts = min(tasks or _MOST, count)
     folder = str(output).replace("%", "%%")  # else Slurm takes a % as the start of a pattern
     command = shlex.join([sys.executable, "-c", _RUN, *arguments])

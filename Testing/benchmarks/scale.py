@@ -13,9 +13,6 @@ the table has ratios to one worker.
 
 import argparse
 import tempfile
-import threading
-import time
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -134,93 +131,47 @@ def table(site: Site, per_worker: int) -> None:
 
 
 def measure(data: Path, count: int) -> None:
-    """Real runs with 1 and 2 workers of one thread each, against the simulation with what the first one took.
+    """Real runs with 1 and 2 workers of one thread each, against the simulation.
 
-    Other programs may share the machine. So the time that workers waited for a core is taken off, as the kernel counts
-    it; what remains is the time on cores of their own.
+    Processor seconds are compared, since other programs may share the machine: on cores of their own, two workers need
+    half the time per case if a case costs no more processor time than with one. What starting costs is taken off as the
+    difference to a run of two cases.
     """
     import os
 
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there; also for the workers
+    from DeepSegLogic import Volume, read_volume, write_volume
     from DeepSegLogic.cohort import Case, Settings, run_cohort
 
+    spent: dict[tuple[int, int], float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        cases = [Case(path.name, path) for path in pieces(data / "abdomen_ct" / "ct.nii.gz", Path(folder), count)]
-        own, processor, durations = {}, {}, {}
-        for workers in (1, 2):
-            settings = Settings(Path(folder) / f"out{workers}", "ct_demo", quality="draft")
-            durations[workers] = []
-            with kernel_times() as times:
-                for ended, outcome in enumerate(run_cohort(cases, settings, workers=workers), start=1):
-                    assert outcome.status == "done", outcome.sentences
-                    durations[workers].append(outcome.seconds)
-                    if ended == workers:  # the first cases load torch and the model
-                        began, before = time.monotonic(), times()
-                wall, (ran, waited) = time.monotonic() - began, np.subtract(times(), before)
-            own[workers] = (wall - waited / workers) / (count - workers)
-            processor[workers] = ran / (count - workers)
-            print(f"{workers} workers: {waited / workers / wall:.0%} of the time was waiting for a core", flush=True)
-    spread = float(np.std(np.log(durations[1][1:])))
-    site = Site(compute=own[1], spread=spread, read=0, write=0, start=0, lost=0)
-    simulated = [simulate(site, w, 1000).seconds for w in (1, 2)]
-    print(f"processor time per case, 2 workers / 1: {processor[2] / processor[1]:.2f}")
-    print(f"time per case, 2 workers / 1: measured {own[2] / own[1]:.2f}, simulated {simulated[1] / simulated[0]:.2f}")
+        whole, ct = read_volume(data / "abdomen_ct" / "ct.nii.gz"), Path(folder) / "ct.nii.gz"
+        write_volume(Volume(np.ascontiguousarray(whole.array[:40]), whole.ijk_to_ras), ct)
+        cases = [Case(f"case{number}", ct) for number in range(count)]
+        for workers, some in ((1, 2), (2, 2), (2, count), (1, count)):
+            settings = Settings(Path(folder) / f"{workers} {some}", "ct_demo", quality="draft")
+            for outcome in run_cohort(cases[:some], settings, workers=workers):
+                assert outcome.status == "done", outcome.sentences
+                spent[workers, some] = processor_seconds()
+            print(f"{workers} workers, {some} cases: done", flush=True)
+    one, two = ((spent[workers, count] - spent[workers, 2]) / (count - 2) for workers in (1, 2))
+    site = Site(spread=0, read=0, write=0, start=0, lost=0)
+    simulated = [simulate(site, workers, 1000).seconds for workers in (1, 2)]
+    print(f"processor time per case, 2 workers / 1: {two / one:.2f}")
+    print(f"time per case, 2 workers / 1: measured {two / one / 2:.2f}, simulated {simulated[1] / simulated[0]:.2f}")
 
 
-def pieces(ct: Path, folder: Path, count: int) -> list[Path]:
-    """Parts of a CT, of different sizes: slabs of a third to a half of its slices."""
-    from DeepSegLogic import Volume, read_volume, write_volume
-
-    volume, rng, made = read_volume(ct), np.random.default_rng(0), []
-    slices = len(volume.array)
-    for number in range(count):
-        size = rng.integers(slices // 3, slices // 2)
-        first = rng.integers(0, slices - size)
-        matrix = volume.ijk_to_ras.copy()
-        matrix[:3, 3] += first * matrix[:3, 2]
-        made.append(folder / f"case{number}.nii.gz")
-        write_volume(Volume(np.ascontiguousarray(volume.array[first : first + size]), matrix), made[-1])
-    return made
-
-
-@contextmanager
-def kernel_times():
-    """Gives a function: seconds that all processes started from here ran on a core so far, and seconds that the busiest
-    thread of each waited for one (Linux)."""
+def processor_seconds() -> float:
+    """Of all processes started from here, and of those that these started and that have ended."""
     import psutil
 
-    seen: dict[int, dict[str, tuple[float, float]]] = {}
-    over = threading.Event()
-
-    def look() -> None:
-        for process in psutil.Process().children(recursive=True):
-            for file in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
-                with suppress(OSError, ValueError):
-                    ran, waited, _ = map(int, file.read_text().split())
-                    seen.setdefault(process.pid, {})[file.parent.name] = ran / 1e9, waited / 1e9
-
-    def often() -> None:
-        while not over.wait(0.2):
-            with suppress(psutil.Error):
-                look()
-
-    def times() -> tuple[float, float]:
-        threads = [list(of_process.values()) for of_process in list(seen.values())]
-        return sum(ran for own in threads for ran, _ in own), sum(max(own)[1] for own in threads)
-
-    watcher = threading.Thread(target=often)
-    watcher.start()
-    try:
-        yield times
-    finally:
-        over.set()
-        watcher.join()
+    return sum(sum(process.cpu_times()[:4]) for process in psutil.Process().children(recursive=True))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", type=Path, metavar="DATA")
-    parser.add_argument("--cases", type=int, default=9, help="of the measurement")
+    parser.add_argument("--cases", type=int, default=12, help="of the measurement")
     parser.add_argument("--per-worker", type=int, default=20, help="cases per worker of the simulation")
     for name, value in vars(Site()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import PurePosixPath
 
 import psutil
 import pytest
@@ -49,11 +50,18 @@ def test_parts_that_cannot_be(text):
         part_of(text, 10)
 
 
-def test_the_script_quotes_and_bounds(tmp_path):
-    script = array_script(["cohort", "/data/it's here"], tmp_path, 7, tasks=50, gpu=True)
+def test_the_script_quotes_and_bounds():
+    script = array_script(["cohort", "/data/it's here"], PurePosixPath("/100%"), 7, tasks=50, gpu=True)
     assert "#SBATCH --array=1-7\n" in script and "--gpus-per-task=1" in script
+    assert "#SBATCH --output='/100%%/slurm-%A_%a.log'\n" in script
     assert subprocess.run(["bash", "-n"], input=script, encoding="utf-8").returncode == 0
-    assert "#SBATCH --array=1-100\n" in array_script(["cohort"], tmp_path, 100_000)
+    assert "#SBATCH --array=1-100\n" in array_script(["cohort"], PurePosixPath("/out"), 100_000)
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\nrm -r b"])
+def test_a_folder_that_slurm_cannot_write_to_is_told(name):
+    with pytest.raises(UsageError, match="backslash"):
+        array_script(["cohort"], PurePosixPath("/data") / name, 7)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Slurm runs on Linux")
