@@ -46,9 +46,10 @@ def compare_panel(app) -> None:
             type="number",
             min=1,
             v_model=("days",),
-            classes="ds-days",
-            raw_attrs=['placeholder="Days"', 'aria-label="Days between the scans"', 'style="width: 5em"'],
+            classes="ds-number",
+            raw_attrs=['aria-label="Days between the scans"'],
         )
+        html.Span("days", classes="ds-note")
     _table("changes", CHANGES, "Changes since the earlier scan")
     v3.VBtn(
         "Save the report",

@@ -8,7 +8,7 @@ from ..util.errors import Action
 
 WORDS: Mapping[Action, str] = {
     "allow_other_host": "Add --other-host.",
-    "choose_device": "Use --device {device}.",
+    "choose_device": "For that, add --device {device}.",
     "choose_model": "List the models with `deepseg models list`.",
     "collect_case": "Run `deepseg adapt add RESULT --model {model}`.",
     "correct_with_model": "Use `deepseg refine --model {model}`.",
@@ -17,7 +17,7 @@ WORDS: Mapping[Action, str] = {
     "give_channel": "Add --channel {channel}=FILE.",
     "give_image": "Name it with --image.",
     "give_token": "Set it in DEEPSEG_TOKEN, or run `deepseg servers add` once more.",
-    "go_on_anyway": "Add --force to segment it anyway.",
+    "go_on_anyway": "For that, add --force.",
     "import_model": "Run `deepseg models import` with its file or folder.",
     "install_extra": "{how}.",
     "keep_probabilities": "Run `deepseg segment --probabilities`.",

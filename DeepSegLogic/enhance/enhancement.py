@@ -153,7 +153,7 @@ def check_ct(volume: Volume) -> tuple[float, float]:
     reasons, _ = ct_doubts(volume, greys)
     if reasons:
         raise InputError(
-            f"{volume.name} does not look like a CT in HU: {' '.join(reasons)}",
+            f"{volume.name} does not look like a CT in HU. {' '.join(reasons)}",
             "Only CT can be enhanced. Choose a CT, or segment the volume as it is.",
             code="input.modality",
         )

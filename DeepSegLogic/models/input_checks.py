@@ -35,7 +35,7 @@ def check_volume(volume: Volume, card: ModelCard, force: bool) -> list[str]:
         )
     if reasons and not force:
         raise InputError(
-            f"{volume.name} does not look like a CT in HU: {' '.join(reasons)}",
+            f"{volume.name} does not look like a CT in HU. {' '.join(reasons)}",
             f"The model {card.id} was trained on CT. Choose a CT, or segment it anyway if you are sure.",
             code="input.modality",
             action="go_on_anyway",

@@ -221,6 +221,6 @@ def entry_text(entry: Entry, label_map: LabelMap) -> str:
 
 def _step_title(prompt: Prompt, label_map: LabelMap) -> str:
     title = known_structure(prompt.structure, label_map.structures).title
-    return (_("{structure}: {kind}") if prompt.positive else _("Not {structure}: {kind}")).format(
+    return (_("{structure}: {kind}") if prompt.positive else _("{structure}, remove: {kind}")).format(
         structure=title, kind=prompt.kind
     )

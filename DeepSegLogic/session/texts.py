@@ -49,7 +49,7 @@ def estimate_text(estimate: Estimate | None) -> str:
         return ""
     facts = {
         "time": time_text(estimate.seconds),
-        "device": estimate.device,
+        "device": estimate.device.upper(),
         "memory": size_text(estimate.ram_bytes),
         "gpu": size_text(estimate.device_bytes),
     }

@@ -245,7 +245,7 @@ def _mixed(cases: list[CaseFacts], modality: str | None) -> list[DeepSegError]:
     expected = modality == "CT" or (modality is None and len(odd) < len(cases))
     return [
         InputError(
-            f"{facts.files.image} does not look like a CT in HU, unlike others: {facts.not_ct[0]}",
+            f"{facts.files.image} does not look like a CT in HU, unlike others. {facts.not_ct[0]}",
             "Remove it, or train on images of one modality.",
             code="input.modality",
         )

@@ -113,7 +113,7 @@ def test_what_is_drawn_takes_voxels_away_there_and_nowhere_else(done, tmp_path, 
     take(done, "Remove")
     take(done, shape)
     drag(done, *places)
-    done.get_by_text(f"Not Left lung: {kind} (").wait_for()
+    done.get_by_text(f"Left lung, remove: {kind} (").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml < before)
     second, _, _ = labels(done, tmp_path)
     lost = (first == values["Left lung"]) & (second != first)
