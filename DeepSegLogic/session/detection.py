@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.affine import same_grid
+from ..data.boxes import Slices
 from ..data.label_map import LabelMap
 from ..data.terminology import structure_for
+from ..data.types import MaskArray
 from ..util.errors import UsageError
 from ..util.i18n import tr as _
 from .choices import Choices
@@ -189,6 +191,22 @@ class Detection:
         (r0, a0, s0), (r1, a1, s1), more = finding.low, finding.high, _AROUND_MM
         corners = (r0 - more, a0 - more, s0 - more), (r1 + more, a1 + more, s1 + more)
         return label_map, Box(name, True, corners)
+
+    def mask(self) -> tuple[Slices, MaskArray] | None:
+        """The chosen finding's voxels, a box of the volume and a mask in it; None if the model drew none.
+
+        Raises:
+            UsageError: no finding is chosen.
+        """
+        from scipy.ndimage import find_objects
+
+        finding, _at = self._chosen()
+        masks = self.found.masks if self.found is not None else None
+        if masks is None or not finding.segment:
+            return None
+        whole = masks.mask(finding.segment)
+        z, y, x = find_objects(whole.view(np.uint8))[0]
+        return (z, y, x), whole[z, y, x]
 
     @property
     def result_is_of_volume(self) -> bool:
