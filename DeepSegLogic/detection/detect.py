@@ -27,11 +27,12 @@ from ..util.version import how_to_install
 from .detector import Detector, WindowBoxes, load_detector
 from .finding import BoxFinding, BoxFindings
 from .masks import label_masks
-from .merging import joined, suppressed
 
 LEAST_SCORE = 0.1
 """Findings with less are noise of any model."""
 MOST_FINDINGS = 500
+OVERLAP = 0.22
+"""Intersection over union above which two boxes are one finding, as MONAI's bundle has it."""
 _STEP = 0.75  # distance of windows, as a share of the window
 _ON_CPU = 192 * 192 * 96  # voxels of a window: a few GB of features
 _SMALLEST = 64  # voxels along an edge of a window
@@ -215,6 +216,26 @@ def _halved(size: Shape, divisor: Shape) -> Shape:
     edges = list(size)
     edges[axis] = -(-(size[axis] // 2) // divisor[axis]) * divisor[axis]
     return edges[0], edges[1], edges[2]
+
+
+def joined(found: Sequence[WindowBoxes]) -> WindowBoxes:
+    """The boxes of several windows in one list."""
+    masks = [one.masks for one in found if one.masks is not None]
+    mask_boxes = [one.mask_boxes for one in found if one.mask_boxes is not None]
+    return WindowBoxes(
+        torch.cat([one.boxes for one in found]),
+        torch.cat([one.scores for one in found]),
+        torch.cat([one.kinds for one in found]),
+        torch.cat(masks) if masks else None,
+        torch.cat(mask_boxes) if mask_boxes else None,
+    )
+
+
+def suppressed(found: WindowBoxes) -> WindowBoxes:
+    """One box for each finding, best first: MONAI's non-maximum suppression, kind by kind."""
+    from monai.data.box_utils import batched_nms
+
+    return found.at(torch.as_tensor(batched_nms(found.boxes, found.scores, found.kinds, OVERLAP)))
 
 
 def _cut(found: WindowBoxes, prepared: Prepared) -> WindowBoxes:
