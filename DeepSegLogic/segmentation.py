@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .classify.phase_rule import median_hu, phase_from
 from .data.channels import by_number
 from .data.label_map import LabelMap, known_structure
 from .data.records import ArrayRecord
@@ -44,6 +45,7 @@ class Result(ArrayRecord):
         probabilities: those of the most probable labels, if requested.
         uncertainty: if requested, (K, J, I) uint8 on the volume's grid: 255 times one minus the probability of the most
             probable label.
+        phase: contrast phase of a CT, see :func:`DeepSegLogic.classify.phase_rule.phase_from`; empty if unknown.
         enhanced: what the network saw instead of the volume, see :func:`DeepSegLogic.enhance.before.segment_enhanced`.
     """
 
@@ -57,6 +59,7 @@ class Result(ArrayRecord):
     probabilities: TopProbabilities | None = None
     uncertainty: ByteArray | None = None
     enhanced: Volume | None = None
+    phase: str = ""
 
     def _shown(self) -> Iterator[tuple[str, object]]:
         return ((name, value) for name, value in super()._shown() if name not in ("provenance", "plan"))
@@ -185,6 +188,7 @@ def segment(
         plan.as_json() if plan else {},
         top,
         run.uncertainty,
+        phase=phase_from(median_hu(label_map, volume)) if model.card.modality == "CT" else "",
     )
 
 

@@ -8,14 +8,17 @@ import numpy as np
 from DeepSegLogic import Volume
 
 
-def write_bright_model(folder: Path) -> Path:
-    """A grid detector with weights made by hand: it finds what is brighter than -400 HU, as cubes of 16 mm."""
+def write_bright_model(folder: Path, masks: bool = False) -> Path:
+    """A detector with weights made by hand: it finds what is brighter than -400 HU, as cubes of 16 mm; as a mask
+    detector it also marks what is brighter in them."""
     import torch
 
     from DeepSegLogic.networks.grid_detector import GridDetector
+    from DeepSegLogic.networks.mask_detector import MaskDetector
 
     folder.mkdir(parents=True)
-    network = GridDetector(1, [1])
+    whole = MaskDetector(1, [1]) if masks else GridDetector(1, [1])
+    network = whole.grid if isinstance(whole, MaskDetector) else whole
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.Conv3d):
@@ -30,7 +33,14 @@ def write_bright_model(folder: Path) -> Path:
         network.head.bias.zero_()
         network.head.bias[0] = -6.0
         network.head.bias[4:] = np.log(16 / 2 / 2)  # in cells of 2 voxels of 2 mm
-    torch.save(network.state_dict(), folder / "model.pt")
+        if isinstance(whole, MaskDetector):
+            for weights in (*whole.judging.parameters(), *whole.fine.parameters()):
+                weights.zero_()
+            whole.judging[-1].bias[0] = 10.0  # each proposal is one
+            whole.fine[0].weight[0, -1, 1, 1, 1] = 1  # the image itself
+            whole.fine[-1].weight[0, 0] = 20.0
+            whole.fine[-1].bias[0] = -6.0
+    torch.save(whole.state_dict(), folder / "model.pt")
     card = {
         "id": "bright",
         "title": "Bright spots",
@@ -44,7 +54,7 @@ def write_bright_model(folder: Path) -> Path:
             "patch_size": [32, 32, 32],
             "axes": "KJI",
             "intensity": {"window": [-1000, 1000]},
-            "architecture": {"name": "GridDetector", "arguments": {"features": [1]}},
+            "architecture": {"name": type(whole).__name__, "arguments": {"features": [1]}},
         },
     }
     (folder / "card.json").write_text(json.dumps(card), "utf-8")

@@ -9,6 +9,7 @@ from DeepSegLib.statisticsTable import statisticsTable
 from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.measurements import confidence_note
 from DeepSegLogic.session import is_doubtful
+from DeepSegLogic.session.scan_texts import phase_text
 
 
 class ResultSection:
@@ -32,11 +33,13 @@ class ResultSection:
         sceneSession.resultShown.connect(self.showResult)
         self.outcome.measurements_changed.connect(self.showMeasurements)
         self.outcome.findings_changed.connect(self.showFindings)
+        self._showPhase(self.outcome.result)
         self.showMeasurements(self.outcome.measurements)
         self.showFindings(self.outcome.findings)
 
     def showResult(self, result):
         self._showLook()
+        self._showPhase(result)
         if result is not None:
             self.outcome.review(result.label_map)
             if self.ui.show3DButton.checked:
@@ -97,6 +100,11 @@ class ResultSection:
     def onStatistics(self, _checked=False):
         node = statisticsTable(self.scene.scene, self.outcome.measurements)
         slicer.util.showStatusMessage(_("Table {} created.").format(node.GetName()), 3000)
+
+    def _showPhase(self, result):
+        phase = result.phase if result is not None else ""
+        self.ui.phaseLabel.text = phase_text(phase) if phase else ""
+        self.ui.phaseLabel.visible = bool(phase)
 
     def _showLook(self):
         """Set the slider and the 3D button to how the scene shows the result; a new one has no surfaces yet."""

@@ -24,7 +24,10 @@ class SceneFindings:
         self._detection.chosen.connect(lambda finding: self._work.jumpToPoint(finding.center_ras))
 
     def segment(self, reach=1.0):
-        """Make the chosen finding a segment of the result; returns the step.
+        """Make the chosen finding a segment of the result: its mask, or what its box makes of the image.
+
+        Returns:
+            The step; None if nothing changed, or a model works on it.
 
         Raises:
             UsageError, InputError: nothing changed; the message says why.
@@ -36,7 +39,11 @@ class SceneFindings:
             work.adopt(labelMap, detection.found.provenance)
         elif len(labelMap.structures) > len(work.correction.label_map.structures):
             work.edit(lambda correction: correction.take(labelMap, _("New structure")))
-        return work.prompt(box, reach)
+        drawn = detection.mask()
+        if drawn is None:
+            return work.prompt(box, reach)
+        title = _("{}: mask of the detector").format(labelMap.structure(box.structure).title)
+        return work.edit(lambda correction: correction.edit(box.structure, *drawn, give=True, title=title))
 
     def _show(self, detection):
         wanted = {n: detection.findings[n] for n in detection.shown}

@@ -84,6 +84,7 @@ def initial() -> dict:
         "estimate": "",
         "run": _run(Run()),
         "rows": [],
+        "phase": "",
         "findings": [],
         "comparison": [],
         "changes": [],

@@ -142,6 +142,7 @@ def result_panel(app) -> None:
         with html.Details(v_if=("rows.some((r) => !r.found)",), classes="ds-note mt-1"):
             html.Summary("{{ rows.filter((r) => !r.found).length }} not found")
             html.Span("{{ rows.filter((r) => !r.found).map((r) => r.title).join(', ') }}")
+        html.Div("{{ phase }}", v_if=("phase",), classes="ds-note mt-1")
         with v3.VAlert(
             v_for="warning in run.warnings",
             key=("warning",),

@@ -26,14 +26,6 @@ LESS, ALIKE = 0.65, 0.8  # of the veins, as a share of the arteries
 BRIGHT_ARTERY_HU, ENHANCED_LIVER_HU = 200.0, 80.0  # without a vein to compare with
 
 
-WORDS = {
-    "": "unknown",
-    "plain": "no contrast medium",
-    "arterial": "arterial phase",
-    "venous": "portal venous phase or later",
-}
-
-
 def median_hu(label_map: LabelMap, volume: Volume) -> dict[str, float]:
     """The median HU of each structure that the rule looks at, if it has 50 voxels at least.
 
@@ -41,8 +33,8 @@ def median_hu(label_map: LabelMap, volume: Volume) -> dict[str, float]:
         label_map, volume: on the same grid.
     """
     wanted = {*ARTERIES, *VEINS, *KIDNEYS, "liver"}
-    masks = {s.name: label_map.mask(s.name) for s in label_map.structures if s.name in wanted}
-    return {n: float(np.median(volume.array[m])) for n, m in masks.items() if np.count_nonzero(m) >= LEAST_VOXELS}
+    greys = ((s.name, volume.array[label_map.mask(s.name)]) for s in label_map.structures if s.name in wanted)
+    return {name: float(np.median(values)) for name, values in greys if len(values) >= LEAST_VOXELS}
 
 
 def phase_from(medians: Mapping[str, float]) -> str:

@@ -142,10 +142,10 @@ def segment_to_folder(
         enhance: how the CT is enhanced first; empty for not at all.
         options: of :func:`DeepSegLogic.segmentation.segment`.
     """
-    from ..classify.phase_rule import WORDS, median_hu, phase_from
     from ..results.folder import check_output_folder, write_outputs
     from ..results.label_files import check_labels
     from ..segmentation import check_request
+    from ..session.scan_texts import phase_text
     from ..surfaces import check_formats
     from ..worker.isolated import read_volume
 
@@ -176,10 +176,9 @@ def segment_to_folder(
         )
     for sentence in result.warnings:
         console.warning(sentence)
-    phase = phase_from(median_hu(result.label_map, volume))
     console.show(_table(rows))
-    if phase:
-        console.say(f"Contrast phase by the HU of structures: {WORDS[phase]}")
+    if result.phase:
+        console.say(phase_text(result.phase))
     console.say(f"\nWritten to {output}: {', '.join(files)}")
     if card.id == DEMO_MODEL:
         console.say(
@@ -197,7 +196,7 @@ def segment_to_folder(
         timings=result.timings,
         plan=result.plan,
         scan=scan.as_json(),
-        phase=phase,
+        phase=result.phase,
     )
 
 

@@ -29,8 +29,7 @@ def what(
     """Tell the body regions, modality and orientation of a scan, and its contrast phase by a segmentation. Hints."""
     from ..classify import what_is
     from ..classify.outline import outline_png
-    from ..classify.phase_rule import WORDS
-    from ..session.scan_texts import doubts, shown
+    from ..session.scan_texts import doubts, phase_text, shown
     from ..util.atomic_write import atomic_path
     from ..worker.isolated import read_volume
 
@@ -43,7 +42,7 @@ def what(
     for part in reversed(scan.parts):
         console.say(f"  {part.region:<8} S {part.low_mm:.0f} to {part.high_mm:.0f} mm, {part.probability:.0%} sure")
     if segmentation is not None:
-        console.say(f"Contrast phase by the HU of the structures: {WORDS[phase]}")
+        console.say(phase_text(phase))
     for text, remedy in doubts(scan):
         console.warning(f"{text} {remedy}")
     if picture is not None:

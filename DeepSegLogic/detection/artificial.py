@@ -14,7 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..data.affine import ijk_to_ras_points, spacing_kji
-from ..data.types import Affine, FloatArray, MaskArray, ScalarArray, VolumeArray
+from ..data.label_map import label_dtype
+from ..data.types import Affine, FloatArray, LabelArray, MaskArray, ScalarArray, VolumeArray
 from ..data.volume import Volume, compact
 
 GRAIN_MM = 2.0
@@ -53,12 +54,15 @@ class Lesion:
     Attributes:
         box: first and last corner, (2, 3), RAS in mm.
         diameter_mm, density_hu, texture_hu: as drawn.
+        part, mask: where it lies in the array, and its voxels there, bool.
     """
 
     box: FloatArray
     diameter_mm: float
     density_hu: float
     texture_hu: float
+    part: tuple[slice, ...]
+    mask: MaskArray
 
 
 def put_lesions(
@@ -130,7 +134,8 @@ def _add(
     points = ijk_to_ras_points(places[:, ::-1], ijk_to_ras)
     edge = float(rng.uniform(1.0, 1.5) * max(1.0, spacing.max()))
     share = np.clip(0.5 - _outside(points - center, diameter, kind, rng) / edge, 0, 1).reshape(shape)
-    inside = points[share.ravel() >= 0.5]
+    mask = share >= 0.5
+    inside = points[mask.ravel()]
     if not len(inside):
         return None
     density = float(rng.uniform(*kind.density_hu[rng.integers(len(kind.density_hu))]))
@@ -139,7 +144,7 @@ def _add(
     filling = density + texture * grain / max(float(grain.std()), 1e-6)
     array[part] = array[part] + share * (filling - array[part])
     half = np.abs(ijk_to_ras[:3, :3]).sum(1) / 2  # of a voxel
-    return Lesion(np.stack([inside.min(0) - half, inside.max(0) + half]), diameter, density, texture)
+    return Lesion(np.stack([inside.min(0) - half, inside.max(0) + half]), diameter, density, texture, part, mask)
 
 
 def _outside(points: FloatArray, diameter: float, kind: LesionKind, rng: np.random.Generator) -> FloatArray:
@@ -158,6 +163,14 @@ def _outside(points: FloatArray, diameter: float, kind: LesionKind, rng: np.rand
 def _directions(rng: np.random.Generator) -> FloatArray:
     found = rng.standard_normal((_WAVES, 3))
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def instances(lesions: Sequence[Lesion], shape: Sequence[int]) -> LabelArray:
+    """Lesions as labels (K, J, I) from 1, in their order; 0 elsewhere."""
+    labels = np.zeros(tuple(shape), label_dtype(len(lesions)))
+    for number, lesion in enumerate(lesions, start=1):
+        labels[lesion.part][lesion.mask] = number
+    return labels
 
 
 def boxes(lesions: Sequence[Lesion]) -> FloatArray:

@@ -26,12 +26,14 @@ from ..util.progress import Cancel, Progress, check, ignore_progress, never_canc
 from ..util.version import how_to_install
 from .detector import Detector, WindowBoxes, load_detector
 from .finding import BoxFinding, BoxFindings
+from .masks import label_masks
 
 LEAST_SCORE = 0.1
 """Findings with less are noise of any model."""
 MOST_FINDINGS = 500
+OVERLAP = 0.22
+"""Intersection over union above which two boxes are one finding, as MONAI's bundle has it."""
 _STEP = 0.75  # distance of windows, as a share of the window
-_OVERLAP = 0.22  # intersection over union above which two boxes are one finding, as MONAI's bundle has it
 _ON_CPU = 192 * 192 * 96  # voxels of a window: a few GB of features
 _SMALLEST = 64  # voxels along an edge of a window
 
@@ -89,17 +91,23 @@ def detect(
     progress("preprocess", 1.0, volume.name)
     lay_out(model.network, chosen)
     found, size = _search(prepared.image, model, min_score, chosen, progress, cancel)
-    findings = _in_mm(_merged(found), prepared, model)
+    merged = _cut(suppressed(joined(found)), prepared)
+    count = len(merged.boxes)
+    merged = merged.at(torch.arange(min(count, MOST_FINDINGS)))
+    findings, masks = _in_mm(merged, prepared, model), None
+    if merged.masks is not None and merged.mask_boxes is not None:
+        drawn, placed = merged.masks.double().numpy(), merged.mask_boxes.double().numpy()
+        masks, findings = label_masks(drawn, placed, findings, prepared.grid.grid_to_ras, volume)
     warnings = [*volume.warnings, *warnings]
-    if len(findings) > MOST_FINDINGS:
+    if count > MOST_FINDINGS:
         warnings.append(
-            f"The model finds {len(findings)} boxes; the {MOST_FINDINGS} with the highest scores are kept. "
+            f"The model finds {count} boxes; the {MOST_FINDINGS} with the highest scores are kept. "
             "So many are rarely lesions: check that the volume is what the model is for."
         )
     settings: RunChoices = {"device": str(chosen), "quality": "standard"}
     run = f"detection in windows of {' × '.join(map(str, size))} voxels, score of at least {min_score:g}"
     record = provenance(Model(model.card, model.plan, []), settings, run)
-    return BoxFindings(findings[:MOST_FINDINGS], list(dict.fromkeys(warnings)), record)
+    return BoxFindings(findings, list(dict.fromkeys(warnings)), record, masks)
 
 
 def require_detection() -> None:
@@ -167,12 +175,11 @@ def _in_windows(
         start = [w[0] for w in window]
         part = padded[(slice(None), *(slice(a, a + s) for a, s in zip(start, size, strict=True)))][None].to(device)
         with torch.autocast(device.type, half) if half == torch.float16 else nullcontext():
-            boxes, scores, kinds = (t.cpu() for t in model.find(part, min_score))
-        boxes = boxes + torch.tensor([*start, *start])
-        center = (boxes[:, :3] + boxes[:, 3:]) / 2
+            here = model.find(part, min_score).each(torch.Tensor.cpu).moved(start)
+        center = (here.boxes[:, :3] + here.boxes[:, 3:]) / 2
         inner = torch.tensor([w[1:] for w in window])
-        own = ((center >= inner[:, 0]) & (center < inner[:, 1])).all(1) & boxes.isfinite().all(1) & scores.isfinite()
-        found.append((boxes[own], scores[own], kinds[own]))
+        own = ((center >= inner[:, 0]) & (center < inner[:, 1])).all(1)
+        found.append(here.at(own & here.boxes.isfinite().all(1) & here.scores.isfinite()))
     progress("inference", 1.0, "")
     return found
 
@@ -211,32 +218,46 @@ def _halved(size: Shape, divisor: Shape) -> Shape:
     return edges[0], edges[1], edges[2]
 
 
-def _merged(found: Sequence[WindowBoxes]) -> WindowBoxes:
+def joined(found: Sequence[WindowBoxes]) -> WindowBoxes:
+    """The boxes of several windows in one list."""
+    masks = [one.masks for one in found if one.masks is not None]
+    mask_boxes = [one.mask_boxes for one in found if one.mask_boxes is not None]
+    return WindowBoxes(
+        torch.cat([one.boxes for one in found]),
+        torch.cat([one.scores for one in found]),
+        torch.cat([one.kinds for one in found]),
+        torch.cat(masks) if masks else None,
+        torch.cat(mask_boxes) if mask_boxes else None,
+    )
+
+
+def suppressed(found: WindowBoxes) -> WindowBoxes:
     """One box for each finding, best first: MONAI's non-maximum suppression, kind by kind."""
     from monai.data.box_utils import batched_nms
 
-    boxes, scores, kinds = (torch.cat(parts) for parts in zip(*found, strict=True))
-    kept = batched_nms(boxes, scores, kinds, _OVERLAP)
-    return boxes[kept], scores[kept], kinds[kept]
+    return found.at(torch.as_tensor(batched_nms(found.boxes, found.scores, found.kinds, OVERLAP)))
+
+
+def _cut(found: WindowBoxes, prepared: Prepared) -> WindowBoxes:
+    """Boxes on the network's grid, cut to the image; those outside are gone."""
+    ends = torch.tensor(prepared.image.shape[1:]) - 0.5
+    low, high = found.boxes[:, :3].clamp(min=-0.5), torch.minimum(found.boxes[:, 3:], ends)
+    return found._replace(boxes=torch.cat([low, high], 1)).at((high > low).all(1))
 
 
 def _in_mm(found: WindowBoxes, prepared: Prepared, model: Detector) -> list[BoxFinding]:
-    """Boxes on the network's grid as findings, cut to the volume; of an oblique volume the boxes around them."""
-    ends = np.array(prepared.image.shape[1:]) - 0.5
-    boxes, scores, kinds = (t.double().numpy() for t in found)
-    low, high = np.clip(boxes[:, :3], -0.5, ends), np.clip(boxes[:, 3:], -0.5, ends)
-    inside = (high > low).all(1)
-    low, high = low[inside], high[inside]
+    """Boxes on the network's grid as findings; of an oblique volume the boxes around them."""
+    boxes, scores, kinds = (t.double().numpy() for t in (found.boxes, found.scores, found.kinds))
+    low, high = boxes[:, :3], boxes[:, 3:]
     choices = itertools.product((False, True), repeat=3)
     points = np.stack([np.where(choice, high, low)[:, ::-1] for choice in choices])  # (8, N, 3) along X, Y, Z
     placed = ijk_to_ras_points(points.reshape(-1, 3), prepared.grid.grid_to_ras).reshape(points.shape)
-    findings = [
+    return [
         BoxFinding(model.plan.labels[int(kind)], float(score), (r, a, s), (r2, a2, s2))
         for kind, score, (r, a, s), (r2, a2, s2) in zip(
-            kinds[inside], scores[inside], placed.min(0).tolist(), placed.max(0).tolist(), strict=True
+            kinds, scores, placed.min(0).tolist(), placed.max(0).tolist(), strict=True
         )
     ]
-    return sorted(findings, key=lambda finding: -finding.score)
 
 
 def scored(findings: Sequence[BoxFinding], min_score: float) -> list[BoxFinding]:

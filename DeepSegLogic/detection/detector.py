@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -17,9 +17,38 @@ from ..util.errors import ModelError
 
 _TABLE = {"monai": "retinanet", "torchscript": "grid"}  # backend of the model, and the file that loads it
 
-WindowBoxes: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Boxes (N, 6) as first and last corner, scores (N,), and label values (N,) from 1. Corners are voxel indices of the
-window along its own axes; a voxel's centre is at whole numbers."""
+
+class WindowBoxes(NamedTuple):
+    """What was found in a window, or in several. Corners are voxel indices along the network's axes (Z, Y, X); a
+    voxel's centre is at whole numbers.
+
+    Attributes:
+        boxes: (N, 6), first and last corner.
+        scores: (N,).
+        kinds: (N,) label values, from 1.
+        masks: (N, M, M, M) probabilities in ``mask_boxes`` (N, 6); both None if the network draws none.
+    """
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    kinds: torch.Tensor
+    masks: torch.Tensor | None = None
+    mask_boxes: torch.Tensor | None = None
+
+    def at(self, places: torch.Tensor) -> WindowBoxes:
+        """Those at these places, or where a bool is True."""
+        return self.each(lambda part: part[places])
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> WindowBoxes:
+        """With each tensor changed alike."""
+        masks, mask_boxes = (part if part is None else change(part) for part in self[3:])
+        return WindowBoxes(change(self.boxes), change(self.scores), change(self.kinds), masks, mask_boxes)
+
+    def moved(self, offset: Sequence[int]) -> WindowBoxes:
+        """With other indices: a window's, which starts at ``offset``, as the image's."""
+        step = torch.tensor([*offset, *offset], device=self.boxes.device)
+        boxes = None if self.mask_boxes is None else self.mask_boxes + step
+        return self._replace(boxes=self.boxes + step, mask_boxes=boxes)
 
 
 @dataclass

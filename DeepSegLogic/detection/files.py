@@ -15,9 +15,11 @@ from ..util.errors import InputError
 from .finding import STATES, BoxFinding, Position, State
 
 CSV_FILE, MARKUPS_FILE, REPORT_FILE = "findings.csv", "findings.mrk.json", "findings.sr.dcm"
+MASKS_FILE = "findings.seg.nrrd"
 _COLUMNS = (
     *("number", "kind", "score", "state"),
     *("center_r_mm", "center_a_mm", "center_s_mm", "size_r_mm", "size_a_mm", "size_s_mm"),
+    "segment",
 )
 _MOST_BYTES = 64 << 20
 _SCHEMA = (
@@ -29,7 +31,8 @@ COLORS = {"open": [1.0, 0.75, 0.2], "accepted": [0.3, 0.85, 0.4], "rejected": [0
 
 
 def write_findings_csv(findings: Sequence[BoxFinding], path: Path | str) -> None:
-    """Write findings as a table: number, kind, score, state, centre and size along R, A and S in mm.
+    """Write findings as a table: number, kind, score, state, centre and size along R, A and S in mm, and the structure
+    that is its mask.
 
     Raises:
         OutputError: the file cannot be written.
@@ -48,11 +51,12 @@ def write_findings_csv(findings: Sequence[BoxFinding], path: Path | str) -> None
         table.writerow(_COLUMNS)
         for number, one in enumerate(findings, start=1):
             places = [f"{x:.2f}" for x in (*one.center_ras, *one.size_mm)]
-            table.writerow([number, one.kind, f"{one.score:.4f}", one.state, *places])
+            table.writerow([number, one.kind, f"{one.score:.4f}", one.state, *places, one.segment])
 
 
 def read_findings_csv(path: Path | str) -> list[BoxFinding]:
-    """Read a table of :func:`write_findings_csv`. Columns ``number``, ``score`` and ``state`` may be missing.
+    """Read a table of :func:`write_findings_csv`. Columns ``number``, ``score``, ``state`` and ``segment`` may be
+    missing.
 
     Raises:
         InputError: the file is missing, is no such table, or has a box without size; the message says in which line.
@@ -85,14 +89,15 @@ def read_findings_csv(path: Path | str) -> list[BoxFinding]:
 
 def _finding(row: dict[str, Any]) -> BoxFinding:
     center = [float(row[name]) for name in _COLUMNS[4:7]]
-    size = [float(row[name]) for name in _COLUMNS[7:]]
+    size = [float(row[name]) for name in _COLUMNS[7:10]]
     score, state = float(row.get("score") or 1.0), row.get("state") or "open"
     if not all(map(math.isfinite, [*center, *size, score])) or min(size) <= 0:
         raise ValueError("its numbers are not finite, or a size is not above 0")
     known: State | None = next((s for s in STATES if s == state), None)
     if known is None:
         raise ValueError(f"unknown state {state!r}")
-    return BoxFinding(str(row["kind"]), score, _end(center, size, -0.5), _end(center, size, 0.5), known)
+    ends = _end(center, size, -0.5), _end(center, size, 0.5)
+    return BoxFinding(str(row["kind"]), score, *ends, known, str(row.get("segment") or ""))
 
 
 def _end(center: Sequence[float], size: Sequence[float], side: float) -> Position:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.types import FloatArray
 
@@ -28,6 +29,7 @@ class BoxFinding:
         score: of the model, 0 to 1. It ranks findings; it is no probability.
         low, high: the corners with the smallest and largest R, A and S, in mm.
         state: what a person decided.
+        segment: name of its structure in :attr:`BoxFindings.masks`; empty if it has no mask.
 
     Example:
         >>> from DeepSegLogic import BoxFinding
@@ -41,6 +43,7 @@ class BoxFinding:
     low: Position
     high: Position
     state: State = "open"
+    segment: str = ""
 
     @property
     def center_ras(self) -> Position:
@@ -65,11 +68,13 @@ class BoxFindings:
         findings: highest score first.
         warnings: one sentence each.
         provenance: model, settings, device and versions.
+        masks: the findings as structures on the volume's grid, if the model draws them.
     """
 
     findings: list[BoxFinding]
     warnings: list[str] = field(default_factory=list)
     provenance: Provenance = field(default_factory=Provenance)
+    masks: LabelMap | None = None
 
 
 def corners(findings: Sequence[BoxFinding]) -> FloatArray:

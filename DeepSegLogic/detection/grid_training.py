@@ -1,14 +1,14 @@
-"""Training of the grid detector: patches of CTs into which artificial lesions are put, drawn anew at every step.
+"""Training of detectors: patches of CTs into which artificial lesions are put, drawn anew at every step.
 
-The loss is CenterNet's: a focal loss on a heat map with a Gaussian at each lesion's centre, and the L1 distance of
-offset and logarithm of the size there (Zhou et al., Objects as Points, arXiv:1904.07850).
+The grid detector's loss is CenterNet's: a focal loss on a heat map with a Gaussian at each lesion's centre, and the L1
+distance of offset and logarithm of the size there (Zhou et al., Objects as Points, arXiv:1904.07850).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from torch import nn
 
 from ..data.types import FloatArray, MaskArray, ScalarArray
 from ..networks.grid_detector import STRIDE, GridDetector, cell_centers
-from .artificial import LesionKind, add_lesions, boxes
+from .artificial import LesionKind, add_lesions, boxes, instances
 
+Network = TypeVar("Network", bound=nn.Module)
 _WHERE_LESIONS_ARE = 0.75  # share of the patches; the others lie anywhere, to learn what is no lesion
 
 
@@ -26,6 +27,15 @@ class Scan(NamedTuple):
 
     hu: ScalarArray
     where: MaskArray
+
+
+class Drawn(NamedTuple):
+    """A patch with new lesions: image (1, Z, Y, X) float32; boxes (N, 6) as voxel indices (Z, Y, X); and the lesions'
+    voxels, labelled from 1 in the order of their boxes, (Z, Y, X)."""
+
+    image: torch.Tensor
+    boxes: torch.Tensor
+    instances: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -65,9 +75,28 @@ def train_grid_detector(
     share_done: Callable[[int], float],
     told: Callable[[int, float], None] = lambda step, loss: None,
 ) -> GridDetector:
+    """Train a grid detector; see :func:`train`."""
+    torch.manual_seed(recipe.seed)
+    network = GridDetector(1, recipe.features)
+
+    def loss(drawn: Sequence[Drawn]) -> torch.Tensor:
+        return grid_loss(network(torch.stack([one.image for one in drawn])), [one.boxes for one in drawn])
+
+    return train(network, loss, scans, recipe, share_done, told)
+
+
+def train(
+    network: Network,
+    loss_of: Callable[[Sequence[Drawn]], torch.Tensor],
+    scans: Sequence[Scan],
+    recipe: Recipe,
+    share_done: Callable[[int], float],
+    told: Callable[[int, float], None],
+) -> Network:
     """Train a detector, on the CPU.
 
     Args:
+        loss_of: the network's loss on a batch.
         share_done: from the number of steps done to the share of the training done, e.g. ``lambda step: step / 2000``;
             the learning rate follows it, and the training ends at 1.
         told: is given each step's number and loss.
@@ -75,16 +104,12 @@ def train_grid_detector(
     Returns:
         the network, ready to be used.
     """
-    torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    network = GridDetector(1, recipe.features)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=1e-4)
     network.train()
     step = 0
     while (done := share_done(step)) < 1:
-        drawn = [sample(scans[int(rng.integers(len(scans)))], recipe, rng) for _ in range(recipe.batch)]
-        output = network(torch.stack([image for image, _ in drawn]))
-        loss = grid_loss(output, [found for _, found in drawn])
+        loss = loss_of([sample(scans[int(rng.integers(len(scans)))], recipe, rng) for _ in range(recipe.batch)])
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * min(1.0, 0.1 + 10 * done, 1.02 - done)
         optimizer.zero_grad()
@@ -96,8 +121,8 @@ def train_grid_detector(
     return network.eval()
 
 
-def sample(scan: Scan, recipe: Recipe, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A patch (1, Z, Y, X) float32 with new lesions, and their boxes (N, 6) as voxel indices (Z, Y, X)."""
+def sample(scan: Scan, recipe: Recipe, rng: np.random.Generator) -> Drawn:
+    """A patch of a scan with new lesions."""
     hu, where = _patch(scan, recipe.patch, rng)
     for axis in range(3):
         if rng.random() < 0.5:
@@ -108,7 +133,8 @@ def sample(scan: Scan, recipe: Recipe, rng: np.random.Generator) -> tuple[torch.
     low, high = recipe.window
     image = torch.from_numpy(np.clip((hu - low) / (high - low), 0, 1).astype(np.float32))
     found = boxes(lesions)[:, :, ::-1] / recipe.spacing  # (Z, Y, X)
-    return image[None], torch.from_numpy(found.reshape(-1, 6).astype(np.float32))
+    labels = torch.from_numpy(instances(lesions, hu.shape))
+    return Drawn(image[None], torch.from_numpy(found.reshape(-1, 6).astype(np.float32)), labels)
 
 
 def _patch(scan: Scan, size: int, rng: np.random.Generator) -> tuple[ScalarArray, MaskArray]:

@@ -1,4 +1,4 @@
-"""The folder of findings: table, ROI markups, provenance, and a DICOM report if asked for."""
+"""The folder of findings: table, ROI markups, masks, provenance, and a DICOM report if asked for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.volume import Volume
+from ..io.write import write_label_map
 from ..util.atomic_write import atomic_folder
 from ..util.errors import UsageError
-from .files import CSV_FILE, MARKUPS_FILE, REPORT_FILE, write_findings_csv, write_roi_markups
+from .files import CSV_FILE, MARKUPS_FILE, MASKS_FILE, REPORT_FILE, write_findings_csv, write_roi_markups
 from .finding import BoxFinding, BoxFindings
+from .masks import masks_of
 
 FORMATS = ("csv", "mrk.json", "sr")
 """Table, ROI markups of 3D Slicer, DICOM SR."""
@@ -23,10 +25,10 @@ def write_findings(
     *,
     volume: Volume | None = None,
 ) -> list[Path]:
-    """Write findings to a folder, all files or none.
+    """Write findings to a folder, all files or none. Masks are written if the model drew some.
 
     Args:
-        formats: of :data:`FORMATS`. Rejected findings are in the table only.
+        formats: of :data:`FORMATS`, for the boxes. Rejected findings are in the table only.
         volume: that was searched; ``"sr"`` needs one that was read from DICOM.
 
     Returns:
@@ -52,6 +54,9 @@ def write_findings(
         if "mrk.json" in formats:
             write_roi_markups(kept, temporary / MARKUPS_FILE)
             names.append(MARKUPS_FILE)
+        if found.masks is not None:
+            write_label_map(masks_of(found.masks, kept), temporary / MASKS_FILE)
+            names.append(MASKS_FILE)
         if "sr" in formats and volume is not None:
             from ..io.dicom.box_report import write_box_report
 

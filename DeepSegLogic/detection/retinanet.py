@@ -63,7 +63,7 @@ def load(card: ModelCard) -> Detector:
         scores = found[detector.pred_score_key]
         good = scores >= min_score
         boxes, labels = found[detector.target_box_key][good], found[detector.target_label_key][good]
-        return boxes.float(), scores[good].float(), labels + 1
+        return WindowBoxes(boxes.float(), scores[good].float(), labels + 1)
 
     return Detector(card, plan, network.eval(), divisor, find)
 

@@ -43,6 +43,11 @@ class GridDetector(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.head(self.features(x))
+        return y
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, features[0], Z / 2, Y / 2, X / 2): what the cells' answers are made from."""
         scales = []
         for step in self.down:
             x = step(x)
@@ -50,7 +55,7 @@ class GridDetector(nn.Module):
         joined = self.across[-1](scales[-1])
         for scale, across in zip(scales[-2::-1], list(self.across)[-2::-1], strict=True):
             joined = nn.functional.interpolate(joined, scale_factor=2.0, mode="nearest") + across(scale)
-        y: torch.Tensor = self.head(self.joined(joined))
+        y: torch.Tensor = self.joined(joined)
         return y
 
 

@@ -12,7 +12,7 @@ from ..classify import Scan, outside, thinned
 from ..data.volume import Volume
 from ..util.errors import DeepSegError, ResourceError, UsageError
 from ..util.i18n import tr as _
-from .chosen import Channels, Estimate, Input, Place, Settings, Structures
+from .chosen import Channels, Estimate, Input, Place, Settings, Structures, same_scan
 from .correctors import Correctors
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
@@ -75,8 +75,8 @@ class Choices:
         return self.input.volume
 
     def set_volume(self, volume: Volume | None) -> None:
-        """Choose the input."""
-        self.input = Input(volume)
+        """Choose the input; what is known about the scan stays if it is the same one, read again."""
+        self.input = Input(volume, scan=self.input.scan if same_scan(volume, self.volume) else None)
         self._look_at_input()
         self._take_elsewhere()
 
@@ -225,8 +225,8 @@ class Choices:
             self._jobs.submit_latest("classify", partial(self._take_scan, volume), volume=thinned(volume))
 
     def _take_scan(self, volume: Volume | None, scan: Scan) -> None:
-        if volume is self.volume:
-            self._take_input(preflight(volume, self.model, scan=scan), scan)
+        if same_scan(volume, self.volume):
+            self._take_input(preflight(self.volume, self.model, scan=scan), scan)
             self._take_elsewhere()
 
     def _take_elsewhere(self) -> None:

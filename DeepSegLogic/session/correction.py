@@ -145,7 +145,13 @@ class Correction:
         return self.history.commit(title or _(BY_HAND), label_map)
 
     def edit(
-        self, structure: str, box: Slices, mask: np.ndarray, give: bool, greys: tuple[float, float] | None = None
+        self,
+        structure: str,
+        box: Slices,
+        mask: np.ndarray,
+        give: bool,
+        greys: tuple[float, float] | None = None,
+        title: str = "",
     ) -> Entry | None:
         """Give voxels to a structure, or take away those that are its own; None if that is none.
 
@@ -155,6 +161,7 @@ class Correction:
             box, mask: the voxels, see :mod:`DeepSegLogic.refinement.editing_tools`.
             give: whether they become its own; else background.
             greys: lowest and highest grey value of voxels that may change; None: of all.
+            title: of the step; empty for one that was made by hand.
         """
         target = self.label_map.structure(structure)
         value, labels = target.value, self.history.labels(target, box)
@@ -162,7 +169,7 @@ class Correction:
             image = self._volume.array[box]
             mask = mask & (image >= greys[0]) & (image <= greys[1])
         labels[mask if give else mask & (labels == value)] = value if give else 0
-        return self.history.put(_(BY_HAND), box, labels, self.label_map.structures, target)
+        return self.history.put(title or _(BY_HAND), box, labels, self.label_map.structures, target)
 
     def undo(self) -> Entry | None:
         """Undo the last step; None if there is none."""

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.affine import same_grid
+from ..data.boxes import Slices
 from ..data.label_map import LabelMap
 from ..data.terminology import structure_for
+from ..data.types import MaskArray
 from ..util.errors import UsageError
 from ..util.i18n import tr as _
 from .choices import Choices
+from .chosen import same_scan
 from .jobs import Jobs
 from .outcome import Outcome
 from .signal import Signal
@@ -190,10 +192,26 @@ class Detection:
         corners = (r0 - more, a0 - more, s0 - more), (r1 + more, a1 + more, s1 + more)
         return label_map, Box(name, True, corners)
 
+    def mask(self) -> tuple[Slices, MaskArray] | None:
+        """The chosen finding's voxels, a box of the volume and a mask in it; None if the model drew none.
+
+        Raises:
+            UsageError: no finding is chosen.
+        """
+        from scipy.ndimage import find_objects
+
+        finding, _at = self._chosen()
+        masks = self.found.masks if self.found is not None else None
+        if masks is None or not finding.segment:
+            return None
+        whole = masks.mask(finding.segment)
+        z, y, x = find_objects(whole.view(np.uint8))[0]
+        return (z, y, x), whole[z, y, x]
+
     @property
     def result_is_of_volume(self) -> bool:
         """Whether the present result is of the volume that was searched."""
-        return _alike(self._outcome.volume, self.volume)
+        return same_scan(self._outcome.volume, self.volume)
 
     def export(self, folder: Path, formats: list[str]) -> None:
         """Write the findings that are shown, see :func:`DeepSegLogic.detection.output.write_findings`.
@@ -243,7 +261,7 @@ class Detection:
         self.changed.emit(self)
 
     def _look_at_input(self) -> None:
-        if self.found is not None and not _alike(self._choices.volume, self.volume):
+        if self.found is not None and not same_scan(self._choices.volume, self.volume):
             self.found, self.volume, self.findings, self.at = None, None, [], None
         self.changed.emit(self)
 
@@ -251,11 +269,3 @@ class Detection:
         if run.busy != self._busy:
             self._busy = run.busy
             self.changed.emit(self)
-
-
-def _alike(one: Volume | None, other: Volume | None) -> bool:
-    """Whether two volumes are the same scan, as far as name and grid tell: faces read it again at each run."""
-    if one is None or other is None:
-        return False
-    same_place = one.shape_kji == other.shape_kji and same_grid(one.ijk_to_ras, other.ijk_to_ras)
-    return one is other or (one.name == other.name and same_place)

@@ -16,6 +16,12 @@ REGION_WORDS = {
     "neck": N_("neck"),
     "head": N_("head"),
 }
+PHASE_WORDS = {
+    "": N_("unknown"),
+    "plain": N_("no contrast medium"),
+    "arterial": N_("arterial phase"),
+    "venous": N_("portal venous phase or later"),
+}
 _FLIPPED = {
     "upside_down": N_("The scan seems to be upside down."),
     "front_to_back": N_("Front and back of the scan seem to be swapped."),
@@ -27,6 +33,11 @@ def shown(scan: Scan) -> str:
     """What a scan shows, from the head down: ``"Shows chest, abdomen"``; empty if unknown."""
     regions = ", ".join(_(REGION_WORDS[region]) for region in reversed(scan.regions))
     return _("Shows {}").format(regions) if regions else ""
+
+
+def phase_text(phase: str) -> str:
+    """A contrast phase of :func:`DeepSegLogic.classify.phase_rule.phase_from` in a sentence."""
+    return _("Contrast phase by the HU of structures: {}").format(_(PHASE_WORDS[phase]))
 
 
 def doubts(scan: Scan, model: str = "", structures: Sequence[str] = ()) -> list[tuple[str, str]]:

@@ -134,3 +134,4 @@ def test_reload_comes_back_to_the_same_session(done):
     done.reload()
     done.locator("table").wait_for()
     assert done.locator("table").inner_text() == before
+    done.get_by_text("Contrast phase by the HU of structures: no contrast medium").wait_for()

@@ -81,6 +81,22 @@ def test_from_search_to_segment_and_files(finder, tmp_path):
     }
 
 
+def test_a_finding_with_a_mask_becomes_that_mask(finder, tmp_path):
+    import_model(write_bright_model(tmp_path / "outlined", masks=True), changes={"id": "outlined"})
+    session = finder.session
+    session.choices.search_models("")
+    session.detection.choose_model("outlined")
+    finder.ui.detectButton.click()
+    finder.wait(lambda: not session.jobs.run.busy)
+    finder.ui.segmentFindingButton.click()
+    assert "Bright spot 1: mask of the detector" in finder.ui.detectLabel.text
+    drawn = session.detection.found.masks.mask("bright_spot_1")
+    assert drawn.any() and np.array_equal(finder.shown("bright_spot_1"), drawn)
+    finder.wait(lambda: finder.ui.undoButton.enabled)
+    finder.ui.undoButton.click()
+    assert not finder.shown("bright_spot_1").any()
+
+
 def test_boxes_go_with_their_volume(finder):
     finder.ui.detectButton.click()
     finder.wait(lambda: not finder.session.jobs.run.busy)

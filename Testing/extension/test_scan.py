@@ -8,6 +8,9 @@ def test_regions_and_field_of_view_are_shown(ready):
     assert choices.input.preflight.shows.startswith("Shows chest")
     assert choices.input.preflight.shows in ui.factsLabel.text
     assert ui.fieldOfViewLabel.visible and ui.segmentButton.enabled
+    ready.run()  # which reads the volume again
+    assert choices.input.preflight.shows in ui.factsLabel.text and ui.fieldOfViewLabel.visible
+    assert ui.phaseLabel.text == "Contrast phase by the HU of structures: no contrast medium"
     titles = [ui.presetComboBox.itemText(n) for n in range(ui.presetComboBox.count)]
     assert "Thorax" in titles and "Kidney surgery" in titles
 

@@ -1,11 +1,15 @@
-"""Train the grid detector on artificial nodules in the lungs of real CTs, and write its model folder without a card.
+"""Train a detector on artificial nodules in the lungs of real CTs, and write its model folder.
 
-    .venv/bin/python Testing/reference/train_lesion_detector.py --data ../shared/data --out MODEL --minutes 10
+    .venv/bin/python Testing/reference/train_lesion_detector.py --data ../shared/data --out GRID
+    .venv/bin/python Testing/reference/train_lesion_detector.py --data ../shared/data --out MASKS --masks GRID
+
+The second one trains a mask detector that begins with the first one's weights.
 
 The CTs named in TRAINED are used; ``Testing/benchmarks/detection.py`` judges on others.
 """
 
 import argparse
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +19,11 @@ import torch
 from lung_rules import AIR, lungs_and_air
 from scipy import ndimage
 
-from DeepSegLogic import read_label_map, read_volume
+from DeepSegLogic import find_model, read_label_map, read_volume
 from DeepSegLogic.detection.artificial import LUNG_NODULE
+from DeepSegLogic.detection.detector import load_detector
 from DeepSegLogic.detection.grid_training import Recipe, Scan, train_grid_detector
+from DeepSegLogic.detection.mask_training import train_mask_detector
 from DeepSegLogic.inference.preprocessing import prepare
 from DeepSegLogic.models.plan import Normalization, Plan
 
@@ -43,10 +49,32 @@ def scan_of(path: Path, recipe: Recipe) -> Scan:
     return Scan(hu, ndimage.binary_erosion(lungs > 0.5, iterations=2))
 
 
+def card_of(name: str, recipe: Recipe) -> dict[str, object]:
+    return {
+        "id": "lung_nodules_artificial",
+        "title": "Lung nodules, trained on artificial ones",
+        "version": "1",
+        "modality": "CT",
+        "backend": "torchscript",
+        "task": "detection",
+        "structures": [recipe.kind.name],
+        "orientation": "RAS",
+        "spacing": [recipe.spacing] * 3,
+        "licence": "Apache-2.0",
+        "network": {
+            "patch_size": [2 * recipe.patch] * 3,
+            "axes": "KJI",
+            "intensity": {"window": list(recipe.window)},
+            "architecture": {"name": name, "arguments": {"features": list(recipe.features)}},
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder for model.pt")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--masks", type=Path, help="train a mask detector that begins with this grid detector")
     parser.add_argument("--minutes", type=float, default=9, help="of processor time, at most")
     parser.add_argument("--until", type=float, default=600, help="minutes by the clock, at most")
     options = parser.parse_args()
@@ -68,10 +96,17 @@ def main() -> None:
         clock, processor = time.monotonic() - began, time.process_time() - used
         return max(processor / options.minutes, clock / options.until) / 60
 
-    network = train_grid_detector(scans, recipe, share_done, told)
+    if options.masks:
+        grid = load_detector(find_model(options.masks)).network
+        trained = train_mask_detector(scans, recipe, share_done, told, grid)
+    else:
+        trained = train_grid_detector(scans, recipe, share_done, told)
     options.out.mkdir(parents=True, exist_ok=True)
-    weights = {name: w.half() if w.is_floating_point() else w for name, w in network.state_dict().items()}
+    weights = {name: w.half() if w.is_floating_point() else w for name, w in trained.state_dict().items()}
     torch.save(weights, options.out / "model.pt")
+    card = card_of(type(trained).__name__, recipe)
+    (options.out / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
+    print(f"{len(losses)} steps, {sum(w.numel() for w in trained.parameters())} weights")
 
 
 if __name__ == "__main__":

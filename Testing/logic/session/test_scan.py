@@ -43,6 +43,8 @@ def test_the_worker_tells_what_the_scan_is(session, chest_ct):
     before = choices.input.scan
     choices.choose_model(choices.model.id)
     assert choices.input.scan is before and "chest" in choices.input.preflight.shows
+    choices.set_volume(read_volume(chest_ct))  # as faces read it again at each run
+    assert choices.input.scan is before and "chest" in choices.input.preflight.shows
 
     choices.set_volume(Volume(np.zeros((9, 9, 9), np.int16), np.eye(4)))  # a volume that nothing can be told of
     choices.ask_scan()
@@ -71,5 +73,15 @@ def test_presets_follow(session, chest_ct):
     assert told[-1] is choices.structures and len(choices.structures.chosen) == len(choices.structures.known)
     choices.choose_structures(["vertebrae"])
     assert "liver" in choices.structures.elsewhere
+    other = read_volume(chest_ct)
+    other.name = "other"
+    choices.set_volume(other)
+    assert choices.input.scan is None and choices.structures.presets == every
+
+
+def test_an_answer_about_a_scan_that_is_read_again_meanwhile_counts(session, chest_ct):
+    choices = session.choices
+    asked = read_volume(chest_ct)
     choices.set_volume(read_volume(chest_ct))
-    assert choices.structures.presets == every
+    choices._take_scan(asked, HEAD)
+    assert choices.input.scan is HEAD and choices.input.volume is not asked
