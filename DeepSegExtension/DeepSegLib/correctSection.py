@@ -16,6 +16,7 @@ from DeepSegLogic.util.i18n import mark as N_
 PAUSE_S = 0.3  # between two outlines
 NOTCHES = 4  # of the wheel, or steps of the slider, that double the volume
 ADJUST = N_("{} Turn the wheel to change more or less, release to apply.")
+ACCEPT = N_("{} Move the slider to change more or less, press Accept to apply.")
 CHOOSE = N_("Click on a structure in the result list first.")
 HINTS = {
     (POINT, True): N_("Add to {}: click in a view. Right-click or Esc to stop."),
@@ -38,11 +39,16 @@ KEYS = {
 
 
 class CorrectSection:
-    """A prompt takes effect as soon as its drawing is complete; then the next one can be drawn."""
+    """A prompt takes effect when the mouse button that drew it is released; then the next one can be drawn.
+
+    A box, or what was clicked in 3D, could not be outlined before it was complete. So it is outlined then, and takes
+    effect when it is accepted.
+    """
 
     def __init__(self, ui, sceneSession):
         self.ui, self.scene = ui, sceneSession
-        self._drawing = Drawing(sceneSession.scene, self.onDrawn, self.onDrawing, self.onTurned)
+        self._drawing = Drawing(sceneSession.scene, self.onDrawn, self.onPlaced, self.onDrawing, self.onTurned)
+        self._waiting = None  # the prompt that is outlined until it is accepted
         self._previewed = 0.0  # when the last outline was ready
         self._kinds = {ui.pointButton: POINT, ui.strokeButton: STROKE, ui.boxButton: BOX}
         for button in self._kinds:
@@ -124,18 +130,25 @@ class CorrectSection:
         with remedies.showingErrors(_("The correction cannot be changed.")):
             told = self.scene.previewAt(self._reach)
             if told is not None:
-                self._tell(_(ADJUST).format(told))
+                self._tell(_(ADJUST if self._waiting is None else ACCEPT).format(told))
             elif self.scene.correction is not None and (entry := self.scene.adjust(self._reach)) is not None:
                 self._tell(self._text(entry))
 
     def onDrawn(self):
-        """Slicer says that a drawing is complete."""
+        """The mouse button is released."""
         qt.QTimer.singleShot(0, self._next)  # the views are still busy with the node
 
+    def onPlaced(self):
+        """Slicer says that a drawing is complete, or that the user stopped."""
+        qt.QTimer.singleShot(0, self._propose)
+
     def onAccept(self, _checked=False):
-        """Apply an unfinished stroke, and stop."""
-        self._apply()
-        self.stop()
+        """Apply what is outlined, and let the user draw again; or apply an unfinished stroke, and stop."""
+        if self._waiting is not None:
+            self._next()
+        else:
+            self._apply()
+            self.stop()
 
     def onUndo(self, _checked=False):
         with remedies.showingErrors(_("The correction cannot be undone.")):
@@ -152,6 +165,7 @@ class CorrectSection:
         ui, name = self.ui, self.scene.currentStructure
         self._drawing.drop()
         self.scene.endPreview()
+        self._waiting = None
         self._escape.enabled = False
         if not (ui.addToButton.checked or ui.removeFromButton.checked):
             return
@@ -167,6 +181,20 @@ class CorrectSection:
         self._escape.enabled = True
         self._tell(_(HINTS[kind, positive]).format(title))
 
+    def _propose(self):
+        """Outline what was drawn until it is accepted. A model has no outline, and nothing drawn means to stop."""
+        prompt = self._drawing.sketch(self.scene.currentStructure)
+        if prompt is None or self.scene.session.choices.correctors.chosen != SOLVER:
+            self._next()
+            return
+        self._resetReach()
+        try:
+            self._tell(_(ACCEPT).format(self.scene.preview(prompt, self._reach)))
+            self._waiting = prompt
+        except DeepSegError as error:
+            self._draw()
+            self._tell(remedies.sentence(error))
+
     def _next(self):
         """Correct, and let the user draw again; leaving place mode with nothing drawn means to stop."""
         if self._apply():
@@ -178,7 +206,9 @@ class CorrectSection:
 
     def _apply(self):
         """Correct by what was drawn; False if nothing was."""
-        prompt = self._drawing.take(self.scene.currentStructure)
+        prompt = self._waiting or self._drawing.sketch(self.scene.currentStructure)
+        self._drawing.drop()
+        self._waiting = None
         if not self.scene.previewing:
             self._resetReach()
         self.scene.endPreview()

@@ -15,16 +15,18 @@ class Drawing:
 
     A point or a stroke is complete when the button that was dragged in a slice view is released. Slicer leaves its
     place mode when another drawing is complete: a point in 3D after a click, a box after two, a stroke of clicks in 3D
-    after a right click.
+    after a right click. Either way the views still handle the click: use :meth:`sketch` and :meth:`drop` later.
 
     Args:
-        finished: called then. The views still handle the click: call :meth:`take` later.
+        finished: called when the button is released.
+        placed: called when Slicer left its place mode, with something drawn or nothing.
         changed: called while the button is held and the drawing changes.
         turned: called with 1 or -1 when the wheel is turned while the button is held.
     """
 
-    def __init__(self, scene, finished, changed, turned):
-        self._scene, self._finished, self._changed, self._turned = scene, finished, changed, turned
+    def __init__(self, scene, finished, placed, changed, turned):
+        self._scene, self._finished, self._placed = scene, finished, placed
+        self._changed, self._turned = changed, turned
         self._node = self._positive = self._interaction = self._tag = self._dragging = None
 
     def start(self, kind, positive):
@@ -62,12 +64,6 @@ class Drawing:
         """What was drawn so far, as a prompt for a structure; None if there is nothing."""
         node = self._node
         return None if node is None or node.GetScene() is None else self._prompt(node, structure)
-
-    def take(self, structure):
-        """As :meth:`sketch`; the drawing is removed."""
-        prompt = self.sketch(structure)
-        self.drop()
-        return prompt
 
     def drop(self):
         """Remove the drawing, and place no more."""
@@ -109,7 +105,8 @@ class Drawing:
 
     def _onMode(self, interaction, _event):
         if interaction.GetCurrentInteractionMode() != interaction.Place:
-            self._finished()
+            self._node.SetLocked(True)  # it is outlined as it is
+            self._placed()
 
     def _prompt(self, node, structure):
         if node.IsA(BOX):

@@ -28,13 +28,23 @@ def for_each(function: Callable[[T], None], items: Iterable[T]) -> None:
     all on a machine that is busy with other things too.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # new threads inherit this number
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(torch.inference_mode()(function), items):
-                pass
-    finally:
-        torch.set_num_threads(threads)
+    left = iter(list(items))  # all threads take from it; of a list that is safe
+    ready = threading.Barrier(threads + 1)
+
+    @torch.inference_mode()
+    def work() -> None:
+        torch.get_num_threads()  # else the first operation sets the number again
+        torch.set_num_threads(1)  # of this thread, and of those in which torch is used for the first time from now on
+        ready.wait()
+        for item in left:
+            function(item)
+
+    with ThreadPoolExecutor(threads) as pool:
+        runs = [pool.submit(work) for _ in range(threads)]
+        ready.wait()
+        torch.set_num_threads(threads)  # so that no thread of somebody else computes on one core for ever
+        for run in runs:
+            run.result()
 
 
 @contextmanager

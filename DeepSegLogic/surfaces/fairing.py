@@ -11,7 +11,6 @@ Edges of the net count the same along all axes. Weights for their lengths in mm 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 LIMIT = 0.49  # voxels that a vertex may move along each axis: the sides of a plate of one voxel never meet
 _SHORT = 6  # degree of the filter for thin parts and sharp edges: they lose waves of few voxels only
+_HIGHEST = 200  # degree of a filter
 _EDGE = 0.35  # voxels by which removing longer waves, too, moves a vertex at a sharp edge
 _SLACK = 0.03  # voxels from where the removal of short waves leaves a vertex of a thin part or sharp edge
 _RINGS = 6  # of neighbours around thin parts and sharp edges, where long waves are not removed at the start
@@ -57,9 +57,8 @@ class _Effort(NamedTuple):
         than the finest one; and the finer voxels are, the more of them a shape has."""
         ratio, coarseness = spacing / finest, finest**0.2
         stretch = ratio**0.4
-        return _Effort(
-            round(self.degree * stretch / coarseness), round(self.steps * ratio / coarseness), stretch
-        )
+        degree = round(self.degree * stretch / coarseness)
+        return _Effort(min(max(degree, 1), _HIGHEST), round(self.steps * ratio / coarseness), stretch)
 
 
 SMOOTHING: dict[str, _Effort | None] = {
@@ -78,8 +77,9 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     """Smooth a net, and split its faces along the shorter diagonals (``net`` is changed).
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
-    Finally the volume of each structure is restored to that of its voxels
-    (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same box.
+    It starts at the vertices after a low-pass filter, and takes steps towards the least energy. Finally the volume of
+    each structure is restored to that of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same
+    box.
 
     Args:
         smoothing: a key of :data:`SMOOTHING`.
@@ -148,12 +148,14 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     rows = np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)
     split = count - int(second.sum())
     parts = (0, count), (0, split), (split, count)
-    return _Means(*(
-        csr_matrix(
-            (weights[rows[a] : rows[b]], columns[rows[a] : rows[b]], rows[a : b + 1] - rows[a]), (b - a, count)
+    return _Means(
+        *(
+            csr_matrix(
+                (weights[rows[a] : rows[b]], columns[rows[a] : rows[b]], rows[a : b + 1] - rows[a]), (b - a, count)
+            )
+            for a, b in parts
         )
-        for a, b in parts
-    )), order
+    ), order
 
 
 def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort) -> Coordinates:
@@ -235,8 +237,8 @@ def _filtered(mean: csr_matrix, values: Coordinates, degrees: Sequence[int]) -> 
 
 @lru_cache(maxsize=64)
 def _weights(degree: int) -> Coordinates:
-    """Of the Chebyshev polynomials from order 0 on, so that least is left of a wave, on average, the more the shorter it
-    is, while lines and parabolas stay as they are."""
+    """Of the Chebyshev polynomials from order 0 on. Lines and parabolas stay as they are, and of all waves as little as
+    possible is left, in the mean of squares; the shorter a wave, the more it counts."""
     angles, orders = (np.arange(400) + 0.5) * np.pi / 400, np.arange(degree + 1)
     terms = np.cos(np.outer(angles, orders)) * angles[:, None]
     kept = np.stack([np.ones(degree + 1), orders**2.0])  # value and second derivative at the longest wave

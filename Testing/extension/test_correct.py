@@ -24,7 +24,7 @@ def placing():
 
 
 def draw(user, kind, kji, end=True):
-    """Click on voxels as a user does; Slicer then leaves the place mode, and the panel takes the drawing."""
+    """Click on voxels as a user does; Slicer then leaves the place mode, and the drawing is accepted if it waits."""
     import slicer
 
     node, told = drawing(kind), user.ui.correctLabel.text
@@ -33,7 +33,16 @@ def draw(user, kind, kji, end=True):
     if end:
         slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode()
         user.wait(lambda: user.ui.correctLabel.text != told)
-        assert node.GetScene() is None
+        if outlined():
+            user.ui.acceptButton.click()
+        assert node.GetScene() is None and outlined() is None
+
+
+def outlined():
+    """The node with the outline, or None."""
+    import slicer
+
+    return slicer.mrmlScene.GetFirstNodeByName("DeepSegProposal")
 
 
 def test_clicks_correct_one_structure_with_one_undo(lung):
@@ -157,6 +166,42 @@ def test_a_box_says_how_far_the_structure_may_grow_or_that_it_is_not_there(lung)
     lung.ui.removeFromButton.click()
     draw(lung, BOX, [(k - 1, j - 2, i - 2), (k + 1, j + 2, i + 2)])
     assert not lung.shown("lung_left")[k - 1 : k + 2, j - 2 : j + 3, i - 2 : i + 3].any()
+
+
+@pytest.mark.parametrize("kind", [POINT, STROKE, BOX])
+def test_what_is_clicked_is_outlined_until_it_is_accepted(lung, kind):
+    import slicer
+
+    k, j, i = lung.centre
+    ui, voxels = lung.ui, {POINT: [(k, j, i)], STROKE: [(k, j - 1, i), (k, j + 1, i)]}
+    {POINT: ui.pointButton, STROKE: ui.strokeButton, BOX: ui.boxButton}[kind].click()
+    ui.addToButton.click()
+
+    def click():
+        told, node = ui.correctLabel.text, drawing(kind)
+        for voxel in voxels.get(kind, [(k - 2, j - 3, i - 3), (k + 2, j + 3, i + 3)]):
+            node.AddControlPointWorld(*(lung.session.outcome.volume.ijk_to_ras @ [*voxel[::-1], 1.0])[:3])
+        slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode()
+        lung.wait(lambda: ui.correctLabel.text != told)
+        assert outlined() is not None and node.GetLocked()
+        assert np.array_equal(lung.shown("lung_left"), lung.erased)
+        return float(ui.correctLabel.text.split("+")[1].split(" ml")[0])
+
+    believed = click()
+    ui.reachSlider.value = -4
+    told = ui.correctLabel.text
+    assert "Accept" in told and float(told.split("+")[1].split(" ml")[0]) < believed
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
+    ui.acceptButton.click()
+    grown = np.count_nonzero(lung.shown("lung_left") & ~lung.erased)
+    assert grown * lung.scene.correction.label_map.voxel_ml < believed
+    assert outlined() is None and placing()  # the next one can be drawn
+    ui.undoButton.click()
+
+    click()
+    ui.addToButton.click()
+    assert outlined() is None and not placing()
+    assert np.array_equal(lung.shown("lung_left"), lung.erased)
 
 
 def _box(array, low, high):

@@ -6,6 +6,8 @@ import vtk
 from vtk.util import numpy_support
 
 from DeepSegLogic.data.affine import ijk_to_ras_points
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.surfaces import SMOOTHING, make_surfaces
 from DeepSegLogic.surfaces.mesh_quality import mesh_volume_ml
 
@@ -76,6 +78,15 @@ def test_stronger_smoothing_leaves_less_of_the_staircase():
     surfaces = [make_surfaces(labels, smoothing=s)["s1"] for s in SMOOTHING]
     errors = [normal_error(SHAPES["ball"], s.points, s.triangles) for s in surfaces]
     assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("spacing", [(1e7, 1e7, 1e7), (1e-4, 1e-4, 1e-4), (1, 1, 5000)])
+def test_any_spacing_keeps_the_volume(spacing):
+    array = np.zeros((8, 9, 10), np.uint8)
+    array[2:6, 2:7, 2:8] = 1
+    labels = LabelMap(array, np.diag([*spacing, 1.0]), [structure_for("liver", 1)])
+    surface = make_surfaces(labels)["liver"]
+    assert mesh_volume_ml(surface.points, surface.triangles) == pytest.approx(labels.volume_ml("liver"), rel=1e-3)
 
 
 def test_a_flat_boundary_between_two_halves_stays_flat():
