@@ -72,7 +72,7 @@ def not_finite(name: Path | str, count: int) -> InputError:
     """The error for voxels that are NaN or infinite."""
     return InputError(
         f"{name} has {count} voxels that are not numbers (NaN or infinite).",
-        "Replace them, for instance by -1024 HU (air), and try again.",
+        "Replace them: in a CT by -1024 HU (air), in a label map by 0 (background).",
         code="input.not_finite",
     )
 

@@ -191,6 +191,13 @@ def _keep_common(found: Evaluation, in_prediction: set[str], in_reference: set[s
     found.structures_only_reference = sorted(in_reference - common)
     found.scores = [s for s in found.scores if s.structure in common]
     found.reliability = {name: rows for name, rows in found.reliability.items() if name in common}
+    for names, side in ((in_prediction, "prediction"), (in_reference, "reference")):
+        if not names:
+            raise InputError(
+                f"The {side} has no labelled voxel, and does not name structures that were looked for.",
+                "Choose another file, or one that names its structures, such as a .seg.nrrd.",
+                code="input.empty",
+            )
     if not found.scores:
         raise InputError(
             f"Prediction and reference have no structure in common: {_some(in_prediction)} and {_some(in_reference)}.",

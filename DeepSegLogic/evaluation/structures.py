@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.affine import reorient, same_grid
+from ..data.affine import orientation_of, reorient, same_grid
 from ..data.boxes import boxes_by_label, hull
 from ..data.label_map import LabelMap, Structure, structure_named
 from ..data.types import LabelArray, MaskArray, Slices
@@ -107,4 +107,5 @@ class _Side:
 
 def _grid(label_map: LabelMap) -> str:
     size, spacing = ("×".join(f"{n:.4g}" for n in numbers) for numbers in (label_map.shape_ijk, label_map.spacing_ijk))
-    return f"{size} voxels of {spacing} mm"
+    first = ", ".join(f"{x:.4g}" for x in label_map.ijk_to_ras[:3, 3])
+    return f"{size} voxels of {spacing} mm, the first at ({first}) mm, {orientation_of(label_map.ijk_to_ras)}"

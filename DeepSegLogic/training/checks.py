@@ -119,7 +119,9 @@ def look_at(files: CaseFiles, show: Show | None = None) -> CaseFacts:
         more = f" and {len(beyond) - 1} more are" if len(beyond) > 1 else " is"
         facts.warnings.append(f"{beyond[0]}{more} labelled but not looked for: not learnt from this case.")
     facts.warnings += [
-        f"{name} has {count} labelled voxels." for name, count in facts.voxels.items() if 0 < count < FEW_VOXELS
+        f"{name} has only {count} labelled voxel{'s' * (count > 1)}: see whether that is meant."
+        for name, count in facts.voxels.items()
+        if 0 < count < FEW_VOXELS
     ]
     rng = np.random.default_rng(0)
     learnt = [v for name, values in case.structures.items() if name in asked for v in values]
@@ -179,9 +181,9 @@ def check_cases(
         errors.append(error)
     empty = [name for name, count in totals.items() if not count]
     if empty:
-        more = f", and {len(empty) - 1} more structures" if len(empty) > 1 else ""
+        more = f" and {len(empty) - 1} more structure{'s' * (len(empty) > 2)}" if len(empty) > 1 else ""
         left = "" if regions is not None else ": left out of the model"
-        warnings.append(f"{empty[0]}{more} without a labelled voxel in any case{left}.")
+        warnings.append(f"No case has a labelled voxel of {empty[0]}{more}{left}.")
     if regions is not None:
         structures = list(regions.values)
     for facts in usable:
@@ -190,7 +192,7 @@ def check_cases(
     if modality is None and usable and not any(facts.not_ct for facts in usable):
         modality = "CT"
     warnings += _far_apart(usable)
-    if len(usable) == 1:
+    if len(found) == 1:
         warnings.append("There is one case: the model will know this patient, and may fail on others.")
     named = tuple(channels) if len(channels) > 1 else ()
     return Report(found, structures, modality, warnings, errors, named, regions)
@@ -256,7 +258,8 @@ def _mixed(cases: list[CaseFacts], modality: str | None) -> list[DeepSegError]:
 def _far_apart(cases: list[CaseFacts]) -> list[str]:
     sentences = []
     for axis, name in enumerate(("slice distances", "voxel sizes along A", "voxel sizes along R")):
-        sizes = [facts.spacing[axis] for facts in cases]
-        if sizes and max(sizes) > FAR_APART * min(sizes):
-            sentences.append(f"The {name} range from {min(sizes):.3g} to {max(sizes):.3g} mm.")
+        order = sorted(cases, key=lambda facts: facts.spacing[axis])
+        if order and (high := order[-1].spacing[axis]) > FAR_APART * (low := order[0].spacing[axis]):
+            ends = f"{order[0].files.name} and {order[-1].files.name}"
+            sentences.append(f"The {name} range from {low:.3g} to {high:.3g} mm: check the headers of {ends}.")
     return sentences

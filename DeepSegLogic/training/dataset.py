@@ -171,8 +171,9 @@ def _matched(folder: Path, images: dict[str, _T], labels: dict[str, Path]) -> li
     for kind, lacking in (("labels", images.keys() - labels.keys()), ("an image", labels.keys() - images.keys())):
         if lacking:
             few = ", ".join(sorted(lacking)[:5]) + (", …" if len(lacking) > 5 else "")
+            cases = "1 case" if len(lacking) == 1 else f"{len(lacking)} cases"
             raise InputError(
-                f"{len(lacking)} cases in {folder} have no {kind.removeprefix('an ')}: {few}.",
+                f"{cases} in {folder} without {kind}: {few}.",
                 f"Add {kind} of the same name, or remove the file without it.",
                 code="input.data",
             )

@@ -133,7 +133,11 @@ class Training:
         self._best: tuple[float, Weights] | None = None
         torch.manual_seed(options.seed)
         if self._path.is_file():
-            self._continue(read_checkpoint(self._path))
+            try:
+                state = read_checkpoint(self._path)
+            except ModelError as error:
+                raise ModelError(error.message, "Delete it to begin anew.", code=error.code) from error
+            self._continue(state)
         self._wrapped = self.ranks.wrapped(self.network)
         self._log = Log(self.folder, self._pace.step) if self.ranks.is_first else NoLog()
         self._saved = time.monotonic()

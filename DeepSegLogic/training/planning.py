@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..data.terminology import structure_for
+from ..data.types import MaskArray
 from ..models.plan import Normalization
 from ..networks.fusion import EARLY, FUSIONS, MIDDLE, fused
 from ..networks.table import Sizes, trainable
@@ -27,6 +30,7 @@ from .nnunet_rules import (
 from .regions import Regions
 
 DEFAULT_NETWORK = "unet"
+_SIDE = re.compile(r"(?<![^\W_])(l|r|lt|rt)(?![^\W_])", re.IGNORECASE)  # words of their own, as in Kidney_L
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,16 @@ class TrainingPlan:
         return len(self.structures) + (self.regions is None)
 
     @property
+    def region_table(self) -> MaskArray | None:
+        """See :meth:`.regions.Regions.table`; None unless structures overlap."""
+        return None if self.regions is None else self.regions.table()
+
+    @property
+    def sided(self) -> str:
+        """The first structure of the left or right, for which patches are not mirrored; empty if there is none."""
+        return next((name for name in self.structures if structure_for(name, 1).laterality or _SIDE.search(name)), "")
+
+    @property
     def is_unet(self) -> bool:
         """Whether nnU-Net knows the network, so that the model is a results folder of nnU-Net."""
         return "network_class_name" in self.architecture
@@ -93,7 +107,8 @@ class TrainingPlan:
             ("Structures", (", ".join(self.structures) or "none") + overlapping),
             ("Spacing", f"{_by(self.spacing, '.3g')} mm (Z × Y × X)"),
             ("Patch", f"{_by(self.patch)} voxels, {_by(extent, '.0f')} mm"),
-            ("Batch", f"{self.batch} patches"),
+            ("Batch", f"{self.batch} patch" + "es" * (self.batch > 1)),
+            ("Mirrored", f"no: {self.sided} has a side" if self.sided else "left and right are exchanged at random"),
             ("Intensities", "; ".join(scaled)),
         ]
 

@@ -20,16 +20,15 @@ from ..data.volume import volume_digest
 from ..data.volume_checks import ct_doubts, reject_unusable
 from ..inference.preprocessing import prepare
 from ..io.read import read_volume
-from ..models.backends import kind_of
 from ..networks.table import build_network
 from ..util.atomic_write import atomic_folder
-from ..util.errors import DeepSegError, OutputError, UsageError
+from ..util.errors import DeepSegError, UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .checks import CaseFacts, Report
 from .contrast import Contrasted, TwoViews
 from .covering import Covered, restoration_loss
 from .dataset import CaseFiles
-from .encoder import is_encoder, write_encoder
+from .encoder import write_encoder
 from .export import engine_plan
 from .loop import CHECKPOINT, Training
 from .optimization import Options, Outcome, Size
@@ -38,7 +37,7 @@ from .plan_file import described
 from .planning import TrainingPlan
 from .prepared import PreparedCase
 from .recipe import final_plan, initialize, smaller_patch
-from .run import require_packages, work_folder
+from .run import check_output, require_packages, work_folder
 
 _AIR_HU = -500
 _SAMPLED = 10_000
@@ -105,12 +104,7 @@ def pretrain_encoder(
             "Contrast needs at least two patches per step.", "Choose a batch of 2 or more.", code="usage.batch"
         )
     work = work_folder(output)
-    if (kind_of(output) is not None or is_encoder(output)) and not (work / CHECKPOINT).is_file():
-        raise OutputError(
-            f"{output} already has a model, and {work} has no checkpoint to continue it.",
-            "Choose another folder, or delete that model.",
-            code="output.exists",
-        )
+    check_output(output, work / CHECKPOINT)
     cases = _prepared(report, plan, work / "cases", progress, cancel)
     torch.manual_seed(options.seed)
     network = build_network(plan.architecture, 1)

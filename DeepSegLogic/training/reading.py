@@ -131,7 +131,8 @@ def _overlapping(
 ) -> tuple[LabelArray, dict[int, str], dict[str, tuple[int, ...]]]:
     """Labels, names by label, and labels by structure of layers: a label stands for a combination of structures."""
     labels, members = combined(label_map)
-    sizes = {value: sum(np.count_nonzero(layer.array == value) for layer in label_map.layers) for value in names}
+    counts = np.bincount(labels.ravel())
+    sizes = {value: sum(counts[label] for label, own in members.items() if value in own) for value in names}
     smallest = {label: names[min(own, key=sizes.__getitem__)] for label, own in members.items()}
     ignored = {label for label, own in members.items() if IGNORE in (names[value] for value in own)}
     structures = {

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.terminology import structure_for
 from ..models.provenance import digest_of
 from ..networks import unet
 from ..networks.table import build_network, strides_of, trainable
@@ -112,20 +111,27 @@ class Recipe:
     def provenance(self, outcome: Outcome) -> dict[str, Any]:
         """Facts for the card of the model."""
         return {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "trained_with": f"DeepSeg {__version__}",
-            "network": self.plan.network,
+            **made(self.plan, self.loss),
             "steps": outcome.step,
             "batch": outcome.batch,
             "optimizer": self.options.optimizer,
             "learning_rate": self.options.rate,
-            "loss": self.loss,
             **({"weights": dict(self.weights)} if self.weights else {}),
             "dice_on_held_out_patches": outcome.dice,
             "images": sorted(facts.digest for facts in self.report.cases),
             "warnings": outcome.warnings,
             "began_with": self.began_with(),
         }
+
+
+def made(plan: TrainingPlan, loss: str) -> dict[str, str]:
+    """What the card of every trained model says."""
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "trained_with": f"DeepSeg {__version__}",
+        "network": plan.network,
+        "loss": loss,
+    }
 
 
 def train_network(
@@ -144,15 +150,13 @@ def train_network(
         ranks: the processes that train together.
     """
     plan, options = recipe.plan, replace(recipe.options, batch=recipe.plan.batch)
-    mirror = not any(structure_for(name, 1).laterality for name in plan.structures)
     known = [case.looked_for for case in cases]
 
     def samples(patch: Size) -> Patches:
-        return Patches(cases, patch, plan.spacing, options.seed, mirror)
+        return Patches(cases, patch, plan.spacing, options.seed, not plan.sided)
 
     torch.manual_seed(options.seed)
     network, slower, also = recipe.network(known)
-    table = None if plan.regions is None else plan.regions.table()
     training = Training(
         network,
         samples,
@@ -162,7 +166,7 @@ def train_network(
         kind=recipe.kind([case.name for case in apart]),
         options=options,
         device=recipe.device,
-        validate=PatchDice(apart, plan.patch, plan.spacing, recipe.device, table) if apart else None,
+        validate=PatchDice(apart, plan, recipe.device) if apart else None,
         also=also,
         smaller=smaller_patch(plan),
         slower=slower,

@@ -16,6 +16,7 @@ from ..util.errors import OutputError, ResourceError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from ..util.version import how_to_install
 from .checks import Report
+from .encoder import is_encoder
 from .export import write_results
 from .loop import CHECKPOINT
 from .optimization import SGD_RATE, Options, Outcome
@@ -170,10 +171,12 @@ def check_output(output: Path, *checkpoints: Path) -> None:
     """
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
-    if kind_of(output) is not None and not any(path.is_file() for path in checkpoints):
+    if output.is_dir() and any(output.iterdir()) and not any(path.is_file() for path in checkpoints):
+        is_model = kind_of(output) is not None or is_encoder(output)
         raise OutputError(
-            f"{output} already has a model, and {work_folder(output)} has no checkpoint to continue it.",
-            "Choose another folder, or delete that model.",
+            f"{output} {'already has a model' if is_model else 'has other files'}, and {work_folder(output)} has no "
+            "checkpoint to continue it.",
+            f"Choose another folder{', or delete that model' if is_model else ''}.",
             code="output.exists",
         )
     with atomic_folder(output):

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..data.types import MaskArray
 from .losses import IGNORED, in_region, narrowed
 from .patches import Patches
+from .planning import TrainingPlan
 from .prepared import PreparedCase
 
 _PATCHES = 12
@@ -33,21 +33,14 @@ class PatchDice:
 
     Args:
         cases: to measure on; at least one.
-        patch, spacing: voxels and mm along (Z, Y, X).
+        plan: that the cases were prepared for.
         device: that computes.
-        table: (structures, labels) bool, of structures that overlap; see :meth:`~.regions.Regions.table`.
     """
 
-    def __init__(
-        self,
-        cases: Sequence[PreparedCase],
-        patch: Sequence[int],
-        spacing: Sequence[float],
-        device: torch.device,
-        table: MaskArray | None = None,
-    ):
+    def __init__(self, cases: Sequence[PreparedCase], plan: TrainingPlan, device: torch.device):
+        table = plan.region_table
         self._table = None if table is None else torch.from_numpy(table)
-        self._patches = Patches(cases, patch, spacing, _SEED, augment=False)
+        self._patches = Patches(cases, plan.patch, plan.spacing, _SEED, augment=False)
         self._known, self._device = [case.looked_for for case in cases], device
 
     def __call__(self, network: nn.Module) -> float:

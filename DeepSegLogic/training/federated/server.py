@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from flwr.server import Server
 
 from ...util.errors import UsageError
 from ...util.progress import Cancel, Progress, ignore_progress, never_cancel
-from ...util.version import __version__
 from ..export import write_results
 from ..prepared import prepare_cases
-from ..recipe import Recipe
+from ..recipe import Recipe, made
 from ..run import check_before, work_folder
 from ..validation import PatchDice
 from .averaging import Averaging
@@ -65,8 +63,7 @@ def serve(
             code="usage.network",
         )
     plan = recipe.plan
-    table = None if plan.regions is None else plan.regions.table()
-    dice = PatchDice(prepared, plan.patch, plan.spacing, recipe.device, table)
+    dice = PatchDice(prepared, plan, recipe.device)
     first = {name: tensor.cpu().clone() for name, tensor in network.state_dict().items() if name in layout.shapes}
     kind = f"{recipe.kind([])} {terms.proximal} {layout.kind}"
     state = read_state(work / CHECKPOINT, kind, layout) or State(first)
@@ -114,10 +111,7 @@ def _watched(manager: Any, cancel: Cancel) -> Iterator[None]:
 def _facts(recipe: Recipe, terms: Terms, state: State) -> dict[str, Any]:
     """Facts for the card of the model."""
     return {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "trained_with": f"DeepSeg {__version__}",
-        "network": recipe.plan.network,
-        "loss": recipe.loss,
+        **made(recipe.plan, recipe.loss),
         "began_with": recipe.began_with(),
         "federated": {**asdict(terms), "rounds": [vars(one) for one in state.rounds]},
         "warnings": state.warnings,

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
@@ -25,17 +24,15 @@ from flwr.common import (
 )
 from torch import nn
 
-from ...data.terminology import structure_for
 from ...util.errors import Cancelled, InputError, ModelError, ResourceError
 from ...util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
-from ...util.version import __version__
 from ..checks import Report
 from ..export import write_results
 from ..loop import Training
 from ..optimization import Options, Size
 from ..patches import Patches
 from ..prepared import PreparedCase, prepare_cases
-from ..recipe import Recipe, smaller_patch
+from ..recipe import Recipe, made, smaller_patch
 from ..run import check_output, require_packages, work_folder
 from .exchange import LARGEST, SLACK, Layout, put_into
 from .flower import Link, join
@@ -168,10 +165,7 @@ class Site(Client):  # type: ignore[misc]
         task, work, weights = self._asked(ins)
         put_into(work.network, weights)
         facts = {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "trained_with": f"DeepSeg {__version__}",
-            "network": task.plan.network,
-            "loss": task.loss,
+            **made(task.plan, task.loss),
             "federated": {"rounds": task.rounds, "steps": task.steps, "proximal": task.proximal},
             "images": sorted(facts.digest for facts in self._report.cases),
         }
@@ -216,7 +210,6 @@ class Site(Client):  # type: ignore[misc]
 
     def _training(self, task: Task, work: Work, folder: Path, also: _Proximal | None) -> Training:
         plan, seed = task.plan, self._seed * 100_003 + task.number
-        mirror = not any(structure_for(name, 1).laterality for name in plan.structures)
         options = Options(
             steps=task.steps,
             rate=task.rate,
@@ -228,7 +221,7 @@ class Site(Client):  # type: ignore[misc]
         )
 
         def samples(patch: Size) -> Patches:
-            return Patches(work.cases, patch, plan.spacing, seed, mirror)
+            return Patches(work.cases, patch, plan.spacing, seed, not plan.sided)
 
         return Training(
             work.network,

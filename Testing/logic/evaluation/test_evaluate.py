@@ -103,6 +103,8 @@ def test_other_grids_are_refused(reference, matrix):
     with pytest.raises(InputError, match="not on the grid") as error:
         evaluate(label_map(LIVER, AORTA, matrix=matrix), reference)
     assert error.value.code == "input.grid" and "nearest" in error.value.remedy
+    ours, theirs = str(error.value).split(" is not on the grid of ")
+    assert ours.partition("(")[2] != theirs.partition("(")[2], "what differs is told"
 
 
 def test_settings_out_of_range_and_unknown_structures(reference):
@@ -111,6 +113,8 @@ def test_settings_out_of_range_and_unknown_structures(reference):
             evaluate(reference, reference, **wrong)
     with pytest.raises(InputError, match="no structure in common"):
         evaluate(label_map(LIVER, structures=[Structure(9, "brain")]), reference)
+    with pytest.raises(InputError, match="The prediction has no labelled voxel"):
+        evaluate(label_map(np.zeros_like(LIVER), structures=[]), reference)
 
 
 def test_missing_packages_are_told(reference, monkeypatch):

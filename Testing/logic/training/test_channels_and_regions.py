@@ -125,7 +125,7 @@ def test_patches_keep_both_images_together_and_a_perfect_network_has_dice_one(re
             spleen = x[:, 1] > float(torch.quantile(x[:, 1], 0.99)) / 2
             return torch.stack([spleen, spleen], 1).float() - 0.5
 
-    found = PatchDice(cases, plan.patch, plan.spacing, torch.device("cpu"), OVERLAPPING.table())(Knows())
+    found = PatchDice(cases, plan, torch.device("cpu"))(Knows())
     assert 0.5 < found < 0.95, "one of the two regions is wrong on purpose"
 
 

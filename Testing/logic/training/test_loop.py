@@ -115,8 +115,9 @@ def test_a_checkpoint_of_another_plan_or_with_code_is_refused(tmp_path):
     with pytest.raises(ModelError, match="nothing in them was run"):
         training(tmp_path).run()
     (tmp_path / "checkpoint.pth").write_bytes(b"PK\x03\x04")
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError) as damaged:
         training(tmp_path).run()
+    assert damaged.value.remedy == "Delete it to begin anew."
     assert not (tmp_path / "harm").exists()
 
 

@@ -87,3 +87,21 @@ def test_what_the_user_chooses_is_kept_and_checked():
     empty.structures = []
     with pytest.raises(InputError, match="labelled voxel"):
         plan_training(empty)
+
+
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [
+        (["liver", "spleen"], ""),
+        (["Kidney_L", "Kidney_R"], "Kidney_L"),
+        (["liver", "left lung"], "left lung"),
+        (["lung-rt"], "lung-rt"),
+        (["vertebra_L1", "colon", "rectum"], ""),
+    ],
+)
+def test_names_of_the_left_or_right_keep_patches_from_being_mirrored(names, first):
+    facts = report()
+    facts.structures = names
+    plan = plan_training(facts, width=8)
+    assert plan.sided == first
+    assert dict(plan.lines())["Mirrored"].startswith("no: " if first else "left and right")

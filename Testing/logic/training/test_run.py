@@ -196,7 +196,7 @@ def test_every_fifth_case_is_held_out_and_a_perfect_network_has_dice_one(prepare
             hu = x[:, 0] * rule.sd + rule.mean
             return torch.stack([hu < 150, (hu > 150) & (hu < 195), hu > 195], 1).float() * 9
 
-    assert PatchDice(apart, plan.patch, plan.spacing, torch.device("cpu"))(Knows()) > 0.4
+    assert PatchDice(apart, plan, torch.device("cpu"))(Knows()) > 0.4
 
 
 def test_a_patch_gets_smaller_only_where_the_network_allows_it(data):
@@ -206,3 +206,10 @@ def test_a_patch_gets_smaller_only_where_the_network_allows_it(data):
     assert smaller_patch(plan)((16, 16, 16)) is None
     fixed = plan_training(report, "unetr", width=8, patch=(32, 64, 32))
     assert smaller_patch(fixed)(fixed.patch) is None
+
+
+def test_an_output_with_other_files_is_refused_and_nothing_is_lost(tmp_path):
+    data = write_raw(tmp_path / "raw", 1)
+    before = (data / "dataset.json").read_bytes()
+    assert main(["train", str(data), "-o", str(data), "--steps", "1", "--device", "cpu", "--quiet"]) == 5
+    assert (data / "dataset.json").read_bytes() == before
