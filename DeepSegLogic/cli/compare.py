@@ -15,7 +15,7 @@ def compare(
     baseline: Annotated[
         Path, typer.Argument(help="The earlier scan: folder of results, or label map.", readable=False)
     ],
-    follow_up: Annotated[Path, typer.Argument(metavar="FOLLOWUP", help="The later scan, likewise.", readable=False)],
+    follow_up: Annotated[Path, typer.Argument(metavar="followup", help="The later scan, likewise.", readable=False)],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for changes.csv, summary.json, transform.tfm, report.html.")
     ],

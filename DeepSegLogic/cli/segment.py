@@ -60,7 +60,7 @@ Force = Annotated[bool, typer.Option("--force", help="Segment a volume that does
 Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
 Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Segment only this box: two corners in RAS mm.")]
 MinPiece = Annotated[
-    float, typer.Option(min=0, metavar="ML", help="Remove pieces of structures of up to so many ml, e.g. 0.2; 0: none.")
+    float, typer.Option(min=0, metavar="ML", help="Remove pieces of a structure up to this volume, e.g. 0.2; 0: none.")
 ]
 Enhance = Annotated[
     str, typer.Option(metavar="TASK", help="Enhance the CT first: denoise, slices or metal. See `deepseg enhance`.")

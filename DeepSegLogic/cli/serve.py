@@ -32,7 +32,9 @@ def serve(
     device: Annotated[
         list[str] | None, typer.Option(help="A device to use, such as cuda:0. Repeat for several. Default: all GPUs.")
     ] = None,
-    keep_hours: Annotated[float, typer.Option(min=0.01, help="Delete unused volumes and old jobs after so long.")] = 24,
+    keep_hours: Annotated[
+        float, typer.Option(min=0.01, help="Delete unused volumes and old jobs after this time.")
+    ] = 24,
     quota_gb: Annotated[float, typer.Option(min=0.001, help="Room for each user's volumes.")] = 20,
     largest_gb: Annotated[float, typer.Option(min=0.001, help="The largest volume.")] = 4,
 ) -> None:

@@ -76,7 +76,7 @@ def train(
         typer.Option(metavar="NAME=FACTOR", help="How much a structure counts in the loss. Repeat for several."),
     ] = None,
     folds: Annotated[
-        int, typer.Option(min=0, help="Cross-validate with so many folds; the model is an ensemble of them.")
+        int, typer.Option(min=0, help="Cross-validate with this number of folds; the model is an ensemble of them.")
     ] = 0,
     fold: Annotated[int | None, typer.Option(min=0, help="With --folds: train only this one, from 0.")] = None,
     federated: Role = "",

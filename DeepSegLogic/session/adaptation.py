@@ -221,9 +221,9 @@ class Adaptation:
     def _uses(self, model_id: str) -> None:
         if self._choices.place.url:  # whose models are listed
             self.refresh()
-            self._jobs.run.summary = _("{} is installed where DeepSeg runs. The chosen server does not have it.").format(
-                model_id
-            )
+            self._jobs.run.summary = _(
+                "{} is installed where DeepSeg runs. The chosen server does not have it."
+            ).format(model_id)
             return
         self._choices.search_models(self._choices.models.words)
         self._choices.choose_model(model_id)

@@ -137,6 +137,13 @@ def _note(coordinate_system: str) -> str:
     return f"SPACE={coordinate_system}; UNIT=mm; DeepSeg"
 
 
+def _linear(color: tuple[int, int, int]) -> list[int]:
+    """The RGBA of a screen color (sRGB, IEC 61966-2-1) in linear light, which glTF wants; 0 to 255."""
+    share = np.array(color) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return [*np.rint(255 * linear).astype(int).tolist(), 255]
+
+
 def _upright_scene(parts: Parts, coordinate_system: str) -> Scene:
     """A scene in the axes of glTF: metres, Y up, Z towards the viewer, who stands in front of the patient."""
     import trimesh
@@ -148,7 +155,7 @@ def _upright_scene(parts: Parts, coordinate_system: str) -> Scene:
     for name, part in parts.items():
         mesh = part.mesh.copy()
         material = trimesh.visual.material.PBRMaterial(
-            name=name, baseColorFactor=[*part.color, 255], metallicFactor=0.0, roughnessFactor=0.7
+            name=name, baseColorFactor=_linear(part.color), metallicFactor=0.0, roughnessFactor=0.7
         )
         mesh.visual = trimesh.visual.TextureVisuals(material=material)
         mesh.apply_transform(upright @ to_ras)

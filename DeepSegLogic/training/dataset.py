@@ -100,8 +100,11 @@ def find_images(folder: Path) -> list[Path]:
     """All images below a folder, without what is named as labels.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or no such folder.
     """
+    if not folder.is_dir():
+        what = f"{folder} is a file, not a folder." if folder.exists() else f"There is no folder {folder}."
+        raise InputError(what, "Give a folder with NIfTI or NRRD files.", code="input.data")
     places = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and p.name[0] != ".")]
     found = [
         path

@@ -15,7 +15,7 @@ PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs", reason="needs the docs tools (extra docs)")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
         cwd=CHECKOUT,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -24,6 +24,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     api = (tmp_path / "api" / "index.html").read_text("utf-8")
     assert 'id="DeepSegLogic.segmentation.segment"' in api
+    assert "<blockquote>" not in api, "an example is shown as a quotation"
     loaded = re.findall(r'<(?:script|img)[^>]+src="(https?:[^"]+)"', api) + re.findall(
         r'<link[^>]+rel="stylesheet"[^>]+href="(https?:[^"]+)"', api
     )

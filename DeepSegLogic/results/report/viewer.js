@@ -21,6 +21,8 @@
     return { made, count: accessor.count, accessor };
   }
 
+  // glTF holds colours in linear light; a screen wants the curve of sRGB.
+  const onScreen = (light) => (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055);
   const low = [Infinity, Infinity, Infinity];
   const high = [-Infinity, -Infinity, -Infinity];
   const parts = gltf.nodes
@@ -37,7 +39,7 @@
         points,
         normals: buffer(primitive.attributes.NORMAL, gl.ARRAY_BUFFER),
         triangles: buffer(primitive.indices, gl.ELEMENT_ARRAY_BUFFER),
-        color: gltf.materials[primitive.material].pbrMetallicRoughness.baseColorFactor.slice(0, 3),
+        color: gltf.materials[primitive.material].pbrMetallicRoughness.baseColorFactor.slice(0, 3).map(onScreen),
       };
     });
   const centre = low.map((value, i) => (value + high[i]) / 2);

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from DeepSegLogic.models.import_export import import_model
 from DeepSegLogic.models.find import find_model
+from DeepSegLogic.models.import_export import import_model
 from DeepSegLogic.session import Phase, Session
 from DeepSegLogic.session.chosen import Place
 from DeepSegLogic.session.model_list import entries_on_server

@@ -50,9 +50,10 @@ def report(tmp_path_factory):
 
 def test_images_are_found_without_labels(images, tmp_path):
     assert [path.name for path in find_images(images)] == ["scan_5.nii.gz", "scan_6.nii.gz"]
-    for nothing in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(InputError, match="has no images"):
-            find_images(nothing)
+    (tmp_path / "file").touch()
+    for nothing, said in (("", "has no images"), ("absent", "There is no folder"), ("file", "not a folder")):
+        with pytest.raises(InputError, match=said):
+            find_images(tmp_path / nothing)
 
 
 def test_the_loss_sees_covered_voxels_only(tmp_path):
