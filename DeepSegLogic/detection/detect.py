@@ -97,7 +97,7 @@ def detect(
     findings, masks = _in_mm(merged, prepared, model), None
     if merged.masks is not None and merged.mask_boxes is not None:
         drawn, placed = merged.masks.double().numpy(), merged.mask_boxes.double().numpy()
-        masks, findings = label_masks(drawn, placed, findings, prepared.grid.grid_to_ras, volume)
+        masks, findings = label_masks(drawn, placed, findings, prepared.grid.grid_to_ras, volume, cancel)
     warnings = [*volume.warnings, *warnings]
     if count > MOST_FINDINGS:
         warnings.append(

@@ -12,11 +12,17 @@ from ..data.label_map import LabelMap, label_dtype
 from ..data.terminology import structure_for
 from ..data.types import Affine, FloatArray
 from ..data.volume import Volume
+from ..util.progress import Cancel, check, never_cancel
 from .finding import BoxFinding
 
 
 def label_masks(
-    masks: FloatArray, boxes: FloatArray, findings: Sequence[BoxFinding], grid_to_ras: Affine, volume: Volume
+    masks: FloatArray,
+    boxes: FloatArray,
+    findings: Sequence[BoxFinding],
+    grid_to_ras: Affine,
+    volume: Volume,
+    cancel: Cancel = never_cancel,
 ) -> tuple[LabelMap, list[BoxFinding]]:
     """Masks as structures of a label map; where two overlap, the finding with the higher score has the voxel.
 
@@ -25,12 +31,14 @@ def label_masks(
         findings: what they are of, highest score first.
         grid_to_ras: 4×4, maps indices (X, Y, Z) of that grid to RAS in mm.
         volume: whose grid the label map gets.
+        cancel: see :mod:`DeepSegLogic.util.progress`.
 
     Returns:
         the label map, and the findings with the names of their structures, for those of which a voxel is inside.
     """
     array = np.zeros(volume.shape_kji, label_dtype(len(findings)))
     for value in range(len(findings), 0, -1):
+        check(cancel)
         matrix = grid_to_ras @ _placed(boxes[value - 1], masks.shape[1])
         mask = np.pad(masks[value - 1], 1)  # so that it ends where its box does, not at the middle of its last voxels
         corners = np.array(np.meshgrid(*[(-0.5, len(mask) - 0.5)] * 3)).reshape(3, -1)
