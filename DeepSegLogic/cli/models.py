@@ -159,6 +159,8 @@ def verify(
 
     console = Console(quiet, as_json)
     cards = [(model, find_model(model)) for model in models] if models else Store().entries()
+    if not cards:
+        console.say("Nothing to verify: no model was downloaded or imported.")
     broken = []
     for name, card in cards:
         with console.working():
@@ -175,11 +177,15 @@ def verify(
 @app.command()
 def remove(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """Delete models from this machine."""
+    from ..models.find import is_bundled
     from ..models.store import Store, disk_use
 
     console, store = Console(quiet, as_json), Store()
     for model in models:
         folder = store.folder(model)
+        if folder is None and is_bundled(model):
+            sentence = f"{model} comes with DeepSeg and cannot be removed."
+            raise UsageError(sentence, "Name a model that was downloaded or imported.", code="usage.bundled")
         if folder is not None and not (yes or _asks(f"Delete {model} ({size_text(disk_use(folder))})?")):
             raise Cancelled(f"{model} was not deleted.")
         freed = store.remove(model)

@@ -65,6 +65,11 @@ def test_show_tells_licence_citation_and_size(deepseg):
     assert isinstance(deepseg("show", "nonsense")[1], ModelError)
 
 
+def test_the_bundled_model_is_neither_removed_nor_verified(deepseg, own_store):
+    assert "comes with DeepSeg" in str(deepseg("remove", "ct_demo", "--yes")[1])
+    assert "Nothing to verify" in deepseg("verify")[0]
+
+
 def test_a_models_life(deepseg, small, tmp_path):
     text, error = deepseg("download", "small", "--yes")
     assert error is None and "small is in" in text
