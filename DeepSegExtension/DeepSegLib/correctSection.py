@@ -111,13 +111,13 @@ class CorrectSection:
         """The user draws: outline what would change, but not more often than the mouse can bear."""
         if time.monotonic() - self._previewed < PAUSE_S or self.scene.session.choices.correctors.chosen != SOLVER:
             return
-        if not self.scene.previewing:
+        if not self.scene.corrections.previewing:
             self._resetReach()
         prompt = self._drawing.sketch(self.scene.currentStructure)
         try:
-            self._tell(_(ADJUST).format(self.scene.preview(prompt, self._reach)))
+            self._tell(_(ADJUST).format(self.scene.corrections.preview(prompt, self._reach)))
         except DeepSegError as error:
-            self.scene.endPreview()
+            self.scene.corrections.endPreview()
             self._tell(remedies.sentence(error))
         self._previewed = time.monotonic()
 
@@ -128,10 +128,12 @@ class CorrectSection:
     def onReach(self, _value):
         """Widen or narrow what is outlined, or else what the last prompt changed."""
         with remedies.showingErrors(_("The correction cannot be changed.")):
-            told = self.scene.previewAt(self._reach)
+            told = self.scene.corrections.previewAt(self._reach)
             if told is not None:
                 self._tell(_(ADJUST if self._waiting is None else ACCEPT).format(told))
-            elif self.scene.correction is not None and (entry := self.scene.adjust(self._reach)) is not None:
+            elif (
+                self.scene.correction is not None and (entry := self.scene.corrections.adjust(self._reach)) is not None
+            ):
                 self._tell(self._text(entry))
 
     def onDrawn(self):
@@ -152,19 +154,19 @@ class CorrectSection:
 
     def onUndo(self, _checked=False):
         with remedies.showingErrors(_("The correction cannot be undone.")):
-            entry = self.scene.undo()
+            entry = self.scene.corrections.undo()
             self._tell(_("Undone: {}").format(entry.title) if entry else _("Nothing to undo."))
 
     def onRedo(self, _checked=False):
         with remedies.showingErrors(_("The correction cannot be redone.")):
-            entry = self.scene.redo()
+            entry = self.scene.corrections.redo()
             self._tell(self._text(entry) if entry else _("Nothing to redo."))
 
     def _draw(self):
         """Let the user draw what the buttons say."""
         ui, name = self.ui, self.scene.currentStructure
         self._drawing.drop()
-        self.scene.endPreview()
+        self.scene.corrections.endPreview()
         self._waiting = None
         self._escape.enabled = False
         if not (ui.addToButton.checked or ui.removeFromButton.checked):
@@ -189,7 +191,7 @@ class CorrectSection:
             return
         self._resetReach()
         try:
-            self._tell(_(ACCEPT).format(self.scene.preview(prompt, self._reach)))
+            self._tell(_(ACCEPT).format(self.scene.corrections.preview(prompt, self._reach)))
             self._waiting = prompt
         except DeepSegError as error:
             self._draw()
@@ -209,13 +211,13 @@ class CorrectSection:
         prompt = self._waiting or self._drawing.sketch(self.scene.currentStructure)
         self._drawing.drop()
         self._waiting = None
-        if not self.scene.previewing:
+        if not self.scene.corrections.previewing:
             self._resetReach()
-        self.scene.endPreview()
+        self.scene.corrections.endPreview()
         if prompt is None:
             return False
         try:
-            entry = self.scene.prompt(prompt, self._reach)
+            entry = self.scene.corrections.prompt(prompt, self._reach)
             if entry is not None:
                 self._tell(self._text(entry))
         except DeepSegError as error:

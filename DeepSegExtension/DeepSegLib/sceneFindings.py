@@ -38,12 +38,12 @@ class SceneFindings:
         if not fits:
             work.adopt(labelMap, detection.found.provenance)
         elif len(labelMap.structures) > len(work.correction.label_map.structures):
-            work.edit(lambda correction: correction.take(labelMap, _("New structure")))
+            work.corrections.edit(lambda correction: correction.take(labelMap, _("New structure")))
         drawn = detection.mask()
         if drawn is None:
-            return work.prompt(box, reach)
+            return work.corrections.prompt(box, reach)
         title = _("{}: mask of the detector").format(labelMap.structure(box.structure).title)
-        return work.edit(lambda correction: correction.edit(box.structure, *drawn, give=True, title=title))
+        return work.corrections.edit(lambda correction: correction.edit(box.structure, *drawn, give=True, title=title))
 
     def _show(self, detection):
         wanted = {n: detection.findings[n] for n in detection.shown}

@@ -76,7 +76,7 @@ class ScenePlan:
 
     def holds(self, planned):
         """Whether the numbers of an entry are those of the result as it is now, with edits by hand."""
-        return not self._work.editedByHand and self._outcome.planning.holds(planned)
+        return not self._work.corrections.editedByHand and self._outcome.planning.holds(planned)
 
     def addPlane(self, organ):
         """Cut an organ, given by name, by a plane through its middle, across its longest side.
@@ -128,7 +128,7 @@ class ScenePlan:
         Raises:
             UsageError: there is no resection.
         """
-        return self._work.edit(lambda _correction: self._outcome.planning.make_parts())
+        return self._work.corrections.edit(lambda _correction: self._outcome.planning.make_parts())
 
     def jumpTo(self, planned):
         """Center the slice views on where an entry is."""
@@ -150,8 +150,8 @@ class ScenePlan:
         if planning is None:
             return
         self.placing.look()
-        if planning.entries and self._edited != self._work.editedByHand:
-            self._edited = self._work.editedByHand
+        if planning.entries and self._edited != self._work.corrections.editedByHand:
+            self._edited = self._work.corrections.editedByHand
             planning.look()
         for (at, number), shown in self._cuts.items():
             there = {name: node for name, node in shown.nodes.items() if node.GetScene() is not None}

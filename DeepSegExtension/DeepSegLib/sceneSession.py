@@ -1,18 +1,15 @@
 """A session on a MRML scene: nodes in, segmentation nodes out."""
 
-from functools import partial
-
 import slicer
 
 from DeepSegLib import bridge, storedResult, volumeNodes
 from DeepSegLib.frames import Frames, browserOf, countOf
 from DeepSegLib.i18n import tr as _
-from DeepSegLib.outline import Outline
+from DeepSegLib.sceneCorrections import SceneCorrections
 from DeepSegLib.sceneFindings import SceneFindings
 from DeepSegLib.scenePlan import ScenePlan
 from DeepSegLib.sceneSureness import SceneSureness
-from DeepSegLogic.data.boxes import hull
-from DeepSegLogic.session import SOLVER, Correction, Session, Signal, WayOut, entry_text
+from DeepSegLogic.session import Session, Signal, WayOut
 from DeepSegLogic.util.errors import DeepSegError, InputError, UsageError
 
 
@@ -25,6 +22,7 @@ class SceneSession:
         replaceResult: whether the next result replaces the last one.
         currentStructure: name of the one that prompts are for, or None.
         frames: of the time sequence segmented last, or None.
+        corrections: of the result, in the scene.
         plan: what is planned on the result, in the scene.
         sureness: explanations of the result and second opinions on it, in the scene.
         findings: lesions found in the volume, in the scene.
@@ -47,8 +45,8 @@ class SceneSession:
         self.inputError = self.resultError = ""
         self._channelNodeIDs = {}  # by name of the channel
         self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = self._enhancedNodeID = None
-        self._shownTime, self._shownResult = 0, None
-        self._proposed, self._outline = None, Outline(scene)
+        self._shownResult = None
+        self.corrections = SceneCorrections(self)
         self.plan = ScenePlan(self)
         self.sureness = SceneSureness(self)
         self.findings = SceneFindings(self)
@@ -81,7 +79,7 @@ class SceneSession:
         """Whether somebody changed the result's voxels since it came; unknown for a sequence, so True."""
         if self.correction is None or self.frames is not None:
             return self.frames is not None
-        return self.correction.made or self.editedByHand
+        return self.correction.made or self.corrections.editedByHand
 
     @property
     def frameCount(self):
@@ -221,79 +219,13 @@ class SceneSession:
         """
         if self.resultNode is None or self.session.outcome.result is None:
             raise UsageError(_("There is no result."), _("Segment a volume first."), code="usage.empty")
-        self._takeEdits()
+        self.corrections.takeEdits()
         return self.correction.label_map
 
     @property
     def everCorrected(self):
         """Whether the result was corrected, also before the scene was saved."""
         return self.resultCorrected or bridge.isCorrected(self.resultNode)
-
-    def preview(self, prompt, reach):
-        """Outline what a prompt would change, in place of the outline before; returns it in words.
-
-        Raises:
-            UsageError, InputError: nothing would change; the message says why.
-        """
-        self._proposed = None
-        self.labelMap()
-        self._proposed = self.correction.propose(prompt)
-        return self.previewAt(reach)
-
-    @property
-    def previewing(self):
-        """Whether something is outlined."""
-        return self._proposed is not None
-
-    def previewAt(self, reach):
-        """Outline the same at another reach; None if nothing is outlined."""
-        if self._proposed is None:
-            return None
-        self._outline.show(self._proposed, reach, self.resultVolumeNode)
-        return self._proposed.text(reach)
-
-    def endPreview(self):
-        """Remove the outline."""
-        self._proposed = None
-        self._outline.hide()
-
-    def adjust(self, reach):
-        """Apply the last prompt again at another reach; returns the step, or None if something else was done since."""
-        self.labelMap()
-        before = self.correction.history.done[-1:]
-        entry = self.correction.adjust(reach)
-        return self._show(entry, *before) if entry is not None else None
-
-    def prompt(self, prompt, reach=1.0):
-        """Correct the result by a prompt, see :mod:`DeepSegLogic.refinement.prompts`.
-
-        Returns:
-            The step; None if a model works on it: ``session.jobs.run`` then says how far it is, and its outcome.
-
-        Raises:
-            UsageError, InputError: nothing changed; the message says why.
-        """
-        self.labelMap()
-        correction, corrector = self.correction, self.session.choices.correctors.chosen
-        if corrector == SOLVER:
-            return self._show(correction.prompt(prompt, reach))
-        take = partial(self._takeAnswer, correction, prompt, correction.history.done, corrector.title)
-        self.session.correct(correction.request(prompt), take)
-        return None
-
-    def edit(self, change):
-        """Correct the result by what a function does to its :class:`DeepSegLogic.session.Correction`; returns the
-        step, or None if nothing changed."""
-        self.labelMap()
-        return self._show(change(self.correction))
-
-    def undo(self):
-        """Undo the last correction, by prompt or by hand; returns the step, or None."""
-        return self.edit(Correction.undo)
-
-    def redo(self):
-        """Redo the correction that was undone last; returns the step, or None."""
-        return self.edit(Correction.redo)
 
     def showSurfaces(self):
         """Extract the joint surfaces of the result and show them in 3D."""
@@ -349,7 +281,8 @@ class SceneSession:
         if result is not None and result is not self._shownResult:
             self._showResult(result)
         if result is not None:
-            self._shownTime, self.resultError = storedResult.voxelTime(self.resultNode), ""
+            self.corrections.resultShown()
+            self.resultError = ""
         names = [s.name for s in result.label_map.structures] if result is not None else []
         self.currentStructure = self.currentStructure if self.currentStructure in names else None
         self.resultShown.emit(result)
@@ -374,41 +307,6 @@ class SceneSession:
         if result.enhanced is not None and self.frames is None:
             like = node if volumeNode is None else volumeNode
             self._enhancedNodeID = volumeNodes.volumeToNode(result.enhanced, self.scene, like).GetID()
-
-    def _show(self, entry, *undone):
-        """Write what a step changed into the segmentation, after other steps were undone, and update its measurements
-        and surfaces."""
-        if entry is not None:
-            box = hull([step.box for step in (entry, *undone)])
-            new = storedResult.matchStructures(self.resultNode, self.correction.label_map)
-            there = {s.name for s in self.correction.label_map.structures}
-            bridge.updateSegments(self.correction.label_map, self.resultNode, there & {*entry.changes_ml, *new}, box)
-            self._shownTime = storedResult.voxelTime(self.resultNode)
-            self.session.outcome.measure(self.correction.label_map)
-            if self.resultNode.GetDisplayNode().GetVisibility3D():
-                self.session.outcome.show_surfaces(self.correction.label_map)
-        return entry
-
-    def _takeAnswer(self, correction, prompt, since, by, answer):
-        """Take over what a model answered to a prompt; returns what it changed, in words."""
-        if correction is not self.correction:
-            raise UsageError(_("There is another result now, so nothing was corrected."), code="usage.changed")
-        self.labelMap()
-        return entry_text(self._show(correction.answered(prompt, answer, since, by)), correction.label_map)
-
-    @property
-    def editedByHand(self):
-        """Whether somebody painted since the result, or the last correction of it, was shown."""
-        return self.resultNode is not None and storedResult.voxelTime(self.resultNode) > self._shownTime
-
-    def _takeEdits(self):
-        """Make a step of what was painted since the last one."""
-        if self.editedByHand:
-            known = self.correction.label_map.structures
-            edited = bridge.labelMapFromSegmentation(self.resultNode, self.session.outcome.volume, known)
-            step = self.correction.take(edited)
-            bridge.markCorrected(self.resultNode, step.changes_ml if step is not None else ())
-            self._shownTime = storedResult.voxelTime(self.resultNode)
 
     def _node(self, nodeID):
         return self.scene.GetNodeByID(nodeID) if nodeID else None

@@ -42,7 +42,9 @@ class SceneSureness:
         Raises:
             UsageError: there is no second opinion, or it does not know the structure.
         """
-        return self._work.edit(lambda correction: correction.take(self.sureness.taken(correction.label_map, structure)))
+        return self._work.corrections.edit(
+            lambda correction: correction.take(self.sureness.taken(correction.label_map, structure))
+        )
 
     def jumpTo(self, structure):
         """Centre the views where the opinions on a structure differ most."""

@@ -85,7 +85,7 @@ class Correcting:
     def put_down(self) -> None:
         """Deselect the tool, and drop what is being drawn."""
         self.editing.drop()
-        self.work.endPreview()
+        self.work.corrections.endPreview()
         self.state.tool = ""
 
     def take_shape(self, shape: str) -> None:
@@ -107,20 +107,20 @@ class Correcting:
         if self.state.reach == self._applied:
             return
         self._applied = self.state.reach
-        told = self.work.previewAt(self._reach)
+        told = self.work.corrections.previewAt(self._reach)
         if told is not None:
             self._tell(told + ADJUST)
-        elif self.work.correction is not None and (entry := self.work.adjust(self._reach)) is not None:
+        elif self.work.correction is not None and (entry := self.work.corrections.adjust(self._reach)) is not None:
             self._tell(self._text(entry))
 
     def undo(self) -> None:
         """Undo the last correction."""
-        entry = self.work.undo()
+        entry = self.work.corrections.undo()
         self._tell(f"Undone: {entry.title}" if entry else "")
 
     def redo(self) -> None:
         """Redo the correction that was undone last."""
-        entry = self.work.redo()
+        entry = self.work.corrections.redo()
         self._tell(self._text(entry) if entry else "")
 
     def tell_run(self) -> None:
@@ -153,19 +153,19 @@ class Correcting:
         if busy or state.tool not in PROMPTS or self.session.choices.correctors.chosen != SOLVER:
             return
         with state:
-            if not self.work.previewing:
+            if not self.work.corrections.previewing:
                 state.reach = self._applied = 0.0
             try:
                 prompt = self._prompt(*_in_slice(pixels, ras_to_view))
-                self._tell(self.work.preview(prompt, self._reach) + ADJUST)
+                self._tell(self.work.corrections.preview(prompt, self._reach) + ADJUST)
             except DeepSegError as error:
-                self.work.endPreview()
+                self.work.corrections.endPreview()
                 self._tell(f"{error.message} {error.remedy_in(WORDS)}".strip())
         self._previewed = time.monotonic()
 
     def _turned(self, notches) -> None:
         """The wheel was turned while the user draws."""
-        if self.work.previewing:
+        if self.work.corrections.previewing:
             with self.state as state:
                 state.reach = _reach_after(state.reach, notches)
 
@@ -199,9 +199,9 @@ class Correcting:
         """A prompt for the current structure was drawn."""
         with self.state as state:
             state.reach = self._applied = _reach_after(0.0, notches)
-            self.work.endPreview()
+            self.work.corrections.endPreview()
             try:
-                entry = self.work.prompt(self._prompt(places, normal), self._reach)
+                entry = self.work.corrections.prompt(self._prompt(places, normal), self._reach)
                 if entry is not None:
                     self._tell(self._text(entry))
             except DeepSegError as error:
@@ -224,7 +224,7 @@ class Correcting:
         self._edit(lambda correction: correction.take(step(correction.label_map, self.state.current)))
 
     def _edit(self, change) -> None:
-        entry = self.work.edit(change)
+        entry = self.work.corrections.edit(change)
         self._tell(self._text(entry) if entry else NOTHING)
 
     def _text(self, entry) -> str:

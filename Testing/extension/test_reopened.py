@@ -122,9 +122,9 @@ def test_a_result_that_came_back_can_be_worked_with(worked, tmp_path):
     inside = np.argwhere(worked.shown("lung_left"))
     k, j, i = inside[len(inside) // 2]
     ras = tuple((worked.session.outcome.volume.ijk_to_ras @ [i, j, k, 1.0])[:3])
-    worked.scene.prompt(Point("lung_left", False, ras))
+    worked.scene.corrections.prompt(Point("lung_left", False, ras))
     assert not worked.shown("lung_left")[k, j, i]
-    assert worked.scene.undo() is not None and worked.shown("lung_left")[k, j, i]
+    assert worked.scene.corrections.undo() is not None and worked.shown("lung_left")[k, j, i]
     worked.ui.exportPathLineEdit.currentPath = str(tmp_path / "out")
     worked.ui.exportButton.click()
     worked.wait(lambda: not worked.session.jobs.run.busy)
@@ -219,7 +219,7 @@ def test_a_scene_that_is_added_takes_nothing_away(lung, tmp_path):
         assert slicer.mrmlScene is mine and lung.scene.resultNode is node
         assert lung.session.outcome.result is result and lung.ui.inputSelector.currentNode().GetName() == "Chest"
         assert lung.ui.segmentEditor.segmentationNode() is node and lung.ui.exportCollapsibleButton.enabled
-    assert lung.scene.undo() is not None and np.array_equal(lung.shown("lung_left"), lung.before)
+    assert lung.scene.corrections.undo() is not None and np.array_equal(lung.shown("lung_left"), lung.before)
 
 
 def test_a_scene_with_a_result_that_is_added_is_shown(lung, tmp_path):

@@ -53,7 +53,7 @@ def test_explain_ask_look_and_take(ready):
     taken = ready.shown("lung_left")
     np.testing.assert_array_equal(taken, session.sureness.other.mask("lung_left"))
     assert (taken != before).any()
-    ready.scene.undo()
+    ready.scene.corrections.undo()
     np.testing.assert_array_equal(ready.shown("lung_left"), before)
 
     slicer.mrmlScene.Clear()
