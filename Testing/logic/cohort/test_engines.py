@@ -53,7 +53,7 @@ def test_parts_that_cannot_be(text):
 def test_the_script_quotes_and_bounds():
     script = array_script(["cohort", "/data/it's here"], PurePosixPath("/100%"), 7, tasks=50, gpu=True)
     assert "#SBATCH --array=1-7\n" in script and "--gpus-per-task=1" in script
-    assert "#SBATCH --output='/100%%/slurm-%A_%a.log'\n" in script
+    assert "#SBATCH --output=/100%%/slurm-%A_%a.log\n" in script
     assert subprocess.run(["bash", "-n"], input=script, encoding="utf-8").returncode == 0
     assert "#SBATCH --array=1-100\n" in array_script(["cohort"], PurePosixPath("/out"), 100_000)
 
