@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from DeepSegLogic.cli.slurm import array_script, part_of
@@ -113,31 +112,6 @@ def test_spark_does_what_dask_does(cohort):
     assert len(rows(settings.output / "measurements.csv")) == 4
     assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
     assert statuses(outcomes(cases, settings)) == {"a": "kept", "patient 2/b": "kept", "broken": "failed"}
-
-
-@pytest.mark.usefixtures("spark")
-@pytest.mark.skipif(not os.environ.get("DEEPSEG_FAULTS"), reason="make faults tries it")
-def test_a_spark_executor_that_is_killed_mid_case_loses_nothing(cohort):
-    """The case is tried once more, on the other executor."""
-    cases, settings = cohort
-    killed = []
-
-    def kill(_stage, _fraction, message):
-        if killed or "%" not in message:
-            return
-        for child in psutil.Process().children(recursive=True):
-            if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
-                child.kill()
-                killed.append(child.pid)
-                return
-
-    master = "local-cluster[2,1,2048]"
-    run = run_cohort(cases, settings, engine="spark", scheduler=master, progress=kill)
-    ended = {o.case.name: o for o in run}
-    assert killed and statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
-    assert ended["broken"].code == "input.truncated"
-    assert statuses(outcomes(cases, settings)) == {"a": "kept", "patient 2/b": "kept", "broken": "failed"}
-    assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
 
 
 @pytest.mark.usefixtures("spark")
