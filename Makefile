@@ -35,9 +35,9 @@ docs: $(READY)
 kill: $(READY)
 	DEEPSEG_KILLS=$${DEEPSEG_KILLS:-200} $(BIN)/python -m pytest Testing/security/test_kill.py
 
-# What goes wrong between client and server, and in cohorts, with the cases that take longer.
+# What goes wrong between client and server, with the cases that take longer.
 faults: $(READY)
-	DEEPSEG_FAULTS=1 $(BIN)/python -m pytest Testing/logic/service Testing/logic/cohort
+	DEEPSEG_FAULTS=1 $(BIN)/python -m pytest Testing/logic/service
 
 # Training at several sites. Flower wants other versions of what we use, so it has an environment on top of ours.
 SITES := .venv-federated

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import PurePosixPath
 
-import psutil
 import pytest
 import slurm_cluster
 
@@ -161,6 +160,7 @@ def test_spark_does_what_dask_does(cohort):
 
 
 @pytest.mark.usefixtures("spark")
+<<<<<<< HEAD
 def test_a_case_whose_spark_executor_is_killed_is_repeated(cohort):
     cases, settings = cohort
     killed = []
@@ -179,6 +179,8 @@ def test_a_case_whose_spark_executor_is_killed_is_repeated(cohort):
 
 
 @pytest.mark.usefixtures("spark")
+=======
+>>>>>>> cohort
 def test_spark_is_cancelled_and_refuses(cohort, monkeypatch):
     cases, settings = cohort
     ended = []

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from DeepSegLogic import LabelMap, ModelError, Structure, Volume, read_label_map, read_volume, write_label_map
+from DeepSegLogic import LabelMap, ModelError, Structure, Volume, read_label_map, read_volume, refine, write_label_map
 from DeepSegLogic.cli import main
 from DeepSegLogic.cli.demo import demo_ct
 from DeepSegLogic.cohort import Settings, find_cases
@@ -16,8 +16,11 @@ from DeepSegLogic.data.affine import ijk_to_ras_points
 from DeepSegLogic.data.label_map import smallest_on_top
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.io import write_volume
+from DeepSegLogic.refinement import read_prompts
 from DeepSegLogic.remote.known import KnownServers
+from DeepSegLogic.remote.worker import RemoteWorker
 from DeepSegLogic.service.requests import Labelled
+from DeepSegLogic.worker.handlers import refined
 
 BONE = Structure(1, "bone", "Bone")
 ORGAN = replace(structure_for("kidney_left", 2), name="organ")
@@ -107,6 +110,16 @@ def test_surfaces_are_those_of_this_machine_and_travel_once(command, files, caps
         assert (files / "here" / name).read_bytes() == (files / "there" / name).read_bytes(), name
     sent = uploaded(command)
     assert main([*make, "-o", str(files / "again"), "--server", command.url]) == 0 and uploaded(command) == sent
+
+
+def test_a_session_gets_what_its_own_worker_answers(command, files, part):
+    labels = labelled(files / "overlapping.seg.nrrd")
+    wanted = read_prompts(files / "prompts.json")
+    request = {"label_map": labels, "volume": part, "prompts": wanted.prompts, "locked": wanted.locked, "model": None}
+    with RemoteWorker(KnownServers().connect(command.url)) as worker:
+        answer = worker.call("refine", **request, device="auto")
+    done = refine(labels, wanted.prompts, volume=part, locked=wanted.locked)
+    assert answer == refined(done) and answer["skipped"].keys() == {"2"} and answer["box"]
 
 
 def test_what_is_refused_in_the_words_of_the_command_line(command, files, monkeypatch, capsys):
