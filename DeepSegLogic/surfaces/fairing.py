@@ -136,7 +136,8 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     on_line = (meeting > 2).any(0)
     counted = meeting > np.where(on_line, np.uint8(2), np.uint8(0))
     counts = counted.sum(0, dtype=np.uint8)
-    second = (sum(net.vertices.T) - 1.5).astype(np.int32) & 1
+    i, j, k = net.vertices.T
+    second = (i + j + k - 1.5).astype(np.int32) & 1
     piece = np.arange(count, dtype=np.int32) // _PIECE + second * (count // _PIECE + 1)
     order = np.argsort(piece * 8 + counts, kind="stable")
     counts = counts.take(order).astype(np.int32)
