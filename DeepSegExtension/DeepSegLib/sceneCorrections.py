@@ -11,7 +11,7 @@ from DeepSegLogic.util.errors import UsageError
 
 
 class SceneCorrections:
-    """Applies :class:`DeepSegLogic.session.Correction` to the result of a :class:`DeepSegLib.sceneSession.SceneSession`.
+    """Applies :class:`DeepSegLogic.session.Correction` to the result in the scene.
 
     Every step first takes over what was painted by hand since the last one.
     """

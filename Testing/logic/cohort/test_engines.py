@@ -160,7 +160,6 @@ def test_spark_does_what_dask_does(cohort):
 
 
 @pytest.mark.usefixtures("spark")
-<<<<<<< HEAD
 def test_a_case_whose_spark_executor_is_killed_is_repeated(cohort):
     cases, settings = cohort
     killed = []
@@ -179,8 +178,6 @@ def test_a_case_whose_spark_executor_is_killed_is_repeated(cohort):
 
 
 @pytest.mark.usefixtures("spark")
-=======
->>>>>>> cohort
 def test_spark_is_cancelled_and_refuses(cohort, monkeypatch):
     cases, settings = cohort
     ended = []
