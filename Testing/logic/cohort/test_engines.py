@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import PurePosixPath
 
+import psutil
 import pytest
 import slurm_cluster
 
