@@ -114,7 +114,7 @@ def test_settings_out_of_range_and_unknown_structures(reference):
     with pytest.raises(InputError, match="no structure in common"):
         evaluate(label_map(LIVER, structures=[Structure(9, "brain")]), reference)
     with pytest.raises(InputError, match="The prediction has no labelled voxel"):
-        evaluate(label_map(np.zeros_like(LIVER), structures=[]), reference)
+        evaluate(replace(reference, array=np.zeros_like(reference.array), structures=[]), reference)
 
 
 def test_missing_packages_are_told(reference, monkeypatch):
