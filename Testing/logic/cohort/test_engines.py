@@ -73,7 +73,7 @@ def test_an_array_job_does_all_cases(cohort, tmp_path):
     (programs / "sbatch").chmod(0o755)
     folder, out = cases[0].source.parent, settings.output
     asked = [folder, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", ""]
-    without = deepseg(*asked, "--engine", "slurm", env=os.environ | {"PATH": "/usr/bin:/bin"})
+    without = deepseg(*asked, "--engine", "slurm", env=os.environ | {"PATH": str(tmp_path)})
     _, errors = without.communicate(timeout=300)
     assert without.returncode == 6 and "cohort.sbatch" in errors
     dry = deepseg(*asked, "--engine", "slurm", "--workers", "2", "--dry-run")
