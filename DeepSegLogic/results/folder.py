@@ -86,7 +86,8 @@ def write_outputs(
                 parts.append(pool.submit(write_array, seen.array, seen.ijk_to_ras, temporary / "enhanced.nii.gz"))
             if result.probabilities is not None:
                 parts.append(pool.submit(write_probabilities, result.probabilities, temporary / "probabilities.npz"))
-            parts.append(pool.submit(write_preview, volume, label_map, temporary / "preview.png"))
+            if not formats:
+                parts.append(pool.submit(write_preview, volume, label_map, temporary / "preview.png"))
             rows = measure(label_map, volume, result.confidence, result.boundary_margin)
             write_measurements(rows, temporary / "measurements.csv")
             for part in parts:
@@ -95,7 +96,8 @@ def write_outputs(
             result.warnings += [warning for warning in dict.fromkeys(told) if warning not in result.warnings]
         check(cancel)
         if formats:
-            write_surfaces(label_map, temporary / "surfaces", formats, progress=progress, cancel=cancel)
+            made = write_surfaces(label_map, temporary / "surfaces", formats, progress=progress, cancel=cancel)
+            write_preview(volume, label_map, temporary / "preview.png", surfaces=made.surfaces)
         progress("write", 0.9, "provenance")
         facts = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.affine import reorient, spacing_kji
-from ..data.boxes import boxes_by_label
+from ..data.boxes import box_of, boxes_by_label
 from ..data.label_map import LabelMap
 from ..data.types import FloatArray
 from ..data.volume import Volume
+from ..surfaces import SurfaceSet
 from ..util.errors import InputError
 from .relief import relief
+from .surface_relief import surface_relief
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,12 +38,17 @@ _VIEWS = {"Axial": (0, "RLAP"), "Coronal": (1, "RLSI"), "Sagittal": (2, "APSI")}
 
 
 def write_preview(
-    volume: Volume, label_map: LabelMap, path: Path, window: tuple[float, float] = SOFT_TISSUE_HU
+    volume: Volume,
+    label_map: LabelMap,
+    path: Path,
+    window: tuple[float, float] = SOFT_TISSUE_HU,
+    surfaces: SurfaceSet | None = None,
 ) -> None:
     """Write a preview as PNG. Slices are in radiological orientation: the patient's right is on the left.
 
     Args:
         window: intensities that are shown black and white.
+        surfaces: of the label map, if there are any: then these are shown in 3D, else its frontmost voxels.
     """
     from PIL import Image, ImageDraw
 
@@ -60,8 +67,12 @@ def write_preview(
         gray, marked = (np.moveaxis(voxels, axis, 0)[index] for voxels in (image, labels))
         panel = _slice_picture(gray, marked, np.delete(spacing, axis), palette, window)
         canvas.paste(_annotated(panel, title, letters), corner)
-    front = Image.fromarray(relief(labels, spacing, palette, _BACKGROUND, _PANEL))
-    canvas.paste(_annotated(front, "3D, from the front", "RLSI"), corners[3])
+    box = box_of(labels)
+    if surfaces and box is not None:
+        front = surface_relief(surfaces, box, matrix, _BACKGROUND, _PANEL)
+    else:
+        front = relief(labels, spacing, palette, _BACKGROUND, _PANEL)
+    canvas.paste(_annotated(Image.fromarray(front), "3D, from the front", "RLSI"), corners[3])
     _legend(ImageDraw.Draw(canvas), label_map, 2 * _PANEL + 3 * _GAP, _SIZE[1])
     canvas.save(path, "PNG", compress_level=_PNG_LEVEL)
 
@@ -119,6 +130,7 @@ def _slice_picture(
         spacing: of rows and columns, mm.
         palette: color by label value (N, 3).
         window: intensities that are shown black and white.
+        surfaces: of the label map, if there are any: then these are shown in 3D, else its frontmost voxels.
     """
     from PIL import Image
 

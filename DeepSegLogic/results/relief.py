@@ -22,8 +22,8 @@ Float32s: TypeAlias = npt.NDArray[np.float32]
 
 _SMOOTH_MM = 2.0
 _MARGIN = 0.06  # of the picture, on each side
-_LIGHT = np.array([-0.35, 0.45, 0.82])  # towards it: left in the picture, up, to the viewer
-_AMBIENT = 0.3
+LIGHT = np.array([-0.35, 0.45, 0.82])  # towards it: left in the picture, up, to the viewer
+AMBIENT = 0.3
 _FAINT = 1e-3  # of a pixel
 _REACH = 4.0  # standard deviations of a filter
 
@@ -125,6 +125,6 @@ def _span(marks: npt.NDArray[np.bool_]) -> slice:
 def _brightness(deep: Float32s, pixel: float) -> Float32s:
     """Lambert's law for a surface of this depth; pixels and depth in mm."""
     down, right = np.gradient(deep, pixel)
-    slope = right * _LIGHT[0] - down * _LIGHT[1] + _LIGHT[2]
-    diffuse = slope / np.sqrt((1 + right**2 + down**2) * (_LIGHT @ _LIGHT))
-    return np.asarray(_AMBIENT + (1 - _AMBIENT) * np.maximum(diffuse, 0), np.float32)
+    slope = right * LIGHT[0] - down * LIGHT[1] + LIGHT[2]
+    diffuse = slope / np.sqrt((1 + right**2 + down**2) * (LIGHT @ LIGHT))
+    return np.asarray(AMBIENT + (1 - AMBIENT) * np.maximum(diffuse, 0), np.float32)
