@@ -10,6 +10,8 @@ from DeepSegLib.i18n import tr as _
 from DeepSegLogic.session.texts import install_question, remove_question, size_text, trust_question
 from DeepSegLogic.util.errors import DeepSegError
 
+LONGEST = 36  # characters of a title over the section
+
 
 class ModelSection:
     """The list of models."""
@@ -51,7 +53,8 @@ class ModelSection:
             self.ui.modelCollapsibleButton.text = _("Model")
             self.ui.modelLabel.text = _("No model is chosen.")
         else:
-            self.ui.modelCollapsibleButton.text = _("Model: {}").format(chosen.title)
+            short = chosen.title if len(chosen.title) <= LONGEST else f"{chosen.title[: LONGEST - 1].rstrip()}…"
+            self.ui.modelCollapsibleButton.text = _("Model: {}").format(short)  # a longer one would widen the panel
             count = _("{} structures.").format(len(chosen.structures))
             self.ui.modelLabel.text = " ".join(filter(None, (count, chosen.intended_use, *chosen.notes)))
         if chosen is not self._checked:  # reads all files of a model with code

@@ -68,9 +68,9 @@ class Change:
 
     @property
     def sentence(self) -> str:
-        """The change in words, such as ``"15.7 cm³ → 18.2 cm³, +15.9 %"``."""
+        """The change in words, such as ``"15.7 ml → 18.2 ml, +15.9 %"``."""
         before, after = (
-            f"{'≥ ' if cut else ''}{_ml(ml)} cm³"
+            f"{'≥ ' if cut else ''}{_ml(ml)} ml"
             for ml, cut in ((self.before_ml, self.cut_before), (self.after_ml, self.cut_after))
         )
         if self.kind == "unseen":
@@ -88,7 +88,7 @@ class Change:
             return f"{text}; cut by the field of view in the {scans}, so that the change is unknown"
         text += f", {round(self.change_percent, 1) + 0.0:+.1f} %"
         if abs(self.change_ml) <= self.uncertainty_ml:
-            text += f", within the uncertainty of ±{_ml(self.uncertainty_ml)} cm³"
+            text += f", within the uncertainty of ±{_ml(self.uncertainty_ml)} ml"
         if self.doubling_days is not None:
             word = "doubles" if self.doubling_days > 0 else "halves"
             text += f", {word} in {abs(self.doubling_days):.0f} days"

@@ -47,9 +47,9 @@ def simplify_surfaces(
         UsageError: a number that is not positive.
         Cancelled: ``cancel`` returned True.
     """
-    for value in (max_error_mm, triangles):
+    for name, value in (("largest error in mm", max_error_mm), ("number of triangles", triangles)):
         if value is not None and not value > 0:
-            raise UsageError(f"Surfaces cannot be simplified to {value}.", "Give a number > 0.", code="usage.simplify")
+            raise UsageError(f"The {name} must be above 0, but it is {value}.", code="usage.simplify")
     result = SurfaceSet(smoothing=surfaces.smoothing)
     groups = [[s] for s in surfaces] if not joint else [surfaces.surfaces] if len(surfaces) else []
     for group in groups:

@@ -69,12 +69,16 @@ class ctkCollapsibleButton(Folding, QtWidgets.QAbstractButton):
     collapsed = Property(bool, _collapsed, _setCollapsed)
     contentsFrameShape = Property(int, lambda self: 0, lambda self, value: None)
 
+    def _ownSize(self):
+        return QtCore.QSize(self.fontMetrics().horizontalAdvance(self.text()) + 2 * self._header(), self._header())
+
     def sizeHint(self):
-        hint = QtCore.QSize(100, self._header())
-        return hint.expandedTo(self.layout().totalSizeHint()) if self.layout() and self.isChecked() else hint
+        opened = self.layout() is not None and self.isChecked()
+        return self._ownSize().expandedTo(self.layout().totalSizeHint()) if opened else self._ownSize()
 
     def minimumSizeHint(self):
-        return self.sizeHint()
+        opened = self.layout() is not None and self.isChecked()
+        return self._ownSize().expandedTo(self.layout().totalMinimumSize()) if opened else self._ownSize()
 
     def hitButton(self, position):
         return position.y() < self._header()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PICTURED = 6
-_HEADER = ("Structure", "Before, cm³", "After, cm³", "Change, cm³", "Change, %", "Uncertainty, cm³", "HU before")
+_HEADER = ("Structure", "Before, ml", "After, ml", "Change, ml", "Change, %", "Uncertainty, ml", "HU before")
 _MORE = ("HU after", "Shift, mm", "Note")
 
 

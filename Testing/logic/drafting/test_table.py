@@ -89,7 +89,7 @@ def test_changes_and_a_plan_from_files(result, organs, tmp_path, monkeypatch):
     write_plan(PLAN, tmp_path / "plan.json")
     with pytest.raises(StopIteration):
         draft_report(result, Endpoint("http://127.0.0.1:1"), plan=PLAN, changes=tmp_path / "compared")
-    assert any("since the earlier scan: 24.0 cm³ → 24.0 cm³" in line for line in sent[0].lines)
+    assert any("since the earlier scan: 24.0 ml → 24.0 ml" in line for line in sent[0].lines)
     summary = tmp_path / "compared" / "summary.json"
     good = json.loads(summary.read_text("utf-8"))
     for harm in ({"before_ml": "Miller"}, {"name": 3}, {"lesion": "Miller"}, {"kind": "Miller"}, {"cut_before": "x"}):

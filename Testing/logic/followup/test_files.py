@@ -91,7 +91,7 @@ def test_the_files(scans, tmp_path):
     np.testing.assert_allclose(matrix[:3, :3], MOVED[:3, :3], atol=0.01)
     np.testing.assert_allclose(matrix[:3, 3], MOVED[:3, 3], atol=0.5)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "cm³ → " in page and "Research use only" in page
+    assert "ml → " in page and "Research use only" in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page) and "<script" not in page
 
     # the transform, as any program that uses ITK applies it, brings the baseline onto the follow-up
@@ -115,7 +115,7 @@ def test_on_the_command_line(scans, tmp_path, capsys):
     line = ["compare", str(folder / "before"), str(folder / "after"), "-o", str(out), "--days", "50"]
     assert main(line) == 0
     told = capsys.readouterr().out
-    assert re.search(r"Liver tumor: 15\.\d cm³ → 23\.\d cm³, \+(49|50|51)\.\d %", told)
+    assert re.search(r"Liver tumor: 15\.\d ml → 23\.\d ml, \+(49|50|51)\.\d %", told)
     assert (out / "report.html").is_file()
     assert main([*line, "--json", "--followup-ct", str(folder / "after.nii.gz")]) == 0
     events = [json.loads(text) for text in capsys.readouterr().out.splitlines()]

@@ -56,11 +56,11 @@ def test_known_growth_and_motion_on_another_grid(growth, scan):
 
 def test_the_sentence():
     exact = Change("a", "A", 0, "changed", 15.7, 18.2, 2.5, 100 * 2.5 / 15.7, 0.9, None, 40, 42, 0, False, False)
-    assert exact.sentence == "15.7 cm³ → 18.2 cm³, +15.9 %"
+    assert exact.sentence == "15.7 ml → 18.2 ml, +15.9 %"
     shape, matrix = grid((0.5, 0.5, 0.5), 40, centre=TUMOR.centre)
     before, after = (time_point([TUMOR.grown(ml / TUMOR.ml)], shape, matrix) for ml in (15.7, 18.2))
     one = follow_up(before, after, days=92).changes[0]
-    assert re.fullmatch(r"15\.7 cm³ → 18\.2 cm³, \+1[56]\.\d %, doubles in 4\d\d days", one.sentence)
+    assert re.fullmatch(r"15\.7 ml → 18\.2 ml, \+1[56]\.\d %, doubles in 4\d\d days", one.sentence)
     assert one.doubling_days == pytest.approx(92 * np.log(2) / np.log(18.2 / 15.7), rel=0.03)
     back = follow_up(after, before, days=92).changes[0]
     assert back.doubling_days == pytest.approx(-one.doubling_days) and "halves in 4" in back.sentence
@@ -225,4 +225,4 @@ def test_a_structure_that_only_one_scan_looked_for_is_told():
 
 def test_small_numbers_keep_two_digits():
     one = Change("a", "A", 0, "changed", 0.123, 0.456, 0.333, 270.7, 0.1, None, None, None, None, False, False)
-    assert one.sentence == "0.12 cm³ → 0.46 cm³, +270.7 %"
+    assert one.sentence == "0.12 ml → 0.46 ml, +270.7 %"
