@@ -22,7 +22,7 @@ from train_demo_model import COARSE
 from DeepSegLogic.training.export import write_results
 from DeepSegLogic.training.train import train
 
-NUMBERS = (1, 2, 4, 8)  # in the order of `demo_cases`: 2 real labels and an anatomy, 4 all anatomies, 8 all
+NUMBERS = (1, 2, 4, 8)  # in the order of `demo_cases`: a labelled CT, three anatomies, four CTs with few labels
 SHOWN = ("lung_left", "liver", "spleen", "stomach", "aorta", "vertebrae", "all bone", "all muscle")
 
 
