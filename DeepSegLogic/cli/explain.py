@@ -71,6 +71,7 @@ def explain(
         console.warning(sentence)
     where = ", ".join(f"{x:.0f}" for x in found.at)
     console.say(f"{card.id} gives {found.structure} a probability of {found.probability:.2f} around {where} (RAS, mm).")
+    console.say(f"The map is strongest {found.away_mm:.0f} mm from there.")
     if found.largest is not None:
         console.say(f"Without the part of the image that matters most, it falls by {found.largest:.2f}.")
     console.say(f"Written to {output}.\nResearch use only.")
@@ -82,6 +83,7 @@ def explain(
         at=list(found.at),
         probability=found.probability,
         largest=found.largest,
+        away_mm=round(found.away_mm, 1),
     )
 
 

@@ -52,6 +52,12 @@ class Attribution(ArrayRecord):
     probability: float
     largest: float | None = None
 
+    @property
+    def away_mm(self) -> float:
+        """From the place to where the map is strongest: far away, it says little about the place."""
+        kji = np.unravel_index(int(self.array.argmax()), self.array.shape)
+        return float(np.linalg.norm(ijk_to_ras_points([kji[::-1]], self.ijk_to_ras)[0] - self.at))
+
 
 def explain(
     volume: Volume,

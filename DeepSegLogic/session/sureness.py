@@ -148,8 +148,14 @@ class Sureness:
         if self._outcome.result is not result:  # another one came meanwhile
             return
         title = _("Why {structure}").format(structure=found.structure)
-        facts = {"structure": found.structure, "chance": f"{found.probability:.2f}"}
-        self._jobs.run.summary = _("Probability of {structure} there: {chance}.").format_map(facts)
+        facts = {
+            "structure": found.structure,
+            "chance": f"{found.probability:.2f}",
+            "away": f"{found.away_mm:.0f}",
+        }
+        self._jobs.run.summary = _(
+            "Probability of {structure} there: {chance}. The map is strongest {away} mm from there."
+        ).format_map(facts)
         self.attribution, self.overlay = found, (found.array, found.ijk_to_ras, title)
         self.changed.emit(self)
 

@@ -1,7 +1,19 @@
 """The panel fits into the width that Slicer gives it."""
 
 WIDEST = 400  # px; Slicer's panel is about 500 wide at first, and people make it narrower
-SECTIONS = ("input", "model", "structures", "advanced", "result", "correct", "plan", "detect", "sure", "learn", "export")
+SECTIONS = (
+    "input",
+    "model",
+    "structures",
+    "advanced",
+    "result",
+    "correct",
+    "plan",
+    "detect",
+    "sure",
+    "learn",
+    "export",
+)
 
 
 def test_an_open_section_is_not_wider_than_the_panel(ready):
