@@ -1,12 +1,14 @@
-"""`deepseg train` against nnU-Net's own trainer: steps per CPU second, and Dice after the same CPU seconds.
+"""`deepseg train` against nnU-Net's own trainer: samples per CPU second, and Dice after the same CPU seconds.
 
     .venv/bin/python Testing/benchmarks/nnunet_trainer.py --nnunet NNUNET/bin/python --seconds 600
 
+With ``--device cuda``, on a machine with a GPU, the seconds are those of the clock, and the peak of its memory is told.
 NNUNET is an environment with ``Testing/reference/requirements.txt``. One subject, the shared abdomen CT, with the
-structures of the bundled model. nnU-Net trains once with the plan that DeepSeg makes for a CPU, so that the networks
-are the same, and once with its own plan, which is made for a GPU. It trains without mirroring, as TotalSegmentator
-does, because there are structures of the left and of the right. One thread each; both learning rates fall to nothing at
-the end of the budget. The Dice is that of the subject that was trained on, and of the DICOM series, which neither saw.
+structures of the bundled model. nnU-Net trains once with the plan that DeepSeg makes for the device, so that the
+networks are the same, and once with its own plan, which is made for a GPU. It trains without mirroring, as
+TotalSegmentator does, because there are structures of the left and of the right. One thread each on a CPU; both
+learning rates fall to nothing at the end of the budget. The Dice is that of the subject that was trained on, and of the
+DICOM series, which neither saw.
 """
 
 import argparse
@@ -23,8 +25,13 @@ NAME, TIMED = "Dataset001_Abdomen", 6
 LOADERS = "nnUNet_n_proc_DA"
 
 
-def cpu() -> float:
-    """CPU seconds of this process and of its children that have ended."""
+def spent(device: str) -> float:
+    """CPU seconds of this process and of its children that have ended; for a GPU, seconds of the clock."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+        return time.perf_counter()
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
@@ -58,8 +65,15 @@ def write_raw(data: Path, folder: Path) -> list[str]:
     return names
 
 
-def train_ours(raw: Path, model: Path, seconds: float) -> dict:
-    """Train as `deepseg train` does on a CPU."""
+def peak_gb(device: str) -> float:
+    """Peak of the GPU's memory; 0 for a CPU."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else 0.0
+
+
+def train_ours(raw: Path, model: Path, seconds: float, device: str) -> dict:
+    """Train as `deepseg train` does."""
     import torch
 
     from DeepSegLogic.training.checks import check_cases
@@ -68,22 +82,25 @@ def train_ours(raw: Path, model: Path, seconds: float) -> dict:
     from DeepSegLogic.training.planning import DEFAULT_NETWORK, plan_training
     from DeepSegLogic.training.run import budget, rate_for, train_model
 
-    torch.set_num_threads(1)
+    where = torch.device(device)
+    if device == "cpu":
+        torch.set_num_threads(1)
     report = check_cases(find_cases(raw))
-    given = budget(torch.device("cpu"))
+    given = budget(where)
     plan = plan_training(report, DEFAULT_NETWORK, memory_gb=given.memory_gb, width=given.width)
     rate = rate_for(plan.network, "adamw")
     place = model.with_name("timed")
-    train_model(report, plan, place, options=Options(steps=1, rate=rate))
-    first = cpu()
-    train_model(report, plan, place, options=Options(steps=TIMED, rate=rate))
-    steps = round(seconds * (TIMED - 1) / (cpu() - first))
-    began = cpu()
-    train_model(report, plan, model, options=Options(steps=steps, rate=rate, every=1e9))
-    return {"steps": steps, "spent": cpu() - began, "batch": plan.batch, "patch": plan.patch}
+    train_model(report, plan, place, options=Options(steps=1, rate=rate), device=where)
+    first = spent(device)
+    train_model(report, plan, place, options=Options(steps=TIMED, rate=rate), device=where)
+    steps = round(seconds * (TIMED - 1) / (spent(device) - first))
+    began = spent(device)
+    train_model(report, plan, model, options=Options(steps=steps, rate=rate, every=1e9), device=where)
+    took = {"steps": steps, "spent": spent(device) - began, "peak": peak_gb(device)}
+    return {**took, "batch": plan.batch, "patch": plan.patch}
 
 
-def train_nnunet(seconds: float, plan_of: Path | None) -> dict:
+def train_nnunet(seconds: float, plan_of: Path | None, device: str) -> dict:
     """Train with nnU-Net's trainer; its environment variables are set."""
     import torch
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
@@ -93,7 +110,8 @@ def train_nnunet(seconds: float, plan_of: Path | None) -> dict:
         nnUNetTrainerNoMirroring,
     )
 
-    torch.set_num_threads(1)
+    if device == "cpu":
+        torch.set_num_threads(1)
     extract_fingerprints([1], num_processes=1, check_dataset_integrity=False)
     plan_experiments([1])
     preprocess([1], configurations=["3d_fullres"], num_processes=[1])
@@ -107,8 +125,9 @@ def train_nnunet(seconds: float, plan_of: Path | None) -> dict:
             raise SystemExit("The spacings differ.")
     facts = json.loads((folder / "dataset.json").read_text())
     plans["continue_training"] = False
-    os.environ[LOADERS] = "0"  # samples are made in this process, whose CPU seconds count
-    trainer = nnUNetTrainerNoMirroring(plans, "3d_fullres", "all", facts, torch.device("cpu"))
+    if device == "cpu":
+        os.environ[LOADERS] = "0"  # samples are made in this process, whose CPU seconds count
+    trainer = nnUNetTrainerNoMirroring(plans, "3d_fullres", "all", facts, torch.device(device))
     trainer.initialize()
     trainer.on_train_start()
 
@@ -120,19 +139,19 @@ def train_nnunet(seconds: float, plan_of: Path | None) -> dict:
         trainer.train_step(next(trainer.dataloader_train))
 
     step(0, TIMED)
-    first = cpu()
+    first = spent(device)
     for number in range(1, TIMED):
         step(number, TIMED)
-    steps = max(TIMED, round(seconds * (TIMED - 1) / (cpu() - first)))
+    steps = max(TIMED, round(seconds * (TIMED - 1) / (spent(device) - first)))
     trainer.was_initialized = False
     trainer.initialize()  # begins anew
-    began = cpu()
+    began = spent(device)
     for number in range(steps):
         step(number, steps)
-    spent = cpu() - began
+    took = {"steps": steps, "spent": spent(device) - began, "peak": peak_gb(device)}
     trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
     patch, batch = configuration["patch_size"], configuration["batch_size"]
-    return {"steps": steps, "spent": spent, "batch": batch, "patch": patch, "model": trainer.output_folder_base}
+    return {**took, "batch": batch, "patch": patch, "model": trainer.output_folder_base}
 
 
 def scores(model: Path, data: Path) -> list[float]:
@@ -151,15 +170,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--nnunet", type=Path, required=True, help="Python with nnU-Net")
-    parser.add_argument("--seconds", type=float, default=600, help="CPU seconds of each training")
+    parser.add_argument("--seconds", type=float, default=600, help="of each training")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--work", type=Path, help="folder for what is made; a temporary one if not given")
     parser.add_argument("--one", choices=("ours", "nnunet", "score"), help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one == "ours":
-        got = train_ours(options.work / "raw" / NAME, options.model, options.seconds)
+        got = train_ours(options.work / "raw" / NAME, options.model, options.seconds, options.device)
     elif options.one == "nnunet":
-        got = train_nnunet(options.seconds, options.model)
+        got = train_nnunet(options.seconds, options.model, options.device)
     elif options.one == "score":
         got = scores(options.model, options.data)
     else:
@@ -172,19 +192,21 @@ def main() -> None:
 def compare(options: argparse.Namespace, work: Path) -> None:
     write_raw(options.data, work / "raw" / NAME)
     common = ["--data", options.data, "--nnunet", options.nnunet, "--seconds", options.seconds, "--work", work]
+    common += ["--device", options.device]
 
     def run(python: Path, *more: object, where: str = "") -> object:
         names = {"nnUNet_raw": "raw", "nnUNet_preprocessed": f"pre{where}", "nnUNet_results": f"results{where}"}
         variables = {name: str(work / folder) for name, folder in names.items()}
-        variables |= {LOADERS: "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
+        if options.device == "cpu":
+            variables |= {LOADERS: "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
         command = [str(part) for part in (python, __file__, *common, *more)]
         done = subprocess.run(command, env=os.environ | variables, stdout=subprocess.PIPE, encoding="utf-8", check=True)
         return json.loads(done.stdout.splitlines()[-1])
 
-    print(
-        "| trainer | plan | patch, batch | steps | CPU s | steps per CPU s | Dice, same subject | Dice, DICOM series |"
-    )
-    print("|---|---|---|---:|---:|---:|---:|---:|", flush=True)
+    second = "CPU s" if options.device == "cpu" else "s"
+    columns = ["trainer", "plan", "patch, batch", "steps", second, f"samples per {second}", "GPU memory, GB"]
+    columns += ["Dice, same subject", "Dice, DICOM series"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * 3}{'---:|' * 6}", flush=True)
     ours = work / "ours"
     for trainer, plan in (("DeepSeg", "DeepSeg's"), ("nnU-Net", "DeepSeg's"), ("nnU-Net", "its own")):
         if trainer == "DeepSeg":
@@ -197,7 +219,7 @@ def compare(options: argparse.Namespace, work: Path) -> None:
         patch = "×".join(map(str, got["patch"]))
         print(
             f"| {trainer} | {plan} | {patch}, {got['batch']} | {got['steps']} | {got['spent']:.0f} "
-            f"| {got['steps'] / got['spent']:.2f} | {seen:.3f} | {unseen:.3f} |",
+            f"| {got['steps'] * got['batch'] / got['spent']:.2f} | {got['peak']:.1f} | {seen:.3f} | {unseen:.3f} |",
             flush=True,
         )
 
