@@ -134,9 +134,14 @@ def update_surfaces(previous: SurfaceSet, label_map: LabelMap, changed: Slices, 
 
 
 def _crop_around(label_map: LabelMap, values: set[int]) -> LabelMap:
-    """The part of a label map that contains some labels, with a margin of two voxels."""
+    """The part of a label map that contains some labels, with a margin of two voxels or three.
+
+    It starts at even indices, so that the vertices keep the colours that they have in the whole, see
+    :mod:`DeepSegLogic.surfaces.fairing`.
+    """
     held = box_of(np.isin(label_map.array, list(values))) or (slice(0, 1), slice(0, 1), slice(0, 1))
-    box = grown(held, 2, label_map.array.shape)
+    k, j, i = (slice(s.start - s.start % 2, s.stop) for s in grown(held, 2, label_map.array.shape))
+    box = k, j, i
     return LabelMap(label_map.array[box], matrix_of(box, label_map.ijk_to_ras), label_map.structures)
 
 

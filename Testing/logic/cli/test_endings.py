@@ -32,7 +32,7 @@ def started(*arguments, **options):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, chest_ct, name):
     (tmp_path / "segmentation.nii.gz").write_text("an earlier result", "utf-8")
-    process = started("segment", chest_ct, "-o", tmp_path, "-s", "lung_left,vertebrae", "--json")
+    process = started("segment", chest_ct, "-o", tmp_path, "-s", "lung_left,vertebrae", "--quality", "best", "--json")
     for line in process.stdout:
         if '"inference"' in line:
             break

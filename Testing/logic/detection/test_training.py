@@ -70,7 +70,8 @@ def test_a_short_training_learns():
     recipe = Recipe(LUNG_NODULE, patch=24, features=(6, 8), batch=2, lesions=2, rate=1e-2)
     rng = np.random.default_rng(0)
     lung = Scan(rng.normal(-850, 30, (40, 40, 40)).astype(np.float32), np.ones((40, 40, 40), bool))
-    image, boxes = sample(lung, recipe, np.random.default_rng(5))
+    image, boxes, instances = sample(lung, recipe, np.random.default_rng(5))
+    assert instances.shape == image.shape[1:] and set(instances.unique().tolist()) <= set(range(len(boxes) + 1))
     assert image.shape == (1, 24, 24, 24) and boxes.shape[1] == 6 and 0 <= float(image.min()) <= float(image.max()) <= 1
     losses = []
     network = train_grid_detector([lung], recipe, lambda step: step / 60, lambda _, loss: losses.append(loss))
