@@ -10,7 +10,7 @@ from DeepSegLib.i18n import tr as _
 from DeepSegLogic.session.texts import install_question, remove_question, size_text, trust_question
 from DeepSegLogic.util.errors import DeepSegError
 
-LONGEST = 36  # characters of a title over the section
+WIDEST = 280  # px of a title over the section
 
 
 class ModelSection:
@@ -53,8 +53,9 @@ class ModelSection:
             self.ui.modelCollapsibleButton.text = _("Model")
             self.ui.modelLabel.text = _("No model is chosen.")
         else:
-            short = chosen.title if len(chosen.title) <= LONGEST else f"{chosen.title[: LONGEST - 1].rstrip()}…"
-            self.ui.modelCollapsibleButton.text = _("Model: {}").format(short)  # a longer one would widen the panel
+            button = self.ui.modelCollapsibleButton
+            title = button.fontMetrics().elidedText(chosen.title, qt.Qt.ElideRight, WIDEST)  # else it widens the panel
+            button.text = _("Model: {}").format(title)
             count = _("{} structures.").format(len(chosen.structures))
             self.ui.modelLabel.text = " ".join(filter(None, (count, chosen.intended_use, *chosen.notes)))
         if chosen is not self._checked:  # reads all files of a model with code

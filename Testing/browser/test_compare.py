@@ -45,4 +45,4 @@ def test_the_result_compared_with_itself_as_an_earlier_scan_has_not_changed(done
     with done.expect_download() as report:
         done.get_by_role("button", name="Save the report").click()
     content = zipfile.ZipFile(report.value.path())
-    assert "report.html" in content.namelist() and b"cm\xc2\xb3" in content.read("report.html")
+    assert "report.html" in content.namelist() and b"Before, ml" in content.read("report.html")

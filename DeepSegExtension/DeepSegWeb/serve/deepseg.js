@@ -2,7 +2,8 @@
 (() => {
   const stream = new EventSource("alive");
   let broken = false;  // the stream was, so the page may be behind
-  let timer, veil;
+  let timer = setTimeout(lost, 20_000);
+  let veil;
   stream.onmessage = (event) => {
     if (event.data === "elsewhere") return location.replace("elsewhere");
     if (broken) return location.reload();
