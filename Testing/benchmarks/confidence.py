@@ -2,7 +2,7 @@
 
     python Testing/benchmarks/confidence.py --second MODEL --work WORK [--data ../shared/data]
 
-The second model for the disagreement is any other one of the same structures; docs/confidence.md used version 4 of the
+The second model for the disagreement is any other one of the same structures; docs/confidence.md used version 5 of the
 bundled model, from the history of this repository. The bundled model has no dropout: the row about it is of the same
 weights with dropout put into the deeper layers afterwards (Ledda et al., Pattern Recognition Letters 2023). What was
 computed for a case stays in WORK.
