@@ -40,9 +40,14 @@ def for_each(function: Callable[[T], None], items: Iterable[T]) -> None:
             function(item)
 
     with ThreadPoolExecutor(threads) as pool:
-        runs = [pool.submit(work) for _ in range(threads)]
-        ready.wait()
-        torch.set_num_threads(threads)  # so that no thread of somebody else computes on one core for ever
+        try:
+            runs = [pool.submit(work) for _ in range(threads)]
+            ready.wait()
+        except BaseException:
+            ready.abort()  # else the threads that could be started would wait for ever
+            raise
+        finally:
+            torch.set_num_threads(threads)  # so that no thread of somebody else computes on one core for ever
         for run in runs:
             run.result()
 
