@@ -67,7 +67,7 @@ def write_preview(
         gray, marked = (np.moveaxis(voxels, axis, 0)[index] for voxels in (image, labels))
         panel = _slice_picture(gray, marked, np.delete(spacing, axis), palette, window)
         canvas.paste(_annotated(panel, title, letters), corner)
-    box = box_of(labels)
+    box = box_of(labels) if surfaces else None
     if surfaces and box is not None:
         front = surface_relief(surfaces, box, matrix, _BACKGROUND, _PANEL)
     else:

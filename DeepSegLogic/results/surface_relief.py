@@ -7,7 +7,6 @@ is twice as large first. So it needs no graphics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,7 @@ import numpy.typing as npt
 from ..data.affine import spacing_kji
 from ..data.types import Affine, FloatArray, Triangles
 from ..surfaces import Surface
-from .relief import AMBIENT, LIGHT, pixel_mm
-
-Float32s: TypeAlias = npt.NDArray[np.float32]
+from .relief import AMBIENT, LIGHT, Float32s, pixel_mm
 
 _FINER = 2  # pixels drawn for one of the picture, along each edge
 _APART = 0.7  # of a drawn pixel: so each pixel in a triangle has a point
