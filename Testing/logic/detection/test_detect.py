@@ -24,6 +24,12 @@ GRIDS = {
 SHAPES = {"LPS, thick slices": (40, 80, 80)}
 
 
+def on_grid(name):
+    """The bright spots on one of the grids, and their centres."""
+    centers = [tuple((TURN @ [*c, 1])[:3]) for c in CENTERS] if name == "oblique" else CENTERS
+    return phantom(centers, GRIDS[name], SHAPES.get(name, (60, 60, 60))), centers
+
+
 def near(findings, centers, tolerance_mm):
     """Whether each centre has a finding within a distance, and each finding a centre."""
     found = np.array([f.center_ras for f in findings]).reshape(-1, 1, 3)
@@ -33,9 +39,7 @@ def near(findings, centers, tolerance_mm):
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_each_lesion_is_found_where_it_is(name, bright_model):
-    matrix = GRIDS[name]
-    centers = [tuple((TURN @ [*c, 1])[:3]) for c in CENTERS] if name == "oblique" else CENTERS
-    volume = phantom(centers, matrix, SHAPES.get(name, (60, 60, 60)))
+    volume, centers = on_grid(name)
     found = detect(volume, bright_model, min_score=0.5, device="cpu")
     assert near(found.findings, centers, tolerance_mm=4.5)
     assert [f.score for f in found.findings] == sorted((f.score for f in found.findings), reverse=True)

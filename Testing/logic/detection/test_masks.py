@@ -21,7 +21,7 @@ from DeepSegLogic.networks.mask_detector import MASK, MaskDetector, change_to, e
 from DeepSegLogic.networks.roi_align import roi_align
 
 from .bundle import importable_torchvision
-from .test_detect import CENTERS, GRIDS, SHAPES, TURN
+from .test_detect import CENTERS, GRIDS, on_grid
 
 
 @pytest.fixture
@@ -83,16 +83,16 @@ def test_a_box_is_refined_to_the_one_that_is_wanted():
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_masks_are_the_lesions_whatever_the_grid(name, mask_model):
-    matrix = GRIDS[name]
-    centers = [tuple((TURN @ [*c, 1])[:3]) for c in CENTERS] if name == "oblique" else CENTERS
-    volume = phantom(centers, matrix, SHAPES.get(name, (60, 60, 60)))
+    volume, centers = on_grid(name)
     found = detect(volume, mask_model, min_score=0.5, device="cpu")
     assert len(found.findings) == len(centers) and found.masks.array.shape == volume.shape_kji
     truth = volume.array > 0
     assert 2 * (truth & (found.masks.array > 0)).sum() / (truth.sum() + (found.masks.array > 0).sum()) > 0.9  # Dice
     for one in found.findings:
         k, j, i = np.argwhere(found.masks.mask(one.segment)).mean(0)
-        assert np.linalg.norm((matrix @ [i, j, k, 1])[:3] - one.center_ras) < 4.5, "each mask is that of its box"
+        assert np.linalg.norm((volume.ijk_to_ras @ [i, j, k, 1])[:3] - one.center_ras) < 4.5, (
+            "each mask is that of its box"
+        )
 
 
 def test_windows_of_any_size_draw_the_same(mask_model):
