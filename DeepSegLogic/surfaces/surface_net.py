@@ -65,23 +65,19 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
     # Flat indices throughout. Corner n lies before voxel n. The background on all sides keeps a step along any axis
     # inside the array.
     flat, strides = padded.ravel(), np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
-    corners, lows, highs, axes_ = [], [], [], []
+    used = np.zeros(len(flat) + strides[0], bool)  # a step further than the last corner
+    firsts, lows, highs = [], [], []
     for axis, stride in enumerate(strides):
         found = np.flatnonzero(flat[:-stride] != flat[stride:])
-        lows.append(flat[found])
-        highs.append(flat[found + stride])
-        # In (I, J, K) order the next two axes span the face, so that its normal points along the axis.
+        lows.append(flat.take(found))
+        highs.append(flat.take(found + stride))
+        firsts.append(found + stride)
         u, v = strides[(axis + 2) % 3], strides[(axis + 1) % 3]
-        corners.append((found + stride)[:, None] + np.array([0, u, u + v, v]))
-        axes_.append(np.full(len(found), axis, np.int8))
-    axes = np.concatenate(axes_)
-    used = np.zeros(len(flat) + strides[0], bool)  # a step further than the last corner
-    for some in corners:
-        used[some.ravel()] = True
+        for step in (0, u, u + v, v):
+            used[firsts[axis] + step] = True
     points = np.flatnonzero(used)
     number = np.empty(len(flat), np.int32)
     number[points] = np.arange(len(points), dtype=np.int32)
-    quads = np.concatenate([number.take(some) for some in corners])
     vertices, rest = np.empty((len(points), 3)), points
     for axis, stride in enumerate(strides):
         along, rest = np.divmod(rest, stride)
@@ -95,6 +91,24 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
         within = around[_RINGS[axis][0]] > 0  # a gap may close, as far as the limit of the moves lets it
         start = np.flatnonzero(used.take(points + stride) & (meeting[axis] == 0) & within)
         thin[axis, start] = thin[axis, number.take(points.take(start) + stride)] = True
+    quads = np.empty((sum(map(len, firsts)), 4), np.int32)
+    axes = np.repeat(np.arange(3, dtype=np.int8), [len(f) for f in firsts])
+    full, several = _full(around, meeting), _several_sheets(around)
+    marked = (full.any(0) + 2 * several).astype(np.uint8)
+    marks = np.empty(len(quads), np.uint8)
+    begin = 0
+    for axis, first in enumerate(firsts):
+        # In (I, J, K) order the next two axes span the face, so that its normal points along the axis.
+        along_u, along_v = ahead[(axis + 2) % 3], ahead[(axis + 1) % 3]
+        for at in range(0, len(first), _PIECE):
+            a = number.take(first[at : at + _PIECE])
+            b, d = along_u.take(a), along_v.take(a)
+            c = along_v.take(b)
+            part = slice(begin + at, begin + at + len(a))
+            for n, corner in enumerate((a, b, c, d)):
+                quads[part, n] = corner
+            marks[part] = marked.take(a) | marked.take(b) | marked.take(c) | marked.take(d)
+        begin += len(first)
     return Net(
         vertices,
         quads,
@@ -103,8 +117,8 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
         ahead,
         meeting,
         thin,
-        _nonmanifold(quads, axes, around, meeting),
-        _sheets(around, quads, axes),
+        _nonmanifold(quads, axes, full, np.flatnonzero(marks & 1)),
+        _sheets(quads, axes, around, several, np.flatnonzero(marks & 2)),
     )
 
 
@@ -137,15 +151,23 @@ def _meeting(around: Labels) -> Bytes:
     return meeting
 
 
-def _nonmanifold(quads: IndexArray, axes: npt.NDArray[np.int8], around: Labels, meeting: Bytes) -> MaskArray:
-    """See :attr:`Net.nonmanifold`; such sides are rare."""
-    nonmanifold = np.zeros(quads.shape, bool)
+def _full(around: Labels, meeting: Bytes) -> MaskArray:
+    """(3, V) whether four faces of one structure meet at the edge to the next vertex, by axis; rare."""
     full = meeting > 3
     for axis, ring in enumerate(_RINGS):
         at = np.flatnonzero(full[axis])
         a, b, c, d = around[ring].take(at, 1)
         full[axis, at] = (a == c) & (a > 0) | (b == d) & (b > 0)
-    faces = faces_at(np.asarray(full.any(0)), quads)
+    return full
+
+
+def _nonmanifold(quads: IndexArray, axes: npt.NDArray[np.int8], full: MaskArray, faces: IndexArray) -> MaskArray:
+    """See :attr:`Net.nonmanifold`.
+
+    Args:
+        faces: those that may have such sides.
+    """
+    nonmanifold = np.zeros(quads.shape, bool)
     # From corner 0 a face runs along u, v, u, v, see build_net; sides 2 and 3 start at their end.
     u, v = (axes[faces] + 2) % 3, (axes[faces] + 1) % 3
     for n, (start, along) in enumerate(((0, u), (1, v), (3, u), (0, v))):
@@ -153,21 +175,43 @@ def _nonmanifold(quads: IndexArray, axes: npt.NDArray[np.int8], around: Labels, 
     return nonmanifold
 
 
-def _sheets(around: Labels, quads: IndexArray, axes: npt.NDArray[np.int8]) -> Bytes:
-    """See :attr:`Net.sheets`; zero except at the few corners where sheets meet. ``around`` as above."""
-    table, counts = _sheet_table()
-    occupied = _occupancy(around)
-    several = np.asarray(((counts > 1)[occupied] & (around > 0)).any(0))
+def _several_sheets(around: Labels) -> MaskArray:
+    """(V,) whether a structure has several sheets at a vertex; rare."""
+    _, counts = _sheet_table()
+    least, most = around.min(0), around.max(0)
+    bits, both = np.zeros(around.shape[1], np.uint8), np.ones(around.shape[1], bool)
+    for b, labels in enumerate(around):
+        is_most = labels == most
+        bits |= is_most.view(np.uint8) << np.uint8(b)
+        both &= is_most | (labels == least)
+    # Of two labels that meet, the lower may be the background.
+    several = (counts > 1).take(bits)
+    several |= (counts[::-1] > 1).take(bits) & (least > 0)
+    at = np.flatnonzero(~both)
+    several[at] = ((counts > 1)[_occupancy(around[:, at])] & (around[:, at] > 0)).any(0)
+    return several
+
+
+def _sheets(
+    quads: IndexArray, axes: npt.NDArray[np.int8], around: Labels, several: MaskArray, faces: IndexArray
+) -> Bytes:
+    """See :attr:`Net.sheets`; zero except at the few corners where sheets meet.
+
+    Args:
+        several: (V,) the vertices with several sheets.
+        faces: those with a corner there.
+    """
     sheets = np.zeros((len(quads), 2, 4), np.uint8)
-    face = faces_at(several, quads)
-    at, corner = np.nonzero(several.take(quads[face]))
-    face = face[at]
+    table, _ = _sheet_table()
+    at, corner = np.nonzero(several.take(quads[faces]))
+    face = faces[at]
     # Seen from corner c of a face, the low voxel lies at these bits; see the order of corners in build_net.
     axis = axes[face]
     u_side, v_side = np.isin(corner, (0, 3)).astype(int), np.isin(corner, (0, 1)).astype(int)
     bit = np.array([4, 2, 1])
     position = u_side * bit[(axis + 2) % 3] + v_side * bit[(axis + 1) % 3]
-    vertex = quads[face, corner]
+    there, vertex = np.unique(quads[face, corner], return_inverse=True)
+    occupied = _occupancy(around[:, there])
     for side, voxel in enumerate((position, position | bit[axis])):
         sheets[face, side, corner] = np.maximum(table[occupied[voxel, vertex], axis, position], 0)
     return sheets
