@@ -22,7 +22,7 @@ import numpy.typing as npt
 from ..data.types import FloatArray, MaskArray, PointsIjk
 from ..util.openmp import usable_cores
 from .surface import IndexArray
-from .surface_net import Net
+from .surface_net import Net, any_corner
 from .volume_preservation import with_volumes_restored
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _SLACK = 0.03  # voxels from where the removal of short waves leaves a vertex of
 _RINGS = 6  # of neighbours around thin parts and sharp edges, where long waves are not removed at the start
 _MOMENTUM = np.float32(0.8)
 _PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
+_TURN = [3, 0, 1, 2]  # corners of a face, from the other diagonal
 _TIE = 0.01  # voxels²: diagonals of a face that differ by less count as equally long
 
 
@@ -100,7 +101,7 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
         for axis, found in enumerate(pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)):
             moves[axis, order] = found
     _split_along_shorter_diagonals(net, start + moves)
-    return np.asarray(net.vertices + with_volumes_restored(net, moves, LIMIT).T)
+    return np.asarray(net.vertices + with_volumes_restored(net, start, moves, LIMIT).T)
 
 
 class _Means(NamedTuple):
@@ -253,8 +254,14 @@ def _split_along_shorter_diagonals(net: Net, places: npt.NDArray[np.float32]) ->
     Args:
         places: (3, V) of the vertices, in voxels.
     """
-    for at in range(0, len(net.quads), _PIECE):
-        a, b, c, d = places.take(net.quads[at : at + _PIECE].T, 1).swapaxes(0, 1)
-        turned = at + np.flatnonzero(((b - d) ** 2).sum(0) + _TIE < ((a - c) ** 2).sum(0))
-        for corners, axis in ((net.quads, 1), (net.sheets, 2), (net.nonmanifold, 1)):
-            corners[turned] = np.roll(corners[turned], 1, axis)
+    turned = np.zeros(len(net.quads), bool)
+    for at in range(0, len(turned), _PIECE):
+        quads = net.quads[at : at + _PIECE]
+        a, b, c, d = places.take(quads.T, 1).swapaxes(0, 1)
+        found = np.flatnonzero(((b - d) ** 2).sum(0) + _TIE < ((a - c) ** 2).sum(0))
+        quads[found] = quads.take(found, 0).take(_TURN, 1)
+        turned[at + found] = True
+    for corners in (net.nonmanifold, net.sheets.reshape(-1, 4)):  # most are zero
+        found = any_corner(corners)
+        found = found[turned.take(found // (len(corners) // len(turned)))]
+        corners[found] = corners.take(found, 0).take(_TURN, 1)

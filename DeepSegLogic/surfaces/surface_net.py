@@ -34,6 +34,7 @@ class Net:
         vertices: (V, 3) (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5.
         quads: (F, 4) int32 indices of vertices, counter-clockwise as seen from the higher voxel index.
         low, high: (F,) labels of the voxels before and behind each face, along its axis.
+        voxels: number of voxels of each label, by value; that of the background is not its number.
         ahead: (3, V) int32, the next vertex along an edge in the direction of K, J and I, or -1.
         meeting: (3, V) uint8, how many faces meet at each of these edges; more than two where three structures touch.
         thin: (3, V) bool, whether the next vertex in the direction of K, J or I, or against it, lies one voxel away on
@@ -47,6 +48,7 @@ class Net:
     quads: IndexArray
     low: Labels
     high: Labels
+    voxels: FloatArray
     ahead: IndexArray
     meeting: Bytes
     thin: MaskArray
@@ -114,6 +116,7 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
         quads,
         np.concatenate(lows),
         np.concatenate(highs),
+        _voxel_counts(lows[0], highs[0], firsts[0] // strides[0]),
         ahead,
         meeting,
         thin,
@@ -136,6 +139,13 @@ def faces_at(marked: MaskArray, quads: IndexArray) -> IndexArray:
 def sums_at(indices: IndexArray, values: FloatArray | npt.NDArray[np.float32], length: int) -> FloatArray:
     """(length,) the sum of the values at each index."""
     return np.asarray(np.bincount(indices, values, length), np.float64)
+
+
+def _voxel_counts(low: Labels, high: Labels, height: IndexArray) -> FloatArray:
+    """See :attr:`Net.voxels`; from the faces across K and their height: of each label, those behind it minus those
+    before it."""
+    count = int(max(low.max(initial=0), high.max(initial=0))) + 1
+    return sums_at(low, height, count) - sums_at(high, height, count)
 
 
 def _meeting(around: Labels) -> Bytes:

@@ -21,30 +21,29 @@ _ROUNDS, _STEPS = 8, 4
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is not more precise
 _LARGEST_STEP = 0.1  # voxels: the gradient of a label that has nearly vanished is too optimistic
 _TOLERANCE = 5e-4  # relative
-_PIECE = 16384  # faces per step, so that they stay in the processor's cache
+_PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 
 Columns: TypeAlias = npt.NDArray[np.float32]
 """Vectors in voxels along (I, J, K), (3, N), of vertices or of a net's sides."""
 
 
-def with_volumes_restored(net: Net, moves: Columns, limit: float) -> Columns:
+def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: float) -> Columns:
     """Moves of the net's vertices after which each label has the volume of its voxels.
 
     Args:
+        places: (3, V) of the vertices before the smoothing, in voxels; precise enough near the origin.
         moves: (3, V) of the smoothing, in voxels.
         limit: largest move along an axis, in voxels.
     """
-    target, middle = _voxel_counts(net), net.vertices.mean(0)
-    tolerance = _TOLERANCE * np.maximum(target, 1)
+    tolerance = _TOLERANCE * np.maximum(net.voxels, 1)
     moves, part = moves.copy(), net
     vertices: slice | IndexArray = slice(None)
     missing: FloatArray | None = None
     for _ in range(_ROUNDS):
-        sides = _Sides(part, len(target))
-        start, before = (part.vertices - middle).astype(np.float32).T, moves[:, vertices]
+        sides, start, before = _Sides(part), places[:, vertices], moves[:, vertices]
         volumes, gradients = sides.volumes_and_gradients(start + before)
         if missing is None:
-            missing = np.where(target > 0, target - volumes, 0.0)
+            missing = np.where(net.voxels > 0, net.voxels - volumes, 0.0)
         lacking = np.where(np.abs(missing) > tolerance, missing, 0.0)
         lacking[0] = 0.0  # the background takes the rest
         after = _grown(before, lacking, sides, gradients, limit)
@@ -83,7 +82,7 @@ def _grown(moves: Columns, missing: FloatArray, sides: _Sides, gradients: Column
 
     The step size of a label adapts to the effect of its last step.
     """
-    gain = sides.summed((gradients**2).sum(0), (1, 1))
+    gain = sides.sums_of_squares(gradients)
     gain = np.divide(1.0, gain, out=gain, where=gain > 0)
     steps, brought, grown = np.zeros_like(missing), np.zeros_like(missing), moves
     for _ in range(_STEPS):
@@ -91,130 +90,132 @@ def _grown(moves: Columns, missing: FloatArray, sides: _Sides, gradients: Column
         if (np.abs(lacking) <= _MODEL_TOLERANCE * np.abs(missing)).all():
             break
         steps += lacking * gain
-        grown = sides.gathered(gradients * sides.differences(steps))
-        np.clip(grown, -_LARGEST_STEP, _LARGEST_STEP, out=grown)
-        grown += moves
-        np.clip(grown, -limit, limit, out=grown)
-        before, brought = brought, sides.summed((sides.spread(grown - moves) * gradients).sum(0), (1, -1))
+        before = brought
+        grown, brought = sides.moved(moves, gradients, steps, limit)
         rate = np.divide(brought - before, lacking, out=np.ones_like(lacking), where=lacking != 0)
         gain /= np.clip(rate, 0.5, 2.0)
     return grown
 
 
-def _pairs(net: Net, labels: int) -> tuple[IndexArray, IndexArray, IndexArray]:
-    """The pairs of labels on the two sides of faces, lower and higher; and the pair of each face (F,)."""
-    present = np.flatnonzero(np.bincount(net.low, minlength=labels) + np.bincount(net.high, minlength=labels))
-    rank = np.zeros(labels, np.int64)  # label values may be large and far apart
-    rank[present] = np.arange(len(present))
-    low, high = rank.take(net.low), rank.take(net.high)
-    code = np.minimum(low, high) * len(present) + np.maximum(low, high)
-    pairs = np.flatnonzero(np.bincount(code))
-    numbers = np.empty(len(present) ** 2, np.int32)
-    numbers[pairs] = np.arange(len(pairs))
-    return *present[np.array(np.divmod(pairs, len(present)))], numbers.take(code)
-
-
-def _voxel_counts(net: Net) -> FloatArray:
-    """Voxels of each label, from the K coordinates of its faces across K: those behind it minus those before it."""
-    here, across = net.vertices[:, 2].take(net.quads[:, ::2].T)
-    along_k = here == across
-    low, high, where = net.low[along_k], net.high[along_k], here[along_k]
-    count = int(max(net.low.max(), net.high.max())) + 1
-    return sums_at(low, where, count) - sums_at(high, where, count)
-
-
 class _Sides:
-    """The net's vertices (V), once for every pair of labels that meet there (P): one gains what the other loses.
+    """The net's V vertices, once for every pair of labels that meet there: one gains what the other loses.
 
-    Args:
-        net: its V vertices and F faces.
-        labels: number of label values, background included.
+    The first V of the P sides are the vertices with one of their pairs each; the further ones follow, by vertex.
     """
 
-    def __init__(self, net: Net, labels: int):
-        self._labels = labels
-        self._lower, self._higher, pair = _pairs(net, labels)
-        parts = [slice(begin, begin + _PIECE) for begin in range(0, len(pair), _PIECE)]
-        pair_at = np.empty(len(net.vertices), np.int32)
-        for part in parts:
-            pair_at[net.quads[part].astype(np.intp)] = pair[part, None]  # much faster to index with than int32
-        face, corner = np.concatenate(
-            [np.argwhere(pair_at.take(net.quads[p]) != pair[p, None]) + np.array([p.start, 0]) for p in parts]
-        ).T
-        further, number = np.unique(
-            net.quads[face, corner] * np.int64(len(self._lower)) + pair[face], return_inverse=True
+    def __init__(self, net: Net):
+        self._labels, self._vertices, self._quads = len(net.voxels), len(net.vertices), net.quads
+        self._lower, self._higher, pair, self._sign = _pairs(net)
+        self._pair_of_face = pair
+        begins = np.arange(0, len(pair), _PIECE)
+        first = np.empty(self._vertices, np.int32)
+        for begin in begins:
+            part = slice(begin, begin + _PIECE)
+            first[net.quads[part].astype(np.intp)] = pair[part, None]  # much faster to index with than int32
+        # Corners of faces (4 × face + corner) that belong to a further side of their vertex.
+        self._others = np.concatenate(
+            [
+                np.flatnonzero(first.take(net.quads[b : b + _PIECE]) != pair[b : b + _PIECE, None]) + 4 * b
+                for b in begins
+            ]
         )
+        self._vertex_of_others = net.quads.ravel().take(self._others)
+        code = self._vertex_of_others * np.int64(len(self._lower)) + pair.take(self._others // 4)
+        further, self._number = np.unique(code, return_inverse=True)
         self._vertex, pair_there = np.divmod(further, len(self._lower))
-        more = np.bincount(self._vertex, minlength=len(pair_at))
-        self._first = np.arange(len(pair_at)) + np.cumsum(more) - more  # further sides of a vertex follow its first
-        self._further = self._vertex + np.arange(len(further)) + 1
-        self._owner = np.repeat(np.arange(len(pair_at)), more + 1)
-        self._pair = pair_at.take(self._owner)
-        self._pair[self._further] = pair_there
-        self._pieces = []
-        first, borders = self._first.astype(np.int32), np.searchsorted(face, [p.start for p in parts] + [len(pair)])
-        for part, begin, end in zip(parts, borders[:-1], borders[1:], strict=True):
-            corners = first.take(net.quads[part].T)
-            corners[corner[begin:end], face[begin:end] - part.start] = self._further[number[begin:end]]
-            span = slice(int(corners.min()), int(corners.max()) + 1)
-            sign = np.where(net.low[part] < net.high[part], np.float32(1 / 6), np.float32(-1 / 6))
-            self._pieces.append((span, corners - span.start, pair[part], sign))
+        self._pair = np.concatenate([first, pair_there.astype(np.int32)])
+        self._parts = _pieces(len(pair), self._others // 4)
+        self._blocks = _pieces(self._vertices, self._vertex)
 
     def volumes(self, places: Columns) -> FloatArray:
         """Volume of each label in voxels, with the vertices at given places (3, V).
 
         A face is two triangles, split along the diagonal from corner 0 to corner 2.
         """
-        places, volumes = self.spread(places), np.zeros(len(self._lower))
-        for piece in self._pieces:
-            volumes += self._of_faces(places, *piece)[0]
-        return self._by_label(volumes, (1, -1))
+        return self._by_label(sum(self._of_faces(places, part)[0] for part, _ in self._parts), (1, -1))
 
     def volumes_and_gradients(self, places: Columns) -> tuple[FloatArray, Columns]:
         """Volumes as above, and (3, P) the gradients of the lower label's volume."""
-        places, volumes = self.spread(places), np.zeros(len(self._lower))
-        gradients = np.zeros_like(places)
-        for span, corners, pair, sign in self._pieces:
-            more, both, (a, b, c, _) = self._of_faces(places, span, corners, pair, sign)
+        volumes, gradients = np.zeros(len(self._lower)), np.zeros((3, len(self._pair)), np.float32)
+        elsewhere = np.empty((3, len(self._others)), np.float32)
+        for part, others in self._parts:
+            more, both, (a, b, c, _) = self._of_faces(places, part)
             volumes += more
-            one = _cross((b - a) * sign, c - a)  # the first triangle's
-            parts = np.concatenate([both, one, both, both - one], 1)
-            flat = corners.ravel().astype(np.intp)
-            for gradient, part in zip(gradients[:, span], parts, strict=True):
-                gradient += np.bincount(flat, part, len(gradient))
+            one = _cross((b - a) * self._sign[part], c - a)  # the first triangle's
+            values = np.concatenate([both, one, both, both - one], 1)
+            corners = self._quads[part].T.ravel().astype(np.intp)
+            begin = corners.min()
+            corners -= begin
+            end = begin + corners.max() + 1
+            for gradient, some in zip(gradients[:, begin:end], values, strict=True):
+                gradient += np.bincount(corners, some, len(gradient))
+            face, corner = np.divmod(self._others[others], 4)
+            elsewhere[:, others] = values.take(corner * both.shape[1] + face - part.start, 1)
+        for gradient, some in zip(gradients, elsewhere, strict=True):
+            np.subtract.at(gradient, self._vertex_of_others, some)
+            gradient[self._vertices :] = np.bincount(self._number, some, len(self._vertex))
         return self._by_label(volumes, (1, -1)), gradients
 
-    def _of_faces(
-        self, places: Columns, span: slice, corners: IndexArray, pair: IndexArray, sign: Columns
-    ) -> tuple[FloatArray, Columns, Columns]:
-        """For a piece: volumes by pair, gradients at corner 0 of the faces (3, N), and the corners (4, 3, N)."""
-        at_corners = places[:, span].take(corners, 1).swapaxes(0, 1)
-        a, b, c, d = at_corners
-        both = _cross((c - a) * sign, d - b)
-        return sums_at(pair, (a * both).sum(0), len(self._lower)), both, at_corners
+    def _of_faces(self, places: Columns, part: slice) -> tuple[FloatArray, Columns, Columns]:
+        """For some faces: volumes by pair, gradients at their corner 0 (3, N), and their corners (4, 3, N)."""
+        corners = places.take(self._quads[part].T, 1).swapaxes(0, 1)
+        a, b, c, d = corners
+        both = _cross((c - a) * self._sign[part], d - b)
+        return sums_at(self._pair_of_face[part], (a * both).sum(0), len(self._lower)), both, corners
 
-    def summed(self, values: Columns, signs: tuple[int, int]) -> FloatArray:
-        """Sum of values (P,) for each label, with one sign as the lower label of a pair and one as the higher."""
-        return self._by_label(sums_at(self._pair, values, len(self._lower)), signs)
+    def sums_of_squares(self, gradients: Columns) -> FloatArray:
+        """By label."""
+        return self._by_label(sums_at(self._pair, (gradients**2).sum(0), len(self._lower)), (1, 1))
 
-    def differences(self, values: FloatArray) -> Columns:
-        """(P,) the lower label's value minus the higher one's."""
-        return (values[self._lower] - values[self._higher]).astype(np.float32).take(self._pair)
-
-    def spread(self, values: Columns) -> Columns:
-        """(3, P) the values (3, V) of the vertices."""
-        return values.take(self._owner, 1)
-
-    def gathered(self, values: Columns) -> Columns:
-        """(3, V) the sums of values (3, P) by vertex."""
-        result = values.take(self._first, 1)
-        for axis in range(3):
-            np.add.at(result[axis], self._vertex, values[axis].take(self._further))
-        return result
+    def moved(
+        self, moves: Columns, gradients: Columns, steps: FloatArray, limit: float
+    ) -> tuple[Columns, FloatArray]:
+        """Moves (3, V) with each label's step along its gradient, within the limits; and, by label, the volume that
+        this brings by the linear model."""
+        rates = (steps[self._lower] - steps[self._higher]).astype(np.float32)
+        result, brought = np.empty_like(moves), np.zeros(len(self._lower))
+        for block, others in self._blocks:
+            here, there = self._pair[block], self._pair[self._vertices :][others]
+            gradient, further = gradients[:, block], gradients[:, self._vertices :][:, others]
+            at = self._vertex[others] - block.start
+            change = gradient * rates.take(here)
+            for axis in range(3):
+                np.add.at(change[axis], at, further[axis] * rates.take(there))
+            np.clip(change, -_LARGEST_STEP, _LARGEST_STEP, out=change)
+            change += moves[:, block]
+            result[:, block] = np.clip(change, -limit, limit, out=change)
+            change -= moves[:, block]
+            brought += sums_at(here, (change * gradient).sum(0), len(brought))
+            brought += sums_at(there, (change.take(at, 1) * further).sum(0), len(brought))
+        return result, self._by_label(brought, (1, -1))
 
     def _by_label(self, values: FloatArray, signs: tuple[int, int]) -> FloatArray:
+        """Sums of values by pair, with one sign for the lower label and one for the higher."""
         lower = sums_at(self._lower, signs[0] * values, self._labels)
         return lower + sums_at(self._higher, signs[1] * values, self._labels)
+
+
+def _pieces(count: int, others: IndexArray) -> list[tuple[slice, slice]]:
+    """Pieces of so many things, and the slices of sorted indices that lie in them."""
+    borders = np.minimum(np.arange(0, count + _PIECE, _PIECE), count)
+    at = np.searchsorted(others, borders)
+    return [(slice(a, b), slice(c, d)) for a, b, c, d in zip(borders, borders[1:], at, at[1:], strict=False)]
+
+
+def _pairs(net: Net) -> tuple[IndexArray, IndexArray, IndexArray, npt.NDArray[np.float32]]:
+    """The pairs of labels on the two sides of faces, lower and higher; and the pair and the sign of each face (F,):
+    a sixth, negative if the label behind it is the lower one."""
+    labels = len(net.voxels)
+    present = np.flatnonzero(np.bincount(net.low, minlength=labels) + np.bincount(net.high, minlength=labels))
+    rank = np.zeros(labels, np.intp)  # label values may be large and far apart
+    rank[present] = np.arange(len(present))
+    code = rank.take(net.low) * len(present) + rank.take(net.high)
+    faces = np.bincount(code, minlength=len(present) ** 2).reshape(len(present), -1)
+    lower, higher = np.nonzero(np.triu(faces + faces.T))
+    numbers, signs = np.empty(faces.shape, np.int32), np.full(faces.shape, -1 / 6, np.float32)
+    numbers[lower, higher] = numbers[higher, lower] = np.arange(len(lower))
+    signs[lower, higher] = 1 / 6
+    return present[lower], present[higher], numbers.take(code), signs.take(code)
 
 
 def _cross(a: Columns, b: Columns) -> Columns:
