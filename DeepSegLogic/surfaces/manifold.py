@@ -28,11 +28,18 @@ class ManifoldSurfaces:
         order = np.argsort(labels, kind="stable")
         groups = np.split(order, np.cumsum(np.bincount(labels))[:-1]) if len(labels) else []
         self.faces = {label: group for label, group in enumerate(groups) if label > 0 and len(group)}
-        turned = [0, 3, 2, 1]  # the first corner stays, so that both sides split a face in the same way
-        near, far = net.quads * 4 + net.sheets[:, 0], net.quads * 4 + net.sheets[:, 1]
-        self._sheets = np.concatenate([near, far[:, turned]])  # by face and corner: 4 × vertex + sheet
-        self._nonmanifold = np.concatenate([net.nonmanifold, net.nonmanifold[:, ::-1]])
-        self._number = np.empty(4 * len(net.vertices), np.int64)  # scratch
+        # The points of a surface: vertices, then, for further sheets at a vertex, numbers from V on.
+        corners = np.stack([net.quads, net.quads])
+        sheets = net.sheets.swapaxes(0, 1)
+        further = np.nonzero(sheets)
+        keys, number = np.unique(corners[further] * 4 + sheets[further], return_inverse=True)
+        self._vertex_of_further = keys // 4
+        corners[further] = number + len(net.vertices)
+        # Seen from the other side, the first corner stays, so that both sides split a face in the same way.
+        corners[1] = corners[1].take([0, 3, 2, 1], 1)
+        self._corners = corners.reshape(-1, 4)
+        self._nonmanifold = np.concatenate([net.nonmanifold, net.nonmanifold.take([3, 2, 1, 0], 1)])
+        self._number = np.empty(len(net.vertices) + len(keys), np.intp)  # scratch
 
     def of(self, label: int) -> tuple[PointsIjk, Triangles, IndexArray]:
         """The surface of a label, with a separate point for every sheet at a vertex.
@@ -41,12 +48,12 @@ class ManifoldSurfaces:
             Points (N, 3) as (I, J, K) indices; triangles (M, 3); and the net's vertices of the first points. Any
             further points lie in the middle of edges.
         """
-        sheets = self._sheets.take(self.faces[label], 0)
-        keys, corner = self._numbered(sheets)
-        vertex = keys // 4
+        vertex, corner = self._numbered(self._corners.take(self.faces[label], 0))
+        further = np.searchsorted(vertex, len(self._net.vertices))
+        vertex[further:] = self._vertex_of_further[vertex[further:] - len(self._net.vertices)]
         points = self._positions.take(vertex, 0)
-        if (keys % 4).any():
-            _separate_sheets(self._net, points, vertex, corner)
+        if further < len(vertex):
+            _separate_sheets(self._net, points, vertex, corner, np.isin(vertex, vertex[further:]))
         nonmanifold = self._nonmanifold.take(self.faces[label], 0)
         return *_triangulated(self._net, points, vertex, corner, nonmanifold), vertex
 
@@ -57,16 +64,14 @@ class ManifoldSurfaces:
         used = np.zeros(places.max() + 1, bool)
         used[places] = True
         keys = np.flatnonzero(used)
-        number = self._number[: len(used)]
-        number[keys] = np.arange(len(keys))
-        return keys + least, number.take(places)
+        self._number[keys] = np.arange(len(keys))
+        return keys + least, self._number.take(places)
 
 
-def _separate_sheets(net: Net, points: PointsIjk, vertex: IndexArray, corner: IndexArray) -> None:
-    """Move the points of sheets that share a vertex apart, each towards its own faces."""
-    again = np.flatnonzero(vertex[1:] == vertex[:-1])
-    together = np.zeros(len(points), bool)
-    together[again] = together[again + 1] = True
+def _separate_sheets(
+    net: Net, points: PointsIjk, vertex: IndexArray, corner: IndexArray, together: MaskArray
+) -> None:
+    """Move the points of sheets that share a vertex (``together``, (N,)) apart, each towards its own faces."""
     touching = corner[any_corner(together.take(corner))]
     places = net.vertices[vertex[touching]]
     outward = (places.mean(1, keepdims=True) - places).reshape(-1, 3)
