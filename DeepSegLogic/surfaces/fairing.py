@@ -139,8 +139,9 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     counts = counted.sum(0, dtype=np.uint8)
     i, j, k = net.vertices.T
     second = (i + j + k - 1.5).astype(np.int32) & 1
-    piece = np.arange(count, dtype=np.int32) // _PIECE + second * (count // _PIECE + 1)
-    order = np.argsort(piece * 8 + counts, kind="stable")
+    pieces = min(count // _PIECE + 1, 4096)
+    piece = np.arange(count) // (count // pieces + 1) + second * pieces
+    order = np.argsort((piece * 8 + counts).astype(np.uint16), kind="stable")  # fast for 16 bits
     counts = counts.take(order).astype(np.int32)
     rank = np.empty(count, np.int32)
     rank[order] = np.arange(count, dtype=np.int32)
@@ -223,18 +224,21 @@ def _filtered(mean: csr_matrix, values: Coordinates, degrees: Sequence[int]) -> 
     The polynomials are sums of Chebyshev's, as in Taubin, Zhang and Golub, Optimal surface smoothing as filter design,
     ECCV 1996.
     """
-    filters = [_weights(degree) for degree in degrees]
+    filters = {degree: _weights(degree) for degree in degrees}
     before, last = values, mean @ values
-    results = [weights[0] * before + weights[1] * last for weights in filters]
-    for order in range(2, max(map(len, filters))):
+    results = {degree: weights[0] * before + weights[1] * last for degree, weights in filters.items()}
+    for order in range(2, max(degrees) + 1):
         term = mean @ last
-        term *= np.float32(2)
-        term -= before
-        for result, weights in zip(results, filters, strict=True):
-            if order < len(weights):
-                result += weights[order] * term
+        for at in range(0, len(term), _PIECE):
+            piece = slice(at, at + _PIECE)
+            part = term[piece]
+            part *= np.float32(2)
+            part -= before[piece]
+            for degree, weights in filters.items():
+                if order <= degree:
+                    results[degree][piece] += weights[order] * part
         before, last = last, term
-    return results
+    return [results[degree] for degree in degrees]
 
 
 @lru_cache(maxsize=64)
