@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 IndexArray: TypeAlias = npt.NDArray[np.int32 | np.int64]
 """Indices of vertices, faces or surfaces, of any shape; the docstring beside says which."""
 
+Labels: TypeAlias = npt.NDArray[np.unsignedinteger | np.signedinteger]
+"""Label values of any integer type and any shape; 0 is background."""
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
 
 @dataclass(eq=False, repr=False)
 class Surface(ArrayRecord):

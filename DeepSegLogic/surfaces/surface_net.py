@@ -8,22 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, PointsIjk
-from .surface import IndexArray
+from .sheets import RINGS, several_sheets, sheet_numbers
+from .surface import Bytes, IndexArray, Labels
+from .touching import Doubles, separated
 
-_RINGS = np.array([[4, 6, 7, 5], [2, 6, 7, 3], [1, 5, 7, 3]])  # by axis (K, J, I) the voxels around an edge along it
 _PIECE = 65536  # faces per step, so that intermediate arrays stay in the processor's cache
-
-Labels: TypeAlias = npt.NDArray[np.unsignedinteger | np.signedinteger]
-"""Label values of any integer type and any shape; 0 is background."""
-
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 @dataclass
@@ -40,6 +34,7 @@ class Net:
         thin: (3, V) bool, whether the next vertex in the direction of K, J or I, or against it, lies one voxel away on
             the other side of a structure.
         nonmanifold: (F, 4) bool, whether four faces of one structure meet at the side from corner c to the next.
+        doubles: edges that start where another does, along the same axis; see :mod:`DeepSegLogic.surfaces.touching`.
         sheets: (F, 2, 4) uint8, at each corner the sheet of the low and of the high label's surface that the
             face belongs to. There is more than one where voxels share only an edge or a corner.
     """
@@ -52,6 +47,7 @@ class Net:
     ahead: IndexArray
     meeting: Bytes
     thin: MaskArray
+    doubles: Doubles
     nonmanifold: MaskArray
     sheets: Bytes
 
@@ -80,22 +76,18 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
     points = np.flatnonzero(used)
     number = np.empty(len(flat), np.int32)
     number[points] = np.arange(len(points), dtype=np.int32)
-    vertices, rest = np.empty((len(points), 3)), points
-    for axis, stride in enumerate(strides):
-        along, rest = np.divmod(rest, stride)
-        np.add(along, offset[axis] - 1.5, out=vertices[:, 2 - axis])
     around = np.stack([flat.take(points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]) for b in range(8)])
     meeting = _meeting(around)
     ahead, thin = np.full(meeting.shape, -1, np.int32), np.zeros(meeting.shape, bool)
     for axis, stride in enumerate(strides):
         start = np.flatnonzero(meeting[axis])
         ahead[axis, start] = number.take(points.take(start) + stride)
-        within = around[_RINGS[axis][0]] > 0  # a gap may close, as far as the limit of the moves lets it
+        within = around[RINGS[axis][0]] > 0  # a gap may close, as far as the limit of the moves lets it
         start = np.flatnonzero(used.take(points + stride) & (meeting[axis] == 0) & within)
         thin[axis, start] = thin[axis, number.take(points.take(start) + stride)] = True
     quads = np.empty((sum(map(len, firsts)), 4), np.int32)
     axes = np.repeat(np.arange(3, dtype=np.int8), [len(f) for f in firsts])
-    full, several = _full(around, meeting), _several_sheets(around)
+    full, several = _full(around, meeting), several_sheets(around)
     marked = (full.any(0) + 2 * several).astype(np.uint8)
     marks = np.empty(len(quads), np.uint8)
     begin = 0
@@ -111,18 +103,32 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
                 quads[part, n] = corner
             marks[part] = marked.take(a) | marked.take(b) | marked.take(c) | marked.take(d)
         begin += len(first)
+    nonmanifold = _nonmanifold(quads, axes, full, np.flatnonzero(marks & 1))
+    faces, places = np.flatnonzero(marks & 2), np.flatnonzero(several)
+    sheets = sheet_numbers(quads, axes, around, several, faces)
+    origins, ahead, meeting, doubles = separated(quads, axes, faces, ahead, meeting, places, around[:, places])
     return Net(
-        vertices,
+        _places(np.concatenate([points, points[origins]]), strides, offset),
         quads,
         np.concatenate(lows),
         np.concatenate(highs),
         _voxel_counts(lows[0], highs[0], firsts[0] // strides[0]),
         ahead,
         meeting,
-        thin,
-        _nonmanifold(quads, axes, full, np.flatnonzero(marks & 1)),
-        _sheets(quads, axes, around, several, np.flatnonzero(marks & 2)),
+        np.concatenate([thin, thin[:, origins]], 1),
+        doubles,
+        nonmanifold,
+        sheets,
     )
+
+
+def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> PointsIjk:
+    """(V, 3) (I, J, K) indices of corners from their flat indices."""
+    places, rest = np.empty((len(points), 3)), points
+    for axis, stride in enumerate(strides):
+        along, rest = np.divmod(rest, stride)
+        np.add(along, offset[axis] - 1.5, out=places[:, 2 - axis])
+    return places
 
 
 def any_corner(marks: MaskArray) -> IndexArray:
@@ -155,7 +161,7 @@ def _meeting(around: Labels) -> Bytes:
         around: (8, V) labels of the voxels at each vertex; bits 2, 1, 0 of the row are the side along K, J, I.
     """
     meeting = np.zeros((3, around.shape[1]), np.uint8)
-    for axis, ring in enumerate(_RINGS):
+    for axis, ring in enumerate(RINGS):
         for here, there in zip(ring, np.roll(ring, -1), strict=True):
             meeting[axis] += around[here] != around[there]
     return meeting
@@ -164,7 +170,7 @@ def _meeting(around: Labels) -> Bytes:
 def _full(around: Labels, meeting: Bytes) -> MaskArray:
     """(3, V) whether four faces of one structure meet at the edge to the next vertex, by axis; rare."""
     full = meeting > 3
-    for axis, ring in enumerate(_RINGS):
+    for axis, ring in enumerate(RINGS):
         at = np.flatnonzero(full[axis])
         a, b, c, d = around[ring].take(at, 1)
         full[axis, at] = (a == c) & (a > 0) | (b == d) & (b > 0)
@@ -183,95 +189,3 @@ def _nonmanifold(quads: IndexArray, axes: npt.NDArray[np.int8], full: MaskArray,
     for n, (start, along) in enumerate(((0, u), (1, v), (3, u), (0, v))):
         nonmanifold[faces, n] = full[along, quads[faces, start]]
     return nonmanifold
-
-
-def _several_sheets(around: Labels) -> MaskArray:
-    """(V,) whether a structure has several sheets at a vertex; rare."""
-    _, counts = _sheet_table()
-    least, most = around.min(0), around.max(0)
-    bits, both = np.zeros(around.shape[1], np.uint8), np.ones(around.shape[1], bool)
-    for b, labels in enumerate(around):
-        is_most = labels == most
-        bits |= is_most.view(np.uint8) << np.uint8(b)
-        both &= is_most | (labels == least)
-    # Of two labels that meet, the lower may be the background.
-    several = (counts > 1).take(bits)
-    several |= (counts[::-1] > 1).take(bits) & (least > 0)
-    at = np.flatnonzero(~both)
-    several[at] = ((counts > 1)[_occupancy(around[:, at])] & (around[:, at] > 0)).any(0)
-    return several
-
-
-def _sheets(
-    quads: IndexArray, axes: npt.NDArray[np.int8], around: Labels, several: MaskArray, faces: IndexArray
-) -> Bytes:
-    """See :attr:`Net.sheets`; zero except at the few corners where sheets meet.
-
-    Args:
-        several: (V,) the vertices with several sheets.
-        faces: those with a corner there.
-    """
-    sheets = np.zeros((len(quads), 2, 4), np.uint8)
-    table, _ = _sheet_table()
-    at, corner = np.nonzero(several.take(quads[faces]))
-    face = faces[at]
-    # Seen from corner c of a face, the low voxel lies at these bits; see the order of corners in build_net.
-    axis = axes[face]
-    u_side, v_side = np.isin(corner, (0, 3)).astype(int), np.isin(corner, (0, 1)).astype(int)
-    bit = np.array([4, 2, 1])
-    position = u_side * bit[(axis + 2) % 3] + v_side * bit[(axis + 1) % 3]
-    there, vertex = np.unique(quads[face, corner], return_inverse=True)
-    occupied = _occupancy(around[:, there])
-    for side, voxel in enumerate((position, position | bit[axis])):
-        sheets[face, side, corner] = np.maximum(table[occupied[voxel, vertex], axis, position], 0)
-    return sheets
-
-
-def _occupancy(around: Labels) -> Bytes:
-    """(8, V): for each of the eight voxels at a vertex, which of the eight have its label, as bits."""
-    bits = np.uint8(1) << np.arange(8, dtype=np.uint8)
-    occupied = np.repeat(bits[:, None], around.shape[1], 1)
-    for b in range(8):
-        for other in range(b):
-            same = (around[b] == around[other]).view(np.uint8)
-            occupied[b] |= same * bits[other]  # several times faster than a shift
-            occupied[other] |= same * bits[b]
-    return occupied
-
-
-@lru_cache(maxsize=1)
-def _sheet_table() -> tuple[IndexArray, IndexArray]:
-    """For each occupancy of the eight voxels at a vertex: (256, 3, 8) the sheet of the face that crosses an axis
-    from the voxel at given bits, or -1, and (256,) the number of sheets.
-
-    Where four faces meet at an edge, those that share an empty voxel join: voxels that share an edge stay connected.
-    """
-    table, counts = np.full((256, 3, 8), -1, np.int64), np.zeros(256, np.int64)
-    bits = (4, 2, 1)
-    for occupied in range(256):
-        full = [bool(occupied >> b & 1) for b in range(8)]
-        faces = {(a, b) for a in range(3) for b in range(8) if not b & bits[a] and full[b] != full[b | bits[a]]}
-        sheet = {face: face for face in faces}
-
-        def root(face: tuple[int, int], sheet: dict[tuple[int, int], tuple[int, int]] = sheet) -> tuple[int, int]:
-            while sheet[face] != face:
-                face = sheet[face]
-            return face
-
-        for axis in range(3):
-            u, v = (b for b in bits if b != bits[axis])
-            for side in (0, bits[axis]):
-                ring = [side, side | u, side | u | v, side | v]
-                crossed = []
-                for here, there in zip(ring, ring[1:] + ring[:1], strict=True):
-                    step = bits.index(here ^ there)
-                    crossed.append(((step, here & there), here, there))
-                crossed = [c for c in crossed if c[0] in faces]
-                for (one, _, shared), (other, _, _) in zip(crossed, crossed[1:] + crossed[:1], strict=True):
-                    if len(crossed) == 2 or not full[shared]:
-                        sheet[root(one)] = root(other)
-        roots = sorted({root(f) for f in faces})
-        counts[occupied] = len(roots)
-        for axis, b in faces:
-            table[occupied, axis, b] = roots.index(root((axis, b)))
-    return table, counts

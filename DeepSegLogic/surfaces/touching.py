@@ -1,0 +1,122 @@
+"""Structures that touch only at an edge or a corner of voxels: each has vertices of its own there.
+
+Otherwise their surfaces would share a vertex, although something else lies between them: it could follow neither of
+them, and would stick out of both like a tooth.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .sheets import BITS, RINGS, voxel_before
+from .surface import Bytes, IndexArray, Labels
+
+Doubles: TypeAlias = IndexArray
+"""(4, N) axis, start, end and number of faces of edges that start where another does, along the same axis."""
+
+
+def separated(
+    quads: IndexArray,
+    axes: npt.NDArray[np.int8],
+    faces: IndexArray,
+    ahead: IndexArray,
+    meeting: Bytes,
+    places: IndexArray,
+    around: Labels,
+) -> tuple[IndexArray, IndexArray, Bytes, Doubles]:
+    """Give faces that do not hang together at a vertex vertices of their own there.
+
+    Args:
+        quads, ahead, meeting: see :class:`~DeepSegLogic.surfaces.surface_net.Net`; ``quads`` is changed.
+        axes: (F,) across which the faces lie.
+        faces: those with a corner at one of the places.
+        places: (N,) the vertices to look at.
+        around: (8, N) labels there.
+
+    Returns:
+        Of each new vertex, the old one; ahead and meeting with new vertices; and the edges that these have no room for.
+    """
+    sheet, number = _sheets_at(around)
+    several = np.flatnonzero(number > 1)
+    places, sheet, more = places[several], sheet[:, several], number[several] - 1
+    count = meeting.shape[1]
+    row = np.full(count, -1, np.int32)
+    row[places] = np.arange(len(places))
+    faces = faces[(row.take(quads[faces]) >= 0).any(1)]
+    face, corner = np.nonzero(row.take(quads[faces]) >= 0)
+    at = row[quads[faces[face], corner]]
+    axis = axes[faces[face]]
+    copy = sheet[_face_numbers()[axis, voxel_before(axis, corner)], at]
+
+    old = quads[faces]
+    new = old.copy()
+    new[face, corner] = np.where(copy > 0, count + (np.cumsum(more) - more)[at] + copy - 1, old[face, corner])
+    quads[faces] = new
+    room = ((0, 0), (0, int(more.sum())))
+    ahead, meeting = np.pad(ahead, room, constant_values=-1), np.pad(meeting, room)
+    u, v = (axes[faces] + 2) % 3, (axes[faces] + 1) % 3
+    sides = [(u, 0, 1), (v, 1, 2), (u, 3, 2), (v, 0, 3)]  # see the order of corners in build_net
+    edges = []
+    for along, start, end in sides:
+        there = (row[old[:, start]] >= 0) | (row[old[:, end]] >= 0)
+        ahead[along[there], old[there, start]] = -1
+        meeting[along[there], old[there, start]] = 0
+        edges.append(np.stack([along[there], new[there, start], new[there, end]]))
+    found, meet = np.unique(np.concatenate(edges, 1), axis=1, return_counts=True)
+    _, first = np.unique(found[:2], axis=1, return_index=True)
+    ahead[found[0, first], found[1, first]] = found[2, first]
+    meeting[found[0, first], found[1, first]] = meet[first]
+    doubles = np.delete(np.concatenate([found, meet[None]]), first, 1)
+    return np.repeat(places, more), ahead, meeting, doubles
+
+
+@lru_cache(maxsize=1)
+def _face_numbers() -> IndexArray:
+    """(3, 8) a number from 0 to 11 for the face at a vertex that lies across an axis, behind the voxel at given bits;
+    or -1."""
+    numbers = np.full((3, 8), -1)
+    for axis, bit in enumerate(BITS):
+        numbers[axis, [b for b in range(8) if not b & bit]] = 4 * axis + np.arange(4)
+    return numbers
+
+
+def _sheets_at(around: Labels) -> tuple[IndexArray, IndexArray]:
+    """How the faces at vertices hang together.
+
+    Those that meet at an edge hang together. Of four, those around the same voxel do if the two voxels beside it have
+    the same label and it does not.
+
+    Args:
+        around: (8, N) labels of the voxels at each vertex.
+
+    Returns:
+        (12, N) the sheet of each face from 0, and (N,) the number of sheets.
+    """
+    numbers, every = _face_numbers(), np.arange(12)[:, None]
+    present = np.zeros((12, around.shape[1]), bool)
+    for axis, bit in enumerate(BITS):
+        for b in np.flatnonzero(numbers[axis] >= 0):
+            present[numbers[axis, b]] = around[b] != around[b | bit]
+    groups = []  # of faces that hang together, and where they do
+    for ring in (*RINGS, *(RINGS - BITS[:, None])):
+        following = np.roll(ring, -1)
+        axes = np.searchsorted(-BITS, -(ring ^ following))
+        faces = numbers[axes, ring & following]
+        a, b, c, d = around[ring]
+        four = present[faces].all(0)
+        around_b, around_c = four & (a == c) & (b != d), four & (b == d) & (a != c)
+        groups.append((faces, ~around_b & ~around_c))
+        groups += [(faces[:2], around_b), (faces[2:], around_b), (faces[1:3], around_c), (faces[[3, 0]], around_c)]
+    sheet, before = np.where(present, every, 12), np.empty(0)
+    while not np.array_equal(sheet, before):
+        before = sheet.copy()
+        for faces, where in groups:
+            least = np.where(where, sheet[faces].min(0), 12)
+            sheet[faces] = np.where(present[faces], np.minimum(sheet[faces], least), 12)
+    first = present & (sheet == every)
+    rank = np.cumsum(first, 0) - 1
+    return np.take_along_axis(rank, np.minimum(sheet, 11), 0), first.sum(0)
