@@ -60,17 +60,20 @@ def separated(
     ahead, meeting = np.pad(ahead, room, constant_values=-1), np.pad(meeting, room)
     u, v = (axes[faces] + 2) % 3, (axes[faces] + 1) % 3
     sides = [(u, 0, 1), (v, 1, 2), (u, 3, 2), (v, 0, 3)]  # see the order of corners in build_net
-    edges = []
+    total = np.int64(count + more.sum())
+    codes = []
     for along, start, end in sides:
         there = (row[old[:, start]] >= 0) | (row[old[:, end]] >= 0)
         ahead[along[there], old[there, start]] = -1
         meeting[along[there], old[there, start]] = 0
-        edges.append(np.stack([along[there], new[there, start], new[there, end]]))
-    found, meet = np.unique(np.concatenate(edges, 1), axis=1, return_counts=True)
-    _, first = np.unique(found[:2], axis=1, return_index=True)
-    ahead[found[0, first], found[1, first]] = found[2, first]
-    meeting[found[0, first], found[1, first]] = meet[first]
-    doubles = np.delete(np.concatenate([found, meet[None]]), first, 1)
+        codes.append((along[there] * total + new[there, start]) * total + new[there, end])
+    found, meet = np.unique(np.concatenate(codes), return_counts=True)
+    starts, end = np.divmod(found, total)
+    _, first = np.unique(starts, return_index=True)
+    edges = np.stack([starts // total, starts % total, end, meet])
+    axis, start, end, meet = edges[:, first]
+    ahead[axis, start], meeting[axis, start] = end, meet
+    doubles = np.delete(edges, first, 1)
     return np.repeat(places, more), ahead, meeting, doubles
 
 
@@ -96,7 +99,7 @@ def _sheets_at(around: Labels) -> tuple[IndexArray, IndexArray]:
     Returns:
         (12, N) the sheet of each face from 0, and (N,) the number of sheets.
     """
-    numbers, every = _face_numbers(), np.arange(12)[:, None]
+    numbers, every = _face_numbers(), np.arange(12, dtype=np.int8)[:, None]
     present = np.zeros((12, around.shape[1]), bool)
     for axis, bit in enumerate(BITS):
         for b in np.flatnonzero(numbers[axis] >= 0):
@@ -111,12 +114,13 @@ def _sheets_at(around: Labels) -> tuple[IndexArray, IndexArray]:
         around_b, around_c = four & (a == c) & (b != d), four & (b == d) & (a != c)
         groups.append((faces, ~around_b & ~around_c))
         groups += [(faces[:2], around_b), (faces[2:], around_b), (faces[1:3], around_c), (faces[[3, 0]], around_c)]
-    sheet, before = np.where(present, every, 12), np.empty(0)
+    nowhere = np.int8(12)
+    sheet, before = np.where(present, every, nowhere), np.empty(0)
     while not np.array_equal(sheet, before):
         before = sheet.copy()
         for faces, where in groups:
-            least = np.where(where, sheet[faces].min(0), 12)
-            sheet[faces] = np.where(present[faces], np.minimum(sheet[faces], least), 12)
+            least = np.where(where, sheet[faces].min(0), nowhere)
+            sheet[faces] = np.where(present[faces], np.minimum(sheet[faces], least), nowhere)
     first = present & (sheet == every)
     rank = np.cumsum(first, 0) - 1
     return np.take_along_axis(rank, np.minimum(sheet, 11), 0), first.sum(0)
