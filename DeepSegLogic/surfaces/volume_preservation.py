@@ -20,7 +20,7 @@ from .surface_net import Net, faces_at, sums_at
 _ROUNDS, _STEPS = 8, 4
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is not more precise
 _LARGEST_STEP = 0.1  # voxels: the gradient of a label that has nearly vanished is too optimistic
-_TOLERANCE = 5e-4  # relative
+_TOLERANCE, _LEAST = 5e-4, 0.2  # relative, and in voxels
 _PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 
 Columns: TypeAlias = npt.NDArray[np.float32]
@@ -35,7 +35,7 @@ def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: floa
         moves: (3, V) of the smoothing, in voxels.
         limit: largest move along an axis, in voxels.
     """
-    tolerance = _TOLERANCE * np.maximum(net.voxels, 1)
+    tolerance = np.maximum(_TOLERANCE * net.voxels, _LEAST)
     moves, part = moves.copy(), net
     vertices: slice | IndexArray = slice(None)
     missing: FloatArray | None = None
