@@ -272,7 +272,7 @@ def _split_along_shorter_diagonals(net: Net, places: npt.NDArray[np.float32]) ->
         found = np.flatnonzero(((b - d) ** 2).sum(0) + _TIE < ((a - c) ** 2).sum(0))
         quads[found] = quads.take(found, 0).take(_TURN, 1)
         turned[at + found] = True
-    for corners in (net.nonmanifold, net.sheets.reshape(-1, 4)):  # most are zero
-        found = any_corner(corners)
-        found = found[turned.take(found // (len(corners) // len(turned)))]
-        corners[found] = corners.take(found, 0).take(_TURN, 1)
+    for corners, rows in ((net.nonmanifold, 1), (net.sheets.reshape(-1, 4), 2)):
+        marked = any_corner(corners)  # few
+        marked = marked[turned.take(marked // rows)]
+        corners[marked] = corners.take(marked, 0).take(_TURN, 1)

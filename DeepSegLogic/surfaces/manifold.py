@@ -68,9 +68,7 @@ class ManifoldSurfaces:
         return keys + least, self._number.take(places)
 
 
-def _separate_sheets(
-    net: Net, points: PointsIjk, vertex: IndexArray, corner: IndexArray, together: MaskArray
-) -> None:
+def _separate_sheets(net: Net, points: PointsIjk, vertex: IndexArray, corner: IndexArray, together: MaskArray) -> None:
     """Move the points of sheets that share a vertex (``together``, (N,)) apart, each towards its own faces."""
     touching = corner[any_corner(together.take(corner))]
     places = net.vertices[vertex[touching]]

@@ -78,7 +78,8 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
     number[points] = np.arange(len(points), dtype=np.int32)
     around = np.stack([flat.take(points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]) for b in range(8)])
     meeting = _meeting(around)
-    ahead, thin = np.full(meeting.shape, -1, np.int32), np.zeros(meeting.shape, bool)
+    ahead: IndexArray = np.full(meeting.shape, -1, np.int32)
+    thin = np.zeros(meeting.shape, bool)
     for axis, stride in enumerate(strides):
         start = np.flatnonzero(meeting[axis])
         ahead[axis, start] = number.take(points.take(start) + stride)
@@ -131,7 +132,7 @@ def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> P
     return places
 
 
-def any_corner(marks: MaskArray) -> IndexArray:
+def any_corner(marks: MaskArray | Bytes) -> IndexArray:
     """Indices of the faces with a marked corner: ``np.flatnonzero(marks.any(1))`` of a bool (F, 4)."""
     return np.flatnonzero(np.ascontiguousarray(marks).view(np.uint32))  # a hundred times as fast as any(1)
 
@@ -142,7 +143,7 @@ def faces_at(marked: MaskArray, quads: IndexArray) -> IndexArray:
     return np.concatenate([any_corner(marked.take(quads[at : at + _PIECE])) + at for at in starts])
 
 
-def sums_at(indices: IndexArray, values: FloatArray | npt.NDArray[np.float32], length: int) -> FloatArray:
+def sums_at(indices: IndexArray | Labels, values: npt.NDArray[np.floating] | IndexArray, length: int) -> FloatArray:
     """(length,) the sum of the values at each index."""
     return np.asarray(np.bincount(indices, values, length), np.float64)
 
@@ -151,7 +152,7 @@ def _voxel_counts(low: Labels, high: Labels, height: IndexArray) -> FloatArray:
     """See :attr:`Net.voxels`; from the faces across K and their height: of each label, those behind it minus those
     before it."""
     count = int(max(low.max(initial=0), high.max(initial=0))) + 1
-    return sums_at(low, height, count) - sums_at(high, height, count)
+    return np.asarray(sums_at(low, height, count) - sums_at(high, height, count))
 
 
 def _meeting(around: Labels) -> Bytes:

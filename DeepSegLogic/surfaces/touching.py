@@ -68,11 +68,11 @@ def separated(
         meeting[along[there], old[there, start]] = 0
         codes.append((along[there] * total + new[there, start]) * total + new[there, end])
     found, meet = np.unique(np.concatenate(codes), return_counts=True)
-    starts, end = np.divmod(found, total)
+    starts, ends = np.divmod(found, total)
     _, first = np.unique(starts, return_index=True)
-    edges = np.stack([starts // total, starts % total, end, meet])
-    axis, start, end, meet = edges[:, first]
-    ahead[axis, start], meeting[axis, start] = end, meet
+    edges = np.stack([starts // total, starts % total, ends, meet])
+    single = edges[:, first]
+    ahead[single[0], single[1]], meeting[single[0], single[1]] = single[2:]
     doubles = np.delete(edges, first, 1)
     return np.repeat(places, more), ahead, meeting, doubles
 

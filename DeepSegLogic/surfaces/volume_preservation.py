@@ -132,7 +132,10 @@ class _Sides:
 
         A face is two triangles, split along the diagonal from corner 0 to corner 2.
         """
-        return self._by_label(sum(self._of_faces(places, part)[0] for part, _ in self._parts), (1, -1))
+        volumes = np.zeros(len(self._lower))
+        for part, _ in self._parts:
+            volumes += self._of_faces(places, part)[0]
+        return self._by_label(volumes, (1, -1))
 
     def volumes_and_gradients(self, places: Columns) -> tuple[FloatArray, Columns]:
         """Volumes as above, and (3, P) the gradients of the lower label's volume."""
@@ -167,9 +170,7 @@ class _Sides:
         """By label."""
         return self._by_label(sums_at(self._pair, (gradients**2).sum(0), len(self._lower)), (1, 1))
 
-    def moved(
-        self, moves: Columns, gradients: Columns, steps: FloatArray, limit: float
-    ) -> tuple[Columns, FloatArray]:
+    def moved(self, moves: Columns, gradients: Columns, steps: FloatArray, limit: float) -> tuple[Columns, FloatArray]:
         """Moves (3, V) with each label's step along its gradient, within the limits; and, by label, the volume that
         this brings by the linear model."""
         rates = (steps[self._lower] - steps[self._higher]).astype(np.float32)
