@@ -156,6 +156,8 @@ def _become(arguments, environment, folder, new_session) -> None:
     os.environ.update(environment)
     os.chdir(folder)
     tempfile.tempdir = None  # it may have been asked for before
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
     if new_session:
         os.setsid()
     sys.argv = arguments[1:]

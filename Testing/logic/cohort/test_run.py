@@ -171,10 +171,10 @@ def computing():
 def test_nobody_else_reaches_the_cluster(cohort):
     """It listens on this machine only; its pages, which would show names of cases, are not there."""
     cases, settings = cohort
+    before = listening_here()
     run = run_cohort(cases, settings)
     next(run)
-    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    listening = {c.laddr for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"}
+    listening = listening_here() - before
     assert len(listening) >= 2
     assert {address.ip for address in listening} == {"127.0.0.1"}
     for address in listening:
@@ -182,6 +182,12 @@ def test_nobody_else_reaches_the_cluster(cohort):
             with pytest.raises(OSError):  # 404, or not HTTP at all
                 urllib.request.urlopen(f"http://127.0.0.1:{address.port}/{page}", timeout=5)
     list(run)
+
+
+def listening_here():
+    """Addresses at which this process and those that it started listen."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return {c.laddr for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"}
 
 
 def test_a_scheduler_that_is_running(cohort):
