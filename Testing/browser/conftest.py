@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 
+import forked
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
+WEB = ("DeepSegLogic.cli", "DeepSegWeb.app")
 
 DRAWN = """() => {
   const images = [...document.querySelectorAll('.layout-grid-item img')];
@@ -42,7 +44,7 @@ class Server:
 
 
 def start(source, temporary, *options, browser=None, stderr=None) -> Server:
-    """Start `deepseg web` and wait for its link.
+    """Start `deepseg web` and wait for its link; where its start is not looked at, without loading its libraries anew.
 
     Args:
         source: what it opens, or None.
@@ -54,7 +56,8 @@ def start(source, temporary, *options, browser=None, stderr=None) -> Server:
     command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "web", *map(str, options)]
     command += [str(source)] * (source is not None) + ["--no-browser"] * (browser is None)
     environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "2", "BROWSER": str(browser)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env=environment)
+    popen = partial(forked.popen, WEB) if browser is stderr is None else subprocess.Popen
+    process = popen(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env=environment)
     line = process.stdout.readline()
     found = re.search(r"http://\S+", line)
     assert found, line

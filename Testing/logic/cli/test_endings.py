@@ -32,12 +32,15 @@ def started(*arguments, **options):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, chest_ct, name):
     (tmp_path / "segmentation.nii.gz").write_text("an earlier result", "utf-8")
-    process = started("segment", chest_ct, "-o", tmp_path, "-s", "lung_left,vertebrae", "--quality", "best", "--json")
+    asked = ["segment", chest_ct, "-o", tmp_path, "-s", "lung_left,vertebrae", "--quality", "best", "--json"]
+    number = getattr(signal, name)
+    # under nohup it is ignored, which a program inherits and DeepSeg keeps
+    process = started(*asked, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     for line in process.stdout:
         if '"inference"' in line:
             break
     for _ in range(3):  # some tell it more than once
-        process.send_signal(getattr(signal, name))
+        process.send_signal(number)
     rest, errors = process.communicate(timeout=120)
     assert (process.returncode, errors.strip()) == (130, "Cancelled.")
     assert json.loads(rest.splitlines()[-1])["code"] == "cancelled"

@@ -15,6 +15,15 @@ def piece(chest_ct):
     return Volume(np.ascontiguousarray(volume.array[8:20, 24:104, 24:104]), volume.ijk_to_ras)
 
 
+@pytest.fixture(scope="module")
+def scheduler():
+    """Address of a scheduler that is running, whose worker is a thread here: runs on it start no processes."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with distributed.LocalCluster(**options, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
 @pytest.fixture
 def cohort(tmp_path, piece):
     """Three volumes, of which one is truncated, and what is asked of them."""

@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import psutil
 import pytest
 import slurm_cluster
 
+from DeepSegLogic.cli import main
 from DeepSegLogic.cli.slurm import array_script, part_of
 from DeepSegLogic.cohort.engines import ENGINES, engine_for
 from DeepSegLogic.cohort.runner import run_cohort
@@ -65,7 +67,7 @@ def test_a_folder_that_slurm_cannot_write_to_is_told(name):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Slurm runs on Linux")
-def test_an_array_job_does_all_cases(cohort, tmp_path):
+def test_an_array_job_does_all_cases(cohort, scheduler, tmp_path, monkeypatch, capsys):
     cases, settings = cohort
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -73,12 +75,11 @@ def test_an_array_job_does_all_cases(cohort, tmp_path):
     (programs / "sbatch").chmod(0o755)
     folder, out = cases[0].source.parent, settings.output
     asked = [folder, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", ""]
-    without = deepseg(*asked, "--engine", "slurm", env=os.environ | {"PATH": str(tmp_path)})
-    _, errors = without.communicate(timeout=300)
-    assert without.returncode == 6 and "cohort.sbatch" in errors
-    dry = deepseg(*asked, "--engine", "slurm", "--workers", "2", "--dry-run")
-    script, _ = dry.communicate(timeout=300)
-    assert dry.returncode == 0 and "#SBATCH --array=1-2\n" in script
+    slurm = ["cohort", *map(str, asked), "--engine", "slurm", "--workers", "2"]
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        assert main(slurm) == 6 and "cohort.sbatch" in capsys.readouterr().err
+    assert main([*slurm, "--dry-run"]) == 0 and "#SBATCH --array=1-2\n" in capsys.readouterr().out
     environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
     process = deepseg(*asked, "--engine", "slurm", "--workers", "2", env=environment)
     said, errors = process.communicate(timeout=300)
@@ -90,8 +91,7 @@ def test_an_array_job_does_all_cases(cohort, tmp_path):
         "patient 2/b": "done",
         "broken": "failed",
     }
-    after = deepseg(*asked)
-    after.communicate(timeout=300)
+    outcomes(cases, replace(settings, structures=["lung_left"]), scheduler=scheduler)
     assert [row["status"] for row in rows(out / "cohort.csv")] == ["kept", "failed", "kept"]
 
 

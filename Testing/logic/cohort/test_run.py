@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
+from DeepSegLogic.cli import main
 from DeepSegLogic.cohort import Case, run_cohort
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_label_map, read_volume, write_volume
@@ -40,7 +41,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_cases_are_done_once_and_a_broken_one_stops_none(cohort, piece):
+def test_cases_are_done_once_and_a_broken_one_stops_none(cohort, piece, scheduler):
     cases, settings = cohort
     environment = dict(os.environ)
     told = []
@@ -63,17 +64,19 @@ def test_cases_are_done_once_and_a_broken_one_stops_none(cohort, piece):
     before = {path: path.stat().st_mtime_ns for path in (out / "a").iterdir()}
     write_volume(piece, cases[1].source)
     write_volume(Volume(piece.array + 1, piece.ijk_to_ras), cases[2].source)
-    assert statuses(outcomes(cases, settings)) == {"a": "kept", "patient 2/b": "done", "broken": "done"}
+    again = outcomes(cases, settings, scheduler=scheduler)
+    assert statuses(again) == {"a": "kept", "patient 2/b": "done", "broken": "done"}
     assert before == {path: path.stat().st_mtime_ns for path in (out / "a").iterdir()}
     assert len(rows(out / "measurements.csv")) == 6
 
-    assert statuses(outcomes(cases[:1], replace(settings, structures=["lung_left"]))) == {"a": "done"}
+    other = outcomes(cases[:1], replace(settings, structures=["lung_left"]), scheduler=scheduler)
+    assert statuses(other) == {"a": "done"}
 
 
-def test_a_case_that_is_not_whole_is_done_again_and_it_is_said(cohort):
+def test_a_case_that_is_not_whole_is_done_again_and_it_is_said(cohort, scheduler):
     cases, settings = cohort
     folder = settings.output / "a"
-    outcomes(cases[:1], settings)
+    outcomes(cases[:1], settings, scheduler=scheduler)
     whole = (folder / "segmentation.nii.gz").read_bytes()
     for spoil, said in (
         (lambda: (folder / "segmentation.nii.gz").unlink(), "segmentation.nii.gz is missing"),
@@ -81,26 +84,26 @@ def test_a_case_that_is_not_whole_is_done_again_and_it_is_said(cohort):
         (lambda: (folder / "measurements.csv").write_text("structure\n", "utf-8"), "measurements.csv is damaged"),
     ):
         spoil()
-        (outcome,) = outcomes(cases[:1], settings).values()
+        (outcome,) = outcomes(cases[:1], settings, scheduler=scheduler).values()
         assert outcome.status == "done"
         assert said in " ".join(outcome.warnings)
         assert (folder / "segmentation.nii.gz").read_bytes() == whole
-    assert statuses(outcomes(cases[:1], settings)) == {"a": "kept"}
+    assert statuses(outcomes(cases[:1], settings, scheduler=scheduler)) == {"a": "kept"}
 
 
-def test_results_that_are_deleted_during_the_run_are_told(cohort):
+def test_results_that_are_deleted_during_the_run_are_told(cohort, scheduler):
     cases, settings = cohort
     with pytest.raises(OutputError, match="deleted or changed during the run: those of a"):
-        for outcome in run_cohort(cases[:1], settings):
+        for outcome in run_cohort(cases[:1], settings, scheduler=scheduler):
             shutil.rmtree(settings.output)
             assert outcome.status == "done"
 
 
-def test_names_of_cases_are_no_formulas(cohort, piece):
+def test_names_of_cases_are_no_formulas(cohort, piece, scheduler):
     cases, settings = cohort
     source = cases[0].source.with_name("=1+1.nii.gz")
     write_volume(piece, source)
-    assert statuses(outcomes([Case("=1+1", source)], settings)) == {"=1+1": "done"}
+    assert statuses(outcomes([Case("=1+1", source)], settings, scheduler=scheduler)) == {"=1+1": "done"}
     for table in ("cohort.csv", "measurements.csv"):
         assert {row["case"] for row in rows(settings.output / table)} == {"'=1+1"}
 
@@ -117,7 +120,7 @@ def test_cancelled_cases_leave_nothing(cohort):
     assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
 
 
-def test_a_worker_that_dies_of_a_case_is_told(cohort):
+def test_a_worker_that_dies_of_a_case_is_told(cohort, scheduler):
     """As when the kernel kills it for its memory: each worker, as soon as it has torch."""
     cases, settings = cohort
     over = threading.Event()
@@ -137,7 +140,7 @@ def test_a_worker_that_dies_of_a_case_is_told(cohort):
         killer.join()
     assert (outcome.status, outcome.code) == ("failed", "resource.worker_died")
     assert outcome.remedy
-    assert statuses(outcomes(cases[:1], settings)) == {"a": "done"}
+    assert statuses(outcomes(cases[:1], settings, scheduler=scheduler)) == {"a": "done"}
 
 
 def test_a_case_whose_worker_is_killed_once_is_repeated(cohort):
@@ -168,10 +171,10 @@ def computing():
 def test_nobody_else_reaches_the_cluster(cohort):
     """It listens on this machine only; its pages, which would show names of cases, are not there."""
     cases, settings = cohort
+    before = listening_here()
     run = run_cohort(cases, settings)
     next(run)
-    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    listening = {c.laddr for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"}
+    listening = listening_here() - before
     assert len(listening) >= 2
     assert {address.ip for address in listening} == {"127.0.0.1"}
     for address in listening:
@@ -179,6 +182,12 @@ def test_nobody_else_reaches_the_cluster(cohort):
             with pytest.raises(OSError):  # 404, or not HTTP at all
                 urllib.request.urlopen(f"http://127.0.0.1:{address.port}/{page}", timeout=5)
     list(run)
+
+
+def listening_here():
+    """Addresses at which this process and those that it started listen."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return {c.laddr for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"}
 
 
 def test_a_scheduler_that_is_running(cohort):
@@ -210,7 +219,7 @@ def deepseg(*arguments, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", **options)
 
 
-def test_the_command(cohort):
+def test_the_command(cohort, capsys):
     cases, _ = cohort
     folder = cases[0].source.parent
     asked = [folder, "-o", folder / "out", "-s", "lung_left", "--quality", "draft", "--surfaces", "", "--json"]
@@ -220,14 +229,12 @@ def test_the_command(cohort):
     events = [json.loads(line) for line in lines.splitlines()]
     assert (events[-1]["event"], events[-1]["cases"]) == ("result", {"done": 2, "failed": 1})
     assert {e["case"] for e in events if e["event"] == "case"} == {"a", "broken", "patient 2/b"}
-    process = deepseg(folder, "-o", folder / "out", "-s", "lung_lift")
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert "lung_left" in errors
+    assert main(["cohort", str(folder), "-o", str(folder / "out"), "-s", "lung_lift"]) == 2
+    assert "lung_left" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a group of processes")
-def test_ctrl_c_ends_it_and_the_next_run_goes_on(cohort):
+def test_ctrl_c_ends_it_and_the_next_run_goes_on(cohort, scheduler):
     """The terminal sends it to the workers, too."""
     cases, settings = cohort
     out = settings.output
@@ -242,7 +249,7 @@ def test_ctrl_c_ends_it_and_the_next_run_goes_on(cohort):
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
     before = {row["case"]: row["status"] for row in rows(out / "cohort.csv")}
     assert len(before) == 3
-    deepseg(*asked).communicate(timeout=300)
+    outcomes(cases, replace(settings, structures=["lung_left"]), scheduler=scheduler)
     after = {row["case"]: row["status"] for row in rows(out / "cohort.csv")}
     assert "Traceback" not in errors
     assert after == {n: "kept" if before[n] == "done" else "done" for n in after} | {"broken": "failed"}
