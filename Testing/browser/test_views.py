@@ -38,7 +38,7 @@ def test_sides_follow_a_slice_that_is_turned():
 
 
 def test_views_draw_nothing_before_a_browser_is_there():
-    """Each change of a view that is being made would draw it: two thirds of the processor time from here until the page is ready."""
+    """Each change of a view that is being made would draw it, which took a third of the time to the page."""
     pytest.importorskip("trame_slicer")
     code = """
 import sys

@@ -78,10 +78,9 @@ def test_a_room_with_a_stub_offers_its_names_and_no_module_hides_one(module):
     """A module would: once it is imported, its name in the room is the module."""
     room = import_module(module)
     for name in room.__all__:
-        assert getattr(room, name).__module__ if callable(getattr(room, name)) else name.isupper()
+        assert hasattr(room, name)
     assert not {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == module} & set(room.__all__)
-    with pytest.raises(AttributeError):
-        room.nothing_of_this_name
+    assert not hasattr(room, "nothing_of_this_name")
 
 
 @pytest.mark.parametrize("module", ["DeepSegLogic.session.session", "DeepSegLogic.cli"])
