@@ -90,24 +90,28 @@ def _worker(ct: Path, folder: Path) -> Times:
     from DeepSegLogic.worker import WorkerClient
 
     volume, times = read_volume(ct), Times()
+
+    def timed(name: str, request: str, *, engine: bool = False, **params: object) -> object:
+        watch = Watch()
+        job, answer = client.submit(request, **params), None
+        while client.is_open(job):
+            for event in client.poll():
+                if event.kind == "error":
+                    raise event.error
+                if event.kind == "progress":
+                    watch.stage(event.stage)
+                if event.kind == "result":
+                    answer = event.value
+            time.sleep(0.01)
+        times.update(watch.read(name, engine=engine))
+        return answer
+
+    choices = {"volume": volume, "model": str(MODEL), "keep_probabilities": True}
     with WorkerClient() as client:
-
-        def timed(name: str, request: str, *, engine: bool = False, **params: object) -> object:
-            watch = Watch()
-            job, answer = client.submit(request, **params), None
-            while client.is_open(job):
-                for event in client.poll():
-                    if event.kind == "error":
-                        raise event.error
-                    if event.kind == "progress":
-                        watch.stage(event.stage)
-                    if event.kind == "result":
-                        answer = event.value
-                time.sleep(0.01)
-            times.update(watch.read(name, engine=engine))
-            return answer
-
-        choices = {"volume": volume, "model": str(MODEL), "keep_probabilities": True}
+        timed("first Segment, pressed at once", "segment", engine=True, **choices)
+    with WorkerClient() as client:  # as panel and page use it
+        grid = {"shape": list(volume.shape_kji), "ijk_to_ras": volume.ijk_to_ras}
+        timed("estimate, when a CT is chosen", "estimate", model=str(MODEL), **grid)
         timed("first Segment", "segment", engine=True, **choices)
         result = timed("second Segment", "segment", engine=True, **choices)
         known = {"confidence": result.confidence, "boundary_margin": result.boundary_margin}
