@@ -110,7 +110,7 @@ def _worker(ct: Path, folder: Path) -> Times:
     with WorkerClient() as client:
         timed("first Segment, pressed at once", "segment", engine=True, **choices)
     with WorkerClient() as client:  # as panel and page use it
-        grid = {"shape": list(volume.shape_kji), "ijk_to_ras": volume.ijk_to_ras}
+        grid = {"shape": list(volume.array.shape), "ijk_to_ras": volume.ijk_to_ras}
         timed("estimate, when a CT is chosen", "estimate", model=str(MODEL), **grid)
         timed("first Segment", "segment", engine=True, **choices)
         result = timed("second Segment", "segment", engine=True, **choices)
