@@ -1,7 +1,7 @@
 """The panel's choice of how the CT is enhanced before a run."""
 
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.session import enhancements
+from DeepSegLogic.session.enhancements import enhancements
 
 
 class EnhanceSection:

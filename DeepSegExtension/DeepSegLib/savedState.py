@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 
 from DeepSegLogic.inference import presets as quality
-from DeepSegLogic.session import enhancements
+from DeepSegLogic.session.enhancements import enhancements
 from DeepSegLogic.util.errors import DeepSegError
 
 VOLUME_ROLE, VOLUME_CLASS = "InputVolume", "vtkMRMLScalarVolumeNode"

@@ -12,7 +12,6 @@ from pathlib import Path
 import trame_slicer.module
 from trame.app import get_server
 
-from DeepSegLogic.adaptation.cases import corrections_root
 from DeepSegLogic.util.errors import DeepSegError, ResourceError
 
 from . import binding
@@ -68,8 +67,7 @@ class WebApp:
         self.opening = Opening(self.state, self.scene, self._say, self.transfers.folder, folder)
         self.archive = PageArchive(self.state, self.scene, self.opening, self.correcting, self._saying, archive)
         self._source = source
-        known = (self.transfers.folder, source and source.parent, folder and folder.resolve(), corrections_root())
-        self._folders = [place for place in known if place]
+        self._known = self.transfers.folder, source and source.parent, folder and folder.resolve()
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
         self.places = PagePlaces(self.state, self.session, self._saying)
@@ -277,8 +275,11 @@ class WebApp:
             traceback.print_exception(error)  # with paths, which are not the browser's business
             what = f"Unexpected error ({type(error).__name__})."
             error = DeepSegError(what, "See the terminal in which the server runs.")
+        from DeepSegLogic.adaptation.cases import corrections_root
+
+        folders = [place for place in (*self._known, corrections_root()) if place]
         with self.state:
-            self.state.alert = binding.alert(error, self._folders)
+            self.state.alert = binding.alert(error, folders)
 
     @contextlib.contextmanager
     def _saying(self):

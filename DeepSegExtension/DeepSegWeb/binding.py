@@ -8,12 +8,11 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from DeepSegLogic.classify.outline import outline_png
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
-from DeepSegLogic.evaluation.scoring import Score
-from DeepSegLogic.followup.change import Change
 from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.findings import Finding
 from DeepSegLogic.review.measurements import Measurement, confidence_note, volume_text
@@ -28,9 +27,9 @@ from DeepSegLogic.session import (
     Run,
     Settings,
     Structures,
-    enhancements,
     is_doubtful,
 )
+from DeepSegLogic.session.enhancements import enhancements
 from DeepSegLogic.session.texts import (
     estimate_text,
     install_question,
@@ -44,6 +43,10 @@ from DeepSegLogic.util.errors import DeepSegError
 
 from .remedies import WORDS
 from .scene import WINDOWS
+
+if TYPE_CHECKING:
+    from DeepSegLogic.evaluation.scoring import Score
+    from DeepSegLogic.followup.change import Change
 
 
 def initial() -> dict:

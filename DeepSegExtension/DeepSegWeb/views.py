@@ -11,18 +11,29 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 from trame_slicer.app.logic.slice_view_logic import connect_slice_view_slider_to_state
 from trame_slicer.core import LayoutManager
-from trame_slicer.rca_view import register_rca_factories
-from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
+from trame_slicer.rca_view import RemoteViewFactory
+from trame_slicer.views import (
+    Layout,
+    LayoutDirection,
+    NoScheduleRendering,
+    SliceView,
+    ThreeDView,
+    ViewLayoutDefinition,
+    ViewType,
+)
 from vtkmodules.vtkCommonCore import vtkCommand
 
 TITLES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal", "ThreeD": "3D"}
 LAYOUT = "four"
+BLUR_FPS = 10.0  # pictures per second of a view that the mouse is not in
 
 
 def make_views(server, app) -> LayoutManager:
     """Create the views; the page places them with ``initialize_layout_grid``."""
     slice_ui = partial(_slice_ui, app.app_logic)
-    register_rca_factories(app.view_manager, server, slice_view_ui_f=slice_ui, three_d_view_ui_f=_threed_ui)
+    for kind, view, ui in ((ViewType.SLICE_VIEW, SliceView, slice_ui), (ViewType.THREE_D_VIEW, ThreeDView, _threed_ui)):
+        factory = RemoteViewFactory(server, partial(_made, view), kind, populate_view_ui_f=ui, blur_fps=BLUR_FPS)
+        app.view_manager.register_factory(factory)
     layouts = LayoutManager(app.scene, app.view_manager, server)
     rows = [
         [ViewLayoutDefinition.axial_view(), ViewLayoutDefinition.threed_view(background_color="#15181c")],
@@ -32,6 +43,14 @@ def make_views(server, app) -> LayoutManager:
     layouts.register_layout(LAYOUT, grid)
     layouts.set_layout(LAYOUT)
     return layouts
+
+
+def _made(view, **place):
+    """A view that draws nothing while it is made: it would draw itself at each of some sixty steps.
+
+    The factory then has it drawn for the browser, as needed.
+    """
+    return view(scheduled_render_strategy=NoScheduleRendering(), **place)
 
 
 def sides(slice_to_ras: np.ndarray) -> list[str]:

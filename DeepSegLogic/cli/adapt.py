@@ -44,17 +44,17 @@ def add(
     """
     from ..adaptation.cases import CorrectedCases
     from ..adaptation.result_folder import corrected_results
-    from ..worker.isolated import read_label_map, read_volume
+    from ..worker.isolated import IsolatedReader
 
     console = Console(quiet, as_json)
     for found in corrected_results(result, image):
         if not (name := model or found.model):
             raise UsageError(f"{found.folder} does not say which model made it.", "Use --model.", code="usage.model")
         cases = CorrectedCases(name)
-        with console.working():
-            volume = read_volume(found.image, cancel=console.cancelled)
+        with console.working(), IsolatedReader(console.cancelled) as read:
+            volume = read.volume(found.image)
             found.check(volume)
-            label_map = read_label_map(found.labels, found.image, cancel=console.cancelled)
+            label_map = read.label_map(found.labels, found.image)
         wanted = split(structures) or found.corrected(label_map)
         names = [label_map.structure(n).name for n in wanted]
         if not (yes or (somebody_there() and typer.confirm(collect_question(str(cases.folder), volume.name, names)))):

@@ -51,18 +51,18 @@ def refine(
     from ..io.write import check_can_hold
     from ..refinement import read_prompts
     from ..util.progress import check
-    from ..worker.isolated import read_label_map, read_volume
+    from ..worker.isolated import IsolatedReader
 
     console = Console(quiet, as_json)
     wanted = read_prompts(prompts)
-    with console.working():
+    with console.working(), IsolatedReader(console.cancelled) as read:
         if server:
             run = _there(console, server, model, device, probabilities)
         else:
             run = _here(console, model, device, probabilities)
-        label_map = read_label_map(labels, image, cancel=console.cancelled)
+        label_map = read.label_map(labels, image)
         check_can_hold(output, label_map)
-        volume = read_volume(image, cancel=console.cancelled)
+        volume = read.volume(image)
         for sentence in label_map.warnings:
             console.warning(sentence)
         result = run(

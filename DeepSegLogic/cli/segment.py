@@ -12,6 +12,7 @@ import typer
 
 from ..models.card import DEMO_MODEL
 from ..results.label_files import DEFAULT_LABELS, LABEL_FORMATS
+from ..util.lazy import import_ahead
 from .console import Console, Json, Quiet
 from .models import obtain
 from .on_server import Server, segmenting
@@ -218,6 +219,7 @@ def _here(console: Console, model: str, enhance: str, yes: bool) -> tuple[ModelC
     from ..segmentation import segment as run
 
     card = obtain(console, model, yes)
+    import_ahead("torch")  # while another process reads the file
     if enhance:
         from ..enhance.before import segment_enhanced
         from ..enhance.enhancement import check_task

@@ -37,15 +37,15 @@ def stress(
     from ..models import load_model
     from ..segmentation import check_request, check_volume
     from ..segmentation import segment as run
-    from ..worker.isolated import read_label_map, read_volume
+    from ..worker.isolated import IsolatedReader
 
     console = Console(quiet, as_json)
     wanted = split(structures)
     card = obtain(console, model, yes)
     check_request(card, wanted, quality)
     with console.working():
-        volume = read_volume(input, cancel=console.cancelled)
-        truth = read_label_map(reference, cancel=console.cancelled)
+        with IsolatedReader(console.cancelled) as read:
+            volume, truth = read.volume(input), read.label_map(reference)
         check_volume(volume, card, force)
         loaded = load_model(card)
 

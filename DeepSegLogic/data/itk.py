@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from .affine import LPS_TO_RAS, spacing_ijk
 from .types import Affine
 
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
 
 def sitk_image(array: npt.NDArray[Any], ijk_to_ras: Affine) -> sitk.Image:
     """An ITK image of (K, J, I) voxels on an RAS grid."""
+    import SimpleITK as sitk
+
     image = sitk.GetImageFromArray(array)
     lps = LPS_TO_RAS @ ijk_to_ras
     spacing = spacing_ijk(lps)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..data.types import Affine, FloatArray
 from .headers.fields import NO_ORIENTATION
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 _SAME_PLACE_MM = 1.0
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from ..data.affine import LPS_TO_RAS
 from ..data.label_map import LabelMap, identifier, label_dtype
@@ -28,6 +27,9 @@ from .headers.formats import FILES, NIFTI, not_an_image
 from .nifti_names import read_names
 from .nifti_positions import nifti_doubts
 from .segmentations import SEGMENTATION_SUFFIXES, holds_segments, single_file
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -53,6 +55,8 @@ def read_volume(path: Path | str) -> Volume:
         >>> ct.shape_kji, ct.orientation, ct.array.dtype.name
         ((15, 24, 26), 'RAS', 'int16')
     """
+    import SimpleITK as sitk
+
     path = Path(path).expanduser()
     files.must_exist(path)
     if path.is_file() and path.suffix.lower() == archive.SUFFIX:
@@ -100,6 +104,8 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
         >>> [structure.name for structure in organs.structures][-3:]
         ['right_lung', 'left_lung', 'tissue']
     """
+    import SimpleITK as sitk
+
     path = Path(path).expanduser()
     files.must_exist(path)
     path = single_file(path)
@@ -146,6 +152,8 @@ def voxel_type(path: Path | str) -> np.dtype[Any]:
     Raises:
         InputError: the file is not an image.
     """
+    import SimpleITK as sitk
+
     with _opened(Path(path).expanduser()) as (reader, _):
         one_voxel = sitk.GetArrayViewFromImage(sitk.Image([1, 1, 1], reader.GetPixelID()))
         return np.asarray(one_voxel).dtype
@@ -207,6 +215,8 @@ def _read_3d(path: Path) -> tuple[sitk.Image, Affine, list[str]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[sitk.ImageFileReader, headers.Checked]]:
     """ITK's reader of a file; it has read the header, which was checked before."""
+    import SimpleITK as sitk
+
     checked = headers.check(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(checked.reader)
@@ -230,6 +240,8 @@ def _opened(path: Path) -> Iterator[tuple[sitk.ImageFileReader, headers.Checked]
 
 
 def _must_be_scalar(path: Path, components: int, pixel: int) -> None:
+    import SimpleITK as sitk
+
     if components > 1 or "complex" in sitk.GetPixelIDValueAsString(pixel):
         kind = {3: "a colour (RGB) image", 4: "a colour (RGBA) image"}.get(components, "not a scalar image")
         raise InputError(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import SimpleITK as sitk
-
 from ..data.itk import sitk_image
 from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, ByteArray, LabelArray, VolumeArray
@@ -77,6 +75,8 @@ def write_array(
     Args:
         structures: whose names a NIfTI gets.
     """
+    import SimpleITK as sitk
+
     check_suffix(path)
     image = sitk_image(array, ijk_to_ras)
     compressed = not path.name.lower().endswith(".nii")

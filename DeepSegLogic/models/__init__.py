@@ -1,7 +1,5 @@
 """Models: cards, where they are found, and the backends that load them."""
 
-from .card import ModelCard
-from .find import coarser_model, find_model
-from .model import Model, load_model
+from ..util.lazy import imported_as_stubbed
 
-__all__ = ["Model", "ModelCard", "coarser_model", "find_model", "load_model"]
+__getattr__, __all__ = imported_as_stubbed(__name__, __file__)

@@ -13,7 +13,6 @@ from ..util.progress import Cancel, Progress, check, ignore_progress, never_canc
 from ..util.safe_zip import extract
 from .card import ModelCard, Part
 from .catalogue import in_catalogue
-from .download import LIMIT_BYTES, download
 from .files import file_digest
 from .find import find_model, missing_models
 from .recognise import place
@@ -113,6 +112,8 @@ def download_model(
 
 def _bring(card: ModelCard, part: Part, store: Store, progress: Progress, cancel: Cancel) -> None:
     """Download a part's archive if it is missing, and check its digest."""
+    from .download import LIMIT_BYTES, download
+
     archive = store.archive_path(part)
     if not archive.exists():
         try:

@@ -13,7 +13,6 @@ from ..util.file_names import is_file_name
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .card import ModelCard
 from .files import CARD_FILE, model_files
-from .import_export import import_model
 from .recognise import copy
 from .store import Store
 
@@ -68,6 +67,8 @@ def use_version(
         ModelError: there is no such version, or its files have changed.
         OutputError: the store cannot be written.
     """
+    from .import_export import import_model
+
     versions = {card.version: card for card in kept_versions(store, model_id)}
     if version not in versions:
         known = ", ".join(versions) or "none"

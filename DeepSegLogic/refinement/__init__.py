@@ -1,21 +1,5 @@
 """Corrections by prompts: a click or a stroke corrects one structure, and no other."""
 
-from .prompted_network import PromptNetwork, prompt_network
-from .prompts import Box, Lasso, Point, PromptFile, Scribble, read_prompts
-from .proposal import Proposal
-from .solver import Refinement, propose, refine
+from ..util.lazy import imported_as_stubbed
 
-__all__ = [
-    "Box",
-    "Lasso",
-    "Point",
-    "PromptFile",
-    "PromptNetwork",
-    "Proposal",
-    "Refinement",
-    "Scribble",
-    "prompt_network",
-    "propose",
-    "read_prompts",
-    "refine",
-]
+__getattr__, __all__ = imported_as_stubbed(__name__, __file__)

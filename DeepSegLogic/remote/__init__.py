@@ -1,5 +1,5 @@
 """A DeepSeg server on another machine, as Python programs and the faces use it; ``docs/server.md`` describes it."""
 
-from .server import Server
+from ..util.lazy import imported_as_stubbed
 
-__all__ = ["Server"]
+__getattr__, __all__ = imported_as_stubbed(__name__, __file__)

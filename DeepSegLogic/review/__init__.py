@@ -1,6 +1,5 @@
 """Review of a result: measurements of its structures, and findings, the places to look at first."""
 
-from .findings import Finding, review
-from .measurements import Measurement, measure
+from ..util.lazy import imported_as_stubbed
 
-__all__ = ["Finding", "Measurement", "measure", "review"]
+__getattr__, __all__ = imported_as_stubbed(__name__, __file__)

@@ -1,21 +1,5 @@
 """Organ surfaces: made from a label map, checked, simplified, written to files."""
 
-from .export import WrittenSurfaces, export_surfaces, write_surfaces
-from .extract import make_surfaces, update_surfaces
-from .fairing import SMOOTHING
-from .formats import FORMATS, Format, check_formats
-from .surface import Surface, SurfaceSet
+from ..util.lazy import imported_as_stubbed
 
-__all__ = [
-    "FORMATS",
-    "SMOOTHING",
-    "Format",
-    "Surface",
-    "SurfaceSet",
-    "WrittenSurfaces",
-    "check_formats",
-    "export_surfaces",
-    "make_surfaces",
-    "update_surfaces",
-    "write_surfaces",
-]
+__getattr__, __all__ = imported_as_stubbed(__name__, __file__)

@@ -1,6 +1,8 @@
 """What the views tell of the patient, and how they make room."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,6 +35,24 @@ def test_sides_follow_a_slice_that_is_turned():
     turned = np.eye(4)
     turned[:3, :3] = np.array([[0, 0.9, 0.1], [-0.8, 0, 0.6], [0.6, 0, 0.8]])
     assert views.sides(turned) == ["A", "P", "R", "L"]  # to the right goes posterior, up goes right in RAS
+
+
+def test_views_draw_nothing_before_a_browser_is_there():
+    """Each change of a view that is being made would draw it, which took a third of the time to the page."""
+    pytest.importorskip("trame_slicer")
+    code = """
+import sys
+from trame_slicer.views.abstract_view import AbstractView
+from DeepSegWeb.app import WebApp
+
+drawn, render = [], AbstractView.render
+AbstractView.render = lambda view: drawn.append(view) or render(view)
+sys.argv[1:] = []  # trame's
+WebApp()
+print(len(drawn))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=200, check=True)
+    assert ran.stdout.split() == ["0"]
 
 
 def test_the_slice_is_told_by_number_and_place(page):

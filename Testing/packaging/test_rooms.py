@@ -1,8 +1,11 @@
 """Which room of ``DeepSegLogic`` may import which: an arrow points one way only. See ``docs/architecture.md``."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,27 @@ def test_the_logic_layer_knows_no_face(module):
     """`deepseg web` and `deepseg doctor` start or look for one, on demand."""
     if module not in {"DeepSegLogic.cli.web"}:
         assert not {name.split(".")[0] for name in imports(module)} & FACES
+
+
+STUBBED = [
+    module for module, path in MODULES.items() if path.name == "__init__.py" and path.with_suffix(".pyi").exists()
+]
+
+
+@pytest.mark.parametrize("module", STUBBED)
+def test_a_room_with_a_stub_offers_its_names_and_no_module_hides_one(module):
+    """A module would: once it is imported, its name in the room is the module."""
+    room = import_module(module)
+    for name in room.__all__:
+        assert hasattr(room, name)
+    assert not {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == module} & set(room.__all__)
+    assert not hasattr(room, "nothing_of_this_name")
+
+
+@pytest.mark.parametrize("module", ["DeepSegLogic.session.session", "DeepSegLogic.cli"])
+def test_what_starts_panel_page_and_commands_imports_nothing_heavy(module):
+    code = (
+        f"import sys, {module}; print(*{{'torch', 'SimpleITK', 'requests', 'scipy', 'vtkmodules'}} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120, check=True)
+    assert ran.stdout.split() == []

@@ -56,6 +56,26 @@ def test_what_is_read_is_the_same(chest_ct, chest_segmentation):
     np.testing.assert_array_equal(isolated.read_scene_or_volume(chest_ct).volume.array, here.array)
 
 
+def test_one_process_reads_several_files_and_after_a_crash_another_reads_on(chest_ct, chest_segmentation, monkeypatch):
+    started = []
+
+    class Counted(isolated.ProcessLink):
+        def open(self, channel):
+            super().open(channel)
+            started.append(self)
+
+    monkeypatch.setattr(isolated, "ProcessLink", Counted)
+    with isolated.IsolatedReader() as read:
+        read.volume(chest_ct)
+        read.label_map(chest_segmentation)
+        assert len(started) == 1
+        started[0].kill()
+        with pytest.raises(InputError, match="made its reader crash"):
+            read.volume(chest_ct)
+        assert read.volume(chest_ct).shape_kji == io.read_volume(chest_ct).shape_kji
+        assert len(started) == 2
+
+
 def test_errors_are_the_same(tmp_path):
     with pytest.raises(InputError, match="There is no file") as caught:
         isolated.read_volume(tmp_path / "nowhere.nii")

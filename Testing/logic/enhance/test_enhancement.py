@@ -184,7 +184,7 @@ def test_a_run_can_be_cancelled(body, idle):
 def test_without_the_packages_it_is_said_how_to_get_them(body, monkeypatch):
     from DeepSegLogic import ResourceError
     from DeepSegLogic.enhance import packages
-    from DeepSegLogic.session import enhancements
+    from DeepSegLogic.session.enhancements import enhancements
 
     assert list(enhancements()) == ["denoise", "slices", "metal"]
     monkeypatch.setattr(packages, "can_import", lambda name: name != "monai")

@@ -4,7 +4,7 @@ import numpy as np
 
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.models import find_model
-from DeepSegLogic.session import WayOut, preflight
+from DeepSegLogic.session.preflight import WayOut, preflight
 from DeepSegLogic.util.errors import ResourceError
 
 

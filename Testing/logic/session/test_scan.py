@@ -10,7 +10,8 @@ from DeepSegLogic.classify import Part, Scan
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.models import find_model
-from DeepSegLogic.session import Session, preflight
+from DeepSegLogic.session import Session
+from DeepSegLogic.session.preflight import preflight
 
 HEAD = Scan("CT", (Part("head", 0, 180, 0.9),), 0, 180, flips=("mirrored",))
 
