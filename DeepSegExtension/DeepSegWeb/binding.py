@@ -85,6 +85,7 @@ def initial() -> dict:
         "run": _run(Run()),
         "rows": [],
         "phase": "",
+        "result_warnings": [],
         "findings": [],
         "comparison": [],
         "changes": [],

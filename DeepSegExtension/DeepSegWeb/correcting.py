@@ -84,9 +84,16 @@ class Correcting:
 
     def put_down(self) -> None:
         """Deselect the tool, and drop what is being drawn."""
-        self.editing.drop()
-        self.work.corrections.endPreview()
+        self.drop()
         self.state.tool = ""
+
+    def drop(self) -> None:
+        """Drop what is being drawn, and its outline; the page has let go of the mouse, or is another one."""
+        self.editing.drop()
+        if self.work.corrections.previewing:
+            self.work.corrections.endPreview()
+            with self.state:
+                self.use_tool()
 
     def take_shape(self, shape: str) -> None:
         """Choose what prompts are drawn with; see :data:`~.drawing.SHAPES`."""

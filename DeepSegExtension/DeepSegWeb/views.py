@@ -11,18 +11,26 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 from trame_slicer.app.logic.slice_view_logic import connect_slice_view_slider_to_state
 from trame_slicer.core import LayoutManager
-from trame_slicer.rca_view import register_rca_factories
-from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
+from trame_slicer.rca_view import RemoteSliceViewFactory, RemoteThreeDViewFactory
+from trame_slicer.views import Layout, LayoutDirection, ScheduledRenderStrategy, ViewLayoutDefinition
 from vtkmodules.vtkCommonCore import vtkCommand
+
+from .scene import PageScene
 
 TITLES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal", "ThreeD": "3D"}
 LAYOUT = "four"
+QUALITY = 90  # of the pictures; with another one while something moves, each would be drawn twice
 
 
-def make_views(server, app) -> LayoutManager:
+def make_views(server, scene: PageScene) -> LayoutManager:
     """Create the views; the page places them with ``initialize_layout_grid``."""
+    app = scene.app
     slice_ui = partial(_slice_ui, app.app_logic)
-    register_rca_factories(app.view_manager, server, slice_view_ui_f=slice_ui, three_d_view_ui_f=_threed_ui)
+    for factory in (
+        RemoteSliceViewFactory(server, populate_view_ui_f=slice_ui, blur_fps=10.0, interactive_quality=QUALITY),
+        _ThreeDViewFactory(scene, server, populate_view_ui_f=_threed_ui, blur_fps=10.0, interactive_quality=QUALITY),
+    ):
+        app.view_manager.register_factory(factory)
     layouts = LayoutManager(app.scene, app.view_manager, server)
     rows = [
         [ViewLayoutDefinition.axial_view(), ViewLayoutDefinition.threed_view(background_color="#15181c")],
@@ -32,6 +40,31 @@ def make_views(server, app) -> LayoutManager:
     layouts.register_layout(LAYOUT, grid)
     layouts.set_layout(LAYOUT)
     return layouts
+
+
+class _ThreeDViewFactory(RemoteThreeDViewFactory):
+    """Makes 3D views that rest when the scene says so."""
+
+    def __init__(self, scene: PageScene, server, **options):
+        super().__init__(server, **options)
+        self._page_scene = scene
+
+    def _create_view(self, *definition):
+        made = super()._create_view(*definition)
+        made.slicer_view.set_scheduled_render(_Resting(self._page_scene, made.view_adapter))
+        return made
+
+
+class _Resting(ScheduledRenderStrategy):
+    """Draws a 3D view, but not for what is seen in slices only; see :meth:`PageScene.in_slices_only`."""
+
+    def __init__(self, scene: PageScene, adapter):
+        super().__init__()
+        self._scene, self._adapter = scene, adapter
+
+    def schedule_render(self) -> None:
+        if not self._scene.threed_rests:
+            self._adapter.schedule_render()
 
 
 def sides(slice_to_ras: np.ndarray) -> list[str]:

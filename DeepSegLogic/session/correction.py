@@ -64,7 +64,7 @@ class Correction:
         """
         from ..refinement import propose
 
-        check_drawn(prompt, self.label_map)
+        check_drawn(prompt, self.label_map, others=self.locked is not None)
         now, known = self.label_map, self._probabilities
         try:
             found = propose(now, prompt, volume=self._volume, probabilities=known, locked=self.locked)
@@ -110,7 +110,7 @@ class Correction:
         Raises:
             UsageError, InputError: the prompt cannot correct anything; the message says why.
         """
-        check_drawn(prompt, self.label_map)
+        check_drawn(prompt, self.label_map, others=self.locked is not None)
         sent = editable(self.label_map)  # the user may go on
         prompts = [*self._holding(prompt), prompt]
         return {"label_map": sent, "volume": self._volume, "prompts": prompts, "locked": self.locked}
