@@ -69,7 +69,9 @@ def test_an_outline_is_not_drawn_in_3d_and_a_correction_is(scene, views):
 
 @pytest.fixture
 def correcting(scene):
-    state = State(tool="add", shape="stroke", current="liver", reach=0.0, told="", limited=False, low=0, high=1, brush=9)
+    state = State(
+        tool="add", shape="stroke", current="liver", reach=0.0, told="", limited=False, low=0, high=1, brush=9
+    )
     correcting = importlib.import_module("DeepSegWeb.correcting").Correcting(state, scene)
     correcting.editing = SimpleNamespace(drop=lambda: None, use=lambda *_, **__: None)
     return correcting
