@@ -1,6 +1,7 @@
 """The outline of what a prompt would change: what is drawn again for it, and when it goes. Without a browser."""
 
 import importlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,3 +96,26 @@ def test_a_step_ends_the_outline_of_the_labels_before(scene):
     corrections.redo()
     assert not corrections.previewing
     assert scene.app.scene.GetFirstNodeByName("DeepSegProposal") is None
+
+
+def test_a_click_beside_all_islands_says_so(correcting):
+    correcting.state.tool = "piece"
+    correcting._edit(lambda _correction: None)
+    assert correcting.state.told == "Nothing changed: the current structure is not here."
+    correcting.state.tool = "paint"
+    correcting._edit(lambda _correction: None)
+    assert correcting.state.told == "Nothing changed: the result already agrees with it."
+
+
+def test_warnings_of_a_result_stay_when_the_next_task_has_none(scene):
+    binding, showing = (importlib.import_module(f"DeepSegWeb.{name}") for name in ("binding", "showing"))
+    correcting = SimpleNamespace(begin=lambda: None, tell_run=lambda: None)
+    state = State(binding.initial(), no_dicom="")
+    shown = showing.Showing(state, scene, correcting, say=lambda error: None)
+    result = scene.work.session.outcome.result
+    shown.show_result(replace(result, warnings=["This CT is outside what the model was trained on."]))
+    shown.show_run(replace(scene.work.session.jobs.run, task="plan", warnings=[]))
+    assert state.run["warnings"] == []
+    assert state.result_warnings == ["This CT is outside what the model was trained on."]
+    shown.show_result(None)
+    assert state.result_warnings == []
