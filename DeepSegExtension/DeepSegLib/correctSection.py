@@ -17,6 +17,7 @@ PAUSE_S = 0.3  # between two outlines
 NOTCHES = 4  # of the wheel, or steps of the slider, that double the volume
 ADJUST = N_("{} Turn the wheel to change more or less, release to apply.")
 ACCEPT = N_("{} Move the slider to change more or less, press Accept to apply.")
+READY = N_("{}: press Add or Remove, then draw in a view.")
 CHOOSE = N_("Click on a structure in the result list first.")
 HINTS = {
     (POINT, True): N_("Add to {}: click in a view. Right-click or Esc to stop."),
@@ -67,13 +68,21 @@ class CorrectSection:
         self._escape.enabled = False
         self._escape.connect("activated()", self.stop)
         sceneSession.resultShown.connect(self.showResult)
+        sceneSession.currentChanged.connect(self.showCurrent)
         sceneSession.session.jobs.run_changed.connect(self.showRun)
         self.showResult(sceneSession.session.outcome.result)
 
     def showResult(self, _result):
         self.stop()
         self.editResult()
-        self._tell(_(CHOOSE))
+        self._invite()
+
+    def showCurrent(self, _name):
+        """Prompts are for another structure now, also those of a tool that is pressed."""
+        if self.ui.addToButton.checked or self.ui.removeFromButton.checked:
+            self._draw()
+        else:
+            self._invite()
 
     def showRun(self, run):
         if run.task == "correct":
@@ -164,24 +173,31 @@ class CorrectSection:
 
     def _draw(self):
         """Let the user draw what the buttons say."""
-        ui, name = self.ui, self.scene.currentStructure
+        ui, title = self.ui, self._title
         self._drawing.drop()
         self.scene.corrections.endPreview()
         self._waiting = None
         self._escape.enabled = False
         if not (ui.addToButton.checked or ui.removeFromButton.checked):
             return
-        known = self.scene.correction.label_map.structures if self.scene.correction is not None else ()
-        title = next((s.title for s in known if s.name == name), None)
         if title is None:  # nothing chosen, or removed by hand
             self.stop()
-            self._tell(_(CHOOSE))
+            self._invite()
             return
         ui.segmentEditor.setActiveEffectByName("")  # the click is not to paint as well
         kind, positive = next(k for button, k in self._kinds.items() if button.checked), ui.addToButton.checked
         self._drawing.start(kind, positive)
         self._escape.enabled = True
         self._tell(_(HINTS[kind, positive]).format(title))
+
+    @property
+    def _title(self):
+        """Of the structure that prompts are for; None if there is none."""
+        known = self.scene.correction.label_map.structures if self.scene.correction is not None else ()
+        return next((s.title for s in known if s.name == self.scene.currentStructure), None)
+
+    def _invite(self):
+        self._tell(_(READY).format(self._title) if self._title is not None else _(CHOOSE))
 
     def _propose(self):
         """Outline what was drawn until it is accepted. A model has no outline, and nothing drawn means to stop."""

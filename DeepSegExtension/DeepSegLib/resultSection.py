@@ -77,7 +77,7 @@ class ResultSection:
     def onItemClicked(self, item, _column):
         name = self._nameOf(item)
         if name:
-            self.scene.currentStructure = name
+            self.scene.chooseStructure(name)
             self.scene.jumpTo(name)
 
     def onItemChanged(self, item, _column):

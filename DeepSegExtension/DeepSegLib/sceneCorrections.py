@@ -1,5 +1,6 @@
 """Corrections of a result in a scene: outlined, applied, undone."""
 
+from contextlib import nullcontext
 from functools import partial
 
 from DeepSegLib import bridge, storedResult
@@ -14,7 +15,12 @@ class SceneCorrections:
     """Applies :class:`DeepSegLogic.session.Correction` to the result in the scene.
 
     Every step first takes over what was painted by hand since the last one.
+
+    Attributes:
+        outlining: makes the context in which the outline changes; nothing else in the scene does meanwhile.
     """
+
+    outlining = nullcontext
 
     def __init__(self, work):
         self._work, self._shownTime = work, 0
@@ -44,13 +50,15 @@ class SceneCorrections:
         """Outline the same at another reach; None if nothing is outlined."""
         if self._proposed is None:
             return None
-        self._outline.show(self._proposed, reach, self._work.resultVolumeNode)
+        with self.outlining():
+            self._outline.show(self._proposed, reach, self._work.resultVolumeNode)
         return self._proposed.text(reach)
 
     def endPreview(self):
         """Remove the outline."""
         self._proposed = None
-        self._outline.hide()
+        with self.outlining():
+            self._outline.hide()
 
     def adjust(self, reach):
         """Apply the last prompt again at another reach; returns the step, or None if something else was done since."""
@@ -108,6 +116,7 @@ class SceneCorrections:
         """Write what a step changed into the segmentation, after other steps were undone, and update its measurements
         and surfaces."""
         if entry is not None:
+            self.endPreview()  # it was of the labels before
             node, labelMap, outcome = self._work.resultNode, self._work.correction.label_map, self._work.session.outcome
             box = hull([step.box for step in (entry, *undone)])
             new = storedResult.matchStructures(node, labelMap)

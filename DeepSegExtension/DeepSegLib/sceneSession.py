@@ -28,6 +28,7 @@ class SceneSession:
         findings: lesions found in the volume, in the scene.
         inputError: why the chosen volume cannot be used; empty when it can.
         resultError: why the result of a saved scene cannot be used; empty when it can.
+        currentChanged: carries ``currentStructure``.
         replaceChanged: carries ``replaceResult``.
         resultShown: carries the result, or None, once the scene shows it.
         surfacesShown: carries the surfaces once the scene shows them.
@@ -40,6 +41,7 @@ class SceneSession:
         self.session.outcome.surfaces_changed.connect(self._onSurfaces)
         self.session.outcome.findings_changed.connect(self._onFindings)
         self.replaceChanged, self.resultShown, self.surfacesShown = Signal(), Signal(), Signal()
+        self.currentChanged = Signal()
         self.replaceResult = False
         self.currentStructure = self.frames = None
         self.inputError = self.resultError = ""
@@ -231,6 +233,12 @@ class SceneSession:
         """Extract the joint surfaces of the result and show them in 3D."""
         self.session.outcome.show_surfaces(self.labelMap())
 
+    def chooseStructure(self, name):
+        """Make a structure the one that prompts are for; None for none."""
+        if name != self.currentStructure:
+            self.currentStructure = name
+            self.currentChanged.emit(name)
+
     def jumpTo(self, name):
         """Centre all slice views on a structure."""
         if self.resultNode is not None and self.resultNode.GetSegmentation().GetSegment(name) is not None:
@@ -284,7 +292,7 @@ class SceneSession:
             self.corrections.resultShown()
             self.resultError = ""
         names = [s.name for s in result.label_map.structures] if result is not None else []
-        self.currentStructure = self.currentStructure if self.currentStructure in names else None
+        self.chooseStructure(self.currentStructure if self.currentStructure in names else None)
         self.resultShown.emit(result)
 
     def _onFindings(self, _findings):

@@ -81,10 +81,11 @@ class WebApp:
         self.server.trigger("fetch")(self.archive.fetch)
         self.server.trigger("send")(self.archive.send)
         self.server.trigger("drawn")(self.correcting.drawn)
+        self.server.trigger("dropped")(self.correcting.drop)
         self.server.trigger("picture")(self.planning.picture)
         self._bind()
         Probe(self.state, self.scene)
-        self.exporting.start_download = build_page(self, make_views(self.server, self.scene.app)).exec
+        self.exporting.start_download = build_page(self, make_views(self.server, self.scene)).exec
 
     def start(self, host: str, port: int, ready: Callable[[str, Callable[[], str]], None]) -> None:
         """Serve until it is stopped.
@@ -103,7 +104,7 @@ class WebApp:
             "earlier": self.comparing.with_earlier,
             "plan": self.planning.receive,
         }
-        gate = guard(self.server, host, self.transfers, receivers, self._say)
+        gate = guard(self.server, host, self.transfers, receivers, self._say, self.correcting.drop)
 
         @self.server.controller.add_task("on_server_ready")
         async def _(**_state):

@@ -88,6 +88,7 @@ def initial() -> dict:
         "run": _run(Run()),
         "rows": [],
         "phase": "",
+        "result_warnings": [],
         "findings": [],
         "comparison": [],
         "changes": [],

@@ -22,7 +22,8 @@ from .remedies import WORDS
 PAUSE_S = 0.3  # between two outlines
 MOST_PLACES = 10_000  # of one drawing
 ADJUST = ". Turn the wheel to change more or less, release to apply."
-NOTHING = "Nothing changed: the result already agrees with it."
+NOTHING = {"piece": "Nothing changed: the current structure is not here."}
+"""By tool; the others change nothing where the result already agrees."""
 
 HINTS = {
     "": "Select a tool, then use the mouse in a slice.",
@@ -84,9 +85,16 @@ class Correcting:
 
     def put_down(self) -> None:
         """Deselect the tool, and drop what is being drawn."""
-        self.editing.drop()
-        self.work.corrections.endPreview()
+        self.drop()
         self.state.tool = ""
+
+    def drop(self) -> None:
+        """Drop what is being drawn, and its outline; the page has let go of the mouse, or is another one."""
+        self.editing.drop()
+        if self.work.corrections.previewing:
+            self.work.corrections.endPreview()
+            with self.state:
+                self.use_tool()
 
     def take_shape(self, shape: str) -> None:
         """Choose what prompts are drawn with; see :data:`~.drawing.SHAPES`."""
@@ -225,7 +233,8 @@ class Correcting:
 
     def _edit(self, change) -> None:
         entry = self.work.corrections.edit(change)
-        self._tell(self._text(entry) if entry else NOTHING)
+        nothing = NOTHING.get(self.state.tool, "Nothing changed: the result already agrees with it.")
+        self._tell(self._text(entry) if entry else nothing)
 
     def _text(self, entry) -> str:
         return entry_text(entry, self.work.correction.label_map)

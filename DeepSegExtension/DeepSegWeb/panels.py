@@ -144,12 +144,13 @@ def result_panel(app) -> None:
             html.Span("{{ rows.filter((r) => !r.found).map((r) => r.title).join(', ') }}")
         html.Div("{{ phase }}", v_if=("phase",), classes="ds-note mt-1")
         with v3.VAlert(
-            v_for="warning in run.warnings",
+            v_for="warning in [...new Set([...result_warnings, ...run.warnings])]",
             key=("warning",),
             type="warning",
             variant="tonal",
             density="compact",
-            classes="mt-2 ds-note",
+            closable=True,
+            classes="mt-2 ds-note ds-warning",
         ):
             html.Span("{{ warning }}")
         _review(app)

@@ -34,6 +34,7 @@ def guard(
     transfers: Transfers,
     receivers: dict[str, Callable[[Path], Awaitable[None]]],
     failed: Callable[[Exception], None],
+    came: Callable[[], None],
 ) -> Gate:
     """Guard a server as soon as it starts, and add uploads and downloads.
 
@@ -42,6 +43,7 @@ def guard(
         host: the address that it will listen on.
         transfers: gives the downloads, and the folder for uploads.
         receivers, failed: see :class:`Uploads`.
+        came: see :class:`Tabs`.
 
     Returns:
         the gate, which makes the links.
@@ -54,7 +56,7 @@ def guard(
             handler.sendWrappedError = partial(_without_traceback, handler.sendWrappedError)
         gate.attach(web_server.app)
         waiting = WaitingConnections(web_server)
-        Tabs().attach(web_server.app)
+        Tabs(came).attach(web_server.app)
         transfers.attach(web_server.app)
         Uploads(transfers.folder, failed).attach(web_server.app, receivers)
         server.controller.add_task("on_server_ready")(lambda **_state: waiting.watch())
@@ -94,9 +96,14 @@ class WaitingConnections:
 
 
 class Tabs:
-    """Shows the session in the newest tab only; older tabs are sent elsewhere."""
+    """Shows the session in the newest tab only; older tabs are sent elsewhere.
 
-    def __init__(self):
+    Args:
+        came: called when a tab opens, or loads the page again.
+    """
+
+    def __init__(self, came: Callable[[], None]):
+        self._came = came
         self._tabs: list[asyncio.Queue] = []
 
     def attach(self, app: web.Application) -> None:
@@ -109,6 +116,7 @@ class Tabs:
 
     async def _alive(self, request: web.Request) -> web.StreamResponse:
         """A stream that lasts as long as the server; it tells a tab when a newer one takes over."""
+        self._came()
         for queue in self._tabs:
             queue.put_nowait("elsewhere")
         queue: asyncio.Queue = asyncio.Queue()

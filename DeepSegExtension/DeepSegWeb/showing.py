@@ -78,6 +78,7 @@ class Showing:
             state.visible = [s.name for s in result.label_map.structures]
             self.work.showSurfaces()
         state.update({"has_enhanced": self.work.enhancedNode is not None and result is not None, "see_enhanced": False})
+        state.result_warnings = list(result.warnings) if result is not None else []  # the next task has its own
         state.phase = phase_text(result.phase) if result is not None and result.phase else ""
         state.no_dicom = self.session.outcome.why_no_dicom
         state.formats = [kind for kind in state.formats if not (state.no_dicom and kind in DICOM_FORMATS)]

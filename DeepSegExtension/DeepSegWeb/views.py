@@ -16,6 +16,7 @@ from trame_slicer.views import (
     Layout,
     LayoutDirection,
     NoScheduleRendering,
+    ScheduledRenderStrategy,
     SliceView,
     ThreeDView,
     ViewLayoutDefinition,
@@ -23,16 +24,26 @@ from trame_slicer.views import (
 )
 from vtkmodules.vtkCommonCore import vtkCommand
 
+from .scene import PageScene
+
 TITLES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal", "ThreeD": "3D"}
 LAYOUT = "four"
 BLUR_FPS = 10.0  # pictures per second of a view that the mouse is not in
+QUALITY = 90  # of the pictures; with another one while something moves, each would be drawn twice
 
 
-def make_views(server, app) -> LayoutManager:
+def make_views(server, scene: PageScene) -> LayoutManager:
     """Create the views; the page places them with ``initialize_layout_grid``."""
+    app = scene.app
     slice_ui = partial(_slice_ui, app.app_logic)
-    for kind, view, ui in ((ViewType.SLICE_VIEW, SliceView, slice_ui), (ViewType.THREE_D_VIEW, ThreeDView, _threed_ui)):
-        factory = RemoteViewFactory(server, partial(_made, view), kind, populate_view_ui_f=ui, blur_fps=BLUR_FPS)
+    options = {"blur_fps": BLUR_FPS, "interactive_quality": QUALITY}
+    slices = RemoteViewFactory(
+        server, partial(_made, SliceView), ViewType.SLICE_VIEW, populate_view_ui_f=slice_ui, **options
+    )
+    threed = _ThreeDViewFactory(
+        scene, server, partial(_made, ThreeDView), ViewType.THREE_D_VIEW, populate_view_ui_f=_threed_ui, **options
+    )
+    for factory in (slices, threed):
         app.view_manager.register_factory(factory)
     layouts = LayoutManager(app.scene, app.view_manager, server)
     rows = [
@@ -51,6 +62,31 @@ def _made(view, **place):
     The factory then has it drawn for the browser, as needed.
     """
     return view(scheduled_render_strategy=NoScheduleRendering(), **place)
+
+
+class _ThreeDViewFactory(RemoteViewFactory):
+    """Makes 3D views that rest when the scene says so."""
+
+    def __init__(self, scene: PageScene, *definition, **options):
+        super().__init__(*definition, **options)
+        self._page_scene = scene
+
+    def _create_view(self, *definition):
+        made = super()._create_view(*definition)
+        made.slicer_view.set_scheduled_render(_Resting(self._page_scene, made.view_adapter))
+        return made
+
+
+class _Resting(ScheduledRenderStrategy):
+    """Draws a 3D view, but not for what is seen in slices only; see :meth:`PageScene.in_slices_only`."""
+
+    def __init__(self, scene: PageScene, adapter):
+        super().__init__()
+        self._scene, self._adapter = scene, adapter
+
+    def schedule_render(self) -> None:
+        if not self._scene.threed_rests:
+            self._adapter.schedule_render()
 
 
 def sides(slice_to_ras: np.ndarray) -> list[str]:

@@ -64,7 +64,7 @@ class Correction:
         """
         from ..refinement import propose
 
-        check_drawn(prompt, self.label_map)
+        check_drawn(prompt, self.label_map, others=self.locked is not None)
         now, known = self.label_map, self._probabilities
         try:
             found = propose(now, prompt, volume=self._volume, probabilities=known, locked=self.locked)
@@ -110,7 +110,7 @@ class Correction:
         Raises:
             UsageError, InputError: the prompt cannot correct anything; the message says why.
         """
-        check_drawn(prompt, self.label_map)
+        check_drawn(prompt, self.label_map, others=self.locked is not None)
         sent = editable(self.label_map)  # the user may go on
         prompts = [*self._holding(prompt), prompt]
         return {"label_map": sent, "volume": self._volume, "prompts": prompts, "locked": self.locked}
@@ -216,13 +216,18 @@ class Proposed:
 
     def text(self, reach: float = 1.0) -> str:
         """What would change, in one line: ``"Liver: point (+3.1 ml)"``."""
-        return f"{self.title} ({self.proposal.ml(reach) * (1 if self.prompt.positive else -1):+.1f} ml)"
+        return f"{self.title} ({_signed(self.proposal.ml(reach) * (1 if self.prompt.positive else -1))})"
+
+
+def _signed(ml: float) -> str:
+    """A change of a volume; one of a few voxels is not rounded to nothing."""
+    return f"{ml:+.1f} ml" if abs(ml) >= 0.05 or ml == 0 else f"{ml:+.1g} ml"
 
 
 def entry_text(entry: Entry, label_map: LabelMap) -> str:
     """What a step changed, in one line: ``"Liver: point (Liver +3.1 ml)"``."""
     titles = {s.name: s.title for s in label_map.structures}
-    parts = [f"{titles.get(n, n)} {gain - loss:+.1f} ml" for n, (gain, loss) in entry.changes_ml.items()]
+    parts = [f"{titles.get(n, n)} {_signed(gain - loss)}" for n, (gain, loss) in entry.changes_ml.items()]
     return f"{entry.title} ({', '.join(parts)})"
 
 

@@ -13,6 +13,7 @@ from .choices import Choices
 from .jobs import Jobs
 from .outcome import Outcome
 from .signal import Signal
+from .texts import titles
 
 if TYPE_CHECKING:
     from ..review.attribution import Attribution, Method
@@ -147,14 +148,15 @@ class Sureness:
     def _explained(self, result: Result, found: Attribution) -> None:
         if self._outcome.result is not result:  # another one came meanwhile
             return
-        title = _("Why {structure}").format(structure=found.structure)
+        structure = titles([found.structure])
+        title = _("Why {structure}").format(structure=structure)
         facts = {
-            "structure": found.structure,
+            "structure": structure,
             "chance": f"{found.probability:.2f}",
             "away": f"{found.away_mm:.0f}",
         }
         self._jobs.run.summary = _(
-            "Probability of {structure} there: {chance}. The map is strongest {away} mm from there."
+            "{structure}: probability {chance} where it is thickest. The map is strongest {away} mm from there."
         ).format_map(facts)
         self.attribution, self.overlay = found, (found.array, found.ijk_to_ras, title)
         self.changed.emit(self)

@@ -201,6 +201,16 @@ def test_escape_drops_what_is_being_drawn(done, tool):
     assert volume_of(done, "Left lung") == before
 
 
+def test_a_page_that_is_loaded_again_drops_what_is_being_drawn(done):
+    choose(done, "Left lung")
+    take(done, "Remove")
+    with mouse_down(done, (0, 0)):
+        done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
+        done.reload()
+        done.get_by_text("Click or draw a stroke where the structure is wrong.").wait_for()
+    assert done.get_by_role("button", name="Undo").is_disabled()
+
+
 def test_strokes_can_be_limited_to_grey_values(done, tmp_path, chest_ct):
     before = choose(done, "Spine")
     first, values, _ = labels(done, tmp_path)

@@ -254,6 +254,22 @@ def test_drawing_stops_without_a_trace(lung):
         lung.wait(nothing_left)
 
 
+def test_the_section_names_the_structure_that_is_corrected_also_while_a_tool_is_pressed(lung):
+    ui = lung.ui
+    assert ui.correctLabel.text == "Left lung: press Add or Remove, then draw in a view."
+    ui.addToButton.click()
+    assert ui.correctLabel.text.startswith("Add to Left lung: ")
+    lung.choose_row("Right lung")
+    assert ui.correctLabel.text.startswith("Add to Right lung: ") and ui.addToButton.checked
+    draw(lung, POINT, [lung.centre])
+    assert "(Right lung +" in ui.correctLabel.text
+    draw(lung, POINT, [np.argwhere(lung.erased)[0]])
+    assert "belongs to Left lung. Remove it there first" in ui.correctLabel.text
+    ui.addToButton.click()
+    lung.choose_row("Left lung")
+    assert ui.correctLabel.text == "Left lung: press Add or Remove, then draw in a view."
+
+
 def test_without_a_structure_it_is_asked_for(ready):
     ready.run()
     ready.ui.addToButton.click()

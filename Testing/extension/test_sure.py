@@ -23,14 +23,14 @@ def test_explain_ask_look_and_take(ready):
     assert not ui.explainButton.enabled and ui.explainButton.toolTip == "A task is running."
     ready.wait(lambda: not session.jobs.run.busy)
     node, opacity = foreground()
-    assert node.GetName() == "Why lung_left" and opacity == 0.5
+    assert node.GetName() == "Why Left lung" and opacity == 0.5
     shown = slicer.util.arrayFromVolume(node)
     np.testing.assert_array_equal(shown, session.sureness.attribution.array)
-    assert "Probability of lung_left there" in ui.statusLabel.text
+    assert "Left lung: probability " in ui.statusLabel.text
     ui.overlayCheckBox.setChecked(False)
     assert foreground() == (None, 0.0)
     ui.overlayCheckBox.setChecked(True)
-    assert foreground()[0].GetName() == "Why lung_left"
+    assert foreground()[0].GetName() == "Why Left lung"
 
     ui.opinionComboBox.currentIndex = 1  # dropout, which the bundled model does not have
     ui.opinionButton.click()

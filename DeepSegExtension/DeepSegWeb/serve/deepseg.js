@@ -137,6 +137,10 @@
   // trame tells the last only, and buttons that are pressed afterwards overtake them.
   let drawing;
   const drop = () => (drawing = undefined);
+  function cancel() {  // what the server has outlined meanwhile goes, too
+    if (drawing) window.trame.trigger("dropped");
+    drop();
+  }
   function note(event) {
     const { left, top, width, height } = drawing.area.getBoundingClientRect();
     const passed = event.getCoalescedEvents?.() ?? [];
@@ -159,7 +163,7 @@
       window.trame.trigger("drawn", [view, drawing.places, drawing.notches]);
       drop();
     },
-    pointercancel: drop,
+    pointercancel: cancel,
     wheel: (event) => drawing && (drawing.notches -= Math.sign(event.deltaY)),
   };
   for (const name in mouse) addEventListener(name, mouse[name], { capture: true, passive: true });
@@ -186,12 +190,19 @@
       field.setAttribute("aria-label", field.querySelector("label")?.textContent ?? "");
   }).observe(document.documentElement, { childList: true, subtree: true });
 
+  // What is cut off for want of room is told whole under the mouse.
+  addEventListener("mouseover", ({ target }) => {
+    const place = target.closest?.(".v-select .v-field, .text-truncate");
+    const text = place?.querySelector(".v-select__selection-text") ?? place;
+    if (place) place.title = text.scrollWidth > text.clientWidth ? text.textContent : "";
+  });
+
   // A key presses the button that names it in `aria-keyshortcuts`, unless something is typed or asked.
   const typing = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable=true]";
   addEventListener(
     "keydown",
     (event) => {
-      if (event.key === "Escape") drop();
+      if (event.key === "Escape") cancel();
       if (event.altKey || event.repeat || event.target.closest(typing)) return;
       const held = (event.ctrlKey || event.metaKey ? "Control+" : "") + (event.shiftKey ? "Shift+" : "");
       const key = event.key.length > 1 ? event.key : event.key.toUpperCase();

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from ...data.terminology import structure_for
 from ...results.report import STYLE
 from ..evaluation import Evaluation
 from ..metrics import METRICS
@@ -50,14 +51,18 @@ def notes(evaluation: Evaluation) -> list[str]:
         "Cases only in the prediction": evaluation.only_prediction,
         "Cases only in the reference": evaluation.only_reference,
         "Cases without attributes": [c for c in evaluation.cases if groups and c not in groups],
-        "Structures only in the prediction, not scored": evaluation.structures_only_prediction,
-        "Structures only in the reference, not scored": evaluation.structures_only_reference,
+        "Structures only in the prediction, not scored": _titles(evaluation.structures_only_prediction),
+        "Structures only in the reference, not scored": _titles(evaluation.structures_only_reference),
     }
     return [
         *(f"{case} was not compared: {reason}" for case, reason in evaluation.failed.items()),
         *(f"{what}: {', '.join(names)}." for what, names in lists.items() if names),
         *evaluation.warnings,
     ]
+
+
+def _titles(names: list[str]) -> list[str]:
+    return [structure_for(name, 1).title for name in names]
 
 
 def worded(mean: Mean, digits: int) -> str:

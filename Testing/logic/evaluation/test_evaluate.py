@@ -21,6 +21,7 @@ from DeepSegLogic import (
 from DeepSegLogic.cli.remedies import WORDS
 from DeepSegLogic.data.affine import reorient
 from DeepSegLogic.data.probabilities import TopProbabilities
+from DeepSegLogic.evaluation.report import notes
 from DeepSegLogic.io.probabilities import write_probabilities
 from DeepSegLogic.models.card import DEMO_MODEL
 from DeepSegLogic.models.find import find_model
@@ -73,6 +74,8 @@ def test_what_one_side_lacks_is_listed(reference):
     found = evaluate(other, reference)
     assert scores(found) == {("case", "liver"): 1.0}
     assert (found.structures_only_prediction, found.structures_only_reference) == (["colon"], ["aorta"])
+    told = [note for note in notes(found) if "not scored" in note]
+    assert [note.rpartition(": ")[2] for note in told] == ["Colon.", "Aorta."], "as people call them"
 
 
 def test_a_structure_that_is_listed_but_empty_is_missed(reference):

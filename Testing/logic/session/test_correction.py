@@ -43,7 +43,7 @@ def test_the_last_prompt_is_applied_again_at_another_reach(correction):
     correction.prompt(CLICK)
     narrow = correction.adjust(0)
     assert narrow.changes_ml == {"liver": (0.001, 0.0)} and correction.history.done == (narrow,)
-    assert "point" in entry_text(narrow, correction.label_map)
+    assert entry_text(narrow, correction.label_map) == "Liver: point (Liver +0.001 ml)", "not rounded to nothing"
     correction.adjust(1)
     assert correction.label_map.array[16:24, 16:24, 16:24].all()
     correction.undo()

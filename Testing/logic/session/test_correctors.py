@@ -163,7 +163,7 @@ def test_earlier_prompts_count_while_they_hold(session, correction, tmp_path):
     correction.redo()
     assert correction.request(no)["prompts"] == [CLICK, no]
     assert correction.request(Point("liver", False, CLICK.ras))["prompts"] == [Point("liver", False, CLICK.ras)]
-    assert len(correction.request(Point("spleen", True, CLICK.ras))["prompts"]) == 1
+    assert len(correction.request(Point("spleen", True, (0.0, 0.0, 0.0)))["prompts"]) == 1
 
 
 def test_what_was_changed_meanwhile_wins(session, correction, tmp_path):

@@ -58,3 +58,24 @@ def test_a_structure_that_is_not_in_the_result(correction, ask, name):
 def test_what_lies_partly_inside_is_taken(correction):
     correction.prompt(Scribble("liver", True, ((5.0, 5.0, 5.0), (5.0, 5.0, 40.0))))
     assert correction.label_map.array[9, 5, 5] == 5
+
+
+@pytest.mark.parametrize("ask", ["prompt", "request"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        Point("spleen", True, (5.0, 5.0, 5.0)),
+        Scribble("spleen", True, ((4.0, 5.0, 5.0), (5.0, 5.0, 5.0)), radius_mm=0.5),
+        Box("spleen", True, ((0.0, 0.0, 0.0), (9.0, 9.0, 9.0))),  # fixes its middle voxel
+    ],
+)
+def test_what_belongs_to_another_structure_is_told_by_its_title_and_what_to_do(correction, ask, prompt):
+    labels = correction.label_map
+    both = LabelMap(labels.array, labels.ijk_to_ras, [structure_for("kidney_left", 5), structure_for("spleen", 6)])
+    both.array[0, 0, 0] = 6
+    correction = Correction(both, Volume(np.zeros(both.array.shape, np.int16), np.eye(4)))
+    with pytest.raises(DeepSegError, match="this belongs to Left kidney") as caught:
+        getattr(correction, ask)(prompt)
+    assert "Remove it there first" in caught.value.remedy and not FOR_THE_COMMAND_LINE.search(str(caught.value))
+    correction.locked = []  # then the prompt may take it
+    getattr(correction, ask)(prompt)

@@ -110,8 +110,9 @@ def test_an_explanation_becomes_the_overlay(scripted):
     array[3, 2, 13] = 9
     client.answer(Attribution(array, np.eye(4), "liver", "occlusion", (1.0, 2.0, 3.0), 0.75, 0.5))
     session.poll()
-    assert session.sureness.overlay[0] is array and session.sureness.overlay[2] == "Why liver"
-    assert session.jobs.run.summary == "Probability of liver there: 0.75. The map is strongest 12 mm from there."
+    assert session.sureness.overlay[0] is array and session.sureness.overlay[2] == "Why Liver"
+    summary = "Liver: probability 0.75 where it is thickest. The map is strongest 12 mm from there."
+    assert session.jobs.run.summary == summary
     assert told[-1] is session.sureness.overlay
     session.outcome.forget()
     assert session.sureness.overlay is None and session.sureness.attribution is None and told[-1] is None

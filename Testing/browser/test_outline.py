@@ -1,0 +1,121 @@
+"""The outline of what a prompt would change: what is drawn again for it, and when it goes. Without a browser."""
+
+import importlib
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.refinement import Point
+
+from .test_scene import FACTS, State
+
+pytestmark = pytest.mark.timeout(100)
+
+MISSING = Point("liver", True, (10.0, 10.0, 14.0))
+
+
+@pytest.fixture
+def scene():
+    """A scene with half of an organ as the result."""
+    pytest.importorskip("trame_slicer", reason="needs the extra `web`")
+    scene = importlib.import_module("DeepSegWeb.scene").PageScene()
+    organ = np.zeros((24, 24, 24), bool)
+    organ[4:20, 4:20, 4:20] = True
+    ct = np.where(organ, 60, -90) + np.random.default_rng(0).normal(0, 10, organ.shape)
+    scene.show_volume(Volume(ct.astype(np.int16), np.eye(4), "ct", "CT"))
+    organ[12:] = False
+    scene.work.adopt(LabelMap(organ.astype(np.uint8), np.eye(4), [structure_for("liver", 1)]), FACTS)
+    yield scene
+    scene.work.session.close()
+
+
+@pytest.fixture
+def views(scene):
+    """The names of the views that a change asks to draw themselves, as often as it asks."""
+    asked = []
+    views = importlib.import_module("DeepSegWeb.views")
+    from trame_slicer.views import ScheduledRenderStrategy, SliceView, ThreeDView
+
+    class Asked(ScheduledRenderStrategy):
+        def schedule_render(self):
+            asked.append("slice")
+
+    adapter = SimpleNamespace(schedule_render=lambda: asked.append("3D"))
+    kept = []
+    for kind, strategy in ((SliceView, Asked()), (ThreeDView, views._Resting(scene, adapter))):
+        view = kind(scene=scene.app.scene, app_logic=scene.app.app_logic, name="Red" if kind is SliceView else "ThreeD")
+        view.set_scheduled_render(strategy)
+        kept.append(view)
+    asked.clear()
+    yield asked
+    for view in kept:
+        view.finalize()
+
+
+def test_an_outline_is_not_drawn_in_3d_and_a_correction_is(scene, views):
+    corrections = scene.work.corrections
+    corrections.preview(MISSING, 1.0)
+    corrections.previewAt(2.0)
+    corrections.endPreview()
+    assert "slice" in views
+    assert "3D" not in views
+    corrections.prompt(MISSING)
+    assert "3D" in views
+
+
+@pytest.fixture
+def correcting(scene):
+    state = State(
+        tool="add", shape="stroke", current="liver", reach=0.0, told="", limited=False, low=0, high=1, brush=9
+    )
+    correcting = importlib.import_module("DeepSegWeb.correcting").Correcting(state, scene)
+    correcting.editing = SimpleNamespace(drop=lambda: None, use=lambda *_, **__: None)
+    return correcting
+
+
+def test_what_a_page_was_drawing_goes_with_it(scene, correcting):
+    scene.work.corrections.preview(MISSING, 1.0)
+    correcting.state.told = "+1 ml. Turn the wheel to change more or less, release to apply."
+    correcting.drop()  # as when the page is loaded again
+    assert not scene.work.corrections.previewing
+    assert scene.app.scene.GetFirstNodeByName("DeepSegProposal") is None
+    assert correcting.state.told == "Click or draw a stroke where the structure is missing."
+    assert correcting.state.tool == "add", "which stays in the hand"
+
+
+def test_a_step_ends_the_outline_of_the_labels_before(scene):
+    corrections = scene.work.corrections
+    corrections.prompt(MISSING, 0.5)
+    corrections.undo()
+    corrections.preview(MISSING, 1.0)
+    corrections.redo()
+    assert not corrections.previewing
+    assert scene.app.scene.GetFirstNodeByName("DeepSegProposal") is None
+
+
+def test_a_click_beside_all_islands_says_so(correcting):
+    correcting.state.tool = "piece"
+    correcting._edit(lambda _correction: None)
+    assert correcting.state.told == "Nothing changed: the current structure is not here."
+    correcting.state.tool = "paint"
+    correcting._edit(lambda _correction: None)
+    assert correcting.state.told == "Nothing changed: the result already agrees with it."
+
+
+def test_warnings_of_a_result_stay_when_the_next_task_has_none(scene):
+    binding, showing = (importlib.import_module(f"DeepSegWeb.{name}") for name in ("binding", "showing"))
+    correcting = SimpleNamespace(begin=lambda: None, tell_run=lambda: None)
+    state = State(binding.initial(), no_dicom="")
+    shown = showing.Showing(state, scene, correcting, say=lambda error: None)
+    result = scene.work.session.outcome.result
+    shown.show_result(replace(result, warnings=["This CT is outside what the model was trained on."]))
+    shown.show_run(replace(scene.work.session.jobs.run, task="plan", warnings=[]))
+    assert state.run["warnings"] == []
+    assert state.result_warnings == ["This CT is outside what the model was trained on."]
+    shown.show_result(None)
+    assert state.result_warnings == []
