@@ -9,41 +9,55 @@ import typer
 
 from ..models.card import DEMO_MODEL, ModelCard
 from ..util.errors import Cancelled, UsageError
-from .console import Console, Json, Quiet
+from .console import Console
 from .models import obtain
 from .on_server import connected
+from .options import (
+    Device,
+    Download,
+    Force,
+    Json,
+    Match,
+    MinPiece,
+    Model,
+    Quality,
+    Quiet,
+    Structures,
+    Surfaces,
+    Uncertainty,
+    output_folder,
+    path_argument,
+    split,
+)
 from .remedies import WORDS
-from .segment import Device, Download, Force, MinPiece, Model, Quality, Structures, Surfaces, Uncertainty, split
 
 SLURM = "slurm"
 
 
 def cohort(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(help="Folders, searched for volumes and DICOM series, or files.", readable=False),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results, with one folder per case.")],
-    match: Annotated[str, typer.Option(metavar="PATTERN", help="Only volumes that match, e.g. '*/ct.nii.gz'.")] = "",
+    images: Annotated[list[Path], path_argument("IMAGES", "Folders, searched for volumes and DICOM series, or files.")],
+    output: Annotated[Path, output_folder("For the results, with one folder per case.")],
+    match: Match = "",
     model: Model = DEMO_MODEL,
     structures: Structures = "",
     device: Device = "auto",
     quality: Quality = "standard",
     uncertainty: Uncertainty = False,
-    min_piece: MinPiece = 0.0,
+    min_piece_ml: MinPiece = 0.0,
     surfaces: Surfaces = "stl",
     skip_elsewhere: Annotated[
         bool, typer.Option("--skip-elsewhere", help="Skip scans of other parts of the body than the structures'.")
     ] = False,
     workers: Annotated[
         int,
-        typer.Option(min=0, help="Cases at the same time on this machine; 0: one per GPU, or one. Slurm: array tasks."),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Cases at the same time on this machine; 0: one per GPU, or one. Slurm: array tasks.",
+        ),
     ] = 0,
-    engine: Annotated[str, typer.Option(help="dask, spark or slurm.")] = "dask",
-    scheduler: Annotated[
-        str,
-        typer.Option("--scheduler", "--master", metavar="ADDRESS", help="Dask scheduler or Spark master to use."),
-    ] = "",
+    engine: Annotated[str, typer.Option(metavar="ENGINE", help="dask, spark or slurm.")] = "dask",
+    scheduler: Annotated[str, typer.Option(metavar="ADDRESS", help="Dask scheduler or Spark master to use.")] = "",
     server: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,7 +84,7 @@ def cohort(
     check_formats(formats)
     if dry_run and engine != SLURM:
         raise UsageError("--dry-run is for --engine slurm.", "Leave it out.", code="usage.option")
-    cases = find_cases(inputs, match, leave_out=output)
+    cases = find_cases(images, match, leave_out=output)
     if part:
         cases = cases[part_of(part, len(cases))]
     if server:
@@ -86,14 +100,14 @@ def cohort(
         )
     name = model if server or model == card.id else str(Path(model).resolve())
     settings = Settings(
-        output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece, skip_elsewhere
+        output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece_ml, skip_elsewhere
     )
     if engine == SLURM:
         given: dict[str, object] = {"--match": match, "--model": name, "--structures": structures, "--device": device}
-        given |= {"--quality": quality, "--min-piece": min_piece, "--surfaces": surfaces}
+        given |= {"--quality": quality, "--min-piece-ml": min_piece_ml, "--surfaces": surfaces}
         flags = {"--uncertainty": uncertainty, "--force": force, "--yes": yes, "--skip-elsewhere": skip_elsewhere}
         script = array_script(
-            ["cohort", *_words(inputs, settings.output, given, flags)],
+            ["cohort", *_words(images, settings.output, given, flags)],
             settings.output,
             len(cases),
             workers,
@@ -151,8 +165,8 @@ def _on_servers(
     return model_of(connected(urls[0], device), model), "servers", ",".join(urls)
 
 
-def _words(inputs: list[Path], output: Path, given: Mapping[str, object], flags: Mapping[str, bool]) -> list[str]:
+def _words(images: list[Path], output: Path, given: Mapping[str, object], flags: Mapping[str, bool]) -> list[str]:
     """The arguments of a task of an array job, which finds the same cases."""
-    words = [*(str(path.resolve()) for path in inputs), f"--output={output}", "--workers=1"]
+    words = [*(str(path.resolve()) for path in images), f"--output={output}", "--workers=1"]
     words += [f"{option}={value}" for option, value in given.items() if value or option == "--surfaces"]
     return words + [flag for flag, on in flags.items() if on]

@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import Console, Json, Quiet
+from .console import Console
 from .models import obtain
-from .segment import Device, Download, Input, split
+from .options import (
+    Device,
+    Download,
+    Force,
+    Image,
+    Json,
+    LesionIou,
+    Quiet,
+    formats,
+    output_folder,
+    path_argument,
+    split,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,16 +33,15 @@ _MOST_ROWS = 20
 
 
 def detect(
-    input: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the findings.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Id or folder of a model for detection.")],
+    image: Image,
+    output: Annotated[Path, output_folder("For the findings.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="MODEL", help="Id or folder of a model for detection.")
+    ],
     min_score: Annotated[float, typer.Option(metavar="SCORE", help="Leave out findings with less, 0 to 1.")] = 0.3,
     device: Device = "auto",
-    formats: Annotated[
-        str,
-        typer.Option("--format", "-f", help="csv, mrk.json (ROI boxes of 3D Slicer), sr (DICOM report)."),
-    ] = "csv,mrk.json",
-    force: Annotated[bool, typer.Option("--force", help="Search a volume that does not look like a CT.")] = False,
+    kinds: Annotated[str, formats("csv, mrk.json (ROI boxes of 3D Slicer), sr (DICOM report)")] = "csv,mrk.json",
+    force: Force = False,
     yes: Download = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -45,11 +56,11 @@ def detect(
     console = Console(quiet, as_json)
     require_detection()
     check_output_folder(output)
-    card, wanted = obtain(console, model, yes), split(formats) or []
+    card, wanted = obtain(console, model, yes), split(kinds) or []
     with console.working():
-        console.progress("read", 0.0, input.name)
-        volume = read_volume(input, cancel=console.cancelled)
-        console.progress("read", 1.0, input.name)
+        console.progress("read", 0.0, image.name)
+        volume = read_volume(image, cancel=console.cancelled)
+        console.progress("read", 1.0, image.name)
         check_formats(wanted, volume)
         found = run(
             volume,
@@ -83,14 +94,12 @@ def detect(
 
 
 def evaluate_boxes(
-    found: Annotated[Path, typer.Argument(help="Folder with NAME.csv or NAME/findings.csv.", readable=False)],
+    prediction: Annotated[Path, path_argument("PREDICTION", "Folder with NAME.csv or NAME/findings.csv.")],
     reference: Annotated[
-        Path, typer.Argument(help="The same with the true boxes; an empty table for no lesion.", readable=False)
+        Path, path_argument("REFERENCE", "The same with the true boxes; an empty table for no lesion.")
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for scores.json, scores.csv and plots.")
-    ] = None,
-    iou: Annotated[float, typer.Option(help="IoU from which a finding is a hit for FROC: 0.1 to 0.5.")] = 0.1,
+    output: Annotated[Path | None, output_folder("For scores.json, scores.csv and plots.")] = None,
+    lesion_iou: LesionIou = 0.1,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -103,7 +112,7 @@ def evaluate_boxes(
     if output is not None:
         check_output_folder(output)
     with console.working():
-        scores = score_detections(read_tables(found), read_tables(reference), iou)
+        scores = score_detections(read_tables(prediction), read_tables(reference), lesion_iou)
     if output is not None:
         write_scores(scores, output)
     console.show(_scores_table(scores))

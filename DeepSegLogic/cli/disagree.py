@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..models.card import DEMO_MODEL
-from .console import Console, Json, Quiet
+from .console import Console
 from .models import obtain
-from .segment import Device, Download, Force, Input, Model, Quality, Structures, split
+from .options import Device, Download, Force, Image, Json, Model, Quality, Quiet, Structures, output_folder, split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,11 +24,15 @@ FILES = ("disagreement.nii.gz", "disagreement.csv", "voted.seg.nrrd")
 
 
 def disagree(
-    input: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the map, the table and the vote.")],
+    image: Image,
+    output: Annotated[Path, output_folder("For the map, the table and the vote.")],
     other: Annotated[
         str,
-        typer.Option("--with", help="Another model; or augmentation, dropout or folds: variants of the same model."),
+        typer.Option(
+            "--with",
+            metavar="MODEL",
+            help="Another model; or augmentation, dropout or folds: variants of the same model.",
+        ),
     ] = "augmentation",
     model: Model = DEMO_MODEL,
     take: Annotated[
@@ -65,7 +69,7 @@ def disagree(
     warnings: list[str] = []
     opinions: list[LabelMap] = []
     with console.working():
-        volume = read_volume(input, cancel=console.cancelled)
+        volume = read_volume(image, cancel=console.cancelled)
         models: Sequence[LoadedModel] = members(load_model(cards[0]), variation) if variation else []
         models = models or [load_model(card) for card in cards]
         titles = [f"{cards[0].id} {n}" for n in range(1, len(models) + 1)] if variation else [c.id for c in cards]

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import Console, Json, Quiet
-from .segment import Structures, split
+from .console import Console
+from .options import (
+    Json,
+    LesionIou,
+    Match,
+    Quiet,
+    Structures,
+    given_path,
+    output_folder,
+    path_argument,
+    split,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,31 +30,21 @@ _SHOWN = ("dice", "surface_dice", "hd95_mm", "assd_mm", "volume_error_percent")
 
 
 def evaluate(
-    prediction: Annotated[
-        Path,
-        typer.Argument(help="Label map, folder of results, or folder of several; the prediction.", readable=False),
-    ],
-    reference: Annotated[
-        Path, typer.Argument(help="Label map or folder with the same names; the reference.", readable=False)
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for metrics.csv, summary.json and report.html.")
-    ] = None,
+    prediction: Annotated[Path, path_argument("PREDICTION", "Label map, folder of results, or folder of several.")],
+    reference: Annotated[Path, path_argument("REFERENCE", "Label map, or folder with the same names.")],
+    output: Annotated[Path | None, output_folder("For metrics.csv, summary.json and report.html.")] = None,
     structures: Structures = "",
-    match: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Only references that match, e.g. '*/labels.nii.gz'.")
-    ] = "",
+    match: Match = "",
     by_value: Annotated[
         bool, typer.Option("--by-value", help="Match structures by label value instead of by name.")
     ] = False,
     tubular: Annotated[
         str, typer.Option(metavar="NAMES", help="Structures with clDice; without it vessels, airways, spinal cord.")
     ] = "",
-    tolerance_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice.")] = 3.0,
-    lesion_iou: Annotated[float, typer.Option(help="IoU from which a lesion counts as detected.")] = 0.1,
+    tolerance_mm: Annotated[float, typer.Option(metavar="MM", help="Tolerance of the surface Dice.")] = 3.0,
+    lesion_iou: LesionIou = 0.1,
     groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV with the case in the first column and attributes such as sex.", readable=False),
+        Path | None, given_path("FILE", "CSV with the case in the first column and attributes such as sex.")
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,

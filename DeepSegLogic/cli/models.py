@@ -12,14 +12,11 @@ from ..models.card import ModelCard
 from ..session.texts import size_text
 from ..util.errors import Cancelled, ModelError, UsageError
 from ..util.json_text import json_of
-from .console import Console, Json, Quiet, somebody_there
+from .console import Console, somebody_there
 from .model_views import show_card, show_damaged, show_models
+from .options import Json, ModelId, ModelIds, Quiet, Yes, given_path, path_argument
 
 app = typer.Typer(help="Find, download, import, export, verify and remove models.", no_args_is_help=True)
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Id = Annotated[str, typer.Argument(help="Id of a model, see `deepseg models list`.")]
-Ids = Annotated[list[str], typer.Argument(help="Ids of models, see `deepseg models list`.")]
 
 
 @app.command("list")
@@ -50,7 +47,7 @@ def list_models(
 
 @app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(help='e.g. "portal vein", or a question.')],
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help='e.g. "portal vein", or a question.')],
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +65,7 @@ def search(
 
 
 @app.command()
-def show(model: Id, quiet: Quiet = False, as_json: Json = False) -> None:
+def show(model: ModelId, quiet: Quiet = False, as_json: Json = False) -> None:
     """Show what a model is, where it comes from and what it may be used for."""
     from ..models.find import damaged_models, find_model
 
@@ -80,7 +77,7 @@ def show(model: Id, quiet: Quiet = False, as_json: Json = False) -> None:
 
 
 @app.command()
-def download(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
+def download(models: ModelIds, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """Download models. Size and licence are shown first."""
     console = Console(quiet, as_json)
     for model in models:
@@ -89,11 +86,11 @@ def download(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json 
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="File or folder.")],
-    model_id: Annotated[str, typer.Option("--id", help="Id of the model.")] = "",
-    title: Annotated[str, typer.Option(help="Title in plain words.")] = "",
-    licence: Annotated[str, typer.Option(help="Licence of the model.")] = "",
-    card: Annotated[Path | None, typer.Option(help="JSON file with card fields that the model's files lack.")] = None,
+    path: Annotated[Path, path_argument("PATH", "File or folder.")],
+    model_id: Annotated[str, typer.Option("--id", metavar="ID", help="Id of the model.")] = "",
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Title in plain words.")] = "",
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the model.")] = "",
+    card: Annotated[Path | None, given_path("FILE", "JSON file with card fields that the model's files lack.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of this id.")] = False,
     trusted: Annotated[bool, typer.Option("--trust", help="Let code in the model run.")] = False,
     quiet: Quiet = False,
@@ -129,8 +126,8 @@ def import_(
 
 @app.command()
 def export(
-    model: Id,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, or a .zip file.")] = Path(),
+    model: ModelId,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder, or a .zip file.")] = Path(),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -148,7 +145,9 @@ def export(
 
 @app.command()
 def verify(
-    models: Annotated[list[str] | None, typer.Argument(help="Ids of models; default: all installed models.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODELS", help="Ids of models; default: all installed models.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -175,7 +174,7 @@ def verify(
 
 
 @app.command()
-def remove(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
+def remove(models: ModelIds, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """Delete models from this machine."""
     from ..models.find import is_bundled
     from ..models.store import Store, disk_use
@@ -195,7 +194,7 @@ def remove(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = 
 
 @app.command()
 def trust(
-    model: Annotated[str, typer.Argument(help="Id or folder.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id or folder.")],
     yes: Yes = False,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -11,10 +11,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..models.card import DEMO_MODEL
-from ..results.label_files import DEFAULT_LABELS, LABEL_FORMATS
-from .console import Console, Json, Quiet
+from ..results.label_files import DEFAULT_LABELS
+from .console import Console
 from .models import obtain
-from .on_server import Server, segmenting
+from .on_server import segmenting
+from .options import (
+    Channel,
+    Device,
+    Download,
+    Force,
+    Image,
+    Json,
+    LabelFormats,
+    MinPiece,
+    Model,
+    Quality,
+    Quiet,
+    Roi,
+    RoiMask,
+    Server,
+    Structures,
+    Surfaces,
+    Uncertainty,
+    output_folder,
+    split,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,53 +47,10 @@ if TYPE_CHECKING:
     from ..review.measurements import Measurement
     from ..segmentation import Result
 
-Input = Annotated[
-    Path,
-    typer.Argument(
-        help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.", readable=False
-    ),  # unreadable files get our own error
-]
-Model = Annotated[str, typer.Option("--model", "-m", help="Id of an installed model, or a model folder.")]
-Channel = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--channel",
-        metavar="NAME=FILE",
-        help="Another image that the model sees, by the name or number of its channel. Repeat for several.",
-    ),
-]
-Structures = Annotated[
-    str, typer.Option("--structures", "-s", help="Names or titles, separated by commas. Default: all.")
-]
-Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
-Quality = Annotated[str, typer.Option(help="draft, fast, standard or best.")]
-Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]
-Labels = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        "-f",
-        help=f"Label maps; sr: a DICOM report. {', '.join(LABEL_FORMATS)}; separated by commas.",
-    ),
-]
-Surfaces = Annotated[str, typer.Option(help="Formats, separated by commas; empty for none.")]
-Force = Annotated[bool, typer.Option("--force", help="Segment a volume that does not look like a CT.")]
-Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
-Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Segment only this box: two corners in RAS mm.")]
-MinPiece = Annotated[
-    float, typer.Option(min=0, metavar="ML", help="Remove pieces of a structure up to this volume, e.g. 0.2; 0: none.")
-]
-Enhance = Annotated[
-    str, typer.Option(metavar="TASK", help="Enhance the CT first: denoise, slices or metal. See `deepseg enhance`.")
-]
-RoiMask = Annotated[
-    Path | None, typer.Option(help="Segment only where this label map, on the volume's grid, is not 0.", readable=False)
-]
-
 
 def segment(
-    input: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    image: Image,
+    output: Annotated[Path, output_folder("For the results.")],
     model: Model = DEMO_MODEL,
     channel: Channel = None,
     structures: Structures = "",
@@ -82,12 +60,15 @@ def segment(
     roi: Roi = "",
     roi_mask: RoiMask = None,
     uncertainty: Uncertainty = False,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
+    save_probabilities: Annotated[
+        bool, typer.Option("--save-probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
     ] = False,
-    min_piece: MinPiece = 0.0,
-    enhance: Enhance = "",
-    labels: Labels = "seg.nrrd,nii.gz",
+    min_piece_ml: MinPiece = 0.0,
+    enhance: Annotated[
+        str,
+        typer.Option(metavar="TASK", help="Enhance the CT first: denoise, slices or metal. See `deepseg enhance`."),
+    ] = "",
+    formats: LabelFormats = "seg.nrrd,nii.gz",
     surfaces: Surfaces = "stl",
     force: Force = False,
     yes: Download = False,
@@ -98,7 +79,7 @@ def segment(
     console = Console(quiet, as_json)
     segment_to_folder(
         console,
-        input,
+        image,
         output,
         model=model,
         channel=channel or [],
@@ -107,12 +88,12 @@ def segment(
         server=server,
         quality=quality,
         formats=split(surfaces) or [],
-        labels=split(labels) or [],
+        labels=split(formats) or [],
         roi=roi,
         roi_mask=roi_mask,
         uncertainty=uncertainty,
-        keep_probabilities=probabilities,
-        min_piece_ml=min_piece,
+        keep_probabilities=save_probabilities,
+        min_piece_ml=min_piece_ml,
         enhance=enhance,
         force=force,
         yes=yes,
@@ -275,11 +256,6 @@ def channel_files(given: Sequence[str], card: ModelCard) -> dict[str, Path]:
             )
         pairs.append((name, Path(path).expanduser()))
     return {str(number): path for number, path in by_number(card.channels, pairs, card.id).items()}
-
-
-def split(names: str) -> list[str] | None:
-    """The names in ``"liver, spleen"``; None for an empty text."""
-    return [n.strip() for n in names.split(",") if n.strip()] if names.strip() else None
 
 
 def _table(rows: list[Measurement]) -> Table:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..surfaces.formats import FORMATS
-from .console import Console, Json, Quiet
-from .on_server import Server, connected
-from .segment import Structures, split
+from .console import Console
+from .on_server import connected
+from .options import ImageOfLabels, Json, Labels, Quiet, Server, Structures, formats, output_folder, split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,22 +19,17 @@ if TYPE_CHECKING:
 
 
 def surfaces(
-    labels: Annotated[
-        Path,
-        typer.Argument(
-            help="Label map: NIfTI, NRRD, MetaImage, Slicer's .seg.nrrd, DICOM SEG or RTSTRUCT.", readable=False
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the surfaces.")],
-    image: Annotated[
-        Path | None, typer.Option("--image", "-i", help="The CT, for DICOM SEG and RTSTRUCT.", readable=False)
-    ] = None,
+    labels: Labels,
+    output: Annotated[Path, output_folder("For the surfaces.")],
+    image: ImageOfLabels = None,
     structures: Structures = "",
-    formats: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}; separated by commas.")] = "stl",
-    smoothing: Annotated[str, typer.Option(help="none, light, standard or strong.")] = "standard",
-    max_error_mm: Annotated[float | None, typer.Option(help="Simplify, within this distance from the surface.")] = None,
+    kinds: Annotated[str, formats(", ".join(FORMATS))] = "stl",
+    smoothing: Annotated[str, typer.Option(metavar="LEVEL", help="none, light, standard or strong.")] = "standard",
+    max_error_mm: Annotated[
+        float | None, typer.Option(metavar="MM", help="Simplify, within this distance from the surface.")
+    ] = None,
     triangles: Annotated[
-        int | None, typer.Option(help="Simplify each surface to about this number of triangles.")
+        int | None, typer.Option(metavar="N", help="Simplify each surface to about this number of triangles.")
     ] = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="One file with all structures, simplified together with shared boundaries.")
@@ -42,11 +37,14 @@ def surfaces(
     printable: Annotated[
         bool, typer.Option("--printable", help="Fill cavities, remove small islands, repair self-intersections.")
     ] = False,
-    min_piece_ml: Annotated[float, typer.Option(help="With --printable: remove islands smaller than this.")] = 0.1,
+    min_piece_ml: Annotated[
+        float,
+        typer.Option(min=0, metavar="ML", help="With --printable: remove pieces of a structure up to this volume."),
+    ] = 0.1,
     min_wall_mm: Annotated[
-        float | None, typer.Option(help="With --printable: thicken thinner walls, in whole voxels.")
+        float | None, typer.Option(metavar="MM", help="With --printable: thicken thinner walls, in whole voxels.")
     ] = None,
-    coordinates: Annotated[str, typer.Option(help="LPS or RAS.")] = "LPS",
+    coordinates: Annotated[str, typer.Option(metavar="SYSTEM", help="LPS or RAS.")] = "LPS",
     server: Server = "",
     quiet: Quiet = False,
     as_json: Json = False,
@@ -60,8 +58,8 @@ def surfaces(
     if min_wall_mm is not None and not printable:
         raise UsageError("--min-wall-mm needs --printable.", "Add --printable.", code="usage.print")
     console = Console(quiet, as_json)
-    kinds = split(formats) or []
-    check_formats(kinds)
+    wanted = split(kinds) or []
+    check_formats(wanted)
     check_output_folder(output)
     make = connected(server).surfaces if server else make_surfaces
     with console.working():
@@ -73,7 +71,7 @@ def surfaces(
         made = write_surfaces(
             label_map,
             output,
-            kinds,
+            wanted,
             structures=split(structures),
             smoothing=smoothing,
             max_error_mm=max_error_mm,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..util.errors import Cancelled, UsageError
-from .console import Console, Json, Quiet
+from .console import Console
 from .federated import (
     Address,
     Certificate,
@@ -25,7 +25,7 @@ from .federated import (
     run_server,
     run_site,
 )
-from .segment import Device
+from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
 from .train_views import PICTURES, cases_table, folds_table, pictures, plan_table
 
 if TYPE_CHECKING:
@@ -38,19 +38,22 @@ _LARGEST_WEIGHT = 1000
 def train(
     data: Annotated[
         Path,
-        typer.Argument(
-            help="nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, 3D Slicer's "
+        path_argument(
+            "DATA",
+            "nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, 3D Slicer's "
             "scenes (.mrb), or a CSV.",
-            readable=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
-    network: Annotated[str, typer.Option(help="unet, resenc, …; docs/networks.md compares them.")] = "",
+    output: Annotated[Path, output_folder("For the model.")],
+    network: Annotated[
+        str, typer.Option(metavar="NETWORK", help="unet, resenc, …; docs/networks.md compares them.")
+    ] = "",
     fusion: Annotated[
         str,
         typer.Option(
+            metavar="FUSION",
             help="Of several images: early (as channels), middle (an encoder each), late (a network each, averaged) or "
-            "vote (a network each, one vote each)."
+            "vote (a network each, one vote each).",
         ),
     ] = "early",
     begin: Annotated[
@@ -61,24 +64,29 @@ def train(
             help="Id or folder of a model to begin with, or folder of `deepseg pretrain`; its network is kept.",
         ),
     ] = "",
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Duration. Default: 60.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
     device: Device = "auto",
     loss: Annotated[
-        str, typer.Option(help="dice-ce, dice, ce, focal, dice-focal, tversky, cldice or boundary.")
+        str, typer.Option(metavar="LOSS", help="dice-ce, dice, ce, focal, dice-focal, tversky, cldice or boundary.")
     ] = "dice-ce",
-    optimizer: Annotated[str, typer.Option(help="adamw, or sgd for long trainings.")] = "adamw",
-    spacing: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxel size in mm. Default: by nnU-Net's rules.")] = "",
-    patch: Annotated[str, typer.Option(metavar="Z,Y,X", help="Patch in voxels. Default: by nnU-Net's rules.")] = "",
-    batch: Annotated[int | None, typer.Option(min=1, help="Patches per step. Default: by nnU-Net's rules.")] = None,
+    optimizer: Annotated[str, typer.Option(metavar="OPTIMIZER", help="adamw, or sgd for long trainings.")] = "adamw",
+    spacing: Spacing = "",
+    patch: Patch = "",
+    batch: Batch = None,
     weight: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FACTOR", help="How much a structure counts in the loss. Repeat for several."),
     ] = None,
     folds: Annotated[
-        int, typer.Option(min=0, help="Cross-validate with this number of folds; the model is an ensemble of them.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Cross-validate with this number of folds; the model is an ensemble of them."
+        ),
     ] = 0,
-    fold: Annotated[int | None, typer.Option(min=0, help="With --folds: train only this one, from 0.")] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="With --folds: train only this one, from 0.")
+    ] = None,
     federated: Role = "",
     address: Address = Federated.address,
     rounds: Rounds = Federated.rounds,
@@ -195,7 +203,7 @@ def train(
     else:
         dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
         console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
-    console.say(f"Model: {output}. Use it with `deepseg segment CT -o RESULT -m {output}`.")
+    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {output}`.")
     console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
     console.event(
         "result",
