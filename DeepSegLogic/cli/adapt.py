@@ -10,6 +10,7 @@ import typer
 from ..adaptation.lineage import MINUTES
 from ..session.texts import collect_question, offer_rows, size_text
 from ..util.errors import Cancelled, UsageError
+from .checks import before_reading
 from .console import Console, somebody_there
 from .options import Device, Json, ModelId, Quiet, Steps, Structures, Yes, given_path, path_argument, split
 
@@ -46,6 +47,7 @@ def add(
     from ..worker.isolated import read_label_map, read_volume
 
     console = Console(quiet, as_json)
+    before_reading(result, image)
     for found in corrected_results(result, image):
         if not (name := model or found.model):
             raise UsageError(f"{found.folder} does not say which model made it.", "Use --model.", code="usage.model")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checks import before_reading
 from .console import Console
 from .models import obtain
 from .options import Device, Download, Json, Quiet, given_path
@@ -38,6 +39,7 @@ def calibrate(
     if held_out is None and trained_on is None:
         raise UsageError("There is no data set.", "Give --held-out, --trained-on or both.", code="usage.data")
     console = Console(quiet, as_json)
+    before_reading(held_out, trained_on, device=device)
     card = obtain(console, model, yes)
     found = None
     statistics = None

@@ -9,6 +9,7 @@ import typer
 
 from ..models.card import DEMO_MODEL, ModelCard
 from ..util.errors import Cancelled, UsageError
+from .checks import before_reading
 from .console import Console
 from .models import obtain
 from .on_server import connected
@@ -74,30 +75,36 @@ def cohort(
     """Segment many CTs. A failed case does not stop the others. Run again to resume: finished cases are kept."""
     from ..cohort.case import Outcome, Settings
     from ..cohort.cases import find_cases
+    from ..cohort.engines import engine_for
     from ..cohort.runner import run_cohort
-    from ..results.folder import check_output_folder
-    from ..segmentation import check_request
+    from ..inference.device import choose_device
+    from ..inference.presets import quality as quality_named
+    from ..models.install import here_or_catalogued
     from ..surfaces import check_formats
+    from ..util.device_names import check_device_name
     from .slurm import array_script, part_of, submit
 
     console, wanted, formats = Console(quiet, as_json), split(structures), split(surfaces) or []
     check_formats(formats)
     if dry_run and engine != SLURM:
         raise UsageError("--dry-run is for --engine slurm.", "Leave it out.", code="usage.option")
-    cases = find_cases(images, match, leave_out=output)
-    if part:
-        cases = cases[part_of(part, len(cases))]
+    quality_named(quality)
+    if engine == SLURM or scheduler:
+        check_device_name(device)  # that of another machine
+    elif not server:
+        choose_device(device)
+    if engine != SLURM:
+        engine_for(engine)
+    before_reading(folder=None if dry_run else output)
+    share = part_of(part) if part else slice(None)
     if server:
         card, engine, scheduler = _on_servers(server, model, engine, scheduler, workers, device)
     else:
+        card = here_or_catalogued(model)
+    _check_card(card, wanted, quality)
+    cases = find_cases(images, match, leave_out=output)[share]
+    if not server:
         card = obtain(console, model, yes)
-    check_request(card, wanted, quality)
-    if card.channels:
-        raise UsageError(
-            f"The model {card.id} needs a volume for each of {', '.join(card.channels)}, but a case has one.",
-            "Segment the cases one by one with `deepseg segment --channel`.",
-            code="usage.channel",
-        )
     name = model if server or model == card.id else str(Path(model).resolve())
     settings = Settings(
         output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece_ml, skip_elsewhere
@@ -116,7 +123,6 @@ def cohort(
         if dry_run:
             print(script, end="")
         else:
-            check_output_folder(settings.output)
             console.say(submit(script, settings.output))
         return
     outcomes: list[Outcome] = []
@@ -148,6 +154,18 @@ def cohort(
         raise Cancelled(f"Cancelled. {counts['cancelled']} of {len(cases)} cases were not finished.")
     if counts["failed"]:
         raise typer.Exit(1)
+
+
+def _check_card(card: ModelCard, structures: list[str] | None, quality: str) -> None:
+    from ..segmentation import check_request
+
+    check_request(card, structures, quality)
+    if card.channels:
+        raise UsageError(
+            f"The model {card.id} needs a volume for each of {', '.join(card.channels)}, but a case has one.",
+            "Segment the cases one by one with `deepseg segment --channel`.",
+            code="usage.channel",
+        )
 
 
 def _on_servers(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .checks import before_reading
 from .console import Console
 from .options import Json, Quiet, given_path, output_folder, path_argument, split
 
@@ -36,11 +37,10 @@ def compare(
     from ..followup import follow_up as run
     from ..followup import read_time_point, write_follow_up
     from ..followup.output import as_json as facts_of
-    from ..results.folder import check_output_folder
     from ..worker.isolated import read_label_map, read_volume
 
     console = Console(quiet, as_json)
-    check_output_folder(output)
+    before_reading(baseline, followup, baseline_image, followup_image, folder=output)
     with console.working():
         points = [
             read_time_point(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checks import before_reading
 from .console import Console
 from .models import obtain
 from .options import (
@@ -47,21 +48,24 @@ def detect(
     as_json: Json = False,
 ) -> None:
     """Find lesions in a CT as boxes with scores. Centres and sizes are along R, A and S in mm."""
+    from ..detection.detect import check_score, require_detection
     from ..detection.detect import detect as run
-    from ..detection.detect import require_detection
-    from ..detection.output import check_formats, write_findings
-    from ..results.folder import check_output_folder
+    from ..detection.detector import must_find_boxes
+    from ..detection.output import check_formats, check_source, write_findings
     from ..worker.isolated import read_volume
 
     console = Console(quiet, as_json)
     require_detection()
-    check_output_folder(output)
-    card, wanted = obtain(console, model, yes), split(kinds) or []
+    check_score(min_score)
+    wanted = split(kinds) or []
+    check_formats(wanted)
+    before_reading(image, folder=output, device=device)
+    card = obtain(console, model, yes, must_find_boxes)
     with console.working():
         console.progress("read", 0.0, image.name)
         volume = read_volume(image, cancel=console.cancelled)
         console.progress("read", 1.0, image.name)
-        check_formats(wanted, volume)
+        check_source(wanted, volume)
         found = run(
             volume,
             card,
@@ -106,11 +110,9 @@ def evaluate_boxes(
     """Compare found boxes with true ones: FROC, and average precision at IoU 0.1 to 0.5."""
     from ..detection.metrics import score_detections
     from ..detection.score_files import read_tables, write_scores
-    from ..results.folder import check_output_folder
 
     console = Console(quiet, as_json)
-    if output is not None:
-        check_output_folder(output)
+    before_reading(prediction, reference, folder=output)
     with console.working():
         scores = score_detections(read_tables(prediction), read_tables(reference), lesion_iou)
     if output is not None:

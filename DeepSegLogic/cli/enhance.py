@@ -9,6 +9,7 @@ import typer
 
 from ..models.card import DEMO_MODEL
 from ..util.errors import UsageError
+from .checks import before_reading
 from .console import Console
 from .options import Device, Image, Json, Quiet, given_path, output_file, path_argument
 
@@ -59,6 +60,8 @@ def enhance(
     for file in files:
         check_suffix(file)
         _check_new(file, [image, *([labels] if labels is not None else [])])
+        before_reading(file=file)
+    before_reading(image, labels, checkpoint, device=device)
     with console.working():
         console.progress("read", 0.0, image.name)
         volume = read_volume(image, cancel=console.cancelled)
@@ -106,12 +109,14 @@ def enhance_train(
     as_json: Json = False,
 ) -> None:
     """Train a network for `deepseg enhance --checkpoint` on your own CTs."""
-    from ..enhance.train import train_cleaner
+    from ..enhance.train import check_trainable, train_cleaner
     from ..worker.isolated import read_volume
 
     console = Console(quiet, as_json)
     if output.suffix.lower() != ".pth":
         raise UsageError(f"{output} does not end with .pth.", "Choose another name.", code="usage.format")
+    check_trainable(task)
+    before_reading(*images, *(worse or []), file=output, device=device)
     with console.working():
         volumes = [[read_volume(path, cancel=console.cancelled) for path in paths] for paths in (images, worse or [])]
         cleaner = train_cleaner(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checks import before_reading
 from .console import Console
 from .options import (
     Json,
@@ -55,12 +56,10 @@ def evaluate(
     from ..evaluation.output import write_evaluation
     from ..evaluation.report import notes
     from ..evaluation.statistics import read_attributes, summarize
-    from ..results.folder import check_output_folder
     from ..worker.isolated import read_label_map
 
     console = Console(quiet, as_json)
-    if output is not None:
-        check_output_folder(output)
+    before_reading(prediction, reference, groups, folder=output)
     attributes = read_attributes(groups) if groups else {}
     with console.working():
         found = run(

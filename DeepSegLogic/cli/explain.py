@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..models.card import DEMO_MODEL
+from .checks import before_reading
 from .console import Console
 from .models import obtain
 from .options import Channel, Device, Download, Force, Image, Json, Model, Quiet, output_file
@@ -50,9 +51,10 @@ def explain(
         raise UsageError(f"There is no method {method}.", f"Give --method {' or '.join(METHODS)}.", code="usage.method")
     place = _place(at)
     check_suffix(output)
-    card = obtain(console, model, yes)
-    check_request(card, [structure], "standard")
+    before_reading(image, file=output, device=device)
+    card = obtain(console, model, yes, lambda card: check_request(card, [structure], "standard"))
     files = channel_files(channel or [], card)
+    before_reading(*files.values())
     with console.working():
         volume = read_volume(image, cancel=console.cancelled)
         channels = {name: read_volume(path, cancel=console.cancelled) for name, path in files.items()}

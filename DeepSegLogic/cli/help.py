@@ -16,7 +16,7 @@ def all_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 
 def without_types(command: Any) -> Any:
-    """The command, whose help no longer shows the types of flags and arguments, as Typer's ``<bool>`` and ``<path>``."""
+    """The command, whose help shows no types of flags and arguments, which are Typer's ``<bool>`` and ``<path>``."""
     for _, one in all_commands(command):
         for parameter in (*one.params, one.get_help_option(typer.Context(one, help_option_names=["-h", "--help"]))):
             if getattr(parameter, "is_flag", False):

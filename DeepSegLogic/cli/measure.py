@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .checks import before_reading
 from .console import Console
 from .options import ImageOfLabels, Json, Labels, Quiet, given_path, output_folder, split
 
@@ -29,7 +30,9 @@ def measure(
     within_mm: Annotated[
         float,
         typer.Option(
-            metavar="MM", help="With --contact or --encasement: what counts as touching; 0 for a shared boundary."
+            min=0,
+            metavar="MM",
+            help="With --contact or --encasement: what counts as touching; 0 for a shared boundary.",
         ),
     ] = 0.0,
     distance_map: Annotated[
@@ -55,6 +58,7 @@ def measure(
 ) -> None:
     """Measure structures of a segmentation, on their closed surfaces or in the CT. Points are RAS in mm."""
     from .. import planning
+    from ..planning.distance_maps import check_vtp
     from ..planning.evaluation import as_json as numbers_of
     from ..util.errors import UsageError
     from ..worker.isolated import read_label_map
@@ -69,6 +73,9 @@ def measure(
     if (features or body_composition) and image is None:
         raise UsageError("Features and body composition need the CT that was segmented.", "Give --image.")
     console = Console(quiet, as_json)
+    if vtp is not None:
+        check_vtp(vtp)
+    before_reading(labels, image, vertebrae, folder=output if features or body_composition else None, file=vtp)
     found: list[Any] = []
     with console.working():
         label_map = read_label_map(labels, image, cancel=console.cancelled)

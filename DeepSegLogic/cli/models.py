@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from ..models.card import ModelCard
 from ..session.texts import size_text
 from ..util.errors import Cancelled, ModelError, UsageError
 from ..util.json_text import json_of
+from .checks import before_reading
 from .console import Console, somebody_there
 from .model_views import show_card, show_damaged, show_models
 from .options import Json, ModelId, ModelIds, Quiet, Yes, given_path, path_argument
@@ -136,8 +138,10 @@ def export(
     from ..models.import_export import export_model
 
     console = Console(quiet, as_json)
+    card = find_model(model)
+    before_reading(folder=output if output.suffix.lower() != ".zip" else output.parent)
     with console.working():
-        file = export_model(find_model(model), output, console.progress, console.cancelled)
+        file = export_model(card, output, console.progress, console.cancelled)
     size = file.stat().st_size
     console.say(f"Written {file} ({size_text(size)}). On the other machine, run `deepseg models import {file.name}`.")
     console.event("exported", file=str(file), bytes=size)
@@ -215,9 +219,14 @@ def trust(
     return console.say(f"{card.id} is trusted ({digest}).")
 
 
-def obtain(console: Console, name: str, yes: bool) -> ModelCard:
+def obtain(
+    console: Console, name: str, yes: bool, suits: Callable[[ModelCard], object] = lambda card: None
+) -> ModelCard:
     """Find a model by its id or folder, and download what is missing of it and of the models that it needs, after size
     and licence were shown.
+
+    Args:
+        suits: raises if the model cannot do what is asked for; called before anything is downloaded.
 
     Raises:
         ModelError: there is no such model, or something must be downloaded and nobody can be asked.
@@ -226,7 +235,9 @@ def obtain(console: Console, name: str, yes: bool) -> ModelCard:
     from ..models.find import check_helpers, find_model, missing_models
     from ..models.install import download_model, here_or_catalogued
 
-    missing = missing_models(here_or_catalogued(name))
+    card = here_or_catalogued(name)
+    suits(card)
+    missing = missing_models(card)
     if missing and not (yes or somebody_there()):
         check_helpers(find_model(name))  # raises, with what to do
     for card in missing:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .checks import before_reading
 from .console import Console
 from .options import ImageOfLabels, Json, Labels, Quiet, Surfaces, given_path, output_folder, split
 
@@ -31,7 +32,6 @@ def plan(
 ) -> None:
     """Compute a plan: distances, margins, resections and approaches, with the parts as structures and surfaces."""
     from ..planning import evaluate_plan, read_plan, write_evaluated
-    from ..results.folder import check_output_folder
     from ..results.plan_pictures import check_preset, write_pictures
     from ..surfaces import check_formats
     from ..worker.isolated import read_label_map
@@ -41,7 +41,7 @@ def plan(
     check_formats(kinds)
     check_preset(preset)
     wanted = read_plan(plan_file)
-    check_output_folder(output)
+    before_reading(labels, image, folder=output)
     with console.working():
         label_map = read_label_map(labels, image, cancel=console.cancelled)
         for sentence in label_map.warnings:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..util.errors import Cancelled, UsageError
+from .checks import before_reading
 from .console import Console
 from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
 from .train import numbers
@@ -36,16 +37,19 @@ def pretrain(
     """Pre-train a network on images without labels. Run again with the same output to continue after any stop."""
     from ..inference.device import choose_device
     from ..training.dataset import find_images
+    from ..training.loop import CHECKPOINT
     from ..training.optimization import Options
     from ..training.planning import plan_training
     from ..training.pretraining import look_at_images, pretrain_encoder
-    from ..training.run import budget, rate_for, require_packages
+    from ..training.run import budget, check_output, rate_for, require_packages, work_folder
 
     console = Console(quiet, as_json)
     if minutes is not None and steps is not None:
         raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
     chosen = choose_device(device)
     require_packages(network)
+    before_reading(images)
+    check_output(output, work_folder(output) / CHECKPOINT)
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     with console.working():
         report = look_at_images(find_images(images), console.progress, console.cancelled)

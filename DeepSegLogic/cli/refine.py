@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .checks import before_reading
 from .console import Console
 from .on_server import connected
 from .options import Device, Json, Labels, Quiet, Server, given_path, output_file
@@ -50,12 +51,14 @@ def refine(
 ) -> None:
     """Correct structures of a label map with points, scribbles, boxes and lassos. Only those structures change."""
     from ..io import write_label_map
-    from ..io.write import check_can_hold
+    from ..io.write import check_can_hold, check_suffix
     from ..refinement import read_prompts
     from ..util.progress import check
     from ..worker.isolated import read_label_map, read_volume
 
     console = Console(quiet, as_json)
+    check_suffix(output)
+    before_reading(labels, image, probabilities, file=output, device="auto" if server else device)
     wanted = read_prompts(prompts)
     with console.working():
         if server:

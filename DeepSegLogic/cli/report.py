@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checks import before_reading
 from .console import Console
 from .options import given_path, output_file, path_argument
 
@@ -31,6 +32,7 @@ def report(
     from ..worker.isolated import read_label_map
 
     planned = read_plan(plan) if plan is not None else None
+    before_reading(result, changes, file=output)
     if draft:
         _draft(result, planned, changes)
     write_report(result, output, read_label_map, planned)

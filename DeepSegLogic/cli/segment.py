@@ -12,6 +12,7 @@ import typer
 
 from ..models.card import DEMO_MODEL
 from ..results.label_files import DEFAULT_LABELS
+from .checks import before_reading
 from .console import Console
 from .models import obtain
 from .on_server import segmenting
@@ -130,17 +131,26 @@ def segment_to_folder(
     from ..surfaces import check_formats
     from ..worker.isolated import read_volume
 
+    def suits(card: ModelCard) -> None:
+        check_request(card, options.get("structures"), options.get("quality", "standard"))
+        before_reading(*channel_files(channel, card).values())
+
     check_formats(formats)
+    box = box_of(roi, roi_mask)
+    before_reading(source, roi_mask, device="auto" if server else options.get("device", "auto"))
     check_labels(labels, source)
     check_output_folder(output)
-    card, run = segmenting(server, model, enhance, options) if server else _here(console, model, enhance, yes)
-    check_request(card, options.get("structures"), options.get("quality", "standard"))
+    if server:
+        card, run = segmenting(server, model, enhance, options)
+        suits(card)
+    else:
+        card, run = _here(console, model, enhance, yes, suits)
     others = channel_files(channel, card)
     with console.working():
         console.progress("read", 0.0, source.name)
         volume = read_volume(source, cancel=console.cancelled)
         check_labels(labels, source, volume)
-        options["roi"] = region(volume, source, roi, roi_mask)
+        options["roi"] = region(volume, source, box, roi_mask)
         options["channels"] = {name: read_volume(path, cancel=console.cancelled) for name, path in others.items()}
         console.progress("read", 1.0, source.name)
         scan = tell(console, volume, card)
@@ -194,28 +204,49 @@ def tell(console: Console, volume: Volume, card: ModelCard) -> Scan:
     return scan
 
 
-def _here(console: Console, model: str, enhance: str, yes: bool) -> tuple[ModelCard, Callable[..., Result]]:
+def _here(
+    console: Console, model: str, enhance: str, yes: bool, suits: Callable[[ModelCard], None]
+) -> tuple[ModelCard, Callable[..., Result]]:
     """The model, and what segments with it on this machine."""
     from ..segmentation import segment as run
 
-    card = obtain(console, model, yes)
     if enhance:
         from ..enhance.before import segment_enhanced
         from ..enhance.enhancement import check_task
 
         check_task(enhance)
         run = partial(segment_enhanced, enhance=enhance)
+    card = obtain(console, model, yes, suits)
     return card, partial(run, model=card)
 
 
-def region(volume: Volume, source: Path, box: str, mask: Path | None) -> LabelArray | list[float] | None:
+def box_of(text: str, mask: Path | None) -> list[float] | None:
+    """The box of ``--roi``; None if it is not given.
+
+    Raises:
+        UsageError: it is not a box, or a mask is given, too.
+    """
+    from ..util.errors import UsageError
+
+    if text and mask:
+        raise UsageError("Both --roi and --roi-mask are given.", "Give one of them.", code="usage.region")
+    if not text:
+        return None
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise UsageError(f"--roi {text} is not six numbers.", "Give R1,A1,S1,R2,A2,S2 in mm.", code="usage.region")
+    return numbers
+
+
+def region(volume: Volume, source: Path, box: list[float] | None, mask: Path | None) -> LabelArray | list[float] | None:
     """The region of ``--roi`` or ``--roi-mask``, as :func:`DeepSegLogic.segmentation.segment` takes it."""
     from ..data.affine import same_grid
-    from ..util.errors import InputError, UsageError
+    from ..util.errors import InputError
     from ..worker.isolated import read_label_map
 
-    if box and mask:
-        raise UsageError("Both --roi and --roi-mask are given.", "Give one of them.", code="usage.region")
     if mask is not None:
         marked = read_label_map(mask, source)  # where structures overlap, the array still covers all of them
         if marked.array.shape != volume.shape_kji or not same_grid(marked.ijk_to_ras, volume.ijk_to_ras, 1e-2):
@@ -225,15 +256,7 @@ def region(volume: Volume, source: Path, box: str, mask: Path | None) -> LabelAr
                 code="input.region",
             )
         return marked.array
-    if not box:
-        return None
-    try:
-        numbers = [float(number) for number in box.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
-        raise UsageError(f"--roi {box} is not six numbers.", "Give R1,A1,S1,R2,A2,S2 in mm.", code="usage.region")
-    return numbers
+    return box
 
 
 def channel_files(given: Sequence[str], card: ModelCard) -> dict[str, Path]:

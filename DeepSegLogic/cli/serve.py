@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..util.device_names import check_device_name
 from ..util.errors import UsageError
 from ..util.hosts import is_loopback
 from ..util.version import how_to_install
@@ -55,6 +56,8 @@ def serve(
 
     if (certificate is None) != (key is None):
         raise UsageError("Certificate and key belong together.", "Give both, or none.", code="usage.tls")
+    for name in device or []:
+        check_device_name(name)
     place = folder or default_folder()
     pair = (certificate, key) if certificate and key else None
     if pair is None and (tls or not is_loopback(host)):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..models.card import DEMO_MODEL
+from .checks import before_reading
 from .console import Console
 from .models import obtain
 from .options import (
@@ -52,8 +53,8 @@ def stress(
 
     console = Console(quiet, as_json)
     wanted = split(structures)
-    card = obtain(console, model, yes)
-    check_request(card, wanted, quality)
+    before_reading(image, reference, file=output, device=device)
+    card = obtain(console, model, yes, lambda card: check_request(card, wanted, quality))
     with console.working():
         volume = read_volume(image, cancel=console.cancelled)
         truth = read_label_map(reference, image, cancel=console.cancelled)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..surfaces.formats import FORMATS
+from .checks import before_reading
 from .console import Console
 from .on_server import connected
 from .options import ImageOfLabels, Json, Labels, Quiet, Server, Structures, formats, output_folder, split
@@ -50,8 +51,11 @@ def surfaces(
     as_json: Json = False,
 ) -> None:
     """Make closed surfaces without gaps between structures, and report how closely they match the label map."""
-    from ..results.folder import check_output_folder
     from ..surfaces import check_formats, make_surfaces, write_surfaces
+    from ..surfaces.extract import check_smoothing
+    from ..surfaces.formats import check_coordinates
+    from ..surfaces.printing import check_sizes
+    from ..surfaces.simplify import check_goal
     from ..util.errors import InputError, UsageError
     from ..worker.isolated import read_label_map
 
@@ -60,7 +64,11 @@ def surfaces(
     console = Console(quiet, as_json)
     wanted = split(kinds) or []
     check_formats(wanted)
-    check_output_folder(output)
+    check_smoothing(smoothing)
+    check_coordinates(coordinates.upper())
+    check_goal(max_error_mm, triangles)
+    check_sizes(min_wall_mm, min_piece_ml)
+    before_reading(labels, image, folder=output)
     make = connected(server).surfaces if server else make_surfaces
     with console.working():
         label_map = read_label_map(labels, image, cancel=console.cancelled)

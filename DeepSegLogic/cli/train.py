@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..util.errors import Cancelled, UsageError
+from .checks import before_reading
 from .console import Console
 from .federated import (
     Address,
@@ -104,21 +105,24 @@ def train(
     """Train a model on labelled images. Run again with the same output to continue after any stop."""
     from ..inference.device import choose_device
     from ..models.find import find_model
+    from ..networks.fusion import FUSIONS
     from ..training.encoder import is_encoder, read_encoder
     from ..training.folds import SCORES, cross_validate
+    from ..training.loop import CHECKPOINT
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
     from ..training.parallel import Ranks, several
     from ..training.planning import DEFAULT_NETWORK, plan_training
     from ..training.recipe import Recipe
-    from ..training.run import budget, rate_for, require_packages, train_recipe, work_folder
+    from ..training.run import budget, check_output, rate_for, require_packages, train_recipe, work_folder
     from ..training.transfer import begin_with
 
     first = Ranks.of_torchrun().is_first
     console = Console(quiet or not first, as_json and first)
     if minutes is not None and steps is not None:
         raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
-    for value, known, what in ((loss, LOSSES, "loss"), (optimizer, OPTIMIZERS, "optimizer")):
+    choices = ((loss, LOSSES, "loss"), (optimizer, OPTIMIZERS, "optimizer"), (fusion, FUSIONS, "fusion"))
+    for value, known, what in choices:
         if value not in known:
             raise UsageError(
                 f"There is no {what} {value!r}.", f"Choose one of {', '.join(known)}.", code="usage.option"
@@ -147,6 +151,10 @@ def train(
     shared.check([name for name, value in decided.items() if value])
     chosen = choose_device(device)
     require_packages(network or DEFAULT_NETWORK)
+    factors(weight or [])
+    before_reading(data)
+    if not dry_run and federated != "client":
+        check_output(output, *work_folder(output).rglob(CHECKPOINT))
     card = find_model(begin) if begin and not pretrained else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     if (folds or federated) and Ranks.of_torchrun().size > 1:
@@ -218,8 +226,11 @@ def train(
         raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
 
 
-def factors(given: list[str], report: Report) -> dict[str, float]:
+def factors(given: list[str], report: Report | None = None) -> dict[str, float]:
     """Weights of structures from ``NAME=FACTOR``.
+
+    Args:
+        report: of the data with these structures; None if it is not read yet.
 
     Raises:
         UsageError: one is not of this form, or there is no such structure.
@@ -231,10 +242,12 @@ def factors(given: list[str], report: Report) -> dict[str, float]:
             found[name] = float(number)
         except ValueError:
             found[name] = 0.0
-        if not 0 < found[name] <= _LARGEST_WEIGHT or name not in report.structures:
+        known = [name] if report is None else report.structures
+        if not 0 < found[name] <= _LARGEST_WEIGHT or name not in known:
+            names = "" if report is None else f", of: {', '.join(known)}"
             raise UsageError(
                 f"--weight {text} cannot be used.",
-                f"Give NAME=FACTOR, a factor up to {_LARGEST_WEIGHT}, of: {', '.join(report.structures)}.",
+                f"Give NAME=FACTOR, a factor up to {_LARGEST_WEIGHT}{names}.",
                 code="usage.weight",
             )
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from .checks import before_reading
 from .console import Console
 from .options import Image, Json, Quiet, given_path
 
@@ -31,6 +32,7 @@ def what(
     from ..worker.isolated import read_volume
 
     console = Console(quiet, as_json)
+    before_reading(image, labels, file=picture)
     with console.working():
         volume = read_volume(image, cancel=console.cancelled)
         scan = what_is(volume)

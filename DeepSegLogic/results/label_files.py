@@ -41,7 +41,7 @@ def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | N
     """
     from ..io.dicom.exports import EXPORTS
     from ..io.dicom.seg_writer import must_have_highdicom
-    from ..io.dicom.source import source_of
+    from ..io.dicom.source import must_be_dicom, source_of
 
     for name in formats:
         if name not in LABEL_FORMATS:
@@ -58,6 +58,7 @@ def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | N
                     "Segment the series from its folder, or choose another format.",
                     code="input.dicom",
                 )
+            must_be_dicom(Path(source).expanduser())
             if volume is not None:
                 source_of(source, volume)
 
