@@ -46,7 +46,7 @@ def compare(
             read_time_point(
                 path,
                 ct,
-                read_labels=lambda file: read_label_map(file, cancel=console.cancelled),
+                read_labels=lambda file, scan: read_label_map(file, scan, cancel=console.cancelled),
                 read_image=lambda file: read_volume(file, cancel=console.cancelled),
             )
             for path, ct in ((baseline, baseline_image), (followup, followup_image))

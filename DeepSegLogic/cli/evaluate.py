@@ -10,6 +10,7 @@ import typer
 from .checks import before_reading
 from .console import Console
 from .options import (
+    ImageOfLabels,
     Json,
     LesionIou,
     Match,
@@ -33,6 +34,7 @@ _SHOWN = ("dice", "surface_dice", "hd95_mm", "assd_mm", "volume_error_percent")
 def evaluate(
     prediction: Annotated[Path, path_argument("PREDICTION", "Label map, folder of results, or folder of several.")],
     reference: Annotated[Path, path_argument("REFERENCE", "Label map, or folder with the same names.")],
+    image: ImageOfLabels = None,
     output: Annotated[Path | None, output_folder("For metrics.csv, summary.json and report.html.")] = None,
     structures: Structures = "",
     match: Match = "",
@@ -59,7 +61,7 @@ def evaluate(
     from ..worker.isolated import read_label_map
 
     console = Console(quiet, as_json)
-    before_reading(prediction, reference, groups, folder=output)
+    before_reading(prediction, reference, image, groups, folder=output)
     attributes = read_attributes(groups) if groups else {}
     with console.working():
         found = run(
@@ -72,7 +74,7 @@ def evaluate(
             tolerance_mm=tolerance_mm,
             lesion_iou=lesion_iou,
             attributes=attributes,
-            read=lambda path: read_label_map(path, cancel=console.cancelled),
+            read=lambda path: read_label_map(path, image, cancel=console.cancelled),
             progress=console.progress,
             cancel=console.cancelled,
         )

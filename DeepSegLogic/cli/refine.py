@@ -58,7 +58,7 @@ def refine(
 
     console = Console(quiet, as_json)
     check_suffix(output)
-    before_reading(labels, image, probabilities, file=output, device="auto" if server else device)
+    before_reading(labels, image, None if server else probabilities, file=output, device="auto" if server else device)
     wanted = read_prompts(prompts)
     with console.working():
         if server:

@@ -9,7 +9,7 @@ import typer
 
 from .checks import before_reading
 from .console import Console
-from .options import given_path, output_file, path_argument
+from .options import ImageOfLabels, given_path, output_file, path_argument
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def report(
     result: Annotated[Path, path_argument("RESULT", "Folder of results, from `deepseg segment`.")],
+    image: ImageOfLabels = None,
     output: Annotated[Path, output_file("For the report: HTML.")] = Path("report.html"),
     plan: Annotated[Path | None, given_path("FILE", "Plan of an operation, for a planning page: JSON.")] = None,
     draft: Annotated[
@@ -32,14 +33,14 @@ def report(
     from ..worker.isolated import read_label_map
 
     planned = read_plan(plan) if plan is not None else None
-    before_reading(result, changes, file=output)
+    before_reading(result, image, changes, file=output)
     if draft:
-        _draft(result, planned, changes)
-    write_report(result, output, read_label_map, planned)
+        _draft(result, image, planned, changes)
+    write_report(result, output, lambda path: read_label_map(path, image), planned)
     print(f"Written to {output} ({output.stat().st_size / 1e6:.1f} MB). Research use only.")
 
 
-def _draft(folder: Path, plan: Plan | None, changes: Path | None) -> None:
+def _draft(folder: Path, image: Path | None, plan: Plan | None, changes: Path | None) -> None:
     from ..drafting.endpoint import the_endpoint
     from ..drafting.result_folder import draft_report
     from ..worker.isolated import read_label_map
@@ -53,7 +54,7 @@ def _draft(folder: Path, plan: Plan | None, changes: Path | None) -> None:
             endpoint,
             plan=plan,
             changes=changes,
-            read=lambda path: read_label_map(path, cancel=console.cancelled),
+            read=lambda path: read_label_map(path, image, cancel=console.cancelled),
             progress=console.progress,
             cancel=console.cancelled,
         )

@@ -9,18 +9,11 @@ from typing import Any
 from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume
+from ..io.result_files import LABEL_MAP_FILES
 from ..util.errors import InputError, UsageError
 
 DEFAULT_LABELS = ("seg.nrrd", "nii.gz")
-LABEL_FORMATS = {
-    "seg.nrrd": "segmentation.seg.nrrd",
-    "nii.gz": "segmentation.nii.gz",
-    "dcm-seg": "segmentation.seg.dcm",
-    "dcm-labelmap": "segmentation.labelmap.dcm",
-    "rtstruct": "segmentation.rtstruct.dcm",
-    "sr": "measurements.sr.dcm",
-    "dcm-stl": "*.stl.dcm",
-}
+LABEL_FORMATS = {**LABEL_MAP_FILES, "sr": "measurements.sr.dcm", "dcm-stl": "*.stl.dcm"}
 """Names of formats and of their files; the DICOM ones are :data:`DICOM_FORMATS`. A file for each structure has a
 ``*``."""
 DICOM_FORMATS = ("dcm-seg", "dcm-labelmap", "rtstruct", "sr", "dcm-stl")

@@ -38,8 +38,8 @@ def run(
 ) -> Iterator[Outcome]:
     """See :data:`~DeepSegLogic.cohort.engines.Engine`; ``address`` is the URLs of saved servers, separated by commas.
 
-    A server that is named twice gets two cases at a time. One that is lost, or whose disk is full, gets no more; its case
-    goes to another.
+    A server that is named twice gets two cases at a time. One that is lost, or whose disk is full, gets no more; its
+    case goes to another.
 
     Raises:
         UsageError: both ``workers`` and ``address``; or a server was not saved, or there is no token for it.
