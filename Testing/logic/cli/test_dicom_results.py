@@ -50,7 +50,8 @@ def test_all_formats_of_label_maps_are_found_in_a_folder_of_results(made):
 @pytest.mark.parametrize("name", DICOM)
 def test_a_folder_of_results_is_its_label_map(made, name):
     expected, found = read_label_map(made / "seg.nrrd"), read_label_map(made / name, made / "ct")
-    assert [s.name for s in found.structures] == [s.name for s in expected.structures]
+    there = [s.name for s in expected.structures if (expected.array == s.value).any()]
+    assert sorted(s.name for s in found.structures) == sorted(there) and len(there) > 1
     assert found.array.shape == expected.array.shape
     assert dice(found.array > 0, expected.array > 0) > (0.97 if name == "rtstruct" else 0.9999)
 
@@ -60,10 +61,11 @@ def test_compare_reads_results_in_dicom_only(here, made, name, capfd):
     images = ["--baseline-image", "ct", "--followup-image", "ct"]
     assert main(["compare", name, "seg.nrrd", *images, "-o", str(here / "out"), "--json"]) == 0
     changes = json.loads(capfd.readouterr().out.splitlines()[-1])["changes"]
-    volumes = {row.name: row.volume_ml for row in measure(read_label_map("seg.nrrd"), read_volume("ct"))}
+    rows = measure(read_label_map("seg.nrrd"), read_volume("ct"))
+    volumes = {row.name: row.volume_ml for row in rows if row.voxels}
     assert {c["name"] for c in changes} == set(volumes) and len(volumes) > 1
     for change in changes:
-        assert change["baseline_ml"] == pytest.approx(volumes[change["name"]], rel=0.03 if name == "rtstruct" else 1e-3)
+        assert change["before_ml"] == pytest.approx(volumes[change["name"]], rel=0.03 if name == "rtstruct" else 1e-3)
 
 
 def test_without_the_ct_contours_are_refused_and_voxels_compared(here, capfd):
@@ -91,9 +93,6 @@ def test_evaluate_finds_results_in_dicom_among_many(here, made):
     assert {row["case"] for row in rows} == {"1", "2"} and all(float(row["dice"]) > 0.9999 for row in rows)
 
 
-PROMPT = {"structure": "liver", "type": "point", "positive": False, "ras": [0, 0, 0]}
-
-
 @pytest.mark.parametrize("name", DICOM)
 @pytest.mark.parametrize(
     "line",
@@ -104,14 +103,16 @@ PROMPT = {"structure": "liver", "type": "point", "positive": False, "ras": [0, 0
         "plan {} -i ct --plan {out}/plan.json -o {out}/planned",
         "what ct --labels {}",
         "refine {} -i ct -p {out}/prompts.json -o {out}/fixed.seg.nrrd",
-        "enhance ct --labels {} -o {out}/cleaner.nii.gz",
     ],
 )
 def test_other_commands_read_them(here, name, line):
     structure = read_label_map("seg.nrrd").structures[0].name
     plan = {"format": "deepseg.plan", "version": 1, "units": "mm", "margins": [{"structure": structure, "mm": 3}]}
     (here / "plan.json").write_text(json.dumps(plan), "utf-8")
-    (here / "prompts.json").write_text(json.dumps({"prompts": [{**PROMPT, "structure": structure}]}), "utf-8")
+    volume = read_volume("ct")
+    middle = (volume.ijk_to_ras @ [*(np.array(volume.shape_ijk) // 2), 1])[:3].tolist()
+    prompt = {"structure": structure, "type": "point", "positive": False, "ras": middle}
+    (here / "prompts.json").write_text(json.dumps({"prompts": [prompt]}), "utf-8")
     assert main(line.format(name, out=here, structure=structure).split()) == 0
 
 

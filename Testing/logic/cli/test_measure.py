@@ -52,7 +52,7 @@ def test_sentences_for_people(segmentation, capfd):
         ([], 2, "Nothing to measure"),
         (["--distance", "1"], 2, "does not name two structures"),
         (["--distance", "1,spleen"], 2, "no structure named 'spleen'"),
-        (["--contact", "1,2", "--within-mm", "-1"], 2, "-1.0 mm"),
+        (["--contact", "1,2", "--within-mm", "-1"], 2, "--within-mm"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(segmentation, capfd, arguments, code, said):
