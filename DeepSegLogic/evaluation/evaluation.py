@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.label_grid import on_common_grid
 from ..data.label_map import LabelMap, Structure, known_structure
 from ..io import read_label_map
 from ..io.probabilities import read_probabilities
@@ -82,7 +83,7 @@ def evaluate(
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
 ) -> Evaluation:
-    """Compare predicted label maps with reference label maps on the same grids.
+    """Compare predicted label maps with reference label maps on the same grids; empty margins may be left out.
 
     Args:
         prediction, reference: a label map, its file, a folder of results, or a folder of several of these, matched by
@@ -124,7 +125,7 @@ def evaluate(
         try:
             ours = prediction if isinstance(prediction, LabelMap) else read(pair.prediction)
             theirs = reference if isinstance(reference, LabelMap) else read(pair.reference)
-            case = _scoring(pair, ours, theirs, settings)
+            case = _scoring(pair, *on_common_grid(ours, theirs), settings)
         except InputError as error:
             if len(pairs.pairs) == 1:
                 raise

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..data.affine import orientation_of, reorient, same_grid
 from ..data.boxes import boxes_by_label, hull
-from ..data.label_grid import on_common_grid
 from ..data.label_map import LabelMap, Structure, structure_named
 from ..data.types import LabelArray, MaskArray, Slices
 from ..util.errors import InputError
@@ -58,7 +57,7 @@ class Masks:
     """The masks of structures of two label maps on the same grid, cut out around both.
 
     Voxels are brought into RAS order without interpolation, so that grids which differ in the order of their axes only
-    are the same grid, and files that leave out empty margins (3D Slicer, DICOM SEG) get them back.
+    are the same grid.
 
     Raises:
         InputError: the grids differ.
@@ -66,7 +65,6 @@ class Masks:
 
     def __init__(self, prediction: LabelMap, reference: LabelMap, names: tuple[str, str]):
         """Args: names: of both, for the error."""
-        prediction, reference = on_common_grid(prediction, reference)
         self._sides = [_Side(prediction), _Side(reference)]
         ours, theirs = self._sides
         self.ijk_to_ras = theirs.ijk_to_ras
