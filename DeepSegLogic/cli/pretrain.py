@@ -49,8 +49,8 @@ def pretrain(
     chosen = choose_device(device)
     require_packages(network)
     before_reading(images)
-    check_output(output, work_folder(output) / CHECKPOINT)
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
+    check_output(output, work_folder(output) / CHECKPOINT)
     with console.working():
         report = look_at_images(find_images(images), console.progress, console.cancelled)
         console.show(cases_table(report))

@@ -153,12 +153,12 @@ def train(
     require_packages(network or DEFAULT_NETWORK)
     factors(weight or [])
     before_reading(data)
-    if not dry_run and federated != "client":
-        check_output(output, *work_folder(output).rglob(CHECKPOINT))
     card = find_model(begin) if begin and not pretrained else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     if (folds or federated) and Ranks.of_torchrun().size > 1:
         raise UsageError("torchrun is for one training.", "Leave it, or --folds and --federated.", code="usage.option")
+    if not dry_run and federated != "client":
+        check_output(output, *work_folder(output).rglob(CHECKPOINT))
     with several(chosen) as (ranks, chosen), console.working():
         report = check_data(console, data, work_folder(output), ranks.is_first)
         console.show(cases_table(report))
