@@ -11,7 +11,7 @@ from DeepSegLib.placing import Placing
 from DeepSegLib.planNodes import GRAY, YELLOW, PlanNodes
 from DeepSegLogic.planning import shape_of
 from DeepSegLogic.planning.plan_file import cut_of
-from DeepSegLogic.planning.texts import lines
+from DeepSegLogic.planning.texts import lines, segment_title
 from DeepSegLogic.session import Signal
 from DeepSegLogic.util.errors import DeepSegError, UsageError
 
@@ -194,7 +194,7 @@ class ScenePlan:
             key, title = _key(planned, ""), self._title(planned)
             color = YELLOW if self.holds(planned) else GRAY
             for name, points in planned.segments.items():
-                self._nodes.line(_key(planned, name), title, points, color)
+                self._nodes.line(_key(planned, name), self._lineTitle(planned, name), points, color)
             if planned.kind == "margins":
                 self._nodes.margin(key, title, planned.shape)
             if planned.kind == "distance_maps":
@@ -222,6 +222,9 @@ class ScenePlan:
         if cut["type"] in ("ellipsoid", "surface"):
             mesh = shape_of(cut_of(cut), *self._extent(planned.numbers["organ"]))
             self._nodes.translucent(f"{_cutKey(planned, number)} shape", self._title(planned), mesh, YELLOW)
+
+    def _lineTitle(self, planned, name):
+        return segment_title(planned.kind, planned.numbers, self._titles(), name)
 
     def _title(self, planned):
         return self.line(planned).title

@@ -31,6 +31,7 @@ from .enhance import enhance, enhance_train
 from .estimate import estimate
 from .evaluate import evaluate
 from .explain import explain
+from .help import without_types
 from .measure import measure
 from .plan import plan
 from .pretrain import pretrain
@@ -88,7 +89,7 @@ app.add_typer(adapt.app, name="adapt")
 @cache
 def _command_line() -> Callable[..., object]:
     """The commands with their options, which take a while to read from the signatures."""
-    return typer.main.get_command(app)
+    return cast("Callable[..., object]", without_types(typer.main.get_command(app)))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,9 +10,9 @@ import typer
 from ..adaptation.lineage import MINUTES
 from ..session.texts import collect_question, offer_rows, size_text
 from ..util.errors import Cancelled, UsageError
-from .console import Console, Json, Quiet, somebody_there
-from .models import Yes
-from .segment import Device, Structures, split
+from .checks import before_reading
+from .console import Console, somebody_there
+from .options import Device, Json, ModelId, Quiet, Steps, Structures, Yes, given_path, path_argument, split
 
 if TYPE_CHECKING:
     from ..adaptation.cases import CorrectedCases
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Let a model learn from corrected cases.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="Id of the model, see `deepseg models list`.")]
-
 
 @app.command()
 def add(
     result: Annotated[
-        Path, typer.Argument(help="Folder of a corrected result of `deepseg segment`, or of several.", readable=False)
+        Path, path_argument("RESULT", "Folder of a corrected result of `deepseg segment`, or of several.")
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="Id of the model. Default: the one of the result.")] = "",
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", metavar="MODEL", help="Id of the model. Default: the one of the result."),
+    ] = "",
     image: Annotated[
-        Path | None,
-        typer.Option("--image", "-i", help="What was segmented, if not in or beside the folder.", readable=False),
+        Path | None, given_path("IMAGE", "The CT that was segmented, if not in or beside the folder.", "--image", "-i")
     ] = None,
     structures: Structures = "",
     yes: Yes = False,
@@ -47,6 +47,7 @@ def add(
     from ..worker.isolated import IsolatedReader
 
     console = Console(quiet, as_json)
+    before_reading(result, image)
     for found in corrected_results(result, image):
         if not (name := model or found.model):
             raise UsageError(f"{found.folder} does not say which model made it.", "Use --model.", code="usage.model")
@@ -68,7 +69,7 @@ def add(
 
 @app.command("list")
 def list_cases(
-    model: Annotated[str, typer.Argument(help="Id of a model. Default: all.")] = "",
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of a model. Default: all.")] = "",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -99,9 +100,10 @@ def list_cases(
 
 @app.command()
 def remove(
-    model: Model,
+    model: ModelId,
     digests: Annotated[
-        list[str], typer.Argument(help="Digests of cases, or how they begin, see `deepseg adapt list`.")
+        list[str],
+        typer.Argument(metavar="DIGESTS", help="Digests of cases, or how they begin, see `deepseg adapt list`."),
     ],
     quiet: Quiet = False,
     as_json: Json = False,
@@ -118,9 +120,11 @@ def remove(
 
 @app.command()
 def run(
-    model: Model,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help=f"To learn. Default: {MINUTES}.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
+    model: ModelId,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, metavar="MINUTES", help=f"To learn. Default: {MINUTES}.")
+    ] = None,
+    steps: Steps = None,
     device: Device = "auto",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the new version without asking.")] = False,
     quiet: Quiet = False,
@@ -151,7 +155,7 @@ def run(
 
 
 @app.command()
-def accept(model: Model, quiet: Quiet = False, as_json: Json = False) -> None:
+def accept(model: ModelId, quiet: Quiet = False, as_json: Json = False) -> None:
     """Install the new version of a model. The present one stays."""
     from ..adaptation.cases import CorrectedCases
     from ..adaptation.offer import the_offer
@@ -160,7 +164,7 @@ def accept(model: Model, quiet: Quiet = False, as_json: Json = False) -> None:
 
 
 @app.command()
-def discard(model: Model, quiet: Quiet = False, as_json: Json = False) -> None:
+def discard(model: ModelId, quiet: Quiet = False, as_json: Json = False) -> None:
     """Delete the new version of a model, and what an interrupted run left."""
     from ..adaptation.cases import CorrectedCases
     from ..adaptation.offer import clear
@@ -173,7 +177,7 @@ def discard(model: Model, quiet: Quiet = False, as_json: Json = False) -> None:
 
 @app.command()
 def back(
-    model: Model,
+    model: ModelId,
     to: Annotated[str, typer.Option("--to", metavar="VERSION", help="Default: what the present one came from.")] = "",
     quiet: Quiet = False,
     as_json: Json = False,

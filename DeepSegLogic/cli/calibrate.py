@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import Console, Json, Quiet
+from .checks import before_reading
+from .console import Console
 from .models import obtain
-from .segment import Device, Download
+from .options import Device, Download, Json, Quiet, given_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,16 +19,14 @@ if TYPE_CHECKING:
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Id of an installed model, or a model folder; its card is changed.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Id of an installed model, or a model folder; its card is changed."),
+    ],
     held_out: Annotated[
-        Path | None,
-        typer.Option(
-            "--held-out", help="Data set, as for `deepseg train`, of cases that it was not trained on.", readable=False
-        ),
+        Path | None, given_path("DATA", "Data set, as for `deepseg train`, of cases that it was not trained on.")
     ] = None,
-    trained_on: Annotated[
-        Path | None, typer.Option("--trained-on", help="Data set that it was trained on.", readable=False)
-    ] = None,
+    trained_on: Annotated[Path | None, given_path("DATA", "Data set that it was trained on.")] = None,
     device: Device = "auto",
     yes: Download = False,
     quiet: Quiet = False,
@@ -40,6 +39,7 @@ def calibrate(
     if held_out is None and trained_on is None:
         raise UsageError("There is no data set.", "Give --held-out, --trained-on or both.", code="usage.data")
     console = Console(quiet, as_json)
+    before_reading(held_out, trained_on, device=device)
     card = obtain(console, model, yes)
     found = None
     statistics = None

@@ -9,41 +9,56 @@ import typer
 
 from ..models.card import DEMO_MODEL, ModelCard
 from ..util.errors import Cancelled, UsageError
-from .console import Console, Json, Quiet
+from .checks import before_reading
+from .console import Console
 from .models import obtain
 from .on_server import connected
+from .options import (
+    Device,
+    Download,
+    Force,
+    Json,
+    Match,
+    MinPiece,
+    Model,
+    Quality,
+    Quiet,
+    Structures,
+    Surfaces,
+    Uncertainty,
+    output_folder,
+    path_argument,
+    split,
+)
 from .remedies import WORDS
-from .segment import Device, Download, Force, MinPiece, Model, Quality, Structures, Surfaces, Uncertainty, split
 
 SLURM = "slurm"
 
 
 def cohort(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(help="Folders, searched for volumes and DICOM series, or files.", readable=False),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results, with one folder per case.")],
-    match: Annotated[str, typer.Option(metavar="PATTERN", help="Only volumes that match, e.g. '*/ct.nii.gz'.")] = "",
+    images: Annotated[list[Path], path_argument("IMAGES", "Folders, searched for volumes and DICOM series, or files.")],
+    output: Annotated[Path, output_folder("For the results, with one folder per case.")],
+    match: Match = "",
     model: Model = DEMO_MODEL,
     structures: Structures = "",
     device: Device = "auto",
     quality: Quality = "standard",
     uncertainty: Uncertainty = False,
-    min_piece: MinPiece = 0.0,
+    min_piece_ml: MinPiece = 0.0,
     surfaces: Surfaces = "stl",
     skip_elsewhere: Annotated[
         bool, typer.Option("--skip-elsewhere", help="Skip scans of other parts of the body than the structures'.")
     ] = False,
     workers: Annotated[
         int,
-        typer.Option(min=0, help="Cases at the same time on this machine; 0: one per GPU, or one. Slurm: array tasks."),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Cases at the same time on this machine; 0: one per GPU, or one. Slurm: array tasks.",
+        ),
     ] = 0,
-    engine: Annotated[str, typer.Option(help="dask, spark or slurm.")] = "dask",
-    scheduler: Annotated[
-        str,
-        typer.Option("--scheduler", "--master", metavar="ADDRESS", help="Dask scheduler or Spark master to use."),
-    ] = "",
+    engine: Annotated[str, typer.Option(metavar="ENGINE", help="dask, spark or slurm.")] = "dask",
+    scheduler: Annotated[str, typer.Option(metavar="ADDRESS", help="Dask scheduler or Spark master to use.")] = "",
     server: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,40 +75,46 @@ def cohort(
     """Segment many CTs. A failed case does not stop the others. Run again to resume: finished cases are kept."""
     from ..cohort.case import Outcome, Settings
     from ..cohort.cases import find_cases
+    from ..cohort.engines import engine_for
     from ..cohort.runner import run_cohort
-    from ..results.folder import check_output_folder
-    from ..segmentation import check_request
+    from ..inference.device import choose_device
+    from ..inference.presets import quality as quality_named
+    from ..models.install import here_or_catalogued
     from ..surfaces import check_formats
+    from ..util.device_names import check_device_name
     from .slurm import array_script, part_of, submit
 
     console, wanted, formats = Console(quiet, as_json), split(structures), split(surfaces) or []
     check_formats(formats)
     if dry_run and engine != SLURM:
         raise UsageError("--dry-run is for --engine slurm.", "Leave it out.", code="usage.option")
-    cases = find_cases(inputs, match, leave_out=output)
-    if part:
-        cases = cases[part_of(part, len(cases))]
+    quality_named(quality)
+    if engine == SLURM or scheduler:
+        check_device_name(device)  # that of another machine
+    elif not server:
+        choose_device(device)
+    if engine != SLURM:
+        engine_for(engine)
+    before_reading(folder=None if dry_run else output)
+    share = part_of(part) if part else slice(None)
     if server:
         card, engine, scheduler = _on_servers(server, model, engine, scheduler, workers, device)
     else:
+        card = here_or_catalogued(model)
+    _check_card(card, wanted, quality)
+    cases = find_cases(images, match, leave_out=output)[share]
+    if not server:
         card = obtain(console, model, yes)
-    check_request(card, wanted, quality)
-    if card.channels:
-        raise UsageError(
-            f"The model {card.id} needs a volume for each of {', '.join(card.channels)}, but a case has one.",
-            "Segment the cases one by one with `deepseg segment --channel`.",
-            code="usage.channel",
-        )
     name = model if server or model == card.id else str(Path(model).resolve())
     settings = Settings(
-        output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece, skip_elsewhere
+        output.resolve(), name, wanted, device, quality, formats, uncertainty, force, min_piece_ml, skip_elsewhere
     )
     if engine == SLURM:
         given: dict[str, object] = {"--match": match, "--model": name, "--structures": structures, "--device": device}
-        given |= {"--quality": quality, "--min-piece": min_piece, "--surfaces": surfaces}
+        given |= {"--quality": quality, "--min-piece-ml": min_piece_ml, "--surfaces": surfaces}
         flags = {"--uncertainty": uncertainty, "--force": force, "--yes": yes, "--skip-elsewhere": skip_elsewhere}
         script = array_script(
-            ["cohort", *_words(inputs, settings.output, given, flags)],
+            ["cohort", *_words(images, settings.output, given, flags)],
             settings.output,
             len(cases),
             workers,
@@ -102,7 +123,6 @@ def cohort(
         if dry_run:
             print(script, end="")
         else:
-            check_output_folder(settings.output)
             console.say(submit(script, settings.output))
         return
     outcomes: list[Outcome] = []
@@ -136,6 +156,18 @@ def cohort(
         raise typer.Exit(1)
 
 
+def _check_card(card: ModelCard, structures: list[str] | None, quality: str) -> None:
+    from ..segmentation import check_request
+
+    check_request(card, structures, quality)
+    if card.channels:
+        raise UsageError(
+            f"The model {card.id} needs a volume for each of {', '.join(card.channels)}, but a case has one.",
+            "Segment the cases one by one with `deepseg segment --channel`.",
+            code="usage.channel",
+        )
+
+
 def _on_servers(
     urls: list[str], model: str, engine: str, scheduler: str, workers: int, device: str
 ) -> tuple[ModelCard, str, str]:
@@ -151,8 +183,8 @@ def _on_servers(
     return model_of(connected(urls[0], device), model), "servers", ",".join(urls)
 
 
-def _words(inputs: list[Path], output: Path, given: Mapping[str, object], flags: Mapping[str, bool]) -> list[str]:
+def _words(images: list[Path], output: Path, given: Mapping[str, object], flags: Mapping[str, bool]) -> list[str]:
     """The arguments of a task of an array job, which finds the same cases."""
-    words = [*(str(path.resolve()) for path in inputs), f"--output={output}", "--workers=1"]
+    words = [*(str(path.resolve()) for path in images), f"--output={output}", "--workers=1"]
     words += [f"{option}={value}" for option, value in given.items() if value or option == "--surfaces"]
     return words + [flag for flag, on in flags.items() if on]

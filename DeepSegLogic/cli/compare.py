@@ -7,26 +7,22 @@ from typing import Annotated
 
 import typer
 
-from .console import Console, Json, Quiet
-from .segment import split
+from .checks import before_reading
+from .console import Console
+from .options import Json, Quiet, given_path, output_folder, path_argument, split
 
 
 def compare(
-    baseline: Annotated[
-        Path, typer.Argument(help="The earlier scan: folder of results, or label map.", readable=False)
-    ],
-    follow_up: Annotated[Path, typer.Argument(metavar="followup", help="The later scan, likewise.", readable=False)],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for changes.csv, summary.json, transform.tfm, report.html.")
-    ],
-    baseline_ct: Annotated[
-        Path | None, typer.Option(help="The earlier CT, for HU, pictures and a better registration.", readable=False)
+    baseline: Annotated[Path, path_argument("BASELINE", "The earlier scan: folder of results, or label map.")],
+    followup: Annotated[Path, path_argument("FOLLOWUP", "The later scan, likewise.")],
+    output: Annotated[Path, output_folder("For changes.csv, summary.json, transform.tfm, report.html.")],
+    baseline_image: Annotated[
+        Path | None, given_path("IMAGE", "The earlier CT, for HU, pictures and a better registration.")
     ] = None,
-    follow_up_ct: Annotated[
-        Path | None, typer.Option("--followup-ct", help="The later CT, likewise.", readable=False)
-    ] = None,
+    followup_image: Annotated[Path | None, given_path("IMAGE", "The later CT, likewise.")] = None,
     days: Annotated[
-        float | None, typer.Option(help="Days between the scans; without it by the dates of DICOM series.")
+        float | None,
+        typer.Option(metavar="DAYS", help="Days between the scans; without it by the dates of DICOM series."),
     ] = None,
     deformable: Annotated[
         bool, typer.Option("--deformable", help="Also follow breathing and bending; takes longer.")
@@ -41,20 +37,19 @@ def compare(
     from ..followup import follow_up as run
     from ..followup import read_time_point, write_follow_up
     from ..followup.output import as_json as facts_of
-    from ..results.folder import check_output_folder
     from ..worker.isolated import read_label_map, read_volume
 
     console = Console(quiet, as_json)
-    check_output_folder(output)
+    before_reading(baseline, followup, baseline_image, followup_image, folder=output)
     with console.working():
         points = [
             read_time_point(
                 path,
                 ct,
-                read_labels=lambda file: read_label_map(file, cancel=console.cancelled),
+                read_labels=lambda file, scan: read_label_map(file, scan, cancel=console.cancelled),
                 read_image=lambda file: read_volume(file, cancel=console.cancelled),
             )
-            for path, ct in ((baseline, baseline_ct), (follow_up, follow_up_ct))
+            for path, ct in ((baseline, baseline_image), (followup, followup_image))
         ]
         found = run(
             *points,

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ..models.card import DEMO_MODEL
-from .console import Console, Json, Quiet
+from .console import Console
+from .options import Json, Quiet, output_folder
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo-output"),
+    output: Annotated[Path, output_folder("For the results.")] = Path("demo-output"),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import Console, Json, Quiet
+from .checks import before_reading
+from .console import Console
 from .models import obtain
-from .segment import Device, Download, Input, split
+from .options import (
+    Device,
+    Download,
+    Force,
+    Image,
+    Json,
+    LesionIou,
+    Quiet,
+    formats,
+    output_folder,
+    path_argument,
+    split,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,36 +34,38 @@ _MOST_ROWS = 20
 
 
 def detect(
-    input: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the findings.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Id or folder of a model for detection.")],
+    image: Image,
+    output: Annotated[Path, output_folder("For the findings.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="MODEL", help="Id or folder of a model for detection.")
+    ],
     min_score: Annotated[float, typer.Option(metavar="SCORE", help="Leave out findings with less, 0 to 1.")] = 0.3,
     device: Device = "auto",
-    formats: Annotated[
-        str,
-        typer.Option("--format", "-f", help="csv, mrk.json (ROI boxes of 3D Slicer), sr (DICOM report)."),
-    ] = "csv,mrk.json",
-    force: Annotated[bool, typer.Option("--force", help="Search a volume that does not look like a CT.")] = False,
+    kinds: Annotated[str, formats("csv, mrk.json (ROI boxes of 3D Slicer), sr (DICOM report)")] = "csv,mrk.json",
+    force: Force = False,
     yes: Download = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Find lesions in a CT as boxes with scores. Centres and sizes are along R, A and S in mm."""
+    from ..detection.detect import check_score, require_detection
     from ..detection.detect import detect as run
-    from ..detection.detect import require_detection
-    from ..detection.output import check_formats, write_findings
-    from ..results.folder import check_output_folder
+    from ..detection.detector import must_find_boxes
+    from ..detection.output import check_formats, check_source, write_findings
     from ..worker.isolated import read_volume
 
     console = Console(quiet, as_json)
     require_detection()
-    check_output_folder(output)
-    card, wanted = obtain(console, model, yes), split(formats) or []
+    check_score(min_score)
+    wanted = split(kinds) or []
+    check_formats(wanted)
+    before_reading(image, folder=output, device=device)
+    card = obtain(console, model, yes, must_find_boxes)
     with console.working():
-        console.progress("read", 0.0, input.name)
-        volume = read_volume(input, cancel=console.cancelled)
-        console.progress("read", 1.0, input.name)
-        check_formats(wanted, volume)
+        console.progress("read", 0.0, image.name)
+        volume = read_volume(image, cancel=console.cancelled)
+        console.progress("read", 1.0, image.name)
+        check_source(wanted, volume)
         found = run(
             volume,
             card,
@@ -83,27 +98,23 @@ def detect(
 
 
 def evaluate_boxes(
-    found: Annotated[Path, typer.Argument(help="Folder with NAME.csv or NAME/findings.csv.", readable=False)],
+    prediction: Annotated[Path, path_argument("PREDICTION", "Folder with NAME.csv or NAME/findings.csv.")],
     reference: Annotated[
-        Path, typer.Argument(help="The same with the true boxes; an empty table for no lesion.", readable=False)
+        Path, path_argument("REFERENCE", "The same with the true boxes; an empty table for no lesion.")
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for scores.json, scores.csv and plots.")
-    ] = None,
-    iou: Annotated[float, typer.Option(help="IoU from which a finding is a hit for FROC: 0.1 to 0.5.")] = 0.1,
+    output: Annotated[Path | None, output_folder("For scores.json, scores.csv and plots.")] = None,
+    lesion_iou: LesionIou = 0.1,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compare found boxes with true ones: FROC, and average precision at IoU 0.1 to 0.5."""
     from ..detection.metrics import score_detections
     from ..detection.score_files import read_tables, write_scores
-    from ..results.folder import check_output_folder
 
     console = Console(quiet, as_json)
-    if output is not None:
-        check_output_folder(output)
+    before_reading(prediction, reference, folder=output)
     with console.working():
-        scores = score_detections(read_tables(found), read_tables(reference), iou)
+        scores = score_detections(read_tables(prediction), read_tables(reference), lesion_iou)
     if output is not None:
         write_scores(scores, output)
     console.show(_scores_table(scores))

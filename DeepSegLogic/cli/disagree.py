@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..models.card import DEMO_MODEL
-from .console import Console, Json, Quiet
+from .checks import before_reading
+from .console import Console
 from .models import obtain
-from .segment import Device, Download, Force, Input, Model, Quality, Structures, split
+from .options import Device, Download, Force, Image, Json, Model, Quality, Quiet, Structures, output_folder, split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,11 +26,15 @@ FILES = ("disagreement.nii.gz", "disagreement.csv", "voted.seg.nrrd")
 
 
 def disagree(
-    input: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the map, the table and the vote.")],
+    image: Image,
+    output: Annotated[Path, output_folder("For the map, the table and the vote.")],
     other: Annotated[
         str,
-        typer.Option("--with", help="Another model; or augmentation, dropout or folds: variants of the same model."),
+        typer.Option(
+            "--with",
+            metavar="MODEL",
+            help="Another model; or augmentation, dropout or folds: variants of the same model.",
+        ),
     ] = "augmentation",
     model: Model = DEMO_MODEL,
     take: Annotated[
@@ -46,28 +52,32 @@ def disagree(
     """Segment a CT by two models, or by variants of one, and show where they differ."""
     from ..io.write import write_array, write_label_map
     from ..models import load_model
-    from ..results.folder import check_output_folder
-    from ..review.disagreement import disagreement_map, disagreements, voted, write_disagreements
+    from ..models.install import here_or_catalogued
+    from ..review.disagreement import check_choice, disagreement_map, disagreements, voted, write_disagreements
     from ..review.members import VARIATIONS, members
-    from ..segmentation import segment
+    from ..segmentation import check_request, segment
     from ..util.atomic_write import atomic_folder
     from ..util.progress import share
     from ..worker.isolated import read_volume
 
     console = Console(quiet, as_json)
-    check_output_folder(output)
-    choice = _choice(take or [])
+    choice, wanted = _choice(take or []), split(structures)
+    before_reading(image, folder=output, device=device)
     variation = next((v for v in VARIATIONS if v == other), None)
-    cards = [obtain(console, name, yes) for name in ([model] if variation else [model, other])]
+    names = [model] if variation else [model, other]
+    listed = [here_or_catalogued(name) for name in names]
+    _check_known([*(wanted or []), *choice], [[*card.structures, *card.on_request] for card in listed])
+    cards = [obtain(console, name, yes, lambda card: check_request(card, None, quality)) for name in names]
     if len(cards) == 2:
         _check_common(cards[0].structures, cards[1].structures)
-    wanted = split(structures)
     warnings: list[str] = []
     opinions: list[LabelMap] = []
     with console.working():
-        volume = read_volume(input, cancel=console.cancelled)
         models: Sequence[LoadedModel] = members(load_model(cards[0]), variation) if variation else []
         models = models or [load_model(card) for card in cards]
+        _check_known([*(wanted or []), *choice], [list(one.labels.values()) for one in models])
+        check_choice(choice.values(), len(models))
+        volume = read_volume(image, cancel=console.cancelled)
         titles = [f"{cards[0].id} {n}" for n in range(1, len(models) + 1)] if variation else [c.id for c in cards]
         for number, (one, title) in enumerate(zip(models, titles, strict=True)):
             told = share(console.progress, number / len(models), (number + 1) / len(models), title)
@@ -115,6 +125,16 @@ def _check_common(first: Sequence[str], second: Sequence[str]) -> None:
             "Choose two models of the same structures.",
             code="usage.structures",
         )
+
+
+def _check_known(names: Sequence[str], listed: Sequence[Sequence[str]]) -> None:
+    """Refuse structures that no model lists before a volume is read; a model that lists none may have any."""
+    from ..data.label_map import known_structure
+    from ..data.terminology import structure_for
+
+    known = [structure_for(name, value) for value, name in enumerate(dict.fromkeys(chain(*listed)), start=1)]
+    for name in names if all(listed) else ():
+        known_structure(name, known)
 
 
 def _known_to(wanted: list[str] | None, model: LoadedModel) -> list[str] | None:

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from .console import Console, Json, Quiet
+from .console import Console
+from .options import Json, Quiet
 from .remedies import WORDS
 
 
 def doctor(
     results: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of results in which to clear up after interrupted runs, too.")
+        list[Path] | None,
+        typer.Argument(metavar="RESULTS", help="Folders of results in which to clear up after interrupted runs, too."),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -13,15 +13,17 @@ app = typer.Typer(help="Set up the language model that drafts reports.", no_args
 
 @app.command("set")
 def set_up(
-    url: Annotated[str, typer.Argument(help="Of Ollama, llama.cpp or vLLM, such as http://127.0.0.1:11434/v1.")],
-    model: Annotated[str, typer.Option(help="Its name there.")] = "medgemma",
-    pictures: Annotated[bool, typer.Option("--pictures", help="The model sees: send it the key slices.")] = False,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Of Ollama, llama.cpp or vLLM, such as http://127.0.0.1:11434/v1.")
+    ],
+    language_model: Annotated[str, typer.Option(metavar="NAME", help="Its name there.")] = "medgemma",
+    vision: Annotated[bool, typer.Option("--vision", help="The model sees: send it the key slices.")] = False,
     other_host: Annotated[bool, typer.Option("--other-host", help="Allow another computer, over https.")] = False,
 ) -> None:
     """Keep the address and the name of a language model for this user."""
     from ..drafting.endpoint import Endpoint, configure
 
-    endpoint = Endpoint(url, model, other_host, pictures)
+    endpoint = Endpoint(url, language_model, other_host, vision)
     configure(endpoint)
     if endpoint.warning:
         Console().warning(endpoint.warning)

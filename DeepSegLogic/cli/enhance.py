@@ -9,8 +9,9 @@ import typer
 
 from ..models.card import DEMO_MODEL
 from ..util.errors import UsageError
-from .console import Console, Json, Quiet
-from .segment import Device, Input
+from .checks import before_reading
+from .console import Console
+from .options import Device, Image, Json, Quiet, given_path, output_file, path_argument
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,27 +22,26 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 12
 
-Task = Annotated[str, typer.Option("--task", "-t", help="denoise, slices (thinner ones) or metal (fewer streaks).")]
+Task = Annotated[
+    str,
+    typer.Option("--task", "-t", metavar="TASK", help="denoise, slices (thinner ones) or metal (fewer streaks)."),
+]
 
 
 def enhance(
-    input: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File for the enhanced CT.")],
+    image: Image,
+    output: Annotated[Path, output_file("For the enhanced CT.")],
     task: Task = "denoise",
-    network: Annotated[
+    checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            help="File of `deepseg enhance-train`. Default: the bundled one for noise, none for slices.", readable=False
-        ),
+        given_path("FILE", "Network of `deepseg enhance-train`. Default: the bundled one for noise, none for slices."),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            help="Label map of the CT, to compare HU of its structures. Default: the bundled model's.", readable=False
-        ),
+        given_path("LABELS", "Label map of the CT, to compare HU of its structures. Default: the bundled model's."),
     ] = None,
     difference: Annotated[
-        Path | None, typer.Option(help="Also write what changed, in HU on the CT's grid, to this file.")
+        Path | None, given_path("FILE", "Also write what changed, in HU on the CT's grid, to this file.")
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -59,15 +59,17 @@ def enhance(
     files = [output, *([difference] if difference is not None else [])]
     for file in files:
         check_suffix(file)
-        _check_new(file, [input, *([labels] if labels is not None else [])])
+        _check_new(file, [image, *([labels] if labels is not None else [])])
+        before_reading(file=file)
+    before_reading(image, labels, checkpoint, device=device)
     with console.working():
-        console.progress("read", 0.0, input.name)
-        volume = read_volume(input, cancel=console.cancelled)
-        console.progress("read", 1.0, input.name)
+        console.progress("read", 0.0, image.name)
+        volume = read_volume(image, cancel=console.cancelled)
+        console.progress("read", 1.0, image.name)
         enhanced = enhance_volume(
-            volume, task, network=network, device=device, progress=console.progress, cancel=console.cancelled
+            volume, task, network=checkpoint, device=device, progress=console.progress, cancel=console.cancelled
         )
-        label_map = _structures(console, volume, input, labels, device)
+        label_map = _structures(console, volume, image, labels, device)
         found = changes(volume, enhanced, label_map)
         check(console.cancelled)
         write_volume(enhanced.volume, output)
@@ -90,32 +92,33 @@ def enhance(
 
 
 def enhance_train(
-    good: Annotated[list[Path], typer.Argument(help="CTs to learn from: low noise or thin slices.", readable=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File for the network, ending with .pth.")],
-    task: Annotated[str, typer.Option("--task", "-t", help="denoise or slices.")] = "denoise",
+    images: Annotated[list[Path], path_argument("IMAGES", "CTs to learn from: low noise or thin slices.")],
+    output: Annotated[Path, output_file("For the network, ending with .pth.")],
+    task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help="denoise or slices.")] = "denoise",
     worse: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--worse",
-            help="CT with much noise or thick slices, of any patient. Repeat for several. With it, a CycleGAN learns "
+        given_path(
+            "IMAGE",
+            "CT with much noise or thick slices, of any patient. Repeat for several. With it, a CycleGAN learns "
             "from these; without, a U-Net learns from artificially worsened copies.",
-            readable=False,
         ),
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Duration.")] = 60.0,
+    minutes: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="Duration.")] = 60.0,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train a network for `deepseg enhance --network` on your own CTs."""
-    from ..enhance.train import train_cleaner
+    """Train a network for `deepseg enhance --checkpoint` on your own CTs."""
+    from ..enhance.train import check_trainable, train_cleaner
     from ..worker.isolated import read_volume
 
     console = Console(quiet, as_json)
     if output.suffix.lower() != ".pth":
         raise UsageError(f"{output} does not end with .pth.", "Choose another name.", code="usage.format")
+    check_trainable(task)
+    before_reading(*images, *(worse or []), file=output, device=device)
     with console.working():
-        volumes = [[read_volume(path, cancel=console.cancelled) for path in paths] for paths in (good, worse or [])]
+        volumes = [[read_volume(path, cancel=console.cancelled) for path in paths] for paths in (images, worse or [])]
         cleaner = train_cleaner(
             task,
             *volumes,
@@ -127,7 +130,7 @@ def enhance_train(
         )
     facts = cleaner.facts
     console.say(f"{facts['steps']} steps ({facts['training']}). Written to {output}.")
-    console.say(f"Use it with `deepseg enhance CT -o CT2 --task {task} --network {output}`. Research use only.")
+    console.say(f"Use it with `deepseg enhance IMAGE -o FILE --task {task} --checkpoint {output}`. Research use only.")
     console.event("result", output=str(output), **facts)
 
 

@@ -1,12 +1,14 @@
 """``deepseg estimate``: time and memory of a run, without running it."""
 
 from ..models.card import DEMO_MODEL
-from .console import Console, Json, Quiet
-from .segment import Channel, Device, Input, Model, Quality, Roi, RoiMask, Structures, channel_files, region, split
+from .checks import before_reading
+from .console import Console
+from .options import Channel, Device, Image, Json, Model, Quality, Quiet, Roi, RoiMask, Structures, split
+from .segment import box_of, channel_files, region
 
 
 def estimate(
-    input: Input,
+    image: Image,
     model: Model = DEMO_MODEL,
     channel: Channel = None,
     structures: Structures = "",
@@ -29,8 +31,9 @@ def estimate(
 
     console, card = Console(quiet, as_json), find_model(model)
     check_request(card, split(structures), quality)
-    files = channel_files(channel or [], card)
-    volume = read_volume(input)
+    files, box = channel_files(channel or [], card), box_of(roi, roi_mask)
+    before_reading(image, roi_mask, *files.values(), device=device)
+    volume = read_volume(image)
     check_volume(volume, card, force=True)  # fails only for volumes that --force cannot help
     found = estimate_segment(
         volume,
@@ -39,7 +42,7 @@ def estimate(
         structures=split(structures),
         device=device,
         quality=quality,
-        roi=region(volume, input, roi, roi_mask),
+        roi=region(volume, image, box, roi_mask),
     )
     scan = what_is(volume)
     for note in preflight(volume, card, scan=scan).notes:

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import Console, Json, Quiet
-from .segment import Structures, split
+from .checks import before_reading
+from .console import Console
+from .options import (
+    ImageOfLabels,
+    Json,
+    LesionIou,
+    Match,
+    Quiet,
+    Structures,
+    given_path,
+    output_folder,
+    path_argument,
+    split,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,31 +32,22 @@ _SHOWN = ("dice", "surface_dice", "hd95_mm", "assd_mm", "volume_error_percent")
 
 
 def evaluate(
-    prediction: Annotated[
-        Path,
-        typer.Argument(help="Label map, folder of results, or folder of several; the prediction.", readable=False),
-    ],
-    reference: Annotated[
-        Path, typer.Argument(help="Label map or folder with the same names; the reference.", readable=False)
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for metrics.csv, summary.json and report.html.")
-    ] = None,
+    prediction: Annotated[Path, path_argument("PREDICTION", "Label map, folder of results, or folder of several.")],
+    reference: Annotated[Path, path_argument("REFERENCE", "Label map, or folder with the same names.")],
+    image: ImageOfLabels = None,
+    output: Annotated[Path | None, output_folder("For metrics.csv, summary.json and report.html.")] = None,
     structures: Structures = "",
-    match: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Only references that match, e.g. '*/labels.nii.gz'.")
-    ] = "",
+    match: Match = "",
     by_value: Annotated[
         bool, typer.Option("--by-value", help="Match structures by label value instead of by name.")
     ] = False,
     tubular: Annotated[
         str, typer.Option(metavar="NAMES", help="Structures with clDice; without it vessels, airways, spinal cord.")
     ] = "",
-    tolerance_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice.")] = 3.0,
-    lesion_iou: Annotated[float, typer.Option(help="IoU from which a lesion counts as detected.")] = 0.1,
+    tolerance_mm: Annotated[float, typer.Option(metavar="MM", help="Tolerance of the surface Dice.")] = 3.0,
+    lesion_iou: LesionIou = 0.1,
     groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV with the case in the first column and attributes such as sex.", readable=False),
+        Path | None, given_path("FILE", "CSV with the case in the first column and attributes such as sex.")
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -55,12 +58,10 @@ def evaluate(
     from ..evaluation.output import write_evaluation
     from ..evaluation.report import notes
     from ..evaluation.statistics import read_attributes, summarize
-    from ..results.folder import check_output_folder
     from ..worker.isolated import read_label_map
 
     console = Console(quiet, as_json)
-    if output is not None:
-        check_output_folder(output)
+    before_reading(prediction, reference, image, groups, folder=output)
     attributes = read_attributes(groups) if groups else {}
     with console.working():
         found = run(
@@ -73,7 +74,7 @@ def evaluate(
             tolerance_mm=tolerance_mm,
             lesion_iou=lesion_iou,
             attributes=attributes,
-            read=lambda path: read_label_map(path, cancel=console.cancelled),
+            read=lambda path: read_label_map(path, image, cancel=console.cancelled),
             progress=console.progress,
             cancel=console.cancelled,
         )

@@ -9,20 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from ..models.card import DEMO_MODEL
-from .console import Console, Json, Quiet
+from .checks import before_reading
+from .console import Console
 from .models import obtain
-from .segment import Channel, Device, Download, Force, Input, Model, channel_files
+from .options import Channel, Device, Download, Force, Image, Json, Model, Quiet, output_file
+from .segment import channel_files
 
 
 def explain(
-    input: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Map to write: .nii.gz, .nrrd or .mha, 0 to 255.")],
-    structure: Annotated[str, typer.Option("--structure", "-s", help="Name or title of the structure.")],
+    image: Image,
+    output: Annotated[Path, output_file("For the map: .nii.gz, .nrrd or .mha, 0 to 255.")],
+    structure: Annotated[str, typer.Option(metavar="NAME", help="Name or title of the structure.")],
     at: Annotated[
         str, typer.Option(metavar="R,A,S", help="The place, in RAS mm. Default: where the structure is thickest.")
     ] = "",
     method: Annotated[
-        str, typer.Option(help="gradcam: one pass, coarse. occlusion: some two hundred passes.")
+        str, typer.Option(metavar="METHOD", help="gradcam: one pass, coarse. occlusion: some two hundred passes.")
     ] = "gradcam",
     model: Model = DEMO_MODEL,
     channel: Channel = None,
@@ -49,11 +51,12 @@ def explain(
         raise UsageError(f"There is no method {method}.", f"Give --method {' or '.join(METHODS)}.", code="usage.method")
     place = _place(at)
     check_suffix(output)
-    card = obtain(console, model, yes)
-    check_request(card, [structure], "standard")
+    before_reading(image, file=output, device=device)
+    card = obtain(console, model, yes, lambda card: check_request(card, [structure], "standard"))
     files = channel_files(channel or [], card)
+    before_reading(*files.values())
     with console.working():
-        volume = read_volume(input, cancel=console.cancelled)
+        volume = read_volume(image, cancel=console.cancelled)
         channels = {name: read_volume(path, cancel=console.cancelled) for name, path in files.items()}
         warnings = check_volume(volume, card, force)
         told: dict[str, Any] = {

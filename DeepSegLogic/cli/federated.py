@@ -27,16 +27,26 @@ def _option(help: str, name: str = "", **rules: object) -> object:
     return typer.Option(*filter(None, [name]), help=help, rich_help_panel=_PANEL, **rules)  # type: ignore[arg-type]
 
 
-Role = Annotated[str, _option("server or client: images stay at each site, weights travel.", metavar="server|client")]
-Address = Annotated[str, _option("HOST:PORT of the server.")]
-Rounds = Annotated[int, _option("Server: how often weights are averaged; --steps are those of a round.", min=1)]
-Sites = Annotated[int, _option("Server: sites to wait for before the first round.", min=1)]
-WaitMinutes = Annotated[float, _option("Server: time of a round; later sites are left out of it.", min=0.01)]
-Proximal = Annotated[float, _option("Server: FedProx's mu, for sites that differ; 0 is FedAvg.", min=0, max=1000)]
-Certificate = Annotated[Path | None, _option("PEM file: of the server; at a site, of the authority to trust.")]
-Key = Annotated[Path | None, _option("Server: key of the certificate, PEM file.")]
-Clip = Annotated[float | None, _option("Client: largest norm of what is sent in a round.", min=1e-6)]
-Noise = Annotated[float, _option("Client: noise on what is sent, relative to --clip.", min=0, max=1e6)]
+Role = Annotated[str, _option("server or client: images stay at each site, weights travel.", metavar="ROLE")]
+Address = Annotated[str, _option("HOST:PORT of the server.", metavar="ADDRESS")]
+Rounds = Annotated[
+    int, _option("Server: how often weights are averaged; --steps are those of a round.", min=1, metavar="N")
+]
+Sites = Annotated[int, _option("Server: sites to wait for before the first round.", min=1, metavar="N")]
+WaitMinutes = Annotated[
+    float, _option("Server: time of a round; later sites are left out of it.", min=0.01, metavar="MINUTES")
+]
+Proximal = Annotated[
+    float, _option("Server: FedProx's mu, for sites that differ; 0 is FedAvg.", min=0, max=1000, metavar="MU")
+]
+Certificate = Annotated[
+    Path | None, _option("PEM file: of the server; at a site, of the authority to trust.", metavar="FILE")
+]
+Key = Annotated[Path | None, _option("Server: key of the certificate, PEM file.", metavar="FILE")]
+Clip = Annotated[float | None, _option("Client: largest norm of what is sent in a round.", min=1e-6, metavar="NORM")]
+Noise = Annotated[
+    float, _option("Client: noise on what is sent, relative to --clip.", min=0, max=1e6, metavar="FACTOR")
+]
 
 
 @dataclass(frozen=True)
@@ -134,5 +144,5 @@ def run_site(console: Console, shared: Federated, report: Report, output: Path, 
         cancel=console.cancelled,
     )
     console.say(f"\nPrivacy of your images: {sent}.")
-    console.say(f"Model: {output}. Use it with `deepseg segment CT -o RESULT -m {output}`.")
+    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {output}`.")
     console.event("result", output=str(output), sent=sent)

@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Console, Json, Quiet
-from .segment import split
+from .checks import before_reading
+from .console import Console
+from .options import ImageOfLabels, Json, Labels, Quiet, given_path, output_folder, split
 
 if TYPE_CHECKING:
     from ..data.label_map import LabelMap
 
-Segmentation = Annotated[
-    Path, typer.Argument(help="Label map: NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd.", readable=False)
-]
-
 
 def measure(
-    segmentation: Segmentation,
+    labels: Labels,
     distance: Annotated[
         str,
         typer.Option(metavar="A,B", help="Smallest distance of two structures: names, titles or label values."),
@@ -31,36 +28,37 @@ def measure(
         str, typer.Option(metavar="TUMOR,VESSEL", help="Largest angle of a vessel that a tumor touches.")
     ] = "",
     within_mm: Annotated[
-        float, typer.Option(help="With --contact or --encasement: what counts as touching; 0 for a shared boundary.")
+        float,
+        typer.Option(
+            min=0,
+            metavar="MM",
+            help="With --contact or --encasement: what counts as touching; 0 for a shared boundary.",
+        ),
     ] = 0.0,
     distance_map: Annotated[
         str, typer.Option(metavar="A,B", help="Distance to B at each point of A's surface; in colors with --vtp.")
     ] = "",
-    vtp: Annotated[
-        Path | None, typer.Option(help="With --distance-map: a .vtp file to write it to.", readable=False)
-    ] = None,
-    diameters: Annotated[str, typer.Option(metavar="A", help="Longest diameter, and the longest across it.")] = "",
-    thickness: Annotated[str, typer.Option(metavar="A", help="Thickness, as distributed over the surface.")] = "",
-    vessel: Annotated[str, typer.Option(metavar="A", help="Diameters of a vessel along its center line.")] = "",
+    vtp: Annotated[Path | None, given_path("FILE", "With --distance-map: a .vtp file to write it to.")] = None,
+    diameters: Annotated[str, typer.Option(metavar="NAME", help="Longest diameter, and the longest across it.")] = "",
+    thickness: Annotated[str, typer.Option(metavar="NAME", help="Thickness, as distributed over the surface.")] = "",
+    vessel: Annotated[str, typer.Option(metavar="NAME", help="Diameters of a vessel along its center line.")] = "",
     features: Annotated[
-        bool, typer.Option("--features", help="First-order and shape features of each structure (IBSI); needs --ct.")
+        bool, typer.Option("--features", help="First-order and shape features of each structure (IBSI); needs --image.")
     ] = False,
     body_composition: Annotated[
-        bool, typer.Option("--body-composition", help="Fat, muscle and bone, in total and per vertebra; needs --ct.")
+        bool, typer.Option("--body-composition", help="Fat, muscle and bone, in total and per vertebra; needs --image.")
     ] = False,
-    ct: Annotated[Path | None, typer.Option(help="The CT that was segmented.", readable=False)] = None,
+    image: ImageOfLabels = None,
     vertebrae: Annotated[
-        Path | None,
-        typer.Option(help="With --body-composition: label map with the vertebrae, if it is another.", readable=False),
+        Path | None, given_path("LABELS", "With --body-composition: label map with the vertebrae, if it is another.")
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for features.csv and body_composition.csv.")
-    ] = Path("measured"),
+    output: Annotated[Path, output_folder("For features.csv and body_composition.csv.")] = Path("measured"),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Measure structures of a segmentation, on their closed surfaces or in the CT. Points are RAS in mm."""
     from .. import planning
+    from ..planning.distance_maps import check_vtp
     from ..planning.evaluation import as_json as numbers_of
     from ..util.errors import UsageError
     from ..worker.isolated import read_label_map
@@ -72,12 +70,15 @@ def measure(
             "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --vessel, --features or"
         )
         raise UsageError("Nothing to measure.", f"Give {options} --body-composition.")
-    if (features or body_composition) and ct is None:
-        raise UsageError("Features and body composition need the CT that was segmented.", "Give --ct.")
+    if (features or body_composition) and image is None:
+        raise UsageError("Features and body composition need the CT that was segmented.", "Give --image.")
     console = Console(quiet, as_json)
+    if vtp is not None:
+        check_vtp(vtp)
+    before_reading(labels, image, vertebrae, folder=output if features or body_composition else None, file=vtp)
     found: list[Any] = []
     with console.working():
-        label_map = read_label_map(segmentation, cancel=console.cancelled)
+        label_map = read_label_map(labels, image, cancel=console.cancelled)
         for sentence in label_map.warnings:
             console.warning(sentence)
         if "distance" in pairs:
@@ -97,8 +98,8 @@ def measure(
             found.append(planning.thickness(label_map, thickness))
         if vessel:
             found.append(planning.vessel_diameters(label_map, vessel))
-        if ct is not None and (features or body_composition):
-            _in_ct(console, label_map, ct, output, features, body_composition, vertebrae)
+        if image is not None and (features or body_composition):
+            _in_image(console, label_map, image, output, features, body_composition, vertebrae)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
     for one in found:
@@ -107,10 +108,10 @@ def measure(
     console.say("Research use only.")
 
 
-def _in_ct(
+def _in_image(
     console: Console,
     label_map: LabelMap,
-    ct: Path,
+    image: Path,
     output: Path,
     features: bool,
     body_composition: bool,
@@ -125,7 +126,7 @@ def _in_ct(
     from ..util.atomic_write import atomic_folder
     from ..worker.isolated import read_label_map, read_volume
 
-    volume = read_volume(ct, cancel=console.cancelled)
+    volume = read_volume(image, cancel=console.cancelled)
     label_map = placed_on(volume, label_map)
     with atomic_folder(output) as folder:
         if features:
@@ -133,7 +134,7 @@ def _in_ct(
             write_features(rows, folder / "features.csv")
             console.event("result", measure="features", structures=[asdict(row) for row in rows])
         if body_composition:
-            spine = vertebrae and placed_on(volume, read_label_map(vertebrae, cancel=console.cancelled))
+            spine = vertebrae and placed_on(volume, read_label_map(vertebrae, image, cancel=console.cancelled))
             tissues = composed(label_map, volume, spine or None)
             write_body_composition(tissues, folder / "body_composition.csv")
             for one in tissues:

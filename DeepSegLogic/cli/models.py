@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +13,12 @@ from ..models.card import ModelCard
 from ..session.texts import size_text
 from ..util.errors import Cancelled, ModelError, UsageError
 from ..util.json_text import json_of
-from .console import Console, Json, Quiet, somebody_there
+from .checks import before_reading
+from .console import Console, somebody_there
 from .model_views import show_card, show_damaged, show_models
+from .options import Json, ModelId, ModelIds, Quiet, Yes, given_path, path_argument
 
 app = typer.Typer(help="Find, download, import, export, verify and remove models.", no_args_is_help=True)
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Id = Annotated[str, typer.Argument(help="Id of a model, see `deepseg models list`.")]
-Ids = Annotated[list[str], typer.Argument(help="Ids of models, see `deepseg models list`.")]
 
 
 @app.command("list")
@@ -50,7 +49,7 @@ def list_models(
 
 @app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(help='e.g. "portal vein", or a question.')],
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help='e.g. "portal vein", or a question.')],
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +67,7 @@ def search(
 
 
 @app.command()
-def show(model: Id, quiet: Quiet = False, as_json: Json = False) -> None:
+def show(model: ModelId, quiet: Quiet = False, as_json: Json = False) -> None:
     """Show what a model is, where it comes from and what it may be used for."""
     from ..models.find import damaged_models, find_model
 
@@ -80,7 +79,7 @@ def show(model: Id, quiet: Quiet = False, as_json: Json = False) -> None:
 
 
 @app.command()
-def download(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
+def download(models: ModelIds, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """Download models. Size and licence are shown first."""
     console = Console(quiet, as_json)
     for model in models:
@@ -89,11 +88,11 @@ def download(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json 
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="File or folder.")],
-    model_id: Annotated[str, typer.Option("--id", help="Id of the model.")] = "",
-    title: Annotated[str, typer.Option(help="Title in plain words.")] = "",
-    licence: Annotated[str, typer.Option(help="Licence of the model.")] = "",
-    card: Annotated[Path | None, typer.Option(help="JSON file with card fields that the model's files lack.")] = None,
+    path: Annotated[Path, path_argument("PATH", "File or folder.")],
+    model_id: Annotated[str, typer.Option("--id", metavar="ID", help="Id of the model.")] = "",
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Title in plain words.")] = "",
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the model.")] = "",
+    card: Annotated[Path | None, given_path("FILE", "JSON file with card fields that the model's files lack.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of this id.")] = False,
     trusted: Annotated[bool, typer.Option("--trust", help="Let code in the model run.")] = False,
     quiet: Quiet = False,
@@ -129,8 +128,8 @@ def import_(
 
 @app.command()
 def export(
-    model: Id,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, or a .zip file.")] = Path(),
+    model: ModelId,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder, or a .zip file.")] = Path(),
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -139,8 +138,10 @@ def export(
     from ..models.import_export import export_model
 
     console = Console(quiet, as_json)
+    card = find_model(model)
+    before_reading(folder=output if output.suffix.lower() != ".zip" else output.parent)
     with console.working():
-        file = export_model(find_model(model), output, console.progress, console.cancelled)
+        file = export_model(card, output, console.progress, console.cancelled)
     size = file.stat().st_size
     console.say(f"Written {file} ({size_text(size)}). On the other machine, run `deepseg models import {file.name}`.")
     console.event("exported", file=str(file), bytes=size)
@@ -148,7 +149,9 @@ def export(
 
 @app.command()
 def verify(
-    models: Annotated[list[str] | None, typer.Argument(help="Ids of models; default: all installed models.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODELS", help="Ids of models; default: all installed models.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -175,7 +178,7 @@ def verify(
 
 
 @app.command()
-def remove(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
+def remove(models: ModelIds, yes: Yes = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """Delete models from this machine."""
     from ..models.find import is_bundled
     from ..models.store import Store, disk_use
@@ -195,7 +198,7 @@ def remove(models: Ids, yes: Yes = False, quiet: Quiet = False, as_json: Json = 
 
 @app.command()
 def trust(
-    model: Annotated[str, typer.Argument(help="Id or folder.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id or folder.")],
     yes: Yes = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -216,9 +219,14 @@ def trust(
     return console.say(f"{card.id} is trusted ({digest}).")
 
 
-def obtain(console: Console, name: str, yes: bool) -> ModelCard:
+def obtain(
+    console: Console, name: str, yes: bool, suits: Callable[[ModelCard], object] = lambda card: None
+) -> ModelCard:
     """Find a model by its id or folder, and download what is missing of it and of the models that it needs, after size
     and licence were shown.
+
+    Args:
+        suits: raises if the model cannot do what is asked for; called before anything is downloaded.
 
     Raises:
         ModelError: there is no such model, or something must be downloaded and nobody can be asked.
@@ -227,7 +235,9 @@ def obtain(console: Console, name: str, yes: bool) -> ModelCard:
     from ..models.find import check_helpers, find_model, missing_models
     from ..models.install import download_model, here_or_catalogued
 
-    missing = missing_models(here_or_catalogued(name))
+    card = here_or_catalogued(name)
+    suits(card)
+    missing = missing_models(card)
     if missing and not (yes or somebody_there()):
         check_helpers(find_model(name))  # raises, with what to do
     for card in missing:

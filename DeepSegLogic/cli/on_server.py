@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..models import ModelCard
     from ..remote import Server as RemoteServer
     from ..segmentation import Result
-
-Server = Annotated[
-    str, typer.Option("--server", metavar="URL", help="Run on a server that `deepseg servers add` saved.")
-]
 
 
 def connected(url: str, device: str = "auto") -> RemoteServer:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .console import Console, Json, Quiet
+from .console import Console
+from .options import Json, Quiet, output_folder, path_argument
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,9 +19,9 @@ app = typer.Typer(
 
 @app.command()
 def find(
-    patient: Annotated[str, typer.Option(help="ID of the patient.")] = "",
-    study: Annotated[str, typer.Option(help="Study Instance UID.")] = "",
-    modality: Annotated[str, typer.Option(help="e.g. CT; empty for all.")] = "CT",
+    patient: Annotated[str, typer.Option(metavar="ID", help="ID of the patient.")] = "",
+    study: Annotated[str, typer.Option(metavar="UID", help="Study Instance UID.")] = "",
+    modality: Annotated[str, typer.Option(metavar="MODALITY", help="e.g. CT; empty for all.")] = "CT",
     as_json: Json = False,
 ) -> None:
     """List the series of a patient or a study."""
@@ -46,8 +47,8 @@ def find(
 
 @app.command()
 def fetch(
-    series: Annotated[str, typer.Argument(help="Series Instance UID.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New or empty folder for its files.")],
+    series: Annotated[str, typer.Argument(metavar="SERIES", help="Series Instance UID.")],
+    output: Annotated[Path, output_folder("New or empty, for its files.")],
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +66,7 @@ def fetch(
 
 @app.command()
 def send(
-    files: Annotated[list[Path], typer.Argument(help="DICOM files, e.g. SEG, RTSTRUCT, SR.", readable=False)],
+    files: Annotated[list[Path], path_argument("FILES", "DICOM files, e.g. SEG, RTSTRUCT, SR.")],
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -7,42 +7,43 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import Console, Json, Quiet
-from .measure import Segmentation
-from .segment import split
+from .checks import before_reading
+from .console import Console
+from .options import ImageOfLabels, Json, Labels, Quiet, Surfaces, given_path, output_folder, split
 
 
 def plan(
-    segmentation: Segmentation,
-    plan_file: Annotated[
-        Path, typer.Option("--plan", help="Plan: JSON, see Resources/Schemas/plan.schema.json.", readable=False)
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for numbers, parts and surfaces.")],
-    formats: Annotated[str, typer.Option("--format", "-f", help="Surfaces: formats separated by commas.")] = "stl",
+    labels: Labels,
+    plan_file: Annotated[Path, given_path("FILE", "Plan: JSON, see Resources/Schemas/plan.schema.json.", "--plan")],
+    output: Annotated[Path, output_folder("For numbers, parts and surfaces.")],
+    image: ImageOfLabels = None,
+    surfaces: Surfaces = "stl",
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Also write pictures from all standard views, and a turntable (GIF).")
     ] = False,
     preset: Annotated[
-        str, typer.Option(help="With --pictures: how structures are shown: plan, vessels, remnant or solid.")
+        str,
+        typer.Option(
+            metavar="PRESET", help="With --pictures: how structures are shown: plan, vessels, remnant or solid."
+        ),
     ] = "plan",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compute a plan: distances, margins, resections and approaches, with the parts as structures and surfaces."""
     from ..planning import evaluate_plan, read_plan, write_evaluated
-    from ..results.folder import check_output_folder
     from ..results.plan_pictures import check_preset, write_pictures
     from ..surfaces import check_formats
     from ..worker.isolated import read_label_map
 
     console = Console(quiet, as_json)
-    kinds = split(formats) or []
+    kinds = split(surfaces) or []
     check_formats(kinds)
     check_preset(preset)
     wanted = read_plan(plan_file)
-    check_output_folder(output)
+    before_reading(labels, image, folder=output)
     with console.working():
-        label_map = read_label_map(segmentation, cancel=console.cancelled)
+        label_map = read_label_map(labels, image, cancel=console.cancelled)
         for sentence in label_map.warnings:
             console.warning(sentence)
         before = wanted.checked(label_map).numbers

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from ..util.errors import Cancelled, UsageError
-from .console import Console, Json, Quiet
-from .segment import Device
+from .checks import before_reading
+from .console import Console
+from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
 from .train import numbers
 from .train_views import cases_table, plan_table
 
@@ -18,15 +19,15 @@ _MINUTES = 60.0
 
 
 def pretrain(
-    folder: Annotated[Path, typer.Argument(help="Folder with images; labels in it are ignored.", readable=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the encoder.")],
-    network: Annotated[str, typer.Option(help="unet or resenc.")] = "unet",
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Duration. Default: 60.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
+    images: Annotated[Path, path_argument("IMAGES", "Folder with images; labels in it are ignored.")],
+    output: Annotated[Path, output_folder("For the encoder.")],
+    network: Annotated[str, typer.Option(metavar="NETWORK", help="unet or resenc.")] = "unet",
+    minutes: Minutes = None,
+    steps: Steps = None,
     device: Device = "auto",
-    spacing: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxel size in mm. Default: by nnU-Net's rules.")] = "",
-    patch: Annotated[str, typer.Option(metavar="Z,Y,X", help="Patch in voxels. Default: by nnU-Net's rules.")] = "",
-    batch: Annotated[int | None, typer.Option(min=1, help="Patches per step. Default: by nnU-Net's rules.")] = None,
+    spacing: Spacing = "",
+    patch: Patch = "",
+    batch: Batch = None,
     contrast: Annotated[
         bool, typer.Option("--contrast", help="Learn also which views show the same place; --batch 2 or more.")
     ] = False,
@@ -36,19 +37,22 @@ def pretrain(
     """Pre-train a network on images without labels. Run again with the same output to continue after any stop."""
     from ..inference.device import choose_device
     from ..training.dataset import find_images
+    from ..training.loop import CHECKPOINT
     from ..training.optimization import Options
     from ..training.planning import plan_training
     from ..training.pretraining import look_at_images, pretrain_encoder
-    from ..training.run import budget, rate_for, require_packages
+    from ..training.run import budget, check_output, rate_for, require_packages, work_folder
 
     console = Console(quiet, as_json)
     if minutes is not None and steps is not None:
         raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
     chosen = choose_device(device)
     require_packages(network)
+    before_reading(images)
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
+    check_output(output, work_folder(output) / CHECKPOINT)
     with console.working():
-        report = look_at_images(find_images(folder), console.progress, console.cancelled)
+        report = look_at_images(find_images(images), console.progress, console.cancelled)
         console.show(cases_table(report))
         report.raise_first()
         plan = plan_training(
@@ -70,7 +74,7 @@ def pretrain(
         console.warning(sentence)
     difference = "loss" if contrast else "mean difference in standard deviations"
     console.say(f"\n{outcome.step} steps, {difference} {outcome.loss:.3f}.")
-    console.say(f"Encoder: {output}. Use it with `deepseg train DATA -o MODEL --from {output}`.")
+    console.say(f"Encoder: {output}. Use it with `deepseg train DATA -o FOLDER --from {output}`.")
     console.event("result", output=str(output), steps=outcome.step, loss=outcome.loss, warnings=outcome.warnings)
     if outcome.stopped:
         raise Cancelled("Stopped. The encoder so far was written; the same command continues the training.")

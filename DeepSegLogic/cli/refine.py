@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Console, Json, Quiet
-from .on_server import Server, connected
-from .segment import Device
+from .checks import before_reading
+from .console import Console
+from .on_server import connected
+from .options import Device, Json, Labels, Quiet, Server, given_path, output_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,25 +22,27 @@ if TYPE_CHECKING:
 
 
 def refine(
-    labels: Annotated[
-        Path,
-        typer.Argument(
-            help="Label map: NIfTI, NRRD, MetaImage, Slicer's .seg.nrrd, DICOM SEG or RTSTRUCT.", readable=False
-        ),
-    ],
-    image: Annotated[Path, typer.Option("--image", "-i", help="The CT that was segmented.", readable=False)],
-    prompts: Annotated[
-        Path, typer.Option("--prompts", "-p", help="JSON file of prompts, see docs/refine.md.", readable=False)
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File for the corrected label map.")],
+    labels: Labels,
+    image: Annotated[Path, given_path("IMAGE", "The CT that was segmented.", "--image", "-i")],
+    prompts: Annotated[Path, given_path("FILE", "Prompts: JSON, see docs/refine.md.", "--prompts", "-p")],
+    output: Annotated[Path, output_file("For the corrected label map.")],
     probabilities: Annotated[
-        Path | None, typer.Option(help="probabilities.npz of the same run as the labels.", readable=False)
+        Path | None, given_path("FILE", "probabilities.npz of the same run as the labels.")
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Id or folder of a model that takes prompts, instead of the solver.")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Id or folder of a model that takes prompts, instead of the solver.",
+        ),
     ] = "",
     reach: Annotated[
-        float, typer.Option(min=0, help="Change this multiple of the volume found wrong; 0: only what prompts mark.")
+        float,
+        typer.Option(
+            min=0, metavar="FACTOR", help="Change this multiple of the volume found wrong; 0: only what prompts mark."
+        ),
     ] = 1.0,
     device: Device = "auto",
     server: Server = "",
@@ -48,12 +51,14 @@ def refine(
 ) -> None:
     """Correct structures of a label map with points, scribbles, boxes and lassos. Only those structures change."""
     from ..io import write_label_map
-    from ..io.write import check_can_hold
+    from ..io.write import check_can_hold, check_suffix
     from ..refinement import read_prompts
     from ..util.progress import check
     from ..worker.isolated import IsolatedReader
 
     console = Console(quiet, as_json)
+    check_suffix(output)
+    before_reading(labels, image, None if server else probabilities, file=output, device="auto" if server else device)
     wanted = read_prompts(prompts)
     with console.working(), IsolatedReader(console.cancelled) as read:
         if server:

@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checks import before_reading
 from .console import Console
+from .options import ImageOfLabels, given_path, output_file, path_argument
 
 if TYPE_CHECKING:
     from ..planning import Plan
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of results, from `deepseg segment`.", readable=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file.")] = Path("report.html"),
-    plan: Annotated[
-        Path | None,
-        typer.Option(help="Plan of an operation, for a planning page: JSON.", readable=False),
-    ] = None,
+    result: Annotated[Path, path_argument("RESULT", "Folder of results, from `deepseg segment`.")],
+    image: ImageOfLabels = None,
+    output: Annotated[Path, output_file("For the report: HTML.")] = Path("report.html"),
+    plan: Annotated[Path | None, given_path("FILE", "Plan of an operation, for a planning page: JSON.")] = None,
     draft: Annotated[
         bool, typer.Option("--draft", help="Let the language model of `deepseg drafting` word the findings.")
     ] = False,
     changes: Annotated[
-        Path | None,
-        typer.Option(help="Folder of `deepseg compare`, whose changes the draft words, too.", readable=False),
+        Path | None, given_path("FOLDER", "Folder of `deepseg compare`, whose changes the draft words, too.")
     ] = None,
 ) -> None:
     """Write one HTML file with 3D model, slices and table, which any browser opens offline."""
@@ -34,13 +33,14 @@ def report(
     from ..worker.isolated import read_label_map
 
     planned = read_plan(plan) if plan is not None else None
+    before_reading(result, image, changes, file=output)
     if draft:
-        _draft(folder, planned, changes)
-    write_report(folder, output, read_label_map, planned)
+        _draft(result, image, planned, changes)
+    write_report(result, output, lambda path: read_label_map(path, image), planned)
     print(f"Written to {output} ({output.stat().st_size / 1e6:.1f} MB). Research use only.")
 
 
-def _draft(folder: Path, plan: Plan | None, changes: Path | None) -> None:
+def _draft(folder: Path, image: Path | None, plan: Plan | None, changes: Path | None) -> None:
     from ..drafting.endpoint import the_endpoint
     from ..drafting.result_folder import draft_report
     from ..worker.isolated import read_label_map
@@ -54,7 +54,7 @@ def _draft(folder: Path, plan: Plan | None, changes: Path | None) -> None:
             endpoint,
             plan=plan,
             changes=changes,
-            read=lambda path: read_label_map(path, cancel=console.cancelled),
+            read=lambda path: read_label_map(path, image, cancel=console.cancelled),
             progress=console.progress,
             cancel=console.cancelled,
         )

@@ -11,11 +11,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..models.card import DEMO_MODEL
-from ..results.label_files import DEFAULT_LABELS, LABEL_FORMATS
+from ..results.label_files import DEFAULT_LABELS
 from ..util.lazy import import_ahead
-from .console import Console, Json, Quiet
+from .checks import before_reading
+from .console import Console
 from .models import obtain
-from .on_server import Server, segmenting
+from .on_server import segmenting
+from .options import (
+    Channel,
+    Device,
+    Download,
+    Force,
+    Image,
+    Json,
+    LabelFormats,
+    MinPiece,
+    Model,
+    Quality,
+    Quiet,
+    Roi,
+    RoiMask,
+    Server,
+    Structures,
+    Surfaces,
+    Uncertainty,
+    output_folder,
+    split,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,53 +49,10 @@ if TYPE_CHECKING:
     from ..review.measurements import Measurement
     from ..segmentation import Result
 
-Input = Annotated[
-    Path,
-    typer.Argument(
-        help="NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.", readable=False
-    ),  # unreadable files get our own error
-]
-Model = Annotated[str, typer.Option("--model", "-m", help="Id of an installed model, or a model folder.")]
-Channel = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--channel",
-        metavar="NAME=FILE",
-        help="Another image that the model sees, by the name or number of its channel. Repeat for several.",
-    ),
-]
-Structures = Annotated[
-    str, typer.Option("--structures", "-s", help="Names or titles, separated by commas. Default: all.")
-]
-Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
-Quality = Annotated[str, typer.Option(help="draft, fast, standard or best.")]
-Uncertainty = Annotated[bool, typer.Option("--uncertainty", help="Also write uncertainty.nii.gz (0 to 255).")]
-Labels = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        "-f",
-        help=f"Label maps; sr: a DICOM report. {', '.join(LABEL_FORMATS)}; separated by commas.",
-    ),
-]
-Surfaces = Annotated[str, typer.Option(help="Formats, separated by commas; empty for none.")]
-Force = Annotated[bool, typer.Option("--force", help="Segment a volume that does not look like a CT.")]
-Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
-Roi = Annotated[str, typer.Option(metavar="R1,A1,S1,R2,A2,S2", help="Segment only this box: two corners in RAS mm.")]
-MinPiece = Annotated[
-    float, typer.Option(min=0, metavar="ML", help="Remove pieces of a structure up to this volume, e.g. 0.2; 0: none.")
-]
-Enhance = Annotated[
-    str, typer.Option(metavar="TASK", help="Enhance the CT first: denoise, slices or metal. See `deepseg enhance`.")
-]
-RoiMask = Annotated[
-    Path | None, typer.Option(help="Segment only where this label map, on the volume's grid, is not 0.", readable=False)
-]
-
 
 def segment(
-    input: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    image: Image,
+    output: Annotated[Path, output_folder("For the results.")],
     model: Model = DEMO_MODEL,
     channel: Channel = None,
     structures: Structures = "",
@@ -83,12 +62,15 @@ def segment(
     roi: Roi = "",
     roi_mask: RoiMask = None,
     uncertainty: Uncertainty = False,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
+    save_probabilities: Annotated[
+        bool, typer.Option("--save-probabilities", help="Also write probabilities.npz, for `deepseg refine`.")
     ] = False,
-    min_piece: MinPiece = 0.0,
-    enhance: Enhance = "",
-    labels: Labels = "seg.nrrd,nii.gz",
+    min_piece_ml: MinPiece = 0.0,
+    enhance: Annotated[
+        str,
+        typer.Option(metavar="TASK", help="Enhance the CT first: denoise, slices or metal. See `deepseg enhance`."),
+    ] = "",
+    formats: LabelFormats = "seg.nrrd,nii.gz",
     surfaces: Surfaces = "stl",
     force: Force = False,
     yes: Download = False,
@@ -99,7 +81,7 @@ def segment(
     console = Console(quiet, as_json)
     segment_to_folder(
         console,
-        input,
+        image,
         output,
         model=model,
         channel=channel or [],
@@ -108,12 +90,12 @@ def segment(
         server=server,
         quality=quality,
         formats=split(surfaces) or [],
-        labels=split(labels) or [],
+        labels=split(formats) or [],
         roi=roi,
         roi_mask=roi_mask,
         uncertainty=uncertainty,
-        keep_probabilities=probabilities,
-        min_piece_ml=min_piece,
+        keep_probabilities=save_probabilities,
+        min_piece_ml=min_piece_ml,
         enhance=enhance,
         force=force,
         yes=yes,
@@ -150,17 +132,26 @@ def segment_to_folder(
     from ..surfaces import check_formats
     from ..worker.isolated import read_volume
 
+    def suits(card: ModelCard) -> None:
+        check_request(card, options.get("structures"), options.get("quality", "standard"))
+        before_reading(*channel_files(channel, card).values())
+
     check_formats(formats)
+    box = box_of(roi, roi_mask)
+    before_reading(source, roi_mask, device="auto" if server else options.get("device", "auto"))
     check_labels(labels, source)
     check_output_folder(output)
-    card, run = segmenting(server, model, enhance, options) if server else _here(console, model, enhance, yes)
-    check_request(card, options.get("structures"), options.get("quality", "standard"))
+    if server:
+        card, run = segmenting(server, model, enhance, options)
+        suits(card)
+    else:
+        card, run = _here(console, model, enhance, yes, suits)
     others = channel_files(channel, card)
     with console.working():
         console.progress("read", 0.0, source.name)
         volume = read_volume(source, cancel=console.cancelled)
         check_labels(labels, source, volume)
-        options["roi"] = region(volume, source, roi, roi_mask)
+        options["roi"] = region(volume, source, box, roi_mask)
         options["channels"] = {name: read_volume(path, cancel=console.cancelled) for name, path in others.items()}
         console.progress("read", 1.0, source.name)
         scan = tell(console, volume, card)
@@ -214,29 +205,50 @@ def tell(console: Console, volume: Volume, card: ModelCard) -> Scan:
     return scan
 
 
-def _here(console: Console, model: str, enhance: str, yes: bool) -> tuple[ModelCard, Callable[..., Result]]:
+def _here(
+    console: Console, model: str, enhance: str, yes: bool, suits: Callable[[ModelCard], None]
+) -> tuple[ModelCard, Callable[..., Result]]:
     """The model, and what segments with it on this machine."""
     from ..segmentation import segment as run
 
-    card = obtain(console, model, yes)
-    import_ahead("torch")  # while another process reads the file
     if enhance:
         from ..enhance.before import segment_enhanced
         from ..enhance.enhancement import check_task
 
         check_task(enhance)
         run = partial(segment_enhanced, enhance=enhance)
+    card = obtain(console, model, yes, suits)
+    import_ahead("torch")  # while another process reads the file
     return card, partial(run, model=card)
 
 
-def region(volume: Volume, source: Path, box: str, mask: Path | None) -> LabelArray | list[float] | None:
+def box_of(text: str, mask: Path | None) -> list[float] | None:
+    """The box of ``--roi``; None if it is not given.
+
+    Raises:
+        UsageError: it is not a box, or a mask is given, too.
+    """
+    from ..util.errors import UsageError
+
+    if text and mask:
+        raise UsageError("Both --roi and --roi-mask are given.", "Give one of them.", code="usage.region")
+    if not text:
+        return None
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise UsageError(f"--roi {text} is not six numbers.", "Give R1,A1,S1,R2,A2,S2 in mm.", code="usage.region")
+    return numbers
+
+
+def region(volume: Volume, source: Path, box: list[float] | None, mask: Path | None) -> LabelArray | list[float] | None:
     """The region of ``--roi`` or ``--roi-mask``, as :func:`DeepSegLogic.segmentation.segment` takes it."""
     from ..data.affine import same_grid
-    from ..util.errors import InputError, UsageError
+    from ..util.errors import InputError
     from ..worker.isolated import read_label_map
 
-    if box and mask:
-        raise UsageError("Both --roi and --roi-mask are given.", "Give one of them.", code="usage.region")
     if mask is not None:
         marked = read_label_map(mask, source)  # where structures overlap, the array still covers all of them
         if marked.array.shape != volume.shape_kji or not same_grid(marked.ijk_to_ras, volume.ijk_to_ras, 1e-2):
@@ -246,15 +258,7 @@ def region(volume: Volume, source: Path, box: str, mask: Path | None) -> LabelAr
                 code="input.region",
             )
         return marked.array
-    if not box:
-        return None
-    try:
-        numbers = [float(number) for number in box.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
-        raise UsageError(f"--roi {box} is not six numbers.", "Give R1,A1,S1,R2,A2,S2 in mm.", code="usage.region")
-    return numbers
+    return box
 
 
 def channel_files(given: Sequence[str], card: ModelCard) -> dict[str, Path]:
@@ -277,11 +281,6 @@ def channel_files(given: Sequence[str], card: ModelCard) -> dict[str, Path]:
             )
         pairs.append((name, Path(path).expanduser()))
     return {str(number): path for number, path in by_number(card.channels, pairs, card.id).items()}
-
-
-def split(names: str) -> list[str] | None:
-    """The names in ``"liver, spleen"``; None for an empty text."""
-    return [n.strip() for n in names.split(",") if n.strip()] if names.strip() else None
 
 
 def _table(rows: list[Measurement]) -> Table:

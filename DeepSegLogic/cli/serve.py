@@ -7,36 +7,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..util.device_names import check_device_name
 from ..util.errors import UsageError
 from ..util.hosts import is_loopback
 from ..util.version import how_to_install
+from .options import Port
 
 if TYPE_CHECKING:
     from ..service.users import Users
 
 app = typer.Typer(help="Make, list and revoke the tokens of `deepseg serve`.", no_args_is_help=True)
 
-Folder = Annotated[Path | None, typer.Option(help="Folder of the server. Default: in the user's data folder.")]
-User = Annotated[str, typer.Argument(help="Name of a user: lower-case letters, digits, - and _.")]
+Folder = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Folder of the server. Default: in the user's data folder.")
+]
+User = Annotated[str, typer.Argument(metavar="USER", help="Name of a user: lower-case letters, digits, - and _.")]
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all. With TLS unless it is local.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8766,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 for all. With TLS unless it is local.")
+    ] = "127.0.0.1",
+    port: Port = 8766,
     folder: Folder = None,
-    certificate: Annotated[Path | None, typer.Option(help="Certificate, PEM. Default: one made here.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Its key, PEM.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate, PEM. Default: one made here.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Use TLS on a local address, too.")] = False,
     device: Annotated[
-        list[str] | None, typer.Option(help="A device to use, such as cuda:0. Repeat for several. Default: all GPUs.")
+        list[str] | None,
+        typer.Option(metavar="DEVICE", help="A device to use, such as cuda:0. Repeat for several. Default: all GPUs."),
     ] = None,
     keep_hours: Annotated[
-        float, typer.Option(min=0.01, help="Delete unused volumes and old jobs after this time.")
+        float, typer.Option(min=0.01, metavar="HOURS", help="Delete unused volumes and old jobs after this time.")
     ] = 24,
-    quota_gb: Annotated[float, typer.Option(min=0.001, help="Room for each user's volumes.")] = 20,
-    largest_gb: Annotated[float, typer.Option(min=0.001, help="The largest volume.")] = 4,
+    quota_gb: Annotated[float, typer.Option(min=0.001, metavar="GB", help="Room for each user's volumes.")] = 20,
+    largest_gb: Annotated[float, typer.Option(min=0.001, metavar="GB", help="The largest volume.")] = 4,
 ) -> None:
     """Segment for other machines: the command line, Python and curl can use it. See docs/server.md."""
     try:
@@ -49,6 +56,8 @@ def serve(
 
     if (certificate is None) != (key is None):
         raise UsageError("Certificate and key belong together.", "Give both, or none.", code="usage.tls")
+    for name in device or []:
+        check_device_name(name)
     place = folder or default_folder()
     pair = (certificate, key) if certificate and key else None
     if pair is None and (tls or not is_loopback(host)):

@@ -12,13 +12,15 @@ from .console import somebody_there
 
 app = typer.Typer(help="Save, list and remove servers that may segment for you.", no_args_is_help=True)
 
-Url = Annotated[str, typer.Argument(help="Such as https://gpu.example:8766.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="Such as https://gpu.example:8766.")]
 
 
 @app.command()
 def add(
     url: Url,
-    fingerprint: Annotated[str, typer.Option(help="Of its certificate, as `deepseg serve` prints it.")] = "",
+    fingerprint: Annotated[
+        str, typer.Option(metavar="FINGERPRINT", help="Of its certificate, as `deepseg serve` prints it.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to what is sent, without being asked.")] = False,
 ) -> None:
     """Save a server: compare its certificate, agree to what is sent, and keep the token in the system's key store."""

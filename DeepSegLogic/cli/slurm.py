@@ -16,11 +16,8 @@ _MOST = 100  # tasks, unless asked for more; Slurm's own limit is 1001 by defaul
 _RUN = "from DeepSegLogic.cli import run; run()"
 
 
-def part_of(text: str, count: int) -> slice:
+def part_of(text: str) -> slice:
     """The cases of a part such as ``"3/10"``, the third of ten: every tenth case, so that parts are alike.
-
-    Args:
-        count: of all cases.
 
     Raises:
         UsageError: it is not of that form.
@@ -28,7 +25,7 @@ def part_of(text: str, count: int) -> slice:
     first, _, parts = text.partition("/")
     if not (first.isdecimal() and parts.isdecimal() and 1 <= int(first) <= int(parts)):
         raise UsageError(f"There is no part {text!r}.", "Write it as 3/10, the third of ten.", code="usage.part")
-    return slice(int(first) - 1, count, int(parts))
+    return slice(int(first) - 1, None, int(parts))
 
 
 def array_script(arguments: Sequence[str], output: Path, count: int, tasks: int = 0, gpu: bool = False) -> str:

@@ -5,12 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ..models.card import DEMO_MODEL
-from .console import Console, Json, Quiet
+from .checks import before_reading
+from .console import Console
 from .models import obtain
-from .segment import Device, Download, Force, Input, Model, Quality, Structures, split
+from .options import (
+    Device,
+    Download,
+    Force,
+    Image,
+    Json,
+    Model,
+    Quality,
+    Quiet,
+    Structures,
+    output_file,
+    path_argument,
+    split,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def stress(
-    input: Input,
-    reference: Annotated[Path, typer.Argument(help="Label map of the volume, on its grid.", readable=False)],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file for the Dice by structure.")] = None,
+    image: Image,
+    reference: Annotated[Path, path_argument("REFERENCE", "Label map of the volume, on its grid.")],
+    output: Annotated[Path | None, output_file("For the Dice by structure: CSV.")] = None,
     model: Model = DEMO_MODEL,
     structures: Structures = "",
     device: Device = "auto",
@@ -41,11 +53,11 @@ def stress(
 
     console = Console(quiet, as_json)
     wanted = split(structures)
-    card = obtain(console, model, yes)
-    check_request(card, wanted, quality)
+    before_reading(image, reference, file=output, device=device)
+    card = obtain(console, model, yes, lambda card: check_request(card, wanted, quality))
     with console.working():
         with IsolatedReader(console.cancelled) as read:
-            volume, truth = read.volume(input), read.label_map(reference)
+            volume, truth = read.volume(image), read.label_map(reference, image)
         check_volume(volume, card, force)
         loaded = load_model(card)
 

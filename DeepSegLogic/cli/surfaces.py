@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..surfaces.formats import FORMATS
-from .console import Console, Json, Quiet
-from .on_server import Server, connected
-from .segment import Structures, split
+from .checks import before_reading
+from .console import Console
+from .on_server import connected
+from .options import ImageOfLabels, Json, Labels, Quiet, Server, Structures, formats, output_folder, split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,22 +20,17 @@ if TYPE_CHECKING:
 
 
 def surfaces(
-    labels: Annotated[
-        Path,
-        typer.Argument(
-            help="Label map: NIfTI, NRRD, MetaImage, Slicer's .seg.nrrd, DICOM SEG or RTSTRUCT.", readable=False
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the surfaces.")],
-    image: Annotated[
-        Path | None, typer.Option("--image", "-i", help="The CT, for DICOM SEG and RTSTRUCT.", readable=False)
-    ] = None,
+    labels: Labels,
+    output: Annotated[Path, output_folder("For the surfaces.")],
+    image: ImageOfLabels = None,
     structures: Structures = "",
-    formats: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}; separated by commas.")] = "stl",
-    smoothing: Annotated[str, typer.Option(help="none, light, standard or strong.")] = "standard",
-    max_error_mm: Annotated[float | None, typer.Option(help="Simplify, within this distance from the surface.")] = None,
+    kinds: Annotated[str, formats(", ".join(FORMATS))] = "stl",
+    smoothing: Annotated[str, typer.Option(metavar="LEVEL", help="none, light, standard or strong.")] = "standard",
+    max_error_mm: Annotated[
+        float | None, typer.Option(metavar="MM", help="Simplify, within this distance from the surface.")
+    ] = None,
     triangles: Annotated[
-        int | None, typer.Option(help="Simplify each surface to about this number of triangles.")
+        int | None, typer.Option(metavar="N", help="Simplify each surface to about this number of triangles.")
     ] = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="One file with all structures, simplified together with shared boundaries.")
@@ -42,27 +38,37 @@ def surfaces(
     printable: Annotated[
         bool, typer.Option("--printable", help="Fill cavities, remove small islands, repair self-intersections.")
     ] = False,
-    min_piece_ml: Annotated[float, typer.Option(help="With --printable: remove islands smaller than this.")] = 0.1,
+    min_piece_ml: Annotated[
+        float,
+        typer.Option(min=0, metavar="ML", help="With --printable: remove pieces of a structure up to this volume."),
+    ] = 0.1,
     min_wall_mm: Annotated[
-        float | None, typer.Option(help="With --printable: thicken thinner walls, in whole voxels.")
+        float | None, typer.Option(metavar="MM", help="With --printable: thicken thinner walls, in whole voxels.")
     ] = None,
-    coordinates: Annotated[str, typer.Option(help="LPS or RAS.")] = "LPS",
+    coordinates: Annotated[str, typer.Option(metavar="SYSTEM", help="LPS or RAS.")] = "LPS",
     server: Server = "",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Make closed surfaces without gaps between structures, and report how closely they match the label map."""
-    from ..results.folder import check_output_folder
     from ..surfaces import check_formats, make_surfaces, write_surfaces
+    from ..surfaces.extract import check_smoothing
+    from ..surfaces.formats import check_coordinates
+    from ..surfaces.printing import check_sizes
+    from ..surfaces.simplify import check_goal
     from ..util.errors import InputError, UsageError
     from ..worker.isolated import read_label_map
 
     if min_wall_mm is not None and not printable:
         raise UsageError("--min-wall-mm needs --printable.", "Add --printable.", code="usage.print")
     console = Console(quiet, as_json)
-    kinds = split(formats) or []
-    check_formats(kinds)
-    check_output_folder(output)
+    wanted = split(kinds) or []
+    check_formats(wanted)
+    check_smoothing(smoothing)
+    check_coordinates(coordinates.upper())
+    check_goal(max_error_mm, triangles)
+    check_sizes(min_wall_mm, min_piece_ml)
+    before_reading(labels, image, folder=output)
     make = connected(server).surfaces if server else make_surfaces
     with console.working():
         label_map = read_label_map(labels, image, cancel=console.cancelled)
@@ -73,7 +79,7 @@ def surfaces(
         made = write_surfaces(
             label_map,
             output,
-            kinds,
+            wanted,
             structures=split(structures),
             smoothing=smoothing,
             max_error_mm=max_error_mm,

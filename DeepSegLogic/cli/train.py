@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..util.errors import Cancelled, UsageError
-from .console import Console, Json, Quiet
+from .checks import before_reading
+from .console import Console
 from .federated import (
     Address,
     Certificate,
@@ -25,7 +26,7 @@ from .federated import (
     run_server,
     run_site,
 )
-from .segment import Device
+from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
 from .train_views import PICTURES, cases_table, folds_table, pictures, plan_table
 
 if TYPE_CHECKING:
@@ -38,19 +39,22 @@ _LARGEST_WEIGHT = 1000
 def train(
     data: Annotated[
         Path,
-        typer.Argument(
-            help="nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, 3D Slicer's "
+        path_argument(
+            "DATA",
+            "nnU-Net's raw folder, results of `deepseg segment`, a folder of image and label files, 3D Slicer's "
             "scenes (.mrb), or a CSV.",
-            readable=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model.")],
-    network: Annotated[str, typer.Option(help="unet, resenc, …; docs/networks.md compares them.")] = "",
+    output: Annotated[Path, output_folder("For the model.")],
+    network: Annotated[
+        str, typer.Option(metavar="NETWORK", help="unet, resenc, …; docs/networks.md compares them.")
+    ] = "",
     fusion: Annotated[
         str,
         typer.Option(
+            metavar="FUSION",
             help="Of several images: early (as channels), middle (an encoder each), late (a network each, averaged) or "
-            "vote (a network each, one vote each)."
+            "vote (a network each, one vote each).",
         ),
     ] = "early",
     begin: Annotated[
@@ -61,24 +65,29 @@ def train(
             help="Id or folder of a model to begin with, or folder of `deepseg pretrain`; its network is kept.",
         ),
     ] = "",
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Duration. Default: 60.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps, instead of a duration.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
     device: Device = "auto",
     loss: Annotated[
-        str, typer.Option(help="dice-ce, dice, ce, focal, dice-focal, tversky, cldice or boundary.")
+        str, typer.Option(metavar="LOSS", help="dice-ce, dice, ce, focal, dice-focal, tversky, cldice or boundary.")
     ] = "dice-ce",
-    optimizer: Annotated[str, typer.Option(help="adamw, or sgd for long trainings.")] = "adamw",
-    spacing: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxel size in mm. Default: by nnU-Net's rules.")] = "",
-    patch: Annotated[str, typer.Option(metavar="Z,Y,X", help="Patch in voxels. Default: by nnU-Net's rules.")] = "",
-    batch: Annotated[int | None, typer.Option(min=1, help="Patches per step. Default: by nnU-Net's rules.")] = None,
+    optimizer: Annotated[str, typer.Option(metavar="OPTIMIZER", help="adamw, or sgd for long trainings.")] = "adamw",
+    spacing: Spacing = "",
+    patch: Patch = "",
+    batch: Batch = None,
     weight: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FACTOR", help="How much a structure counts in the loss. Repeat for several."),
     ] = None,
     folds: Annotated[
-        int, typer.Option(min=0, help="Cross-validate with this number of folds; the model is an ensemble of them.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Cross-validate with this number of folds; the model is an ensemble of them."
+        ),
     ] = 0,
-    fold: Annotated[int | None, typer.Option(min=0, help="With --folds: train only this one, from 0.")] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="With --folds: train only this one, from 0.")
+    ] = None,
     federated: Role = "",
     address: Address = Federated.address,
     rounds: Rounds = Federated.rounds,
@@ -96,21 +105,24 @@ def train(
     """Train a model on labelled images. Run again with the same output to continue after any stop."""
     from ..inference.device import choose_device
     from ..models.find import find_model
+    from ..networks.fusion import FUSIONS
     from ..training.encoder import is_encoder, read_encoder
     from ..training.folds import SCORES, cross_validate
+    from ..training.loop import CHECKPOINT
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
     from ..training.parallel import Ranks, several
     from ..training.planning import DEFAULT_NETWORK, plan_training
     from ..training.recipe import Recipe
-    from ..training.run import budget, rate_for, require_packages, train_recipe, work_folder
+    from ..training.run import budget, check_output, rate_for, require_packages, train_recipe, work_folder
     from ..training.transfer import begin_with
 
     first = Ranks.of_torchrun().is_first
     console = Console(quiet or not first, as_json and first)
     if minutes is not None and steps is not None:
         raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
-    for value, known, what in ((loss, LOSSES, "loss"), (optimizer, OPTIMIZERS, "optimizer")):
+    choices = ((loss, LOSSES, "loss"), (optimizer, OPTIMIZERS, "optimizer"), (fusion, FUSIONS, "fusion"))
+    for value, known, what in choices:
         if value not in known:
             raise UsageError(
                 f"There is no {what} {value!r}.", f"Choose one of {', '.join(known)}.", code="usage.option"
@@ -139,10 +151,14 @@ def train(
     shared.check([name for name, value in decided.items() if value])
     chosen = choose_device(device)
     require_packages(network or DEFAULT_NETWORK)
+    factors(weight or [])
+    before_reading(data)
     card = find_model(begin) if begin and not pretrained else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     if (folds or federated) and Ranks.of_torchrun().size > 1:
         raise UsageError("torchrun is for one training.", "Leave it, or --folds and --federated.", code="usage.option")
+    if not dry_run and federated != "client":
+        check_output(output, *work_folder(output).rglob(CHECKPOINT))
     with several(chosen) as (ranks, chosen), console.working():
         report = check_data(console, data, work_folder(output), ranks.is_first)
         console.show(cases_table(report))
@@ -195,7 +211,7 @@ def train(
     else:
         dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
         console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
-    console.say(f"Model: {output}. Use it with `deepseg segment CT -o RESULT -m {output}`.")
+    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {output}`.")
     console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
     console.event(
         "result",
@@ -210,8 +226,11 @@ def train(
         raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
 
 
-def factors(given: list[str], report: Report) -> dict[str, float]:
+def factors(given: list[str], report: Report | None = None) -> dict[str, float]:
     """Weights of structures from ``NAME=FACTOR``.
+
+    Args:
+        report: of the data with these structures; None if it is not read yet.
 
     Raises:
         UsageError: one is not of this form, or there is no such structure.
@@ -223,10 +242,12 @@ def factors(given: list[str], report: Report) -> dict[str, float]:
             found[name] = float(number)
         except ValueError:
             found[name] = 0.0
-        if not 0 < found[name] <= _LARGEST_WEIGHT or name not in report.structures:
+        known = [name] if report is None else report.structures
+        if not 0 < found[name] <= _LARGEST_WEIGHT or name not in known:
+            names = "" if report is None else f", of: {', '.join(known)}"
             raise UsageError(
                 f"--weight {text} cannot be used.",
-                f"Give NAME=FACTOR, a factor up to {_LARGEST_WEIGHT}, of: {', '.join(report.structures)}.",
+                f"Give NAME=FACTOR, a factor up to {_LARGEST_WEIGHT}{names}.",
                 code="usage.weight",
             )
     return found

@@ -8,19 +8,25 @@ import typer
 
 from ..util.errors import InputError, UsageError
 from ..util.version import how_to_install
+from .options import Port
 
 
 def web(
-    source: Annotated[
+    image: Annotated[
         Path | None,
-        typer.Argument(help="CT to open: NIfTI, NRRD, MetaImage, a folder of DICOM slices, or a scene (.mrb)."),
+        typer.Argument(
+            metavar="IMAGE", help="CT to open: NIfTI, NRRD, MetaImage, a folder of DICOM slices, or a scene (.mrb)."
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Not encrypted: an ssh tunnel is safer.")
+        str, typer.Option(metavar="HOST", help="Address to listen on. Not encrypted: an ssh tunnel is safer.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 0,
-    folder: Annotated[
-        Path | None, typer.Option(help="Folder on this machine from which the page may open volumes. Default: none.")
+    port: Port = 0,
+    volumes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder on this machine from which the page may open volumes. Default: none."
+        ),
     ] = None,
     archive: Annotated[
         bool, typer.Option("--archive", help="Let the page use the archive (PACS) that the environment names.")
@@ -32,11 +38,11 @@ def web(
     import sys
     from threading import Thread
 
-    if source is not None and not (source.is_file() or source.is_dir()):
-        what = "is neither a file nor a folder" if source.exists() else "does not exist"
-        raise InputError(f"{source} {what}.", "Give a CT file, a DICOM folder or a scene.", code="input.missing")
-    if folder is not None and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder.", "Give a folder with volumes.", code="input.missing")
+    if image is not None and not (image.is_file() or image.is_dir()):
+        what = "is neither a file nor a folder" if image.exists() else "does not exist"
+        raise InputError(f"{image} {what}.", "Give a CT file, a DICOM folder or a scene.", code="input.missing")
+    if volumes is not None and not volumes.is_dir():
+        raise InputError(f"{volumes} is not a folder.", "Give a folder with volumes.", code="input.missing")
     if archive:
         from ..io.dicom.archive_settings import ArchiveSettings
         from ..io.dicom.web_archive import Archive
@@ -58,7 +64,7 @@ def web(
         if not no_browser:  # some browsers return only when they are closed
             Thread(target=_open_browser, args=[one_time_link()], daemon=True).start()
 
-    WebApp(source, folder, archive).start(host, port, ready)
+    WebApp(image, volumes, archive).start(host, port, ready)
 
 
 def _open_browser(link: str) -> None:

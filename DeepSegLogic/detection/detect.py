@@ -73,8 +73,7 @@ def detect(
         >>> from DeepSegLogic import detect, read_volume
         >>> found = detect(read_volume("ct.nrrd"), "lung_nodule_ct_detection")  # doctest: +SKIP
     """
-    if not 0 < min_score <= 1:
-        raise UsageError(f"A score of {min_score:g} is not above 0 and up to 1.", "Give such a score.")
+    check_score(min_score)
     require_detection()
     progress, cancel = progress or ignore_progress, cancel or never_cancel
     chosen = choose_device(device)
@@ -108,6 +107,12 @@ def detect(
     run = f"detection in windows of {' × '.join(map(str, size))} voxels, score of at least {min_score:g}"
     record = provenance(Model(model.card, model.plan, []), settings, run)
     return BoxFindings(findings, list(dict.fromkeys(warnings)), record, masks)
+
+
+def check_score(min_score: float) -> None:
+    """Raise :class:`UsageError` if no finding can have such a score."""
+    if not 0 < min_score <= 1:
+        raise UsageError(f"A score of {min_score:g} is not above 0 and up to 1.", "Give such a score.")
 
 
 def require_detection() -> None:

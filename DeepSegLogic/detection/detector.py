@@ -76,6 +76,13 @@ def load_detector(card: ModelCard) -> Detector:
     Raises:
         ModelError: it segments instead, or it is not installed, broken or not trusted.
     """
+    must_find_boxes(card)
+    loaded: Detector = import_module(f".{_TABLE[card.backend]}", __package__).load(card)
+    return loaded
+
+
+def must_find_boxes(card: ModelCard) -> None:
+    """Raise :class:`ModelError` for a model that segments instead."""
     if not card.finds_boxes or card.backend not in _TABLE:
         raise ModelError(
             f"The model {card.id} finds no boxes.",
@@ -83,5 +90,3 @@ def load_detector(card: ModelCard) -> Detector:
             code="model.no_detection",
             action="choose_model",
         )
-    loaded: Detector = import_module(f".{_TABLE[card.backend]}", __package__).load(card)
-    return loaded

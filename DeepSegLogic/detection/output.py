@@ -43,7 +43,8 @@ def write_findings(
         >>> found = detect(read_volume("ct.nrrd"), "lung_nodule_ct_detection")  # doctest: +SKIP
         >>> write_findings(found, "findings")  # doctest: +SKIP
     """
-    check_formats(formats, volume)
+    check_formats(formats)
+    check_source(formats, volume)
     kept: list[BoxFinding] = [one for one in found.findings if one.state != "rejected"]
     names = ["provenance.json"]
     with atomic_folder(folder) as temporary:
@@ -67,21 +68,25 @@ def write_findings(
     return [Path(folder) / name for name in names]
 
 
-def check_formats(formats: Sequence[str], volume: Volume | None) -> None:
-    """Check that findings in a volume can be written in these formats.
+def check_formats(formats: Sequence[str]) -> None:
+    """Check that there are these formats.
 
     Raises:
-        UsageError: they cannot.
+        UsageError: one is unknown, or its package is not installed.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise UsageError(f"Unknown format {unknown[0]!r}.", f"Choose of {', '.join(FORMATS)}.", code="usage.format")
     if "sr" in formats:
         from ..io.dicom.seg_writer import must_have_highdicom
 
-        if volume is None or not volume.source:
-            raise UsageError(
-                "A DICOM report refers to the series of the CT, and this CT was not read from DICOM files.",
-                "Open the DICOM series, or choose another format.",
-                code="usage.dicom",
-            )
         must_have_highdicom()
+
+
+def check_source(formats: Sequence[str], volume: Volume | None) -> None:
+    """Raise :class:`UsageError` if a format refers to a DICOM series, and the volume is not from one."""
+    if "sr" in formats and (volume is None or not volume.source):
+        raise UsageError(
+            "A DICOM report refers to the series of the CT, and this CT was not read from DICOM files.",
+            "Open the DICOM series, or choose another format.",
+            code="usage.dicom",
+        )

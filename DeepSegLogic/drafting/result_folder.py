@@ -11,6 +11,7 @@ from typing import Any
 from ..data.label_map import LabelMap
 from ..followup.change import Change
 from ..io.read import read_label_map
+from ..io.result_files import LABEL_MAP_FILES, label_map_in
 from ..planning import Plan
 from ..results.draft import Draft, write_draft
 from ..results.preview import key_slices
@@ -62,7 +63,7 @@ def draft_report(
     rows = _rows(folder / "measurements.csv")
     confidence = {row.name: row.confidence for row in rows if row.confidence is not None}
     changed = _changes(Path(changes) / "summary.json") if changes is not None else []
-    label_map = read(folder / "segmentation.seg.nrrd")
+    label_map = read(label_map_in(folder) or folder / LABEL_MAP_FILES["seg.nrrd"])
     table = table_of(label_map, rows, confidence=confidence, plan=plan, changes=changed)
     picture = key_slices(folder / "preview.png") if endpoint.pictures else None
     draft = word(table, endpoint, picture, progress, cancel)

@@ -45,10 +45,7 @@ def train_cleaner(
         OutputError: the file cannot be written.
         Cancelled: ``cancel`` returned True; nothing was written.
     """
-    if task not in PAIRS:
-        raise UsageError(
-            f"No network is trained for {task!r}.", f"Choose one of {', '.join(PAIRS)}.", code="usage.enhance"
-        )
+    check_trainable(task)
     if not good:
         raise UsageError("There is no CT to learn from.", "Give one CT at least.", code="usage.cases")
     if not (math.isfinite(minutes) and minutes > 0):
@@ -83,3 +80,11 @@ def _planes(volume: Volume) -> Planes:
             code="input.size",
         )
     return planes
+
+
+def check_trainable(task: str) -> None:
+    """Raise :class:`UsageError` if no network does this."""
+    if task not in PAIRS:
+        raise UsageError(
+            f"No network is trained for {task!r}.", f"Choose one of {', '.join(PAIRS)}.", code="usage.enhance"
+        )

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..io.read import SUFFIXES
+from ..io.result_files import label_map_in
 from ..io.segmentations import SEGMENTATION_SUFFIXES
 from ..util.errors import InputError
-
-RESULT = "segmentation.seg.nrrd"
-"""The label map in a folder of results of DeepSeg."""
 
 
 @dataclass(frozen=True)
@@ -101,21 +99,22 @@ def _label_maps(path: Path, match: str = "") -> tuple[dict[str, Path], bool]:
     path = path.expanduser()
     if path.is_file():
         return {_stem(path.name): path}, True
-    if (path / RESULT).is_file():
-        return {path.resolve().name: path / RESULT}, True
+    if (of_result := label_map_in(path)) is not None:
+        return {path.resolve().name: of_result}, True
     if not path.is_dir():
         raise InputError(f"{path} does not exist.", "Check the path.", code="input.missing")
     found: dict[str, Path] = {}
     for place, folders, files in os.walk(path):
         here = Path(place)
-        if RESULT in files:
+        of_result = label_map_in(here)
+        if of_result is not None:
             folders.clear()
-            files = [RESULT]
         folders[:] = sorted(name for name in folders if name[0] != ".")
-        for file in sorted(files):
-            if file[0] != "." and file.lower().endswith(SUFFIXES) and (not match or (here / file).match(match)):
-                name = here if file == RESULT else here / _stem(file)
-                found.setdefault(name.relative_to(path).as_posix(), here / file)
+        candidates = [here / f for f in sorted(files) if f[0] != "." and f.lower().endswith(SUFFIXES)]
+        for file in candidates if of_result is None else [of_result]:
+            if not match or file.match(match):
+                name = here if file == of_result else here / _stem(file.name)
+                found.setdefault(name.relative_to(path).as_posix(), file)
     if not found:
         raise InputError(
             f"There are no label maps{f' that match {match}' if match else ''} in {path}.",

@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.label_grid import on_common_grid
 from ..data.label_map import LabelMap, Structure, known_structure
 from ..io import read_label_map
 from ..io.probabilities import read_probabilities
+from ..io.result_files import is_of_result
 from ..models.files import read_json
 from ..models.find import models_here
 from ..util.errors import InputError, ResourceError, UsageError
@@ -17,7 +19,7 @@ from ..util.packages import can_import
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.version import how_to_install
 from .calibration import Reliability
-from .cases import RESULT, CasePair, Pairs, find_pairs, the_case
+from .cases import CasePair, Pairs, find_pairs, the_case
 from .metrics import Thresholds
 from .pictures import Disagreement, Worst
 from .scoring import CaseScoring, Score, Settings
@@ -81,7 +83,7 @@ def evaluate(
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
 ) -> Evaluation:
-    """Compare predicted label maps with reference label maps on the same grids.
+    """Compare predicted label maps with reference label maps on the same grids; empty margins may be left out.
 
     Args:
         prediction, reference: a label map, its file, a folder of results, or a folder of several of these, matched by
@@ -123,7 +125,7 @@ def evaluate(
         try:
             ours = prediction if isinstance(prediction, LabelMap) else read(pair.prediction)
             theirs = reference if isinstance(reference, LabelMap) else read(pair.reference)
-            case = _scoring(pair, ours, theirs, settings)
+            case = _scoring(pair, *on_common_grid(ours, theirs), settings)
         except InputError as error:
             if len(pairs.pairs) == 1:
                 raise
@@ -153,7 +155,7 @@ def evaluate(
 
 def _scoring(pair: CasePair, prediction: LabelMap, reference: LabelMap, settings: Settings) -> CaseScoring:
     kept = pair.prediction.parent / "probabilities.npz"
-    probabilities = read_probabilities(kept) if pair.prediction.name == RESULT and kept.is_file() else None
+    probabilities = read_probabilities(kept) if is_of_result(pair.prediction) and kept.is_file() else None
     names = (str(pair.prediction), str(pair.reference))
     return CaseScoring(pair.name, prediction, reference, names, settings, probabilities)
 
@@ -163,7 +165,7 @@ def _told(pair: CasePair, prediction: LabelMap, reference: LabelMap, case: CaseS
     told += [w.replace(pair.reference.name, "The reference") for w in reference.warnings]
     if case.matched_by_value:
         told.append("No structure has the same name on both sides, so they are matched by label value.")
-    if pair.prediction.name == RESULT and _trained_on(pair.prediction.parent):
+    if is_of_result(pair.prediction) and _trained_on(pair.prediction.parent):
         told.append("The model was trained on this very image: its scores say nothing about new images.")
     return told
 

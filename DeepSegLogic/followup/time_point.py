@@ -12,9 +12,10 @@ import numpy as np
 from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
-from ..evaluation.cases import RESULT, the_case
+from ..evaluation.cases import the_case
 from ..io import read_label_map, read_volume
 from ..io.files import is_dicom
+from ..io.result_files import is_of_result
 from ..review.measurements import Measurement, measure
 from ..util.errors import InputError
 from ..util.tables import read_table
@@ -52,14 +53,14 @@ def read_time_point(
     path: Path | str,
     ct: Path | str | None = None,
     *,
-    read_labels: Callable[[Path], LabelMap] = read_label_map,
+    read_labels: Callable[[Path, Path | None], LabelMap] = read_label_map,
     read_image: Callable[[Path], Volume] = read_volume,
 ) -> TimePoint:
     """Read a time point.
 
     Args:
         path: a label map, or a folder of results.
-        ct: the scan, or None. A DICOM series also tells the date.
+        ct: the scan, or None. A DICOM series also tells the date; RTSTRUCT needs it.
         read_labels, read_image: for untrusted files, readers in a process of their own.
 
     Raises:
@@ -71,15 +72,15 @@ def read_time_point(
         >>> point.label_map.structures[5].name, point.volume is None, point.date
         ('left_lung', False, None)
     """
-    file = the_case(Path(path))
-    point = TimePoint(read_labels(file))
+    file, scan = the_case(Path(path)), None if ct is None else Path(ct)
+    point = TimePoint(read_labels(file, scan))
     table = file.parent / "measurements.csv"
-    if file.name == RESULT and table.is_file():
+    if is_of_result(file) and table.is_file():
         point.confidence, point.mean_hu = _numbers(table, "confidence"), _numbers(table, "mean_hu")
-    if ct is not None:
-        point.volume = read_image(Path(ct))
+    if scan is not None:
+        point.volume = read_image(scan)
         point.label_map = placed_on(point.volume, point.label_map)
-        point.date = _date_of(Path(ct))
+        point.date = _date_of(scan)
     return point
 
 

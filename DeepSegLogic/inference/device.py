@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..util.errors import ResourceError, UsageError
+from ..util.device_names import check_device_name
+from ..util.errors import ResourceError
 from .cpu_layers import replace_slow_layers
 
 Setting = tuple[Any, str, Any]  # of torch: owner, name, value
@@ -39,9 +40,8 @@ def choose_device(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    check_device_name(name)
     kind, _, index = name.partition(":")
-    if kind not in ("cuda", "mps", "cpu") or (index and not index.isdecimal()):
-        raise UsageError(f"{name!r} is not a device.", "Choose auto, cuda, mps or cpu.", code="usage.device")
     if kind == "cuda" and not torch.cuda.is_available():
         if torch.version.cuda is None:
             raise ResourceError(

@@ -26,7 +26,7 @@ from .headers.fields import check_unit, rectangular
 from .headers.formats import FILES, NIFTI, not_an_image
 from .nifti_names import read_names
 from .nifti_positions import nifti_doubts
-from .segmentations import SEGMENTATION_SUFFIXES, holds_segments, single_file
+from .segmentations import SEGMENTATION_SUFFIXES, holds_segments, label_file
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -88,7 +88,7 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
     becomes ``label_N``.
 
     Args:
-        path: a file, or a folder with a single DICOM file.
+        path: a file, a folder of results, or a folder with a single DICOM file.
         source: the CT that a DICOM file belongs to: the label map then gets its grid, and another patient's is refused.
 
     Returns:
@@ -108,7 +108,7 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
 
     path = Path(path).expanduser()
     files.must_exist(path)
-    path = single_file(path)
+    path = label_file(path)
     if path.is_dir() or files.is_dicom(path):
         from .dicom import label_reader_of
 

@@ -11,6 +11,7 @@ from ..data.volume import Volume
 from ..util.errors import InputError
 from . import files, headers
 from .headers.formats import NRRD
+from .result_files import label_map_in
 
 SEGMENTATION_SUFFIXES = (".seg.nrrd", ".seg.nhdr")
 
@@ -26,16 +27,18 @@ def holds_segments(path: Path) -> bool:
     return is_segmentation(path)
 
 
-def single_file(path: Path) -> Path:
-    """The only file below a folder; any other path as it is."""
+def label_file(path: Path) -> Path:
+    """The file of a label map: that in a folder of results, or the only one below a folder; else the path itself."""
     from .dicom.series import files_below
 
+    if (of_result := label_map_in(path)) is not None:
+        return of_result
     inside = list(files_below(path)) if path.is_dir() else []
     return inside[0] if len(inside) == 1 else path
 
 
 def holds_segmentation(path: Path) -> bool:
-    """Whether a file, or the only one in a folder, is a segmentation and no volume.
+    """Whether a file, or that of a folder (:func:`label_file`), is a segmentation and no volume.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -43,7 +46,7 @@ def holds_segmentation(path: Path) -> bool:
     from .dicom import label_reader_of
 
     files.must_exist(path)
-    file = single_file(path)
+    file = label_file(path)
     if not file.is_file():
         return False
     return label_reader_of(file) is not None if files.is_dicom(file) else holds_segments(file)
@@ -64,7 +67,7 @@ def read_segmentation_of(volume: Volume, path: Path) -> LabelMap:
     """
     from .read import read_label_map
 
-    file = single_file(path)
+    file = label_file(path)
     of_dicom = file.is_file() and files.is_dicom(file)
     label_map = read_label_map(file, volume.source or None if of_dicom else None)
     if of_dicom and not volume.source:

@@ -174,8 +174,7 @@ def write_distance_map(found: DistanceMap, path: Path | str) -> None:
     from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 
     path = Path(path)
-    if path.suffix.lower() != ".vtp":
-        raise UsageError(f"{path.name} does not end with .vtp.", "Choose such a name.", code="usage.format")
+    check_vtp(path)
     mesh = mapped(found)
     with atomic_path(path) as temporary:
         writer = vtkXMLPolyDataWriter()
@@ -183,3 +182,9 @@ def write_distance_map(found: DistanceMap, path: Path | str) -> None:
         writer.SetInputData(mesh)
         if not writer.Write():
             raise OutputError(f"{path} cannot be written.", "Make room on the disk.", code="output.not_writable")
+
+
+def check_vtp(path: Path) -> None:
+    """Raise :class:`UsageError` for the name of another kind of file."""
+    if path.suffix.lower() != ".vtp":
+        raise UsageError(f"{path.name} does not end with .vtp.", "Choose such a name.", code="usage.format")

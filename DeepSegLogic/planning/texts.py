@@ -52,6 +52,25 @@ def lines(kind: str, numbers: Numbers, titles: Mapping[str, str]) -> Line:
     return Line(title, value, tuple(details), tuple(str(note) for note in numbers["notes"]))
 
 
+def segment_title(kind: str, numbers: Numbers, titles: Mapping[str, str], name: str) -> str:
+    """The title of one of the straight lines that show an entry.
+
+    Args:
+        kind, numbers, titles: as for :func:`lines`, and raises as it.
+        name: of the line, as :attr:`DeepSegLogic.session.planned.Planned.segments` has it.
+
+    Example:
+        >>> from DeepSegLogic.planning.texts import segment_title
+        >>> segment_title("diameters", {"structure": "liver"}, {}, "longest")
+        'Liver, longest diameter'
+    """
+    words = {"longest": _("{}, longest diameter"), "across": _("{}, perpendicular diameter")}
+    if name not in words:
+        return lines(kind, numbers, titles).title
+    structure = numbers["structure"]
+    return words[name].format(titles.get(structure) or structure_for(structure, 1).title)
+
+
 Named = Callable[[str], str]
 Found = tuple[str, str, list[Line]]
 

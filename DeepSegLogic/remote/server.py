@@ -98,8 +98,10 @@ class Server:
             DeepSegError: as there; or the server refuses, or cannot be reached.
             Cancelled: the job was stopped.
         """
+        from ..inference.presets import quality as quality_named
         from .results import checked_result
 
+        quality_named(quality)  # before anything is sent
         self._check_version()
         others = dict(channels or {})
         request: dict[str, Any] = {
@@ -182,8 +184,10 @@ class Server:
         Raises:
             DeepSegError, Cancelled: as :meth:`segment`.
         """
+        from ..surfaces.extract import check_smoothing
         from .results import checked_surfaces
 
+        check_smoothing(smoothing)  # before anything is sent
         self._check_version()
         request = {
             "request": "surfaces",

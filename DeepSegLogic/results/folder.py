@@ -38,6 +38,14 @@ def check_output_folder(folder: Path) -> None:
         pass
 
 
+def check_output_file(path: Path) -> None:
+    """Check before a long run that a file can be written, as :func:`check_output_folder` does."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, not a file.", "Choose a file.", code="output.not_writable")
+    with atomic_folder(path.parent):
+        pass
+
+
 def write_outputs(
     folder: Path,
     volume: Volume,

@@ -9,18 +9,11 @@ from typing import Any
 from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume
+from ..io.result_files import LABEL_MAP_FILES
 from ..util.errors import InputError, UsageError
 
 DEFAULT_LABELS = ("seg.nrrd", "nii.gz")
-LABEL_FORMATS = {
-    "seg.nrrd": "segmentation.seg.nrrd",
-    "nii.gz": "segmentation.nii.gz",
-    "dcm-seg": "segmentation.seg.dcm",
-    "dcm-labelmap": "segmentation.labelmap.dcm",
-    "rtstruct": "segmentation.rtstruct.dcm",
-    "sr": "measurements.sr.dcm",
-    "dcm-stl": "*.stl.dcm",
-}
+LABEL_FORMATS = {**LABEL_MAP_FILES, "sr": "measurements.sr.dcm", "dcm-stl": "*.stl.dcm"}
 """Names of formats and of their files; the DICOM ones are :data:`DICOM_FORMATS`. A file for each structure has a
 ``*``."""
 DICOM_FORMATS = ("dcm-seg", "dcm-labelmap", "rtstruct", "sr", "dcm-stl")
@@ -41,7 +34,7 @@ def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | N
     """
     from ..io.dicom.exports import EXPORTS
     from ..io.dicom.seg_writer import must_have_highdicom
-    from ..io.dicom.source import source_of
+    from ..io.dicom.source import must_be_dicom, source_of
 
     for name in formats:
         if name not in LABEL_FORMATS:
@@ -58,6 +51,7 @@ def check_labels(formats: Iterable[str], source: Path | None, volume: Volume | N
                     "Segment the series from its folder, or choose another format.",
                     code="input.dicom",
                 )
+            must_be_dicom(Path(source).expanduser())
             if volume is not None:
                 source_of(source, volume)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -100,11 +100,7 @@ def voted(opinions: Sequence[LabelMap], choice: Mapping[str, int] | None = None)
     """
     structures = common_structures(opinions)
     taken = {known_structure(name, structures).value: number for name, number in (choice or {}).items()}
-    for number in taken.values():
-        if not 0 <= number < len(opinions):
-            raise UsageError(
-                f"There is no opinion {number + 1}.", f"Choose one from 1 to {len(opinions)}.", code="usage.opinion"
-            )
+    check_choice(taken.values(), len(opinions))
     labels = _on_common_values(opinions)
     array = np.zeros_like(labels[0])
     for k, planes in enumerate(zip(*labels, strict=True)):
@@ -116,6 +112,15 @@ def voted(opinions: Sequence[LabelMap], choice: Mapping[str, int] | None = None)
             array[k][array[k] == value] = 0
             array[k][planes[number] == value] = value
     return LabelMap(array, opinions[0].ijk_to_ras.copy(), structures)
+
+
+def check_choice(numbers: Iterable[int], count: int) -> None:
+    """Raise :class:`UsageError` for the number, from 0, of an opinion that there is not among so many."""
+    for number in numbers:
+        if not 0 <= number < count:
+            raise UsageError(
+                f"There is no opinion {number + 1}.", f"Choose one from 1 to {count}.", code="usage.opinion"
+            )
 
 
 def with_structure(label_map: LabelMap, other: LabelMap, name: str) -> LabelMap:

@@ -13,6 +13,7 @@ from ..util.errors import Cancelled, DeepSegError
 from ..worker import Event, ProcessLink, WorkerClient
 from .jobs import Job, Jobs
 from .settings import Settings
+from .volumes import disk_full
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,8 @@ class Dispatcher:
     def _end(self, seat: _Seat, state: str, error: DeepSegError | None = None) -> None:
         assert seat.job is not None
         job, seat.job = seat.job, None
+        if error is not None and error.code == "output.disk_full":
+            error = disk_full()
         told = None if error is None else error_to_json(error)
         if told is not None:  # nobody needs to know where the server keeps its files
             told["message"] = told["message"].replace(str(self._folder), "the server's folder")

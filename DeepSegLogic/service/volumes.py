@@ -264,8 +264,10 @@ def unknown_volume() -> ServiceError:
 
 
 def disk_full() -> ServiceError:
-    """The error for a disk without room."""
-    return ServiceError(507, "resource.disk", "The server's disk is full.", "Tell whoever runs it, or try later.")
+    """The error for a disk without room: that of the server, which its code tells from one of the client."""
+    return ServiceError(
+        507, "resource.server_disk", "The server's disk is full.", "Tell whoever runs it, or try later."
+    )
 
 
 def _mb(size: int) -> str:

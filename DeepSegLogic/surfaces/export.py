@@ -13,13 +13,13 @@ import numpy as np
 
 from ..data.label_map import LabelMap
 from ..util.atomic_write import atomic_folder, atomic_path
-from ..util.errors import InputError, UsageError
+from ..util.errors import InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .extract import make_surfaces
-from .formats import FORMATS, FROM_RAS, Part, check_formats, obj_materials
+from .formats import FORMATS, FROM_RAS, Part, check_coordinates, check_formats, obj_materials
 from .mesh_quality import SurfaceQuality, check_surfaces
 from .printing import SMALLEST_ML, for_printing
-from .simplify import simplify_surfaces
+from .simplify import check_goal, simplify_surfaces
 from .surface import Surface, SurfaceSet
 
 QUALITY_FILE = "surfaces.json"
@@ -100,12 +100,7 @@ def write_surfaces(
     """
     folder = Path(folder)
     check_formats(formats)
-    if max_error_mm is not None and triangles is not None:
-        raise UsageError(
-            "Surfaces cannot be simplified to both a largest error and a number of triangles.",
-            "Give one of them.",
-            code="usage.simplify",
-        )
+    check_goal(max_error_mm, triangles)
     if printable:
         progress("surfaces", 0.0, "cavities, loose pieces, thin walls")
         label_map = for_printing(label_map, min_wall_mm, min_piece_ml, cancel)
@@ -153,10 +148,7 @@ def export_surfaces(
         OutputError: a file cannot be written.
     """
     check_formats(formats)
-    if coordinate_system not in FROM_RAS:
-        raise UsageError(
-            f"Unknown coordinate system {coordinate_system!r}.", "Choose LPS or RAS.", code="usage.coordinates"
-        )
+    check_coordinates(coordinate_system)
     made = [_part(s, coordinate_system) for s in surfaces]
     by_file = dict(zip(_file_names(surfaces), made, strict=True))
     by_node = dict(zip(_node_names(surfaces), made, strict=True))

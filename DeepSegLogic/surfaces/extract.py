@@ -66,10 +66,7 @@ def make_surfaces(
         >>> surface.points.mean(0).round(2)  # mm, RAS
         array([9.5, 9.5, 9.5])
     """
-    if smoothing not in SMOOTHING:
-        raise UsageError(
-            f"Unknown smoothing {smoothing!r}.", f"Choose from {', '.join(SMOOTHING)}.", code="usage.smoothing"
-        )
+    check_smoothing(smoothing)
     wanted = label_map.structures
     if structures is not None:
         wanted = list(dict.fromkeys(label_map.structure(name) for name in structures))
@@ -169,4 +166,12 @@ def _check_memory(shape: list[int]) -> None:
             f"{free / 1e9:.1f} GB are free.",
             "Close other programs, choose fewer structures, or resample the label map to larger voxels.",
             code="resource.memory",
+        )
+
+
+def check_smoothing(smoothing: str) -> None:
+    """Raise :class:`UsageError` if there is no such smoothing."""
+    if smoothing not in SMOOTHING:
+        raise UsageError(
+            f"Unknown smoothing {smoothing!r}.", f"Choose from {', '.join(SMOOTHING)}.", code="usage.smoothing"
         )

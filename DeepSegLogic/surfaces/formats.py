@@ -62,6 +62,12 @@ def check_formats(formats: Iterable[str]) -> None:
             )
 
 
+def check_coordinates(system: str) -> None:
+    """Raise :class:`UsageError` if this is not the name of a coordinate system of files."""
+    if system not in FROM_RAS:
+        raise UsageError(f"Unknown coordinate system {system!r}.", "Choose LPS or RAS.", code="usage.coordinates")
+
+
 def _write_stl(parts: Parts, path: Path, coordinate_system: str) -> None:
     from trimesh.exchange.stl import export_stl
 

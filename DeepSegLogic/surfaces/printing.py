@@ -36,17 +36,7 @@ def for_printing(
         UsageError: a wall or a piece that is not positive, or a wall that is too thick.
         Cancelled: ``cancel`` returned True.
     """
-    for value, what, unit in ((min_wall_mm, "wall", "mm"), (min_piece_ml, "piece", "ml")):
-        if value is not None and not value > 0:
-            raise UsageError(
-                f"A smallest {what} of {value} {unit} is not possible.", "Give a number > 0.", code="usage.print"
-            )
-    if min_wall_mm is not None and min_wall_mm > THICKEST_WALL_MM:
-        raise UsageError(
-            f"A smallest wall of {min_wall_mm} mm is not possible.",
-            f"Give {THICKEST_WALL_MM:g} mm or less.",
-            code="usage.print",
-        )
+    check_sizes(min_wall_mm, min_piece_ml)
     if label_map.layers:
         layers = [for_printing(layer, min_wall_mm, min_piece_ml, cancel) for layer in label_map.layers]
         return replace(label_map, layers=layers)
@@ -93,3 +83,18 @@ def thickened(label_map: LabelMap, wall_mm: float, cancel: Cancel = never_cancel
             near = distance_transform_edt(~thin, spacing / reach) < 1
             region[near & (region == 0)] = value
     return LabelMap(np.ascontiguousarray(padded[inner]), label_map.ijk_to_ras, label_map.structures)
+
+
+def check_sizes(min_wall_mm: float | None, min_piece_ml: float) -> None:
+    """Raise :class:`UsageError` for sizes that :func:`for_printing` cannot keep to."""
+    for value, what, unit in ((min_wall_mm, "wall", "mm"), (min_piece_ml, "piece", "ml")):
+        if value is not None and not value > 0:
+            raise UsageError(
+                f"A smallest {what} of {value} {unit} is not possible.", "Give a number > 0.", code="usage.print"
+            )
+    if min_wall_mm is not None and min_wall_mm > THICKEST_WALL_MM:
+        raise UsageError(
+            f"A smallest wall of {min_wall_mm} mm is not possible.",
+            f"Give {THICKEST_WALL_MM:g} mm or less.",
+            code="usage.print",
+        )

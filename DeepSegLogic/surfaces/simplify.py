@@ -47,9 +47,7 @@ def simplify_surfaces(
         UsageError: a number that is not positive.
         Cancelled: ``cancel`` returned True.
     """
-    for name, value in (("largest error in mm", max_error_mm), ("number of triangles", triangles)):
-        if value is not None and not value > 0:
-            raise UsageError(f"The {name} must be above 0, but it is {value}.", code="usage.simplify")
+    check_goal(max_error_mm, triangles)
     result = SurfaceSet(smoothing=surfaces.smoothing)
     groups = [[s] for s in surfaces] if not joint else [surfaces.surfaces] if len(surfaces) else []
     for group in groups:
@@ -71,6 +69,19 @@ class _Patch:
     outside: int
     points: PointsRas
     triangles: Triangles
+
+
+def check_goal(max_error_mm: float | None, triangles: int | None) -> None:
+    """Raise :class:`UsageError` if surfaces cannot be simplified so far, or by both measures."""
+    if max_error_mm is not None and triangles is not None:
+        raise UsageError(
+            "Surfaces cannot be simplified to both a largest error and a number of triangles.",
+            "Give one of them.",
+            code="usage.simplify",
+        )
+    for name, value in (("largest error in mm", max_error_mm), ("number of triangles", triangles)):
+        if value is not None and not value > 0:
+            raise UsageError(f"The {name} must be above 0, but it is {value}.", code="usage.simplify")
 
 
 def _simplified(

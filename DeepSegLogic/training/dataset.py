@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..io.read import SUFFIXES
+from ..io.result_files import LABEL_MAP_FILES
 from ..io.slicer_scene import SUFFIX as SCENE
 from ..models.files import file_digest, read_json
 from ..util.errors import InputError
@@ -25,7 +26,7 @@ from ..util.tables import read_table
 from .dataset_json import channel_names, label_names
 from .regions import Regions
 
-RESULT, PROVENANCE = "segmentation.seg.nrrd", "provenance.json"
+RESULT, PROVENANCE = LABEL_MAP_FILES["seg.nrrd"], "provenance.json"
 _T = TypeVar("_T")
 
 _LABEL_WORD = re.compile(r"(^|[_.-])(labels?|seg|segmentation|mask)$", re.IGNORECASE)

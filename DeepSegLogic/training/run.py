@@ -179,5 +179,8 @@ def check_output(output: Path, *checkpoints: Path) -> None:
             f"Choose another folder{', or delete that model' if is_model else ''}.",
             code="output.exists",
         )
+    was_there = output.exists()
     with atomic_folder(output):
         pass
+    if not was_there:  # the data may still be refused
+        output.rmdir()

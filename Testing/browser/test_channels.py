@@ -22,7 +22,7 @@ def page(browser, tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("image", "image_2"):
         shutil.copy(KINDS / f"{name}.nii.gz", folder)
-    server = start(folder / "image.nii.gz", tmp_path, "--folder", folder)
+    server = start(folder / "image.nii.gz", tmp_path, "--volumes", folder)
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.set_default_timeout(60_000)
     page.goto(server.url)

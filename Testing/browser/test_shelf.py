@@ -76,7 +76,7 @@ def test_files_that_lead_outside_are_refused(folder):
 
 def test_the_page_opens_what_is_inside_and_only_that(browser, chest_ct, folder, tmp_path):
     (tmp_path / "tmp").mkdir()
-    server = start(chest_ct, tmp_path / "tmp", "--folder", folder)
+    server = start(chest_ct, tmp_path / "tmp", "--volumes", folder)
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.set_default_timeout(60_000)
     page.goto(server.url)

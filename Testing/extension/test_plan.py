@@ -165,6 +165,8 @@ def test_a_saved_scene_and_a_plan_file_bring_the_plan_back(planner, tmp_path):
     ui.planeButton.click()
     ui.diametersButton.click()
     planner.wait(lambda: len(entries(planner)) == 2)
+    titles = {f"Left lung, {which} diameter" for which in ("longest", "perpendicular")}
+    assert {node.GetName() for node in nodes(LINE)} == titles
     shown = sorted(tree(planner))
     planner.desktop.answers["Save the plan"] = tmp_path / "plan.json"
     ui.savePlanButton.click()

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from DeepSegLogic.cli import _command_line
+from DeepSegLogic.cli.help import all_commands
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
 
@@ -39,6 +42,22 @@ def test_files_that_a_page_names_exist(page):
     folders = "DeepSegLogic|DeepSegExtension|Resources|Testing|docs"
     named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text("utf-8"))
     assert not [path for path in named if not (CHECKOUT / path).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_that_a_page_names_exist(page):
+    """Each `deepseg COMMAND --option`, in code style or in a block of code; the changelog tells of the past."""
+    if page.name == "CHANGELOG.md":
+        pytest.skip("tells of the past")
+    commands = dict(all_commands(_command_line()))
+    wrong = []
+    for line in re.findall(r"\bdeepseg (\w[^`|#;&\n]*)", page.read_text("utf-8").replace("\\\n", " ")):
+        words = line.split()
+        path = max((path for path in commands if tuple(words[: len(path)]) == path), key=len)
+        known = {name for parameter in commands[path].params for name in parameter.opts} | {"--help", "-h", "--debug"}
+        given = [re.sub(r"[=,.:)].*$", "", word) for word in words if re.match(r"--?[a-zA-Z]", word)]
+        wrong += [f"deepseg {' '.join(path)} {name}" for name in given if name not in known]
+    assert not wrong
 
 
 def test_each_fault_of_a_server_has_its_test():

@@ -56,13 +56,7 @@ def source_of(path: Path | str, record: OnGrid) -> Source[OnGrid]:
         InputError: not DICOM, on another grid, without a frame of reference, or not a usable series.
     """
     path = Path(path).expanduser()
-    must_exist(path)
-    if path.is_file() and not is_dicom(path):
-        raise InputError(
-            f"{path} is not a DICOM series, so that nothing can be written that refers to it.",
-            "Choose the folder of the DICOM slices, or another format.",
-            code="input.dicom",
-        )
+    must_be_dicom(path)
     slices = slices_of_scan(path, [])
     record = _as_slices(record, slices[0])
     planes = _planes(path, slices, record)
@@ -75,6 +69,17 @@ def source_of(path: Path | str, record: OnGrid) -> Source[OnGrid]:
         )
     warnings: list[str] = []
     return Source(record, _completed([_header(file) for file in files], path, warnings), planes, warnings)
+
+
+def must_be_dicom(path: Path) -> None:
+    """Raise :class:`InputError` for a file that is not DICOM; what a folder holds is not looked at."""
+    must_exist(path)
+    if path.is_file() and not is_dicom(path):
+        raise InputError(
+            f"{path} is not a DICOM series, so that nothing can be written that refers to it.",
+            "Choose the folder of the DICOM slices, or another format.",
+            code="input.dicom",
+        )
 
 
 def _as_slices(record: OnGrid, first: Slice) -> OnGrid:

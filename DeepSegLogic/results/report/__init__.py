@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from ...data.label_map import LabelMap
 from ...io import read_label_map
+from ...io.result_files import LABEL_MAP_FILES, label_map_in
 from ...planning import Plan
 from ...review.measurements import confidence_note, volume_text
 from ...util.atomic_write import atomic_path
@@ -38,8 +39,8 @@ def write_report(
     """Write the report of a folder of results.
 
     Args:
-        folder: contains ``segmentation.seg.nrrd``, ``measurements.csv``, ``provenance.json`` and, for the slices,
-            ``preview.png``. ``surfaces/organs.glb`` is used if it exists, and the draft if there is one.
+        folder: contains a label map, ``measurements.csv``, ``provenance.json`` and, for the slices, ``preview.png``.
+            ``surfaces/organs.glb`` is used if it exists, and the draft if there is one.
         path: of the HTML file.
         read: reads the segmentation; for untrusted folders, a reader in a process of its own.
         plan: of an operation on this segmentation, for a planning page; numbers that it lacks are computed.
@@ -66,7 +67,7 @@ def write_report(
 def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> str:
     header, cells = _read(read_table, folder / "measurements.csv")
     rows = [dict(zip(header, row, strict=True)) for row in cells]
-    label_map = _named_as(rows, read(folder / "segmentation.seg.nrrd"))
+    label_map = _named_as(rows, read(label_map_in(folder) or folder / LABEL_MAP_FILES["seg.nrrd"]))
     facts = json.loads(_read(Path.read_text, folder / "provenance.json", encoding="utf-8"))
     told = (facts.get("model", {}).get("id", ""), facts["created"].replace("T", " ")[:16])
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
@@ -91,7 +92,8 @@ def _named_as(rows: list[dict[str, str]], label_map: LabelMap) -> LabelMap:
     """
     named = {s.name: s.name for s in label_map.structures}
     titled = {s.title: s.name for s in label_map.structures}
-    names = {(named.get(row["name"]) or titled[row["structure"]]): row["name"] for row in rows}
+    found = [row for row in rows if int(row["voxels"])]
+    names = {(named.get(row["name"]) or titled[row["structure"]]): row["name"] for row in found}
     return replace(label_map, structures=[replace(s, name=names.get(s.name, s.name)) for s in label_map.structures])
 
 

@@ -15,7 +15,7 @@ def test_errors_are_events_for_programs(tmp_path, capfd):
 
 
 def test_a_name_longer_than_a_disk_takes_is_told(tmp_path, capfd):
-    (tmp_path / "ct.nrrd").write_bytes(b"")
+    (tmp_path / "ct.nrrd").write_bytes(b"looked at later")
     long = "x" * 280
     for arguments in (
         ["segment", str(tmp_path / "ct.nrrd"), "-o", str(tmp_path / long)],

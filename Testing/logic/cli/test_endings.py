@@ -82,7 +82,7 @@ def test_a_wrong_command_line_is_an_event_too(capfd):
     assert main(["segment", "--json"]) == 2
     event = json.loads(capfd.readouterr().out)
     assert (event["event"], event["code"], event["exit_code"]) == ("error", "usage", 2)
-    assert "input" in event["message"] and event["remedy"]
+    assert "IMAGE" in event["message"] and event["remedy"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

@@ -52,7 +52,7 @@ def test_sentences_for_people(segmentation, capfd):
         ([], 2, "Nothing to measure"),
         (["--distance", "1"], 2, "does not name two structures"),
         (["--distance", "1,spleen"], 2, "no structure named 'spleen'"),
-        (["--contact", "1,2", "--within-mm", "-1"], 2, "-1.0 mm"),
+        (["--contact", "1,2", "--within-mm", "-1"], 2, "--within-mm"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(segmentation, capfd, arguments, code, said):
@@ -69,10 +69,10 @@ def test_features_and_body_composition(tmp_path, capsys):
     write_label_map(LabelMap(labels, grid, [Structure(1, "muscle", "Muscle")]), tmp_path / "s.seg.nrrd")
     write_volume(Volume(hu, grid), tmp_path / "ct.nii.gz")
     line = ["measure", str(tmp_path / "s.seg.nrrd"), "--features", "--body-composition"]
-    assert main(line) == 2 and "Give --ct" in capsys.readouterr().err
-    assert main([*line, "--ct", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "out")]) == 0
+    assert main(line) == 2 and "Give --image" in capsys.readouterr().err
+    assert main([*line, "--image", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "out")]) == 0
     muscle = (labels == 1) & (hu >= -29) & (hu <= 150)
     assert f"muscle, whole scan: ≥ {muscle.sum() * 0.012:.1f} ml, {hu[muscle].mean():.0f} HU" in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["body_composition.csv", "features.csv"]
     write_volume(Volume(hu[:, :, ::2].copy(), np.diag([4.0, 2.0, 3.0, 1.0])), tmp_path / "other.nii.gz")
-    assert main([*line, "--ct", str(tmp_path / "other.nii.gz"), "-o", str(tmp_path / "out")]) == 3
+    assert main([*line, "--image", str(tmp_path / "other.nii.gz"), "-o", str(tmp_path / "out")]) == 3

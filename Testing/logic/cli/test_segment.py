@@ -38,7 +38,7 @@ def deepseg(*arguments, **options):
 def result(tmp_path_factory, chest_ct):
     """One run with everything, for several tests to look at."""
     folder = tmp_path_factory.mktemp("Ergebnis mit ä und Leerzeichen") / "out"
-    done = deepseg("segment", chest_ct, "-o", folder, "--surfaces", "stl,glb", "--probabilities", "--json")
+    done = deepseg("segment", chest_ct, "-o", folder, "--surfaces", "stl,glb", "--save-probabilities", "--json")
     assert done.returncode == 0, done.stderr
     return folder, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -294,7 +294,7 @@ def test_nothing_of_the_patient_leaves_the_header(chest_ct, tmp_path):
         writer.SetFileName(str(folder / f"{k}.dcm"))
         writer.Execute(piece)
     out = tmp_path / "out"
-    arguments = ["-o", out, "--quality", "fast", "--surfaces", "stl,glb,3mf", "-s", "lung_left", "--probabilities"]
+    arguments = ["-o", out, "--quality", "fast", "--surfaces", "stl,glb,3mf", "-s", "lung_left", "--save-probabilities"]
     assert main(["segment", *map(str, [folder, *arguments])]) == 0
     assert main(["report", str(out), "-o", str(out / "report.html")]) == 0
     files = [path for path in out.rglob("*") if path.is_file()]

@@ -31,7 +31,7 @@ def test_a_map_is_written_where_the_volume_is(chest, tmp_path, capfd):
     out, ct = tmp_path / "why.nii.gz", read_volume(chest)
     middle = (ct.ijk_to_ras @ [*(np.array(ct.shape_ijk) // 2), 1])[:3]
     at = ",".join(f"{x:.1f}" for x in middle)
-    options = ["-s", "Left lung", "--at", at, "-o", str(out), "--device", "cpu", "--json"]
+    options = ["--structure", "Left lung", "--at", at, "-o", str(out), "--device", "cpu", "--json"]
     assert main(["explain", str(chest), *options]) == 0
     told, found = event(capfd), read_volume(out)
     assert told["structure"] == "lung_left" and told["method"] == "gradcam" and 0 <= told["probability"] <= 1
@@ -43,11 +43,11 @@ def test_a_map_is_written_where_the_volume_is(chest, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["-s", "lung_left", "--at", "1,2"], "--at 1,2 is not a place"),
-        (["-s", "lung_left", "--at", "9999,0,0"], "lies outside of"),
-        (["-s", "brain", "--at", "0,0,0"], "no structure named 'brain'"),
-        (["-s", "lung_left", "--method", "magic"], "no method magic"),
-        (["-s", "lung_left", "-o", "map.txt"], "suffix of a known format"),
+        (["--structure", "lung_left", "--at", "1,2"], "--at 1,2 is not a place"),
+        (["--structure", "lung_left", "--at", "9999,0,0"], "lies outside of"),
+        (["--structure", "brain", "--at", "0,0,0"], "no structure named 'brain'"),
+        (["--structure", "lung_left", "--method", "magic"], "no method magic"),
+        (["--structure", "lung_left", "-o", "map.txt"], "suffix of a known format"),
     ],
 )
 def test_what_cannot_be_explained_is_told_and_nothing_written(chest, tmp_path, monkeypatch, capfd, options, words):

@@ -35,7 +35,7 @@ def test_json_and_the_phase_by_structures(tmp_path, capfd):
     structures = [Structure(1, "aorta"), Structure(2, "inferior_vena_cava")]
     write_volume(Volume(array, matrix), tmp_path / "ct.nrrd")
     write_label_map(LabelMap(labels, matrix, structures), tmp_path / "organs.seg.nrrd")
-    arguments = ["what", str(tmp_path / "ct.nrrd"), "--segmentation", str(tmp_path / "organs.seg.nrrd"), "--json"]
+    arguments = ["what", str(tmp_path / "ct.nrrd"), "--labels", str(tmp_path / "organs.seg.nrrd"), "--json"]
     assert main(arguments) == 0
     result = events(capfd)[-1]
     assert result["event"] == "result" and result["phase_by_structures"] == "arterial"

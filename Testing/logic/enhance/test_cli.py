@@ -27,7 +27,7 @@ def result_of(capsys):
 
 def test_thin_slices_and_the_check_are_written(ct, idle, tmp_path, capsys, body):
     before = ct.read_bytes()
-    options = ["--task", "slices", "--network", str(idle["slices"]), "--labels", str(tmp_path / "labels.nii.gz")]
+    options = ["--task", "slices", "--checkpoint", str(idle["slices"]), "--labels", str(tmp_path / "labels.nii.gz")]
     out, difference = tmp_path / "thin.nrrd", tmp_path / "difference.nrrd"
     code = main(["enhance", str(ct), "-o", str(out), "--difference", str(difference), *options, "--json"])
     told = result_of(capsys)

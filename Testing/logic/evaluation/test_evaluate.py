@@ -20,6 +20,7 @@ from DeepSegLogic import (
 )
 from DeepSegLogic.cli.remedies import WORDS
 from DeepSegLogic.data.affine import reorient
+from DeepSegLogic.data.boxes import box_of, matrix_of
 from DeepSegLogic.data.probabilities import TopProbabilities
 from DeepSegLogic.evaluation.report import notes
 from DeepSegLogic.io.probabilities import write_probabilities
@@ -99,6 +100,29 @@ def test_axes_in_another_order_are_the_same_grid(reference):
     assert [s.values for s in evaluate(moved, turned).scores] == [
         pytest.approx(s.values, nan_ok=True) for s in expected
     ]
+
+
+@pytest.mark.parametrize("axes", ["RAS", "SPL"])
+def test_empty_margins_may_be_left_out_on_either_side(reference, axes):
+    """As 3D Slicer and DICOM SEG do: the scores are those of the whole grids."""
+    moved = label_map(np.roll(LIVER, 1, 0), AORTA)
+    expected = [pytest.approx(s.values, nan_ok=True) for s in evaluate(moved, reference).scores]
+
+    def cropped(whole):
+        box = box_of(whole.array)
+        array, matrix = reorient(whole.array[box], matrix_of(box, whole.ijk_to_ras), axes)
+        return LabelMap(np.ascontiguousarray(array), matrix, whole.structures)
+
+    assert cropped(moved).array.size < moved.array.size
+    for pair in ((cropped(moved), reference), (moved, cropped(reference)), (cropped(moved), cropped(reference))):
+        assert [s.values for s in evaluate(*pair).scores] == expected
+
+
+def test_label_maps_far_apart_are_refused(reference):
+    matrix = reference.ijk_to_ras.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ [1e6, 1e6, 1e6]
+    with pytest.raises(InputError, match="not on the grid"):
+        evaluate(LabelMap(reference.array[1:].copy(), matrix, reference.structures), reference)
 
 
 @pytest.mark.parametrize("matrix", [np.diag([1.1, 0.7, 2.4, 1.0]), np.diag([1.1, 0.7, 2.5, 1.0]) + np.eye(4, k=3)])

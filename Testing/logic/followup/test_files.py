@@ -117,11 +117,11 @@ def test_on_the_command_line(scans, tmp_path, capsys):
     told = capsys.readouterr().out
     assert re.search(r"Liver tumor: 15\.\d ml → 23\.\d ml, \+(49|50|51)\.\d %", told)
     assert (out / "report.html").is_file()
-    assert main([*line, "--json", "--followup-ct", str(folder / "after.nii.gz")]) == 0
+    assert main([*line, "--json", "--followup-image", str(folder / "after.nii.gz")]) == 0
     events = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
     result = events[-1]
     assert result["event"] == "result" and result["registration"]["basis"] == "structures"
     assert {c["after_hu"] for c in result["changes"] if c["name"] == "aorta"} == {200.0}
-    assert main([*line[:3], "-o", str(out), "--baseline-ct", str(folder / "after.nii.gz")]) == 3
+    assert main([*line[:3], "-o", str(out), "--baseline-image", str(folder / "after.nii.gz")]) == 3
     assert "does not have the voxels" in capsys.readouterr().err
     assert main([*line[:5], "--days", "-1"]) == 2

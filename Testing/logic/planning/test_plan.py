@@ -152,7 +152,7 @@ def test_the_command_writes_all_and_warns_of_stale_numbers(organs, plan, tmp_pat
     assert "remnant" in printed.out and "stale" not in printed.err
     stale = json.loads((tmp_path / "out" / "plan.json").read_text("utf-8"))
     stale["numbers"]["digest"] = "sha256:" + "0" * 64
-    assert main([*command, str(saved(tmp_path, stale)), "--json", "-f", "glb"]) == 0
+    assert main([*command, str(saved(tmp_path, stale)), "--json", "--surfaces", "glb"]) == 0
     events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert any(e["event"] == "warning" and "stale" in e["message"] for e in events)
     assert events[-1]["numbers"]["stale"] is False

@@ -1,5 +1,6 @@
 """Stands in for networks in tests of the server: the "model" says what happens. Every start is noted in a file."""
 
+import errno
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ import numpy as np
 from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.segmentation import Result
 from DeepSegLogic.service import handlers
+from DeepSegLogic.util.atomic_write import atomic_path
 from DeepSegLogic.util.errors import Cancelled
 
 HERE = Path(os.environ["DEEPSEG_TEST_FOLDER"])
@@ -28,6 +30,9 @@ def run(job, *, wanted, volumes, output, device):
         raise MemoryError
     if wanted["model"] == "gpu":
         raise OutOfMemoryError("CUDA out of memory.")
+    if (HERE / "full").exists():
+        with atomic_path(Path(output) / "result.gz"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if wanted["model"] == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if wanted["model"] == "odd":

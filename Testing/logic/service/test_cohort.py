@@ -107,6 +107,24 @@ def test_the_case_of_a_server_that_is_lost_goes_to_another(make_server, cases, s
     assert again.statuses() == dict.fromkeys("012", "kept") and len(other.starts) == 3
 
 
+@pytest.mark.parametrize("when", ["upload", "job"])
+def test_the_case_of_a_server_with_a_full_disk_goes_to_another(make_server, cases, settings, saved, when):
+    full, other = make_server(**({"reserve": 1 << 60} if when == "upload" else {})), make_server()
+    if when == "job":
+        (full.folder / "full").touch()
+    run = Run(cases, settings, saved(full, other))
+    assert run.statuses() == ALL_DONE
+    assert len(full.starts) == (when == "job") and len(other.starts) == 3
+    (moved,) = [outcome for outcome in run.ended.values() if outcome.warnings[:1] and "moved" in outcome.warnings[0]]
+    assert moved.warnings[0].endswith("The server's disk is full.")
+
+
+def test_if_all_disks_are_full_the_cases_fail_and_say_so(make_server, cases, settings, saved):
+    run = Run(cases, settings, saved(make_server(reserve=1 << 60)))
+    assert run.statuses() == dict.fromkeys("012", "failed")
+    assert {outcome.code for outcome in run.ended.values()} == {"resource.server_disk"}
+
+
 def test_without_a_server_the_rest_fails_at_once_and_the_next_run_goes_on(make_server, cases, settings, saved):
     server = make_server()
     run = Run(cases, settings, saved(server))

@@ -14,7 +14,7 @@ import pytest
 import requests
 from running_server import ct
 
-from DeepSegLogic import InputError, Volume
+from DeepSegLogic import InputError, LabelMap, Structure, Volume
 from DeepSegLogic.remote.protocol import GridHeader
 from DeepSegLogic.util.errors import UsageError
 
@@ -297,3 +297,14 @@ def test_what_was_kept_long_enough_is_cleared(make_server):
     server.kill()
     server.start()
     assert server.until(lambda: requests.get(address, headers=server.headers()).status_code == 404)
+
+
+def test_what_the_client_can_know_is_refused_before_the_volume_travels(make_server):
+    server = make_server()
+    client, volume = server.client(), ct(1)
+    labels = LabelMap((volume.array > 300).astype(np.uint8), volume.ijk_to_ras, [Structure(1, "bone", "Bone")])
+    with pytest.raises(UsageError, match="wild"):
+        client.segment(volume, "plain", quality="wild")
+    with pytest.raises(UsageError, match="wild"):
+        client.surfaces(labels, smoothing="wild")
+    assert not list((server.folder / "server").rglob("header.json"))

@@ -137,7 +137,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 
 def probabilities(folder: Path) -> list[bytes]:
-    """What `deepseg segment --probabilities` keeps."""
+    """What `deepseg segment --save-probabilities` keeps."""
     from DeepSegLogic.data.probabilities import TopProbabilities
     from DeepSegLogic.io.probabilities import write_probabilities
 

@@ -1,0 +1,37 @@
+"""What is cheap to know is checked before anything is read or downloaded, so that no mistake costs a wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def before_reading(
+    *inputs: Path | None, folder: Path | None = None, file: Path | None = None, device: str = "auto"
+) -> None:
+    """Check what a command was given.
+
+    Args:
+        inputs: files and folders that it reads; None for those that were not given.
+        folder, file: where it writes; None for nowhere.
+        device: on this machine.
+
+    Raises:
+        InputError: an input is missing, empty or cannot be opened.
+        OutputError: the output cannot be written.
+        UsageError: there is no device of that name.
+        ResourceError: this machine does not have it.
+    """
+    from ..io.files import must_exist
+    from ..results.folder import check_output_file, check_output_folder
+
+    for path in inputs:
+        if path is not None:
+            must_exist(path.expanduser())
+    if device != "auto":
+        from ..inference.device import choose_device
+
+        choose_device(device)
+    if folder is not None:
+        check_output_folder(folder)
+    if file is not None:
+        check_output_file(file)
