@@ -14,15 +14,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
-from functools import cache, partial
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import patch
 
 _WIDTH = 12
-_WORKER = ("torch", "scipy.sparse", "SimpleITK", "DeepSegLogic.segmentation", "DeepSegLogic.worker.handlers")
 
 
 def popen(modules: tuple[str, ...], command: list[str], *, env, stdin=None, stdout=None, stderr=None, **options):
@@ -38,16 +35,6 @@ def popen(modules: tuple[str, ...], command: list[str], *, env, stdin=None, stdo
         return subprocess.Popen(command, env=env, stdin=stdin, stdout=stdout, stderr=stderr, **options)
     assert command[0] == sys.executable
     return Forked(_loaded(modules), command[1:], dict(env), (stdin, stdout, stderr), **options)
-
-
-@contextmanager
-def workers():
-    """In the ``with`` block, :class:`DeepSegLogic.worker.ProcessLink` starts its workers like this."""
-    from DeepSegLogic.worker import transports
-
-    quick = SimpleNamespace(**vars(subprocess) | {"Popen": partial(popen, _WORKER)})
-    with patch.object(transports, "subprocess", quick):
-        yield
 
 
 class Forked:

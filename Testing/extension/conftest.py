@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import forked
 import numpy as np
 import pytest
 
@@ -68,13 +67,6 @@ class User:
         slicer.util.updateSegmentBinaryLabelmapFromArray(
             mask.astype(np.uint8), self.scene.resultNode, name, self.scene.volumeNode
         )
-
-
-@pytest.fixture(scope="package", autouse=True)
-def quick_workers():
-    """Workers start without loading their libraries anew."""
-    with forked.workers():
-        yield
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from DeepSegLogic.cli import _command_line, main
 from DeepSegLogic.cli.help import all_commands
 
 SLOW = (
-    *("DeepSegLogic.worker.isolated._read", "DeepSegLogic.models.install.download_model"),
+    *("DeepSegLogic.worker.isolated.IsolatedReader._read", "DeepSegLogic.models.install.download_model"),
     *("DeepSegLogic.cohort.cases.find_cases", "DeepSegLogic.detection.score_files.read_tables"),
     *("DeepSegLogic.training.dataset.find_cases", "DeepSegLogic.training.dataset.find_images"),
     *("DeepSegLogic.evaluation.card_facts.fit_to", "DeepSegLogic.adaptation.fine_tune.check_cases"),

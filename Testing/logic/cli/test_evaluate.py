@@ -63,8 +63,8 @@ def test_a_failed_case_is_told_at_the_end(folders, tmp_path, capfd):
 
 def test_other_grids_are_an_input_error(folders, chest_segmentation, tmp_path, capfd):
     whole = read_label_map(chest_segmentation)
-    part = tmp_path / "part.nii.gz"
-    write_label_map(LabelMap(np.ascontiguousarray(whole.array[2:]), whole.ijk_to_ras, whole.structures), part)
-    assert main(["evaluate", str(part), str(chest_segmentation), "-o", str(tmp_path / "out")]) == 3
+    other = tmp_path / "other.nii.gz"
+    write_label_map(LabelMap(whole.array, whole.ijk_to_ras @ np.diag([1, 1, 1.1, 1]), whole.structures), other)
+    assert main(["evaluate", str(other), str(chest_segmentation), "-o", str(tmp_path / "out")]) == 3
     assert "not on the grid" in capfd.readouterr().err
     assert not list((tmp_path / "out").iterdir())
