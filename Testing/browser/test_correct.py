@@ -204,6 +204,7 @@ def test_escape_drops_what_is_being_drawn(done, tool):
 def test_a_page_that_is_loaded_again_drops_what_is_being_drawn(done):
     choose(done, "Left lung")
     take(done, "Remove")
+    take(done, "Click or stroke")
     with mouse_down(done, (0, 0)):
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         done.reload()
