@@ -46,13 +46,15 @@ def separated(
     count = meeting.shape[1]
     row = np.full(count, -1, np.int32)
     row[places] = np.arange(len(places))
-    faces = faces[(row.take(quads[faces]) >= 0).any(1)]
-    face, corner = np.nonzero(row.take(quads[faces]) >= 0)
-    at = row[quads[faces[face], corner]]
+    old = quads[faces]
+    marked = row.take(old) >= 0
+    some = marked.any(1)
+    faces, old = faces[some], old[some]
+    face, corner = np.nonzero(marked[some])
+    at = row[old[face, corner]]
     axis = axes[faces[face]]
     copy = sheet[_face_numbers()[axis, voxel_before(axis, corner)], at]
 
-    old = quads[faces]
     new = old.copy()
     new[face, corner] = np.where(copy > 0, count + (np.cumsum(more) - more)[at] + copy - 1, old[face, corner])
     quads[faces] = new
