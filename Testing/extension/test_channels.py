@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.models.import_export import import_model
 
-from .conftest import MODULE
+from .conftest import MODULE, User
 
 KINDS = Path(__file__).parents[1] / "data" / "nnunet_kinds"
 
@@ -49,11 +49,14 @@ def test_each_further_channel_has_a_selector_and_the_result_is_nnunets(tmp_path,
     ours = user.session.outcome.result.label_map.array
     assert np.count_nonzero(ours != theirs) < 1e-3 * np.count_nonzero(theirs)
 
-    fresh = desktop.load_module(MODULE)  # takes over what the scene knows
-    assert [fresh.logic.sceneSession.channelNode(name) for name in ("PET", "T1")] == nodes[1:]
-    assert fresh.ui.segmentButton.enabled
-
     selectors[0].setCurrentNode(None)
     assert not ui.segmentButton.enabled
-    choices.choose_model("ct_demo")
-    assert not ui.channelsWidget.visible and ui.inputSelectorLabel.text == "CT volume"
+    selectors[0].setCurrentNode(nodes[1])
+
+    desktop.unload_module("DeepSeg")
+    fresh = User(desktop, desktop.load_module(MODULE))  # takes over what the scene knows
+    assert [fresh.scene.channelNode(name) for name in ("PET", "T1")] == nodes[1:]
+    assert fresh.ui.segmentButton.enabled
+
+    fresh.session.choices.choose_model("ct_demo")
+    assert not fresh.ui.channelsWidget.visible and fresh.ui.inputSelectorLabel.text == "CT volume"

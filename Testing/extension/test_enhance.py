@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .conftest import MODULE
+from .conftest import MODULE, User
 
 pytest.importorskip("monai")
 pytest.importorskip("skimage")
@@ -27,9 +27,10 @@ def test_an_enhanced_ct_becomes_a_volume_of_its_own(ready, desktop):
     found = ready.shown("lung_left")
     assert found.shape == before.shape and found.any()
 
-    fresh = desktop.load_module(MODULE)  # the choice is saved with the scene
+    desktop.unload_module("DeepSeg")
+    fresh = User(desktop, desktop.load_module(MODULE))  # the choice is saved with the scene
     assert fresh.ui.enhanceComboBox.currentText == "Thinner slices"
 
-    ui.enhanceComboBox.currentIndex = 0
-    ready.run()
-    assert ready.scene.enhancedNode is None and slicer.mrmlScene.GetNodeByID(enhanced.GetID()) is enhanced
+    fresh.ui.enhanceComboBox.currentIndex = 0
+    fresh.run()
+    assert fresh.scene.enhancedNode is None and slicer.mrmlScene.GetNodeByID(enhanced.GetID()) is enhanced

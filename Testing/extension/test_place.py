@@ -128,4 +128,5 @@ def test_a_damaged_list_is_told(user, desktop, tmp_path):
     (tmp_path / "servers.json").write_text("{")
     user.ui.advancedCollapsibleButton.collapsed = False
     assert "is damaged" in desktop.messages[-1].text and user.ui.placeComboBox.count == 1
+    desktop.unload_module("DeepSeg")
     assert User(desktop, desktop.load_module(MODULE)).ui.placeComboBox.count == 1, "the panel comes up all the same"

@@ -55,9 +55,15 @@ class Host:
         return LOOP.culprit
 
     def load_module(self, path):
-        """Load a scripted module as Slicer does, open its panel, and return its Python widget."""
+        """Load a scripted module as Slicer does, open its panel, and return its Python widget.
+
+        Raises:
+            RuntimeError: the module is loaded. Slicer has one panel per module; a second one would share its shortcuts.
+        """
         path = Path(path).resolve()
         name = path.stem
+        if name in self._app.moduleManager().loadedModuleNames():
+            raise RuntimeError(f"{name} is loaded. Call unload_module first, or slicer.util.reloadScriptedModule.")
         source = slicer_modules.import_module(path)
         module = slicer_modules.qSlicerScriptedLoadableModule(name, path)
         setattr(slicer.modules, name.lower(), wrap(module))

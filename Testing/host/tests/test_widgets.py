@@ -277,6 +277,12 @@ def test_module_life(slicer, slicer_host, tiny, tmp_path):
     assert fresh.cleaned == 1
 
 
+def test_a_module_has_one_panel(tiny, slicer_host, tmp_path):
+    """Two would both have their shortcuts, and Qt then runs neither."""
+    with pytest.raises(RuntimeError, match="Tiny is loaded"):
+        slicer_host.load_module(tmp_path / "Tiny.py")
+
+
 def test_pip_installs_nothing(slicer, slicer_host):
     """It fails as pip does: silently in Slicer 5.10, with a dialog of Slicer's own from 5.12 on."""
     with pytest.raises(CalledProcessError):
