@@ -127,7 +127,8 @@ def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> P
     """(V, 3) (I, J, K) indices of corners from their flat indices."""
     places, rest = np.empty((len(points), 3)), points
     for axis, stride in enumerate(strides):
-        along, rest = np.divmod(rest, stride)
+        along = rest // stride  # twice as fast as divmod
+        rest = rest - along * stride
         np.add(along, offset[axis] - 1.5, out=places[:, 2 - axis])
     return places
 
