@@ -1,6 +1,7 @@
 """Diagonals: each face of the net becomes two triangles, and has to bend along one of its diagonals.
 
-Where the surface around is convex, the outer diagonal lies nearer to it, and where it is hollow the inner one.
+Where the surface around is convex, the outer diagonal lies nearer to it, and where it is hollow the inner one. But if
+one is much shorter, the face is folded along it: along the other, triangles would cross others more often.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from .surface_net import Columns, Net, any_corner, cross
 
 _PIECE = 16384  # faces per step, so that they stay in the processor's cache
 _FLAT = 1e-6  # voxels⁶: a face that bends less may stay as it is
+_SHORTER = 2  # times the square of one diagonal, from where the other is much longer
 _TURN = [3, 0, 1, 2]  # corners of a face, from the other diagonal
 
 
@@ -32,7 +34,9 @@ def choose_diagonals(net: Net, places: Columns, bends: Columns) -> None:
         normals = cross(c - a, d - b)
         outer = ((a + c - b - d) * normals).sum(0)
         convex = (bends.take(quads.T, 1).sum(1) * normals).sum(0)
-        found = np.flatnonzero(outer * convex < -_FLAT)
+        first, other = ((c - a) ** 2).sum(0), ((d - b) ** 2).sum(0)
+        bent = (outer * convex < -_FLAT) & (other <= _SHORTER * first)
+        found = np.flatnonzero(bent | (first > _SHORTER * other))
         quads[found] = quads.take(found, 0).take(_TURN, 1)
         turned[at + found] = True
     for corners, rows in ((net.nonmanifold, 1), (net.sheets.reshape(-1, 4), 2)):
