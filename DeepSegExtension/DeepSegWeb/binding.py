@@ -87,6 +87,7 @@ def initial() -> dict:
         "estimate": "",
         "run": _run(Run()),
         "rows": [],
+        "no_rows": "",
         "phase": "",
         "result_warnings": [],
         "findings": [],

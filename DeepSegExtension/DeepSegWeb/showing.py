@@ -49,6 +49,7 @@ class Showing:
         ):
             changed.connect(lambda value, to_state=to_state: state.update(to_state(value)))
             state.update(to_state(now))
+        state.no_rows = outcome.why_no_measurements
         jobs.run_changed.connect(self.show_run)
         outcome.measurements_changed.connect(self.show_measurements)
         self.work.resultShown.connect(self.show_result)
@@ -80,6 +81,7 @@ class Showing:
         state.update({"has_enhanced": self.work.enhancedNode is not None and result is not None, "see_enhanced": False})
         state.result_warnings = list(result.warnings) if result is not None else []  # the next task has its own
         state.phase = phase_text(result.phase) if result is not None and result.phase else ""
+        state.no_rows = self.session.outcome.why_no_measurements
         state.no_dicom = self.session.outcome.why_no_dicom
         state.formats = [kind for kind in state.formats if not (state.no_dicom and kind in DICOM_FORMATS)]
         self._correcting.begin()
@@ -91,6 +93,7 @@ class Showing:
             if not self.state.rows and not self.work.resultCorrected:  # else a finding became it: the list goes on
                 self.state.tab = "result"
             self.state.update(binding.result_state(rows, self.work.correction.label_map))
+            self.state.no_rows = self.session.outcome.why_no_measurements
 
     def show_surfaces(self, _surfaces: SurfaceSet) -> None:
         """Look at the first surfaces of a result; and review it, now that it is corrected."""

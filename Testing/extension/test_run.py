@@ -42,7 +42,7 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     item = next(row for row in rows if row.text(0) == "Left lung")
     voxel = abs(np.linalg.det(_matrix(scene.volumeNode)))
     assert float(item.text(1).removeprefix("≥ ")) == pytest.approx(mask.sum() * voxel / 1000, abs=0.06)
-    doubtful = ["review" in row.text(2) for row in rows]
+    doubtful = ["check" in row.text(2) for row in rows]
     assert doubtful == sorted(doubtful, reverse=True)
     assert f"by {ready.session.outcome.result.boundary_margin['lung_left']:.2f}" in item.toolTip(2)
     item.setCheckState(0, qt.Qt.Unchecked)
