@@ -94,6 +94,7 @@ def initial() -> dict:
         "comparison": [],
         "changes": [],
         "days": "",
+        "interval": "",
         "cases": [],
         "offer": None,
         "learning": {},

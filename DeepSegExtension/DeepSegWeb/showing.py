@@ -14,6 +14,7 @@ from .dialogs import DICOM_FORMATS
 from .scene import PageScene
 
 if TYPE_CHECKING:
+    from DeepSegLogic.followup.change import Change
     from DeepSegLogic.review.measurements import Measurement
     from DeepSegLogic.segmentation import Result
     from DeepSegLogic.surfaces import SurfaceSet
@@ -44,12 +45,12 @@ class Showing:
             (choices.why_not_changed, binding.why_not_state, choices.why_not),
             (outcome.findings_changed, binding.findings_state, outcome.findings),
             (outcome.comparison_changed, binding.comparison_state, outcome.comparison),
-            (outcome.changes_changed, binding.changes_state, outcome.changes),
             (self.session.adaptation.changed, binding.adaptation_state, self.session.adaptation),
         ):
             changed.connect(lambda value, to_state=to_state: state.update(to_state(value)))
             state.update(to_state(now))
         state.no_rows = outcome.why_no_measurements
+        outcome.changes_changed.connect(self.show_changes)
         jobs.run_changed.connect(self.show_run)
         outcome.measurements_changed.connect(self.show_measurements)
         self.work.resultShown.connect(self.show_result)
@@ -94,6 +95,10 @@ class Showing:
                 self.state.tab = "result"
             self.state.update(binding.result_state(rows, self.work.correction.label_map))
             self.state.no_rows = self.session.outcome.why_no_measurements
+
+    def show_changes(self, changes: list[Change]) -> None:
+        """The table of changes since an earlier scan."""
+        self.state.update(binding.changes_state(changes) | {"interval": self.session.outcome.interval})
 
     def show_surfaces(self, _surfaces: SurfaceSet) -> None:
         """Look at the first surfaces of a result; and review it, now that it is corrected."""

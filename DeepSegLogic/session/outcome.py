@@ -44,6 +44,7 @@ class Outcome:
         surfaces: of its structures, once :meth:`show_surfaces` was called.
         comparison: with a reference, once :meth:`Session.compare` was called: a score for each structure of both.
         changes: since an earlier scan, once :meth:`Session.compare_with_earlier` was called.
+        interval: the time between the two scans, in words; empty if unknown.
         exported: files that the last export wrote.
     """
 
@@ -58,6 +59,7 @@ class Outcome:
         self.surfaces: SurfaceSet | None = None
         self.comparison: list[Score] = []
         self.changes: list[Change] = []
+        self.interval = ""
         self.exported: list[Path] = []
         self.result_changed: Signal[Result | None] = Signal()
         self.measurements_changed: Signal[list[Measurement]] = Signal()
@@ -202,9 +204,9 @@ class Outcome:
         self.comparison = scores
         self.comparison_changed.emit(scores)
 
-    def take_changes(self, changes: list[Change]) -> None:
-        """Note what changed since an earlier scan."""
-        self.changes = changes
+    def take_changes(self, changes: list[Change], interval: str = "") -> None:
+        """Note what changed since an earlier scan, and how long ago that was."""
+        self.changes, self.interval = changes, interval
         self.changes_changed.emit(changes)
 
     def take_files(self, paths: list[Path]) -> None:
