@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from DeepSegLogic.session import Phase, Run
 from DeepSegLogic.session.scan_texts import phase_text
 
-from . import binding
+from . import binding, outcome_binding
 from .correcting import Correcting
 from .dialogs import DICOM_FORMATS
 from .scene import PageScene
@@ -43,8 +43,8 @@ class Showing:
             (choices.correctors_changed, binding.correctors_state, choices.correctors),
             (choices.estimate_changed, binding.estimate_state, choices.estimate),
             (choices.why_not_changed, binding.why_not_state, choices.why_not),
-            (outcome.findings_changed, binding.findings_state, outcome.findings),
-            (outcome.comparison_changed, binding.comparison_state, outcome.comparison),
+            (outcome.findings_changed, outcome_binding.findings_state, outcome.findings),
+            (outcome.comparison_changed, outcome_binding.comparison_state, outcome.comparison),
             (self.session.adaptation.changed, binding.adaptation_state, self.session.adaptation),
         ):
             changed.connect(lambda value, to_state=to_state: state.update(to_state(value)))
@@ -93,12 +93,12 @@ class Showing:
         if result is not None:
             if not self.state.rows and not self.work.resultCorrected:  # else a finding became it: the list goes on
                 self.state.tab = "result"
-            self.state.update(binding.result_state(rows, self.work.correction.label_map))
+            self.state.update(outcome_binding.result_state(rows, self.work.correction.label_map))
             self.state.no_rows = self.session.outcome.why_no_measurements
 
     def show_changes(self, changes: list[Change]) -> None:
         """The table of changes since an earlier scan."""
-        self.state.update(binding.changes_state(changes) | {"interval": self.session.outcome.interval})
+        self.state.update(outcome_binding.changes_state(changes) | {"interval": self.session.outcome.interval})
 
     def show_surfaces(self, _surfaces: SurfaceSet) -> None:
         """Look at the first surfaces of a result; and review it, now that it is corrected."""

@@ -46,7 +46,7 @@ class Jobs:
         self._client = client
         self._open: dict[int, _Waiting] = {}
         self._latest: dict[str, int] = {}  # request → job, of those of which only the last answer counts
-        self._next: dict[str, tuple[Answer, Failure | None, dict[str, Any]]] = {}  # request → what to ask when that job has ended
+        self._next: dict[str, tuple[Answer, Failure | None, dict[str, Any]]] = {}  # request → what to ask after it
         self._task: int | None = None  # job of ``run``
         self._heard: deque[Event] = deque()
 

@@ -285,9 +285,8 @@ class Session:
         if self.outcome.result is not result:  # another one came meanwhile
             return
         beyond = sum(c.kind not in ("unclear", "cut", "unseen") for c in found["changes"])
-        facts = {"beyond": beyond, "count": len(found["changes"])}
-        told = _("{beyond} of {count} changes exceed the uncertainty.").format_map(facts)
-        self.jobs.run.summary = " ".join(filter(None, (told, found["interval"])))
+        told = _("{} of {} changes exceed the uncertainty.").format(beyond, len(found["changes"]))
+        self.jobs.run.summary = f"{told} {found['interval']}".rstrip()
         self.jobs.run.warnings += found["notes"]
         self.outcome.take_changes(found["changes"], found["interval"])
 

@@ -149,7 +149,7 @@ def _write_3mf(parts: Parts, path: Path, coordinate_system: str) -> None:
 
 
 def _with_colors(model: bytes, parts: Parts) -> bytes:
-    """The XML of a 3MF model whose objects, one for each part in their order, get the colors that trimesh leaves out."""
+    """The XML of a 3MF model with colors, which trimesh leaves out; its objects are the parts, in their order."""
     number, places = len(parts) + 1, count()  # objects are numbered from 1
     colors = ("#{:02X}{:02X}{:02X}".format(*part.color) for part in parts.values())
     bases = "".join(f'<base name={quoteattr(n)} displaycolor="{c}"/>' for n, c in zip(parts, colors, strict=True))

@@ -17,9 +17,9 @@ CONTRAST = """() => {
   const poor = [];
   for (const element of (dialog ?? document).querySelectorAll('*')) {
     const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    const icon = element.matches('.mdi'), style = getComputedStyle(element);
-    const edged = element.matches('input') && parseFloat(style.borderTopWidth) > 0;
-    if (!(own || icon || edged) || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    const style = getComputedStyle(element), edged = element.matches('input') && parseFloat(style.borderTopWidth) > 0;
+    if (!(own || edged || element.matches('.mdi'))) continue;
+    if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
     if (element.closest('[disabled], [aria-disabled=true], .v-input--disabled, .d-sr-only, .v-btn--disabled')) continue;
     const chain = [];
     for (let e = element; e; e = e.parentElement) chain.unshift(e);
@@ -42,7 +42,7 @@ CONTRAST = """() => {
   }
   return poor;
 }"""
-"""Texts whose contrast with what is behind them is below 4.5, icons and edges of fields below 3 (WCAG 2.2, level AA)."""
+"""Texts whose contrast with what is behind them is below 4.5, icons and edges of fields below 3 (WCAG 2.2, AA)."""
 
 
 def check(page) -> None:

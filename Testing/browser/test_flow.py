@@ -37,8 +37,10 @@ def test_progress_moves_slices_scroll_and_cancel_stops(page, server):
 def test_the_page_says_that_it_measures(page):
     page.evaluate("""() => {
       window.notes = new Set();
-      const look = () => document.querySelectorAll('.ds-note').forEach((n) => n.checkVisibility() && notes.add(n.innerText));
-      new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true, attributes: true});
+      const shown = () => [...document.querySelectorAll('.ds-note')].filter((note) => note.checkVisibility());
+      const look = () => shown().forEach((note) => notes.add(note.innerText));
+      const all = { subtree: true, childList: true, characterData: true, attributes: true };
+      new MutationObserver(look).observe(document.body, all);
     }""")
     page.get_by_role("button", name="Segment", exact=True).click()
     page.get_by_role("table", name="Structures found").wait_for(timeout=200_000)

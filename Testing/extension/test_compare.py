@@ -90,7 +90,11 @@ def test_the_days_between_two_dicom_series_come_from_their_dates(user, tmp_path,
         if name == "earlier":  # a part of the liver
             organs.array[:5][organs.array[:5] == organs.structure("liver").value] = 0
         user.scene.setVolumeNode(node)
-        facts = {"model": {"id": "organs", "version": "1"}, "settings": {"quality": "fast"}, "versions": {"deepseg": "1"}}
+        facts = {
+            "model": {"id": "organs", "version": "1"},
+            "settings": {"quality": "fast"},
+            "versions": {"deepseg": "1"},
+        }
         user.scene.adopt(organs, facts)
         user.wait(lambda: user.session.outcome.measurements)
         nodes.append(user.scene.resultNode)

@@ -77,8 +77,8 @@ def follow_up(
         days: between the scans; None for those between the dates of their DICOM series, where both have one.
 
     Returns:
-        ``changes``, a list of :class:`~DeepSegLogic.followup.change.Change`; ``interval``, the time between the scans in
-        words; ``notes``, its warnings.
+        ``changes``, a list of :class:`~DeepSegLogic.followup.change.Change`; ``interval``, the time between the
+        scans in words; ``notes``, its warnings.
     """
     from ...followup import TimePoint, write_follow_up
     from ...followup import follow_up as run
