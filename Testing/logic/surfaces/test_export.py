@@ -71,6 +71,13 @@ def test_meshes_have_the_coordinate_system_that_the_file_names(tmp_path, surface
     assert f"SPACE={system}" in written[0].read_bytes()[:300].decode("latin-1")
 
 
+@pytest.mark.parametrize("kind", ["ply", "obj"])
+def test_meshes_have_colours(tmp_path, surfaces, kind):
+    visual = trimesh.load(export_surfaces(surfaces, tmp_path, [kind])[0], force="mesh").visual
+    shown = visual.vertex_colors if kind == "ply" else np.atleast_2d(visual.material.diffuse)
+    np.testing.assert_allclose(shown[:, :3], np.broadcast_to(structure_for("liver", 1).color, (len(shown), 3)), atol=1)
+
+
 def test_glb_has_names_colours_metres_and_stands_upright(tmp_path, surfaces):
     scene = trimesh.load(export_surfaces(surfaces, tmp_path, ["glb"])[0])
     assert set(scene.geometry) == {"liver", "con"}  # names as everywhere, unlike those of files
