@@ -45,7 +45,7 @@ class CompareSection:
                 )
             volume = volumeNodes.volumeFromNode(volumeNode)
             earlier = bridge.labelMapFromSegmentation(node, volume)
-            days = self.ui.daysSpinBox.value or None  # 0: unknown
+            days = self.ui.daysSpinBox.value or None  # 0: as the dates of the series say
             self.session.compare_with_earlier(earlier, volume, self._reportFolder(), days, labelMap)
 
     def _reportFolder(self):

@@ -58,6 +58,8 @@ class PlanSection:
 
     def showStructures(self, measurements):
         """Offer what was found, and keep what is chosen where it is still there."""
+        if not measurements and self.session.outcome.result is not None:
+            return self._showReadiness()  # they are being made; what is chosen stays until then
         rows = sorted((row for row in measurements if row.voxels), key=lambda row: row.title)
         for number, box in enumerate((self.ui.planOneComboBox, self.ui.planOtherComboBox)):
             chosen = box.currentData
@@ -199,7 +201,8 @@ class PlanSection:
 
     def _showReadiness(self):
         ui, planning, free = self.ui, self.session.outcome.planning, not self.session.jobs.run.busy
-        found = planning is not None and self.scene.frames is None and bool(self._one)  # a sequence has no plan
+        measured = planning is not None and bool(self.session.outcome.measurements)
+        found = measured and self.scene.frames is None and bool(self._one)  # a sequence has no plan
         entries = planning.entries if planning is not None else ()
         for name, ready in (
             ("distanceButton", found and free),

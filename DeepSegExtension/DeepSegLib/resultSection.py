@@ -46,11 +46,12 @@ class ResultSection:
                 self.scene.showSurfaces()
 
     def showMeasurements(self, measurements):
-        ui, found = self.ui, bool(measurements)
+        ui, found, there = self.ui, bool(measurements), self.outcome.result is not None
         self._fill(measurements)
-        ui.resultCollapsibleButton.collapsed = not found
+        ui.noRowsLabel.text = self.outcome.why_no_measurements
+        ui.noRowsLabel.visible = not found
+        ui.resultCollapsibleButton.enabled, ui.resultCollapsibleButton.collapsed = there, not there
         for widget in (
-            ui.resultCollapsibleButton,
             ui.sureCollapsibleButton,
             ui.correctCollapsibleButton,
             ui.planCollapsibleButton,

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from DeepSegLogic.classify.outline import outline_png
-from DeepSegLogic.data.label_map import LabelMap
-from DeepSegLogic.data.terminology import structure_for
-from DeepSegLogic.review.field_of_view import cut_note
-from DeepSegLogic.review.findings import Finding
-from DeepSegLogic.review.measurements import Measurement, confidence_note, volume_text
 from DeepSegLogic.session import (
     Adaptation,
     Channels,
@@ -27,7 +20,6 @@ from DeepSegLogic.session import (
     Run,
     Settings,
     Structures,
-    is_doubtful,
 )
 from DeepSegLogic.session.enhancements import enhancements
 from DeepSegLogic.session.texts import (
@@ -43,10 +35,6 @@ from DeepSegLogic.util.errors import DeepSegError
 
 from .remedies import WORDS
 from .scene import WINDOWS
-
-if TYPE_CHECKING:
-    from DeepSegLogic.evaluation.scoring import Score
-    from DeepSegLogic.followup.change import Change
 
 
 def initial() -> dict:
@@ -87,12 +75,14 @@ def initial() -> dict:
         "estimate": "",
         "run": _run(Run()),
         "rows": [],
+        "no_rows": "",
         "phase": "",
         "result_warnings": [],
         "findings": [],
         "comparison": [],
         "changes": [],
         "days": "",
+        "interval": "",
         "cases": [],
         "offer": None,
         "learning": {},
@@ -221,65 +211,6 @@ def structures_state(structures: Structures) -> dict:
 def estimate_state(estimate: Estimate | None) -> dict:
     """What a run will need."""
     return {"estimate": estimate_text(estimate)}
-
-
-def result_state(measurements: list[Measurement], label_map: LabelMap) -> dict:
-    """The table of results; those to check first come first."""
-    colors = {s.name: "#{:02x}{:02x}{:02x}".format(*s.color) for s in label_map.structures}
-    return {
-        "rows": [
-            {
-                "name": m.name,
-                "title": m.title or structure_for(m.name, 1).title,
-                "color": colors.get(m.name, "#888888"),
-                "volume": m.volume_text if m.voxels else "–",
-                "cut": cut_note(m.cut),
-                "confidence": f"{m.confidence:.2f}" if m.confidence is not None and m.voxels else "",
-                "note": confidence_note(m.confidence, m.boundary_margin),
-                "doubtful": is_doubtful(m),
-                "found": m.voxels > 0,
-            }
-            for m in measurements
-        ]
-    }
-
-
-def findings_state(findings: list[Finding]) -> dict:
-    """What to check."""
-    return {"findings": [finding.reason for finding in findings]}
-
-
-def comparison_state(scores: list[Score]) -> dict:
-    """The comparison with a reference; structures that both lack are left out."""
-    return {
-        "comparison": [
-            {
-                "title": s.title,
-                "dice": f"{s.values['dice']:.3f}",
-                "surface_dice": f"{s.values['surface_dice']:.3f}",
-                "hd95": f"{s.values['hd95_mm']:.1f}" if math.isfinite(s.values["hd95_mm"]) else "–",
-                "error": f"{s.values['volume_error_ml']:+.1f}",
-            }
-            for s in scores
-            if math.isfinite(s.values["dice"])
-        ]
-    }
-
-
-def changes_state(changes: list[Change]) -> dict:
-    """The changes since an earlier scan."""
-    return {
-        "changes": [
-            {
-                "title": c.full_title,
-                "before": volume_text(c.before_ml, c.cut_before),
-                "after": volume_text(c.after_ml, c.cut_after),
-                "percent": "–" if c.change_percent is None else f"{c.change_percent:+.1f}",
-                "note": c.sentence,
-            }
-            for c in changes
-        ]
-    }
 
 
 def adaptation_state(adaptation: Adaptation) -> dict:

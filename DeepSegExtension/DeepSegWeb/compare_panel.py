@@ -47,10 +47,11 @@ def compare_panel(app) -> None:
             min=1,
             v_model=("days",),
             classes="ds-number",
-            raw_attrs=['aria-label="Days between the scans"'],
+            raw_attrs=['aria-label="Days between the scans"', 'title="For doubling times"'],
         )
         html.Span("days", classes="ds-note")
     _table("changes", CHANGES, "Changes since the earlier scan")
+    html.Div("{{ interval }}", v_if=("changes.length && interval",), classes="ds-note mt-1")
     v3.VBtn(
         "Save the report",
         v_if=("changes.length",),

@@ -121,7 +121,7 @@ def search_field(name: str, label: str, **more) -> None:
 
 def result_panel(app) -> None:
     """The table of structures and how to show them."""
-    html.Div("No result yet.", v_if=("!rows.length",), classes="ds-note mt-4")
+    html.Div("{{ no_rows }}", v_if=("!rows.length",), classes="ds-note mt-4", raw_attrs=['aria-live="polite"'])
     with html.Div(v_else=True):
         title("Structures")
         search_field("row_words", "Search structures", v_if=("rows.length > 12",), classes="mb-1")

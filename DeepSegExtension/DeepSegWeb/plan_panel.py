@@ -24,9 +24,10 @@ def plan_panel(app) -> None:
         _measures(app.planning)
     _table(app.planning)
     html.Div("{{ plan_told }}", v_if=("plan_told",), classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])
-    with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
+    with _row():
         _button("Step back", app.planning.undo, "!plan_undo", "Undo the last step of the plan")
         _button("Recompute", app.planning.recompute, "!plan_rows.length || run.busy", "Compute all numbers again")
+    with _row():
         parts = "Make the parts structures of the result; undo it under Correct"
         _button("Make structures", app.planning.make_parts, "!plan_rows.some((row) => row.cuts)", parts)
         tip = "Upload a plan file (JSON)"
@@ -44,22 +45,25 @@ def _measures(plan) -> None:
         variant="outlined",
         hide_details=True,
     )
-    with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
+    with _row():
         tip = "Smallest distance between the surfaces of the current and the other structure"
         _button("Distance", (plan.distance, "[current, plan_other]"), "run.busy || !plan_other", tip)
-        tip = "Longest diameter of the current structure, and the longest across it"
-        _button("Diameters", (plan.diameters, "[current]"), "run.busy", tip)
         tip = "Color the surface of the current structure by its distance to the other one"
         _button("Distance map", (plan.distance_map, "[current, plan_other]"), "run.busy || !plan_other", tip)
+    with _row():
+        tip = "Longest diameter of the current structure, and the longest across it"
+        _button("Diameters", (plan.diameters, "[current]"), "run.busy", tip)
         tip = "Diameters of the current structure along its center line"
         _button("Vessel diameters", (plan.vessel, "[current]"), "run.busy", tip)
+    with _row():
+        tip = "Click the entry, then the target of a straight path"
+        _drawing(plan, "path", tip)
+        tip = "Click along a vessel branch, then press again; two branches or more divide the current structure"
+        _drawing(plan, "branch", tip)
+    with _row():
         for kind in ("plane", "ellipsoid", "surface"):
             tip = f"Cut the current structure; drag the {kind} in the views"
             _button(f"Add {kind}", (plan.cut, f"[current, '{kind}']"), "!current", tip)
-        tip = "Click along a vessel branch, then press again; two branches or more divide the current structure"
-        _drawing(plan, "branch", tip)
-        tip = "Click the entry, then the target of a straight path"
-        _drawing(plan, "path", tip)
     v3.VCheckbox(
         v_model=("plan_along",),
         label="Branches are of the other structure",
@@ -101,7 +105,7 @@ def _looks(plan) -> None:
         hide_details=True,
         classes="mt-4",
     )
-    with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
+    with _row():
         for view in ("front", "left", "surgeon"):
             tip = (
                 "As a surgeon at the patient's right side, head on the left"
@@ -109,6 +113,7 @@ def _looks(plan) -> None:
                 else f"From the {view}"
             )
             _button(VIEWS[view].title, (plan.look, f"['{view}']"), "!rows.length", tip)
+    with _row():
         _button("Copy picture", "window.deepseg.copyPicture()", "!rows.length", "Copy the 3D view as a picture")
         tip = "Download pictures from all standard views with names and scale bar, and a turntable"
         _button("Pictures", (plan.pictures, "[plan_look]"), "!rows.length || run.busy || delivering", tip)
@@ -159,6 +164,11 @@ def _table(plan) -> None:
                 html.Span("{{ part.title }}")
             html.Td("{{ part.value }}", classes="num")
             html.Td()
+
+
+def _row():
+    """Buttons side by side, all of one width."""
+    return html.Div(classes="ds-row")
 
 
 def _button(label: str, click, disabled: str, tip: str) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from DeepSegLogic.session import Phase, Run
 from DeepSegLogic.session.scan_texts import phase_text
 
-from . import binding
+from . import binding, outcome_binding
 from .correcting import Correcting
 from .dialogs import DICOM_FORMATS
 from .scene import PageScene
 
 if TYPE_CHECKING:
+    from DeepSegLogic.followup.change import Change
     from DeepSegLogic.review.measurements import Measurement
     from DeepSegLogic.segmentation import Result
     from DeepSegLogic.surfaces import SurfaceSet
@@ -42,13 +43,14 @@ class Showing:
             (choices.correctors_changed, binding.correctors_state, choices.correctors),
             (choices.estimate_changed, binding.estimate_state, choices.estimate),
             (choices.why_not_changed, binding.why_not_state, choices.why_not),
-            (outcome.findings_changed, binding.findings_state, outcome.findings),
-            (outcome.comparison_changed, binding.comparison_state, outcome.comparison),
-            (outcome.changes_changed, binding.changes_state, outcome.changes),
+            (outcome.findings_changed, outcome_binding.findings_state, outcome.findings),
+            (outcome.comparison_changed, outcome_binding.comparison_state, outcome.comparison),
             (self.session.adaptation.changed, binding.adaptation_state, self.session.adaptation),
         ):
             changed.connect(lambda value, to_state=to_state: state.update(to_state(value)))
             state.update(to_state(now))
+        state.no_rows = outcome.why_no_measurements
+        outcome.changes_changed.connect(self.show_changes)
         jobs.run_changed.connect(self.show_run)
         outcome.measurements_changed.connect(self.show_measurements)
         self.work.resultShown.connect(self.show_result)
@@ -80,6 +82,7 @@ class Showing:
         state.update({"has_enhanced": self.work.enhancedNode is not None and result is not None, "see_enhanced": False})
         state.result_warnings = list(result.warnings) if result is not None else []  # the next task has its own
         state.phase = phase_text(result.phase) if result is not None and result.phase else ""
+        state.no_rows = self.session.outcome.why_no_measurements
         state.no_dicom = self.session.outcome.why_no_dicom
         state.formats = [kind for kind in state.formats if not (state.no_dicom and kind in DICOM_FORMATS)]
         self._correcting.begin()
@@ -90,7 +93,12 @@ class Showing:
         if result is not None:
             if not self.state.rows and not self.work.resultCorrected:  # else a finding became it: the list goes on
                 self.state.tab = "result"
-            self.state.update(binding.result_state(rows, self.work.correction.label_map))
+            self.state.update(outcome_binding.result_state(rows, self.work.correction.label_map))
+            self.state.no_rows = self.session.outcome.why_no_measurements
+
+    def show_changes(self, changes: list[Change]) -> None:
+        """The table of changes since an earlier scan."""
+        self.state.update(outcome_binding.changes_state(changes) | {"interval": self.session.outcome.interval})
 
     def show_surfaces(self, _surfaces: SurfaceSet) -> None:
         """Look at the first surfaces of a result; and review it, now that it is corrected."""

@@ -64,6 +64,8 @@ def compare(
         console.warning(sentence)
     for one in found.changes:
         console.say(f"{'  ' if one.lesion else ''}{one.full_title}: {one.sentence}")
+    if found.interval:
+        console.say(found.interval)
     console.say(f"\nWritten to {output}: {', '.join(path.name for path in files)}.")
     console.say("Research use only.")
     console.event("result", output=str(output), files=[path.name for path in files], **facts_of(found))

@@ -4,7 +4,7 @@ from ..models.card import DEMO_MODEL
 from .checks import before_reading
 from .console import Console
 from .options import Channel, Device, Image, Json, Model, Quality, Quiet, Roi, RoiMask, Structures, split
-from .segment import box_of, channel_files, region
+from .segment_inputs import box_of, channel_files, region
 
 
 def estimate(

@@ -13,7 +13,7 @@ from .checks import before_reading
 from .console import Console
 from .models import obtain
 from .options import Channel, Device, Download, Force, Image, Json, Model, Quiet, output_file
-from .segment import channel_files
+from .segment_inputs import channel_files
 
 
 def explain(

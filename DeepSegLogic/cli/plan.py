@@ -65,6 +65,8 @@ def plan(
 
 
 def _sentence(resection: dict[str, Any]) -> str:
-    parts = ", ".join(f"{p['name']} {p['ml']:.0f} ml ({p['percent']:.1f} %)" for p in resection["parts"])
-    left = f"{resection['remnant_ml']:.0f} ml ({resection['remnant_percent']:.1f} %)"
+    from ..planning.texts import resected
+
+    parts = ", ".join(f"{p['name']} {resected(p['ml'], p['percent'], p['cut'])}" for p in resection["parts"])
+    left = resected(resection["remnant_ml"], resection["remnant_percent"], resection["remnant_cut"])
     return f"{resection['organ']}: {parts}; remnant {left}."

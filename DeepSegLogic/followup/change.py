@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ..data.affine import ras_to_ijk
+from ..review.field_of_view import bounded
 from .matching import Seen
 from .registration import Registration
 from .time_point import TimePoint
@@ -70,7 +71,7 @@ class Change:
     def sentence(self) -> str:
         """The change in words, such as ``"15.7 ml → 18.2 ml, +15.9 %"``."""
         before, after = (
-            f"{'≥ ' if cut else ''}{_ml(ml)} ml"
+            bounded(f"{_ml(ml)} ml", cut)
             for ml, cut in ((self.before_ml, self.cut_before), (self.after_ml, self.cut_after))
         )
         if self.kind == "unseen":

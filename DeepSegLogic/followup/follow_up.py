@@ -35,6 +35,11 @@ class FollowUp:
     follow_up: TimePoint
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def interval(self) -> str:
+        """The time between them, such as ``"92 days between the scans."``; empty if unknown."""
+        return f"{self.days:g} days between the scans." if self.days else ""
+
 
 def follow_up(
     baseline: TimePoint,

@@ -84,6 +84,11 @@ def read_time_point(
     return point
 
 
+def date_of(volume: Volume | None) -> date | None:
+    """The date of the DICOM series that a volume was read from; None for other volumes, and where it was removed."""
+    return _date_of(Path(volume.source)) if volume is not None and volume.source else None
+
+
 def _numbers(table: Path, column: str) -> dict[str, float]:
     """Structure name → a number of its row, where there is one."""
     try:

@@ -13,10 +13,11 @@ import numpy as np
 from ..data.label_map import LabelMap
 from ..data.records import ArrayRecord
 from ..data.types import ByteArray, FloatArray
+from ..surfaces.formats import vtp_text
 from ..surfaces.mesh_quality import distances_to_mesh
 from ..surfaces.surface import Surface, polydata
 from ..util.atomic_write import atomic_path
-from ..util.errors import OutputError, UsageError
+from ..util.errors import UsageError
 from .closest import areas_of, normals_of, share_below
 from .distances import TOUCHING_MM
 from .subjects import length_mm, notes_on, subject, surfaces_of
@@ -171,17 +172,10 @@ def write_distance_map(found: DistanceMap, path: Path | str) -> None:
         UsageError: the name does not end with ``.vtp``.
         OutputError: it cannot be written.
     """
-    from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
-
     path = Path(path)
     check_vtp(path)
-    mesh = mapped(found)
     with atomic_path(path) as temporary:
-        writer = vtkXMLPolyDataWriter()
-        writer.SetFileName(str(temporary))
-        writer.SetInputData(mesh)
-        if not writer.Write():
-            raise OutputError(f"{path} cannot be written.", "Make room on the disk.", code="output.not_writable")
+        temporary.write_text(vtp_text(mapped(found), "RAS"), encoding="utf-8")
 
 
 def check_vtp(path: Path) -> None:

@@ -41,6 +41,7 @@ class Margin(ArrayRecord):
         box: the part of the grid that ``mask`` covers.
         mask: (K, J, I) bool, in the box: the structure and its margin, without what is kept.
         ml: the volume of the mask.
+        cut: whether the border of the volume cuts it, so that ``ml`` is a lower bound.
         inside: the other structures of which voxels lie inside, in label order.
         notes: what limits the numbers, one sentence each.
     """
@@ -50,12 +51,13 @@ class Margin(ArrayRecord):
     box: Slices
     mask: MaskArray
     ml: float
+    cut: bool
     inside: tuple[Inside, ...]
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The numbers as plain JSON values, without the mask."""
-        numbers = {"structure": self.structure, "mm": self.mm, "ml": self.ml}
+        numbers = {"structure": self.structure, "mm": self.mm, "ml": self.ml, "cut": self.cut}
         return numbers | {"inside": [asdict(part) for part in self.inside], "notes": list(self.notes)}
 
 
@@ -110,7 +112,8 @@ def margin(label_map: LabelMap, name: str, mm: float, *, keep: Sequence[str] = (
     if mm > 0 and not notes and _leaves(held, mm, label_map):
         notes.append(f"The margin of {structure.title or structure.name} is cut by the border of the volume.")
     ml = float(np.count_nonzero(mask)) * label_map.voxel_ml
-    return Margin(structure.name, mm, box, mask, ml, _inside(label_map, structure.name, box, mask), tuple(notes))
+    inside = _inside(label_map, structure.name, box, mask)
+    return Margin(structure.name, mm, box, mask, ml, bool(notes), inside, tuple(notes))
 
 
 def with_margin(label_map: LabelMap, found: Margin) -> LabelMap:

@@ -31,6 +31,7 @@ class Part:
         voxels, ml: its volume.
         percent: of the whole organ.
         removed: whether it is taken out.
+        cut: whether it reaches the border of the volume, so that ``ml`` is a lower bound.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Part:
     ml: float
     percent: float
     removed: bool
+    cut: bool
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Resection:
         parts: those with voxels, by number; their voxels add up to the organ's.
         whole_ml: the organ's volume.
         remnant_ml, remnant_percent: what is left without the removed parts.
+        remnant_cut: whether that reaches the border of the volume, so that ``remnant_ml`` is a lower bound.
         notes: what limits the numbers, one sentence each.
     """
 
@@ -59,6 +62,7 @@ class Resection:
     whole_ml: float
     remnant_ml: float
     remnant_percent: float
+    remnant_cut: bool
     notes: tuple[str, ...]
 
 
@@ -101,6 +105,8 @@ class Organ:
         self._center = matrix[:3, :3] @ middle[::-1] + matrix[:3, 3]
         around = np.stack([(i - m).astype(np.float32) for i, m in zip(self._at, middle, strict=True)][::-1])
         self._points = matrix[:3, :3].astype(np.float32) @ around  # (3, N), relative to the center: exact enough
+        ends = zip(self._at, mask.shape, strict=True)
+        self._at_border = np.logical_or.reduce([(i == 0) | (i == size - 1) for i, size in ends])
         self._notes = notes_on(label_map, [self.structure])
 
     def cut(self, cuts: Sequence[Cut], removed: Collection[int] = (1,)) -> Resection:
@@ -124,6 +130,7 @@ class Organ:
                     f"There is no part {number} of {self._title}.", f"Choose from 1 to {total}.", code="usage.part"
                 )
         counts, voxel_ml = np.bincount(codes, minlength=total), self._label_map.voxel_ml
+        cut = np.bincount(codes[self._at_border], minlength=total) > 0
         names = self._names(total)
         parts = tuple(
             Part(
@@ -134,13 +141,20 @@ class Organ:
                 float(counts[n]) * voxel_ml,
                 100 * float(counts[n]) / len(codes),
                 n + 1 in removed,
+                bool(cut[n]),
             )
             for n in np.flatnonzero(counts).tolist()
         )
-        left = sum(part.voxels for part in parts if not part.removed)
-        whole = len(codes)
+        left = [part for part in parts if not part.removed]
+        kept, whole = sum(part.voxels for part in left), len(codes)
         return Resection(
-            self.structure.name, parts, whole * voxel_ml, left * voxel_ml, 100 * left / whole, (*self._notes, *notes)
+            self.structure.name,
+            parts,
+            whole * voxel_ml,
+            kept * voxel_ml,
+            100 * kept / whole,
+            any(part.cut for part in left),
+            (*self._notes, *notes),
         )
 
     def divided(self, cuts: Sequence[Cut]) -> LabelMap:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data.terminology import structure_for
+from ..review.field_of_view import bounded
 from ..util.i18n import tr as _
 
 Numbers = dict[str, Any]
@@ -71,6 +72,20 @@ def segment_title(kind: str, numbers: Numbers, titles: Mapping[str, str], name: 
     return words[name].format(titles.get(structure) or structure_for(structure, 1).title)
 
 
+def resected(ml: float, percent: float, cut: bool) -> str:
+    """The volume of a part or of a remnant, with its share of the organ as far as the scan shows it.
+
+    Args:
+        cut: whether the volume is a lower bound; plans of earlier versions do not tell.
+
+    Example:
+        >>> from DeepSegLogic.planning.texts import resected
+        >>> resected(386.2, 34.5, cut=True)
+        '≥ 386 ml (34.5 %)'
+    """
+    return f"{bounded(f'{ml:.0f} ml', cut)} ({percent:.1f} %)"
+
+
 Named = Callable[[str], str]
 Found = tuple[str, str, list[Line]]
 
@@ -117,19 +132,19 @@ def _margin(n: Numbers, named: Named) -> Found:
         for i in n["inside"]
     ]
     title = _("{structure}, margin {mm:g} mm").format(structure=named(n["structure"]), mm=n["mm"])
-    return title, f"{n['ml']:.1f} ml", inside
+    return title, bounded(f"{n['ml']:.1f} ml", n.get("cut", False)), inside
 
 
 def _resection(n: Numbers, named: Named) -> Found:
     parts = [
         Line(
             (_("Part {}, removed") if p["removed"] else _("Part {}")).format(p["number"]),
-            f"{p['ml']:.0f} ml ({p['percent']:.1f} %)",
+            resected(p["ml"], p["percent"], p.get("cut", False)),
         )
         for p in n["parts"]
     ]
     title = _("{}, remnant").format(named(n["organ"]))
-    return title, f"{n['remnant_ml']:.0f} ml ({n['remnant_percent']:.1f} %)", parts
+    return title, resected(n["remnant_ml"], n["remnant_percent"], n.get("remnant_cut", False)), parts
 
 
 def _approach(n: Numbers, named: Named) -> Found:

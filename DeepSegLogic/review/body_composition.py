@@ -21,7 +21,7 @@ from ..data.types import FloatArray, MaskArray
 from ..data.volume import Volume
 from ..util.errors import InputError
 from ..util.tables import write_table
-from .field_of_view import cut_labels
+from .field_of_view import bounded, cut_labels
 from .measurements import volume_text
 
 WHOLE = "whole scan"
@@ -62,7 +62,7 @@ class Tissue:
         """Such as ``"muscle, L3: 148.2 cm², 41 HU"``."""
         size = volume_text(self.volume_ml, self.cut) + " ml"
         if self.area_cm2 is not None:
-            size = f"{'≥ ' if self.cut else ''}{self.area_cm2:.1f} cm²"
+            size = bounded(f"{self.area_cm2:.1f} cm²", self.cut)
         return f"{self.tissue}, {self.level}: {size}" + (f", {self.mean_hu:.0f} HU" if self.mean_hu is not None else "")
 
 

@@ -36,6 +36,17 @@ def cut_labels(label_map: LabelMap, volume: Volume) -> set[int]:
     return found - {0}
 
 
+def bounded(number: str, cut: bool) -> str:
+    """A number in words, as a lower bound where the field of view cuts what it is about.
+
+    Example:
+        >>> from DeepSegLogic.review.field_of_view import bounded
+        >>> bounded("261.0 ml", cut=True), bounded("261.0 ml", cut=False)
+        ('≥ 261.0 ml', '261.0 ml')
+    """
+    return f"≥ {number}" if cut else number
+
+
 def cut_note(cut: bool) -> str:
     """What it means that a structure is cut, for a tooltip; empty if it is not."""
     return "Cut by the field of view: the volume is a lower bound." if cut else ""

@@ -13,7 +13,7 @@ from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, FloatArray, LabelArray
 from ..data.volume import Volume
 from ..util.tables import write_table
-from .field_of_view import cut_labels
+from .field_of_view import bounded, cut_labels
 
 _DECIMALS = 3  # of ml in measurements.csv
 
@@ -96,7 +96,7 @@ def confidence_note(confidence: float | None, boundary_margin: float | None) -> 
 
 def volume_text(ml: float, cut: bool) -> str:
     """A volume for a table, see :attr:`Measurement.volume_text`."""
-    return f"{'≥ ' if cut else ''}{round(ml, _DECIMALS):.1f}"  # rounded as in the file first: one number everywhere
+    return bounded(f"{round(ml, _DECIMALS):.1f}", cut)  # rounded as in the file first: one number everywhere
 
 
 def write_measurements(rows: list[Measurement], path: Path) -> None:

@@ -46,7 +46,7 @@ class Jobs:
         self._client = client
         self._open: dict[int, _Waiting] = {}
         self._latest: dict[str, int] = {}  # request → job, of those of which only the last answer counts
-        self._next: dict[str, tuple[Answer, dict[str, Any]]] = {}  # request → what to ask when that job has ended
+        self._next: dict[str, tuple[Answer, Failure | None, dict[str, Any]]] = {}  # request → what to ask after it
         self._task: int | None = None  # job of ``run``
         self._heard: deque[Event] = deque()
 
@@ -62,12 +62,16 @@ class Jobs:
         self._open[job] = _Waiting(answer, failed)
         return job
 
-    def submit_latest(self, request: str, answer: Answer, **params: Any) -> None:
+    def submit_latest(self, request: str, answer: Answer, failed: Failure | None = None, **params: Any) -> None:
         """Ask; while the worker is busy with such a request, only the last one that follows is kept."""
-        if self._latest.get(request) in self._open:
-            self._next[request] = answer, params
+        if self.asked(request):
+            self._next[request] = answer, failed, params
         else:
-            self._latest[request] = self.submit(request, answer, **params)
+            self._latest[request] = self.submit(request, answer, failed, **params)
+
+    def asked(self, request: str) -> bool:
+        """Whether the answer to the last such request, made by :meth:`submit_latest`, is still to come."""
+        return self._latest.get(request) in self._open
 
     def forget(self, job: int | None) -> None:
         """Drop the answer of a job."""
@@ -187,6 +191,6 @@ class Jobs:
             return None
         waiting = self._open.pop(job, None)
         for request in [r for r in self._next if self._latest[r] == job]:
-            answer, params = self._next.pop(request)
-            self.submit_latest(request, answer, **params)
+            answer, failed, params = self._next.pop(request)
+            self.submit_latest(request, answer, failed, **params)
         return waiting

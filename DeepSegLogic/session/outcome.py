@@ -11,7 +11,7 @@ from ..data.run_record import Provenance
 from ..data.volume import Volume
 from ..io.segment_tags import stored_facts
 from ..review.confidence import doubtful_first
-from ..util.errors import UsageError
+from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
 from .correction import Correction
 from .jobs import Jobs
@@ -38,12 +38,13 @@ class Outcome:
         result, volume: the result and the volume it is of; None before the first.
         correction: its corrections, or None.
         planning: what is planned on it, or None.
-        measurements: of its structures, those to check first.
+        measurements: of its structures, those to check first; none while they are being made.
         findings: places to check, once :meth:`review` was called; without those ignored.
         ignored: kind and structure of those.
         surfaces: of its structures, once :meth:`show_surfaces` was called.
         comparison: with a reference, once :meth:`Session.compare` was called: a score for each structure of both.
         changes: since an earlier scan, once :meth:`Session.compare_with_earlier` was called.
+        interval: the time between the two scans, in words; empty if unknown.
         exported: files that the last export wrote.
     """
 
@@ -58,6 +59,7 @@ class Outcome:
         self.surfaces: SurfaceSet | None = None
         self.comparison: list[Score] = []
         self.changes: list[Change] = []
+        self.interval = ""
         self.exported: list[Path] = []
         self.result_changed: Signal[Result | None] = Signal()
         self.measurements_changed: Signal[list[Measurement]] = Signal()
@@ -68,6 +70,7 @@ class Outcome:
         self.changes_changed: Signal[list[Change]] = Signal()
         self.files_exported: Signal[list[Path]] = Signal()
         self._jobs = jobs
+        self._why_not_measured = ""
 
     @property
     def why_no_dicom(self) -> str:
@@ -77,6 +80,17 @@ class Outcome:
         if not source:
             return _("The CT was not opened from DICOM files.")
         return "" if Path(source).exists() else _("The DICOM files of the CT are not there any more.")
+
+    @property
+    def why_no_measurements(self) -> str:
+        """Why there are no measurements: no result, not measured yet, or the error; empty if there are some."""
+        if self.measurements:
+            return ""
+        if self.result is None:
+            return _("No result yet.")
+        if self._jobs.asked("measure"):
+            return _("Measuring the structures.")
+        return _("The structures cannot be measured. {}").format(self._why_not_measured).rstrip()
 
     def adopt(
         self,
@@ -143,6 +157,7 @@ class Outcome:
         if plan is None or not self.planning.resume(plan):
             self.plan_changed.emit(self.planning)
         self.measure(result.label_map)
+        self.measurements_changed.emit([])  # those of the last result are not this one's
 
     def forget(self) -> None:
         """Drop the result."""
@@ -160,6 +175,7 @@ class Outcome:
             self._jobs.submit_latest(
                 "measure",
                 self._of_result(self._measured),
+                self._of_result(self._not_measured),
                 label_map=label_map,
                 volume=self.volume,
                 confidence=self.result.confidence,
@@ -188,9 +204,9 @@ class Outcome:
         self.comparison = scores
         self.comparison_changed.emit(scores)
 
-    def take_changes(self, changes: list[Change]) -> None:
-        """Note what changed since an earlier scan."""
-        self.changes = changes
+    def take_changes(self, changes: list[Change], interval: str = "") -> None:
+        """Note what changed since an earlier scan, and how long ago that was."""
+        self.changes, self.interval = changes, interval
         self.changes_changed.emit(changes)
 
     def take_files(self, paths: list[Path]) -> None:
@@ -216,6 +232,10 @@ class Outcome:
 
     def _measured(self, rows: list[Measurement]) -> None:
         self.measurements = sorted(rows, key=doubtful_first)
+        self.measurements_changed.emit(self.measurements)
+
+    def _not_measured(self, error: DeepSegError) -> None:
+        self._why_not_measured = error.message
         self.measurements_changed.emit(self.measurements)
 
     def _reviewed(self, findings: list[Finding]) -> None:

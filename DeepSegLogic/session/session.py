@@ -189,7 +189,7 @@ class Session:
         Args:
             earlier, volume: of the earlier scan; without its volume the structures are registered.
             folder: for the files of :func:`~DeepSegLogic.followup.write_follow_up`.
-            days: between the scans; None if unknown.
+            days: between the scans; None for those between the dates of both DICOM series, if known.
             label_map: what to compare instead of the result as it came, e.g. after corrections.
 
         Raises:
@@ -285,10 +285,10 @@ class Session:
         if self.outcome.result is not result:  # another one came meanwhile
             return
         beyond = sum(c.kind not in ("unclear", "cut", "unseen") for c in found["changes"])
-        facts = {"beyond": beyond, "count": len(found["changes"])}
-        self.jobs.run.summary = _("{beyond} of {count} changes exceed the uncertainty.").format_map(facts)
+        told = _("{} of {} changes exceed the uncertainty.").format(beyond, len(found["changes"]))
+        self.jobs.run.summary = f"{told} {found['interval']}".rstrip()
         self.jobs.run.warnings += found["notes"]
-        self.outcome.take_changes(found["changes"])
+        self.outcome.take_changes(found["changes"], found["interval"])
 
     def _wrote(self, written: list[str]) -> None:
         paths = [Path(path) for path in written]

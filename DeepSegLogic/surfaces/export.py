@@ -131,7 +131,7 @@ def export_surfaces(
 
     STL, PLY, OBJ and VTP give one file per structure, or one for all with ``joint``. GLB and 3MF give one scene, in
     which each structure has its name and color. GLB is in metres with Y up, as its standard demands. All others have
-    the given coordinate system, which STL, PLY and OBJ name in their header.
+    the given coordinate system, which STL, PLY, OBJ and VTP name.
 
     Args:
         surfaces: in RAS mm.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from xml.sax.saxutils import quoteattr
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
@@ -15,6 +20,7 @@ from .surface import polydata
 if TYPE_CHECKING:
     from trimesh import Scene, Trimesh
     from trimesh.parent import Geometry
+    from vtkmodules.vtkCommonDataModel import vtkPolyData
 
 FROM_RAS = {"RAS": np.eye(3), "LPS": np.diag([-1.0, -1.0, 1.0])}
 """Coordinate systems that files can have: the rotation (3, 3) from RAS to each."""
@@ -101,13 +107,25 @@ def obj_materials(parts: Parts) -> str:
 
 
 def _write_vtp(parts: Parts, path: Path, coordinate_system: str) -> None:
+    mesh = _joined(parts)
+    path.write_text(vtp_text(polydata(mesh.vertices, mesh.faces), coordinate_system), encoding="utf-8")
+
+
+def vtp_text(mesh: vtkPolyData, coordinate_system: str) -> str:
+    """The text of a ``.vtp`` file; 3D Slicer looks for the coordinate system in its field ``SPACE``, and takes LPS
+    where there is none."""
+    from vtkmodules.vtkCommonCore import vtkStringArray
     from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 
-    mesh, writer = _joined(parts), vtkXMLPolyDataWriter()
+    space, writer = vtkStringArray(), vtkXMLPolyDataWriter()
+    space.SetName("SPACE")
+    space.InsertNextValue(coordinate_system)
+    mesh.GetFieldData().AddArray(space)
     writer.WriteToOutputStringOn()  # vtk says less about what goes wrong with a file than Python does
-    writer.SetInputData(polydata(mesh.vertices, mesh.faces))
+    writer.SetInputData(mesh)
     writer.Write()
-    path.write_text(writer.GetOutputString(), encoding="utf-8")
+    text: str = writer.GetOutputString()
+    return text
 
 
 def _write_glb(parts: Parts, path: Path, coordinate_system: str) -> None:
@@ -124,7 +142,20 @@ def _write_3mf(parts: Parts, path: Path, coordinate_system: str) -> None:
     for name, part in parts.items():
         part.mesh.units = "mm"
         meshes[name] = part.mesh
-    path.write_bytes(export_3MF(trimesh.Scene(meshes)))
+    with ZipFile(BytesIO(export_3MF(trimesh.Scene(meshes)))) as plain, ZipFile(path, "w", ZIP_DEFLATED) as colored:
+        for name in plain.namelist():
+            content = plain.read(name)
+            colored.writestr(name, _with_colors(content, parts) if name.endswith(".model") else content)
+
+
+def _with_colors(model: bytes, parts: Parts) -> bytes:
+    """The XML of a 3MF model with colors, which trimesh leaves out; its objects are the parts, in their order."""
+    number, places = len(parts) + 1, count()  # objects are numbered from 1
+    colors = ("#{:02X}{:02X}{:02X}".format(*part.color) for part in parts.values())
+    bases = "".join(f'<base name={quoteattr(n)} displaycolor="{c}"/>' for n, c in zip(parts, colors, strict=True))
+    materials = f'<resources><basematerials id="{number}">{bases}</basematerials>'.encode()
+    model = model.replace(b"<resources>", materials, 1)
+    return re.sub(b"<object ", lambda _: f'<object pid="{number}" pindex="{next(places)}" '.encode(), model)
 
 
 def _joined(parts: Parts) -> Trimesh:

@@ -17,7 +17,9 @@ CONTRAST = """() => {
   const poor = [];
   for (const element of (dialog ?? document).querySelectorAll('*')) {
     const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    const style = getComputedStyle(element), edged = element.matches('input') && parseFloat(style.borderTopWidth) > 0;
+    if (!(own || edged || element.matches('.mdi'))) continue;
+    if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
     if (element.closest('[disabled], [aria-disabled=true], .v-input--disabled, .d-sr-only, .v-btn--disabled')) continue;
     const chain = [];
     for (let e = element; e; e = e.parentElement) chain.unshift(e);
@@ -31,15 +33,16 @@ CONTRAST = """() => {
       }
       opacity *= Number(getComputedStyle(e).opacity);
     }
-    const color = parse(getComputedStyle(element).color);
+    const color = parse(edged ? style.borderTopColor : style.color);
     const shown = over([...color.slice(0, 3), color[3] * opacity], ground);
     const [a, b] = [light(shown), light(ground)].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) poor.push(`${element.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+    const name = element.textContent.trim().slice(0, 40) || element.ariaLabel || element.className;
+    if (ratio < (own ? 4.5 : 3)) poor.push(`${name}: ${ratio.toFixed(2)}`);
   }
   return poor;
 }"""
-"""Texts whose contrast with what is behind them is below 4.5, as WCAG 2 computes it (level AA)."""
+"""Texts whose contrast with what is behind them is below 4.5, icons and edges of fields below 3 (WCAG 2.2, AA)."""
 
 
 def check(page) -> None:
@@ -71,8 +74,10 @@ def test_before_and_during_a_run(page):
     question.wait_for(state="hidden")
     page.keyboard.press("Escape")
     page.get_by_role("dialog", name="Models").wait_for(state="hidden")
-    page.add_style_tag(content=".ds-note { color: #5b6670 !important }")
-    assert page.evaluate(CONTRAST), "the check sees what is too dark"
+    for dark in (".ds-note", ".mdi"):
+        tag = page.add_style_tag(content=f"{dark} {{ color: #4b5660 !important }}")
+        assert page.evaluate(CONTRAST), "the check sees what is too dark"
+        tag.evaluate("(style) => style.remove()")
 
 
 def test_with_a_result(page):

@@ -42,6 +42,7 @@ def test_the_result_compared_with_itself_as_an_earlier_scan_has_not_changed(done
     cells = [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()]
     assert len(cells) > 3 and all(before == after for _, before, after, _ in cells)
     assert {percent for *_, percent in cells} <= {"+0.0", "–"}
+    assert done.get_by_text("90 days between the scans.").is_visible()
     with done.expect_download() as report:
         done.get_by_role("button", name="Save the report").click()
     content = zipfile.ZipFile(report.value.path())

@@ -34,6 +34,20 @@ def test_progress_moves_slices_scroll_and_cancel_stops(page, server):
     assert page.get_by_role("button", name="Segment", exact=True).is_enabled()
 
 
+def test_the_page_says_that_it_measures(page):
+    page.evaluate("""() => {
+      window.notes = new Set();
+      const shown = () => [...document.querySelectorAll('.ds-note')].filter((note) => note.checkVisibility());
+      const look = () => shown().forEach((note) => notes.add(note.innerText));
+      const all = { subtree: true, childList: true, characterData: true, attributes: true };
+      new MutationObserver(look).observe(document.body, all);
+    }""")
+    page.get_by_role("button", name="Segment", exact=True).click()
+    page.get_by_role("table", name="Structures found").wait_for(timeout=200_000)
+    notes = page.evaluate("[...window.notes]")
+    assert "Measuring the structures." in notes and "No result yet." not in notes
+
+
 def test_exports_agree_with_the_table(done, tmp_path):
     archive = unzip(download(done, ["GLB", "Segmentation (.seg.nrrd)", "Measurements"]))
     names = archive.namelist()

@@ -1,7 +1,13 @@
 """Compare the result with segmentations of the scene: a reference, and that of an earlier scan."""
 
+import types
+
+import dicom_series
 import numpy as np
+import pydicom
 import pytest
+
+from DeepSegLogic import read_volume
 
 
 def test_a_reference_gives_a_table(ready):
@@ -58,10 +64,44 @@ def test_an_earlier_scan_gives_a_table_and_a_report(ready):
     ui.daysSpinBox.value = 30
     ui.earlierButton.click()
     ready.wait(lambda: not ready.session.jobs.run.busy)
-    assert "changes exceed the uncertainty." in ui.statusLabel.text
+    assert "changes exceed the uncertainty. 30 days between the scans." in ui.statusLabel.text
     (table,) = [n for n in slicer.util.getNodesByClass("vtkMRMLTableNode") if "follow-up" in n.GetName()]
     columns = {table.GetTable().GetColumnName(n): n for n in range(table.GetNumberOfColumns())}
     assert table.GetNumberOfRows() == 1 and table.GetCellText(0, 0).startswith("Left lung")
     before, after = (table.GetTable().GetValue(0, columns[c]).ToDouble() for c in ("Before (ml)", "After (ml)"))
     assert before / after == pytest.approx(small.sum() / lung.sum(), rel=1e-6)
     assert ready.desktop.messages[-1].text.endswith("report.html")
+
+
+def test_the_days_between_two_dicom_series_come_from_their_dates(user, tmp_path, monkeypatch):
+    import slicer
+
+    files, nodes = {}, []
+    database = types.SimpleNamespace(fileForInstance=lambda uid: files.get(uid, ""))
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    for name, date in (("earlier", "20240110"), ("now", "20240411")):
+        folder = dicom_series.write_series(tmp_path / name, StudyDate=date)
+        uids = {pydicom.dcmread(path).SOPInstanceUID: str(path) for path in folder.iterdir()}
+        files |= uids
+        volume = read_volume(folder)
+        node = user.load(volume.array, volume.ijk_to_ras, name)
+        node.SetAttribute("DICOM.instanceUIDs", " ".join(uids))
+        organs = dicom_series.organs(volume.ijk_to_ras)
+        if name == "earlier":  # a part of the liver
+            organs.array[:5][organs.array[:5] == organs.structure("liver").value] = 0
+        user.scene.setVolumeNode(node)
+        facts = {
+            "model": {"id": "organs", "version": "1"},
+            "settings": {"quality": "fast"},
+            "versions": {"deepseg": "1"},
+        }
+        user.scene.adopt(organs, facts)
+        user.wait(lambda: user.session.outcome.measurements)
+        nodes.append(user.scene.resultNode)
+    user.ui.referenceSelector.setCurrentNode(nodes[0])
+    user.ui.earlierButton.click()
+    user.wait(lambda: not user.session.jobs.run.busy)
+    assert "92 days between the scans." in user.ui.statusLabel.text  # datetime.date(2024, 4, 11) - (2024, 1, 10)
+    change = next(c for c in user.session.outcome.changes if c.name == "liver")
+    growth = np.log(change.after_ml / change.before_ml)
+    assert change.doubling_days == pytest.approx(92 * np.log(2) / growth) and growth > 0.3

@@ -14,7 +14,10 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     import vtk
 
     ui, scene = ready.ui, ready.scene
-    texts, blocks = [], []
+    texts, blocks, told = [], [], []
+    ready.session.outcome.measurements_changed.connect(
+        lambda _rows: told.append((ui.noRowsLabel.text, ui.resultTree.topLevelItemCount))
+    )
     ready.session.jobs.run_changed.connect(lambda _run: texts.append(ui.statusLabel.text))
     for _ in range(2):  # the first also starts the worker
         LOOP.clear()
@@ -22,6 +25,7 @@ def test_segment_correct_export(ready, desktop, tmp_path):
         blocks.append(desktop.longest_block)
     assert min(blocks) < 0.1, desktop.longest_block_slot
     assert any("Segmenting" in text for text in texts)
+    assert told[::2] == [("Measuring the structures.", 0)] * 2 and all(not text and count for text, count in told[1::2])
     assert ui.segmentButton.text == "Segment" and "Done" in ui.statusLabel.text
 
     # a node with names, colours, codes and tags, on the volume's grid; each run made a new one
@@ -42,7 +46,7 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     item = next(row for row in rows if row.text(0) == "Left lung")
     voxel = abs(np.linalg.det(_matrix(scene.volumeNode)))
     assert float(item.text(1).removeprefix("≥ ")) == pytest.approx(mask.sum() * voxel / 1000, abs=0.06)
-    doubtful = ["review" in row.text(2) for row in rows]
+    doubtful = ["check" in row.text(2) for row in rows]
     assert doubtful == sorted(doubtful, reverse=True)
     assert f"by {ready.session.outcome.result.boundary_margin['lung_left']:.2f}" in item.toolTip(2)
     item.setCheckState(0, qt.Qt.Unchecked)

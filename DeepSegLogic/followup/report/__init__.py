@@ -16,6 +16,7 @@ from ...data.boxes import box_of
 from ...data.label_map import structure_named
 from ...data.types import MaskArray
 from ...results.report import STYLE
+from ...review.field_of_view import bounded
 from ...util.progress import Cancel, check
 from ..change import Change
 from ..follow_up import FollowUp
@@ -67,8 +68,8 @@ def cells(one: Change) -> list[str]:
 
     return [
         one.full_title,
-        f"{'≥ ' if one.cut_before else ''}{one.before_ml:.2f}",
-        f"{'≥ ' if one.cut_after else ''}{one.after_ml:.2f}",
+        bounded(f"{one.before_ml:.2f}", one.cut_before),
+        bounded(f"{one.after_ml:.2f}", one.cut_after),
         short(one.change_ml, "+.2f"),
         short(one.change_percent, "+.1f"),
         f"±{one.uncertainty_ml:.2f}",

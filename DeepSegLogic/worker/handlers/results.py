@@ -73,16 +73,22 @@ def follow_up(
 ) -> dict[str, Any]:
     """:func:`DeepSegLogic.followup.follow_up` of a result and an earlier one; its files are written to ``folder``.
 
+    Args:
+        days: between the scans; None for those between the dates of their DICOM series, where both have one.
+
     Returns:
-        ``changes``, a list of :class:`~DeepSegLogic.followup.change.Change`; ``notes``, its warnings.
+        ``changes``, a list of :class:`~DeepSegLogic.followup.change.Change`; ``interval``, the time between the
+        scans in words; ``notes``, its warnings.
     """
     from ...followup import TimePoint, write_follow_up
     from ...followup import follow_up as run
+    from ...followup.time_point import date_of
 
-    before, after = TimePoint(earlier, earlier_volume), TimePoint(label_map, volume, confidence)
+    before = TimePoint(earlier, earlier_volume, date=date_of(earlier_volume))
+    after = TimePoint(label_map, volume, confidence, date=date_of(volume))
     found = run(before, after, days=days, progress=job.progress, cancel=job.cancel)
     write_follow_up(found, Path(folder), job.cancel)
-    return {"changes": found.changes, "notes": found.warnings}
+    return {"changes": found.changes, "interval": found.interval, "notes": found.warnings}
 
 
 def export(

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.cli.segment import region
+from DeepSegLogic.cli.segment_inputs import region
 from DeepSegLogic.data.affine import ijk_to_ras_points, reorient
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.volume import Volume

@@ -67,6 +67,7 @@ def test_trimesh_finds_the_same_and_vtk_reads_it_back(tmp_path):
     read = numpy_support.vtk_to_numpy(data.GetArray("distance_mm"))
     np.testing.assert_array_equal(read, found.distances_mm)
     colors = numpy_support.vtk_to_numpy(data.GetArray("color"))
+    assert reader.GetOutput().GetFieldData().GetAbstractArray("SPACE").GetValue(0) == "RAS"  # Slicer takes LPS without
     assert len({tuple(c) for c in colors[read <= 6].tolist()}) == 1 != len({tuple(c) for c in colors.tolist()})
 
 

@@ -38,6 +38,20 @@ def test_a_plane_cuts_a_cap_off_a_ball(grid, offset):
     assert cap.ml + rest.ml == pytest.approx(found.whole_ml)
 
 
+def test_what_reaches_the_border_of_the_volume_is_a_lower_bound():
+    """A ball of which the volume's lower end cuts off a cap: only the lower part is not whole."""
+    parts, middle = scene(np.eye(4), {"liver": ball((0, 0, 0), 20)}, 24)
+    shown = LabelMap(parts.array[10:], parts.ijk_to_ras, parts.structures)
+    organ = Organ(shown, "liver")
+    assert shown.array[0].any() and not shown.array[-1].any()
+    found = organ.cut([Plane(tuple(middle - (0, 0, 10)), (0, 0, 1))], removed=[1])
+    upper, lower = found.parts
+    assert (upper.cut, lower.cut, found.remnant_cut) == (False, True, True)
+    assert not organ.cut([Plane(tuple(middle - (0, 0, 10)), (0, 0, 1))], removed=[2]).remnant_cut
+    whole = Organ(parts, "liver").cut([Plane(tuple(middle), (0, 0, 1))])
+    assert not any(part.cut for part in whole.parts) and not whole.remnant_cut
+
+
 def test_a_plane_through_three_points():
     plane = Plane.through([(1, 0, 5), (3, 0, 5), (1, 2, 5)])
     np.testing.assert_allclose(np.cross(plane.normal, (0, 0, 1)), 0)

@@ -1,5 +1,7 @@
 """Every kind of a plan in words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,4 +49,20 @@ def test_each_kind_says_its_numbers():
     assert sum(float(line.value.split()[0]) for line in resection.details) == pytest.approx(
         numbers["resections"][0]["whole_ml"], abs=1
     )
+    assert resection.value == f"{resection.details[1].value}" and "≥" not in resection.value
     assert path.value == "10.0 mm" and path.details[-1].title == "To Vein"
+
+
+def test_a_volume_that_the_border_cuts_is_a_lower_bound():
+    organs = scene(np.eye(4), {"liver": ball((0, 0, 0), 18)}, 22)[0]
+    organs.array[:8] = 0  # so that the liver begins at the first slice that is left
+    shown = replace(organs, array=organs.array[8:])
+    plane = {"type": "plane", "origin": [22, 22, 22], "normal": [0, 0, 1]}
+    entries = {"margins": [{"structure": "liver", "mm": 2}], "resections": [{"organ": "liver", "cuts": [plane]}]}
+    numbers = evaluate_plan(Plan(entries), shown).plan.numbers
+    margin, resection = (lines(kind, numbers[kind][0], {}) for kind in entries)
+    assert margin.value == f"≥ {numbers['margins'][0]['ml']:.1f} ml"
+    assert resection.value == resection.details[1].value and resection.value.startswith("≥ ")
+    assert not resection.details[0].value.startswith("≥")
+    earlier = {key: value for key, value in numbers["margins"][0].items() if key != "cut"}
+    assert lines("margins", earlier, {}).value == margin.value[2:]  # of a plan that does not tell

@@ -7,9 +7,10 @@ import pytest
 import SimpleITK as sitk
 import trimesh
 
-from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_volume
+from DeepSegLogic.review.measurements import measure
 from DeepSegLogic.session import Phase, Session, Signal
 from DeepSegLogic.util.errors import ResourceError, UsageError
 from DeepSegLogic.worker import Event
@@ -168,6 +169,7 @@ def test_of_many_strokes_only_the_last_is_measured_next(small_ct):
     session.choices.set_volume(small_ct)
     label_map = LabelMap(np.zeros(small_ct.shape_kji, np.uint8), small_ct.ijk_to_ras, [])
     session.outcome.adopt(small_ct, label_map, {})
+    assert session.outcome.why_no_measurements == "Measuring the structures."
     for _ in range(5):
         session.outcome.measure(label_map)
         session.outcome.show_surfaces(label_map)
@@ -181,8 +183,27 @@ def test_of_many_strokes_only_the_last_is_measured_next(small_ct):
     session.poll()
     assert client.asked[3:] == ["measure"] and session.jobs.waiting
     client.events.append(Event("error", 4, error=UsageError("It failed."), traceback=""))
+    told = []
+    session.outcome.measurements_changed.connect(told.append)
     session.poll()
     assert session.outcome.measurements == [] and not session.jobs.waiting
+    assert told == [[]] and session.outcome.why_no_measurements == "The structures cannot be measured. It failed."
+
+
+def test_a_new_result_does_not_show_the_measurements_of_the_last_one(small_ct):
+    client, told = Scripted(), []
+    session = Session(client)
+    outcome = session.outcome
+    assert outcome.why_no_measurements == "No result yet."
+    outcome.measurements_changed.connect(lambda rows: told.append((len(rows), outcome.why_no_measurements)))
+    label_map = LabelMap(np.zeros(small_ct.shape_kji, np.uint8), small_ct.ijk_to_ras, [Structure(1, "liver", "Liver")])
+    session.choices.set_volume(small_ct)
+    for _ in range(2):
+        outcome.adopt(small_ct, label_map, {})
+        client.answer("measure", measure(label_map, small_ct))
+        session.poll()
+    outcome.forget()
+    assert told == [(0, "Measuring the structures."), (1, "")] * 2 + [(0, "No result yet.")]
 
 
 def test_an_estimate_for_settings_that_have_changed_is_dropped(small_ct):

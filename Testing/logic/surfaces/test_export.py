@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import trimesh
 import vtk
+from lxml import etree
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.data.label_map import LabelMap
@@ -70,6 +71,13 @@ def test_meshes_have_the_coordinate_system_that_the_file_names(tmp_path, surface
     assert f"SPACE={system}" in written[0].read_bytes()[:300].decode("latin-1")
 
 
+@pytest.mark.parametrize("kind", ["ply", "obj"])
+def test_meshes_have_colours(tmp_path, surfaces, kind):
+    visual = trimesh.load(export_surfaces(surfaces, tmp_path, [kind])[0], force="mesh").visual
+    shown = visual.vertex_colors if kind == "ply" else np.atleast_2d(visual.material.diffuse)
+    np.testing.assert_allclose(shown[:, :3], np.broadcast_to(structure_for("liver", 1).color, (len(shown), 3)), atol=1)
+
+
 def test_glb_has_names_colours_metres_and_stands_upright(tmp_path, surfaces):
     scene = trimesh.load(export_surfaces(surfaces, tmp_path, ["glb"])[0])
     assert set(scene.geometry) == {"liver", "con"}  # names as everywhere, unlike those of files
@@ -115,7 +123,41 @@ def test_3mf_is_in_millimetres(tmp_path, surfaces):
     with zipfile.ZipFile(path) as archive:
         model = archive.read("3D/3dmodel.model").decode()
     assert 'unit="millimeter"' in model
-    assert "liver" in model
+    scene = trimesh.load(path)
+    assert set(scene.geometry) == {"liver", "con"}
+    assert scene.geometry["liver"].volume == pytest.approx(1200 * 8, rel=2e-3)
+
+
+def test_3mf_has_names_and_colors(tmp_path, surfaces):
+    """As its core specification has them: an object refers to a base material."""
+    odd = replace(surfaces["liver"].structure, name='<a & "b">')
+    several = SurfaceSet([*surfaces, Surface(odd, surfaces["liver"].points, surfaces["liver"].triangles)])
+    with zipfile.ZipFile(export_surfaces(several, tmp_path, ["3mf"])[0]) as archive:
+        model = etree.fromstring(archive.read("3D/3dmodel.model"))
+    core = {"c": "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"}
+    (materials,) = model.iterfind("c:resources/c:basematerials", core)
+    bases = [(base.get("name"), base.get("displaycolor")) for base in materials]
+    objects = model.findall("c:resources/c:object", core)
+    ids = [materials.get("id"), *(o.get("id") for o in objects)]
+    assert len({*ids}) == len(ids) and {o.get("pid") for o in objects} == {materials.get("id")}
+    found = {o.get("name"): bases[int(o.get("pindex"))] for o in objects}
+    shown = {name: "#{:02X}{:02X}{:02X}".format(*structure_for(name, 1).color) for name in ("liver", "con")}
+    assert {name: found[name] for name in shown} == {name: (name, color) for name, color in shown.items()}
+    assert list(found.values())[2] == ('<a & "b">', shown["liver"])
+    assert [item.get("objectid") for item in model.iterfind("c:build/c:item", core)] == ids[1:]
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+@pytest.mark.parametrize("kind", ["stl", "ply", "obj", "vtp"])
+def test_slicer_puts_a_mesh_where_the_structure_is(tmp_path, surfaces, kind, system):
+    """Slicer's own reader of models turns what it reads to RAS."""
+    slicer = pytest.importorskip("slicer", reason="needs slicer-core (extra `test`)")
+    scene, model = slicer.vtkMRMLScene(), slicer.vtkMRMLModelNode()
+    scene.AddNode(model)
+    model.AddDefaultStorageNode(str(export_surfaces(surfaces, tmp_path, [kind], system)[0]))
+    assert model.GetStorageNode().ReadData(model)
+    bounds = np.array(model.GetPolyData().GetBounds()).reshape(3, 2)
+    np.testing.assert_allclose(bounds.mean(1), np.array([9.5, 8.5, 8.5]) * 2 + [100, -200, 300], atol=0.3)
 
 
 def test_vtp_opens_in_vtk(tmp_path, surfaces):
