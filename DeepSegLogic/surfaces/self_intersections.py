@@ -20,9 +20,7 @@ _ROUNDS = 14  # the last one moves vertices all the way back
 IndexPairs: TypeAlias = npt.NDArray[np.int64]
 
 
-def crossing_pairs(
-    points: PointsRas, triangles: Triangles, suspects: IndexArray | None = None
-) -> IndexPairs | None:
+def crossing_pairs(points: PointsRas, triangles: Triangles, suspects: IndexArray | None = None) -> IndexPairs | None:
     """Pairs (N, 2) of triangles that cross each other; None if libigl is not installed.
 
     Found with exact predicates. libigl's modules under the GPL are not used.

@@ -72,7 +72,11 @@ class VoxelFaces:
         for part in pieces:
             corners = self.quads[part].T
             a, b, c, d = places.take(corners, 1).swapaxes(0, 1)
-            whole, first, second = cross_products(c - a, d - b), cross_products(b - a, d - a), cross_products(c - b, a - b)
+            whole, first, second = (
+                cross_products(c - a, d - b),
+                cross_products(b - a, d - a),
+                cross_products(c - b, a - b),
+            )
             normals.append((whole, first, second))
             for direction, normal in zip(directions, whole, strict=True):
                 direction += np.bincount(corners.ravel(), np.tile(normal, 4), count)
