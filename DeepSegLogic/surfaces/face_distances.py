@@ -40,7 +40,7 @@ def boundary_faces(mask: MaskArray, offset: Sequence[int], most: int) -> tuple[I
 
 def centres_of(firsts: IndexArray, axes: IndexArray) -> PointsIjk:
     """(F, 3) (I, J, K) indices of the centres of faces, see :func:`boundary_faces`."""
-    return firsts + np.where(np.arange(3) == axes[:, None], 0.5, 1.0)
+    return np.asarray(firsts + np.where(np.arange(3) == axes[:, None], 0.5, 1.0), np.float64)
 
 
 def distances_of_faces(faces: VoxelFaces, firsts: IndexArray, axes: IndexArray, ijk_to_ras: Affine) -> FloatArray:

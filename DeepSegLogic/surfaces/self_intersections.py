@@ -17,7 +17,7 @@ from .voxel_faces import voxel_faces
 
 _ROUNDS = 14  # the last one moves vertices all the way back
 
-IndexPairs: TypeAlias = npt.NDArray[np.int64]
+IndexPairs: TypeAlias = npt.NDArray[np.int32 | np.int64]
 
 
 def crossing_pairs(points: PointsRas, triangles: Triangles, suspects: IndexArray | None = None) -> IndexPairs | None:
@@ -61,8 +61,8 @@ def repaired(net: Net, positions: PointsIjk, ijk_to_ras: Affine, cancel: Cancel 
         for label in manifold.faces if labels is None else labels:
             check(cancel)
             points, triangles, vertex = manifold.of(label)
-            faces = voxel_faces(points, triangles, np.eye(4))
-            suspects = faces.folded() if faces else None
+            known = voxel_faces(points, triangles, np.eye(4))
+            suspects = known.folded() if known else None
             pairs = crossing_pairs(ijk_to_ras_points(points, ijk_to_ras), triangles, suspects)
             if pairs is None:
                 return positions

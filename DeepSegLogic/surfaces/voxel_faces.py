@@ -95,7 +95,8 @@ class VoxelFaces:
                 side, middle = across.take(point, 1), places.take(point, 1)
                 begins, ends = (dots(side, places.take(p, 1) - middle) for p in (following, previous))
                 turns += np.bincount(point[(begins < 0) & (ends >= 0)], minlength=count)
-        return seen & ((degree <= 4) | (turns == 1))
+        seen &= (degree <= 4) | (turns == 1)
+        return seen
 
     @property
     def strides(self) -> IndexArray:
