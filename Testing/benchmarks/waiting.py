@@ -6,8 +6,8 @@
 
 A variant is a source tree and environment variables. Ratios are to the first one: of wall-clock time, and of processor
 time with that of all child processes, which other work on the machine changes less. With OMP_NUM_THREADS=1 none of it
-is spent on waiting. Modules are compiled before, as a user has them. All variants run the bundled model of this tree. *Without the engine* leaves out the time between
-the end of preprocessing and the labels.
+is spent on waiting. Modules are compiled before, as a user has them. All variants run the bundled model of this tree.
+*Without the engine* leaves out the time between the end of preprocessing and the labels.
 
 ``--busy`` runs so many programs beside it that never pause, as a full desktop has. ``LD_PRELOAD=…/libiomp5.so`` (from
 the package intel-openmp) tries LLVM's OpenMP in place of GNU's.

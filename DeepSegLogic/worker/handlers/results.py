@@ -29,7 +29,7 @@ def surfaces(
     wanted again as they are, in 3D or in files."""
     from ...surfaces import make_surfaces
 
-    options = {"structures": structures, "smoothing": smoothing, "repair_crossings": repair_crossings}
+    options: dict[str, Any] = {"structures": structures, "smoothing": smoothing, "repair_crossings": repair_crossings}
     kept = job.warm.get("surfaces")
     if kept is None or kept[:2] != (options, label_map):
         job.warm.pop("surfaces", None)
