@@ -71,8 +71,9 @@ def surfaces(
     check_sizes(min_wall_mm, min_piece_ml)
     before_reading(labels, image, folder=output)
     make = connected(server).surfaces if server else make_surfaces
-    for needed in () if server else ("scipy.sparse.csgraph", "scipy.ndimage"):
-        import_ahead(needed)
+    if not server:
+        for needed in ("scipy.sparse.csgraph", "scipy.ndimage"):
+            import_ahead(needed)  # while another process reads the file
     with console.working():
         label_map = read_label_map(labels, image, cancel=console.cancelled)
         for sentence in label_map.warnings:
