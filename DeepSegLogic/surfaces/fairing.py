@@ -21,8 +21,9 @@ import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, PointsIjk
 from ..util.openmp import usable_cores
+from .diagonals import choose_diagonals
 from .surface import IndexArray
-from .surface_net import Net, any_corner
+from .surface_net import Net
 from .volume_preservation import with_volumes_restored
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ _RINGS = 6  # of neighbours around thin parts and sharp edges, where long waves 
 _MOMENTUM = np.float32(0.8)
 _PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 _ALONG = np.float32(10)  # as many neighbours does one count on a line where three structures meet
-_TURN = [3, 0, 1, 2]  # corners of a face, from the other diagonal
-_TIE = 0.01  # voxels²: diagonals of a face that differ by less count as equally long
 
 
 class _Effort(NamedTuple):
@@ -76,7 +75,7 @@ Coordinates: TypeAlias = npt.NDArray[np.float32]
 
 
 def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
-    """Smooth a net, and split its faces along the shorter diagonals (``net`` is changed).
+    """Smooth a net, and choose the diagonals along which its faces are split (``net`` is changed).
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
     It starts at the vertices after a low-pass filter, and takes steps towards the least energy. Finally the volume of
@@ -96,12 +95,13 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     means, order = _means_of_neighbours(net)
     thin = net.thin[::-1].take(order, 1)
     start = (net.vertices - net.vertices.mean(0)).astype(np.float32).T  # precise enough for less than a voxel
-    moves = np.empty_like(start, order="C")
+    moves, bends = np.empty_like(start, order="C"), np.empty_like(start, order="C")
     efforts = [effort.along(along, spacing.min()) for along in spacing]
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:
-        for axis, found in enumerate(pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)):
-            moves[axis, order] = found
-    _split_along_shorter_diagonals(net, start + moves)
+        smoothed = pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)
+        for axis, (moved, bent) in enumerate(smoothed):
+            moves[axis, order], bends[axis, order] = moved, bent
+    choose_diagonals(net, start + moves, bends)
     return np.asarray(net.vertices + with_volumes_restored(net, start, moves, LIMIT).T)
 
 
@@ -168,8 +168,8 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     ), order
 
 
-def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort) -> Coordinates:
-    """Moves along one axis.
+def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort) -> tuple[Coordinates, Coordinates]:
+    """Moves along one axis, and how far the vertices then lie from the means of their neighbours.
 
     Without forces that keep them up, thin parts and sharp edges would collapse as far as the box lets them, and what
     they lose would make other parts thicker. So they lose short waves only.
@@ -184,7 +184,8 @@ def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effor
     high[held_there] = np.minimum(held + np.float32(_SLACK), high[held_there])
     places = np.where(_around(means, held_there), stretched, places)
     np.clip(places, low, high, out=places)
-    return np.asarray(_bend_less(means, places, low, high, effort.steps) - start)
+    places = _bend_less(means, places, low, high, effort.steps)
+    return places - start, places - means.all @ places
 
 
 def _around(means: _Means, marked: MaskArray) -> MaskArray:
@@ -257,22 +258,3 @@ def _weights(degree: int) -> Coordinates:
     kept = np.stack([np.ones(degree + 1), orders**2.0])  # value and second derivative at the longest wave
     weights = np.linalg.solve(terms.T @ terms, kept.T)
     return np.asarray(weights @ np.linalg.solve(kept @ weights, [1, 0]), np.float32)
-
-
-def _split_along_shorter_diagonals(net: Net, places: npt.NDArray[np.float32]) -> None:
-    """Let the faces begin at an end of their shorter diagonal, along which they are split: it bends less.
-
-    Args:
-        places: (3, V) of the vertices, in voxels.
-    """
-    turned = np.zeros(len(net.quads), bool)
-    for at in range(0, len(turned), _PIECE):
-        quads = net.quads[at : at + _PIECE]
-        a, b, c, d = places.take(quads.T, 1).swapaxes(0, 1)
-        found = np.flatnonzero(((b - d) ** 2).sum(0) + _TIE < ((a - c) ** 2).sum(0))
-        quads[found] = quads.take(found, 0).take(_TURN, 1)
-        turned[at + found] = True
-    for corners, rows in ((net.nonmanifold, 1), (net.sheets.reshape(-1, 4), 2)):
-        marked = any_corner(corners)  # few
-        marked = marked[turned.take(marked // rows)]
-        corners[marked] = corners.take(marked, 0).take(_TURN, 1)

@@ -30,9 +30,10 @@ class ManifoldSurfaces:
         self.faces = {label: group for label, group in enumerate(groups) if label > 0 and len(group)}
         # The points of a surface: vertices, then, for further sheets at a vertex, numbers from V on.
         corners = np.stack([net.quads, net.quads])
-        sheets = net.sheets.swapaxes(0, 1)
-        further = np.nonzero(sheets)
-        keys, number = np.unique(corners[further] * 4 + sheets[further], return_inverse=True)
+        face, side = np.divmod(any_corner(net.sheets.reshape(-1, 4)), 2)  # few
+        at, corner = np.nonzero(net.sheets[face, side])
+        further = side[at], face[at], corner
+        keys, number = np.unique(corners[further] * 4 + net.sheets[face[at], side[at], corner], return_inverse=True)
         self._vertex_of_further = keys // 4
         corners[further] = number + len(net.vertices)
         # Seen from the other side, the first corner stays, so that both sides split a face in the same way.
@@ -98,6 +99,8 @@ def _triangulated(
     odd = any_corner(shared)
     plain = np.delete(corner, suspects[odd], 0) if len(odd) else corner
     triangles = [plain.take([0, 1, 2, 0, 2, 3], 1).reshape(-1, 3)]  # much faster than by brackets
+    if len(odd) == 0:
+        return points, triangles[0]
     places = net.vertices[vertex[corner[suspects[odd]]]]
     outward = np.cross(places[:, 1] - places[:, 0], places[:, 3] - places[:, 0])
     empties = places.mean(1) + outward / 2  # centres of the voxels in front of the faces

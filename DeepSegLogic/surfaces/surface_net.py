@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from .surface import Bytes, IndexArray, Labels
 from .touching import Doubles, separated
 
 _PIECE = 65536  # faces per step, so that intermediate arrays stay in the processor's cache
+
+Columns: TypeAlias = npt.NDArray[np.float32]
+"""Vectors in voxels along (I, J, K), (3, N): of vertices, or of what belongs to them."""
 
 
 @dataclass
@@ -127,7 +131,8 @@ def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> P
     """(V, 3) (I, J, K) indices of corners from their flat indices."""
     places, rest = np.empty((len(points), 3)), points
     for axis, stride in enumerate(strides):
-        along, rest = np.divmod(rest, stride)
+        along = rest // stride  # twice as fast as divmod
+        rest = rest - along * stride
         np.add(along, offset[axis] - 1.5, out=places[:, 2 - axis])
     return places
 
@@ -146,6 +151,16 @@ def faces_at(marked: MaskArray, quads: IndexArray) -> IndexArray:
 def sums_at(indices: IndexArray | Labels, values: npt.NDArray[np.floating] | IndexArray, length: int) -> FloatArray:
     """(length,) the sum of the values at each index."""
     return np.asarray(np.bincount(indices, values, length), np.float64)
+
+
+def cross(a: Columns, b: Columns) -> Columns:
+    """Cross products of (3, N) columns; several times faster than numpy's general one."""
+    result = np.empty_like(a)
+    for axis in range(3):
+        u, v = (axis + 1) % 3, (axis + 2) % 3
+        np.multiply(a[u], b[v], out=result[axis])
+        result[axis] -= a[v] * b[u]
+    return result
 
 
 def _voxel_counts(low: Labels, high: Labels, height: IndexArray) -> FloatArray:

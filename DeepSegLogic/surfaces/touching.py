@@ -6,6 +6,7 @@ them, and would stick out of both like a tooth.
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -101,6 +102,17 @@ def _sheets_at(around: Labels) -> tuple[IndexArray, IndexArray]:
     Returns:
         (12, N) the sheet of each face from 0, and (N,) the number of sheets.
     """
+    # Only which labels are equal counts, and most places are alike.
+    alike = np.zeros(around.shape[1], np.uint32)
+    for pair, (one, other) in enumerate(itertools.combinations(around, 2)):
+        alike |= (one == other).view(np.uint8) * np.uint32(1 << pair)
+    _, first, kind = np.unique(alike, return_index=True, return_inverse=True)
+    sheet, number = _sheets_of_each(around[:, first])
+    return sheet.take(kind, 1), number.take(kind)
+
+
+def _sheets_of_each(around: Labels) -> tuple[IndexArray, IndexArray]:
+    """As above, place by place."""
     numbers, every = _face_numbers(), np.arange(12, dtype=np.int8)[:, None]
     present = np.zeros((12, around.shape[1]), bool)
     for axis, bit in enumerate(BITS):

@@ -8,23 +8,19 @@ that are still off are computed again.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray
 from .surface import IndexArray
-from .surface_net import Net, faces_at, sums_at
+from .surface_net import Columns, Net, cross, faces_at, sums_at
 
 _ROUNDS, _STEPS = 8, 4
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is not more precise
 _LARGEST_STEP = 0.1  # voxels: the gradient of a label that has nearly vanished is too optimistic
 _TOLERANCE, _LEAST = 5e-4, 0.2  # relative, and in voxels
 _PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
-
-Columns: TypeAlias = npt.NDArray[np.float32]
-"""Vectors in voxels along (I, J, K), (3, N), of vertices or of a net's sides."""
 
 
 def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: float) -> Columns:
@@ -144,7 +140,7 @@ class _Sides:
         for part, others in self._parts:
             more, both, (a, b, c, _) = self._of_faces(places, part)
             volumes += more
-            one = _cross((b - a) * self._sign[part], c - a)  # the first triangle's
+            one = cross((b - a) * self._sign[part], c - a)  # the first triangle's
             values = np.concatenate([both, one, both, both - one], 1)
             corners = self._quads[part].T.ravel().astype(np.intp)
             begin = corners.min()
@@ -163,7 +159,7 @@ class _Sides:
         """For some faces: volumes by pair, gradients at their corner 0 (3, N), and their corners (4, 3, N)."""
         corners = places.take(self._quads[part].T, 1).swapaxes(0, 1)
         a, b, c, d = corners
-        both = _cross((c - a) * self._sign[part], d - b)
+        both = cross((c - a) * self._sign[part], d - b)
         return sums_at(self._pair_of_face[part], (a * both).sum(0), len(self._lower)), both, corners
 
     def sums_of_squares(self, gradients: Columns) -> FloatArray:
@@ -217,13 +213,3 @@ def _pairs(net: Net) -> tuple[IndexArray, IndexArray, IndexArray, npt.NDArray[np
     numbers[lower, higher] = numbers[higher, lower] = np.arange(len(lower))
     signs[lower, higher] = 1 / 6
     return present[lower], present[higher], numbers.take(code), signs.take(code)
-
-
-def _cross(a: Columns, b: Columns) -> Columns:
-    """Cross products of (3, N) columns; several times faster than numpy's general one."""
-    result = np.empty_like(a)
-    for axis in range(3):
-        u, v = (axis + 1) % 3, (axis + 2) % 3
-        np.multiply(a[u], b[v], out=result[axis])
-        result[axis] -= a[v] * b[u]
-    return result

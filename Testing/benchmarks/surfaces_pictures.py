@@ -18,20 +18,20 @@ from DeepSegLogic.io import read_label_map
 from DeepSegLogic.surfaces import SMOOTHING, make_surfaces
 from DeepSegLogic.surfaces.surface import polydata
 
-SIZE = 1100, 560
 LIVER = "liver", "gallbladder"
 ORGANS = *LIVER, "spleen", "kidney_left", "kidney_right", "pancreas", "stomach"
 
 
-def picture(path, columns, structures, towards=(0, 1, 0.1), zoom=1.5):
+def picture(path, columns, structures, towards, zoom, height):
     """Write a picture with one view for each caption and its meshes, by structure name.
 
     Args:
         towards: from the middle to the camera, in RAS.
+        height: in pixels; the width is 1100.
     """
     window = vtk.vtkRenderWindow()
     window.SetOffScreenRendering(1)
-    window.SetSize(*SIZE)
+    window.SetSize(1100, height)
     window.SetMultiSamples(8)
     for at, (text, meshes) in enumerate(columns):
         renderer = vtk.vtkRenderer()
@@ -83,13 +83,13 @@ def main():
     fine = read_label_map(Path(options.data) / "label_maps" / "s0327.nii.gz")
     thick = chosen(thinned(fine, 3), ORGANS)
     columns = [(method, make(method, thick)[0]) for method in ("Slicer default", "DeepSeg")]
-    picture(options.output / "surfaces.png", columns, thick.structures, (0.3, 1, 0.7), 1.2)
+    picture(options.output / "surfaces.png", columns, thick.structures, (0.3, 1, 0.7), 1.5, 460)
     liver = chosen(thick, LIVER)
     columns = []
     for smoothing in SMOOTHING:
         surfaces = make_surfaces(liver, smoothing=smoothing)
         columns.append((smoothing, {s.structure.name: (s.points, s.triangles) for s in surfaces}))
-    picture(options.output / "smoothing.png", columns, liver.structures, (1, 1, 0.3), 0.7)
+    picture(options.output / "smoothing.png", columns, liver.structures, (1, 1, 0.3), 0.95, 320)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import time
 import traceback
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class Loop:
@@ -28,7 +29,7 @@ class Loop:
     def away(self, slot: str = ""):
         """Around code that keeps the event loop waiting: a slot, or one pass of the loop itself."""
         if not self._depth:
-            self._since, self._last_slot = time.perf_counter(), slot
+            self._since, self._last_slot = _now(), slot
         self._last_slot = slot or self._last_slot
         self._depth += 1
         try:
@@ -47,7 +48,7 @@ class Loop:
         try:
             yield
         finally:
-            self._depth, self._since = depth, time.perf_counter()
+            self._depth, self._since = depth, _now()
 
     def run_slot(self, function, args):
         """Call a slot as PythonQt does: an exception is printed and ends there."""
@@ -63,9 +64,18 @@ class Loop:
         traceback.print_exception(kind, error, trace)
 
     def _note(self) -> None:
-        seconds = time.perf_counter() - self._since
+        seconds = _now() - self._since
         if seconds > self.longest:
             self.longest, self.culprit = seconds, self._last_slot
+
+
+def _now() -> float:
+    """Seconds of wall clock, on Linux without those in which other programs had the processor."""
+    try:
+        waited = int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9
+    except OSError:
+        waited = 0.0
+    return time.perf_counter() - waited
 
 
 LOOP = Loop()

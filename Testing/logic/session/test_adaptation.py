@@ -1,7 +1,6 @@
 """Learning from corrections in a session: collect, learn in the worker, accept, go back; with a real worker."""
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -16,14 +15,7 @@ from DeepSegLogic.util.errors import UsageError
 
 from ..adaptation.conftest import trained  # noqa: F401  # a fixture
 from ..training import phantom
-
-
-def wait(session, until, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not until():
-        session.poll()
-        assert time.monotonic() < deadline, (session.jobs.run, session.jobs.log)
-        time.sleep(0.01)
+from .steps import wait
 
 
 def ended(session, phase=Phase.DONE):

@@ -1,7 +1,5 @@
 """A session and a real archive: series found, fetched, and results sent by a real worker."""
 
-import time
-
 import dicom_series
 import numpy as np
 import orthanc
@@ -11,28 +9,14 @@ import pytest
 from DeepSegLogic import read_label_map, read_volume, write_rtstruct
 from DeepSegLogic.io.dicom.archive_settings import ArchiveSettings
 from DeepSegLogic.io.dicom.web_archive import Archive
-from DeepSegLogic.session import Phase, Session
+from DeepSegLogic.session import Phase
 from DeepSegLogic.util.errors import UsageError
+
+from .steps import wait
 
 pytest.importorskip("dicomweb_client", reason='needs dicomweb-client (pip install -e ".[archive]")')
 pytest.importorskip("highdicom", reason='needs highdicom (pip install -e ".[dicom]")')
 FACTS = {"model": {"id": "ct_organs", "version": "2.1"}}
-
-
-@pytest.fixture
-def session():
-    made = Session()
-    yield made
-    made.close()
-
-
-def wait(session):
-    deadline = time.monotonic() + 200
-    while session.jobs.run.busy:
-        session.poll()
-        assert time.monotonic() < deadline, session.jobs.log
-        time.sleep(0.01)
-    return session.jobs.run
 
 
 def test_a_series_comes_and_its_result_goes(session, tmp_path, monkeypatch):

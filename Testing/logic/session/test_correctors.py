@@ -1,7 +1,5 @@
 """Corrections by a model that takes prompts: chosen from a list, computed in the worker, taken whole or not at all."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -25,6 +23,8 @@ from Testing.logic.refinement.prompt_model import (
     slab,
 )
 
+from .steps import wait
+
 VOXEL = (14, 20, 16)
 CLICK = Point("liver", True, tuple(2.0 * x for x in VOXEL[::-1]))
 
@@ -41,14 +41,6 @@ def session(tmp_path, monkeypatch):
 def correction():
     volume, label_map = slab()
     return Correction(label_map, volume)
-
-
-def wait(session, until=lambda session: not session.jobs.run.busy):
-    deadline = time.monotonic() + 240
-    while not until(session):
-        session.poll()
-        assert time.monotonic() < deadline, (session.jobs.run, session.jobs.log)
-        time.sleep(0.01)
 
 
 def ask(session, correction, meanwhile=lambda: None, click=CLICK):
@@ -190,7 +182,7 @@ def test_cancelling_keeps_what_there_was(session, correction, tmp_path):
     session.choices.choose_corrector("prompt_net")
 
     def cancel_once_it_works():
-        wait(session, lambda session: session.jobs.run.stage == "Correcting")
+        wait(session, lambda: session.jobs.run.stage == "Correcting")
         session.jobs.cancel()
 
     taken, _ = ask(session, correction, cancel_once_it_works)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import time
 
 import numpy as np
 import pytest
@@ -12,16 +11,13 @@ from DeepSegLogic.models.import_export import import_model
 from DeepSegLogic.session import Phase, Session
 from DeepSegLogic.util.errors import InputError, UsageError
 
+from .steps import wait
+
 CENTERS = [(30.0, 40.0, 50.0), (90.0, 60.0, 60.0), (60.0, 100.0, 20.0)]
 
 
 def ended(session, phase=Phase.DONE):
-    deadline = time.monotonic() + 240
-    while session.jobs.run.busy:
-        session.poll()
-        assert time.monotonic() < deadline, session.jobs.log
-        time.sleep(0.01)
-    assert session.jobs.run.phase is phase, session.jobs.run.error
+    assert wait(session).phase is phase, session.jobs.run.error
     return session.jobs.run
 
 

@@ -1,7 +1,6 @@
 """A result of a DICOM series, exported as DICOM by a real worker; and why that is not offered for others."""
 
 import shutil
-import time
 
 import dicom_series
 import numpy as np
@@ -9,26 +8,16 @@ import pydicom
 import pytest
 
 from DeepSegLogic import read_label_map, read_volume
-from DeepSegLogic.session import Phase, Session
+from DeepSegLogic.session import Phase
+
+from .steps import wait
 
 FACTS = {"model": {"id": "ct_organs", "version": "2.1"}}
 
 
-@pytest.fixture
-def session():
-    made = Session()
-    yield made
-    made.close()
-
-
 def exported(session, folder, formats, **options):
     session.export(folder, formats, **options)
-    deadline = time.monotonic() + 200
-    while session.jobs.run.busy:
-        session.poll()
-        assert time.monotonic() < deadline, session.jobs.log
-        time.sleep(0.01)
-    return session.jobs.run
+    return wait(session)
 
 
 def test_a_result_of_a_series_is_written_beside_it(session, tmp_path):

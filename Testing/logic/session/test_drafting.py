@@ -1,6 +1,5 @@
 """A draft in the session: written in the worker, edited, marked when the result changes, dropped with it."""
 
-import time
 from dataclasses import replace
 
 import language_models
@@ -12,6 +11,8 @@ from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.session import Phase, Session
 from DeepSegLogic.worker import WorkerClient
 
+from .steps import settle
+
 
 @pytest.fixture
 def session(tmp_path, monkeypatch):
@@ -19,14 +20,6 @@ def session(tmp_path, monkeypatch):
     made = Session(WorkerClient(grace=0.2))
     yield made
     made.close()
-
-
-def wait(session):
-    deadline = time.monotonic() + 240
-    while session.jobs.waiting:
-        session.poll()
-        assert time.monotonic() < deadline, (session.jobs.run, session.jobs.log)
-        time.sleep(0.01)
 
 
 def test_the_life_of_a_draft(session):
@@ -45,9 +38,9 @@ def test_the_life_of_a_draft(session):
         with pytest.raises(UsageError, match="Nothing to report"):
             drafting.write(liver)
         outcome.adopt(volume, liver, {})
-        wait(session)
+        settle(session)
         drafting.write(liver)
-        wait(session)
+        settle(session)
         assert session.jobs.run.phase is Phase.DONE
         assert drafting.draft.text == "The liver has 64.0 ml and ~~7 HU~~ [?]."
 
@@ -58,18 +51,18 @@ def test_the_life_of_a_draft(session):
         assert drafting.draft.edited and drafting.draft.unknown == ("3 cm",)
 
         outcome.measure(liver)  # as it was
-        wait(session)
+        settle(session)
         assert drafting.draft.notes == first.notes
         smaller = array.copy()
         smaller[:4] = 0
         for _ in range(2):
             outcome.measure(replace(liver, array=smaller))
-            wait(session)
+            settle(session)
         assert [note for note in drafting.draft.notes if "no longer hold" in note] == [drafting.draft.notes[0]]
 
         edited = drafting.draft
     drafting.write(liver)  # nobody answers any more
-    wait(session)
+    settle(session)
     assert session.jobs.run.error.code == "resource.draft" and drafting.draft is edited
 
     drafting.endpoint = Endpoint("https://127.1.invalid", other_host=True)
@@ -77,7 +70,7 @@ def test_the_life_of_a_draft(session):
     assert "are sent to 127.1.invalid." in session.jobs.run.warnings[0]
     outcome.adopt(volume, liver, {})
     assert drafting.draft is None
-    wait(session)
+    settle(session)
     assert drafting.draft is None
     drafting.set_up("", "", False)
     assert drafting.endpoint is None

@@ -1,6 +1,5 @@
 """A model that sees a region which another model finds: both are offered, installed and run, and either may lack."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,8 @@ import pytest
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.session import Phase, Session
 from DeepSegLogic.session.texts import estimate_text, install_question
+
+from .steps import wait
 
 REFERENCE = Path(__file__).parents[2] / "data" / "totalsegmentator_crop"
 
@@ -19,14 +20,6 @@ def session(tmp_path, monkeypatch):
     made = Session()
     yield made
     made.close()
-
-
-def wait(session, until):
-    deadline = time.monotonic() + 240
-    while not until():
-        session.poll()
-        assert time.monotonic() < deadline, (session.jobs.run, session.jobs.log)
-        time.sleep(0.01)
 
 
 def test_both_are_offered_installed_and_run(session):

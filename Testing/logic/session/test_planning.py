@@ -1,7 +1,6 @@
 """The plan of a result, with a real worker: numbers against the single calls, stale after corrections, undo, files."""
 
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +14,7 @@ from DeepSegLogic.session import Session
 from DeepSegLogic.util.errors import DeepSegError, UsageError
 
 from ..planning.scenes import ball, cylinder, scene
+from .steps import settle
 
 PLANE = {"type": "plane", "origin": [22.0, 22.0, 22.0], "normal": [1.0, 0.0, 0.2]}
 TUMOR_VEIN = {"one": "tumor", "other": "vein"}
@@ -44,11 +44,7 @@ def session(worker, organs):
 
 def done(session):
     """Wait for the worker; returns the plan."""
-    end = time.monotonic() + 120
-    while session.jobs.waiting:
-        session.poll()
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    settle(session)
     return session.outcome.planning
 
 

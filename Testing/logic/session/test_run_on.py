@@ -1,7 +1,5 @@
 """A session whose runs happen on a server: the same choices, task and result."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -15,13 +13,7 @@ from DeepSegLogic.remote.worker import RemoteWorker
 from DeepSegLogic.session import Phase, Session
 from DeepSegLogic.util.errors import UsageError
 
-
-def poll_until(session, holds, seconds=60):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, session.jobs.log
-        session.poll()
-        time.sleep(0.02)
+from .steps import wait
 
 
 @pytest.fixture
@@ -47,7 +39,7 @@ def connected(session, server, monkeypatch):
     known.KnownServers().save(server.url, server.fingerprint)
     monkeypatch.setenv("DEEPSEG_TOKEN", server.tokens["anna"])
     session.run_on(server.url)
-    poll_until(session, lambda: done(session))
+    wait(session, lambda: done(session))
 
 
 def test_a_run_on_a_server_and_back(session, server, monkeypatch):
@@ -64,10 +56,10 @@ def test_a_run_on_a_server_and_back(session, server, monkeypatch):
     choices.set_force(True)
     assert choices.why_not == ""
     session.segment()
-    poll_until(session, lambda: done(session))
+    wait(session, lambda: done(session))
     np.testing.assert_array_equal(session.outcome.result.label_map.array, volume.array > 300)
     assert len(server.starts) == 1
-    poll_until(session, lambda: session.outcome.measurements)  # made here
+    wait(session, lambda: session.outcome.measurements)  # made here
     session.run_on("")
     assert places == [server.url, ""] and not choices.place.url and choices.model.id == "ct_demo"
 
@@ -77,10 +69,10 @@ def test_cancel_and_failure_come_back(session, server, monkeypatch):
     session.jobs.start("segment", "segment", lambda _: None, volume=ct(1), model="gated", device="auto")
     server.until(lambda: server.starts)
     session.jobs.cancel()
-    poll_until(session, lambda: done(session))
+    wait(session, lambda: done(session))
     assert session.jobs.run.phase is Phase.CANCELLED
     session.jobs.start("segment", "segment", lambda _: None, volume=ct(1), model="memory", device="auto")
-    poll_until(session, lambda: done(session))
+    wait(session, lambda: done(session))
     assert session.jobs.run.error.code == "resource.memory"
 
 
@@ -90,6 +82,6 @@ def test_a_server_that_refuses_leaves_the_session_here(session, server, monkeypa
     known.KnownServers().save(server.url, "")
     monkeypatch.setenv("DEEPSEG_TOKEN", "wrong")
     session.run_on(server.url)
-    poll_until(session, lambda: done(session))
+    wait(session, lambda: done(session))
     assert session.jobs.run.phase is Phase.FAILED and session.jobs.run.error.action == "give_token"
     assert session.choices.place.url == "" and session._client.server is None

@@ -1,34 +1,18 @@
 """What the scan is: told by the worker, beside everything else."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from DeepSegLogic.classify import Part, Scan
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_volume
 from DeepSegLogic.models import find_model
-from DeepSegLogic.session import Session
 from DeepSegLogic.session.preflight import preflight
 
+from .steps import wait
+
 HEAD = Scan("CT", (Part("head", 0, 180, 0.9),), 0, 180, flips=("mirrored",))
-
-
-@pytest.fixture
-def session():
-    made = Session()
-    yield made
-    made.close()
-
-
-def wait(session, until):
-    deadline = time.monotonic() + 240
-    while not until():
-        session.poll()
-        assert time.monotonic() < deadline, session.jobs.log
-        time.sleep(0.01)
 
 
 def test_the_worker_tells_what_the_scan_is(session, chest_ct):

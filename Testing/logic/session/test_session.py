@@ -1,6 +1,5 @@
 """A session with a real worker and the bundled model."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,8 @@ from DeepSegLogic.session import Phase, Session, Signal
 from DeepSegLogic.util.errors import ResourceError, UsageError
 from DeepSegLogic.worker import Event
 
+from .steps import wait
+
 
 @pytest.fixture(scope="module")
 def small_ct(chest_ct):
@@ -24,25 +25,10 @@ def small_ct(chest_ct):
     return Volume(np.ascontiguousarray(volume.array[:, ::3, ::3]), matrix, "small", "CT")
 
 
-@pytest.fixture
-def session():
-    made = Session()
-    yield made
-    made.close()
-
-
 def signals(session):
     """All that a session has."""
     parts = (session.jobs, session.choices, session.outcome)
     return [value for part in parts for value in vars(part).values() if isinstance(value, Signal)]
-
-
-def wait(session, until, seconds=240):
-    deadline = time.monotonic() + seconds
-    while not until():
-        session.poll()
-        assert time.monotonic() < deadline, (session.jobs.run, session.jobs.log)
-        time.sleep(0.01)
 
 
 def test_from_volume_to_files(session, small_ct, tmp_path):

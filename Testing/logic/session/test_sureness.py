@@ -1,7 +1,5 @@
 """Explanations and second opinions, by the real worker on small volumes, and what becomes of late answers."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -13,20 +11,7 @@ from DeepSegLogic.segmentation import Result
 from DeepSegLogic.session import Phase, Session
 from DeepSegLogic.util.errors import UsageError
 
-
-@pytest.fixture
-def session():
-    made = Session()
-    yield made
-    made.close()
-
-
-def wait(session):
-    deadline = time.monotonic() + 500
-    while session.jobs.waiting:
-        session.poll()
-        assert time.monotonic() < deadline, session.jobs.log
-        time.sleep(0.02)
+from .steps import settle
 
 
 def ball(side=24):
@@ -39,7 +24,7 @@ def adopted(session, model="ct_demo"):
     volume = Volume(np.where(ball(), 60, -80).astype(np.int16), np.diag([4.0, 4.0, 4.0, 1.0]), "ball", "CT")
     labels = LabelMap(ball(), volume.ijk_to_ras, [Structure(1, "liver", "Liver"), Structure(2, "spleen", "Spleen")])
     session.outcome.adopt(volume, labels, {"model": {"id": model}})
-    wait(session)
+    settle(session)
     return labels
 
 
@@ -155,19 +140,19 @@ def test_the_worker_answers_both(session):
     session.choices.set_device("cpu")
     session.choices.set_quality("draft")
     session.sureness.explain("Liver")
-    wait(session)
+    settle(session)
     assert session.jobs.run.phase is Phase.DONE, session.jobs.run.error
     found = session.sureness.attribution
     assert found.array.shape == labels.array.shape and found.array.max() > 200
     assert found.at == (48.0, 48.0, 48.0)
     session.sureness.explain("spleen")
-    wait(session)
+    settle(session)
     assert session.jobs.run.phase is Phase.FAILED and "Spleen has no voxels" in str(session.jobs.run.error)
     session.sureness.ask("dropout")
-    wait(session)
+    settle(session)
     assert "ct_demo has no dropout" in str(session.jobs.run.error)
     assert session.sureness.overlay[0] is found.array  # a failure takes nothing away
     session.sureness.ask("augmentation")
-    wait(session)
+    settle(session)
     assert session.jobs.run.phase is Phase.DONE, session.jobs.run.error
     assert {row.name for row in session.sureness.rows} == {"liver", "spleen"} and session.sureness.other is not None

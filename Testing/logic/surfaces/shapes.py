@@ -57,7 +57,13 @@ def label_map_of(shape, spacing, halves=False):
 
 
 def normal_error(shape, points, triangles, half=None):
-    """Mean angle in degrees between the normals of triangles and the true ones, weighted by area.
+    """Mean angle in degrees between the normals of triangles and the true ones, weighted by area."""
+    angles, areas = normal_errors(shape, points, triangles, half)
+    return float(np.average(angles, weights=areas))
+
+
+def normal_errors(shape, points, triangles, half=None):
+    """Angles in degrees between the normals of triangles and the true ones, and twice the areas.
 
     Args:
         half: 1 or 2 for a half of the shape, whose plane counts as well.
@@ -71,4 +77,4 @@ def normal_error(shape, points, triangles, half=None):
         on_plane = np.abs(_turned(middles)[:, 2]) < np.abs(shape(middles))
         true[on_plane] = _turned(np.eye(3))[:, 2] * (1 if half == 1 else -1)
     cosines = (normals * true).sum(1) / np.maximum(areas, 1e-12)
-    return float(np.average(np.degrees(np.arccos(np.clip(cosines, -1, 1))), weights=areas))
+    return np.degrees(np.arccos(np.clip(cosines, -1, 1))), areas

@@ -11,7 +11,7 @@ from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.surfaces import SMOOTHING, make_surfaces
 from DeepSegLogic.surfaces.mesh_quality import mesh_volume_ml
 
-from .shapes import SHAPES, label_map_of, normal_error
+from .shapes import SHAPES, label_map_of, normal_error, normal_errors
 
 
 def by_slicer(label_map):
@@ -82,11 +82,26 @@ def test_stronger_smoothing_leaves_less_of_the_staircase():
 
 @pytest.mark.parametrize("spacing", [(1e7, 1e7, 1e7), (1e-4, 1e-4, 1e-4), (1, 1, 5000)])
 def test_any_spacing_keeps_the_volume(spacing):
-    array = np.zeros((8, 9, 10), np.uint8)
-    array[2:6, 2:7, 2:8] = 1
+    array = np.zeros((10, 11, 12), np.uint8)
+    array[2:8, 2:9, 2:10] = 1  # many enough that 0.2 voxels, which may be missing, are less than a thousandth
     labels = LabelMap(array, np.diag([*spacing, 1.0]), [structure_for("liver", 1)])
     surface = make_surfaces(labels)["liver"]
     assert mesh_volume_ml(surface.points, surface.triangles) == pytest.approx(labels.volume_ml("liver"), rel=1e-3)
+
+
+@pytest.mark.parametrize("solid", [True, False])
+@pytest.mark.parametrize("name", ["ball", "torus"])
+def test_faces_are_split_along_the_diagonal_that_is_nearer_to_the_true_surface(name, solid):
+    """Nearly as well as by who knows the formula; along the shorter diagonal the torus would be 8 % worse."""
+    shape = SHAPES[name] if solid else lambda points: -SHAPES[name](points)
+    surface = make_surfaces(label_map_of(shape, (1, 1, 1)))["s1"]
+    faces = surface.triangles.reshape(-1, 6)[:, [0, 1, 2, 5]]
+    faces = faces[(np.abs(shape(surface.points)) < 1.5)[faces].all(1)]  # without the border of the volume
+    ours, others = (
+        np.prod(normal_errors(shape, surface.points, faces[:, corners].reshape(-1, 3)), 0).reshape(-1, 2).sum(1)
+        for corners in ([0, 1, 2, 0, 2, 3], [1, 2, 3, 1, 3, 0])
+    )
+    assert ours.sum() < 1.025 * np.minimum(ours, others).sum()
 
 
 def test_a_flat_boundary_between_two_halves_stays_flat():
