@@ -11,7 +11,6 @@ Example:
 """
 
 from .util.lazy import imported_on_use
-from .util.version import __version__
 
 _HOME_OF = {
     # data
@@ -115,9 +114,11 @@ _HOME_OF = {
     "Progress": "util.progress",
     "ResourceError": "util.errors",
     "UsageError": "util.errors",
+    # which DeepSeg this is
+    "__version__": "util.version",
 }
 
-__all__ = [*_HOME_OF, "__version__"]
+__all__ = [*_HOME_OF]
 
 __getattr__ = imported_on_use(__name__, _HOME_OF)
 

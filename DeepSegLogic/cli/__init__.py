@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
@@ -17,50 +18,27 @@ import typer
 
 from ..util.errors import DeepSegError
 from ..util.openmp import openmp_settings
-from . import adapt, models, pacs
-from .calibrate import calibrate
-from .cohort import cohort
-from .compare import compare
 from .console import Console, ending_like_ctrl_c, print_error
-from .demo import demo
-from .detect import detect, evaluate_boxes
-from .disagree import disagree
-from .doctor import doctor
-from .drafting import app as drafting
-from .enhance import enhance, enhance_train
-from .estimate import estimate
-from .evaluate import evaluate
-from .explain import explain
 from .help import without_types
-from .measure import measure
-from .plan import plan
-from .pretrain import pretrain
-from .refine import refine
 from .remedies import WORDS
-from .report import report
-from .segment import segment
-from .serve import app as tokens
-from .serve import serve
-from .servers import app as servers
-from .stress import stress
-from .surfaces import surfaces
-from .train import train
-from .web import web
-from .what import what
 
 # ClickException, of Typer's own copy of click or of the package
 _BadCommandLine = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Add --debug to any command to print the traceback of an error. Research use only.",
+_COMMANDS = (
+    *("segment", "cohort", "refine", "explain", "disagree", "surfaces", "measure", "plan", "train", "pretrain"),
+    *("calibrate", "evaluate", "compare", "stress", "enhance", "enhance-train", "demo", "what", "estimate", "doctor"),
+    *("serve", "web", "report", "detect", "evaluate-boxes"),
 )
+"""Each is the function of that name in the module of that name, or in one of :data:`_MODULES`."""
+
+_GROUPS = ("models", "servers", "drafting", "tokens", "pacs", "adapt")
+"""Commands of commands: each is the ``app`` of the module of that name, or of one of :data:`_MODULES`."""
+
+_MODULES = {"enhance-train": "enhance", "evaluate-boxes": "detect", "tokens": "serve"}
+_OF_MONAI = ("detect", "evaluate-boxes")
 
 
-@app.callback(invoke_without_command=True)
 def _root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     """Organ segmentation and 3D organ models from CT."""
     if version:
@@ -70,25 +48,28 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-_COMMANDS = (
-    *(segment, cohort, refine, explain, disagree, surfaces, measure, plan, train, pretrain, calibrate, evaluate),
-    *(compare, stress, enhance, enhance_train, demo, what, estimate, doctor, serve, web, report),
-)
-for command in _COMMANDS:
-    app.command()(command)
-app.command(hidden=find_spec("monai") is None)(detect)
-app.command(hidden=find_spec("monai") is None)(evaluate_boxes)
-app.add_typer(models.app, name="models")
-app.add_typer(servers, name="servers")
-app.add_typer(drafting, name="drafting")
-app.add_typer(tokens, name="tokens")
-app.add_typer(pacs.app, name="pacs")
-app.add_typer(adapt.app, name="adapt")
-
-
 @cache
-def _command_line() -> Callable[..., object]:
-    """The commands with their options, which take a while to read from the signatures."""
+def _command_line(only: str = "") -> Callable[..., object]:
+    """The commands with their options, which take a while to import and to read from the signatures.
+
+    Args:
+        only: the name of one of them; empty for all.
+    """
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Add --debug to any command to print the traceback of an error. Research use only.",
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for name in (name for name in (*_COMMANDS, *_GROUPS) if only in ("", name)):
+        module = import_module(f".{_MODULES.get(name, name)}", __name__)
+        if name in _GROUPS:
+            app.add_typer(module.app, name=name)
+        else:
+            hidden = name in _OF_MONAI and find_spec("monai") is None
+            app.command(name, hidden=hidden)(getattr(module, name.replace("-", "_")))
     return cast("Callable[..., object]", without_types(typer.main.get_command(app)))
 
 
@@ -102,7 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):  # it is None if it was closed, as by `>&-`
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _command_line()(arguments, prog_name="deepseg", standalone_mode=False)
+        first = arguments[0] if arguments else ""
+        command = _command_line(first if first in (*_COMMANDS, *_GROUPS) else "")
+        code = command(arguments, prog_name="deepseg", standalone_mode=False)
         if code == 130:  # Typer's code for Ctrl-C
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0

@@ -53,6 +53,7 @@ def refine(
     from ..io import write_label_map
     from ..io.write import check_can_hold, check_suffix
     from ..refinement import read_prompts
+    from ..util.lazy import import_ahead
     from ..util.progress import check
     from ..worker.isolated import IsolatedReader
 
@@ -65,6 +66,7 @@ def refine(
             run = _there(console, server, model, device, probabilities)
         else:
             run = _here(console, model, device, probabilities)
+            import_ahead("scipy.ndimage")  # while another process reads the files
         label_map = read.label_map(labels, image)
         check_can_hold(output, label_map)
         volume = read.volume(image)

@@ -57,6 +57,7 @@ def surfaces(
     from ..surfaces.printing import check_sizes
     from ..surfaces.simplify import check_goal
     from ..util.errors import InputError, UsageError
+    from ..util.lazy import import_ahead
     from ..worker.isolated import read_label_map
 
     if min_wall_mm is not None and not printable:
@@ -70,6 +71,9 @@ def surfaces(
     check_sizes(min_wall_mm, min_piece_ml)
     before_reading(labels, image, folder=output)
     make = connected(server).surfaces if server else make_surfaces
+    if not server:
+        for needed in ("scipy.sparse.csgraph", "scipy.ndimage"):
+            import_ahead(needed)  # while another process reads the file
     with console.working():
         label_map = read_label_map(labels, image, cancel=console.cancelled)
         for sentence in label_map.warnings:

@@ -22,8 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import filelock
-
 from ..util.atomic_write import atomic_path, cannot_write
 from ..util.errors import ModelError
 from ..util.file_names import is_file_name
@@ -110,6 +108,8 @@ class Store:
             OutputError: the store cannot be written.
             Cancelled: the user cancelled while waiting.
         """
+        import filelock  # takes longer than the rest of the module
+
         folder = self.root / ".locks"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -205,6 +205,8 @@ class Store:
         Returns:
             A sentence for each thing deleted.
         """
+        import filelock
+
         swept = sweep(self.root)
         for left in (self.root / ".staging").glob("*"):
             name = left.name.removesuffix(".removed")

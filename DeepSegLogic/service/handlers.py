@@ -103,6 +103,7 @@ def _surfaces(job: Job, request: dict[str, Any], volumes: Path, output: Path, de
     label_map, chosen = _label_map(volumes, request["label_map"]), request["structures"]
     options = {"structures": chosen, "smoothing": request["smoothing"]}
     made = handlers.surfaces(job, label_map=label_map, repair_crossings=request["repair_crossings"], **options)
+    job.warm.pop("surfaces", None)  # the next request is somebody else's
     if request["files"]:
         with atomic_path(output / "files.zip") as archive:
             folder = archive.parent / "files"

@@ -215,10 +215,7 @@ def _distinct(names: Iterable[str], reserved: Iterable[str], key: Callable[[str]
 
 
 def _part(surface: Surface, coordinate_system: str) -> Part:
-    import trimesh
-
     # Negating two axes is a rotation: the orientation of the faces stays.
-    mesh = trimesh.Trimesh(surface.points @ FROM_RAS[coordinate_system], surface.triangles, process=False)
-    mesh.metadata["name"] = surface.structure.title or surface.structure.name
-    mesh.visual = trimesh.visual.ColorVisuals(mesh, face_colors=[*surface.structure.color, 255])
-    return Part(mesh, surface.structure.color)
+    points = surface.points @ FROM_RAS[coordinate_system]
+    title = surface.structure.title or surface.structure.name
+    return Part(title, surface.structure.color, points, surface.triangles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
+from ..data.types import PointsRas, Triangles
 from ..util.errors import UsageError
 from .surface import polydata
 
@@ -28,10 +30,29 @@ FROM_RAS = {"RAS": np.eye(3), "LPS": np.diag([-1.0, -1.0, 1.0])}
 
 @dataclass(frozen=True)
 class Part:
-    """A structure as it goes into a file: its mesh in mm, in the coordinate system of the file, and its color."""
+    """A structure as it goes into a file, in the coordinate system of the file.
 
-    mesh: Trimesh
+    Attributes:
+        title: its name for people.
+        color: RGB.
+        points: (N, 3) in mm.
+        triangles: (M, 3), counter-clockwise as seen from outside.
+    """
+
+    title: str
     color: tuple[int, int, int]
+    points: PointsRas
+    triangles: Triangles
+
+    @cached_property
+    def mesh(self) -> Trimesh:
+        """The same for trimesh, which takes long to import."""
+        import trimesh
+
+        mesh = trimesh.Trimesh(self.points, self.triangles, process=False)
+        mesh.metadata["name"] = self.title
+        mesh.visual = trimesh.visual.ColorVisuals(mesh, face_colors=[*self.color, 255])
+        return mesh
 
 
 Parts: TypeAlias = dict[str, Part]
@@ -75,11 +96,15 @@ def check_coordinates(system: str) -> None:
 
 
 def _write_stl(parts: Parts, path: Path, coordinate_system: str) -> None:
-    from trimesh.exchange.stl import export_stl
-
-    content = bytearray(export_stl(_joined(parts)))
-    content[:80] = _note(coordinate_system).encode().ljust(80)
-    path.write_bytes(content)
+    """Binary STL, without trimesh: it is what most people want."""
+    corners = np.concatenate([part.points.take(part.triangles, 0) for part in parts.values()])
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    facets = np.zeros(len(corners), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
+    facets["normal"] = normals / np.where(length > 0, length, 1)
+    facets["corners"] = corners
+    header = _note(coordinate_system).encode().ljust(80)
+    path.write_bytes(header + np.uint32(len(facets)).astype("<u4").tobytes() + facets.tobytes())
 
 
 def _write_ply(parts: Parts, path: Path, coordinate_system: str) -> None:
@@ -94,9 +119,9 @@ def _write_obj(parts: Parts, path: Path, coordinate_system: str) -> None:
     lines, first = [f"# {_note(coordinate_system)}", f"mtllib {path.with_suffix('.mtl').name}"], 1
     for name, part in parts.items():
         lines += [f"o {name}", f"usemtl {name}"]
-        lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in part.mesh.vertices]
-        lines += [f"f {a} {b} {c}" for a, b, c in part.mesh.faces + first]
-        first += len(part.mesh.vertices)
+        lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in part.points]
+        lines += [f"f {a} {b} {c}" for a, b, c in part.triangles + first]
+        first += len(part.points)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -107,8 +132,10 @@ def obj_materials(parts: Parts) -> str:
 
 
 def _write_vtp(parts: Parts, path: Path, coordinate_system: str) -> None:
-    mesh = _joined(parts)
-    path.write_text(vtp_text(polydata(mesh.vertices, mesh.faces), coordinate_system), encoding="utf-8")
+    starts = np.cumsum([0, *(len(part.points) for part in parts.values())])
+    points = np.concatenate([part.points for part in parts.values()])
+    triangles = np.concatenate([p.triangles + start for p, start in zip(parts.values(), starts, strict=False)])
+    path.write_text(vtp_text(polydata(points, triangles), coordinate_system), encoding="utf-8")
 
 
 def vtp_text(mesh: vtkPolyData, coordinate_system: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, TypedDict
 
 import numpy as np
@@ -13,9 +14,11 @@ from ..data.boxes import boxes_by_label
 from ..data.label_map import LabelMap
 from ..data.types import Affine, FloatArray, MaskArray, PointsRas, Slices, Triangles
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .face_distances import boundary_faces, centres_of, distances_of_faces
 from .self_intersections import crossing_pairs
 from .surface import IndexArray, Surface, polydata
 from .surface_net import build_net
+from .voxel_faces import VoxelFaces, voxel_faces
 
 _SAMPLES = 20_000  # points of a surface or mask boundary where distances are measured
 
@@ -107,9 +110,11 @@ def _quality(surface: Surface, label_map: LabelMap, box: Slices) -> SurfaceQuali
     volume = mesh_volume_ml(surface.points, surface.triangles)
     mask_ml = float(mask.sum()) * label_map.voxel_ml
     edges, counts, which, balanced = _edges(surface.triangles)
-    crossing = crossing_pairs(surface.points, surface.triangles)
+    closed, faces = bool((counts == 2).all()), voxel_faces(surface.points, surface.triangles, label_map.ijk_to_ras)
+    suspects = faces.folded() if faces and closed and balanced else None
+    crossing = crossing_pairs(surface.points, surface.triangles, suspects)
     return SurfaceQuality(
-        closed=bool((counts == 2).all()),
+        closed=closed,
         edge_manifold=bool((counts <= 2).all()),
         vertex_manifold=_one_sheet_per_point(surface.triangles, which, len(surface.points)),
         outward=balanced and volume > 0,
@@ -121,7 +126,7 @@ def _quality(surface: Surface, label_map: LabelMap, box: Slices) -> SurfaceQuali
         mesh_ml=volume,
         mask_ml=mask_ml,
         drift_percent=100 * (volume - mask_ml) / mask_ml,
-        **_distances(surface, mask, box, label_map.ijk_to_ras),
+        **_distances(surface, faces, mask, box, label_map.ijk_to_ras),
     )
 
 
@@ -189,21 +194,30 @@ class _Distances(TypedDict):
     from_mask_mm: tuple[float, float, float]
 
 
-def _distances(surface: Surface, mask: MaskArray, box: Slices, ijk_to_ras: Affine) -> _Distances:
-    """Between the surface and the faces of the mask's boundary voxels, both ways."""
+def _distances(
+    surface: Surface, faces: VoxelFaces | None, mask: MaskArray, box: Slices, ijk_to_ras: Affine
+) -> _Distances:
+    """Between the surface and the faces of the mask's boundary voxels, both ways.
+
+    Args:
+        faces: of the surface.
+    """
     offset, points = [s.start for s in box], _some(surface.points)
-    net = build_net(mask.astype(np.uint8), offset)
-    boundary = ijk_to_ras_points(net.vertices, ijk_to_ras)
     to_mask = distances_to_boundary(points, mask, offset, ijk_to_ras)
     far = np.isinf(to_mask)
+    to_mask[far] = distances_to_boundary(points[far], mask, offset, ijk_to_ras, 2)
+    far = np.isinf(to_mask)
     if far.any():
-        faces = np.concatenate([net.quads[:, [0, 1, 2]], net.quads[:, [0, 2, 3]]])
-        to_mask[far] = distances_to_mesh(points[far], boundary, faces)
-    centres = _some(boundary[net.quads].mean(1))
-    return {
-        "to_mask_mm": _summary(to_mask),
-        "from_mask_mm": _summary(distances_to_mesh(centres, surface.points, surface.triangles)),
-    }
+        net = build_net(mask.astype(np.uint8), offset)
+        triangles = np.concatenate([net.quads[:, [0, 1, 2]], net.quads[:, [0, 2, 3]]])
+        to_mask[far] = distances_to_mesh(points[far], ijk_to_ras_points(net.vertices, ijk_to_ras), triangles)
+    firsts, axes = boundary_faces(mask, offset, _SAMPLES)
+    from_mask = np.full(len(axes), np.inf) if faces is None else distances_of_faces(faces, firsts, axes, ijk_to_ras)
+    far = np.isinf(from_mask)
+    if far.any():
+        centres = ijk_to_ras_points(centres_of(firsts[far], axes[far]), ijk_to_ras)
+        from_mask[far] = distances_to_mesh(centres, surface.points, surface.triangles)
+    return {"to_mask_mm": _summary(to_mask), "from_mask_mm": _summary(from_mask)}
 
 
 def _summary(distances: FloatArray) -> tuple[float, float, float]:
@@ -229,10 +243,12 @@ def distances_to_mesh(points: PointsRas, corners: PointsRas, triangles: Triangle
     return np.asarray(np.abs(numpy_support.vtk_to_numpy(distances)))
 
 
-def distances_to_boundary(points: PointsRas, mask: MaskArray, offset: Sequence[int], ijk_to_ras: Affine) -> FloatArray:
+def distances_to_boundary(
+    points: PointsRas, mask: MaskArray, offset: Sequence[int], ijk_to_ras: Affine, reach: int = 1
+) -> FloatArray:
     """Distance in mm of each point to the nearest face between a voxel of a mask and one outside it, if it is near.
 
-    Only the twelve faces between the eight voxels around a point are compared, which is much faster than
+    Only the faces between the voxels around a point are compared, which is much faster than
     :func:`distances_to_mesh`. The distance is inf where another face could be nearer, and everywhere if the grid's axes
     are not orthogonal.
 
@@ -240,25 +256,33 @@ def distances_to_boundary(points: PointsRas, mask: MaskArray, offset: Sequence[i
         points: (N, 3), RAS in mm.
         mask: (K, J, I) bool.
         offset: (K, J, I) index of its first voxel on the grid of ``ijk_to_ras``.
+        reach: number of voxels on each side of a point: 1 for twelve faces, 2 for 144.
     """
     spacing, nearest = spacing_ijk(ijk_to_ras), np.full(len(points), np.inf)
-    axes = ijk_to_ras[:3, :3] / spacing
-    if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-6):
+    directions = ijk_to_ras[:3, :3] / spacing
+    if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-6):
         return nearest
-    padded = np.pad(mask, 2)  # so that points just outside have eight voxels around them
-    places = ras_to_ijk(points, ijk_to_ras) - np.asarray(offset)[::-1] + 2
-    voxel = np.floor(places).astype(np.intp)  # the first of the eight
-    inside = ((voxel >= 0) & (voxel + 1 < padded.shape[::-1])).all(1)
+    padded = np.pad(mask, 2 * reach)  # so that points just outside have voxels around them
+    places = ras_to_ijk(points, ijk_to_ras) - np.asarray(offset)[::-1] + 2 * reach
+    voxel = np.floor(places).astype(np.intp)  # the last one before the corner that those around share
+    inside = ((voxel >= reach - 1) & (voxel + reach < padded.shape[::-1])).all(1)
     strides = np.array([1, padded.shape[2], padded.shape[1] * padded.shape[2]])
-    at = np.where(inside, voxel @ strides, 0)
-    full = [padded.ravel().take(at + np.array([b & 1, b >> 1 & 1, b >> 2]) @ strides) for b in range(8)]
-    away = ((places - voxel - 0.5) * spacing).T  # (3, N), from the corner that the eight share
-    squared = away**2
-    beside = np.where(away > 0, squared, 0), np.where(away < 0, squared, 0)  # of the voxels before it, and behind
-    for axis in range(3):
-        u, v = (a for a in range(3) if a != axis)
-        for b in (b for b in range(8) if not b >> axis & 1):
-            distance = squared[axis] + beside[b >> u & 1][u] + beside[b >> v & 1][v]
-            np.minimum(nearest, distance, out=nearest, where=full[b] != full[b | 1 << axis])
-    proven = inside & (np.sqrt(nearest) <= (spacing[:, None] - np.abs(away)).min(0))
+    at, around = np.where(inside, voxel @ strides, (reach - 1) * strides.sum()), range(1 - reach, reach + 1)
+    full = {b: padded.ravel().take(at + np.array(b) @ strides) for b in product(around, repeat=3)}
+    away = ((places - voxel - 0.5) * spacing).T  # (3, N), from that corner
+    # Squares along each axis: to the side behind a voxel, and to the voxel itself.
+    sides = [{b: (away[n] - b * spacing[n]) ** 2 for b in around} for n in range(3)]
+    voxels = [{b: _outside(away[n], (b - 1) * spacing[n], b * spacing[n]) ** 2 for b in around} for n in range(3)]
+    for before in product(around, repeat=3):
+        for n in (n for n in range(3) if before[n] < reach):
+            u, v = (m for m in range(3) if m != n)
+            behind = *before[:n], before[n] + 1, *before[n + 1 :]
+            distance = sides[n][before[n]] + voxels[u][before[u]] + voxels[v][before[v]]
+            np.minimum(nearest, distance, out=nearest, where=full[before] != full[behind])
+    proven = inside & (np.sqrt(nearest) <= (reach * spacing[:, None] - np.abs(away)).min(0))
     return np.where(proven, np.sqrt(nearest), np.inf)
+
+
+def _outside(values: FloatArray, low: float, high: float) -> FloatArray:
+    """How far values lie outside an interval."""
+    return np.asarray(np.maximum(np.maximum(low - values, values - high), 0))

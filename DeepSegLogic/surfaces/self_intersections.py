@@ -11,24 +11,33 @@ from ..data.affine import ijk_to_ras_points
 from ..data.types import Affine, PointsIjk, PointsRas, Triangles
 from ..util.progress import Cancel, check, never_cancel
 from .manifold import ManifoldSurfaces
+from .surface import IndexArray
 from .surface_net import Net, faces_at
+from .voxel_faces import voxel_faces
 
 _ROUNDS = 14  # the last one moves vertices all the way back
 
-IndexPairs: TypeAlias = npt.NDArray[np.int64]
+IndexPairs: TypeAlias = npt.NDArray[np.int32 | np.int64]
 
 
-def crossing_pairs(points: PointsRas, triangles: Triangles) -> IndexPairs | None:
+def crossing_pairs(points: PointsRas, triangles: Triangles, suspects: IndexArray | None = None) -> IndexPairs | None:
     """Pairs (N, 2) of triangles that cross each other; None if libigl is not installed.
 
     Found with exact predicates. libigl's modules under the GPL are not used.
+
+    Args:
+        suspects: indices of the triangles to look at; None for all.
     """
     try:
         from igl.predicates import find_self_intersections
     except ImportError:
         return None
-    pairs: IndexPairs = find_self_intersections(points, triangles)[1]
-    return pairs
+    if suspects is None:
+        suspects = np.arange(len(triangles))
+    if len(suspects) == 0:
+        return np.empty((0, 2), np.int64)
+    pairs = find_self_intersections(points, np.ascontiguousarray(triangles[suspects]))[1]
+    return suspects[np.asarray(pairs, np.int64).reshape(-1, 2)]
 
 
 def repaired(net: Net, positions: PointsIjk, ijk_to_ras: Affine, cancel: Cancel = never_cancel) -> PointsIjk:
@@ -52,7 +61,9 @@ def repaired(net: Net, positions: PointsIjk, ijk_to_ras: Affine, cancel: Cancel 
         for label in manifold.faces if labels is None else labels:
             check(cancel)
             points, triangles, vertex = manifold.of(label)
-            pairs = crossing_pairs(ijk_to_ras_points(points, ijk_to_ras), triangles)
+            known = voxel_faces(points, triangles, np.eye(4))
+            suspects = known.folded() if known else None
+            pairs = crossing_pairs(ijk_to_ras_points(points, ijk_to_ras), triangles, suspects)
             if pairs is None:
                 return positions
             corners = np.unique(triangles[pairs.ravel()])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ _PIECE = 65536  # faces per step, so that intermediate arrays stay in the proces
 
 Columns: TypeAlias = npt.NDArray[np.float32]
 """Vectors in voxels along (I, J, K), (3, N): of vertices, or of what belongs to them."""
+
+_Vectors = TypeVar("_Vectors", Columns, FloatArray)
 
 
 @dataclass
@@ -153,7 +155,7 @@ def sums_at(indices: IndexArray | Labels, values: npt.NDArray[np.floating] | Ind
     return np.asarray(np.bincount(indices, values, length), np.float64)
 
 
-def cross(a: Columns, b: Columns) -> Columns:
+def cross(a: _Vectors, b: _Vectors) -> _Vectors:
     """Cross products of (3, N) columns; several times faster than numpy's general one."""
     result = np.empty_like(a)
     for axis in range(3):

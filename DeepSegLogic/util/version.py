@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, requires, version
+from functools import cache
 from pathlib import Path
 
 DISTRIBUTION = "slicer-deepseg"  # `deepseg` on PyPI is a word segmenter by somebody else
@@ -17,10 +17,24 @@ _IN_SLICER = {  # extras of use there; without what Slicer ships
     "dicom": "highdicom pyjpegls",
 }
 
-try:
-    __version__ = version(DISTRIBUTION)
-except PackageNotFoundError:  # run from a source tree or inside Slicer, without pip
-    __version__ = "0.1.0"
+__version__: str
+"""Looked up on first use, since that takes as long as all else of a small import."""
+
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _version()
+
+
+@cache
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:  # run from a source tree or inside Slicer, without pip
+        return "0.1.0"
 
 
 def how_to_install(extra: str) -> str:
@@ -39,6 +53,8 @@ def how_to_install(extra: str) -> str:
 
 def _requirements(extra: str) -> list[str]:
     """The packages of an extra, quoted for a shell, as the installed metadata lists them."""
+    from importlib.metadata import PackageNotFoundError, requires
+
     try:
         listed = [line.partition(";") for line in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:

@@ -7,7 +7,6 @@ import platform
 from typing import Any
 
 from ..util.errors import DeepSegError, ResourceError, UsageError
-from ..util.version import __version__
 from .channel import VERSION, Channel
 from .error_mapping import from_message, to_message
 from .serialization import SAME_VERSION
@@ -44,6 +43,8 @@ def greet_client(channel: Channel) -> None:
     Raises:
         DeepSegError: the client is refused; it has been told why.
     """
+    from ..util.version import __version__  # looked up here
+
     hello = channel.receive()
     try:
         if hello is None or hello.get("type") != "hello":

@@ -44,6 +44,7 @@ class IsolatedReader:
         self._client = WorkerClient(lambda: ProcessLink(handlers=READER), grace=_GRACE_S)
 
     def __enter__(self) -> IsolatedReader:
+        self._client.start()  # while the caller does something else
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,12 +96,14 @@ class IsolatedReader:
 
 def read_volume(path: Path | str, *, cancel: Cancel = never_cancel) -> Volume:
     """One volume, see :meth:`IsolatedReader.volume`."""
+    must_exist(Path(path).expanduser())
     with IsolatedReader(cancel) as reader:
         return reader.volume(path)
 
 
 def read_label_map(path: Path | str, source: Path | str | None = None, *, cancel: Cancel = never_cancel) -> LabelMap:
     """One label map, see :meth:`IsolatedReader.label_map`."""
+    must_exist(Path(path).expanduser())
     with IsolatedReader(cancel) as reader:
         return reader.label_map(path, source)
 
@@ -109,6 +112,7 @@ def read_scene_or_volume(
     path: Path | str, scratch: Path | None = None, *, cancel: Cancel = never_cancel
 ) -> SlicerScene:
     """One scene or volume, see :meth:`IsolatedReader.scene_or_volume`."""
+    must_exist(Path(path).expanduser())
     with IsolatedReader(cancel) as reader:
         return reader.scene_or_volume(path, scratch)
 

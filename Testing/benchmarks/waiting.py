@@ -6,8 +6,8 @@
 
 A variant is a source tree and environment variables. Ratios are to the first one: of wall-clock time, and of processor
 time with that of all child processes, which other work on the machine changes less. With OMP_NUM_THREADS=1 none of it
-is spent on waiting. All variants run the bundled model of this tree. *Without the engine* leaves out the time between
-the end of preprocessing and the labels.
+is spent on waiting. Modules are compiled before, as a user has them. All variants run the bundled model of this tree.
+*Without the engine* leaves out the time between the end of preprocessing and the labels.
 
 ``--busy`` runs so many programs beside it that never pause, as a full desktop has. ``LD_PRELOAD=…/libiomp5.so`` (from
 the package intel-openmp) tries LLVM's OpenMP in place of GNU's.
@@ -19,6 +19,7 @@ installed from another tree in a way that precedes PYTHONPATH; the first line te
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import statistics
@@ -193,7 +194,7 @@ def arguments(step: str, ct: Path, folder: Path) -> list[str]:
 def measured(step: str, tree: Path, variables: dict[str, str], ct: Path, folder: Path) -> Times:
     """What a step measures, each time in a process of its own."""
     paths = os.pathsep.join(map(str, (tree, tree / "DeepSegExtension", tree / "Testing")))
-    environment = {**os.environ, "PYTHONPATH": paths, **variables}
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "", **variables}
     if step in INSIDE:
         command = [sys.executable, __file__, "--inside", step, str(ct), str(folder)]
     elif step == "import":
@@ -259,6 +260,9 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         holes(options.ct, folder)
+        for _, tree, _ in options.variants:  # as after an installation, or a first start
+            for part in ("DeepSegLogic", "DeepSegExtension", "Testing/host"):
+                compileall.compile_dir(tree / part, quiet=2)
         for _ in range(options.busy):
             stack.callback(subprocess.Popen([sys.executable, "-c", "while True: pass"]).kill)
         for step in options.steps:

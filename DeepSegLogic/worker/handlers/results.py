@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,26 @@ if TYPE_CHECKING:
     from ...surfaces import SurfaceSet
 
 
-def surfaces(job: Job, *, label_map: LabelMap, **options: Any) -> SurfaceSet:
-    """:func:`DeepSegLogic.surfaces.make_surfaces` with its options."""
+def surfaces(
+    job: Job,
+    *,
+    label_map: LabelMap,
+    structures: list[str] | None = None,
+    smoothing: str = "standard",
+    repair_crossings: bool = False,
+) -> SurfaceSet:
+    """:func:`DeepSegLogic.surfaces.make_surfaces`. The last ones are kept until the next ``segment``: they are often
+    wanted again as they are, in 3D or in files."""
     from ...surfaces import make_surfaces
 
-    return make_surfaces(label_map, progress=job.progress, cancel=job.cancel, **options)
+    options: dict[str, Any] = {"structures": structures, "smoothing": smoothing, "repair_crossings": repair_crossings}
+    kept = job.warm.get("surfaces")
+    if kept is None or kept[:2] != (options, label_map):
+        job.warm.pop("surfaces", None)
+        made = make_surfaces(label_map, progress=job.progress, cancel=job.cancel, **options)
+        kept = job.warm["surfaces"] = (options, deepcopy(label_map), made)
+    surfaces: SurfaceSet = kept[2]
+    return surfaces
 
 
 def measure(
@@ -110,6 +126,9 @@ def export(
     """
     from ...results.folder import export_result
 
+    def make(label_map: LabelMap, structures: list[str] | None, progress: Any, cancel: Any, **how: Any) -> SurfaceSet:
+        return surfaces(job, label_map=label_map, structures=structures, **how)
+
     written = export_result(
         Path(folder),
         label_map,
@@ -118,6 +137,7 @@ def export(
         source=Path(source) if source else None,
         confidence=confidence,
         boundary_margin=boundary_margin,
+        make=make,
         progress=job.progress,
         cancel=job.cancel,
         **options,

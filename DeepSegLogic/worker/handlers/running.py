@@ -40,6 +40,7 @@ def segment(job: Job, *, volume: Volume, model: str, device: str = "auto", enhan
     """
     from ...enhance.before import segment_enhanced
 
+    job.warm.pop("surfaces", None)  # of an earlier result
     return segment_enhanced(
         volume, loaded_model(job, model), enhance, device=device, progress=job.progress, cancel=job.cancel, **options
     )

@@ -58,6 +58,18 @@ def test_an_unknown_surface_is_refused_with_the_known_names(surfaces):
     assert "liver" in caught.value.remedy
 
 
+def test_stl_is_what_trimesh_writes_but_for_the_header(tmp_path, surfaces):
+    several = export_surfaces(surfaces, tmp_path / "apart", ["stl"], "RAS")
+    for path, surface in zip(several, surfaces, strict=True):
+        mesh = trimesh.Trimesh(surface.points, surface.triangles, process=False)
+        assert path.read_bytes()[80:84] == trimesh.exchange.stl.export_stl(mesh)[80:84]
+        written = np.frombuffer(path.read_bytes()[84:], trimesh.exchange.stl._stl_dtype)
+        np.testing.assert_array_equal(written["vertices"], mesh.triangles.astype(np.float32))
+        np.testing.assert_allclose(written["normals"], mesh.face_normals, atol=1e-6)
+    joint = export_surfaces(surfaces, tmp_path / "joint", ["stl"], "RAS", joint=True)[0].read_bytes()
+    assert joint[84:] == b"".join(path.read_bytes()[84:] for path in several)
+
+
 @pytest.mark.parametrize("system", ["LPS", "RAS"])
 @pytest.mark.parametrize("kind", ["stl", "ply", "obj"])
 def test_meshes_have_the_coordinate_system_that_the_file_names(tmp_path, surfaces, kind, system):

@@ -77,7 +77,7 @@ def test_the_command_line_says_how(monkeypatch, capsys):
     def fail(_arguments, **_options):
         raise untrusted()
 
-    monkeypatch.setattr("DeepSegLogic.cli._command_line", lambda: fail)
+    monkeypatch.setattr("DeepSegLogic.cli._command_line", lambda only: fail)
     assert main([]) == 4
     assert (
         capsys.readouterr().err == "Error: The model lab was not run. Trust it. Run `deepseg models trust /m` once.\n"

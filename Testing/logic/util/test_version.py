@@ -37,7 +37,7 @@ def test_in_a_checkout():
 def test_installed_by_pip_the_packages_themselves_are_named(monkeypatch, tmp_path):
     listed = ["numpy>=1.24", 'monai>=1.4; extra == "monai"', "pyyaml>=6; extra == 'monai'", "ruff; extra == 'test'"]
     monkeypatch.setattr(version, "_CHECKOUT", tmp_path)
-    monkeypatch.setattr(version, "requires", lambda name: listed)
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: listed)
     assert version.how_to_install("monai") == 'Run: pip install "monai>=1.4" "pyyaml>=6"'
 
 

@@ -1,5 +1,7 @@
 """The bundled model on the real chest CT, through a real worker."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from DeepSegLogic import read_label_map, read_volume, segment
 from DeepSegLogic.surfaces import make_surfaces
 from DeepSegLogic.util.errors import Cancelled, ModelError, UsageError
 from DeepSegLogic.worker import WorkerClient
+from DeepSegLogic.worker.handlers import results as handlers
 
 from .conftest import is_end, leftovers, run_until
 
@@ -101,6 +104,62 @@ def test_surfaces_cross(client, chest_segmentation):
         assert one.structure == other.structure
         np.testing.assert_array_equal(one.points, other.points)
         np.testing.assert_array_equal(one.triangles, other.triangles)
+
+
+class WarmJob:
+    """Stands for the worker's side of a job."""
+
+    def __init__(self, warm):
+        self.warm, self.made = warm, 0
+
+    def progress(self, stage, fraction, message=""):
+        self.made += stage == "surfaces" and fraction == 1
+
+    def cancel(self):
+        return False
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.array.__setitem__((0, 0, 0), 1 - m.array[0, 0, 0]),
+        lambda m: m.ijk_to_ras.__setitem__((0, 3), m.ijk_to_ras[0, 3] + 1),
+        lambda m: m.structures.pop(),
+    ],
+)
+def test_surfaces_are_made_again_only_if_something_changed(chest_segmentation, tmp_path, change):
+    label_map, warm = read_label_map(chest_segmentation), {}
+
+    def ask(**options):
+        job = WarmJob(warm)
+        return handlers.surfaces(job, label_map=label_map, **options), job.made
+
+    first, made = ask()
+    again, made_again = ask()
+    assert (made, made_again) == (1, 0)
+    assert again == first == make_surfaces(label_map)
+    assert ask(smoothing="none")[1] == 1
+    assert ask()[1] == 1  # only the last ones are kept
+    change(label_map)
+    after, made = ask()
+    assert made == 1
+    assert after == make_surfaces(label_map)
+
+
+def test_an_export_writes_the_surfaces_that_are_shown(chest_segmentation, volume, tmp_path):
+    label_map, warm = read_label_map(chest_segmentation), {}
+    handlers.surfaces(WarmJob(warm), label_map=label_map)
+    places = {}
+    for name, kept in (("kept", warm), ("fresh", {})):
+        job = WarmJob(kept)
+        place = {"folder": str(tmp_path / name), "formats": ["stl"], "confidence": {}, "boundary_margin": {}}
+        files = handlers.export(job, label_map=label_map, volume=volume, **place)
+        assert job.made == (name == "fresh")
+        places[name] = {Path(file).name: Path(file).read_bytes() for file in files}
+    assert places["kept"] == places["fresh"]
+    job = WarmJob(warm)
+    handlers.export(job, label_map=label_map, volume=volume, **place | {"formats": ["ply"]}, printable=True)
+    assert job.made == 1
 
 
 def test_errors_of_the_engine_arrive_as_they_are(client, request_):
