@@ -12,8 +12,8 @@ It is set against a cost, which begins with the odds that an unmarked voxel is w
 distance from the marked voxels. Without evidence only the cost remains, and nothing but the marked voxels changes.
 
 Lengths are in units of the error's size or of voxels, and grey values are ranks, so neither the resolution nor the
-scale of grey values matters. Ranks stretch contrasts where most grey values are; how far is limited, so that noise, and
-faint differences in air, are no evidence. docs/notes/refine.md says how the numbers were chosen.
+scale of grey values matters. Ranks stretch contrasts where most grey values are, but not so far that the noise of air
+would be evidence. docs/notes/refine.md says how the numbers were chosen.
 """
 
 from __future__ import annotations
@@ -58,7 +58,6 @@ SURE = 1.0  # log odds of the prompt's own voxel afterwards
 AGAINST = 0.5  # weight of log odds that are lower than at the prompt
 LARGEST_ERROR = 3.0  # log odds: where the network saw nothing, it has nothing to say nearby either
 STRETCH = 4.0  # largest contrast of ranks, as a multiple of that of evenly spread grey values
-REMAINING = 1 / 3  # noise after smoothing, as a share of what smoothing removes
 _BINS, _BLUR = 48, 2.5  # of grey value histograms: number, and standard deviation of their smoothing
 _FURTHEST = 12.0  # geodesic distance, in error sizes
 
@@ -106,21 +105,13 @@ class PromptContext:
         sigma = 0.7 * self.spacing.min() / self.spacing
         return np.asarray(gaussian_filter(self.image.astype(np.float32), sigma))
 
-    @cached_property
-    def detail(self) -> Float32s:
-        """What smoothing removes, float32 (K, J, I)."""
-        return np.asarray(self.image.astype(np.float32) - self.smoothed)
-
-    @cached_property
-    def noise(self) -> float:
-        """Standard deviation of the detail."""
-        inside = np.abs(self.detail[self.candidates | self.goal])
-        return 1.48 * float(np.median(inside)) if inside.size else 0.0
-
     @property
     def with_edges(self) -> Float32s:
         """As ``smoothed``, but details that stand out from the noise stay: an edge belongs to one of its sides."""
-        return np.asarray(self.smoothed + self.detail * (1 - _bell(self.detail / max(3 * self.noise, 1e-6))))
+        detail = self.image.astype(np.float32) - self.smoothed
+        inside = np.abs(detail[self.candidates | self.goal])
+        noise = 1.48 * float(np.median(inside)) if inside.size else 0.0  # a standard deviation
+        return np.asarray(self.smoothed + detail * (1 - _bell(detail / max(3 * noise, 1e-6))))
 
     def coarser(self, steps: npt.NDArray[np.int64]) -> PromptContext:
         """The same on voxels that are larger by integer factors along (K, J, I), about the same middle."""
@@ -194,15 +185,18 @@ def _appearance(context: PromptContext, distance: Float32s, far: Float32s, size:
 
 
 def _ranks(context: PromptContext) -> Float32s:
-    """Grey values equalized with limited contrast, (K, J, I), 0 to ``_BINS``: ranks among the voxels around the prompt,
-    but closer together where ranks would stretch noise or a small part of all contrast (Pizer et al., Adaptive Histogram
-    Equalization and Its Variations, 1987)."""
+    """Grey values as ranks among the voxels around the prompt, (K, J, I), 0 to ``_BINS``, with limited contrast.
+
+    Where most of the voxels are air, the others would share a few ranks, and the noise of the air would get the rest.
+    So close grey values stay close (contrast-limited equalization; Pizer et al., Adaptive Histogram Equalization and
+    Its Variations, CVGIP 1987).
+    """
     grey = context.with_edges
     known = grey[context.candidates | context.goal]
     levels, places = np.unique(np.quantile(known, np.linspace(0, 1, _BINS)), return_index=True)
     low, high = np.quantile(known, (0.02, 0.98))  # without metal
-    least = max((high - low) / (STRETCH * _BINS), REMAINING * context.noise / _BLUR, 1e-6)  # difference of one rank
-    steps = np.minimum(np.diff(places), np.diff(levels) / least)
+    most = STRETCH * _BINS * np.diff(levels) / max(high - low, 1e-6)
+    steps = np.minimum(np.diff(places), most)
     return np.interp(grey, levels, np.append(0, np.cumsum(steps))).astype(np.float32)
 
 
