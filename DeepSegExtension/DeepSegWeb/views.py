@@ -59,7 +59,7 @@ def make_views(server, scene: PageScene) -> LayoutManager:
 def _made(view, **place):
     """A view that draws nothing while it is made: it would draw itself at each of some sixty steps.
 
-    The factory then has it drawn for the browser, as needed. Without multisampling: in Mesa's software renderer, that is
+    The factory then has it drawn for the browser, as needed. Without multisampling: in Mesa's software renderer, it is
     most of what a slice costs, and in 3D everything translucent is lost with it.
     """
     made = view(scheduled_render_strategy=NoScheduleRendering(), **place)
