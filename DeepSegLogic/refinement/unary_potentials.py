@@ -119,7 +119,7 @@ def _ranks(context: PromptContext) -> Float32s:
     low, high = np.quantile(known, (0.02, 0.98))  # without metal
     most = STRETCH * _BINS * np.diff(levels) / max(high - low, 1e-6)
     steps = np.minimum(np.diff(places), most)
-    return np.interp(grey, levels, np.append(0, np.cumsum(steps))).astype(np.float32)
+    return np.asarray(np.interp(grey, levels, np.append(0, np.cumsum(steps))), np.float32)
 
 
 def _histogram(rank: Float32s, weights: Float32s) -> FloatArray:
