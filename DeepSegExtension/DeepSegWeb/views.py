@@ -59,9 +59,12 @@ def make_views(server, scene: PageScene) -> LayoutManager:
 def _made(view, **place):
     """A view that draws nothing while it is made: it would draw itself at each of some sixty steps.
 
-    The factory then has it drawn for the browser, as needed.
+    The factory then has it drawn for the browser, as needed. Without multisampling: in Mesa's software renderer, it is
+    most of what a slice costs, and in 3D everything translucent is lost with it.
     """
-    return view(scheduled_render_strategy=NoScheduleRendering(), **place)
+    made = view(scheduled_render_strategy=NoScheduleRendering(), **place)
+    made.render_window().SetMultiSamples(0)
+    return made
 
 
 class _ThreeDViewFactory(RemoteViewFactory):
@@ -168,7 +171,6 @@ def _stay_fitted(view, logic) -> None:
 
 
 def _threed_ui(_server, _view_id, view) -> None:
-    view.render_window().SetMultiSamples(0)  # with it, Mesa's software renderer loses everything translucent
     view.renderer().SetUseFXAA(True)
     view.set_orientation_marker(
         vtkMRMLAbstractViewNode.OrientationMarkerTypeCube, vtkMRMLAbstractViewNode.OrientationMarkerSizeSmall

@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..data.types import FloatArray, MaskArray, ScalarArray
-from .unary_potentials import PromptContext, log_odds_of
+from .prompt_context import PromptContext
+from .unary_potentials import log_odds_of
 
 LENGTH_VOXELS = 1.5  # over which the evidence of neighbours is shared, where there is no edge
 CONTRAST = 3.0  # difference between neighbours that is an edge, in their usual differences

@@ -13,10 +13,11 @@ from ..data.boxes import common, grown, matrix_of, within
 from ..data.label_map import LabelMap
 from ..data.types import FloatArray, LabelArray, MaskArray, ScalarArray, Slices
 from ..util.errors import ResourceError
+from .prompt_context import PromptContext, Values, resampled
 from .proposal import Proposal
 from .random_walker import believed, connected, links_of, potential
 from .rasterise import Seeds
-from .unary_potentials import PromptContext, Values, network_error, resampled, unary_potentials
+from .unary_potentials import network_error, unary_potentials
 
 if TYPE_CHECKING:
     from ..data.probabilities import TopProbabilities

@@ -12,19 +12,18 @@ It is set against a cost, which begins with the odds that an unmarked voxel is w
 distance from the marked voxels. Without evidence only the cost remains, and nothing but the marked voxels changes.
 
 Lengths are in units of the error's size or of voxels, and grey values are ranks, so neither the resolution nor the
-scale of grey values matters. docs/notes/refine.md says how the numbers were chosen.
+scale of grey values matters. Ranks stretch contrasts where most grey values are, but not so far that the noise of air
+would be evidence. docs/notes/refine.md says how the numbers were chosen.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, ScalarArray
+from .prompt_context import Float32s, PromptContext, bell
 
 
 @dataclass(frozen=True)
@@ -56,84 +55,9 @@ CORRELATION_MM = {True: 9.0, False: 4.0}  # length over which the network's erro
 SURE = 1.0  # log odds of the prompt's own voxel afterwards
 AGAINST = 0.5  # weight of log odds that are lower than at the prompt
 LARGEST_ERROR = 3.0  # log odds: where the network saw nothing, it has nothing to say nearby either
+STRETCH = 4.0  # largest contrast of ranks, as a multiple of that of evenly spread grey values
 _BINS, _BLUR = 48, 2.5  # of grey value histograms: number, and standard deviation of their smoothing
 _FURTHEST = 12.0  # geodesic distance, in error sizes
-
-Values: TypeAlias = npt.NDArray[Any]
-"""Grey values, (K, J, I), of any real type."""
-
-Float32s: TypeAlias = npt.NDArray[np.float32]
-"""float32 of any shape."""
-
-
-@dataclass(frozen=True, eq=False)
-class PromptContext:
-    """The voxels around a prompt. All arrays are (K, J, I).
-
-    Attributes:
-        image: grey values.
-        candidates: bool, voxels that may change.
-        seeds: bool, voxels that must change.
-        goal: bool, voxels that already are what the seeds will become.
-        spacing: mm along (K, J, I).
-        scale: largest size in mm that the error can have around the prompt, if it was drawn in the middle of it.
-        prior: float32, the network's probability that a voxel is what the seeds will become; None if unknown.
-        radius: mm from the seeds at which all influence ends.
-    """
-
-    image: Values
-    candidates: MaskArray
-    seeds: MaskArray
-    goal: MaskArray
-    spacing: FloatArray
-    scale: float
-    prior: ScalarArray | None = None
-    radius: float = 75.0
-
-    @property
-    def voxel(self) -> float:
-        """Edge in mm of a cube as large as a voxel."""
-        return float(np.cbrt(self.spacing.prod()))
-
-    @cached_property
-    def smoothed(self) -> Float32s:
-        """The grey values without most of their noise, float32 (K, J, I)."""
-        from scipy.ndimage import gaussian_filter
-
-        sigma = 0.7 * self.spacing.min() / self.spacing
-        return np.asarray(gaussian_filter(self.image.astype(np.float32), sigma))
-
-    @property
-    def with_edges(self) -> Float32s:
-        """As ``smoothed``, but details that stand out from the noise stay: an edge belongs to one of its sides."""
-        detail = self.image.astype(np.float32) - self.smoothed
-        inside = np.abs(detail[self.candidates | self.goal])
-        noise = 1.48 * float(np.median(inside)) if inside.size else 0.0  # a standard deviation
-        return np.asarray(self.smoothed + detail * (1 - _bell(detail / max(3 * noise, 1e-6))))
-
-    def coarser(self, steps: npt.NDArray[np.int64]) -> PromptContext:
-        """The same on voxels that are larger by integer factors along (K, J, I), about the same middle."""
-        from scipy.ndimage import gaussian_filter
-
-        shape = -(-np.array(self.goal.shape) // steps)
-
-        def thinned(array: npt.NDArray[Any]) -> ScalarArray:
-            return resampled(gaussian_filter(array.astype(np.float32), 0.4 * (steps - 1)), steps, shape)
-
-        seeds = np.zeros(shape, bool)
-        middle = (np.array(self.goal.shape) - 1) / 2
-        at = np.rint((np.argwhere(self.seeds) - middle) / steps + (shape - 1) / 2).astype(int)
-        seeds[tuple(np.clip(at, 0, shape - 1).T)] = True
-        candidates = (thinned(self.candidates) > 0.5) | seeds
-        return replace(
-            self,
-            image=thinned(self.image),
-            candidates=candidates,
-            seeds=seeds,
-            goal=(thinned(self.goal) > 0.5) & ~candidates,
-            spacing=self.spacing * steps,
-            prior=None if self.prior is None else thinned(self.prior),
-        )
 
 
 def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
@@ -143,7 +67,7 @@ def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
     weights, voxel = WEIGHTS[positive], context.voxel
     size = max(context.scale, LEAST_SIZE * voxel)
     distance = distance_transform_edt(~context.seeds, sampling=context.spacing).astype(np.float32)
-    far = (1 - _bell(distance / (1.5 * size))) * context.candidates
+    far = (1 - bell(distance / (1.5 * size))) * context.candidates
     if far.sum() < SHRINKAGE:  # nothing is known to be right
         far = context.candidates.astype(np.float32)
     likely, alike = _appearance(context, distance, far, size)
@@ -167,12 +91,9 @@ def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
 def _appearance(context: PromptContext, distance: Float32s, far: Float32s, size: float) -> tuple[Float32s, float]:
     """The log likelihood ratio of each voxel's grey value, (K, J, I): of the error to what is right; and how probable
     it is that the seeds look like the goal rather than like the other candidates."""
-    grey, voxel = context.with_edges, context.voxel
-    known = grey[context.candidates | context.goal]
-    levels, places = np.unique(np.quantile(known, np.linspace(0, 1, _BINS)), return_index=True)
-    rank = np.interp(grey, levels, places).astype(np.float32)
-    near = _bell(distance / (1.2 * voxel)) * context.candidates
-    around = _bell(distance / (size + 10 * voxel)) * context.goal
+    rank, voxel = _ranks(context), context.voxel
+    near = bell(distance / (1.2 * voxel)) * context.candidates
+    around = bell(distance / (size + 10 * voxel)) * context.goal
     marked, rest, goal = (_histogram(rank, weight) for weight in (near, far, around))
     if around.sum() < SHRINKAGE:
         goal = rest
@@ -183,6 +104,22 @@ def _appearance(context: PromptContext, distance: Float32s, far: Float32s, size:
     error = (count * marked + SHRINKAGE * expected) / (count + SHRINKAGE)
     likely = np.clip(np.log(error / rest), -LIKELY, LIKELY)
     return np.interp(rank, np.arange(_BINS), likely).astype(np.float32), alike
+
+
+def _ranks(context: PromptContext) -> Float32s:
+    """Grey values as ranks among the voxels around the prompt, (K, J, I), 0 to ``_BINS``, with limited contrast.
+
+    Where most of the voxels are air, the others would share a few ranks, and the noise of the air would get the rest.
+    So close grey values stay close (contrast-limited equalization; Pizer et al., Adaptive Histogram Equalization and
+    Its Variations, CVGIP 1987).
+    """
+    grey = context.with_edges
+    known = grey[context.candidates | context.goal]
+    levels, places = np.unique(np.quantile(known, np.linspace(0, 1, _BINS)), return_index=True)
+    low, high = np.quantile(known, (0.02, 0.98))  # without metal
+    most = STRETCH * _BINS * np.diff(levels) / max(high - low, 1e-6)
+    steps = np.minimum(np.diff(places), most)
+    return np.asarray(np.interp(grey, levels, np.append(0, np.cumsum(steps))), np.float32)
 
 
 def _histogram(rank: Float32s, weights: Float32s) -> FloatArray:
@@ -221,7 +158,7 @@ def network_error(context: PromptContext, prior: ScalarArray, positive: bool) ->
     reach = CORRELATION_MM[positive]
     error = np.clip(SURE - shown, 0, LARGEST_ERROR)
     # Where the network is sure but the labels disagree, the user removed something: undecided, not likely.
-    odds = np.minimum(known, 0) + error * _bell(distance / reach)
+    odds = np.minimum(known, 0) + error * bell(distance / reach)
     odds[distance > 1.5 * reach] = -20
     return np.asarray(odds)
 
@@ -249,18 +186,3 @@ def _geodesic(context: PromptContext, unlike: Float32s, furthest: float) -> Scal
     march.SetTrialPoints(np.argwhere(context.seeds)[:, ::-1].tolist())
     march.SetStoppingValue(furthest)
     return np.asarray(np.minimum(sitk.GetArrayFromImage(march.Execute(speed)), furthest))
-
-
-def _bell(x: Float32s) -> Float32s:
-    return np.asarray(np.exp(-0.5 * x**2))
-
-
-def resampled(array: ScalarArray, steps: npt.ArrayLike, shape: npt.ArrayLike) -> ScalarArray:
-    """Linear interpolation on a grid with the same middle, and voxels larger by factors along (K, J, I)."""
-    from scipy.ndimage import affine_transform
-
-    steps = np.broadcast_to(steps, 3)
-    offset = (np.array(array.shape) - 1) / 2 - steps * (np.asarray(shape) - 1) / 2
-    return np.asarray(
-        affine_transform(array, steps, offset, output_shape=tuple(np.asarray(shape)), order=1, mode="nearest")
-    )

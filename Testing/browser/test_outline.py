@@ -68,6 +68,17 @@ def test_an_outline_is_not_drawn_in_3d_and_a_correction_is(scene, views):
     assert "3D" in views
 
 
+def test_views_are_drawn_without_multisampling(scene):
+    """In a software renderer, it doubles what a notch of the wheel costs."""
+    from trame_slicer.views import SliceView, ThreeDView
+
+    made = importlib.import_module("DeepSegWeb.views")._made
+    for kind, name in ((SliceView, "Red"), (ThreeDView, "ThreeD")):
+        view = made(kind, scene=scene.app.scene, app_logic=scene.app.app_logic, name=name)
+        assert view.render_window().GetMultiSamples() == 0
+        view.finalize()
+
+
 @pytest.fixture
 def correcting(scene):
     state = State(

@@ -248,7 +248,8 @@ def test_geodesic_distances_do_not_read_freed_memory():
     overwritten at once."""
     code = (
         "import numpy as np\n"
-        "from DeepSegLogic.refinement.unary_potentials import PromptContext, _geodesic\n"
+        "from DeepSegLogic.refinement.prompt_context import PromptContext\n"
+        "from DeepSegLogic.refinement.unary_potentials import _geodesic\n"
         "everywhere = np.ones((30, 40, 50), bool)\n"
         "seeds = np.zeros_like(everywhere)\n"
         "seeds[15, 20, 25] = True\n"

@@ -142,6 +142,33 @@ def test_what_looks_different_goes_alone(spacing):
     assert np.count_nonzero(changed & ~beside) <= 0.1 * np.count_nonzero(changed)
 
 
+def test_faint_differences_in_air_are_no_evidence():
+    """Where most of what could change is air, its ranks are noise. A stroke in the air along the skin, which is a
+    little brighter than the rest, changes little but what it marks: no layer of air."""
+    spacing, shape = 3.0, (44, 44, 50)
+    k, j, i = np.ogrid[:44, :44, :50]
+    for number in range(max(COUNT, 10)):
+        rng = np.random.default_rng([SEED, number])
+        skin = 30 + 3 * np.sin(k / 9) + 2 * np.cos(j / 7)
+        organ = ((k - 22) ** 2 + (j - 22) ** 2 + (i - 43) ** 2) < 30
+        brighter = rng.uniform(10, 50) * ((i > skin - 3) & (i <= skin))
+        grey = np.where(organ, 60, np.where(i > skin, -100, brighter - 1000))
+        noise = rng.normal(0, rng.uniform(3, 8), shape) * np.where(i > skin, 2, 1)
+        matrix = np.diag([spacing, spacing, spacing, 1.0])
+        ct = Volume(np.rint(ndimage.gaussian_filter(grey, 0.5) + noise).astype(np.int16), matrix)
+        labels = LabelMap(np.where(organ, LIVER, 0).astype(np.uint8), matrix, [structure_for("liver", LIVER)])
+        start = rng.integers(12, 32, 2)
+        side = rng.normal(size=2)
+        end = start + side / np.linalg.norm(side) * rng.uniform(4, 9)
+        line = [
+            tuple(spacing * np.array([skin[round(k0), round(j0), 0] - 1.5, j0, k0]))
+            for k0, j0 in np.linspace(start, end, 5)
+        ]
+        proposal = propose(labels, Scribble("liver", True, tuple(line), 2.0), volume=ct)
+        beside = ndimage.distance_transform_edt(~proposal.marked, sampling=spacing) <= 1.5 * spacing
+        assert np.count_nonzero(proposal.at()) <= 2 * np.count_nonzero(beside), (number, line)
+
+
 def test_a_wider_reach_contains_all_narrower_ones():
     reaches = (0, 0.5, 1, 1.5, 2, 4, 8)
     for body, prompt, options in cases():

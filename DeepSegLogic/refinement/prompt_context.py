@@ -1,0 +1,104 @@
+"""What a prompt is judged by: the voxels around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.types import FloatArray, MaskArray, ScalarArray
+
+Values: TypeAlias = npt.NDArray[Any]
+"""Grey values, (K, J, I), of any real type."""
+
+Float32s: TypeAlias = npt.NDArray[np.float32]
+"""float32 of any shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptContext:
+    """The voxels around a prompt. All arrays are (K, J, I).
+
+    Attributes:
+        image: grey values.
+        candidates: bool, voxels that may change.
+        seeds: bool, voxels that must change.
+        goal: bool, voxels that already are what the seeds will become.
+        spacing: mm along (K, J, I).
+        scale: largest size in mm that the error can have around the prompt, if it was drawn in the middle of it.
+        prior: float32, the network's probability that a voxel is what the seeds will become; None if unknown.
+        radius: mm from the seeds at which all influence ends.
+    """
+
+    image: Values
+    candidates: MaskArray
+    seeds: MaskArray
+    goal: MaskArray
+    spacing: FloatArray
+    scale: float
+    prior: ScalarArray | None = None
+    radius: float = 75.0
+
+    @property
+    def voxel(self) -> float:
+        """Edge in mm of a cube as large as a voxel."""
+        return float(np.cbrt(self.spacing.prod()))
+
+    @cached_property
+    def smoothed(self) -> Float32s:
+        """The grey values without most of their noise, float32 (K, J, I)."""
+        from scipy.ndimage import gaussian_filter
+
+        sigma = 0.7 * self.spacing.min() / self.spacing
+        return np.asarray(gaussian_filter(self.image.astype(np.float32), sigma))
+
+    @property
+    def with_edges(self) -> Float32s:
+        """As ``smoothed``, but details that stand out from the noise stay: an edge belongs to one of its sides."""
+        detail = self.image.astype(np.float32) - self.smoothed
+        inside = np.abs(detail[self.candidates | self.goal])
+        noise = 1.48 * float(np.median(inside)) if inside.size else 0.0  # a standard deviation
+        return np.asarray(self.smoothed + detail * (1 - bell(detail / max(3 * noise, 1e-6))))
+
+    def coarser(self, steps: npt.NDArray[np.int64]) -> PromptContext:
+        """The same on voxels that are larger by integer factors along (K, J, I), about the same middle."""
+        from scipy.ndimage import gaussian_filter
+
+        shape = -(-np.array(self.goal.shape) // steps)
+
+        def thinned(array: npt.NDArray[Any]) -> ScalarArray:
+            return resampled(gaussian_filter(array.astype(np.float32), 0.4 * (steps - 1)), steps, shape)
+
+        seeds = np.zeros(shape, bool)
+        middle = (np.array(self.goal.shape) - 1) / 2
+        at = np.rint((np.argwhere(self.seeds) - middle) / steps + (shape - 1) / 2).astype(int)
+        seeds[tuple(np.clip(at, 0, shape - 1).T)] = True
+        candidates = (thinned(self.candidates) > 0.5) | seeds
+        return replace(
+            self,
+            image=thinned(self.image),
+            candidates=candidates,
+            seeds=seeds,
+            goal=(thinned(self.goal) > 0.5) & ~candidates,
+            spacing=self.spacing * steps,
+            prior=None if self.prior is None else thinned(self.prior),
+        )
+
+
+def bell(x: Float32s) -> Float32s:
+    """A Gaussian of height 1 and standard deviation 1."""
+    return np.asarray(np.exp(-0.5 * x**2))
+
+
+def resampled(array: ScalarArray, steps: npt.ArrayLike, shape: npt.ArrayLike) -> ScalarArray:
+    """Linear interpolation on a grid with the same middle, and voxels larger by factors along (K, J, I)."""
+    from scipy.ndimage import affine_transform
+
+    steps = np.broadcast_to(steps, 3)
+    offset = (np.array(array.shape) - 1) / 2 - steps * (np.asarray(shape) - 1) / 2
+    return np.asarray(
+        affine_transform(array, steps, offset, output_shape=tuple(np.asarray(shape)), order=1, mode="nearest")
+    )
