@@ -29,8 +29,6 @@ OLD_LAYERS = 0.1
 Keep = Distillation | RegionDistillation
 """The loss that keeps what a model knows."""
 
-_RARE = 0.01  # probability of a structure that a network with overlapping outputs does not know yet
-
 
 @dataclass(frozen=True)
 class Origin:
@@ -137,7 +135,7 @@ def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:
     """The network of the plan with the model's weights, and the factors of the learning rate by parameter.
 
     With a softmax, new structures begin with an equal share of the background's probability, so that those of the old
-    ones are as they were. With overlapping outputs they begin as rare. Where an output with a sigmoid follows one of a
+    ones are as they were. With overlapping outputs they begin undecided. Where an output with a sigmoid follows one of a
     softmax, it begins with the logit of its structure against the background.
     """
     plan, outputs = origin.plan, origin.plan.outputs
@@ -171,8 +169,7 @@ def _shared(rows: torch.Tensor, origin: Origin) -> torch.Tensor:
 
 def _apart(rows: torch.Tensor, origin: Origin) -> torch.Tensor:
     """Rows (structures, …) of a head with a sigmoid for each structure of the plan."""
-    rare = math.log(_RARE / (1 - _RARE)) if rows.ndim == 1 else 0.0
-    grown = rows.new_full((origin.plan.outputs, *rows.shape[1:]), rare)
+    grown = rows.new_zeros((origin.plan.outputs, *rows.shape[1:]))
     for n, name in enumerate(origin.plan.structures):
         if name in origin.channels:
             grown[n] = rows[origin.channels[name]] - (rows[0] if origin.exclusive else 0)
