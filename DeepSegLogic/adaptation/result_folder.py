@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..data.label_map import LabelMap, changed_structures
 from ..data.volume import Volume, volume_digest
@@ -67,8 +69,19 @@ class CorrectedResult:
             except (OSError, LookupError, TypeError, InputError):
                 continue
             if before.array.shape == label_map.array.shape:
-                return changed_structures(before, label_map) or names
+                return changed_structures(self._as_before(before, label_map), label_map) or names
         return names
+
+    def _as_before(self, copy: LabelMap, label_map: LabelMap) -> LabelMap:
+        """A copy with the values of a label map. Formats differ in them, and some leave out what was not found."""
+        settings = self.facts.get("settings")
+        asked = settings.get("structures", []) if isinstance(settings, dict) else []
+        value = {s.name: s.value for s in label_map.structures}
+        table = np.zeros(int(copy.array.max()) + 1, np.uint16)
+        for structure in copy.structures:
+            table[structure.value] = value.get(structure.name, 0)
+        known = {s.name for s in copy.structures}.union(asked)
+        return replace(copy, array=table[copy.array], structures=[s for s in label_map.structures if s.name in known])
 
 
 def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedResult]:
