@@ -257,9 +257,7 @@ def factors(given: list[str], report: Report | None = None) -> dict[str, float]:
     return found
 
 
-def check_data(
-    console: Console, data: Path, work: Path, draw: bool = True, regions: Regions | None = None
-) -> Report:
+def check_data(console: Console, data: Path, work: Path, draw: bool = True, regions: Regions | None = None) -> Report:
     """Find and check the cases of a data set, and draw them in the folder of the training.
 
     Args:

@@ -187,7 +187,8 @@ def check_cases(
     empty = [name for name, count in totals.items() if not count]
     if empty:
         more = f" and {len(empty) - 1} more structure{'s' * (len(empty) > 2)}" if len(empty) > 1 else ""
-        left = "" if regions is not None else ": left out of the model"
+        kept = regions is not None or any(facts.files.model is not None for facts in usable)
+        left = "" if kept else ": left out of the model"
         warnings.append(f"No case has a labelled voxel of {empty[0]}{more}{left}.")
     if regions is not None:
         structures = list(regions.values)

@@ -227,7 +227,10 @@ def _result(data: Path, folder: Path) -> CaseFiles:
         raise InputError(
             f"{folder / PROVENANCE} does not say what was segmented.", "Use a CSV instead.", code="input.data"
         ) from error
-    name, labels = folder.relative_to(data).as_posix() if folder != data else folder.resolve().name, label_map_in(folder)
+    name, labels = (
+        folder.relative_to(data).as_posix() if folder != data else folder.resolve().name,
+        label_map_in(folder),
+    )
     assert labels is not None  # else it is no result
     places = [place / Path(source).name for place in (folder, folder.parent, data)]
     image = next((p for p in places if p.exists()), None)

@@ -119,8 +119,8 @@ def regions_of(found: Mapping[Combination, int], given: Regions | None = None) -
 
     Args:
         found: number of voxels by combination.
-        given: what ``dataset.json`` or a model says; its labels and their order are kept, and labels are added for what
-            it lacks.
+        given: what ``dataset.json`` or a model says; its labels are kept, where structures overlap also their order,
+            and labels are added for what it lacks.
     """
     given = given or Regions({}, ())
     values = {name: list(labels) for name, labels in given.values.items()}
@@ -129,10 +129,12 @@ def regions_of(found: Mapping[Combination, int], given: Regions | None = None) -
     for combination, voxels in found.items():
         sizes.update(dict.fromkeys(combination, voxels))
     added = sorted(sizes.keys() - values.keys(), key=lambda name: (-sizes[name], name))
-    names = list(values)
+    overlap = any(len(members) > 1 for members in combinations_of(given.values).values())
+    names = list(values) if overlap else sorted(values, key=lambda name: -sizes[name])
     for name in added:
-        over = [n for n, other in enumerate(names) if sizes[other] < sizes[name] and _meet(found, name, other)]
-        names.insert(min(over, default=len(names)), name)
+        met = [n for n, other in enumerate(names) if any({name, other} <= combination for combination in found)]
+        after = max((n + 1 for n in met if sizes[names[n]] >= sizes[name]), default=0)
+        names.insert(min((n for n in met if n >= after), default=len(names)), name)
     values |= {name: [] for name in added}
     for label, alone in combinations_of(given.values).items():
         within = [c for c in found if c > alone and c & given.values.keys() == alone]
@@ -217,10 +219,6 @@ def overlap_sentences(cases: Mapping[str, Mapping[Combination, int]], known: Reg
         sentences.append(f"{first} and {second} overlap in {_listed(where)}: trained as regions.{but}")
     more = [f"{len(sentences) - _TOLD} more pairs of structures overlap."] if len(sentences) > _TOLD else []
     return sentences[:_TOLD] + more
-
-
-def _meet(found: Mapping[Combination, int], one: str, other: str) -> bool:
-    return any({one, other} <= combination for combination in found)
 
 
 def _pairs(combinations: Mapping[Combination, int]) -> Iterator[tuple[str, str]]:

@@ -51,9 +51,7 @@ class Origin:
     exclusive: bool
     old_layers: float = OLD_LAYERS
 
-    def distillation(
-        self, looked_for: Sequence[Sequence[int]], device: torch.device
-    ) -> Keep:
+    def distillation(self, looked_for: Sequence[Sequence[int]], device: torch.device) -> Keep:
         """The loss that keeps what the model knows, see :attr:`~.loop.Training.also`.
 
         Args:

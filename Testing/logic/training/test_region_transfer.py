@@ -116,6 +116,16 @@ def test_the_old_models_opinion_counts_where_nobody_looked():
         )) == 0  # fmt: skip
 
 
+def test_what_is_added_is_written_over_what_is_larger():
+    exclusive = Regions({"rib": (1,), "tissue": (2,), "spine": (3,)}, (1, 2, 3))
+    found = {frozenset({"rib"}): 5, frozenset({"tissue"}): 900, frozenset({"rib", "ball"}): 2}
+    joined = regions_of(found | {frozenset({"tissue", "ball"}): 50}, exclusive)
+    assert [*joined.values] == ["tissue", "ball", "rib", "spine"]
+    assert [dict(zip(joined.values, joined.order, strict=True))[n] for n in exclusive.values] == [1, 2, 3]
+    nested = Regions({"a": (1, 2), "b": (2,)}, (1, 2))
+    assert [*regions_of({frozenset({"a", "b", "c"}): 9, frozenset({"a"}): 1}, nested).values] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_what_a_label_of_a_result_says_is_what_nnunets_rule_makes_sure(seed):
     rng = np.random.default_rng(seed)
