@@ -1,6 +1,7 @@
-"""The losses that keep what a model knows while its successor learns: where a case does not label a structure, the model
-itself labels it softly (with the background of each case: Cermelli et al., Modeling the background, CVPR 2020,
-arXiv:2002.00718).
+"""The losses that keep what a model knows while its successor learns.
+
+Where a case does not label a structure, the model itself labels it softly (with the background of each case: Cermelli
+et al., Modeling the background, CVPR 2020, arXiv:2002.00718).
 """
 
 from __future__ import annotations

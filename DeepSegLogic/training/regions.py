@@ -103,9 +103,8 @@ def combinations_of(structures: Mapping[str, Sequence[int]]) -> dict[int, Combin
 
 
 def agreeing(combination: Combination, asked: Combination, known: Iterable[Combination]) -> Combination | None:
-    """Which of the ``known`` combinations has the same of the structures that were ``asked`` for; none more, if possible.
-
-    None if no combination has.
+    """Which of the ``known`` combinations has the same of the structures that were ``asked`` for, and as few others as
+    possible; None if none has.
     """
     here = combination & asked
     return min((one for one in known if one & asked == here), key=lambda one: len(one - here), default=None)

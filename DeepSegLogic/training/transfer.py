@@ -133,8 +133,8 @@ def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:
     """The network of the plan with the model's weights, and the factors of the learning rate by parameter.
 
     With a softmax, new structures begin with an equal share of the background's probability, so that those of the old
-    ones are as they were. With overlapping outputs they begin undecided. Where an output with a sigmoid follows one of a
-    softmax, it begins with the logit of its structure against the background.
+    ones are as they were. With overlapping outputs they begin undecided, and an output that follows one of a softmax
+    begins with the logit of its structure against the background.
     """
     plan, outputs = origin.plan, origin.plan.outputs
     network = build_network(plan.architecture, outputs, plan.inputs)

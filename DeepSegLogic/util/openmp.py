@@ -22,8 +22,8 @@ _PASSIVE = {
 def openmp_settings() -> dict[str, str]:
     """Environment variables for a process that computes; those that the user has set keep their values.
 
-    The command line and workers set them by themselves. A script that segments in its own process sets them before torch
-    is loaded; later they have no effect.
+    The command line and workers set them by themselves. A script that segments in its own process sets them before
+    torch is loaded; later they have no effect.
 
     Returns:
         Threads wait without spinning, which takes cores from other programs; and where fewer cores may be used than the

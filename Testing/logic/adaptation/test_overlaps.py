@@ -22,7 +22,7 @@ def with_tumor(seed):
     """A CT with a liver and a bright tumor in it, and both masks."""
     volume, labels = case(seed)
     liver = labels == 1
-    tumor = ball(labels.shape, np.argwhere(liver).mean(0) + (0, 2, 0), 4) & liver
+    tumor = ball(labels.shape, np.argwhere(liver).mean(0) + np.array([0, 2, 0]), 4) & liver
     volume.array[tumor] += 300
     return volume, {"liver": liver, "tumor": tumor}
 

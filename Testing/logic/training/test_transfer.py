@@ -8,13 +8,13 @@ from DeepSegLogic.models import find_model
 from DeepSegLogic.networks.table import build_network
 from DeepSegLogic.training.checks import check_cases
 from DeepSegLogic.training.dataset import find_cases
+from DeepSegLogic.training.distillation import Distillation
 from DeepSegLogic.training.export import write_results
 from DeepSegLogic.training.loop import Training
 from DeepSegLogic.training.losses import CaseLoss
 from DeepSegLogic.training.optimization import Options
 from DeepSegLogic.training.planning import plan_training
 from DeepSegLogic.training.run import train_model, work_folder
-from DeepSegLogic.training.distillation import Distillation
 from DeepSegLogic.training.transfer import begin_with, grown
 from DeepSegLogic.util.errors import ModelError
 
