@@ -99,6 +99,8 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
         if wrong:
             raise cannot_begin(card, what)
     regions = regions_in(card) if plan.regions is not None else None
+    if regions is not None and len(regions.values) != plan.channels:
+        raise cannot_begin(card, "its files do not name all structures that overlap")
     old = list(plan.labels.values() if regions is None else regions.values)
     structures = (*old, *(name for name in report.structures if name not in old))
     if regions is not None or report.regions is not None:

@@ -20,6 +20,7 @@ from DeepSegLogic.training.prepared import prepare_cases
 from DeepSegLogic.training.reading import read_case
 from DeepSegLogic.training.regions import Regions, combinations_of, regions_of
 from DeepSegLogic.training.transfer import begin_with, grown
+from DeepSegLogic.util.errors import ModelError
 
 from .phantom import ball
 from .test_overlaps import masks_of, write_slicer
@@ -90,6 +91,22 @@ def test_a_model_whose_structures_overlap_learns_from_cases_without_overlaps(ove
     assert plan.structures == ("liver", "spleen", "tumor", "cyst") and plan.outputs == 4
     [case] = prepare_cases(report.cases, plan, tmp_path / "cases")
     assert case.looked_for == (4,) and plan.regions.table()[3][case.labels].any()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "liver",
+        {"labels": {"background": 0, "liver": [1, 2]}, "regions_class_order": [1]},
+        {"labels": {"background": 0, "liver": [1, "2"], "tumor": 2}, "regions_class_order": [1, 2]},
+        {"labels": {"background": 0, "liver": [1, 2], "tumor": 2}, "regions_class_order": [7, 8]},
+    ],
+)
+def test_a_card_that_does_not_say_how_structures_overlap_is_refused(overlapping, tmp_path, said):
+    card = saved_regions(overlapping, tmp_path / "model", "segnet")
+    card.network["regions"] = said
+    with pytest.raises(ModelError, match="overlap"):
+        begin_with(card, check_cases(find_cases(overlapping)))
 
 
 def test_the_old_models_opinion_counts_where_nobody_looked():
