@@ -104,6 +104,8 @@ _HOME_OF = {
     "evaluate_plan": "planning.evaluation",
     "margin": "planning.margins",
     "read_plan": "planning.plan_file",
+    # threads of your own process
+    "openmp_settings": "util.openmp",
     # progress and errors
     "Cancel": "util.progress",
     "Cancelled": "util.errors",

@@ -81,6 +81,7 @@ from .util.errors import ModelError as ModelError
 from .util.errors import OutputError as OutputError
 from .util.errors import ResourceError as ResourceError
 from .util.errors import UsageError as UsageError
+from .util.openmp import openmp_settings as openmp_settings
 from .util.progress import Cancel as Cancel
 from .util.progress import Progress as Progress
 from .util.version import __version__ as __version__

@@ -19,10 +19,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
-
 from ..data.affine import same_grid
-from ..data.label_map import LabelMap
+from ..data.label_map import LabelMap, only
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import reject_unusable
 from ..io.write import write_label_map, write_volume
@@ -120,13 +118,13 @@ class CorrectedCases:
                 map.
 
         Raises:
-            InputError: the grids differ, structures overlap, or the image cannot be used.
+            InputError: the grids differ, or the image cannot be used.
             UsageError: an unknown structure or none, there are too many cases, or the model is not installed.
             ModelError: the model cannot be trained.
             ResourceError, OutputError: the disk is full, or the folder cannot be written.
         """
         check_can_learn(find_model(self.model))
-        kept = _of_structures(label_map.without_overlaps("learnt from"), structures)
+        kept = _of_structures(label_map, structures)
         if kept.array.shape != volume.shape_kji or not same_grid(kept.ijk_to_ras, volume.ijk_to_ras, SAME_GRID_MM):
             raise InputError(
                 f"The label map is not on the grid of {volume.name}.",
@@ -142,7 +140,8 @@ class CorrectedCases:
                 "Remove some of them first.",
                 code="usage.too_many_cases",
             )
-        check_free_space(place, volume.array.nbytes + kept.array.nbytes, _OTHER_DISK)
+        labels = sum(one.array.nbytes for one in kept.layers or [kept])
+        check_free_space(place, volume.array.nbytes + labels, _OTHER_DISK)
         facts = {
             "name": volume.name,
             "digest": digest,
@@ -264,12 +263,7 @@ def _of_structures(label_map: LabelMap, structures: Collection[str] | None) -> L
             "Choose at least one structure.",
             code="usage.structures",
         )
-    kept = [s for s in label_map.structures if s in chosen]
-    table = np.zeros(int(label_map.array.max()) + 1, label_map.array.dtype)
-    for structure in kept:
-        if structure.value < len(table):
-            table[structure.value] = structure.value
-    return replace(label_map, array=table[label_map.array], structures=kept, warnings=[])
+    return replace(only(chosen, label_map), warnings=[])
 
 
 def _read(folder: Path) -> CorrectedCase:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..data.label_map import LabelMap
 from ..data.types import MaskArray
-from ..io.read import read_label_map, read_volume
+from ..io.read import read_volume
 from ..models.card import ModelCard
 from ..models.model import load_model
 from ..segmentation import segment
+from ..training.beginnings import regions_in
+from ..training.reading import read_case
 from ..util.progress import Cancel, Progress, check
 from .cases import CorrectedCase
 
@@ -98,21 +100,30 @@ def compare(
             results.append(segment(volume, model, device=device, force=True, cancel=cancel).label_map)
         found.append(results)
     table: dict[tuple[Role, str], list[tuple[float, float]]] = {}
+    known, labels = regions_in(before), [_labels_of(card) for card in (before, after)]
     for place, (case, old, new) in enumerate(zip(cases, *found, strict=True)):
-        truth, role = read_label_map(case.files.labels), _ROLES[place >= len(held_out)]
-        others = [s.name for s in old.structures if s.name not in case.structures]
-        for name, target in [*((n, truth) for n in case.structures), *((n, old) for n in others)]:
-            masks = [_mask(label_map, name) for label_map in (target, old, new)]
-            if any(mask.any() for mask in masks):  # else nobody expects or finds it
-                pair = dice(masks[0], masks[1]), dice(masks[0], masks[2])
-                table.setdefault((role if target is truth else "kept", name), []).append(pair)
+        truth, role = read_case(replace(case.files, model=known)), _ROLES[place >= len(held_out)]
+        asked = truth.looked_for or frozenset()
+        for name in dict.fromkeys([*(n for n in truth.structures if n in asked), *labels[0]]):
+            ours = [_mask(label_map, own.get(name, ())) for label_map, own in zip((old, new), labels, strict=True)]
+            target = np.isin(truth.labels, truth.structures[name]) if name in asked else ours[0]
+            if any(mask.any() for mask in (target, *ours)):  # else nobody expects or finds it
+                pair = dice(target, ours[0]), dice(target, ours[1])
+                table.setdefault((role if name in asked else "kept", name), []).append(pair)
     progress("compare", 1.0, "")
     rows = [Row(role, name, len(pairs), *np.mean(pairs, axis=0).tolist()) for (role, name), pairs in table.items()]
     return sorted(rows, key=lambda row: _ROLES.index(row.role))
 
 
-def _mask(label_map: LabelMap, name: str) -> MaskArray:
-    """The voxels of a structure; none if the label map does not know it."""
-    if any(s.name == name for s in label_map.structures):
-        return label_map.mask(name)
-    return np.zeros(label_map.array.shape, bool)
+def _labels_of(card: ModelCard) -> Mapping[str, Collection[str]]:
+    """The labels of a result by structure: several if structures of the model overlap."""
+    regions = regions_in(card)
+    if regions is None:
+        return {name: (name,) for name in card.structures}
+    written = regions.written()
+    return {name: [label for label, own in written.items() if name in own] for name in regions.values}
+
+
+def _mask(label_map: LabelMap, names: Collection[str]) -> MaskArray:
+    """The voxels of some structures; none of those that the label map does not know."""
+    return np.isin(label_map.array, [s.value for s in label_map.structures if s.name in names])

@@ -13,6 +13,7 @@ from ..models.card import ModelCard
 from ..models.files import CARD_FILE
 from ..models.find import find_model
 from ..models.store import Store
+from ..training.beginnings import regions_in
 from ..training.checks import check_cases
 from ..training.optimization import Options
 from ..training.run import rate_for, require_packages, train_model, work_folder
@@ -79,7 +80,8 @@ def adapt(
     chosen_device = choose_device(device)
     with cases.exclusively():
         held_out, taught, notes = _split(cases.usable(), learnt_before(card))
-        report = check_cases([c.files for c in taught], card.modality, lambda _, *told: progress("read", *told), cancel)
+        files = [replace(case.files, model=regions_in(card)) for case in taught]
+        report = check_cases(files, card.modality, lambda _, *told: progress("read", *told), cancel)
         report.raise_first()
         origin = replace(begin_with(card, report), old_layers=1.0)  # as nnU-Net fine-tunes: there are few steps
         require_packages(origin.plan.network)
@@ -169,8 +171,8 @@ def _described(old: ModelCard, new: ModelCard, taught: Sequence[CorrectedCase]) 
         notes=old.notes,
         crop=old.crop,
         postprocess=old.postprocess,
-        min_piece_ml=old.min_piece_ml,
-        one_piece=old.one_piece,
+        min_piece_ml={name: least for name, least in old.min_piece_ml.items() if name in new.structures},
+        one_piece=[name for name in old.one_piece if name in new.structures],
         description=f"{new.description} Made from {old.id}, version {old.version}, and {len(cases)} corrected cases.",
         provenance={**new.provenance, "adapted": facts},
     )

@@ -1,19 +1,20 @@
-"""Corrected results on disk: folders of results whose ``segmentation.seg.nrrd`` was changed."""
+"""Corrected results on disk: folders of results whose label map was changed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..data.label_map import LabelMap, changed_structures
 from ..data.volume import Volume, volume_digest
 from ..io.read import read_label_map
+from ..io.result_files import holds_voxels, label_map_in, label_maps_in
 from ..models.files import file_digest, read_json
-from ..training.dataset import PROVENANCE, RESULT, find_cases
+from ..training.dataset import PROVENANCE, find_cases
 from ..util.errors import InputError
-
-_ORIGINAL = "segmentation.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,14 @@ class CorrectedResult:
     Attributes:
         folder: of the result.
         image: file or folder that was segmented.
+        labels: file of the corrected labels.
         facts: its provenance.
     """
 
     folder: Path
     image: Path
+    labels: Path
     facts: dict[str, Any]
-
-    @property
-    def labels(self) -> Path:
-        """The file of the corrected labels."""
-        return self.folder / RESULT
 
     @property
     def model(self) -> str:
@@ -56,19 +54,34 @@ class CorrectedResult:
             )
 
     def corrected(self, label_map: LabelMap) -> list[str]:
-        """Names of the structures that were corrected, by the copy of the labels that was not; all if none is known.
+        """Names of the structures that were corrected, by a copy of the labels in another format that was not; all if
+        there is none.
 
         Args:
             label_map: as it is now.
         """
-        names, copy = [s.name for s in label_map.structures], self.folder / _ORIGINAL
-        try:
-            if file_digest(copy) != self.facts["files"][_ORIGINAL]["digest"]:
-                return names
-            before = read_label_map(copy)
-        except (OSError, LookupError, TypeError, InputError):
-            return names
-        return (before.array.shape == label_map.array.shape and changed_structures(before, label_map)) or names
+        names = [s.name for s in label_map.structures]
+        for copy in (file for file in label_maps_in(self.folder) if file != self.labels and holds_voxels(file)):
+            try:
+                if file_digest(copy) != self.facts["files"][copy.name]["digest"]:
+                    continue
+                before = read_label_map(copy, self.image)
+            except (OSError, LookupError, TypeError, InputError):
+                continue
+            if before.array.shape == label_map.array.shape:
+                return changed_structures(self._as_before(before, label_map), label_map) or names
+        return names
+
+    def _as_before(self, copy: LabelMap, label_map: LabelMap) -> LabelMap:
+        """A copy with the values of a label map. Formats differ in them, and some leave out what was not found."""
+        settings = self.facts.get("settings")
+        asked = settings.get("structures", []) if isinstance(settings, dict) else []
+        value = {s.name: s.value for s in label_map.structures}
+        table = np.zeros(int(copy.array.max()) + 1, np.uint16)
+        for structure in copy.structures:
+            table[structure.value] = value.get(structure.name, 0)
+        known = {s.name for s in copy.structures}.union(asked)
+        return replace(copy, array=table[copy.array], structures=[s for s in label_map.structures if s.name in known])
 
 
 def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedResult]:
@@ -81,16 +94,16 @@ def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedRe
     Raises:
         InputError: there is no result, or its image is missing.
     """
-    if image is not None and (data / RESULT).is_file():
-        return [CorrectedResult(data, image, _facts(data))]
+    if image is not None and (labels := label_map_in(data)) is not None:
+        return [CorrectedResult(data, image, labels, _facts(data))]
     found = [case for case in find_cases(data) if (case.labels.parent / PROVENANCE).is_file()]
     if not found or image is not None:
         raise InputError(
             f"{data} is not {'a single' if image is not None else 'a'} result of a segmentation.",
-            f"Choose a folder with {RESULT} and {PROVENANCE}.",
+            f"Choose a folder of results: with a label map and {PROVENANCE}.",
             code="input.data",
         )
-    return [CorrectedResult(case.labels.parent, case.image, _facts(case.labels.parent)) for case in found]
+    return [CorrectedResult(case.labels.parent, case.image, case.labels, _facts(case.labels.parent)) for case in found]
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def add(
     """
     from ..adaptation.cases import CorrectedCases
     from ..adaptation.result_folder import corrected_results
+    from ..data.label_grid import placed_on
     from ..worker.isolated import IsolatedReader
 
     console = Console(quiet, as_json)
@@ -56,6 +57,8 @@ def add(
             volume = read.volume(found.image)
             found.check(volume)
             label_map = read.label_map(found.labels, found.image)
+            if label_map.array.shape != volume.shape_kji:  # empty margins were left out
+                label_map = placed_on(volume, label_map)
         wanted = split(structures) or found.corrected(label_map)
         names = [label_map.structure(n).name for n in wanted]
         if not (yes or (somebody_there() and typer.confirm(collect_question(str(cases.folder), volume.name, names)))):

@@ -120,7 +120,7 @@ def import_(
     _tell_installed(console, installed)
     if missing := lacks(installed):
         console.say(
-            f"Its card does not say {', '.join(missing)}. Import it again with --replace, and --licence or --card."
+            f"Its card does not say {' and '.join(missing)}. Import it again with --replace, and --licence or --card."
         )
     if not is_trusted(installed):
         console.say(f"It can contain code. Before you use it, run `deepseg models trust {installed.id}`.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ from .train_views import PICTURES, cases_table, folds_table, pictures, plan_tabl
 
 if TYPE_CHECKING:
     from ..training.checks import Report
+    from ..training.regions import Regions
 
 _MINUTES = 60.0
 _LARGEST_WEIGHT = 1000
@@ -106,6 +108,7 @@ def train(
     from ..inference.device import choose_device
     from ..models.find import find_model
     from ..networks.fusion import FUSIONS
+    from ..training.beginnings import regions_in
     from ..training.encoder import is_encoder, read_encoder
     from ..training.folds import SCORES, cross_validate
     from ..training.loop import CHECKPOINT
@@ -160,7 +163,8 @@ def train(
     if not dry_run and federated != "client":
         check_output(output, *work_folder(output).rglob(CHECKPOINT))
     with several(chosen) as (ranks, chosen), console.working():
-        report = check_data(console, data, work_folder(output), ranks.is_first)
+        regions = regions_in(card) if card is not None else None
+        report = check_data(console, data, work_folder(output), ranks.is_first, regions)
         console.show(cases_table(report))
         console.say(f"A picture of each case: {work_folder(output) / PICTURES}.")
         for sentence in report.warnings:
@@ -253,13 +257,18 @@ def factors(given: list[str], report: Report | None = None) -> dict[str, float]:
     return found
 
 
-def check_data(console: Console, data: Path, work: Path, draw: bool = True) -> Report:
-    """Find and check the cases of a data set, and draw them in the folder of the training."""
+def check_data(console: Console, data: Path, work: Path, draw: bool = True, regions: Regions | None = None) -> Report:
+    """Find and check the cases of a data set, and draw them in the folder of the training.
+
+    Args:
+        regions: structures of the model to begin with, if they overlap.
+    """
     from ..training.checks import check_cases
     from ..training.dataset import find_cases, modality_of
     from ..training.dataset_json import channel_names
 
-    cases, modality, channels = find_cases(data), modality_of(data), channel_names(data)
+    cases = [replace(files, model=regions) for files in find_cases(data)]
+    modality, channels = modality_of(data), channel_names(data)
     with pictures(work) if draw else nullcontext() as show:
         return check_cases(cases, modality, console.progress, console.cancelled, show, channels)
 

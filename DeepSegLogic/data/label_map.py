@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -145,10 +145,31 @@ class LabelMap(GridRecord):
 
 def changed_structures(before: LabelMap, after: LabelMap) -> list[str]:
     """Names of the structures that a correction changed or added; label maps on the same grid."""
+    former = {(s.name, s.value) for s in before.structures}
+    if before.layers or after.layers:
+        return [
+            s.name
+            for s in after.structures
+            if (s.name, s.value) not in former or (before.mask(s.name) != after.mask(s.name)).any()
+        ]
     moved = before.array != after.array
     touched = {*np.unique(before.array[moved]).tolist(), *np.unique(after.array[moved]).tolist()}
-    former = {(s.name, s.value) for s in before.structures}
     return [s.name for s in after.structures if s.value in touched or (s.name, s.value) not in former]
+
+
+def only(structures: Collection[Structure], label_map: LabelMap) -> LabelMap:
+    """A label map without the voxels and names of all but some structures; in layers only if these overlap."""
+    kept = [s for s in label_map.structures if s in structures]
+    layers = [only(structures, layer) for layer in label_map.layers]
+    layers = [layer for layer in layers if layer.structures]
+    if layers:
+        array = smallest_on_top([layer.array for layer in layers])
+    else:
+        table = np.zeros(int(label_map.array.max()) + 1, label_map.array.dtype)
+        values = [s.value for s in kept if s.value < len(table)]
+        table[values] = values
+        array = table[label_map.array]
+    return replace(label_map, array=array, structures=kept, layers=layers if len(layers) > 1 else [])
 
 
 def label_dtype(highest: int) -> type[np.uint8 | np.uint16]:

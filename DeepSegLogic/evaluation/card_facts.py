@@ -68,6 +68,7 @@ def fit_to(
         ModelError: see :func:`~DeepSegLogic.evaluation.temperature.held_out`.
     """
     from ..training.dataset import find_cases
+    from ..training.dataset_json import IGNORE
     from ..training.reading import read_case
 
     model = load_model(replace(card, temperature=1.0))
@@ -77,10 +78,14 @@ def fit_to(
     for number, case in enumerate(files):
         check(cancel)
         read = read_case(case)
-        structures = [Structure(value, name, name) for value, name in read.names.items()]
+        asked = read.names.values() if read.looked_for is None else read.looked_for
+        structures = [Structure(value, name, name) for value, name in read.names.items() if name in asked]
         reference = LabelMap(read.labels, read.volume.ijk_to_ras, structures)
+        ignored = next((value for value, name in read.names.items() if name == IGNORE), None)
         told = share(progress, number / len(files), (number + 1) / len(files), case.name)
-        found.append(held_out(read.volume, model, reference, device=device, progress=told, cancel=cancel))
+        found.append(
+            held_out(read.volume, model, reference, ignored=ignored, device=device, progress=told, cancel=cancel)
+        )
         names.append(case.name)
     return calibrated(names, found, card.temperature)
 

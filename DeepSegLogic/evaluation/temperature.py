@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LOWEST, HIGHEST = 0.25, 8.0  # temperatures that are tried
 _MOST = 200_000  # voxels of a case that are looked at
+_IGNORED = -1
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def held_out(
     model: Model,
     reference: LabelMap,
     *,
+    ignored: int | None = None,
     device: str = "auto",
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
@@ -57,6 +59,7 @@ def held_out(
 
     Args:
         reference: on the volume's grid; structures go by their names.
+        ignored: its label for voxels that do not count.
 
     Raises:
         ModelError: the model has several parts, needs another model, or its labels do not exclude each other.
@@ -93,14 +96,15 @@ def held_out(
     meter = engine.run(prepare(volume, plan, where, grids), progress, cancel).meter
     assert isinstance(meter, LogitKeeper)
     logits = meter.logits()
-    lookup = np.zeros(1 + int(reference.array.max(initial=0)), np.int64)
+    lookup = np.zeros(1 + max(ignored or 0, int(reference.array.max(initial=0))), np.int64)
+    lookup[ignored or 0] = _IGNORED if ignored else 0
     for value, theirs in known.items():
         if theirs < len(lookup):
             lookup[theirs] = value
     truth = _on_grid(lookup[reference.array], reference.ijk_to_ras, logits.shape[:3], grids.of(plan).grid_to_ras)
     found = logits.argmax(-1)
     right = torch.from_numpy(truth)
-    counts = ((found > 0) | (right > 0)) & torch.isin(found, torch.tensor([0, *known]))
+    counts = ((found > 0) | (right > 0)) & torch.isin(found, torch.tensor([0, *known])) & (right != _IGNORED)
     return HeldOut(*_some(logits[counts], right[counts]))
 
 

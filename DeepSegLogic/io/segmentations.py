@@ -52,11 +52,12 @@ def holds_segmentation(path: Path) -> bool:
     return label_reader_of(file) is not None if files.is_dicom(file) else holds_segments(file)
 
 
-def read_segmentation_of(volume: Volume, path: Path) -> LabelMap:
+def read_segmentation_of(volume: Volume, path: Path, tolerance_mm: float = 1e-3) -> LabelMap:
     """Read a segmentation of a volume, as :func:`~DeepSegLogic.io.read.read_label_map` does.
 
     Args:
         volume: if it was read from DICOM files, a DICOM segmentation of another patient is refused.
+        tolerance_mm: by which the grids may differ.
 
     Returns:
         on the volume's grid.
@@ -74,7 +75,7 @@ def read_segmentation_of(volume: Volume, path: Path) -> LabelMap:
         label_map.warnings.append(
             f"{volume.name} was not opened from DICOM files: whether {file.name} is of the same patient is unknown."
         )
-    if label_map.array.shape == volume.shape_kji and same_grid(label_map.ijk_to_ras, volume.ijk_to_ras):
+    if label_map.array.shape == volume.shape_kji and same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, tolerance_mm):
         return label_map
     placed = placed_on(volume, label_map)
     if label_map.array.any() and not placed.array.any():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from ..data.run_record import CropFacts, ModelFacts, Provenance, RunChoices
 from ..util.version import __version__
 from .card import ModelCard
-from .files import file_digests, model_digest
+from .files import file_digest, file_digests, model_digest
 from .find import chain, find_model
 from .model import Model
 from .recognise import files_of
@@ -53,6 +54,22 @@ def digest_of(card: ModelCard) -> str:
         ModelError: files are missing, cannot be read, or are links.
     """
     return model_digest(card.digests or file_digests(files_of(card)))
+
+
+def identity(source: Path) -> dict[str, str]:
+    """Name and digest of an image: of the file, or of all files in a folder, sorted by name.
+
+    A DICOM slice stands for the folders of its series.
+    """
+    from ..io.dicom.series import folders_of_series
+    from ..io.files import is_slice
+
+    if source.is_file() and not is_slice(source):
+        files = [source]
+    else:
+        folders = folders_of_series(source) if source.is_file() else [source]
+        files = sorted(p for folder in folders for p in folder.rglob("*") if p.is_file())
+    return {"name": source.name, "digest": file_digest(*files)}
 
 
 def digest_of_all(card: ModelCard, find: Callable[[str], ModelCard | None] | None = None) -> str:

@@ -15,6 +15,7 @@ from ..data.run_record import Provenance
 from ..data.volume import Volume, volume_digest
 from ..io.write import write_array
 from ..models.files import file_digest
+from ..models.provenance import identity
 from ..review.measurements import Measurement, measure, write_measurements
 from ..segmentation import Result
 from ..util.atomic_write import atomic_folder
@@ -215,19 +216,3 @@ def what_is_wrong(folder: Path, facts: dict[str, Any]) -> str:
 
 def _files(folder: Path) -> dict[str, Path]:
     return {f.relative_to(folder).as_posix(): f for f in sorted(folder.rglob("*")) if f.is_file()}
-
-
-def identity(source: Path) -> dict[str, str]:
-    """Name and digest of the input: of the file, or of all files in a folder, sorted by name.
-
-    A DICOM slice stands for the folders of its series.
-    """
-    from ..io.dicom.series import folders_of_series
-    from ..io.files import is_slice
-
-    if source.is_file() and not is_slice(source):
-        files = [source]
-    else:
-        folders = folders_of_series(source) if source.is_file() else [source]
-        files = sorted(p for folder in folders for p in folder.rglob("*") if p.is_file())
-    return {"name": source.name, "digest": file_digest(*files)}

@@ -131,7 +131,8 @@ class Adaptation:
         volume, corrected = self._outcome.volume, self._corrected(label_map)
         self._check(self.why_not_collect)
         assert volume is not None and corrected is not None  # there is a result
-        sent = replace(corrected, array=corrected.array.copy())  # the user may go on
+        layers = [replace(layer, array=layer.array.copy()) for layer in corrected.layers]
+        sent = replace(corrected, array=corrected.array.copy(), layers=layers)  # the user may go on
         names = self.structures(corrected)
         self._start("collect", "collect_case", self._collected, volume=volume, label_map=sent, structures=names)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..models.card import ModelCard
-from ..util.errors import ModelError
+from ..util.errors import InputError, ModelError
+from .dataset_json import label_names, regions_from
+from .regions import Regions
 
 
 def check_trainable(card: ModelCard) -> None:
@@ -21,6 +23,25 @@ def check_trainable(card: ModelCard) -> None:
     ):
         if wrong:
             raise cannot_begin(card, what)
+
+
+def regions_in(card: ModelCard) -> Regions | None:
+    """The structures of a model, if they overlap.
+
+    Raises:
+        ModelError: its files do not say how.
+    """
+    try:
+        if card.backend == "nnunet":
+            return label_names(card.installed_folder)[1]
+        if not card.network.get("sigmoid"):
+            return None
+        if (said := card.network.get("regions")) is not None:
+            return regions_from(said, card.installed_folder)
+    except InputError as error:
+        raise cannot_begin(card, "its files do not say how its structures overlap") from error
+    numbers = range(1, len(card.structures) + 1)
+    return Regions({name: (n,) for n, name in zip(numbers, card.structures, strict=True)}, tuple(numbers))
 
 
 def cannot_begin(card: ModelCard, why: str, remedy: str = "Begin with another model, or without one.") -> ModelError:

@@ -22,7 +22,7 @@ from ..util.errors import DeepSegError, InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .dataset import CaseFiles
 from .reading import read_case
-from .regions import Combination, Regions, check_number, overlap_sentences, regions_of
+from .regions import Combination, Regions, agreeing, check_number, overlap_sentences, regions_of
 
 SAMPLED_VOXELS = 10_000  # of the labelled voxels of a case, as in nnU-Net's fingerprint
 FEW_VOXELS = 10
@@ -82,6 +82,11 @@ class Report:
     errors: list[DeepSegError]
     channels: tuple[str, ...] = ()
     regions: Regions | None = None
+
+    @property
+    def usable(self) -> list[CaseFacts]:
+        """The cases without an error."""
+        return [facts for facts in self.cases if facts.error is None]
 
     def raise_first(self) -> None:
         """Raise the first error, which tells how many others there are."""
@@ -182,7 +187,8 @@ def check_cases(
     empty = [name for name, count in totals.items() if not count]
     if empty:
         more = f" and {len(empty) - 1} more structure{'s' * (len(empty) > 2)}" if len(empty) > 1 else ""
-        left = "" if regions is not None else ": left out of the model"
+        kept = regions is not None or any(facts.files.model is not None for facts in usable)
+        left = "" if kept else ": left out of the model"
         warnings.append(f"No case has a labelled voxel of {empty[0]}{more}{left}.")
     if regions is not None:
         structures = list(regions.values)
@@ -207,18 +213,40 @@ def _regions(cases: list[CaseFacts], structures: list[str]) -> tuple[Regions | N
     given = next((facts.files.regions for facts in cases if facts.files.regions is not None), None)
     known = frozenset(structures) | (given.values.keys() if given is not None else frozenset())
     found: dict[str, Counter[Combination]] = {}
-    total: Counter[Combination] = Counter()
     for facts in cases:
-        asked = known if facts.looked_for is None else facts.looked_for & known
         own = found.setdefault(facts.files.name, Counter())
         for names, voxels in facts.combinations.items():
             if voxels:
-                own[names & asked] += voxels
-                total[names & known] += voxels
+                own[names & _asked(facts, known)] += voxels
     if given is None and all(len(names) < 2 for own in found.values() for names in own):
         return None, []
+    return joined_regions(cases, known, given), overlap_sentences(found, given)
+
+
+def joined_regions(cases: Sequence[CaseFacts], known: Combination, given: Regions | None = None) -> Regions:
+    """The regions for cases in which different structures were looked for.
+
+    Args:
+        known: all structures.
+        given: see :func:`.regions.regions_of`.
+
+    Raises:
+        InputError: there are too many combinations.
+    """
+    total: Counter[Combination] = Counter()
+    labels = given.by_combination() if given is not None else {frozenset[str](): 0}
+    for facts in sorted(cases, key=lambda facts: -len(_asked(facts, known))):
+        asked = _asked(facts, known)
+        for names, voxels in facts.combinations.items():
+            if voxels:
+                same = agreeing(names, asked, [*labels, *total])
+                total[names & asked if same is None else same] += voxels
     check_number(len(total))
-    return regions_of(total, given), overlap_sentences(found, given)
+    return regions_of(total, given)
+
+
+def _asked(facts: CaseFacts, known: Combination) -> Combination:
+    return known if facts.looked_for is None else facts.looked_for & known
 
 
 def _named(name: str, error: DeepSegError) -> DeepSegError:

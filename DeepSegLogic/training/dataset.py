@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..io.read import SUFFIXES
-from ..io.result_files import LABEL_MAP_FILES
+from ..io.result_files import label_map_in
 from ..io.slicer_scene import SUFFIX as SCENE
-from ..models.files import file_digest, read_json
+from ..models.files import read_json
+from ..models.provenance import identity
 from ..util.errors import InputError
 from ..util.tables import read_table
 from .dataset_json import channel_names, label_names
 from .regions import Regions
 
-RESULT, PROVENANCE = LABEL_MAP_FILES["seg.nrrd"], "provenance.json"
+PROVENANCE = "provenance.json"
 _T = TypeVar("_T")
 
 _LABEL_WORD = re.compile(r"(^|[_.-])(labels?|seg|segmentation|mask)$", re.IGNORECASE)
@@ -49,6 +50,7 @@ class CaseFiles:
             is not learnt as background.
         further: files of the further images (channels), at the same place as the first one.
         regions: the structures, if they overlap.
+        model: those of the model to begin with, if they overlap: the labels may be a result of it.
     """
 
     name: str
@@ -58,6 +60,7 @@ class CaseFiles:
     looked_for: frozenset[str] | None = None
     further: tuple[Path, ...] = ()
     regions: Regions | None = None
+    model: Regions | None = None
 
     @property
     def is_scene(self) -> bool:
@@ -83,7 +86,7 @@ def find_cases(data: Path) -> list[CaseFiles]:
     elif (data / "imagesTr").is_dir():
         cases = _nnunet(data)
     else:
-        results = sorted(p.parent for p in data.rglob(PROVENANCE) if (p.parent / RESULT).is_file())
+        results = sorted(p.parent for p in data.rglob(PROVENANCE) if label_map_in(p.parent) is not None)
         cases = [_result(data, folder) for folder in results] if results else _pairs(data)
         cases += [_scene(data, p) for p in data.rglob("[!.]*") if p.suffix.lower() == SCENE and p.is_file()]
     if not cases:
@@ -224,22 +227,26 @@ def _result(data: Path, folder: Path) -> CaseFiles:
         raise InputError(
             f"{folder / PROVENANCE} does not say what was segmented.", "Use a CSV instead.", code="input.data"
         ) from error
-    name = folder.relative_to(data).as_posix() if folder != data else folder.resolve().name
+    name, labels = (
+        folder.relative_to(data).as_posix() if folder != data else folder.resolve().name,
+        label_map_in(folder),
+    )
+    assert labels is not None  # else it is no result
     places = [place / Path(source).name for place in (folder, folder.parent, data)]
-    image = next((p for p in places if p.is_file()), None)
+    image = next((p for p in places if p.exists()), None)
     if image is None:
         raise InputError(
             f"The image {source} of the result {folder} is not there.",
             f"Put it into {folder} or {folder.parent}, or use a CSV with the columns image and label.",
             code="input.data",
         )
-    if digest and file_digest(image) != digest:
+    if digest and identity(image)["digest"] != digest:
         raise InputError(
             f"{image} is not the image that {folder} is the result of: its digest differs.",
             "Put the image that was segmented there.",
             code="input.data",
         )
-    return CaseFiles(name, image, folder / RESULT, None, looked_for)
+    return CaseFiles(name, image, labels, None, looked_for)
 
 
 def _from_csv(path: Path) -> list[CaseFiles]:

@@ -45,8 +45,24 @@ def label_names(folder: Path) -> tuple[dict[int, str] | None, Regions | None]:
         InputError: the file cannot be used.
     """
     content = _content(folder)
-    if content is None:
-        return None, None
+    return (None, None) if content is None else _names_in(content, folder)
+
+
+def regions_from(content: object, folder: Path) -> Regions | None:
+    """The regions that labels as in ``dataset.json`` are; None if there are none.
+
+    Args:
+        folder: where it is written, for a message.
+
+    Raises:
+        InputError: they cannot be used.
+    """
+    if not isinstance(content, dict):
+        raise _wrong(folder, "it is no JSON object")
+    return _names_in(content, folder)[1]
+
+
+def _names_in(content: dict[str, Any], folder: Path) -> tuple[dict[int, str], Regions | None]:
     labels = content.get("labels")
     if not isinstance(labels, dict) or not all(map(_is_values, labels.values())):
         raise _wrong(folder, '"labels" must map each name to one whole number, or to a list of several')

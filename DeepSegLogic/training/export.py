@@ -82,6 +82,7 @@ def model_card(plan: TrainingPlan, name: str, title: str, provenance: dict[str, 
         "axes": "KJI",
         "intensity": [first, *further] if further else first,
         "sigmoid": plan.regions is not None,
+        **({} if plan.regions is None else {"regions": plan.regions.as_dataset_json()}),
     }
     labels = labels_of(_dataset(plan, title, 0))[0]  # those of structures that overlap stand for what is left of them
     return ModelCard(
@@ -128,16 +129,11 @@ def _as_nnunet_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 
 
 def _dataset(plan: TrainingPlan, title: str, cases: int) -> dict[str, Any]:
-    labels: dict[str, Any] = {name: value for value, name in enumerate(plan.structures, 1)}
-    order: dict[str, Any] = {}
-    if plan.regions is not None:
-        labels = {name: list(v) if len(v) > 1 else v[0] for name, v in plan.regions.values.items()}
-        order = {"regions_class_order": list(plan.regions.order)}
+    labels: dict[str, Any] = {"labels": {"background": 0, **{n: v for v, n in enumerate(plan.structures, 1)}}}
     names = plan.channels or (plan.modality or "unknown",)
     return {
         "channel_names": {str(number): name for number, name in enumerate(names)},
-        "labels": {"background": 0, **labels},
-        **order,
+        **(labels if plan.regions is None else plan.regions.as_dataset_json()),
         "numTraining": cases,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",

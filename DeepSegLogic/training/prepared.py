@@ -133,20 +133,19 @@ def _on_grid(facts: CaseFacts, plan: TrainingPlan, engine: Plan) -> tuple[npt.ND
 def _classes(case: ReadCase, asked: Sequence[int], plan: TrainingPlan) -> npt.NDArray[np.int16]:
     """By label value of a case, the class, or the label of the plan's regions."""
     if plan.regions is None:
-        place = {frozenset[str](): 0} | {frozenset({plan.structures[value - 1]}): value for value in asked}
-        known = frozenset(plan.structures[value - 1] for value in asked)
-    else:
-        place, known = plan.regions.by_combination(), frozenset(plan.structures)
+        own_place = {frozenset[str](): 0} | {frozenset({plan.structures[value - 1]}): value for value in asked}
+    known = frozenset(plan.structures[value - 1] for value in asked)
     classes = np.zeros(max(case.names, default=0) + 1, np.int16)
     for value, combination in case.combinations().items():
         own = combination & known
-        if own not in place:
+        place = own_place.get(own) if plan.regions is None else plan.regions.label_of(own, known)
+        if place is None:
             raise InputError(
                 f"The labels have changed since they were checked: {' and '.join(sorted(own))} overlap.",
                 "Start again.",
                 code="input.changed",
             )
-        classes[value] = IGNORED if case.names[value] == IGNORE else place[own]
+        classes[value] = IGNORED if case.names[value] == IGNORE else place
     return classes
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.affine import same_grid
 from ..data.channels import on_grid_of
 from ..data.label_map import LabelMap
 from ..data.types import LabelArray, VolumeArray
 from ..data.volume import Volume
 from ..io.nifti_names import read_names
-from ..io.read import read_label_map, read_volume
-from ..io.segmentations import holds_segments
+from ..io.read import read_volume
+from ..io.segmentations import holds_segments, read_segmentation_of
 from ..io.segments import OVERLAP
 from ..io.slicer_scene import read_slicer_scene
 from ..util.errors import InputError
 from .dataset import CaseFiles
 from .dataset_json import IGNORE
-from .regions import Combination, combinations_of, combined
+from .regions import Combination, Regions, combinations_of, combined
 
 SAME_GRID_MM = 0.05
 
@@ -62,12 +61,6 @@ def read_case(files: CaseFiles) -> ReadCase:
     """
     volume, label_map = _read(files)
     labels = label_map.array
-    if labels.shape != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, SAME_GRID_MM):
-        raise InputError(
-            f"{files.labels} is not on the grid of {files.image}.",
-            "Resample the labels to the image's grid (nearest neighbour).",
-            code="input.grid",
-        )
     warnings, looked_for = [*volume.warnings], files.looked_for
     by_segment = _names_of_segments(files, label_map)
     if files.names is None:
@@ -95,7 +88,43 @@ def read_case(files: CaseFiles) -> ReadCase:
         labels, names, structures = _overlapping(label_map, names)
     elif files.regions is not None and by_segment is None:
         structures = dict(files.regions.values)
-    return ReadCase(volume, further, labels, names, structures, looked_for, warnings)
+    case = ReadCase(volume, further, labels, names, structures, looked_for, warnings)
+    return case if files.model is None else _in_words_of(files.model, case)
+
+
+def _in_words_of(model: Regions, case: ReadCase) -> ReadCase:
+    """A case with the names that a model has for its structures, if it is a result of it.
+
+    A label of a result may stand for what one structure leaves of another, such as ``liver_without_tumor``. A structure
+    was looked for if all labels were in which it is.
+    """
+    written = model.written()
+    if not any(name in written and name not in model.values for name in case.names.values()):
+        return case
+    asked = frozenset(case.names.values()) if case.looked_for is None else case.looked_for
+    parts = {name: frozenset(label for label, own in written.items() if name in own) for name in model.values}
+    known = {name for name, own in parts.items() if own <= asked} - model.hidden()
+    warnings = list(case.warnings)
+    for name, own in parts.items():
+        if name not in known and own & asked:
+            why = f"that needs {' and '.join(sorted(own))}" if own - asked else "others are written over it"
+            warnings.append(f"{name} is not learnt from this case: {why}.")
+    combinations = {
+        value: frozenset[str]().union(*(written.get(name, {name}) for name in names))
+        for value, names in case.combinations().items()
+    }
+    order = [*model.values, *(name for name in case.structures if name not in written)]
+    return replace(
+        case,
+        names={v: max(own, key=order.index) if own else case.names[v] for v, own in combinations.items()},
+        structures={
+            name: tuple(v for v, own in combinations.items() if name in own)
+            for name in order
+            if name in known or name not in model.values
+        },
+        looked_for=frozenset(known) | (asked - written.keys() - {IGNORE}),
+        warnings=warnings,
+    )
 
 
 def _names_of_segments(files: CaseFiles, label_map: LabelMap) -> dict[int, str] | None:
@@ -145,7 +174,17 @@ def _overlapping(
 
 def _read(files: CaseFiles) -> tuple[Volume, LabelMap]:
     if not files.is_scene:
-        return read_volume(files.image), read_label_map(files.labels)
+        volume = read_volume(files.image)
+        try:
+            return volume, read_segmentation_of(volume, files.labels, SAME_GRID_MM)
+        except InputError as error:
+            if error.code != "input.grid":
+                raise
+            raise InputError(
+                f"{files.labels} is not on the grid of {files.image}.",
+                "Resample the labels to the image's grid (nearest neighbour).",
+                code="input.grid",
+            ) from error
     scene = read_slicer_scene(files.image)
     if scene.label_map is None:
         why = " ".join(scene.volume.warnings)

@@ -28,7 +28,7 @@ from .parallel import ALONE, Ranks
 from .patches import Patches
 from .planning import TrainingPlan
 from .prepared import PreparedCase
-from .transfer import Distillation, Origin, grown
+from .transfer import Keep, Origin, grown
 from .validation import PatchDice
 
 _SMALLEST_PATCH = 16
@@ -80,7 +80,7 @@ class Recipe:
             return RegionLoss(self.loss, known, self.plan.regions.table(), weights)
         return CaseLoss(self.loss, known, weights)
 
-    def network(self, known: Sequence[Sequence[int]]) -> tuple[nn.Module, dict[str, float], Distillation | None]:
+    def network(self, known: Sequence[Sequence[int]]) -> tuple[nn.Module, dict[str, float], Keep | None]:
         """The network, factors of the learning rate by parameter, and the loss that keeps what it knew."""
         if self.origin is None:
             network = build_network(self.plan.architecture, self.plan.outputs, self.plan.inputs)
@@ -89,8 +89,7 @@ class Recipe:
                 self.encoder.put_into(network)
             return network, {}, None
         network, slower = grown(self.origin)
-        old = self.origin
-        return network, slower, Distillation(old.network, old.classes, known, self.device) if self.keep_old else None
+        return network, slower, self.origin.distillation(known, self.device) if self.keep_old else None
 
     def kind(self, apart: Sequence[str]) -> str:
         """What must be the same for a checkpoint to be continued.

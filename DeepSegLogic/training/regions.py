@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations as subsets
 from itertools import count
+from typing import Any
 
 import numpy as np
 
 from ..data.label_map import LabelMap
 from ..data.types import LabelArray, MaskArray
+from ..models.nnunet_plan import labels_of
 from ..util.errors import InputError
 
 Combination = frozenset[str]
@@ -51,6 +53,45 @@ class Regions:
         members = combinations_of(self.values)
         return {frozenset(): 0} | {members[label]: label for label in sorted(members, reverse=True)}
 
+    def label_of(self, combination: Combination, asked: Combination) -> int | None:
+        """A label for voxels of a case in which only some structures were looked for; None if there is none.
+
+        Args:
+            combination: the structures there; what was not looked for does not count.
+            asked: the structures that were looked for.
+        """
+        labels = self.by_combination()
+        found = agreeing(combination, asked, labels)
+        return None if found is None else labels[found]
+
+    def as_dataset_json(self) -> dict[str, Any]:
+        """As ``dataset.json`` says it."""
+        labels = {name: list(v) if len(v) > 1 else v[0] for name, v in self.values.items()}
+        return {"labels": {"background": 0, **labels}, "regions_class_order": list(self.order)}
+
+    def written(self) -> dict[str, Combination]:
+        """What the labels of a result stand for: the structures that are there for sure, by name of the label.
+
+        A voxel of a result has the label that the last structure there writes, and a name for what that leaves, such as
+        ``liver_without_tumor``.
+        """
+        return {name: frozenset.intersection(*under) for name, under in self._under().items()}
+
+    def hidden(self) -> Combination:
+        """The structures of which a result does not show all, as others are written over them that may lie outside."""
+        doubts = (frozenset.union(*under) - frozenset.intersection(*under) for under in self._under().values())
+        return frozenset[str]().union(*doubts)
+
+    def _under(self) -> dict[str, list[Combination]]:
+        """The combinations that become each label of a result, by its name."""
+        names, last = labels_of(self.as_dataset_json())[0], dict[int, int]()
+        for value, labels in zip(self.order, self.values.values(), strict=True):
+            last |= dict.fromkeys(labels, value)
+        found: dict[str, list[Combination]] = {}
+        for label, members in combinations_of(self.values).items():
+            found.setdefault(names[last[label]], []).append(members)
+        return found
+
 
 def combinations_of(structures: Mapping[str, Sequence[int]]) -> dict[int, Combination]:
     """The structures that each label belongs to, from the labels of each structure."""
@@ -61,6 +102,14 @@ def combinations_of(structures: Mapping[str, Sequence[int]]) -> dict[int, Combin
     return {value: frozenset(names) for value, names in found.items()}
 
 
+def agreeing(combination: Combination, asked: Combination, known: Iterable[Combination]) -> Combination | None:
+    """Which of the ``known`` combinations has the same of the structures that were ``asked`` for, and as few others as
+    possible; None if none has.
+    """
+    here = combination & asked
+    return min((one for one in known if one & asked == here), key=lambda one: len(one - here), default=None)
+
+
 def regions_of(found: Mapping[Combination, int], given: Regions | None = None) -> Regions:
     """Labels for all combinations of structures that occur.
 
@@ -69,29 +118,41 @@ def regions_of(found: Mapping[Combination, int], given: Regions | None = None) -
 
     Args:
         found: number of voxels by combination.
-        given: what ``dataset.json`` says; it is kept, and labels are added for what it lacks.
+        given: what ``dataset.json`` or a model says; its labels are kept, where structures overlap also their order,
+            and labels are added for what it lacks.
     """
-    values = {name: list(labels) for name, labels in given.values.items()} if given is not None else {}
-    order = list(given.order) if given is not None else []
-    known = set(given.by_combination()) if given is not None else {frozenset[str]()}
+    given = given or Regions({}, ())
+    values = {name: list(labels) for name, labels in given.values.items()}
+    order = dict(zip(values, given.order, strict=True))
     sizes: Counter[str] = Counter()
     for combination, voxels in found.items():
         sizes.update(dict.fromkeys(combination, voxels))
     added = sorted(sizes.keys() - values.keys(), key=lambda name: (-sizes[name], name))
-    names = [*values, *added]
+    overlap = any(len(members) > 1 for members in combinations_of(given.values).values())
+    names = list(values) if overlap else sorted(values, key=lambda name: -sizes[name])
+    for name in added:
+        met = [n for n, other in enumerate(names) if any({name, other} <= combination for combination in found)]
+        after = max((n + 1 for n in met if sizes[names[n]] >= sizes[name]), default=0)
+        names.insert(min((n for n in met if n >= after), default=len(names)), name)
     values |= {name: [] for name in added}
+    for label, alone in combinations_of(given.values).items():
+        within = [c for c in found if c > alone and c & given.values.keys() == alone]
+        if within and not found.get(alone):  # what was by itself is always in a structure that is added
+            for name in max(within, key=found.__getitem__) - alone:
+                values[name].append(label)
     free = count(1 + max((label for labels in values.values() for label in labels), default=0))
+    known = {frozenset[str](), *combinations_of(values).values()}
     waiting = sorted(found.keys() - known, key=lambda c: (-found[c], sorted(c)))
     for name in added:
         own = next((c for c in waiting if max(c, key=names.index) == name), frozenset({name}))
-        order.append(next(free))
+        order[name] = next(free)
         for member in own:
-            values[member].append(order[-1])
+            values[member].append(order[name])
         waiting = [c for c in waiting if c != own]
     for combination, label in zip(waiting, free, strict=False):
         for member in combination:
             values[member].append(label)
-    return Regions({name: tuple(labels) for name, labels in values.items()}, tuple(order))
+    return Regions({name: tuple(values[name]) for name in names}, tuple(order[name] for name in names))
 
 
 def combined(label_map: LabelMap) -> tuple[LabelArray, dict[int, frozenset[int]]]:

@@ -1,31 +1,33 @@
 """A training that begins with a model: its layers are taken, its head is grown, and what it knows is kept.
 
-What a case does not label, the model itself labels softly while the new one learns (distillation with the background
-of each case: Cermelli et al., Modeling the background, CVPR 2020, arXiv:2002.00718; so are the new rows of the head).
+What a case does not label, the model itself labels softly while the new one learns, see :mod:`.distillation`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from ..models.backends.nnunet import architecture_in
 from ..models.card import ModelCard
 from ..models.model import Model, load_model
 from ..networks.table import TRAINABLE, build_network
-from .beginnings import cannot_begin, check_trainable
-from .checks import Report
-from .losses import IGNORED, narrowed
+from .beginnings import cannot_begin, check_trainable, regions_in
+from .checks import Report, joined_regions
+from .distillation import Distillation, RegionDistillation
 from .planning import TrainingPlan
+from .regions import Regions
 
 OLD_LAYERS = 0.1
 """The default of :attr:`Origin.old_layers`."""
+
+Keep = Distillation | RegionDistillation
+"""The loss that keeps what a model knows."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,35 @@ class Origin:
         card: of the model.
         network: with its weights; the first one of an ensemble.
         plan: by which its successor is trained.
-        classes: number of its output channels.
+        channels: its output channels by structure.
+        exclusive: whether its outputs share a softmax with the background as channel 0; else each has a sigmoid of its
+            own.
         old_layers: learning rate of layers that are taken, relative to that of the head.
     """
 
     card: ModelCard
     network: nn.Module
     plan: TrainingPlan
-    classes: int
+    channels: Mapping[str, int]
+    exclusive: bool
     old_layers: float = OLD_LAYERS
+
+    def distillation(self, looked_for: Sequence[Sequence[int]], device: torch.device) -> Keep:
+        """The loss that keeps what the model knows, see :attr:`~.loop.Training.also`.
+
+        Args:
+            looked_for: per case, the structures of the plan that were looked for, from 1.
+        """
+        if self.plan.regions is None:
+            return Distillation(self.network, 1 + len(self.channels), looked_for, device)
+        going_on = {self.plan.structures.index(name) + 1: channel for name, channel in self.channels.items()}
+        return RegionDistillation(self.network, going_on, self.exclusive, looked_for, device)
 
 
 def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
     """Load a model, and plan a training for its structures and those of a data set; patch and spacing are the model's.
+
+    If structures of either overlap, all become regions.
 
     Args:
         report: of the data set.
@@ -65,8 +83,6 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
     own = plan.image_resampling
     for wrong, what in (
         (card.modality not in (None, report.modality), f"it was trained on {card.modality}, unlike these images"),
-        (plan.regions is not None, "its structures overlap"),
-        (report.regions is not None, "the structures of these cases overlap"),
         (plan.images != max(1, len(report.channels)), f"it takes {plan.images} images, unlike these cases"),
         (plan.orientation != "RAS" or plan.transpose != (0, 1, 2), "its images are not in RAS orientation"),
         *(
@@ -74,13 +90,23 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
             for rule in plan.normalizations
         ),
         (plan.spacing[0] <= 0, "it works slice by slice"),
-        (plan.auxiliary > 0 or list(plan.labels) != list(range(1, len(plan.labels) + 1)), "labels of it have no name"),
+        (
+            plan.auxiliary > 0 or (plan.regions is None and list(plan.labels) != list(range(1, len(plan.labels) + 1))),
+            "labels of it have no name",
+        ),
         (card.backend == "nnunet" and own.kind != "spline", "it resamples images in another way"),
     ):
         if wrong:
             raise cannot_begin(card, what)
-    old = list(plan.labels.values())
+    regions = regions_in(card) if plan.regions is not None else None
+    if regions is not None and len(regions.values) != plan.channels:
+        raise cannot_begin(card, "its files do not name all structures that overlap")
+    old = list(plan.labels.values() if regions is None else regions.values)
     structures = (*old, *(name for name in report.structures if name not in old))
+    if regions is not None or report.regions is not None:
+        given = regions or Regions({name: (value,) for value, name in plan.labels.items()}, tuple(plan.labels))
+        regions = joined_regions(report.usable, frozenset(structures), given)
+        structures = tuple(regions.values)
     architecture = _architecture(model)
     return Origin(
         card,
@@ -93,75 +119,75 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
             patch=plan.patch_size,
             batch=batch,
             normalization=plan.normalization,
-            architecture=_with_classes(architecture, len(structures) + 1),
+            architecture=_with_classes(architecture, len(structures) + (regions is None)),
             shape=plan.patch_size,
             separate_z=own.separate,
             channels=report.channels,
             further=plan.further,
+            regions=regions,
         ),
-        len(old) + 1,
+        {name: n for n, name in enumerate(old, plan.regions is None)},
+        plan.regions is None,
     )
 
 
 def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:
     """The network of the plan with the model's weights, and the factors of the learning rate by parameter.
 
-    New structures begin with an equal share of the background's probability, so that those of the old ones are as they
-    were.
+    With a softmax, new structures begin with an equal share of the background's probability, so that those of the old
+    ones are as they were. With overlapping outputs they begin undecided, and an output that follows one of a softmax
+    begins with the logit of its structure against the background.
     """
-    classes = origin.plan.outputs
-    network = build_network(origin.plan.architecture, classes, origin.plan.inputs)
+    plan, outputs = origin.plan, origin.plan.outputs
+    network = build_network(plan.architecture, outputs, plan.inputs)
+    axes = _head(plan)
     weights, old = network.state_dict(), origin.network.state_dict()
-    shares = classes - origin.classes + 1
     slower: dict[str, float] = {}
     for name, tensor in weights.items():
-        before = old[name]
-        if before.shape == tensor.shape:
+        before, axis = old[name], axes.get(name)
+        if axis is None:
             tensor.copy_(before)
+        else:
+            rows = before.movedim(axis, 0)
+            grow = _shared if plan.regions is None else _apart
+            tensor.copy_(grow(rows, origin).movedim(0, axis))
+        if axis is None or (plan.regions is None and before.shape == tensor.shape):
             slower[name] = origin.old_layers
-            continue
-        rows = torch.cat([before, before[:1].expand(shares - 1, *before.shape[1:])])
-        if rows.ndim == 1:
-            rows[[0, *range(origin.classes, classes)]] -= math.log(shares)
-        tensor.copy_(rows)
     network.load_state_dict(weights)
     return network, slower
 
 
-class Distillation:
-    """The loss that keeps what a model knows, see :attr:`~.loop.Training.also`.
+def _shared(rows: torch.Tensor, origin: Origin) -> torch.Tensor:
+    """Rows (classes, …) of a head with a softmax, grown for the structures that are new."""
+    known = len(rows)
+    shares = origin.plan.outputs - known + 1
+    grown = torch.cat([rows, rows[:1].expand(shares - 1, *rows.shape[1:])])
+    if rows.ndim == 1:
+        grown[[0, *range(known, len(grown))]] -= math.log(shares)
+    return grown
 
-    In each case, the old network says softly where the structures are that were not looked for there.
 
-    Args:
-        teacher: the old network; it is not changed.
-        classes: number of its output channels.
-        looked_for: per case, the classes that were looked for.
-        device: that computes.
-    """
+def _apart(rows: torch.Tensor, origin: Origin) -> torch.Tensor:
+    """Rows (structures, …) of a head with a sigmoid for each structure of the plan."""
+    grown = rows.new_zeros((origin.plan.outputs, *rows.shape[1:]))
+    for n, name in enumerate(origin.plan.structures):
+        if name in origin.channels:
+            grown[n] = rows[origin.channels[name]] - (rows[0] if origin.exclusive else 0)
+    return grown
 
-    def __init__(self, teacher: nn.Module, classes: int, looked_for: Sequence[Sequence[int]], device: torch.device):
-        self._teacher = teacher.to(device).eval().requires_grad_(False)
-        self._asked = [tuple(c for c in range(1, classes) if c not in known) for known in looked_for]
-        self._device = device
 
-    def __call__(
-        self, images: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, cases: Sequence[int]
-    ) -> torch.Tensor:
-        """The mean divergence of the new network from the old one, over the voxels that have no label."""
-        total = logits.new_zeros((), dtype=torch.float32)
-        if not any(self._asked[case] for case in cases):
-            return total
-        with torch.no_grad(), torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
-            old = self._teacher(images).float()
-        unlabelled = torch.where(labels == 0, 0, IGNORED)
-        for n, case in enumerate(cases):
-            if asked := self._asked[case]:
-                own, _ = narrowed(logits[n : n + 1].float(), unlabelled[n : n + 1], asked)
-                theirs, _ = narrowed(old[n : n + 1], unlabelled[n : n + 1], asked)
-                kept = functional.kl_div(own.log_softmax(1), theirs.log_softmax(1), log_target=True, reduction="none")
-                total = total + kept.sum(1).mean()
-        return total / len(cases)
+def _head(plan: TrainingPlan) -> dict[str, int]:
+    """The parameters whose size is the number of outputs, and along which axis."""
+    own, larger = (
+        build_network(_with_classes(plan.architecture, outputs), outputs, plan.inputs).state_dict()
+        for outputs in (plan.outputs, plan.outputs + 1)
+    )
+    sizes = {name: (tensor.shape, larger[name].shape) for name, tensor in own.items()}
+    return {
+        name: next(axis for axis, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b)
+        for name, shapes in sizes.items()
+        if shapes[0] != shapes[1]
+    }
 
 
 def _architecture(model: Model) -> dict[str, Any]:

@@ -20,7 +20,22 @@ _PASSIVE = {
 
 
 def openmp_settings() -> dict[str, str]:
-    """Environment variables for a process that computes; those that the user has set keep their values."""
+    """Environment variables for a process that computes; those that the user has set keep their values.
+
+    The command line and workers set them by themselves. A script that segments in its own process sets them before
+    torch is loaded; later they have no effect.
+
+    Returns:
+        Threads wait without spinning, which takes cores from other programs; and where fewer cores may be used than the
+        machine has, the number of threads.
+
+    Example:
+        >>> import os
+        >>> from DeepSegLogic import openmp_settings
+        >>> environment = {**openmp_settings(), **os.environ}  # or os.environ.update(openmp_settings())
+        >>> "OMP_WAIT_POLICY" in environment
+        True
+    """
     settings = dict(_PASSIVE)
     if (cores := usable_cores()) < (os.cpu_count() or 1):
         settings["OMP_NUM_THREADS"] = str(cores)

@@ -57,7 +57,6 @@ def test_bad_input_is_refused_and_nothing_is_written(cases, monkeypatch):
     for wrong, structures, error, word in (
         (moved, None, InputError, "grid"),
         (replace(good, array=labels[:-1]), None, InputError, "grid"),
-        (replace(good, layers=[good]), None, InputError, "overlap"),
         (good, ["pancreas"], UsageError, "pancreas"),
         (good, [], UsageError, "nothing to learn"),
     ):

@@ -48,6 +48,7 @@ def test_from_a_corrected_folder_to_a_new_version_and_back(corrected, lab, capsy
     assert "is not the image" in capsys.readouterr().err
     assert main(["adapt", "add", str(corrected), "--yes", *image]) == 3, "several results"
     assert main(["adapt", "add", str(corrected / "c11"), "--yes", "--structures", "pancreas"]) == 2
+    (corrected / "c11" / "segmentation.seg.nrrd").unlink()  # the NIfTI does, too
     assert main(["adapt", "add", str(corrected / "c11"), "--yes", "--structures", "Liver"]) == 0
     capsys.readouterr()
     assert main(["adapt", "list", "--json"]) == 0

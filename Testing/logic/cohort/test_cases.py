@@ -8,7 +8,7 @@ from pydicom.uid import UID
 
 from DeepSegLogic.cohort import Case, find_cases
 from DeepSegLogic.io import read_volume
-from DeepSegLogic.results.folder import identity
+from DeepSegLogic.models.provenance import identity
 from DeepSegLogic.util.errors import InputError
 from Testing.logic.io.test_cases import CASES
 from Testing.logic.io.test_dicom import write_slice

@@ -73,6 +73,18 @@ def test_what_was_not_looked_for_does_not_count():
     assert set(found.logits.argmax(1).tolist()) <= {0, 2} and set(found.labels.tolist()) <= {0, 2}
 
 
+def test_ignored_voxels_do_not_count():
+    source, tiny = volume((16, 16, 16), GRID), model(spacing=GRID)
+    truth = segment(source, model(spacing=GRID, seed=5), device="cpu").label_map
+    array = truth.array.copy()
+    array[:8] = 200
+    found = held_out(source, tiny, replace(truth, array=array), ignored=200, device="cpu")
+    whole = held_out(source, tiny, truth, device="cpu")
+    upper = held_out(source, tiny, replace(truth, array=array * (array != 200)), device="cpu")
+    assert 0 < len(found.labels) < len(whole.labels) and int(found.labels.min()) >= 0
+    assert len(found.labels) < len(upper.labels), "background is not ignored"
+
+
 def test_a_temperature_changes_confidence_and_no_label():
     source = volume((16, 16, 16), GRID)
     plain, warm = model(spacing=GRID), model(spacing=GRID, temperature=2.0)

@@ -17,30 +17,39 @@ SHOWS = pytest.mark.skipif(sys.platform != "linux", reason="only the OpenMP of L
 def told_by_openmp(code, **environment):
     """What OpenMP prints about itself when it is loaded by some Python code."""
     command = [sys.executable, "-c", code]
-    environment = {**os.environ, "OMP_DISPLAY_ENV": "TRUE", **environment}
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "VERBOSE", **environment}
     return subprocess.run(
         command, env=environment, capture_output=True, encoding="utf-8", timeout=200, check=False
     ).stderr
 
 
 @SHOWS
-@pytest.mark.parametrize("own, policy", [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_the_command_line_waits_passively_unless_the_user_says_otherwise(own, policy, monkeypatch):
+@pytest.mark.parametrize("own, spins", [({}, "0"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "30000000000")])
+def test_the_command_line_waits_passively_unless_the_user_says_otherwise(own, spins, monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     code = "import sys, atexit; sys.argv = ['deepseg', '--version']; from DeepSegLogic.cli import run\n"
     code += "atexit.register(lambda: __import__('torch'))\nrun()"
-    assert f"OMP_WAIT_POLICY = '{policy}'" in told_by_openmp(code, **own)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in told_by_openmp(code, **own)
+
+
+@SHOWS
+def test_a_script_waits_passively_if_it_sets_the_policy_before_torch_is_loaded(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    lines = ["import os, DeepSegLogic", "os.environ.update(DeepSegLogic.openmp_settings())"]
+    run = "DeepSegLogic.load_model(DeepSegLogic.find_model('ct_demo'))"
+    assert "GOMP_SPINCOUNT = '0'" in told_by_openmp("\n".join([*lines, run]))
+    assert "GOMP_SPINCOUNT = '0'" not in told_by_openmp("\n".join(["import torch", *lines, run])), "too late"
 
 
 @SHOWS
 def test_workers_wait_passively_and_the_program_that_starts_them_is_untouched(monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setenv("OMP_DISPLAY_ENV", "TRUE")
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")
     before = dict(os.environ)
     with WorkerClient(ProcessLink) as client:
         client.call("estimate", shape=[20, 20, 20], ijk_to_ras=np.eye(4), model="ct_demo")  # loads torch
         log = "\n".join(client.log)
-    assert "OMP_WAIT_POLICY = 'PASSIVE'" in log
+    assert "GOMP_SPINCOUNT = '0'" in log
     assert dict(os.environ) == before
 
 

@@ -1,0 +1,94 @@
+"""Results in any format are cases: for training, adapting and calibrating."""
+
+import shutil
+
+import dicom_series
+import numpy as np
+import pytest
+
+from DeepSegLogic import Result, read_label_map, read_volume
+from DeepSegLogic.adaptation.result_folder import corrected_results
+from DeepSegLogic.io import write_label_map, write_volume
+from DeepSegLogic.io.result_files import LABEL_MAP_FILES
+from DeepSegLogic.results.folder import write_outputs
+from DeepSegLogic.training.checks import check_cases
+from DeepSegLogic.training.dataset import find_cases
+from DeepSegLogic.training.reading import read_case
+from DeepSegLogic.util.errors import InputError
+from DeepSegLogic.util.progress import ignore_progress, never_cancel
+
+LISTED = {"progress": ignore_progress, "cancel": never_cancel}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A CT series, and a result of it for each format of a label map, and for all of them."""
+    folder = tmp_path_factory.mktemp("results")
+    ct = dicom_series.write_series(folder / "ct")
+    volume = read_volume(ct)
+    found = dicom_series.organs(volume.ijk_to_ras)
+    facts = {"settings": {"structures": [s.name for s in found.structures]}, "model": {"id": "ct_demo"}}
+    for name in (*LABEL_MAP_FILES, "all"):
+        labels = [*LABEL_MAP_FILES] if name == "all" else [name]
+        result = Result(found, {}, provenance=facts)
+        write_outputs(folder / name, volume, result, source=ct, formats=[], labels=labels, **LISTED)
+    return folder
+
+
+@pytest.mark.parametrize("name", LABEL_MAP_FILES)
+def test_a_result_in_any_format_is_a_case_with_the_same_labels(made, name):
+    expected = read_label_map(made / "seg.nrrd")
+    [files] = find_cases(made / name)
+    assert files.image == made / "ct" and files.labels == made / name / LABEL_MAP_FILES[name]
+    case = read_case(files)
+    assert case.looked_for == {s.name for s in expected.structures}
+    for structure in expected.structures:
+        ours = np.isin(case.labels, case.structures.get(structure.name, ()))
+        theirs = expected.array == structure.value
+        if name == "rtstruct":  # contours do not give all voxels back
+            assert 2 * (ours & theirs).sum() >= 0.95 * (ours.sum() + theirs.sum())
+        else:
+            assert np.array_equal(ours, theirs), structure.name
+    assert not check_cases([files]).errors
+
+
+def test_the_format_that_keeps_most_is_read_and_the_others_tell_what_was_corrected(made, tmp_path):
+    shutil.copytree(made / "ct", tmp_path / "ct")
+    folder = shutil.copytree(made / "all", tmp_path / "all")
+    [result] = corrected_results(tmp_path / "all", tmp_path / "ct")
+    assert result.labels.name == "segmentation.seg.nrrd" and result.model == "ct_demo"
+    now = read_label_map(result.labels)
+    first = now.structures[0]
+    now.array[tuple(np.argwhere(now.array == first.value)[0])] = 0
+    write_label_map(now, result.labels)
+    assert result.corrected(now) == [first.name]
+    (folder / "segmentation.nii.gz").unlink()
+    assert result.corrected(now) == [first.name], "by the DICOM SEG"
+    for name in ("dcm-seg", "dcm-labelmap"):
+        (folder / LABEL_MAP_FILES[name]).unlink()
+    assert result.corrected(now) == [s.name for s in now.structures], "contours do not tell"
+
+
+def test_another_image_is_not_what_was_segmented(made, tmp_path):
+    shutil.copytree(made / "dcm-seg", tmp_path / "dcm-seg")
+    with pytest.raises(InputError, match="is not there"):
+        find_cases(tmp_path)
+    shutil.copytree(made / "ct", tmp_path / "ct")
+    next((tmp_path / "ct").iterdir()).unlink()
+    with pytest.raises(InputError, match="its digest differs"):
+        find_cases(tmp_path)
+
+
+def test_labels_without_empty_margins_are_placed_on_the_image(tmp_path):
+    volume = read_volume(dicom_series.write_series(tmp_path / "ct"))
+    found = dicom_series.organs(volume.ijk_to_ras)
+    low, high = (edge(np.argwhere(found.array), 0) for edge in (np.min, np.max))
+    cut = found.array[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))].copy()
+    matrix = found.ijk_to_ras.copy()
+    matrix[:3, 3] = (matrix @ [*low[::-1], 1])[:3]
+    found_cut = type(found)(cut, matrix, found.structures)
+    (tmp_path / "pairs").mkdir()
+    write_volume(volume, tmp_path / "pairs" / "a.nii.gz")
+    write_label_map(found_cut, tmp_path / "pairs" / "a.seg.nrrd")
+    [files] = find_cases(tmp_path / "pairs")
+    assert np.array_equal(read_case(files).labels, found.array)
