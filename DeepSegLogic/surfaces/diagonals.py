@@ -31,10 +31,11 @@ def choose_diagonals(net: Net, places: Columns, bends: Columns) -> None:
     for at in range(0, len(turned), _PIECE):
         quads = net.quads[at : at + _PIECE]
         a, b, c, d = places.take(quads.T, 1).swapaxes(0, 1)
-        normals = cross(c - a, d - b)
+        first, other = c - a, d - b
+        normals = cross(first, other)
         outer = ((a + c - b - d) * normals).sum(0)
-        convex = (bends.take(quads.T, 1).sum(1) * normals).sum(0)
-        first, other = ((c - a) ** 2).sum(0), ((d - b) ** 2).sum(0)
+        convex = (bends.take(quads.T[::2], 1).sum(1) * normals).sum(0)  # two of its corners tell as much as four
+        first, other = (first**2).sum(0), (other**2).sum(0)
         bent = (outer * convex < -_FLAT) & (other <= _SHORTER * first)
         found = np.flatnonzero(bent | (first > _SHORTER * other))
         quads[found] = quads.take(found, 0).take(_TURN, 1)

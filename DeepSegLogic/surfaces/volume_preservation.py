@@ -16,7 +16,7 @@ from ..data.types import FloatArray, MaskArray
 from .surface import IndexArray
 from .surface_net import Columns, Net, cross, faces_at, sums_at
 
-_ROUNDS, _STEPS = 8, 4
+_ROUNDS, _STEPS = 8, 3
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is not more precise
 _LARGEST_STEP = 0.1  # voxels: the gradient of a label that has nearly vanished is too optimistic
 _TOLERANCE, _LEAST = 5e-4, 0.2  # relative, and in voxels
