@@ -91,8 +91,9 @@ class Showing:
         """The table of the result."""
         result = self.session.outcome.result
         if result is not None:
-            if not self.state.rows and not self.work.resultCorrected:  # else a finding became it: the list goes on
-                self.state.tab = "result"
+            found = self.session.detection.found
+            if not self.state.rows and (found is None or result.provenance is not found.provenance):
+                self.state.tab = "result"  # else a finding became it: the list of findings goes on
             self.state.update(outcome_binding.result_state(rows, self.work.correction.label_map))
             self.state.no_rows = self.session.outcome.why_no_measurements
 

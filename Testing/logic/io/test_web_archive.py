@@ -13,10 +13,9 @@ import dicom_series
 import orthanc
 import pydicom
 import pytest
-from typer.testing import CliRunner
 
 from DeepSegLogic import measure, read_volume, write_dicom_seg, write_measurement_report, write_rtstruct
-from DeepSegLogic.cli import app
+from DeepSegLogic.cli import main
 from DeepSegLogic.io.dicom import web_archive
 from DeepSegLogic.io.dicom.archive_settings import ArchiveSettings
 from DeepSegLogic.io.dicom.web_archive import Archive
@@ -80,23 +79,28 @@ def test_send_find_fetch_results_and_all(archive, series, tmp_path):
         assert back == pydicom.dcmread(out / f"organs.{name}.dcm")
 
 
-def test_the_command_line(address, archive, series, tmp_path, monkeypatch):
+def test_the_command_line(address, archive, series, tmp_path, monkeypatch, capfd):
     archive.send(sorted(series.iterdir()))
     for name, value in {"URL": address, "USER": orthanc.USER, "PASSWORD": orthanc.PASSWORD}.items():
         monkeypatch.setenv(f"DEEPSEG_PACS_{name}", value)
-    run = CliRunner().invoke
-    found = run(app, ["pacs", "find", "--patient", "P1", "--json"])
-    (uid,) = [event["series"] for event in map(json.loads, found.output.splitlines())]
-    assert "Test" not in found.output  # no names
-    assert uid in run(app, ["pacs", "find", "--patient", "P1"], env={"COLUMNS": "200"}).output
-    assert run(app, ["pacs", "fetch", uid, "-o", str(tmp_path / "ct"), "--quiet"]).exit_code == 0
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments, code=0):
+        assert main(list(arguments)) == code
+        return capfd.readouterr()
+
+    found = run("pacs", "find", "--patient", "P1", "--json").out
+    (uid,) = [event["series"] for event in map(json.loads, found.splitlines())]
+    assert "Test" not in found  # no names
+    assert uid in run("pacs", "find", "--patient", "P1").out
+    run("pacs", "fetch", uid, "-o", str(tmp_path / "ct"), "--quiet")
     assert read_volume(tmp_path / "ct") == read_volume(series)
-    sent = run(app, ["pacs", "send", *map(str, (tmp_path / "ct").iterdir())])
-    assert "Sent 12 files" in sent.output
-    assert isinstance(run(app, ["pacs", "find"]).exception, UsageError)
+    sent = run("pacs", "send", *map(str, (tmp_path / "ct").iterdir()))
+    assert "Sent 12 files" in sent.out + sent.err
+    run("pacs", "find", code=2)
     monkeypatch.delenv("DEEPSEG_PACS_URL")
-    assert "No archive is configured" in str(run(app, ["pacs", "find", "--patient", "P1"]).exception)
-    assert "No archive is configured" in str(run(app, ["web", "--archive"]).exception)
+    assert "No archive is configured" in run("pacs", "find", "--patient", "P1", code=2).err
+    assert "No archive is configured" in run("web", "--archive", code=2).err
 
 
 def test_a_wrong_login_is_told_without_it(address, series):
