@@ -293,10 +293,12 @@ def test_a_full_disk_is_told(make_server):
 def test_what_was_kept_long_enough_is_cleared(make_server):
     server = make_server(keep_s=0.5)
     address = announced(server, ct(1))
+    (kept,) = server.folder.glob("**/volumes/*")
     time.sleep(0.7)
     server.kill()
     server.start()
-    assert server.until(lambda: requests.get(address, headers=server.headers()).status_code == 404)
+    assert server.until(lambda: not kept.exists())  # who asks for it uses it, and it stays
+    assert requests.get(address, headers=server.headers()).status_code == 404
 
 
 def test_what_the_client_can_know_is_refused_before_the_volume_travels(make_server):
