@@ -24,6 +24,12 @@ def spacing_ijk(ijk_to_ras: Affine) -> FloatArray:
     return np.asarray(np.linalg.norm(ijk_to_ras[:3, :3], axis=0), np.float64)
 
 
+def has_orthogonal_axes(ijk_to_ras: Affine) -> bool:
+    """Whether the axes are at right angles to each other, so that distances along them add up as squares."""
+    directions = ijk_to_ras[:3, :3] / spacing_ijk(ijk_to_ras)
+    return bool(np.allclose(directions.T @ directions, np.eye(3), atol=1e-6))
+
+
 def spacing_kji(ijk_to_ras: Affine) -> FloatArray:
     """Voxel size in mm along (K, J, I), the axes of arrays."""
     return spacing_ijk(ijk_to_ras)[::-1]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.affine import spacing_ijk
+from ..data.affine import has_orthogonal_axes, spacing_ijk
 from ..data.types import Affine, FloatArray, MaskArray, PointsIjk
 from .surface import IndexArray
 from .surface_net import cross
@@ -59,8 +59,7 @@ def distances_of_faces(faces: VoxelFaces, firsts: IndexArray, axes: IndexArray, 
         (S,) distances in mm.
     """
     distances, spacing = np.full(len(firsts), np.inf), spacing_ijk(ijk_to_ras)
-    directions = ijk_to_ras[:3, :3] / spacing
-    if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-6):
+    if not has_orthogonal_axes(ijk_to_ras):
         return distances
     neighbors, numbers = _Neighbors(faces, spacing), faces.numbers(firsts)
     middles = (centres_of(firsts, axes) * spacing).T

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from ..data.affine import ijk_to_ras_points, ras_to_ijk, spacing_ijk
+from ..data.affine import has_orthogonal_axes, ijk_to_ras_points, ras_to_ijk, spacing_ijk
 from ..data.boxes import boxes_by_label
 from ..data.label_map import LabelMap
 from ..data.types import Affine, FloatArray, MaskArray, PointsRas, Slices, Triangles
@@ -259,8 +259,7 @@ def distances_to_boundary(
         reach: number of voxels on each side of a point: 1 for twelve faces, 2 for 144.
     """
     spacing, nearest = spacing_ijk(ijk_to_ras), np.full(len(points), np.inf)
-    directions = ijk_to_ras[:3, :3] / spacing
-    if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-6):
+    if not has_orthogonal_axes(ijk_to_ras):
         return nearest
     padded = np.pad(mask, 2 * reach)  # so that points just outside have voxels around them
     places = ras_to_ijk(points, ijk_to_ras) - np.asarray(offset)[::-1] + 2 * reach

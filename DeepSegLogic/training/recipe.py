@@ -20,6 +20,7 @@ from ..networks.table import build_network, strides_of, trainable
 from ..util.progress import Cancel, Progress
 from ..util.version import __version__
 from .checks import Report
+from .distillation import Distillation
 from .encoder import Encoder
 from .loop import Training
 from .losses import CaseLoss, Loss, RegionLoss
@@ -28,7 +29,7 @@ from .parallel import ALONE, Ranks
 from .patches import Patches
 from .planning import TrainingPlan
 from .prepared import PreparedCase
-from .transfer import Keep, Origin, grown
+from .transfer import Origin, grown
 from .validation import PatchDice
 
 _SMALLEST_PATCH = 16
@@ -80,7 +81,7 @@ class Recipe:
             return RegionLoss(self.loss, known, self.plan.regions.table(), weights)
         return CaseLoss(self.loss, known, weights)
 
-    def network(self, known: Sequence[Sequence[int]]) -> tuple[nn.Module, dict[str, float], Keep | None]:
+    def network(self, known: Sequence[Sequence[int]]) -> tuple[nn.Module, dict[str, float], Distillation | None]:
         """The network, factors of the learning rate by parameter, and the loss that keeps what it knew."""
         if self.origin is None:
             network = build_network(self.plan.architecture, self.plan.outputs, self.plan.inputs)

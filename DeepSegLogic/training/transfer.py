@@ -19,15 +19,12 @@ from ..models.model import Model, load_model
 from ..networks.table import TRAINABLE, build_network
 from .beginnings import cannot_begin, check_trainable, regions_in
 from .checks import Report, joined_regions
-from .distillation import Distillation, RegionDistillation
+from .distillation import ClassDistillation, Distillation, RegionDistillation
 from .planning import TrainingPlan
 from .regions import Regions
 
 OLD_LAYERS = 0.1
 """The default of :attr:`Origin.old_layers`."""
-
-Keep = Distillation | RegionDistillation
-"""The loss that keeps what a model knows."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +48,14 @@ class Origin:
     exclusive: bool
     old_layers: float = OLD_LAYERS
 
-    def distillation(self, looked_for: Sequence[Sequence[int]], device: torch.device) -> Keep:
+    def distillation(self, looked_for: Sequence[Sequence[int]], device: torch.device) -> Distillation:
         """The loss that keeps what the model knows, see :attr:`~.loop.Training.also`.
 
         Args:
             looked_for: per case, the structures of the plan that were looked for, from 1.
         """
         if self.plan.regions is None:
-            return Distillation(self.network, 1 + len(self.channels), looked_for, device)
+            return ClassDistillation(self.network, 1 + len(self.channels), looked_for, device)
         going_on = {self.plan.structures.index(name) + 1: channel for name, channel in self.channels.items()}
         return RegionDistillation(self.network, going_on, self.exclusive, looked_for, device)
 

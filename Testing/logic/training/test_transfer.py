@@ -8,7 +8,7 @@ from DeepSegLogic.models import find_model
 from DeepSegLogic.networks.table import build_network
 from DeepSegLogic.training.checks import check_cases
 from DeepSegLogic.training.dataset import find_cases
-from DeepSegLogic.training.distillation import Distillation
+from DeepSegLogic.training.distillation import ClassDistillation
 from DeepSegLogic.training.export import write_results
 from DeepSegLogic.training.loop import Training
 from DeepSegLogic.training.losses import CaseLoss
@@ -85,7 +85,7 @@ def test_without_the_old_models_labels_it_forgets_more(tmp_path):
         for name, tensor in old.state_dict().items():
             weights[name][: len(tensor)] = tensor
         network.load_state_dict(weights)
-        also = Distillation(old, 2, [(2,)], torch.device("cpu")) if keep else None
+        also = ClassDistillation(old, 2, [(2,)], torch.device("cpu")) if keep else None
         new = trained(network, (2,), tmp_path / str(keep), 80, also=also)
         after[keep] = dice_of(new, 1), dice_of(new, 2)
     assert before > 0.8 and after[True][0] > before - 0.05 and after[True][1] > 0.8
