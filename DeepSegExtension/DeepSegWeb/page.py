@@ -28,14 +28,22 @@ _COLORS = {
     "error": "#f08a8a",
 }
 _THEME = {"theme": {"defaultTheme": "deepseg", "themes": {"deepseg": {"dark": True, "colors": _COLORS}}}}
+_NARROW = "700"  # pixels of a page whose drawer lies over the views
+_PHONE = "$vuetify.display.xs"  # below 600 pixels: windows of grey values get a line of their own
 
 
 def build_page(app, layouts) -> client.JSEval:
     """Build the page of an application; returns what starts a download, given its address."""
     with VAppLayout(app.server, vuetify_config=_THEME, full_height=True) as layout:
-        with v3.VAppBar(density="compact", flat=True, color="surface"):
+        with v3.VAppBar(density="compact", flat=True, color="surface", extended=(_PHONE,), extension_height=40):
             _bar(app)
-        with v3.VNavigationDrawer(v_model=("drawer",), permanent=True, width=330, color="surface"):
+        with v3.VNavigationDrawer(
+            v_model=("drawer",),
+            mobile_breakpoint=(_NARROW,),
+            width=330,
+            color="surface",
+            raw_attrs=[':inert="!drawer"'],
+        ):
             _drawer(app)
         with v3.VMain(style="height: 100vh"), html.Div(classes="ds-views d-flex"):
             layouts.initialize_layout_grid(layout)
@@ -71,12 +79,18 @@ def _bar(app) -> None:
     )
     html.Span("{{ volume_name }}", classes="ds-wide text-body-2 text-medium-emphasis text-truncate ml-4")
     v3.VSpacer()
-    with v3.VBtnToggle(v_model=("greys",), density="compact", mandatory=True, variant="text", classes="mr-3"):
+    _windows(v_if=(f"!{_PHONE}",), classes="mr-3")
+    v3.VChip("Research use only", size="small", color="warning", variant="tonal", classes="mr-3")
+    with v3.Template(v_slot_extension=True):
+        _windows(v_if=(_PHONE,), classes="ml-auto mr-3")
+
+
+def _windows(**place) -> None:
+    with v3.VBtnToggle(v_model=("greys",), density="compact", mandatory=True, variant="text", **place):
         for name, (width, centre) in WINDOWS.items():
             tip = f"{centre - width / 2:.0f} to {centre + width / 2:.0f} HU"
             attributes = [f'aria-label="Window: {name}"', f'title="{tip}"']
             v3.VBtn(name, value=name, size="small", raw_attrs=attributes)
-    v3.VChip("Research use only", size="small", color="warning", variant="tonal", classes="mr-3")
 
 
 def _drawer(app) -> None:

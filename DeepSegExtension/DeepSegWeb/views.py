@@ -175,8 +175,19 @@ def _threed_ui(_server, _view_id, view) -> None:
     view.set_orientation_marker(
         vtkMRMLAbstractViewNode.OrientationMarkerTypeCube, vtkMRMLAbstractViewNode.OrientationMarkerSizeSmall
     )
+    _fit_narrow(view)
     _corner(view)
     html.Div("Surfaces appear here after segmentation.", v_if=("!rows.length && !boxes.length",), classes="ds-empty")
+
+
+def _fit_narrow(view) -> None:
+    """When a 3D view changes its shape, what it shows stays in it: the angle of view is that of its smaller side."""
+
+    def look(*_) -> None:
+        width, height = view.render_window().GetSize()
+        view.renderer().GetActiveCamera().SetUseHorizontalViewAngle(width < height)
+
+    view.interactor().AddObserver(vtkCommand.WindowResizeEvent, look)
 
 
 def _corner(view) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from .steps import wait_until
+
 pytestmark = pytest.mark.timeout(300)
 
 NEED_NAMES = {"button", "checkbox", "combobox", "dialog", "heading", "image", "link", "progressbar", "slider",
@@ -78,6 +80,32 @@ def test_before_and_during_a_run(page):
         tag = page.add_style_tag(content=f"{dark} {{ color: #4b5660 !important }}")
         assert page.evaluate(CONTRAST), "the check sees what is too dark"
         tag.evaluate("(style) => style.remove()")
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_on_a_phone_or_at_400_percent(page, width):
+    """Nothing is cut off and nothing scrolls sideways (WCAG 2.2, reflow); the drawer lies over the views."""
+    panel, views = page.locator(".v-navigation-drawer"), page.locator(".layout-grid-item")
+
+    def wait_until_open(wanted: bool) -> None:
+        wait_until(page, lambda: panel.bounding_box()["x"] == (0 if wanted else pytest.approx(-330, abs=70)))
+        assert (panel.get_attribute("inert") is None) == wanted, "what is hidden takes no focus"
+
+    page.set_viewport_size({"width": width, "height": 640})
+    wait_until_open(False)
+    wait_until(page, lambda: abs(views.first.bounding_box()["width"] - width / 2) < 4)
+    page.get_by_role("button", name="Panel").click()
+    wait_until_open(True)
+    assert abs(views.first.bounding_box()["width"] - width / 2) < 4
+    check(page)
+    assert page.evaluate("document.scrollingElement.scrollWidth") == width
+    for control in page.locator(".v-app-bar :is(button, .v-chip):visible").all():
+        box = control.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, control.inner_text()
+    page.mouse.click(width - 4, 400)  # beside the drawer
+    wait_until_open(False)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    wait_until_open(True)
 
 
 def test_with_a_result(page):

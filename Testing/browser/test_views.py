@@ -95,6 +95,23 @@ def test_slices_stay_fitted_when_the_window_changes(page):
     wait_until(page, lambda: shown().shape == before.shape and np.abs(shown() - before).mean() < 3)
 
 
+def test_what_3d_shows_stays_in_it_when_the_view_gets_narrow(done):
+    """The ribs are about as broad as the box of all structures; they never touch the sides of the view."""
+
+    def sides() -> tuple[float, float]:
+        page.wait_for_function(DRAWN)
+        view = np.asarray(Image.open(io.BytesIO(page.locator(".layout-grid-item").nth(1).screenshot())).convert("L"), int)
+        middle = view[len(view) // 4 : -len(view) // 4]  # below the title, above the cube that tells the sides
+        columns = np.flatnonzero(np.ptp(middle, axis=0) > 20)
+        return columns[0] / view.shape[1], columns[-1] / view.shape[1]
+
+    page = done
+    page.get_by_role("button", name="Fit 3D view").click()
+    for size in ({"width": 1280, "height": 720}, {"width": 720, "height": 900}, {"width": 390, "height": 800}):
+        page.set_viewport_size(size)
+        wait_until(page, lambda: sides()[0] > 0.02 and sides()[1] < 0.98)
+
+
 def test_what_lies_under_the_mouse_is_told(page):
     box = page.locator(".layout-grid-item").first.bounding_box()
     told = page.locator(".layout-grid-item .ds-probe")
