@@ -24,6 +24,7 @@ from trame_slicer.views import (
 )
 from vtkmodules.vtkCommonCore import vtkCommand
 
+from .gestures import Gestures
 from .scene import PageScene
 
 TITLES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal", "ThreeD": "3D"}
@@ -37,7 +38,7 @@ def make_views(server, scene: PageScene) -> LayoutManager:
     app = scene.app
     slice_ui = partial(_slice_ui, app.app_logic)
     options = {"blur_fps": BLUR_FPS, "interactive_quality": QUALITY}
-    slices = RemoteViewFactory(
+    slices = _SliceViewFactory(
         server, partial(_made, SliceView), ViewType.SLICE_VIEW, populate_view_ui_f=slice_ui, **options
     )
     threed = _ThreeDViewFactory(
@@ -67,6 +68,19 @@ def _made(view, **place):
     return made
 
 
+def _take_gestures(made, ignored=()) -> None:
+    made.view_adapter.on_interaction = Gestures(made.view_adapter, made.slicer_view.interactor(), ignored)
+
+
+class _SliceViewFactory(RemoteViewFactory):
+    """Makes slice views that fingers zoom and move, but do not turn."""
+
+    def _create_view(self, *definition):
+        made = super()._create_view(*definition)
+        _take_gestures(made, {"Rotate"})
+        return made
+
+
 class _ThreeDViewFactory(RemoteViewFactory):
     """Makes 3D views that rest when the scene says so."""
 
@@ -77,6 +91,7 @@ class _ThreeDViewFactory(RemoteViewFactory):
     def _create_view(self, *definition):
         made = super()._create_view(*definition)
         made.slicer_view.set_scheduled_render(_Resting(self._page_scene, made.view_adapter))
+        _take_gestures(made)
         return made
 
 

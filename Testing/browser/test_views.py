@@ -100,7 +100,8 @@ def test_what_3d_shows_stays_in_it_when_the_view_gets_narrow(done):
 
     def sides() -> tuple[float, float]:
         page.wait_for_function(DRAWN)
-        view = np.asarray(Image.open(io.BytesIO(page.locator(".layout-grid-item").nth(1).screenshot())).convert("L"), int)
+        picture = page.locator(".layout-grid-item").nth(1).screenshot()
+        view = np.asarray(Image.open(io.BytesIO(picture)).convert("L"), int)
         middle = view[len(view) // 4 : -len(view) // 4]  # below the title, above the cube that tells the sides
         columns = np.flatnonzero(np.ptp(middle, axis=0) > 20)
         return columns[0] / view.shape[1], columns[-1] / view.shape[1]

@@ -150,7 +150,7 @@
   const mouse = {
     pointerdown(event) {
       const area = event.target.closest?.(".remote-controlled-area");
-      drop();
+      cancel();  // a second finger zooms
       if (!area || event.button || !event.isPrimary || !shown("tool")) return;
       drawing = { area, places: [], notches: 0 };
       note(event);
