@@ -3,7 +3,6 @@
 import numpy as np
 import vtk
 
-from DeepSegLogic.planning import contour_lines, line_of, mapped
 from DeepSegLogic.surfaces.surface import polydata
 
 KEY = "DeepSeg.plan.entry"  # attribute of the plan's nodes: which one it is
@@ -77,6 +76,8 @@ class PlanNodes:
             self._kept(key, name)
             self._kept(f"{key} contours", name)
             return
+        from DeepSegLogic.planning import contour_lines, mapped
+
         display = self._model(key, name, mapped(found, LIFT_MM)).GetDisplayNode()
         display.SetActiveScalar("color", vtk.vtkAssignAttribute.POINT_DATA)
         display.SetScalarRangeFlag(display.UseDirectMapping)  # the colors are RGB
@@ -86,6 +87,8 @@ class PlanNodes:
 
     def centerLine(self, key, name, points, color):
         """A line along a vessel, seen through it."""
+        from DeepSegLogic.planning import line_of
+
         _drawn(self._model(key, name, line_of(points)).GetDisplayNode(), color)
 
     def _model(self, key, name, mesh):
