@@ -97,7 +97,9 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.sections:
             self._timer.stop()
-            self._correct.close()
+            for section in self.sections:
+                if hasattr(section, "close"):  # it has something in the views
+                    section.close()
             self.sections = []
         if self.logic is not None:
             self.logic.close()

@@ -50,11 +50,10 @@ class PlanNodes:
         for number, point in enumerate(points):
             node.SetNthControlPointPositionWorld(number, *point)
         node.SetLocked(True)
-        display = node.GetDisplayNode()
-        display.SetPointLabelsVisibility(False)
-        display.SetPropertiesLabelVisibility(True)  # the name and the length
-        display.SetOccludedVisibility(True)  # most of it lies within structures
-        display.SetSelectedColor(*color)
+        for display in displaysOf(node):
+            display.SetPointLabelsVisibility(False)
+            display.SetOccludedVisibility(True)  # most of it lies within structures
+            display.SetSelectedColor(*color)
 
     def margin(self, key, name, surface):
         """A translucent surface; None keeps the one of a saved scene."""
@@ -106,6 +105,18 @@ class PlanNodes:
             if node.GetAttribute(KEY) == key:
                 return node
         return None
+
+
+def displaysOf(node):
+    """The displays of markups whose name and length Slicer writes in slices; in 3D, :mod:`.planLabels` does."""
+    if node.GetNumberOfDisplayNodes() < 2:
+        node.AddAndObserveDisplayNodeID(node.GetScene().AddNewNodeByClass(node.GetDisplayNode().GetClassName()).GetID())
+    flat, solid = (node.GetNthDisplayNode(index) for index in range(2))
+    for display, inSlices in ((flat, True), (solid, False)):
+        display.SetVisibility2D(inSlices)
+        display.SetVisibility3D(not inSlices)
+        display.SetPropertiesLabelVisibility(inSlices)
+    return flat, solid
 
 
 def removeNode(node):
