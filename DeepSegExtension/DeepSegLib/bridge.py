@@ -190,6 +190,7 @@ def _shaded(surface, toNode):
     normals = vtk.vtkPolyDataNormals()
     normals.SetInputConnection(moved.GetOutputPort())
     normals.SplittingOff()
+    normals.ConsistencyOff()  # all triangles face outward already; looking after that takes most of the time
     normals.Update()
     return normals.GetOutput()
 

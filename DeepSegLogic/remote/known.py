@@ -11,6 +11,7 @@ from ..util.address import Address
 from ..util.atomic_write import atomic_path
 from ..util.errors import ModelError, UsageError
 from ..util.i18n import mark as N_
+
 if TYPE_CHECKING:
     from ..models.card import ModelCard
     from .server import Server
