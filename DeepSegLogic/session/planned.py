@@ -64,8 +64,11 @@ class Planned:
 
 
 def framed(entries: Sequence[Planned], label_map: LabelMap) -> PointsRas:
-    """What a picture of a plan must show, (N, 3) in RAS mm: the corners of boxes around the structures that it is about,
-    or around all if it is about none, and the ends of its lines."""
+    """What a picture of a plan must show, (N, 3) in RAS mm.
+
+    These are the corners of boxes around the structures that it is about, or around all if it is about none, and the
+    ends of its lines.
+    """
     names = {name for planned in entries for name in planned.subjects}
     found = [points for planned in entries for points in planned.segments.values()]
     for layer in label_map.layers or [label_map]:
