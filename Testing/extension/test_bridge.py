@@ -234,7 +234,10 @@ def test_surfaces_are_shaded_by_normals_that_point_outward(scene, left_handed):
     labels = LabelMap(ball, matrix(left_handed), [structure_for("liver", 1)])
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     bridge.segmentationFromLabelMap(labels, node)
+    changes = []
+    scene.AddObserver(scene.EndBatchProcessEvent, lambda *_: changes.append(1))
     bridge.surfacesToSegmentation(make_surfaces(labels), node)
+    assert len(changes) == 1 and not scene.IsBatchProcessing()  # for the views, one change of the whole scene
     mesh = node.GetSegmentation().GetSegment("liver").GetRepresentation(bridge.CLOSED_SURFACE)
     arrays = mesh.GetPoints().GetData(), mesh.GetPointData().GetNormals()
     points, normals = map(numpy_support.vtk_to_numpy, arrays)
