@@ -15,8 +15,6 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-POLL_MS = 50
-
 
 def _preferOwnLogic():
     """Import the DeepSegLogic that belongs to this file: beside it in an extension, above it in a source checkout.
@@ -64,14 +62,12 @@ def registerSampleData():
 
 
 class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel. Its sections show a session and pass on what the user does; a timer polls the worker."""
+    """The panel, or what is to be installed first."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
-        self.sections = []
-        self._correct = self._timer = None
+        self.logic = self._panel = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -95,10 +91,9 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         self.removeObservers()
-        if self.sections:
-            self._timer.stop()
-            self._correct.close()
-            self.sections = []
+        if self._panel is not None:
+            self._panel.close()
+            self._panel = None
         if self.logic is not None:
             self.logic.close()
 
@@ -107,8 +102,8 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._begin()
 
     def exit(self):
-        if self.sections:
-            self._correct.leaveTools()
+        if self._panel is not None:
+            self._panel.leaveTools()
 
     def onSetup(self, _checked=False):
         """Install what is missing, after asking."""
@@ -122,22 +117,16 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.enter()
 
     def onSceneStartClose(self, _caller, _event):
-        if self.sections:
-            self._correct.leaveTools()
-            self.logic.sceneSession.forgetScene()
+        if self._panel is not None:
+            self._panel.forgetScene()
 
     def onSceneLoaded(self, _caller, _event):
-        if self.sections:
-            import qt
-            from DeepSegLib import savedState
-
-            savedState.restore(self.logic.sceneSession, self.logic.getParameterNode())
-            self._correct.leaveTools()  # the scene may have been saved while one was used
-            qt.QTimer.singleShot(0, self._selectNodes)
+        if self._panel is not None:
+            self._panel.resume()
 
     def _begin(self):
         """Show the panel once everything that it needs is installed."""
-        if self.sections:
+        if self._panel is not None:
             return
         from DeepSegLib import dependencies
 
@@ -149,101 +138,9 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 names=", ".join(lacking)
             )
             return
-        self._build()
+        from DeepSegLib.panel import Panel
 
-    def _build(self):
-        import qt
-        from DeepSegLib import savedState
-        from DeepSegLib.channelSection import ChannelSection
-        from DeepSegLib.compareSection import CompareSection
-        from DeepSegLib.correctors import CorrectorList
-        from DeepSegLib.correctSection import CorrectSection
-        from DeepSegLib.detectSection import DetectSection
-        from DeepSegLib.draftSection import DraftSection
-        from DeepSegLib.enhanceSection import EnhanceSection
-        from DeepSegLib.exportSection import ExportSection
-        from DeepSegLib.inputSection import InputSection
-        from DeepSegLib.learnSection import LearnSection
-        from DeepSegLib.modelSection import ModelSection
-        from DeepSegLib.pictureSection import PictureSection
-        from DeepSegLib.placeSection import PlaceSection
-        from DeepSegLib.planSection import PlanSection
-        from DeepSegLib.resultSection import ResultSection
-        from DeepSegLib.runSection import RunSection
-        from DeepSegLib.structureSection import StructureSection
-        from DeepSegLib.sureSection import SureSection
-
-        from DeepSegLogic.util.i18n import set_translator
-
-        set_translator(lambda text: translate("DeepSegLogic", text))
-        scene = self.logic.sceneSession
-        self._correct = CorrectSection(self.ui, scene)
-        kinds = (
-            InputSection,
-            ChannelSection,
-            EnhanceSection,
-            PlaceSection,
-            ModelSection,
-            StructureSection,
-            ResultSection,
-            CompareSection,
-            SureSection,
-            CorrectorList,
-            DetectSection,
-            LearnSection,
-            RunSection,
-            PlanSection,
-            PictureSection,
-            ExportSection,
-            DraftSection,
-        )
-        self.sections = [self._correct, *(kind(self.ui, scene) for kind in kinds)]
-        savedState.restore(scene, self.logic.getParameterNode())  # the sections show what this tells them
-        choices = scene.session.choices
-        for changed in (
-            choices.input_changed,
-            choices.channels_changed,
-            choices.settings_changed,
-            choices.models_changed,
-            choices.structures_changed,
-            choices.correctors_changed,
-            scene.replaceChanged,
-            scene.resultShown,
-        ):
-            changed.connect(self._save)
-        self._selectNodes()
-        self._timer = qt.QTimer()
-        self._timer.interval = POLL_MS
-        self._timer.connect("timeout()", scene.poll)
-        self._timer.start()
-
-    def _save(self, _state):
-        """Save the state at every change: Slicer does not tell when it saves a scene."""
-        if not (slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting()):
-            from DeepSegLib import savedState
-
-            savedState.save(self.logic.sceneSession, self.logic.getParameterNode())
-
-    def _selectNodes(self):
-        """Choose the volume of the saved state, or else the only one that is loaded, and give the editor its result.
-
-        Slicer's selectors choose nodes of their own when a scene was loaded or closed, after it says that it was.
-        """
-        if not self.sections:
-            return  # closed meanwhile
-        scene = self.logic.sceneSession
-        self._correct.editResult()
-        node = scene.volumeNode
-        if node is None:
-            volumes = [
-                n
-                for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-                if not n.IsA("vtkMRMLLabelMapVolumeNode")
-            ]
-            node = volumes[0] if len(volumes) == 1 else None
-        self.ui.inputSelector.setCurrentNode(node)
-        if scene.volumeNode is not node:
-            scene.setVolumeNode(node)  # the selector showed it already
+        self._panel = Panel(self.ui, self.logic)
 
 
 class DeepSegLogic(ScriptedLoadableModuleLogic):

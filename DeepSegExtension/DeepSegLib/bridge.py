@@ -3,6 +3,8 @@
 Runs unchanged in the desktop application and on ``slicer-core``.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import slicer
 import vtk
@@ -159,15 +161,26 @@ def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
     toNode.DeepCopy(np.linalg.inv(worldMatrix(segmentationNode)).ravel())
     made = {surface.structure.name: surface for surface in surfaces}
     segmentation = segmentationNode.GetSegmentation()
-    for index in range(segmentation.GetNumberOfSegments()):
-        surface = made.get(segmentation.GetNthSegmentID(index))
-        mesh = _shaded(surface, toNode) if surface else vtk.vtkPolyData()
-        segmentation.GetNthSegment(index).AddRepresentation(CLOSED_SURFACE, mesh)
-    display = segmentationNode.GetDisplayNode()
-    if display is not None:
-        display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
-        display.SetVisibility3D(True)
-    segmentationNode.Modified()
+    with _atOnce(segmentationNode.GetScene()):
+        for index in range(segmentation.GetNumberOfSegments()):
+            surface = made.get(segmentation.GetNthSegmentID(index))
+            mesh = _shaded(surface, toNode) if surface else vtk.vtkPolyData()
+            segmentation.GetNthSegment(index).AddRepresentation(CLOSED_SURFACE, mesh)
+        display = segmentationNode.GetDisplayNode()
+        if display is not None:
+            display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
+            display.SetVisibility3D(True)
+        segmentationNode.Modified()
+
+
+@contextmanager
+def _atOnce(scene):
+    """All views show the changes at the end; else each of them does so for each segment, which takes much longer."""
+    scene.StartState(scene.BatchProcessState)
+    try:
+        yield
+    finally:
+        scene.EndState(scene.BatchProcessState)
 
 
 def terminologyEntry(structure: Structure) -> str:
@@ -190,6 +203,7 @@ def _shaded(surface, toNode):
     normals = vtk.vtkPolyDataNormals()
     normals.SetInputConnection(moved.GetOutputPort())
     normals.SplittingOff()
+    normals.ConsistencyOff()  # all triangles face outward already; looking after that takes most of the time
     normals.Update()
     return normals.GetOutput()
 

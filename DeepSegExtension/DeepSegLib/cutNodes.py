@@ -3,7 +3,7 @@
 import numpy as np
 import vtk
 
-from DeepSegLib.planNodes import YELLOW
+from DeepSegLib.planNodes import YELLOW, displaysOf
 from DeepSegLogic.planning.plan_file import cut_of
 
 _DIGITS = 3  # of a coordinate in mm, as in plan files
@@ -29,10 +29,11 @@ def write(nodes, cut, low, high):
     """
     _KINDS[cut["type"]][1](nodes, cut, low, high)
     for node in nodes.values():
-        display = node.GetDisplayNode()
-        display.SetSelectedColor(*YELLOW)
-        display.SetPropertiesLabelVisibility(cut["type"] == "territories")
-        display.SetPointLabelsVisibility(False)
+        for display in displaysOf(node) if cut["type"] == "territories" else [node.GetDisplayNode()]:
+            display.SetSelectedColor(*YELLOW)
+            display.SetPointLabelsVisibility(False)
+        if cut["type"] != "territories":
+            node.GetDisplayNode().SetPropertiesLabelVisibility(False)
 
 
 def read(nodes, cut):

@@ -8,6 +8,7 @@ import slicer
 
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
+from DeepSegLib.planLabels import PlanLabels
 from DeepSegLib.planLook import CAN_CLIP, PlanLook, pictureOf
 from DeepSegLogic.planning.looks import PRESETS
 from DeepSegLogic.util.i18n import tr as sessionText
@@ -21,6 +22,7 @@ class PictureSection:
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
         self.look = PlanLook(sceneSession)
+        self.labels = PlanLabels(sceneSession, self._renderers)
         for preset, shown in PRESETS.items():
             ui.lookComboBox.addItem(sessionText(shown.title), preset)
         ui.lookComboBox.connect("activated(int)", self.onPreset)
@@ -34,6 +36,9 @@ class PictureSection:
         self.session.outcome.plan_changed.connect(self.showReadiness)
         self.session.jobs.run_changed.connect(self.showReadiness)
         self.showReadiness()
+
+    def close(self):
+        self.labels.close()
 
     def showReadiness(self, *_changed):
         found = self.session.outcome.planning is not None and self.scene.frames is None
@@ -63,6 +68,12 @@ class PictureSection:
 
     def _written(self, paths):
         slicer.util.showStatusMessage(_("{} pictures written to {}.").format(len(paths), paths[0].parent), 5000)
+
+    @staticmethod
+    def _renderers():
+        layout = slicer.app.layoutManager()
+        views = [layout.threeDWidget(index).threeDView() for index in range(layout.threeDViewCount)]
+        return [view.renderWindow().GetRenderers().GetFirstRenderer() for view in views]
 
     def _view(self):
         return slicer.app.layoutManager().threeDWidget(0).threeDView()

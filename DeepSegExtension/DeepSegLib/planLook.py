@@ -7,8 +7,10 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from DeepSegLib.planNodes import KEY, MODEL
 from DeepSegLogic.planning.looks import PRESETS, VIEWS, look_of
+from DeepSegLogic.session.planned import framed
 
 CAN_CLIP = hasattr(slicer, "vtkMRMLClipNode")  # before Slicer 5.9, segmentations are not clipped
+ROOM = 1.1  # around what a view shows
 NO_OVERRIDE = (-1.0, -1.0, -1.0)  # the segment's own color counts
 
 
@@ -47,22 +49,24 @@ class PlanLook:
                 model.GetDisplayNode().SetOpacity(PRESETS[preset].margin)
 
     def look(self, view):
-        """Turn the cameras of all 3D views to the result, from one of :data:`VIEWS`."""
-        bounds, node = np.zeros(6), self._work.resultNode
-        if node is None:
+        """Turn the cameras of all 3D views to what the plan is about, from one of :data:`VIEWS`."""
+        planning = self._work.session.outcome.planning
+        points = framed(planning.entries, planning.label_map) if planning is not None else ()
+        if not len(points):
             return
-        node.GetRASBounds(bounds)
-        low, high = bounds[::2], bounds[1::2]
-        middle, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
         shown = VIEWS[view]
+        middle = (points.min(0) + points.max(0)) / 2
         towards = np.array(shown.towards, float) / np.linalg.norm(shown.towards)
+        up = np.array(shown.up, float) / np.linalg.norm(shown.up)
+        seen = (points - middle) @ np.stack([np.cross(up, towards), up, towards], 1)  # right, up, near
+        half = np.abs(seen[:, :2]).max(1) * ROOM  # of a square that the view shows, if it is not narrower than tall
         for index in range(self._work.scene.GetNumberOfNodesByClass("vtkMRMLCameraNode")):
             camera = self._work.scene.GetNthNodeByClass(index, "vtkMRMLCameraNode")
-            away = radius / np.sin(np.radians(camera.GetViewAngle() / 2))
+            away = float((half / np.tan(np.radians(camera.GetViewAngle() / 2)) + seen[:, 2]).max())
             camera.SetFocalPoint(*middle)
             camera.SetPosition(*(middle + away * towards))
             camera.SetViewUp(*shown.up)
-            camera.SetParallelScale(radius)
+            camera.SetParallelScale(float(half.max()))
             camera.ResetClippingRange()
 
     def clip(self, on):

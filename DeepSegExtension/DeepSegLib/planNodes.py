@@ -3,7 +3,6 @@
 import numpy as np
 import vtk
 
-from DeepSegLogic.planning import contour_lines, line_of, mapped
 from DeepSegLogic.surfaces.surface import polydata
 
 KEY = "DeepSeg.plan.entry"  # attribute of the plan's nodes: which one it is
@@ -51,11 +50,10 @@ class PlanNodes:
         for number, point in enumerate(points):
             node.SetNthControlPointPositionWorld(number, *point)
         node.SetLocked(True)
-        display = node.GetDisplayNode()
-        display.SetPointLabelsVisibility(False)
-        display.SetPropertiesLabelVisibility(True)  # the name and the length
-        display.SetOccludedVisibility(True)  # most of it lies within structures
-        display.SetSelectedColor(*color)
+        for display in displaysOf(node):
+            display.SetPointLabelsVisibility(False)
+            display.SetOccludedVisibility(True)  # most of it lies within structures
+            display.SetSelectedColor(*color)
 
     def margin(self, key, name, surface):
         """A translucent surface; None keeps the one of a saved scene."""
@@ -77,6 +75,8 @@ class PlanNodes:
             self._kept(key, name)
             self._kept(f"{key} contours", name)
             return
+        from DeepSegLogic.planning import contour_lines, mapped
+
         display = self._model(key, name, mapped(found, LIFT_MM)).GetDisplayNode()
         display.SetActiveScalar("color", vtk.vtkAssignAttribute.POINT_DATA)
         display.SetScalarRangeFlag(display.UseDirectMapping)  # the colors are RGB
@@ -86,6 +86,8 @@ class PlanNodes:
 
     def centerLine(self, key, name, points, color):
         """A line along a vessel, seen through it."""
+        from DeepSegLogic.planning import line_of
+
         _drawn(self._model(key, name, line_of(points)).GetDisplayNode(), color)
 
     def _model(self, key, name, mesh):
@@ -103,6 +105,18 @@ class PlanNodes:
             if node.GetAttribute(KEY) == key:
                 return node
         return None
+
+
+def displaysOf(node):
+    """The displays of markups whose name and length Slicer writes in slices; in 3D, :mod:`.planLabels` does."""
+    if node.GetNumberOfDisplayNodes() < 2:
+        node.AddAndObserveDisplayNodeID(node.GetScene().AddNewNodeByClass(node.GetDisplayNode().GetClassName()).GetID())
+    flat, solid = (node.GetNthDisplayNode(index) for index in range(2))
+    for display, inSlices in ((flat, True), (solid, False)):
+        display.SetVisibility2D(inSlices)
+        display.SetVisibility3D(not inSlices)
+        display.SetPropertiesLabelVisibility(inSlices)
+    return flat, solid
 
 
 def removeNode(node):

@@ -78,6 +78,19 @@ class ScenePlan:
         """Whether the numbers of an entry are those of the result as it is now, with edits by hand."""
         return not self._work.corrections.editedByHand and self._outcome.planning.holds(planned)
 
+    @property
+    def labels(self):
+        """What is written beside lines and vessel branches in 3D: text, place in RAS mm, and color of each."""
+        found, planning = [], self._outcome.planning
+        for planned in planning.entries if planning is not None else ():
+            color = YELLOW if self.holds(planned) else GRAY
+            for name, (one, other) in planned.segments.items():
+                length = f"{np.linalg.norm(other - one):.1f} mm"
+                found.append((f"{self._lineTitle(planned, name)}\n{length}", (one + other) / 2, color))
+            for cut in planned.entry.get("cuts", []):
+                found += [(name, np.array(points[0]), color) for name, points in cut.get("marks", {}).items()]
+        return found
+
     def addPlane(self, organ):
         """Cut an organ, given by name, by a plane through its middle, across its longest side.
 
@@ -245,16 +258,13 @@ class ScenePlan:
         Raises:
             DeepSegError: it is unknown, or has no voxels.
         """
-        from DeepSegLogic.data.affine import ijk_to_ras_points
-        from DeepSegLogic.data.boxes import box_of
+        from DeepSegLogic.data.boxes import box_of, corners_of
 
         labelMap = self._outcome.planning.label_map
         box = box_of(labelMap.mask(organ))
         if box is None:
             raise UsageError(_("{} has no voxels.").format(self._titles().get(organ, organ)), code="usage.empty")
-        corners = np.array([[s.start, s.stop - 1] for s in box][::-1], float)
-        ijk = np.stack(np.meshgrid(*corners), -1).reshape(-1, 3)
-        points = ijk_to_ras_points(ijk, labelMap.ijk_to_ras)
+        points = corners_of(box, labelMap.ijk_to_ras)
         return points.min(0), points.max(0)
 
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from DeepSegLib.planLabels import PlanLabels
 from DeepSegLib.planLook import PlanLook, pictureOf
 
 from DeepSegLogic.planning import read_plan
@@ -48,6 +49,7 @@ class PagePlan:
         self.state, self._scene, self.work, self._saying = state, scene, scene.work, saying
         self._corrected, self._written, self._folder = corrected, written, folder
         self._look = PlanLook(self.work)
+        PlanLabels(self.work, lambda: [view.renderer() for view in scene.app.view_manager.get_threed_views()])
         self._outcome = self.work.session.outcome
         state.update(INITIAL)
         self._outcome.plan_changed.connect(self._show)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import vtk
 from DeepSegLib import bridge, volumeNodes
+from DeepSegLib.planLook import PlanLook
 from DeepSegLib.sceneSession import SceneSession
 from trame_slicer.core import SlicerApp
 from vtk.util import numpy_support
@@ -138,7 +139,12 @@ class PageScene:
         segmentation.RemoveAllObservers()  # the editor's would keep it
 
     def look_at_surfaces(self) -> None:
-        """Turn the camera to the surfaces."""
+        """Turn the cameras to what is shown in 3D, or to what a plan is about: its planes are larger."""
+        planning = self.work.session.outcome.planning
+        if planning is not None and planning.entries:
+            PlanLook(self.work).look("front")
+            self.redraw()
+            return
         for view in self.app.view_manager.get_threed_views():
             view.reset_view()
 

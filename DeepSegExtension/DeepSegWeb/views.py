@@ -36,13 +36,13 @@ QUALITY = 90  # of the pictures; with another one while something moves, each wo
 def make_views(server, scene: PageScene) -> LayoutManager:
     """Create the views; the page places them with ``initialize_layout_grid``."""
     app = scene.app
-    slice_ui = partial(_slice_ui, app.app_logic)
+    slice_ui, threed_ui = partial(_slice_ui, app.app_logic), partial(_threed_ui, scene.look_at_surfaces)
     options = {"blur_fps": BLUR_FPS, "interactive_quality": QUALITY}
     slices = _SliceViewFactory(
         server, partial(_made, SliceView), ViewType.SLICE_VIEW, populate_view_ui_f=slice_ui, **options
     )
     threed = _ThreeDViewFactory(
-        scene, server, partial(_made, ThreeDView), ViewType.THREE_D_VIEW, populate_view_ui_f=_threed_ui, **options
+        scene, server, partial(_made, ThreeDView), ViewType.THREE_D_VIEW, populate_view_ui_f=threed_ui, **options
     )
     for factory in (slices, threed):
         app.view_manager.register_factory(factory)
@@ -121,7 +121,7 @@ def sides(slice_to_ras: np.ndarray) -> list[str]:
 
 
 def _slice_ui(app_logic, server, view_id, view) -> None:
-    _corner(view)
+    _corner(view, view.reset_view)
     html.Div("Open a CT or drop it here.", v_if=("!volume_name && !reading",), classes="ds-empty")
     slider = connect_slice_view_slider_to_state(server, view)
     value, low, high, step = (getattr(slider.name, part) for part in ("value", "min_value", "max_value", "step"))
@@ -185,13 +185,13 @@ def _stay_fitted(view, logic) -> None:
     view.interactor().AddObserver(vtkCommand.WindowResizeEvent, after, -1.0)
 
 
-def _threed_ui(_server, _view_id, view) -> None:
+def _threed_ui(fit, _server, _view_id, view) -> None:
     view.renderer().SetUseFXAA(True)
     view.set_orientation_marker(
         vtkMRMLAbstractViewNode.OrientationMarkerTypeCube, vtkMRMLAbstractViewNode.OrientationMarkerSizeSmall
     )
     _fit_narrow(view)
-    _corner(view)
+    _corner(view, fit)
     html.Div("Surfaces appear here after segmentation.", v_if=("!rows.length && !boxes.length",), classes="ds-empty")
 
 
@@ -205,10 +205,10 @@ def _fit_narrow(view) -> None:
     view.interactor().AddObserver(vtkCommand.WindowResizeEvent, look)
 
 
-def _corner(view) -> None:
+def _corner(view, fit) -> None:
     with html.Div(classes="ds-corner", raw_attrs=[f'data-view="{view.get_singleton_tag()}"']):
         html.Span(_title(view))
-        _button("mdi-fit-to-screen-outline", "Fit", "Fit to view", view, view.reset_view)
+        _button("mdi-fit-to-screen-outline", "Fit", "Fit to view", view, fit)
         _button("mdi-arrow-expand", "Enlarge", "Enlarge or restore", view, "window.deepseg.enlarge($event)")
 
 

@@ -18,20 +18,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..data.affine import same_grid
 from ..data.label_map import LabelMap, only
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import reject_unusable
-from ..io.write import write_label_map, write_volume
 from ..models.files import check_regular, read_json
 from ..models.find import find_model
-from ..training.dataset import CaseFiles
 from ..util.atomic_write import atomic_folder, cannot_write
 from ..util.disk_space import check_free_space
 from ..util.errors import DeepSegError, InputError, ModelError, UsageError
 from ..util.file_names import is_file_name
 from .lineage import check_can_learn, original_of
+
+if TYPE_CHECKING:
+    from ..training.dataset import CaseFiles
 
 MOST_CASES = 50
 """Corrected cases of one model."""
@@ -69,6 +71,8 @@ class CorrectedCase:
     @property
     def files(self) -> CaseFiles:
         """The case as trainings take it."""
+        from ..training.dataset import CaseFiles
+
         return CaseFiles(self.name, self.folder / _IMAGE, self.folder / _LABELS, None, frozenset(self.structures))
 
 
@@ -123,6 +127,8 @@ class CorrectedCases:
             ModelError: the model cannot be trained.
             ResourceError, OutputError: the disk is full, or the folder cannot be written.
         """
+        from ..io.write import write_label_map, write_volume
+
         check_can_learn(find_model(self.model))
         kept = _of_structures(label_map, structures)
         if kept.array.shape != volume.shape_kji or not same_grid(kept.ijk_to_ras, volume.ijk_to_ras, SAME_GRID_MM):

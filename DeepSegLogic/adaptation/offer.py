@@ -6,18 +6,19 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..models.card import ModelCard
 from ..models.files import CARD_FILE, folder_digests, read_json
-from ..models.import_export import import_model
 from ..models.store import Store
 from ..models.versions import keep_version
 from ..util.atomic_write import atomic_path, cannot_write
 from ..util.errors import ModelError
 from .cases import NEXT, CorrectedCases
-from .comparison import Row
 from .lineage import next_version
+
+if TYPE_CHECKING:
+    from .comparison import Row
 
 _FACTS = f"{NEXT}.json"
 
@@ -50,6 +51,8 @@ class Offer:
             UsageError: its id belongs to another model.
             OutputError: the store cannot be written; the offer stays.
         """
+        from ..models.import_export import import_model
+
         store = store or Store()
         if not (self.folder / CARD_FILE).is_file():
             raise ModelError(
@@ -85,6 +88,8 @@ def offered(cases: CorrectedCases) -> Offer | None:
     """The offer that waits for a decision; None if there is none."""
     try:
         facts: dict[str, Any] = read_json(cases.folder / _FACTS)
+        from .comparison import Row
+
         name, version = map(str, facts["came_from"])
         rows = tuple(map(Row.from_json, facts["rows"]))
         return Offer(cases.folder / NEXT, (name, version), rows, tuple(map(str, facts["notes"])))

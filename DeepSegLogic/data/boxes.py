@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .affine import ijk_to_ras_points
-from .types import Affine, Slices
+from .types import Affine, PointsRas, Slices
 
 
 def whole(shape: Sequence[int]) -> Slices:
@@ -76,6 +76,12 @@ def boxes_by_label(labels: npt.NDArray[Any]) -> dict[int, Slices]:
     from scipy.ndimage import find_objects
 
     return {value: _box(box) for value, box in enumerate(find_objects(labels), start=1) if box}
+
+
+def corners_of(box: Slices, ijk_to_ras: Affine) -> PointsRas:
+    """The centers of the eight voxels in the corners of a box, (8, 3) in RAS mm."""
+    ends = np.array([[s.start, s.stop - 1] for s in box[::-1]], float)
+    return ijk_to_ras_points(np.stack(np.meshgrid(*ends), -1).reshape(-1, 3), ijk_to_ras)
 
 
 def _box(slices: Iterable[slice]) -> Slices:

@@ -65,7 +65,7 @@ class Match:
 def catalogue() -> tuple[ModelCard, ...]:
     """The cards of all models that can be downloaded, fast whole-body models first. Do not change them."""
     data = json.loads(resource_path("Models", "catalogue.json").read_text(encoding="utf-8"))
-    return tuple(ModelCard.from_json(entry) for entry in data["models"])
+    return tuple(ModelCard.of_valid(entry) for entry in data["models"])
 
 
 def in_catalogue(model_id: str) -> ModelCard | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..util.errors import DeepSegError, ModelError
+from ..util.file_names import is_file_name
 from ..util.resources import resource_path
 from .backends import backends, kind_of
 from .card import ModelCard
@@ -20,20 +21,24 @@ from .totalsegmentator import is_here, results_folder
 
 def models_here() -> dict[str, ModelCard]:
     """The bundled and installed models by id, without those whose card is damaged."""
-    return {name: card for name, card in _entries().items() if isinstance(card, ModelCard)}
+    return {name: card for name, card in entries_here().items() if isinstance(card, ModelCard)}
 
 
 def damaged_models() -> dict[str, ModelError]:
     """The errors of the bundled and installed models whose card is damaged, by id."""
-    return {name: error for name, error in _entries().items() if isinstance(error, ModelError)}
+    return {name: error for name, error in entries_here().items() if isinstance(error, ModelError)}
 
 
 def is_bundled(model_id: str) -> bool:
     """Whether a model of this id comes with DeepSeg."""
-    return model_id in dict(_bundled())
+    try:
+        return is_file_name(model_id) and (resource_path("Models") / model_id / CARD_FILE).is_file()
+    except DeepSegError:
+        return False
 
 
-def _entries() -> dict[str, ModelCard | ModelError]:
+def entries_here() -> dict[str, ModelCard | ModelError]:
+    """The bundled and installed models by id: the card, or what is wrong with it."""
     bundled = dict(_bundled())
     return bundled | {name: entry for name, entry in Store().entries() if name not in bundled}
 

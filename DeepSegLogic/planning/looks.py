@@ -6,8 +6,12 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from ..data.label_map import Structure
 from ..data.terminology import structure_for
+from ..data.types import FloatArray
 from ..util.i18n import mark as N_
 
 RGB = tuple[int, int, int]
@@ -73,6 +77,31 @@ VIEWS: Mapping[str, View] = {
     "surgeon": View(N_("Surgeon"), (0.6, 0.8, 0), (-0.8, 0.6, 0)),
 }
 """By id."""
+
+
+def spread(wanted: npt.ArrayLike, sizes: npt.ArrayLike, low: float, high: float) -> FloatArray:
+    """Middles of labels in a column, moved from where they are wanted until none covers another.
+
+    Args:
+        wanted: middles, (N,), ascending.
+        sizes: of the labels, (N,).
+        low, high: of the column; what does not fit continues below ``low``.
+
+    Example:
+        >>> from DeepSegLogic.planning.looks import spread
+        >>> spread([50, 52, 99], [10, 10, 10], 0, 100).tolist()
+        [50.0, 60.0, 95.0]
+    """
+    found, halves = np.array(wanted, float), np.asarray(sizes, float) / 2
+    gaps = halves[1:] + halves[:-1]
+    if len(found):
+        found[0] = max(found[0], low + halves[0])
+        for n, gap in enumerate(gaps):
+            found[n + 1] = max(found[n + 1], found[n] + gap)
+        found[-1] = min(found[-1], high - halves[-1])
+        for n in range(len(gaps) - 1, -1, -1):
+            found[n] = min(found[n], found[n + 1] - gaps[n])
+    return found
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.label_map import LabelMap, Structure
 from ..data.types import FloatArray, MaskArray
-from ..surfaces.extract import make_surfaces
-from ..surfaces.surface import Surface
 from ..util.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from ..surfaces.surface import Surface
 
 
 def subject(label_map: LabelMap, wanted: str) -> Structure:
@@ -44,6 +46,8 @@ def subject(label_map: LabelMap, wanted: str) -> Structure:
 
 def surfaces_of(label_map: LabelMap, structures: Sequence[Structure]) -> list[Surface]:
     """The joint closed surfaces of structures, in their order; see :func:`~DeepSegLogic.surfaces.make_surfaces`."""
+    from ..surfaces.extract import make_surfaces
+
     made = make_surfaces(label_map, [s.name for s in structures])
     return [made[s.name] for s in structures]
 

@@ -11,10 +11,10 @@ from ..util.address import Address
 from ..util.atomic_write import atomic_path
 from ..util.errors import ModelError, UsageError
 from ..util.i18n import mark as N_
-from .server import Server
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
+    from .server import Server
 
 TOKEN_VARIABLE = "DEEPSEG_TOKEN"
 _KEY_STORE = "DeepSeg server"
@@ -80,6 +80,8 @@ class KnownServers:
         Raises:
             UsageError: it was not saved, or there is no token.
         """
+        from .server import Server
+
         url = Address.of(url).url
         fingerprint = self.all().get(url)
         if fingerprint is None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..util.errors import Cancelled, DeepSegError
 from ..util.progress import Cancel, Progress
 from ..worker import Event, WorkerClient
 from ..worker.error_mapping import explain
-from .server import Server
+
+if TYPE_CHECKING:
+    from .server import Server
 
 _FIRST_JOB = 1 << 40  # jobs of the local worker are numbered from 1
 _CHOOSING_S = 5.0  # somebody waits to hear whether a server can be reached

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.types import PointsRas
-from ..planning.looks import RGB
+from ..planning.looks import RGB, spread
 from .rendering import Frame
 
 if TYPE_CHECKING:
@@ -86,13 +85,7 @@ def _anchor(frame: Frame, caption: Caption) -> tuple[float, float]:
 def _names(draw: ImageDraw, frame: Frame, side: Sequence[tuple[Caption, float, float]], left: bool, scale: int) -> None:
     """Names in a column, from top to bottom, each with a line to its structure; lines of a side do not cross."""
     font, margin, step = _font(scale), _MARGIN * scale, 1.5 * _FONT * scale
-    heights = np.array([y for _, _, y in side])
-    for n, _ in pairwise(range(len(side))):
-        heights[n + 1] = max(heights[n + 1], heights[n] + step)
-    over = heights[-1] - (frame.size[1] - 4 * step) if len(side) else 0
-    heights -= max(0.0, float(over))
-    for n in range(len(side) - 2, -1, -1):
-        heights[n] = min(heights[n], heights[n + 1] - step)
+    heights = spread([y for _, _, y in side], [step] * len(side), 0, frame.size[1] - 3.5 * step)
     for (caption, x, y), at in zip(side, heights.tolist(), strict=True):
         long = draw.textlength(caption.text, font=font)
         start = margin if left else frame.size[0] - margin - long

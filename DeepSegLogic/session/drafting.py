@@ -106,9 +106,9 @@ class Drafting:
 
     def edit(self, text: str) -> None:
         """Take the draft as a person changed it."""
-        from ..drafting.draft import edited
-
         if self.draft is not None and self._table is not None:
+            from ..drafting.draft import edited
+
             before, self.draft = self.draft, edited(self.draft, text, self._table)
             if self.draft is not before:
                 self.changed.emit(self)

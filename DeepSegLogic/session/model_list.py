@@ -60,10 +60,12 @@ class Models:
 def model_entries() -> list[ModelEntry]:
     """Models that are here, those that are damaged last, then those that can be downloaded."""
     from ..models.catalogue import catalogue
-    from ..models.find import damaged_models, missing_models, models_here
+    from ..models.find import entries_here, missing_models
     from ..models.store import Store
 
-    here, broken, store = models_here(), damaged_models(), Store()
+    found, store = entries_here(), Store()
+    here = {name: card for name, card in found.items() if isinstance(card, ModelCard)}
+    broken = {name: error for name, error in found.items() if isinstance(error, ModelError)}
     cards = [*here.values(), *(card for card in catalogue() if card.id not in (*here, *broken))]
     damaged = [
         ModelEntry(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.boxes import boxes_by_label, corners_of
 from ..data.types import PointsRas
 from ..refinement.undo import Entry
 from ..util.errors import DeepSegError
 
 if TYPE_CHECKING:
+    from ..data.label_map import LabelMap
     from ..planning import DistanceMap, Plan
     from ..surfaces import Surface
 
@@ -37,6 +40,12 @@ class Planned:
     shape: Surface | DistanceMap | None = None
 
     @property
+    def subjects(self) -> tuple[str, ...]:
+        """Names of the structures that it is about."""
+        keys = ("one", "other", "structure", "organ", "tumor", "vessel")
+        return tuple(self.numbers[key] for key in keys if isinstance(self.numbers.get(key), str))
+
+    @property
     def segments(self) -> dict[str, PointsRas]:
         """The straight lines that show it: two points each, (2, 3) in RAS mm, by name."""
         found = {
@@ -52,6 +61,21 @@ class Planned:
     def curve(self) -> PointsRas | None:
         """The center line that shows it, (N, 3) in RAS mm; None if it has none."""
         return np.array(self.numbers["points_ras"], float).reshape(-1, 3) if self.kind == "vessels" else None
+
+
+def framed(entries: Sequence[Planned], label_map: LabelMap) -> PointsRas:
+    """What a picture of a plan must show, (N, 3) in RAS mm.
+
+    These are the corners of boxes around the structures that it is about, or around all if it is about none, and the
+    ends of its lines.
+    """
+    names = {name for planned in entries for name in planned.subjects}
+    found = [points for planned in entries for points in planned.segments.values()]
+    for layer in label_map.layers or [label_map]:
+        boxes = boxes_by_label(layer.array)
+        about = [s for s in layer.structures if s.value in boxes and (not names or s.name in names)]
+        found += [corners_of(boxes[s.value], label_map.ijk_to_ras) for s in about]
+    return np.concatenate([np.empty((0, 3)), *found])
 
 
 def with_numbers(plan: Plan, steps: Steps | None) -> tuple[Planned, ...] | None:

@@ -10,7 +10,6 @@ from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-from xml.sax.saxutils import quoteattr
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -177,6 +176,8 @@ def _write_3mf(parts: Parts, path: Path, coordinate_system: str) -> None:
 
 def _with_colors(model: bytes, parts: Parts) -> bytes:
     """The XML of a 3MF model with colors, which trimesh leaves out; its objects are the parts, in their order."""
+    from xml.sax.saxutils import quoteattr
+
     number, places = len(parts) + 1, count()  # objects are numbered from 1
     colors = ("#{:02X}{:02X}{:02X}".format(*part.color) for part in parts.values())
     bases = "".join(f'<base name={quoteattr(n)} displaycolor="{c}"/>' for n, c in zip(parts, colors, strict=True))

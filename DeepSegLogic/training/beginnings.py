@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..models.card import ModelCard
 from ..util.errors import InputError, ModelError
-from .dataset_json import label_names, regions_from
-from .regions import Regions
+
+if TYPE_CHECKING:
+    from .regions import Regions
 
 
 def check_trainable(card: ModelCard) -> None:
@@ -31,6 +34,9 @@ def regions_in(card: ModelCard) -> Regions | None:
     Raises:
         ModelError: its files do not say how.
     """
+    from .dataset_json import label_names, regions_from
+    from .regions import Regions
+
     try:
         if card.backend == "nnunet":
             return label_names(card.installed_folder)[1]

@@ -7,7 +7,8 @@
 A variant is a source tree and environment variables. Ratios are to the first one: of wall-clock time, and of processor
 time with that of all child processes, which other work on the machine changes less. With OMP_NUM_THREADS=1 none of it
 is spent on waiting. Modules are compiled before, as a user has them. All variants run the bundled model of this tree.
-*Without the engine* leaves out the time between the end of preprocessing and the labels.
+*Without the engine* leaves out the time between the end of preprocessing and the labels; *without reading the .ui*
+leaves out what the stand-in host does in its own way.
 
 ``--busy`` runs so many programs beside it that never pause, as a full desktop has. ``LD_PRELOAD=…/libiomp5.so`` (from
 the package intel-openmp) tries LLVM's OpenMP in place of GNU's.
@@ -147,9 +148,23 @@ def _panel(ct: Path, folder: Path) -> Times:
     import host
 
     desktop, module = host.start(), Path(host.__file__).parents[2] / "DeepSegExtension" / "DeepSeg.py"
+    import slicer
+
+    load, reading = slicer.util.loadUI, np.zeros(2)
+
+    def load_ui(path: str) -> object:
+        nonlocal reading
+        inner = Watch()
+        widget = load(path)
+        reading = np.array(inner.read("")[""])
+        return widget
+
+    slicer.util.loadUI = load_ui
     watch = Watch()
     desktop.load_module(module)
-    return watch.read("panel opened")
+    times = watch.read("panel opened")
+    (spent,) = times.values()
+    return {**times, "panel opened, without reading the .ui": tuple(spent - reading)}
 
 
 INSIDE = {"worker": _worker, "correction": _correction, "panel": _panel}

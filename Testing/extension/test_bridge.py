@@ -13,6 +13,7 @@ from DeepSegLogic.data.label_map import LabelMap  # noqa: E402
 from DeepSegLogic.data.terminology import structure_for  # noqa: E402
 from DeepSegLogic.data.volume import Volume  # noqa: E402
 from DeepSegLogic.refinement.layers import editable, show_layers  # noqa: E402
+from DeepSegLogic.surfaces import make_surfaces  # noqa: E402
 from DeepSegLogic.util.errors import InputError  # noqa: E402
 
 
@@ -224,6 +225,25 @@ def test_what_a_reader_said_is_kept_with_the_node(scene):
     assert volumeNodes.volumeFromNode(node).warnings == []
     node.SetAttribute(volumeNodes.WARNINGS, "One slice is missing.\nIt was filled.")
     assert volumeNodes.volumeFromNode(node).warnings == ["One slice is missing.", "It was filled."]
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+def test_surfaces_are_shaded_by_normals_that_point_outward(scene, left_handed):
+    k, j, i = np.indices((15, 30, 30)) - np.array([7, 15, 15])[:, None, None, None]
+    ball = ((k * 2.5) ** 2 + (j * 0.9) ** 2 + (i * 0.8) ** 2 < 10.0**2).astype(np.uint8)
+    labels = LabelMap(ball, matrix(left_handed), [structure_for("liver", 1)])
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    bridge.segmentationFromLabelMap(labels, node)
+    changes = []
+    scene.AddObserver(scene.EndBatchProcessEvent, lambda *_: changes.append(1))
+    bridge.surfacesToSegmentation(make_surfaces(labels), node)
+    assert len(changes) == 1 and not scene.IsBatchProcessing()  # for the views, one change of the whole scene
+    mesh = node.GetSegmentation().GetSegment("liver").GetRepresentation(bridge.CLOSED_SURFACE)
+    arrays = mesh.GetPoints().GetData(), mesh.GetPointData().GetNormals()
+    points, normals = map(numpy_support.vtk_to_numpy, arrays)
+    outward = points - labels.ijk_to_ras[:3] @ [15, 15, 7, 1]
+    cosines = (normals * outward).sum(1) / np.linalg.norm(outward, axis=1)
+    assert len(points) > 500 and cosines.min() > 0.7
 
 
 @pytest.mark.parametrize("left_handed", [False, True])

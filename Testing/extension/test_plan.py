@@ -18,6 +18,10 @@ LINE, PLANE, MODEL = "vtkMRMLMarkupsLineNode", "vtkMRMLMarkupsPlaneNode", "vtkMR
 ONE, OTHER = "lung_left", "lung_right"
 
 
+def ras(ijk, ijk_to_ras):
+    return ijk @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
+
+
 def nodes(kind):
     import slicer
 
@@ -335,8 +339,9 @@ def test_presets_views_clipping_and_pictures(planner, tmp_path):
     assert display.GetSegmentVisibility3D("lung_left_part_2") and display.GetSegmentOpacity3D(OTHER) == 1.0
 
     camera = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCameraNode")
-    bounds = np.zeros(6)
-    planner.scene.resultNode.GetRASBounds(bounds)
+    label_map = planner.scene.labelMap()
+    parts = label_map.mask("lung_left_part_1") | label_map.mask("lung_left_part_2")  # what the plan is about
+    voxels = ras(np.argwhere(parts)[:, ::-1], label_map.ijk_to_ras)
     for button, towards in (
         (ui.frontViewButton, (0, 1, 0)),
         (ui.leftViewButton, (-1, 0, 0)),
@@ -345,7 +350,10 @@ def test_presets_views_clipping_and_pictures(planner, tmp_path):
         button.click()
         away = np.array(camera.GetPosition()) - camera.GetFocalPoint()
         np.testing.assert_allclose(away / np.linalg.norm(away), towards, atol=1e-6)
-        np.testing.assert_allclose(camera.GetFocalPoint(), bounds.reshape(3, 2).mean(1), atol=1e-6)
+        right, up = np.cross(camera.GetViewUp(), towards), np.array(camera.GetViewUp())
+        seen = (voxels - camera.GetPosition()) @ np.stack([right, up, np.negative(towards)], 1)
+        places = seen[:, :2] / seen[:, 2:] / np.tan(np.radians(camera.GetViewAngle() / 2))
+        assert 0.5 < np.abs(places).max() < 1.0  # the lung fills the picture, whatever the plane's size
 
     ui.clipCheckBox.checked = True
     assert display.GetClipping() and display.GetClipNode().GetNumberOfClippingNodes() == 1
@@ -364,6 +372,75 @@ def test_presets_views_clipping_and_pictures(planner, tmp_path):
     planner.wait(lambda: not planner.session.jobs.run.busy)
     assert planner.session.jobs.run.error is None
     assert {path.name for path in (tmp_path / "deepseg-pictures").iterdir()} >= {"front.png", "turntable.gif"}
+
+
+@pytest.fixture
+def labelled(planner):
+    """With four lines in one place, and a window to see them in."""
+    import slicer
+
+    ui = planner.ui
+    ui.distanceButton.click()
+    planner.wait(lambda: len(entries(planner)) == 1 and not planner.session.jobs.run.busy)
+    ui.diametersButton.click()
+    planner.wait(lambda: len(entries(planner)) == 2 and not planner.session.jobs.run.busy)
+    choose(ui.planOneComboBox, OTHER)
+    ui.diametersButton.click()
+    planner.wait(lambda: len(entries(planner)) == 3 and not planner.session.jobs.run.busy)
+    window = slicer.app.layoutManager().threeDWidget(0).threeDView().renderWindow()
+    window.SetSize(520, 400)
+    return planner, window, window.GetRenderers().GetFirstRenderer()
+
+
+def boxes(renderer):
+    """Of the texts in a view: text → left, bottom, right, top, in px."""
+    found = {}
+    for prop in renderer.GetViewProps():
+        if prop.IsA("vtkTextActor"):
+            size = [0.0, 0.0]
+            prop.GetSize(renderer, size)
+            x, y = prop.GetPosition()
+            found[prop.GetInput().replace("\n", " ")] = (x, y, x + size[0], y + size[1])
+    return found
+
+
+def test_names_in_3d_never_cover_each_other_and_slicer_writes_them_in_slices_only(labelled):
+    planner, window, renderer = labelled
+    camera, rng = renderer.GetActiveCamera(), np.random.default_rng(3)
+    lengths = sorted(f"{node.GetLineLengthWorld():.1f} mm" for node in nodes(LINE))
+    middle = np.mean([node.GetNthControlPointPositionWorld(0) for node in nodes(LINE)], 0)
+    for size in ((520, 400), (240, 420)) * 15:
+        window.SetSize(*size)
+        direction = rng.normal(size=3)
+        camera.SetFocalPoint(*middle)
+        camera.SetPosition(*(middle + rng.uniform(80, 600) * direction / np.linalg.norm(direction)))
+        camera.SetViewUp(*np.cross(direction, (0.3, 0.5, 0.8)))
+        renderer.ResetCameraClippingRange()
+        window.Render()
+        shown = boxes(renderer)
+        assert sorted(text[-7:].strip() for text in shown) == lengths
+        for text, (left, bottom, right, top) in shown.items():
+            assert left >= 0 and bottom >= 0 and right <= size[0] and top <= size[1], text
+            for other, (left_2, bottom_2, right_2, top_2) in shown.items():
+                apart = right <= left_2 or right_2 <= left or top <= bottom_2 or top_2 <= bottom
+                assert other == text or apart, (text, other)
+    for node in nodes(LINE):
+        displays = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+        told = [(d.GetVisibility2D(), d.GetVisibility3D(), d.GetPropertiesLabelVisibility()) for d in displays]
+        assert told == [(True, False, True), (False, True, False)]
+    planner.panel.cleanup()
+    assert boxes(renderer) == {}
+
+
+def test_names_in_3d_go_with_the_plan_and_with_the_scene(labelled):
+    import slicer
+
+    planner, _window, renderer = labelled
+    assert len(boxes(renderer)) == len(nodes(LINE)) == 5
+    planner.ui.undoPlanButton.click()
+    assert len(boxes(renderer)) == len(nodes(LINE)) == 3
+    slicer.mrmlScene.Clear()
+    assert boxes(renderer) == {}
 
 
 def _qt():

@@ -7,7 +7,10 @@ from PySide6 import QtCore, QtUiTools
 from . import ctk_widgets, mrml_widgets, segment_widgets, signals
 from .pythonqt import wrap
 
-_STAND_INS = (*ctk_widgets.CLASSES, *mrml_widgets.CLASSES, *segment_widgets.CLASSES)
+_STAND_INS = (
+    *(*ctk_widgets.CLASSES, *mrml_widgets.CLASSES, *segment_widgets.CLASSES),
+    type("qMRMLCollapsibleButton", (ctk_widgets.ctkCollapsibleButton,), {}),
+)
 
 
 class QUiLoader(QtUiTools.QUiLoader):
@@ -16,14 +19,15 @@ class QUiLoader(QtUiTools.QUiLoader):
     It raises on a widget class, a property, a signal or a slot that does not exist. The real loader prints a line.
     """
 
+    _registered = False  # in the process: each time costs a search for plug-ins
+
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._known = set(self.availableWidgets()) | {"Line"}
-        for widget_class in _STAND_INS:
-            self.registerCustomWidget(widget_class)
-            self._known.add(widget_class.__name__)
-        self._known.add("qMRMLCollapsibleButton")
-        self.registerCustomWidget(type("qMRMLCollapsibleButton", (ctk_widgets.ctkCollapsibleButton,), {}))
+        if not QUiLoader._registered:
+            for widget_class in _STAND_INS:
+                self.registerCustomWidget(widget_class)
+            QUiLoader._registered = True
+        self._known = {"Line", *self.availableWidgets(), *(kind.__name__ for kind in _STAND_INS)}
 
     def load(self, device, parent=None):
         root = ElementTree.fromstring(bytes(device.readAll().data()))

@@ -86,7 +86,7 @@ def test_a_write_that_fails_leaves_the_case_as_it_was(cases, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "write_label_map", full)
+    monkeypatch.setattr("DeepSegLogic.io.write.write_label_map", full)
     with pytest.raises(OutputError, match="disk is full"):
         add_case(cases, 1, ["liver"])
     assert cases.all() == [before] and len(list((cases.folder / "cases").iterdir())) == 1

@@ -27,6 +27,11 @@ def test_it_follows_its_schema():
     assert resource_path("Models", "catalogue.json").stat().st_size < 400_000
 
 
+def test_its_cards_are_valid_as_any_cards_are_although_no_program_checks_them():
+    data = json.loads(resource_path("Models", "catalogue.json").read_text("utf-8"))
+    assert tuple(ModelCard.from_json(entry) for entry in data["models"]) == catalogue()
+
+
 def test_ids_and_archive_names_are_unique_where_they_must_be():
     ids = [card.id for card in catalogue()]
     assert len(set(ids)) == len(ids)
