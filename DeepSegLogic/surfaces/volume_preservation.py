@@ -19,7 +19,7 @@ from .surface_net import Columns, Net, cross, faces_at, sums_at
 _ROUNDS, _STEPS = 8, 3
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is not more precise
 _LARGEST_STEP = 0.1  # voxels: the gradient of a label that has nearly vanished is too optimistic
-_TOLERANCE, _LEAST = 5e-4, 0.2  # relative, and in voxels
+_TOLERANCE, _LEAST = 5e-4, 0.02  # relative, and in voxels
 _PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 
 
@@ -39,24 +39,24 @@ def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: floa
         sides, start, before = _Sides(part), places[:, vertices], moves[:, vertices]
         volumes, gradients = sides.volumes_and_gradients(start + before)
         if missing is None:
-            missing = np.where(net.voxels > 0, net.voxels - volumes, 0.0)
+            missing = net.voxels - volumes
+            missing[0] = 0.0  # the background takes the rest
         lacking = np.where(np.abs(missing) > tolerance, missing, 0.0)
-        lacking[0] = 0.0  # the background takes the rest
         after = _grown(before, lacking, sides, gradients, limit)
         moves[:, vertices] = after
         missing -= sides.volumes(start + after) - volumes
+        missing[0] = 0.0
         short = np.abs(missing) > tolerance
-        short[0] = False
         if not short.any():
             break
         part, vertices = _part_around(net, short)
     return moves
 
 
-def _part_around(net: Net, labels: MaskArray) -> tuple[Net, IndexArray]:
-    """The part of a net with all faces at the vertices of some labels (a mask by value), and its vertices."""
+def _part_around(net: Net, pieces: MaskArray) -> tuple[Net, IndexArray]:
+    """The part of a net with all faces at the vertices of some pieces (a mask by value), and its vertices."""
     near = np.zeros(len(net.vertices), bool)
-    near[net.quads[labels[net.low] | labels[net.high]].astype(np.intp)] = True
+    near[net.quads[pieces.take(net.pieces).any(0)].astype(np.intp)] = True
     faces = faces_at(near, net.quads)
     used = np.zeros(len(near), bool)
     used[net.quads[faces].astype(np.intp)] = True
@@ -67,8 +67,7 @@ def _part_around(net: Net, labels: MaskArray) -> tuple[Net, IndexArray]:
         net,
         vertices=net.vertices[vertices],
         quads=number.take(net.quads[faces]),
-        low=net.low[faces],
-        high=net.high[faces],
+        pieces=net.pieces[:, faces],
     )
     return part, vertices
 
@@ -143,11 +142,8 @@ class _Sides:
             one = cross((b - a) * self._sign[part], c - a)  # the first triangle's
             values = np.concatenate([both, one, both, both - one], 1)
             corners = self._quads[part].T.ravel().astype(np.intp)
-            begin = corners.min()
-            corners -= begin
-            end = begin + corners.max() + 1
-            for gradient, some in zip(gradients[:, begin:end], values, strict=True):
-                gradient += np.bincount(corners, some, len(gradient))
+            for gradient, some in zip(gradients, values, strict=True):
+                np.add.at(gradient, corners, some)
             face, corner = np.divmod(self._others[others], 4)
             elsewhere[:, others] = values.take(corner * both.shape[1] + face - part.start, 1)
         for gradient, some in zip(gradients, elsewhere, strict=True):
@@ -200,16 +196,13 @@ def _pieces(count: int, others: IndexArray) -> list[tuple[slice, slice]]:
 
 
 def _pairs(net: Net) -> tuple[IndexArray, IndexArray, IndexArray, npt.NDArray[np.float32]]:
-    """The pairs of labels on the two sides of faces, lower and higher; and the pair and the sign of each face (F,):
-    a sixth, negative if the label behind it is the lower one."""
-    labels = len(net.voxels)
-    present = np.flatnonzero(np.bincount(net.low, minlength=labels) + np.bincount(net.high, minlength=labels))
-    rank = np.zeros(labels, np.intp)  # label values may be large and far apart
-    rank[present] = np.arange(len(present))
-    code = rank.take(net.low) * len(present) + rank.take(net.high)
-    faces = np.bincount(code, minlength=len(present) ** 2).reshape(len(present), -1)
-    lower, higher = np.nonzero(np.triu(faces + faces.T))
-    numbers, signs = np.empty(faces.shape, np.int32), np.full(faces.shape, -1 / 6, np.float32)
-    numbers[lower, higher] = numbers[higher, lower] = np.arange(len(lower))
-    signs[lower, higher] = 1 / 6
-    return present[lower], present[higher], numbers.take(code), signs.take(code)
+    """The pairs of pieces on the two sides of faces, lower and higher; and the pair and the sign of each face (F,):
+    a sixth, negative if the piece behind it is the lower one."""
+    lower = net.pieces.min(0)
+    code = lower * np.int64(len(net.voxels)) + net.pieces.max(0)
+    # Neighbouring faces mostly have the same pair.
+    changes = np.flatnonzero(np.diff(code, prepend=-1))
+    pairs, number = np.unique(code.take(changes), return_inverse=True)
+    pair = np.repeat(number.astype(np.int32), np.diff(changes, append=len(code)))
+    sign = np.where(lower == net.pieces[0], np.float32(1 / 6), np.float32(-1 / 6))
+    return *np.divmod(pairs, len(net.voxels)), pair, sign
