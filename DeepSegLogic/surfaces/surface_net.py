@@ -82,6 +82,9 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
         u, v = strides[(axis + 2) % 3], strides[(axis + 1) % 3]
         for step in (0, u, u + v, v):
             used[firsts[axis] + step] = True
+    pieces = Pieces(flat, strides, firsts[2])
+    before = [pieces.of(first - stride, low) for first, stride, low in zip(firsts, strides, lows, strict=True)]
+    behind = [pieces.of(first, high) for first, high in zip(firsts, highs, strict=True)]
     points = np.flatnonzero(used)
     number = np.empty(len(flat), np.int32)
     number[points] = np.arange(len(points), dtype=np.int32)
@@ -113,9 +116,6 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
                 quads[part, n] = corner
             marks[part] = marked.take(a) | marked.take(b) | marked.take(c) | marked.take(d)
         begin += len(first)
-    pieces = Pieces(flat, strides, firsts[2])
-    before = [pieces.of(first - stride, low) for first, stride, low in zip(firsts, strides, lows, strict=True)]
-    behind = [pieces.of(first, high) for first, high in zip(firsts, highs, strict=True)]
     nonmanifold = _nonmanifold(quads, axes, full, np.flatnonzero(marks & 1))
     faces, places = np.flatnonzero(marks & 2), np.flatnonzero(several)
     sheets = sheet_numbers(quads, axes, around, several, faces)

@@ -56,18 +56,20 @@ def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: floa
 def _part_around(net: Net, pieces: MaskArray) -> tuple[Net, IndexArray]:
     """The part of a net with all faces at the vertices of some pieces (a mask by value), and its vertices."""
     near = np.zeros(len(net.vertices), bool)
-    near[net.quads[pieces.take(net.pieces).any(0)].astype(np.intp)] = True
+    theirs = np.flatnonzero(pieces.take(net.pieces).any(0))
+    near[net.quads.take(theirs, 0).astype(np.intp)] = True
     faces = faces_at(near, net.quads)
+    quads = net.quads.take(faces, 0)
     used = np.zeros(len(near), bool)
-    used[net.quads[faces].astype(np.intp)] = True
+    used[quads.astype(np.intp)] = True
     vertices = np.flatnonzero(used)
     number = np.empty(len(near), np.int32)
     number[vertices] = np.arange(len(vertices))
     part = replace(
         net,
         vertices=net.vertices[vertices],
-        quads=number.take(net.quads[faces]),
-        pieces=net.pieces[:, faces],
+        quads=number.take(quads),
+        pieces=net.pieces.take(faces, 1),
     )
     return part, vertices
 
@@ -201,7 +203,7 @@ def _pairs(net: Net) -> tuple[IndexArray, IndexArray, IndexArray, npt.NDArray[np
     lower = net.pieces.min(0)
     code = lower * np.int64(len(net.voxels)) + net.pieces.max(0)
     # Neighbouring faces mostly have the same pair.
-    changes = np.flatnonzero(np.diff(code, prepend=-1))
+    changes = np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)
     pairs, number = np.unique(code.take(changes), return_inverse=True)
     pair = np.repeat(number.astype(np.int32), np.diff(changes, append=len(code)))
     sign = np.where(lower == net.pieces[0], np.float32(1 / 6), np.float32(-1 / 6))
