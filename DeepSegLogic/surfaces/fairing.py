@@ -94,8 +94,10 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
         return net.vertices
     means, order = _means_of_neighbours(net)
     thin = net.thin[::-1].take(order, 1)
-    start = (net.vertices - net.vertices.mean(0)).astype(np.float32).T  # precise enough for less than a voxel
-    moves, bends = np.empty_like(start, order="C"), np.empty_like(start, order="C")
+    start = np.empty((3, len(net.vertices)), np.float32)
+    for along, places in zip(start, net.vertices.T, strict=True):
+        np.subtract(places, places.mean(), out=along, casting="same_kind")  # precise enough for less than a voxel
+    moves, bends = np.empty_like(start), np.empty_like(start)
     efforts = [effort.along(along, spacing.min()) for along in spacing]
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:
         smoothed = pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)

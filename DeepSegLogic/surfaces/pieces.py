@@ -5,8 +5,6 @@ Runs of voxels along I are joined with those beside them, which takes a fraction
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..data.types import FloatArray

@@ -35,8 +35,8 @@ class Net:
         vertices: (V, 3) (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5.
         quads: (F, 4) int32 indices of vertices, counter-clockwise as seen from the higher voxel index.
         low, high: (F,) labels of the voxels before and behind each face, along its axis.
-        pieces: (2, F) int32 connected pieces of the structures before and behind each face, from 1; 0 is the background.
-        voxels: number of voxels of each piece; that of the background is 0.
+        pieces: (2, F) int32, the connected pieces before and behind each face, from 1; 0 is the background.
+        voxels: number of voxels of each piece, by number; 0 for the background.
         ahead: (3, V) int32, the next vertex along an edge in the direction of K, J and I, or -1.
         meeting: (3, V) uint8, how many faces meet at each of these edges; more than two where three structures touch.
         thin: (3, V) bool, whether the next vertex in the direction of K, J or I, or against it, lies one voxel away on
