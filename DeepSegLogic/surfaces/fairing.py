@@ -1,4 +1,4 @@
-"""Fairing: smoothing of the net that keeps the volume of every structure, and stays close to its voxels.
+"""Fairing: smoothing of the net that keeps the volume of every connected piece, and stays close to its voxels.
 
 The surface of voxels is a staircase. Its steps are long where a slope is flat, but no point lies farther than half a
 voxel from the slope along each axis. So the smoothest surface within this box is searched for: that of least energy
@@ -79,7 +79,7 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
     It starts at the vertices after a low-pass filter, and takes steps towards the least energy. Finally the volume of
-    each structure is restored to that of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same
+    each connected piece is restored to that of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same
     box.
 
     Args:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data.types import FloatArray
+from ..data.types import FloatArray, MaskArray
 from .surface import IndexArray, Labels
 
 
@@ -17,10 +17,10 @@ class Pieces:
     Args:
         flat: labels of a volume with background on all sides, as one row along I.
         strides: along K, J and I.
-        starts: indices of the voxels whose label differs from that before them.
+        starts: indices of the voxels whose label differs from that before them, where runs start.
 
     Attributes:
-        voxels: number of voxels of each piece; that of the background is 0.
+        voxels: number of voxels of each piece; 0 for the background.
     """
 
     def __init__(self, flat: Labels, strides: IndexArray, starts: IndexArray):
@@ -35,7 +35,7 @@ class Pieces:
         graph = coo_matrix((np.ones(len(one), bool), (one, other)), (runs, runs))
         count, pieces = connected_components(graph, directed=False)
         self._piece = pieces + 1
-        self.voxels: FloatArray = np.bincount(self._piece, lengths.take(full), count + 1)
+        self.voxels: FloatArray = np.asarray(np.bincount(self._piece, lengths.take(full), count + 1), np.float64)
         label_of = np.zeros(count + 1, labels.dtype)
         label_of[self._piece] = labels
         self._several = np.bincount(label_of[1:], minlength=1) > 1
@@ -51,29 +51,34 @@ class Pieces:
         return pieces
 
     def _run_of(self, voxels: IndexArray) -> IndexArray:
-        return np.searchsorted(self._starts, voxels, "right") - 1
+        return np.asarray(np.searchsorted(self._starts, voxels, "right") - 1)
 
     def _joined(self, flat: Labels, strides: IndexArray, labels: Labels) -> tuple[IndexArray, IndexArray]:
-        """Pairs of runs that hang together, each once or twice, if no others join them.
+        """Pairs of runs that hang together; not all, but enough of them.
 
-        Two runs in neighbouring lines first meet at the start of one of them.
+        Runs of two lines first meet at the start of one of them, so it is enough to look around the starts.
+
+        Args:
+            labels: of the runs.
         """
-        pairs: list[tuple[IndexArray, IndexArray]] = []
+        pairs = []
 
-        def join(which: IndexArray, step: int | IndexArray) -> None:
-            pairs.append((which, self._run_of(self._starts.take(which) + step)))
+        def alike(step: int) -> MaskArray:
+            """Whether the voxel a step from the start of a run has its label."""
+            return np.asarray(flat.take(self._starts + step) == labels)
 
-        def alike(step: int) -> np.ndarray:
-            return flat.take(self._starts + step) == labels
+        def join(where: MaskArray, step: int) -> None:
+            runs = np.flatnonzero(where)
+            pairs.append((runs, self._run_of(self._starts.take(runs) + step)))
 
         beside = {}
         for step in (*strides[:2], *-strides[:2]):
             beside[step], before = alike(step), alike(step - 1)
-            join(np.flatnonzero(before), step - 1)
+            join(before, step - 1)  # the other run starts earlier, or ends where this one starts
             if step > 0:
-                join(np.flatnonzero(beside[step] & ~before), step)
+                join(beside[step] & ~before, step)  # both start at the same place
         for k in (strides[0], -strides[0]):
             for j in (strides[1], -strides[1]):
-                join(np.flatnonzero(alike(k + j) & ~beside[k] & ~beside[j]), k + j)
+                join(alike(k + j) & ~beside[k] & ~beside[j], k + j)  # an edge that no other run joins
         one, other = zip(*pairs, strict=True)
         return np.concatenate(one), np.concatenate(other)
