@@ -78,9 +78,8 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     """Smooth a net, and choose the diagonals along which its faces are split (``net`` is changed).
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
-    It starts at the vertices after a low-pass filter, and takes steps towards the least energy. Finally the volume of
-    each connected piece is restored to that of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same
-    box.
+    It starts at the vertices after a low-pass filter, and takes steps towards the least energy. Finally each connected
+    piece gets back the volume of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same box.
 
     Args:
         smoothing: a key of :data:`SMOOTHING`.

@@ -13,8 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import find_objects, gaussian_filter, generate_binary_structure, label
-from scipy.optimize import brentq
+from scipy.ndimage import find_objects, gaussian_filter
 from scipy.spatial import cKDTree
 from surfaces import METHODS, by_slicer
 from surfaces_from_probabilities import level_set
@@ -63,36 +62,16 @@ def thinned(label_map, factor):
 
 
 def truth_of(label_map, structure, box):
-    """The boundaries of the blurred masks of all connected pieces, each at the level that encloses the piece's volume.
+    """The boundary of a blurred mask, at the level that encloses as many voxels as the mask has.
 
-    Half would be too high a level: the blurred mask of a rib loses a fifth of its volume there, and a small piece all.
+    Half would be too high a level: the blurred mask of a rib loses a fifth of its volume there.
     """
     box = grown(box, 4, label_map.array.shape)
-    pieces, _ = label(label_map.array[box] == structure.value, generate_binary_structure(3, 2))
-    points, triangles, count = [], [], 0
-    for number, part in enumerate(find_objects(pieces), start=1):
-        part = grown(part, 4, pieces.shape)
-        mask = pieces[part] == number
-        soft = gaussian_filter(mask.astype(np.float32), 1, mode="constant")
-        at = tuple(slice(b.start + p.start, b.start + p.stop) for b, p in zip(box, part, strict=True))
-        surface = _enclosing(mask.sum() * label_map.voxel_ml, soft, structure, matrix_of(at, label_map.ijk_to_ras))
-        points.append(surface.points)
-        triangles.append(surface.triangles + count)
-        count += len(surface.points)
-    return np.concatenate(points), np.concatenate(triangles)
-
-
-def _enclosing(ml, soft, structure, matrix):
-    """The level set of a blurred mask with this volume."""
-
-    def surface(level):
-        return level_set(structure, soft - level, matrix)
-
-    def excess(level):
-        found = surface(level)
-        return mesh_volume_ml(found.points, found.triangles) / ml - 1
-
-    return surface(brentq(excess, 1e-3 * soft.max(), 0.999 * soft.max(), rtol=1e-3))
+    mask = label_map.array[box] == structure.value
+    soft = gaussian_filter(mask.astype(np.float32), 1, mode="constant")
+    level = np.partition(soft.ravel(), -mask.sum())[-mask.sum()]
+    surface = level_set(structure, soft - level, matrix_of(box, label_map.ijk_to_ras))
+    return surface.points, surface.triangles
 
 
 def samples(points, triangles, count, seed):
