@@ -37,7 +37,7 @@ def make_surfaces(
     Every surface is closed, even where a structure ends at the border of the volume. It is manifold: each edge has
     two faces, and the faces at each point form one sheet. Structures that touch share their boundary point for point;
     those that overlap (:attr:`LabelMap.layers <DeepSegLogic.LabelMap.layers>`) do not.
-    Each surface encloses the volume of its voxels, see :mod:`DeepSegLogic.surfaces.fairing`.
+    Each connected piece of a structure encloses the volume of its voxels, see :mod:`DeepSegLogic.surfaces.fairing`.
 
     Args:
         label_map: the voxels, on any grid (oblique, anisotropic, left-handed); it is not changed.

@@ -1,4 +1,4 @@
-"""Fairing: smoothing of the net that keeps the volume of every structure, and stays close to its voxels.
+"""Fairing: smoothing of the net that keeps the volume of every connected piece, and stays close to its voxels.
 
 The surface of voxels is a staircase. Its steps are long where a slope is flat, but no point lies farther than half a
 voxel from the slope along each axis. So the smoothest surface within this box is searched for: that of least energy
@@ -78,9 +78,8 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     """Smooth a net, and choose the diagonals along which its faces are split (``net`` is changed).
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
-    It starts at the vertices after a low-pass filter, and takes steps towards the least energy. Finally the volume of
-    each structure is restored to that of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same
-    box.
+    It starts at the vertices after a low-pass filter, and takes steps towards the least energy. Finally each connected
+    piece gets back the volume of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same box.
 
     Args:
         smoothing: a key of :data:`SMOOTHING`.
@@ -94,8 +93,10 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
         return net.vertices
     means, order = _means_of_neighbours(net)
     thin = net.thin[::-1].take(order, 1)
-    start = (net.vertices - net.vertices.mean(0)).astype(np.float32).T  # precise enough for less than a voxel
-    moves, bends = np.empty_like(start, order="C"), np.empty_like(start, order="C")
+    start = np.empty((3, len(net.vertices)), np.float32)
+    for along, places in zip(start, net.vertices.T, strict=True):
+        np.subtract(places, places.mean(), out=along, casting="same_kind")  # precise enough for less than a voxel
+    moves, bends = np.empty_like(start), np.empty_like(start)
     efforts = [effort.along(along, spacing.min()) for along in spacing]
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:
         smoothed = pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, PointsIjk
+from .pieces import Pieces
 from .sheets import RINGS, several_sheets, sheet_numbers
 from .surface import Bytes, IndexArray, Labels
 from .touching import Doubles, separated
@@ -34,7 +35,8 @@ class Net:
         vertices: (V, 3) (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5.
         quads: (F, 4) int32 indices of vertices, counter-clockwise as seen from the higher voxel index.
         low, high: (F,) labels of the voxels before and behind each face, along its axis.
-        voxels: number of voxels of each label, by value; that of the background is not its number.
+        pieces: (2, F) int32, the connected pieces before and behind each face, from 1; 0 is the background.
+        voxels: number of voxels of each piece, by number; 0 for the background.
         ahead: (3, V) int32, the next vertex along an edge in the direction of K, J and I, or -1.
         meeting: (3, V) uint8, how many faces meet at each of these edges; more than two where three structures touch.
         thin: (3, V) bool, whether the next vertex in the direction of K, J or I, or against it, lies one voxel away on
@@ -49,6 +51,7 @@ class Net:
     quads: IndexArray
     low: Labels
     high: Labels
+    pieces: IndexArray
     voxels: FloatArray
     ahead: IndexArray
     meeting: Bytes
@@ -79,6 +82,9 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
         u, v = strides[(axis + 2) % 3], strides[(axis + 1) % 3]
         for step in (0, u, u + v, v):
             used[firsts[axis] + step] = True
+    pieces = Pieces(flat, strides, firsts[2])
+    before = [pieces.of(first - stride, low) for first, stride, low in zip(firsts, strides, lows, strict=True)]
+    behind = [pieces.of(first, high) for first, high in zip(firsts, highs, strict=True)]
     points = np.flatnonzero(used)
     number = np.empty(len(flat), np.int32)
     number[points] = np.arange(len(points), dtype=np.int32)
@@ -119,7 +125,8 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
         quads,
         np.concatenate(lows),
         np.concatenate(highs),
-        _voxel_counts(lows[0], highs[0], firsts[0] // strides[0]),
+        np.stack([np.concatenate(before), np.concatenate(behind)]),
+        pieces.voxels,
         ahead,
         meeting,
         np.concatenate([thin, thin[:, origins]], 1),
@@ -163,13 +170,6 @@ def cross(a: _Vectors, b: _Vectors) -> _Vectors:
         np.multiply(a[u], b[v], out=result[axis])
         result[axis] -= a[v] * b[u]
     return result
-
-
-def _voxel_counts(low: Labels, high: Labels, height: IndexArray) -> FloatArray:
-    """See :attr:`Net.voxels`; from the faces across K and their height: of each label, those behind it minus those
-    before it."""
-    count = int(max(low.max(initial=0), high.max(initial=0))) + 1
-    return np.asarray(sums_at(low, height, count) - sums_at(high, height, count))
 
 
 def _meeting(around: Labels) -> Bytes:

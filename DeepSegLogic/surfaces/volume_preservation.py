@@ -1,7 +1,7 @@
-"""Volume preservation: after smoothing, every label of a net gets back the volume of its voxels.
+"""Volume preservation: after smoothing, every connected piece of a structure gets back the volume of its voxels.
 
-All labels move at once, each along the gradient of its own volume. The step comes from a linear model of the volumes,
-which takes into account the limits of the moves and what neighbours share. Then the volumes and gradients of the labels
+All pieces move at once, each along the gradient of its own volume. The step comes from a linear model of the volumes,
+which takes into account the limits of the moves and what neighbours share. Then the volumes and gradients of the pieces
 that are still off are computed again.
 """
 
@@ -18,13 +18,13 @@ from .surface_net import Columns, Net, cross, faces_at, sums_at
 
 _ROUNDS, _STEPS = 8, 3
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is not more precise
-_LARGEST_STEP = 0.1  # voxels: the gradient of a label that has nearly vanished is too optimistic
-_TOLERANCE, _LEAST = 5e-4, 0.2  # relative, and in voxels
-_PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
+_LARGEST_STEP = 0.15  # voxels: the gradient of a piece that has nearly vanished is too optimistic
+_TOLERANCE, _LEAST = 5e-4, 0.02  # relative, and in voxels
+_BLOCK = 16384  # faces or vertices per step, so that they stay in the processor's cache
 
 
 def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: float) -> Columns:
-    """Moves of the net's vertices after which each label has the volume of its voxels.
+    """Moves of the net's vertices after which each piece has the volume of its voxels.
 
     Args:
         places: (3, V) of the vertices before the smoothing, in voxels; precise enough near the origin.
@@ -39,44 +39,45 @@ def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: floa
         sides, start, before = _Sides(part), places[:, vertices], moves[:, vertices]
         volumes, gradients = sides.volumes_and_gradients(start + before)
         if missing is None:
-            missing = np.where(net.voxels > 0, net.voxels - volumes, 0.0)
+            missing = net.voxels - volumes
+            missing[0] = 0.0  # the background takes the rest
         lacking = np.where(np.abs(missing) > tolerance, missing, 0.0)
-        lacking[0] = 0.0  # the background takes the rest
         after = _grown(before, lacking, sides, gradients, limit)
         moves[:, vertices] = after
         missing -= sides.volumes(start + after) - volumes
+        missing[0] = 0.0
         short = np.abs(missing) > tolerance
-        short[0] = False
         if not short.any():
             break
         part, vertices = _part_around(net, short)
     return moves
 
 
-def _part_around(net: Net, labels: MaskArray) -> tuple[Net, IndexArray]:
-    """The part of a net with all faces at the vertices of some labels (a mask by value), and its vertices."""
+def _part_around(net: Net, pieces: MaskArray) -> tuple[Net, IndexArray]:
+    """The part of a net with all faces at the vertices of some pieces (a mask by number), and its vertices."""
     near = np.zeros(len(net.vertices), bool)
-    near[net.quads[labels[net.low] | labels[net.high]].astype(np.intp)] = True
+    theirs = np.flatnonzero(pieces.take(net.pieces).any(0))
+    near[net.quads.take(theirs, 0).astype(np.intp)] = True
     faces = faces_at(near, net.quads)
+    quads = net.quads.take(faces, 0)
     used = np.zeros(len(near), bool)
-    used[net.quads[faces].astype(np.intp)] = True
+    used[quads.astype(np.intp)] = True
     vertices = np.flatnonzero(used)
     number = np.empty(len(near), np.int32)
     number[vertices] = np.arange(len(vertices))
     part = replace(
         net,
         vertices=net.vertices[vertices],
-        quads=number.take(net.quads[faces]),
-        low=net.low[faces],
-        high=net.high[faces],
+        quads=number.take(quads),
+        pieces=net.pieces.take(faces, 1),
     )
     return part, vertices
 
 
 def _grown(moves: Columns, missing: FloatArray, sides: _Sides, gradients: Columns, limit: float) -> Columns:
-    """Moves (3, V) that add to each label its missing volume, as far as the limit allows, by the linear model.
+    """Moves (3, V) that add to each piece its missing volume, as far as the limit allows, by the linear model.
 
-    The step size of a label adapts to the effect of its last step.
+    The step size of a piece adapts to the effect of its last step.
     """
     gain = sides.sums_of_squares(gradients)
     gain = np.divide(1.0, gain, out=gain, where=gain > 0)
@@ -94,83 +95,75 @@ def _grown(moves: Columns, missing: FloatArray, sides: _Sides, gradients: Column
 
 
 class _Sides:
-    """The net's V vertices, once for every pair of labels that meet there: one gains what the other loses.
+    """The net's V vertices, once for every pair of pieces that meet there: one gains what the other loses.
 
     The first V of the P sides are the vertices with one of their pairs each; the further ones follow, by vertex.
     """
 
     def __init__(self, net: Net):
-        self._labels, self._vertices, self._quads = len(net.voxels), len(net.vertices), net.quads
+        self._pieces, self._vertices, self._quads = len(net.voxels), len(net.vertices), net.quads
         self._lower, self._higher, pair, self._sign = _pairs(net)
         self._pair_of_face = pair
-        begins = np.arange(0, len(pair), _PIECE)
+        self._parts = [slice(begin, begin + _BLOCK) for begin in range(0, len(pair), _BLOCK)]
         first = np.empty(self._vertices, np.int32)
-        for begin in begins:
-            part = slice(begin, begin + _PIECE)
+        for part in self._parts:
             first[net.quads[part].astype(np.intp)] = pair[part, None]  # much faster to index with than int32
         # Corners of faces (4 × face + corner) that belong to a further side of their vertex.
-        self._others = np.concatenate(
-            [
-                np.flatnonzero(first.take(net.quads[b : b + _PIECE]) != pair[b : b + _PIECE, None]) + 4 * b
-                for b in begins
-            ]
+        others = np.concatenate(
+            [np.flatnonzero(first.take(net.quads[part]) != pair[part, None]) + 4 * part.start for part in self._parts]
         )
-        self._vertex_of_others = net.quads.ravel().take(self._others)
-        code = self._vertex_of_others * np.int64(len(self._lower)) + pair.take(self._others // 4)
-        further, self._number = np.unique(code, return_inverse=True)
+        code = net.quads.ravel().take(others) * np.int64(len(self._lower)) + pair.take(others // 4)
+        further, number = np.unique(code, return_inverse=True)
         self._vertex, pair_there = np.divmod(further, len(self._lower))
         self._pair = np.concatenate([first, pair_there.astype(np.int32)])
-        self._parts = _pieces(len(pair), self._others // 4)
-        self._blocks = _pieces(self._vertices, self._vertex)
+        self._side_of_corner = net.quads.copy()
+        self._side_of_corner.ravel()[others] = self._vertices + number
+        borders = np.minimum(np.arange(0, self._vertices + _BLOCK, _BLOCK), self._vertices)
+        at = np.searchsorted(self._vertex, borders)
+        self._blocks = [
+            (slice(a, b), slice(c, d)) for a, b, c, d in zip(borders, borders[1:], at, at[1:], strict=False)
+        ]
 
     def volumes(self, places: Columns) -> FloatArray:
-        """Volume of each label in voxels, with the vertices at given places (3, V).
+        """Volume of each piece in voxels, with the vertices at given places (3, V).
 
         A face is two triangles, split along the diagonal from corner 0 to corner 2.
         """
-        volumes = np.zeros(len(self._lower))
-        for part, _ in self._parts:
-            volumes += self._of_faces(places, part)[0]
-        return self._by_label(volumes, (1, -1))
+        return self._of_pieces([self._of_faces(places, part)[0] for part in self._parts])
 
     def volumes_and_gradients(self, places: Columns) -> tuple[FloatArray, Columns]:
-        """Volumes as above, and (3, P) the gradients of the lower label's volume."""
-        volumes, gradients = np.zeros(len(self._lower)), np.zeros((3, len(self._pair)), np.float32)
-        elsewhere = np.empty((3, len(self._others)), np.float32)
-        for part, others in self._parts:
-            more, both, (a, b, c, _) = self._of_faces(places, part)
-            volumes += more
+        """Volumes as above, and (3, P) the gradients of the lower piece's volume."""
+        volumes, gradients = [], np.zeros((3, len(self._pair)), np.float32)
+        for part in self._parts:
+            volume, both, (a, b, c, _) = self._of_faces(places, part)
+            volumes.append(volume)
             one = cross((b - a) * self._sign[part], c - a)  # the first triangle's
-            values = np.concatenate([both, one, both, both - one], 1)
-            corners = self._quads[part].T.ravel().astype(np.intp)
-            begin = corners.min()
-            corners -= begin
-            end = begin + corners.max() + 1
-            for gradient, some in zip(gradients[:, begin:end], values, strict=True):
-                gradient += np.bincount(corners, some, len(gradient))
-            face, corner = np.divmod(self._others[others], 4)
-            elsewhere[:, others] = values.take(corner * both.shape[1] + face - part.start, 1)
-        for gradient, some in zip(gradients, elsewhere, strict=True):
-            np.subtract.at(gradient, self._vertex_of_others, some)
-            gradient[self._vertices :] = np.bincount(self._number, some, len(self._vertex))
-        return self._by_label(volumes, (1, -1)), gradients
+            sides = self._side_of_corner[part].T.ravel().astype(np.intp)
+            for gradient, some in zip(gradients, np.concatenate([both, one, both, both - one], 1), strict=True):
+                np.add.at(gradient, sides, some)
+        return self._of_pieces(volumes), gradients
 
-    def _of_faces(self, places: Columns, part: slice) -> tuple[FloatArray, Columns, Columns]:
-        """For some faces: volumes by pair, gradients at their corner 0 (3, N), and their corners (4, 3, N)."""
+    def _of_faces(self, places: Columns, part: slice) -> tuple[Columns, Columns, Columns]:
+        """For some faces: volumes (N,), gradients at their corner 0 (3, N), and their corners (4, 3, N)."""
         corners = places.take(self._quads[part].T, 1).swapaxes(0, 1)
         a, b, c, d = corners
         both = cross((c - a) * self._sign[part], d - b)
-        return sums_at(self._pair_of_face[part], (a * both).sum(0), len(self._lower)), both, corners
+        return (a * both).sum(0), both, corners
+
+    def _of_pieces(self, of_faces: list[Columns]) -> FloatArray:
+        """Volume of each piece from those of the faces."""
+        by_pair = sums_at(self._pair_of_face, np.concatenate(of_faces), len(self._lower))
+        return self._by_piece(by_pair, (1, -1))
 
     def sums_of_squares(self, gradients: Columns) -> FloatArray:
-        """By label."""
-        return self._by_label(sums_at(self._pair, (gradients**2).sum(0), len(self._lower)), (1, 1))
+        """By piece."""
+        return self._by_piece(sums_at(self._pair, (gradients**2).sum(0), len(self._lower)), (1, 1))
 
     def moved(self, moves: Columns, gradients: Columns, steps: FloatArray, limit: float) -> tuple[Columns, FloatArray]:
-        """Moves (3, V) with each label's step along its gradient, within the limits; and, by label, the volume that
+        """Moves (3, V) with each piece's step along its gradient, within the limits; and, by piece, the volume that
         this brings by the linear model."""
         rates = (steps[self._lower] - steps[self._higher]).astype(np.float32)
-        result, brought = np.empty_like(moves), np.zeros(len(self._lower))
+        result, brought = np.empty_like(moves), np.empty(len(self._pair), np.float32)
         for block, others in self._blocks:
             here, there = self._pair[block], self._pair[self._vertices :][others]
             gradient, further = gradients[:, block], gradients[:, self._vertices :][:, others]
@@ -182,34 +175,24 @@ class _Sides:
             change += moves[:, block]
             result[:, block] = np.clip(change, -limit, limit, out=change)
             change -= moves[:, block]
-            brought += sums_at(here, (change * gradient).sum(0), len(brought))
-            brought += sums_at(there, (change.take(at, 1) * further).sum(0), len(brought))
-        return result, self._by_label(brought, (1, -1))
+            brought[block] = (change * gradient).sum(0)
+            brought[self._vertices :][others] = (change.take(at, 1) * further).sum(0)
+        return result, self._by_piece(sums_at(self._pair, brought, len(self._lower)), (1, -1))
 
-    def _by_label(self, values: FloatArray, signs: tuple[int, int]) -> FloatArray:
-        """Sums of values by pair, with one sign for the lower label and one for the higher."""
-        lower = sums_at(self._lower, signs[0] * values, self._labels)
-        return lower + sums_at(self._higher, signs[1] * values, self._labels)
-
-
-def _pieces(count: int, others: IndexArray) -> list[tuple[slice, slice]]:
-    """Pieces of so many things, and the slices of sorted indices that lie in them."""
-    borders = np.minimum(np.arange(0, count + _PIECE, _PIECE), count)
-    at = np.searchsorted(others, borders)
-    return [(slice(a, b), slice(c, d)) for a, b, c, d in zip(borders, borders[1:], at, at[1:], strict=False)]
+    def _by_piece(self, values: FloatArray, signs: tuple[int, int]) -> FloatArray:
+        """Sums of values by pair, with one sign for the lower piece and one for the higher."""
+        lower = sums_at(self._lower, signs[0] * values, self._pieces)
+        return lower + sums_at(self._higher, signs[1] * values, self._pieces)
 
 
 def _pairs(net: Net) -> tuple[IndexArray, IndexArray, IndexArray, npt.NDArray[np.float32]]:
-    """The pairs of labels on the two sides of faces, lower and higher; and the pair and the sign of each face (F,):
-    a sixth, negative if the label behind it is the lower one."""
-    labels = len(net.voxels)
-    present = np.flatnonzero(np.bincount(net.low, minlength=labels) + np.bincount(net.high, minlength=labels))
-    rank = np.zeros(labels, np.intp)  # label values may be large and far apart
-    rank[present] = np.arange(len(present))
-    code = rank.take(net.low) * len(present) + rank.take(net.high)
-    faces = np.bincount(code, minlength=len(present) ** 2).reshape(len(present), -1)
-    lower, higher = np.nonzero(np.triu(faces + faces.T))
-    numbers, signs = np.empty(faces.shape, np.int32), np.full(faces.shape, -1 / 6, np.float32)
-    numbers[lower, higher] = numbers[higher, lower] = np.arange(len(lower))
-    signs[lower, higher] = 1 / 6
-    return present[lower], present[higher], numbers.take(code), signs.take(code)
+    """The pairs of pieces on the two sides of faces, lower and higher; and the pair and the sign of each face (F,):
+    a sixth, negative if the piece behind it is the lower one."""
+    lower = net.pieces.min(0)
+    code = lower * np.int64(len(net.voxels)) + net.pieces.max(0)
+    # Neighbouring faces mostly have the same pair.
+    changes = np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)
+    pairs, number = np.unique(code.take(changes), return_inverse=True)
+    pair = np.repeat(number.astype(np.int32), np.diff(changes, append=len(code)))
+    sign = np.where(lower == net.pieces[0], np.float32(1 / 6), np.float32(-1 / 6))
+    return *np.divmod(pairs, len(net.voxels)), pair, sign
