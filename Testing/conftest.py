@@ -1,9 +1,11 @@
 """Data that several tests use. What is not on this machine is skipped, with the reason."""
 
+import gc
 import locale
 import os
 from pathlib import Path
 
+import lasting
 import pytest
 
 from DeepSegLogic.util.openmp import openmp_settings
@@ -13,10 +15,34 @@ os.environ.update(openmp_settings())  # before torch is loaded, here and in the 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection():
+    """What is collected stays to the end: nothing in it is garbage, now or later."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(autouse=True)
 def c_locale():
     """Writing DICOM with GDCM, as Slicer does, leaves this locale behind, in which default encodings are ASCII."""
     locale.setlocale(locale.LC_ALL, "C")
+
+
+@pytest.fixture(scope="session")
+def spare_workers():
+    spare = lasting.Spare()
+    yield spare
+    spare.close()
+
+
+@pytest.fixture
+def lasting_workers(spare_workers):
+    """See ``lasting.py``."""
+    with lasting.workers(spare_workers):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -160,7 +160,7 @@ def train(
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
     if (folds or federated) and Ranks.of_torchrun().size > 1:
         raise UsageError("torchrun is for one training.", "Leave it, or --folds and --federated.", code="usage.option")
-    if not dry_run and federated != "client":
+    if first and not dry_run and federated != "client":  # others would see what it writes there for a try
         check_output(output, *work_folder(output).rglob(CHECKPOINT))
     with several(chosen) as (ranks, chosen), console.working():
         regions = regions_in(card) if card is not None else None

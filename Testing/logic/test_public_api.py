@@ -105,7 +105,7 @@ def test_mypy_knows_right_use_from_wrong(tmp_path, pytestconfig):
     for name, code in (("right", RIGHT), ("wrong", WRONG)):
         (tmp_path / f"{name}.py").write_text(code, "utf-8")
     command = [sys.executable, "-m", "mypy", "--no-error-summary", tmp_path / "right.py", tmp_path / "wrong.py"]
-    # With the project's settings and what `make check` keeps in the project's cache, it takes seconds.
+    # With the project's settings and what `make types` keeps in the project's cache, it takes seconds.
     done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=pytestconfig.rootpath, timeout=800)
     said = done.stdout.splitlines()
     assert not [line for line in said if "right.py:" in line], done.stdout

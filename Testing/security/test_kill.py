@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -163,8 +164,20 @@ def left_in(folder: Path) -> set[str]:
     hidden = {str(p) for p in folder.rglob(".*") if p.name.startswith((".deepseg-", ".stop-"))}
     staged = {str(p) for p in (folder / "models" / ".staging").glob("*")}
     temporary = {str(p) for p in (folder / "tmp").iterdir() if not p.name.startswith("dask")}
-    shared = {str(p) for p in Path("/dev/shm").glob("deepseg_*") if p.stat().st_mtime > STARTED}
+    shared, end = blocks(), time.monotonic() + 10
+    while shared and time.monotonic() < end:  # those of tests that run beside these are gone by then
+        time.sleep(0.1)
+        shared &= blocks()
     return hidden | staged | temporary | shared
+
+
+def blocks() -> set[str]:
+    """Shared memory that is new since these tests began."""
+    found = set()
+    for path in Path("/dev/shm").glob("deepseg_*"):
+        with suppress(FileNotFoundError):  # gone meanwhile
+            found |= {str(path)} if path.stat().st_mtime > STARTED else set()
+    return found
 
 
 STARTED = time.time()

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from DeepSegLogic.cli import main
 from DeepSegLogic.models import find_model, load_model
+from DeepSegLogic.training import parallel
 from DeepSegLogic.training.parallel import ALONE, Levels, Ranks
+from DeepSegLogic.util.errors import UsageError
 
 from .phantom import write_raw
 from .rank import STEPS, Quiet, run
@@ -73,3 +76,20 @@ def test_the_command_trains_in_two_processes(tmp_path):
     state = torch.load(tmp_path / "lab.training" / "checkpoint.pth", weights_only=True)
     assert (state["step"], state["seen"]) == (2, 4)
     assert len(losses(tmp_path / "lab.training")) == 2
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", "has other files"), ("1", "the processes meet")])
+def test_only_the_first_process_looks_whether_the_output_is_free(rank, said, tmp_path, monkeypatch, capsys):
+    """The others may come when it tries to write there."""
+    pytest.importorskip("monai")
+
+    def several(device):
+        raise UsageError("the processes meet", "", code="usage.device")
+
+    monkeypatch.setattr(parallel, "several", several)
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "tried").touch()
+    assert main(["train", str(write_raw(tmp_path / "raw", 2)), "-o", str(tmp_path / "lab"), "--device", "cpu"]) != 0
+    assert said in capsys.readouterr().err
