@@ -5,7 +5,6 @@ import locale
 import os
 from pathlib import Path
 
-import lasting
 import pytest
 
 from DeepSegLogic.util.openmp import openmp_settings
@@ -29,20 +28,6 @@ def pytest_collection_finish():
 def c_locale():
     """Writing DICOM with GDCM, as Slicer does, leaves this locale behind, in which default encodings are ASCII."""
     locale.setlocale(locale.LC_ALL, "C")
-
-
-@pytest.fixture(scope="session")
-def spare_workers():
-    spare = lasting.Spare()
-    yield spare
-    spare.close()
-
-
-@pytest.fixture
-def lasting_workers(spare_workers):
-    """See ``lasting.py``."""
-    with lasting.workers(spare_workers):
-        yield
 
 
 @pytest.fixture(scope="session")

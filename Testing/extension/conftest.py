@@ -69,11 +69,6 @@ class User:
         )
 
 
-@pytest.fixture(autouse=True)
-def quick(lasting_workers):
-    """Panels leave their workers to the next one."""
-
-
 @pytest.fixture
 def desktop(slicer_host):
     """The stand-in host; nothing may have failed in it."""

@@ -8,8 +8,3 @@ def session():
     made = Session()
     yield made
     made.close()
-
-
-@pytest.fixture(autouse=True)
-def quick(lasting_workers):
-    """Sessions leave their workers to the next one."""
