@@ -29,16 +29,15 @@ class Drawing(SegmentationEffect):
         shape: one of :data:`SHAPES`.
         positive: what is drawn is green, else red.
         in_3d: whether 3D views take part.
-        going_on: called with the pixels so far, (N, 2), one of which is a click, and with the 4×4 matrix from RAS to
-            the view: homogeneous; in a slice view, its inverse leads from (x, y, 0, 1) back into the slice.
-        turned: called with 1 or -1 when the wheel is turned meanwhile.
+        going_on: called with the view's singleton tag, with the pixels so far, (N, 2), one of which is a click, and
+            with the 4×4 matrix from RAS to the view: homogeneous; in a slice view, its inverse leads from (x, y, 0, 1)
+            back into the slice.
     """
 
     shape = SHAPES[0]
     positive = True
     in_3d = False
-    going_on: Callable[[np.ndarray, np.ndarray], None]
-    turned: Callable[[int], None]
+    going_on: Callable[[str, np.ndarray, np.ndarray], None]
 
     def drop(self) -> None:
         """Forget what is being drawn."""
@@ -46,7 +45,7 @@ class Drawing(SegmentationEffect):
             pipeline.LoseFocus(None)
 
     def finish(self, view: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """What was drawn, as ``going_on`` gets it; None if this view takes no part.
+        """What was drawn, as ``going_on`` gets it, without the tag; None if this view takes no part.
 
         Args:
             view: its singleton tag.
@@ -80,8 +79,6 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
             int(vtkCommand.LeftButtonPressEvent): self._begin,
             int(vtkCommand.MouseMoveEvent): self._go_on,
             int(vtkCommand.LeftButtonReleaseEvent): self._end,
-            int(vtkCommand.MouseWheelForwardEvent): lambda _: self._effect.turned(1),
-            int(vtkCommand.MouseWheelBackwardEvent): lambda _: self._effect.turned(-1),
         }
 
     @property
@@ -124,12 +121,17 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
         self._late, late = False, self._late
         if not late:
             self._pixels = [pixel]
-            self._effect.going_on(self._simplified(self._pixels), self._ras_to_view())
+            self._tell()
 
     def _go_on(self, pixel) -> None:
         self._pixels.append(pixel)
         self._show()
-        self._effect.going_on(self._simplified(self._pixels), self._ras_to_view())
+        self._tell()
+
+    def _tell(self) -> None:
+        self._effect.going_on(
+            self.GetViewNode().GetSingletonTag(), self._simplified(self._pixels), self._ras_to_view()
+        )
 
     def _end(self, _pixel=None) -> None:
         self._pixels = []

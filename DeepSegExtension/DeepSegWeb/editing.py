@@ -49,19 +49,18 @@ class Editing:
 
     Args:
         editor: the segmentation editor of the Slicer application.
-        going_on, turned: see :class:`~.drawing.Drawing`.
+        going_on: see :class:`~.drawing.Drawing`.
         painted: see :class:`Brush`.
     """
 
     def __init__(
         self,
         editor,
-        going_on: Callable[[np.ndarray, np.ndarray], None],
-        turned: Callable[[int], None],
+        going_on: Callable[[str, np.ndarray, np.ndarray], None],
         painted: Callable[[np.ndarray], None],
     ):
         self._editor, self._painted = editor, painted
-        self._going_on, self._turned = going_on, turned
+        self._going_on = going_on
 
     def use(self, tool: str, structure: str, *, shape: str, brush_mm: float, greys: tuple[float, float] | None) -> None:
         """Take a tool to a structure.
@@ -84,7 +83,7 @@ class Editing:
             brush.set_use_sphere_brush(True)
         else:
             drawing = self._editor.set_active_effect_type(Drawing)
-            drawing.going_on, drawing.turned = self._going_on, self._turned
+            drawing.going_on = self._going_on
             drawing.shape, drawing.positive, drawing.in_3d = SHAPES.get(tool, shape), tool in GIVING, tool == "cut"
         self._show_limit(greys)
 

@@ -188,7 +188,9 @@ def test_what_is_clicked_is_outlined_until_it_is_accepted(lung, kind):
         return float(ui.correctLabel.text.split("+")[1].split(" ml")[0])
 
     believed = click()
+    told = ui.correctLabel.text
     ui.reachSlider.value = -4
+    lung.wait(lambda: ui.correctLabel.text != told)
     told = ui.correctLabel.text
     assert "Accept" in told and float(told.split("+")[1].split(" ml")[0]) < believed
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
@@ -339,11 +341,13 @@ def test_a_change_is_outlined_while_it_is_drawn_and_the_wheel_changes_its_size(l
 
     lung.ui.addToButton.click()
     interactor.InvokeEvent("LeftButtonPressEvent")
+    lung.wait(outlined)
     believed = outlined()
     assert believed > 1 and "ml" in lung.ui.correctLabel.text
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
     for _ in range(4):
         interactor.InvokeEvent("MouseWheelBackwardEvent")
+    lung.wait(lambda: outlined() != believed)
     narrow = outlined()
     assert narrow < believed and lung.ui.reachSlider.value == -4
     interactor.InvokeEvent("LeftButtonReleaseEvent")
@@ -352,6 +356,7 @@ def test_a_change_is_outlined_while_it_is_drawn_and_the_wheel_changes_its_size(l
     assert np.count_nonzero(lung.shown("lung_left") & ~lung.erased) == narrow
 
     lung.ui.reachSlider.value = 0  # afterwards, the slider changes the same step
+    lung.wait(lambda: np.count_nonzero(lung.shown("lung_left") & ~lung.erased) != narrow)
     assert np.count_nonzero(lung.shown("lung_left") & ~lung.erased) == believed
     lung.ui.undoButton.click()
     assert np.array_equal(lung.shown("lung_left"), lung.erased)

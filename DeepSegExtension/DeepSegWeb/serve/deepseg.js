@@ -147,12 +147,23 @@
     for (const { clientX, clientY } of passed.length ? passed : [event])
       drawing.places.push([(clientX - left) / width, 1 - (clientY - top) / height]);
   }
+  const NOTCH_PX = 50;  // that a touchpad scrolls; a notch of a wheel scrolls more, and counts once
+  async function turn(drawn) {  // notches that come while one is answered are told together
+    if (drawn.turning) return;
+    drawn.turning = true;
+    for (let counted; drawn === drawing && drawn.notches !== counted; ) {
+      const told = drawn.notches;
+      counted = await window.trame.trigger("turned", [told]);
+      drawn.notches += counted - told;  // no more than there are
+    }
+    drawn.turning = false;
+  }
   const mouse = {
     pointerdown(event) {
       const area = event.target.closest?.(".remote-controlled-area");
       drop();
       if (!area || event.button || !event.isPrimary || !shown("tool")) return;
-      drawing = { area, places: [], notches: 0 };
+      drawing = { area, places: [], rolled: 0, notches: 0, turning: false };
       note(event);
     },
     pointermove: (event) => drawing && note(event),
@@ -164,9 +175,19 @@
       drop();
     },
     pointercancel: cancel,
-    wheel: (event) => drawing && (drawing.notches -= Math.sign(event.deltaY)),
+    wheel(event) {
+      if (!drawing || ["paint", "erase"].includes(shown("tool"))) return;
+      event.preventDefault();
+      event.stopPropagation();  // the slice stays
+      const rolled = event.deltaMode ? Math.sign(event.deltaY) * NOTCH_PX : event.deltaY;
+      drawing.rolled += Math.max(-NOTCH_PX, Math.min(NOTCH_PX, rolled));
+      const whole = Math.trunc(drawing.rolled / NOTCH_PX);
+      drawing.rolled -= whole * NOTCH_PX;
+      drawing.notches -= whole;
+      if (whole) turn(drawing);
+    },
   };
-  for (const name in mouse) addEventListener(name, mouse[name], { capture: true, passive: true });
+  for (const name in mouse) addEventListener(name, mouse[name], { capture: true, passive: name !== "wheel" });
 
   function download(url) {
     const link = document.createElement("a");
