@@ -38,7 +38,8 @@ def correct_panel(app) -> None:
             _tool(app, "draw", "Draw", "D", "mdi-draw")
             _tool(app, "cut", "Cut", "C", "mdi-content-cut")
         with html.Div(v_if=(_among(PROMPTS),)):
-            slider("reach", "Reach, {{ (2 ** reach).toFixed(1) }} times as much as DeepSeg believes", -MOST, MOST, 1 / NOTCHES)
+            told = "Reach, {{ (2 ** reach).toFixed(1) }} times as much as DeepSeg believes"
+            slider("reach", told, -MOST, MOST, 1 / NOTCHES)
         html.Div("{{ told }}", classes="ds-note", raw_attrs=['aria-live="polite"'])
         with html.Div(v_if=(_among(BRUSHES),)):
             slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)

@@ -129,9 +129,7 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
         self._tell()
 
     def _tell(self) -> None:
-        self._effect.going_on(
-            self.GetViewNode().GetSingletonTag(), self._simplified(self._pixels), self._ras_to_view()
-        )
+        self._effect.going_on(self.GetViewNode().GetSingletonTag(), self._simplified(self._pixels), self._ras_to_view())
 
     def _end(self, _pixel=None) -> None:
         self._pixels = []

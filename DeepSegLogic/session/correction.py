@@ -70,9 +70,9 @@ class Correction:
         check_drawn(prompt, self.label_map, others=self.locked is not None)
         now, known, last = self.label_map, self._probabilities, self._proposed
         since = self.history.done, None if self.locked is None else tuple(self.locked)
-        if last is not None and last.since == since:
-            if mark_the_same(last.prompt, prompt, now.array.shape, now.ijk_to_ras):
-                return replace(last, prompt=prompt)
+        grid = now.array.shape, now.ijk_to_ras
+        if last is not None and last.since == since and mark_the_same(last.prompt, prompt, *grid):
+            return replace(last, prompt=prompt)
         try:
             found = propose(now, prompt, volume=self._volume, probabilities=known, locked=self.locked)
         except UsageError as error:

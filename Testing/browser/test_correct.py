@@ -312,6 +312,38 @@ def test_corrections_are_not_lost_unasked(done, chest_ct):
     undo_to(done, "Left lung", volume)
 
 
+def test_the_outline_is_of_where_the_hand_stopped(done):
+    """Also of places that come while an outline is found, or just after."""
+    choose(done, "Left lung")
+    take(done, "Remove")
+    take(done, "Click or stroke")
+    with mouse_down(done, (0, 0), (12, 0)):  # at once
+        done.get_by_text("Left lung, remove: scribble (").wait_for()
+        done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
+        done.keyboard.press("Escape")
+    done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
+    assert done.get_by_role("button", name="Undo").is_disabled()
+
+
+def test_a_fast_spin_is_as_many_notches_and_no_more_than_there_are(done):
+    choose(done, "Left lung")
+    take(done, "Remove")
+    with mouse_down(done, (0, 0)):
+        done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
+        for _ in range(20):
+            done.mouse.wheel(0, -120)
+        done.get_by_text("Reach, 8.0 times as much").wait_for()
+        for _ in range(4):  # from the end, not from where the wheel would be
+            done.mouse.wheel(0, 120)
+        done.get_by_text("Reach, 4.0 times as much").wait_for()
+        for _ in range(10):  # a touchpad: 50 px are a notch
+            done.mouse.wheel(0, 20)
+        done.get_by_text("Reach, 2.0 times as much").wait_for()
+        done.keyboard.press("Escape")
+    done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
+    assert done.get_by_role("button", name="Undo").is_disabled()
+
+
 def test_the_wheel_changes_what_is_outlined_and_releasing_applies_it(done):
     before = choose(done, "Left lung")
     take(done, "Erase")

@@ -362,6 +362,42 @@ def test_a_change_is_outlined_while_it_is_drawn_and_the_wheel_changes_its_size(l
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
 
 
+def test_the_outline_is_of_where_the_hand_stopped(lung):
+    """Also of places that come while an outline is found, or just after; and a notch that comes before it counts."""
+    import slicer
+
+    k, j, i = lung.centre
+    matrix = lung.session.outcome.volume.ijk_to_ras
+    widget = slicer.app.layoutManager().sliceWidget("Red")
+    interactor, view = widget.sliceView().interactor(), widget.mrmlSliceNode()
+    view.JumpSliceByOffsetting(*(matrix @ [i, j, k, 1.0])[:3])
+    toXY = np.linalg.inv(slicer.util.arrayFromVTKMatrix(view.GetXYToRAS()))
+
+    def point(voxel):
+        interactor.SetEventPosition(*(int(x) for x in np.rint((toXY @ matrix @ [*voxel[::-1], 1.0])[:2])))
+
+    lung.paint("lung_left", lung.before)
+    lung.ui.removeFromButton.click()
+    point((k, j, i))
+    interactor.InvokeEvent("LeftButtonPressEvent")
+    interactor.InvokeEvent("MouseWheelForwardEvent")
+    lung.wait(outlined)
+    assert lung.ui.reachSlider.value == 1
+    for step in (1, 2, 3):
+        point((k, j + step, i))
+        interactor.InvokeEvent("MouseMoveEvent")
+
+    def seen():
+        node = outlined()
+        name = node.GetSegmentation().GetNthSegmentID(0)
+        return slicer.util.arrayFromSegmentBinaryLabelmap(node, name, lung.scene.volumeNode) > 0
+
+    lung.wait(lambda: seen()[k, j + 3, i])
+    assert not seen()[k, j, i], "a point, which moved on"
+    lung.ui.removeFromButton.click()
+    assert outlined() is None
+
+
 def test_an_outline_that_is_not_wanted_leaves_no_trace(lung):
     import slicer
 

@@ -1,6 +1,7 @@
 """What follows a hand: the newest is answered, and always that one."""
 
 import heapq
+import itertools
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_the_last_place_is_always_shown_soon_and_none_is_shown_twice(monkeypatch
         at = next(at for which, at in shown if which == wanted)
         assert at <= stopped + pause + 1e-6
     assert len({which for which, _ in shown}) == len(shown)
-    for (_, one), (_, other) in zip(shown, shown[1:], strict=False):
+    for (_, one), (_, other) in itertools.pairwise(shown):
         assert other - one >= takes - 1e-6, "one at a time"
 
 
