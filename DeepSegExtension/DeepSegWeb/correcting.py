@@ -57,7 +57,7 @@ class Correcting:
     def __init__(self, state, scene):
         self.state, self.work, self.session = state, scene.work, scene.work.session
         self._attention = scene.attention
-        self.editing = Editing(scene.app.segmentation_editor, self._sketched, self._painted)
+        self.editing = Editing(scene.app.segmentation_editor, self._painted)
         self._outlining = Newest(self._outline, later, PAUSE_S)
         self._sketch: tuple[np.ndarray, np.ndarray] | None = None  # pixels, and matrix, of what is being drawn
         self._notches = 0  # of the wheel since the button was pressed
@@ -159,11 +159,31 @@ class Correcting:
         """See :class:`DeepSegLogic.refinement.Proposal`."""
         return 2.0**self.state.reach
 
-    def _sketched(self, view, pixels, ras_to_view) -> None:
-        """The user draws a prompt: outline what it would change."""
+    def following(self, view: str, places: list[list[float]], notches: int) -> int:
+        """A prompt is drawn in a view: outline what it would change.
+
+        Args:
+            view, places: see :meth:`.drawing.Drawing.places`.
+            notches: of the wheel, turned meanwhile; up is positive.
+
+        Returns:
+            The notches that count.
+        """
+        self._notches = min(NOTCHES * MOST, max(-NOTCHES * MOST, notches))
         if self.state.tool in PROMPTS and self.session.choices.correctors.chosen == SOLVER:
-            self._attention.hand, self._sketch = view, (pixels, ras_to_view)
-            self._outlining.ask()
+            found = self.editing.drawn(view, _array(places), end=False)
+            if found is not None and self._new(found):
+                self._attention.hand, self._sketch = view, found
+                self._outlining.ask()
+        if self.work.corrections.previewing:
+            with self.state as state:
+                state.reach = _reach_after(self._notches)
+                self.set_reach()
+        return self._notches
+
+    def _new(self, found) -> bool:
+        """Whether something else is drawn than what was outlined last, or will be."""
+        return self._sketch is None or not all(map(np.array_equal, self._sketch, found))
 
     def _outline(self) -> None:
         """Outline what the drawing would change now."""
@@ -180,19 +200,10 @@ class Correcting:
     def _end_outline(self) -> bool:
         """Nothing is drawn any more; returns whether something was outlined."""
         self._outlining.drop()
-        self._notches, shown = 0, self.work.corrections.previewing
+        self._sketch, self._notches, shown = None, 0, self.work.corrections.previewing
         if shown:
             self.work.corrections.endPreview()
         return shown
-
-    def turned(self, notches: int) -> int:
-        """The wheel was turned while something is drawn, up by so many notches in all; returns those that count."""
-        self._notches = min(NOTCHES * MOST, max(-NOTCHES * MOST, notches))
-        if self.work.corrections.previewing:
-            with self.state as state:
-                state.reach = _reach_after(self._notches)
-                self.set_reach()
-        return self._notches
 
     def _prompt(self, places, normal):
         state = self.state
@@ -202,11 +213,10 @@ class Correcting:
         """Something was drawn in a view; the page tells it when the button is released.
 
         Args:
-            view: see :meth:`.drawing.Drawing.finish`.
-            places: the same.
+            view, places: see :meth:`.drawing.Drawing.places`.
             notches: of the wheel, turned meanwhile; up is positive.
         """
-        found = self.editing.drawn(view, np.array(places[:MOST_PLACES], float).reshape(-1, 2))
+        found = self.editing.drawn(view, _array(places))
         self._end_outline()
         if found is None:
             return
@@ -267,6 +277,11 @@ class Correcting:
 def later(seconds: float, call) -> None:
     """Call a function from the server's event loop."""
     asyncio.get_running_loop().call_later(seconds, call)
+
+
+def _array(places) -> np.ndarray:
+    """Of what a page says, (N, 2)."""
+    return np.array(places[:MOST_PLACES], float).reshape(-1, 2)
 
 
 def _reach_after(notches: int) -> float:

@@ -325,6 +325,23 @@ def test_the_outline_is_of_where_the_hand_stopped(done):
     assert done.get_by_role("button", name="Undo").is_disabled()
 
 
+def test_what_is_outlined_is_what_releasing_applies(done):
+    """Also of a curve that is drawn faster than the server follows."""
+    before = choose(done, "Left lung")
+    take(done, "Remove")
+    take(done, "Lasso")
+    with mouse_down(done, (0, 0), (20, 0), (24, 12), (20, 24), (0, 24), (-6, 12)):
+        told = done.get_by_text("Left lung, remove: lasso (")
+        told.wait_for()
+        texts = [""]
+        while len(texts) < 3 or len(set(texts[-3:])) > 1:
+            texts.append(told.inner_text())
+            done.wait_for_timeout(500)
+    change = texts[-1].partition("(")[2].partition(")")[0]
+    done.get_by_text(f"Left lung, remove: lasso (Left lung {change})").wait_for()
+    undo_to(done, "Left lung", before)
+
+
 def test_a_fast_spin_is_as_many_notches_and_no_more_than_there_are(done):
     choose(done, "Left lung")
     take(done, "Remove")

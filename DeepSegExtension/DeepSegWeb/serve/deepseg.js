@@ -148,30 +148,37 @@
       drawing.places.push([(clientX - left) / width, 1 - (clientY - top) / height]);
   }
   const NOTCH_PX = 50;  // that a touchpad scrolls; a notch of a wheel scrolls more, and counts once
-  async function turn(drawn) {  // notches that come while one is answered are told together
-    if (drawn.turning) return;
-    drawn.turning = true;
-    for (let counted; drawn === drawing && drawn.notches !== counted; ) {
-      const told = drawn.notches;
-      counted = await window.trame.trigger("turned", [told]);
-      drawn.notches += counted - told;  // no more than there are
+  async function follow(drawn) {  // what comes while a message is answered is told together
+    if (drawn.following || !["add", "remove"].includes(shown("tool"))) return;
+    drawn.following = true;
+    let places, notches;  // that were told
+    while (drawn === drawing && (places !== drawn.places.length || notches !== drawn.notches)) {
+      const turned = drawn.notches;
+      places = drawn.places.length;
+      notches = await window.trame.trigger("following", [drawn.view, drawn.places, turned]);
+      drawn.notches += notches - turned;  // no more than there are
     }
-    drawn.turning = false;
+    drawn.following = false;
   }
   const mouse = {
     pointerdown(event) {
       const area = event.target.closest?.(".remote-controlled-area");
       drop();
       if (!area || event.button || !event.isPrimary || !shown("tool")) return;
-      drawing = { area, places: [], rolled: 0, notches: 0, turning: false };
+      const { view } = area.closest(".layout-grid-item").querySelector("[data-view]").dataset;
+      drawing = { area, view, places: [], rolled: 0, notches: 0, following: false };
       note(event);
+      follow(drawing);
     },
-    pointermove: (event) => drawing && note(event),
+    pointermove(event) {
+      if (!drawing) return;
+      note(event);
+      follow(drawing);
+    },
     pointerup(event) {
       if (!drawing || event.button) return;
       note(event);
-      const view = drawing.area.closest(".layout-grid-item").querySelector("[data-view]").dataset.view;
-      window.trame.trigger("drawn", [view, drawing.places, drawing.notches]);
+      window.trame.trigger("drawn", [drawing.view, drawing.places, drawing.notches]);
       drop();
     },
     pointercancel: cancel,
@@ -184,7 +191,7 @@
       const whole = Math.trunc(drawing.rolled / NOTCH_PX);
       drawing.rolled -= whole * NOTCH_PX;
       drawing.notches -= whole;
-      if (whole) turn(drawing);
+      if (whole) follow(drawing);
     },
   };
   for (const name in mouse) addEventListener(name, mouse[name], { capture: true, passive: name !== "wheel" });
