@@ -1,19 +1,17 @@
 """The panel's correct section: prompts that correct a structure, one undo history, and Slicer's Segment Editor."""
 
-import time
-
 import qt
 import slicer
 
 from DeepSegLib import remedies
 from DeepSegLib.drawing import BOX, POINT, STROKE, Drawing
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.session import SOLVER, entry_text
+from DeepSegLogic.session import SOLVER, Newest, entry_text
 from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
 from DeepSegLogic.util.i18n import mark as N_
 
-PAUSE_S = 0.3  # between two outlines
+PAUSE_S = 0.1  # between two outlines
 NOTCHES = 4  # of the wheel, or steps of the slider, that double the volume
 ADJUST = N_("{} Turn the wheel to change more or less, release to apply.")
 ACCEPT = N_("{} Move the slider to change more or less, press Accept to apply.")
@@ -39,6 +37,11 @@ KEYS = {
 }
 
 
+def later(seconds, call):
+    """Call a function from Qt's event loop."""
+    qt.QTimer.singleShot(round(1000 * seconds), call)
+
+
 class CorrectSection:
     """A prompt takes effect when the mouse button that drew it is released; then the next one can be drawn.
 
@@ -50,7 +53,7 @@ class CorrectSection:
         self.ui, self.scene = ui, sceneSession
         self._drawing = Drawing(sceneSession.scene, self.onDrawn, self.onPlaced, self.onDrawing, self.onTurned)
         self._waiting = None  # the prompt that is outlined until it is accepted
-        self._previewed = 0.0  # when the last outline was ready
+        self._outlining, self._reaching = Newest(self._outline, later, PAUSE_S), Newest(self._follow, later)
         self._kinds = {ui.pointButton: POINT, ui.strokeButton: STROKE, ui.boxButton: BOX}
         for button in self._kinds:
             button.connect("toggled(bool)", self.onKind)
@@ -117,25 +120,39 @@ class CorrectSection:
         self._draw()
 
     def onDrawing(self):
-        """The user draws: outline what would change, but not more often than the mouse can bear."""
-        if time.monotonic() - self._previewed < PAUSE_S or self.scene.session.choices.correctors.chosen != SOLVER:
-            return
-        if not self.scene.corrections.previewing:
-            self._resetReach()
+        """The user draws: outline what would change."""
+        if self.scene.session.choices.correctors.chosen == SOLVER:
+            if not self._follows:
+                self._resetReach()
+            self._outlining.ask()
+
+    @property
+    def _follows(self):
+        """Whether an outline follows what is drawn, or will in a moment."""
+        return self.scene.corrections.previewing or self._outlining.asked
+
+    def _outline(self):
+        """Outline what the drawing would change now."""
         prompt = self._drawing.sketch(self.scene.currentStructure)
         try:
             self._tell(_(ADJUST).format(self.scene.corrections.preview(prompt, self._reach)))
         except DeepSegError as error:
             self.scene.corrections.endPreview()
             self._tell(remedies.sentence(error))
-        self._previewed = time.monotonic()
 
     def onTurned(self, notches):
         """The wheel widens or narrows what is outlined."""
-        self.ui.reachSlider.value += notches
+        if self._follows:
+            self.ui.reachSlider.value += notches
 
     def onReach(self, _value):
+        """The slider was moved, by the mouse or by the wheel."""
+        self._reaching.ask()
+
+    def _follow(self):
         """Widen or narrow what is outlined, or else what the last prompt changed."""
+        if self._outlining.asked:  # the next outline is as wide
+            return
         with remedies.showingErrors(_("The correction cannot be changed.")):
             told = self.scene.corrections.previewAt(self._reach)
             if told is not None:
@@ -175,7 +192,7 @@ class CorrectSection:
         """Let the user draw what the buttons say."""
         ui, title = self.ui, self._title
         self._drawing.drop()
-        self.scene.corrections.endPreview()
+        self._endOutline()
         self._waiting = None
         self._escape.enabled = False
         if not (ui.addToButton.checked or ui.removeFromButton.checked):
@@ -227,9 +244,8 @@ class CorrectSection:
         prompt = self._waiting or self._drawing.sketch(self.scene.currentStructure)
         self._drawing.drop()
         self._waiting = None
-        if not self.scene.corrections.previewing:
+        if not self._endOutline():
             self._resetReach()
-        self.scene.corrections.endPreview()
         if prompt is None:
             return False
         try:
@@ -239,6 +255,15 @@ class CorrectSection:
         except DeepSegError as error:
             self._tell(remedies.sentence(error))
         return True
+
+    def _endOutline(self):
+        """Nothing is drawn any more; returns whether something was outlined, or about to be."""
+        followed = self._follows
+        if followed:
+            self._reaching.drop()  # it was for the outline
+        self._outlining.drop()
+        self.scene.corrections.endPreview()
+        return followed
 
     @property
     def _reach(self):

@@ -81,6 +81,7 @@ class WebApp:
         self.server.trigger("fetch")(self.archive.fetch)
         self.server.trigger("send")(self.archive.send)
         self.server.trigger("drawn")(self.correcting.drawn)
+        self.server.trigger("following")(self.correcting.following)
         self.server.trigger("dropped")(self.correcting.drop)
         self.server.trigger("picture")(self.planning.picture)
         self._bind()

@@ -7,6 +7,7 @@ import json
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
+from .correcting import MOST, NOTCHES
 from .correctors import corrector_list
 from .editing import BRUSHES, LIMITED, PROMPTS
 from .widgets import slider, title
@@ -37,7 +38,8 @@ def correct_panel(app) -> None:
             _tool(app, "draw", "Draw", "D", "mdi-draw")
             _tool(app, "cut", "Cut", "C", "mdi-content-cut")
         with html.Div(v_if=(_among(PROMPTS),)):
-            slider("reach", "Reach, {{ (2 ** reach).toFixed(1) }} times as much as DeepSeg believes", -3, 3, 0.25)
+            told = "Reach, {{ (2 ** reach).toFixed(1) }} times as much as DeepSeg believes"
+            slider("reach", told, -MOST, MOST, 1 / NOTCHES)
         html.Div("{{ told }}", classes="ds-note", raw_attrs=['aria-live="polite"'])
         with html.Div(v_if=(_among(BRUSHES),)):
             slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)

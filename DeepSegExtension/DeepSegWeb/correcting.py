@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import time
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from DeepSegLogic.refinement import editing_tools
 from DeepSegLogic.refinement.postprocess import keep_largest_component, smooth
 from DeepSegLogic.refinement.undo import Entry
-from DeepSegLogic.session import SOLVER, entry_text
+from DeepSegLogic.session import SOLVER, Newest, entry_text
 from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
 
@@ -19,7 +19,9 @@ from .drawing import prompt_of
 from .editing import GIVING, LIMITED, PROMPTS, Editing
 from .remedies import WORDS
 
-PAUSE_S = 0.3  # between two outlines
+PAUSE_S = 0.1  # between two outlines
+NOTCHES = 4  # of the wheel that double the volume
+MOST = 3.0  # doublings
 MOST_PLACES = 10_000  # of one drawing
 ADJUST = ". Turn the wheel to change more or less, release to apply."
 NOTHING = {"piece": "Nothing changed: the current structure is not here."}
@@ -54,8 +56,11 @@ class Correcting:
 
     def __init__(self, state, scene):
         self.state, self.work, self.session = state, scene.work, scene.work.session
-        self.editing = Editing(scene.app.segmentation_editor, self._sketched, self._turned, self._painted)
-        self._previewed = 0.0  # when the last outline was ready
+        self._attention = scene.attention
+        self.editing = Editing(scene.app.segmentation_editor, self._painted)
+        self._outlining = Newest(self._outline, later, PAUSE_S)
+        self._sketch: tuple[np.ndarray, np.ndarray] | None = None  # pixels, and matrix, of what is being drawn
+        self._notches = 0  # of the wheel since the button was pressed
         self._applied = 0.0  # the state's reach that is shown
         self._greys: list[float] = []
         self._exported: tuple[Entry, ...] = ()
@@ -91,8 +96,7 @@ class Correcting:
     def drop(self) -> None:
         """Drop what is being drawn, and its outline; the page has let go of the mouse, or is another one."""
         self.editing.drop()
-        if self.work.corrections.previewing:
-            self.work.corrections.endPreview()
+        if self._end_outline():
             with self.state:
                 self.use_tool()
 
@@ -102,6 +106,7 @@ class Correcting:
 
     def use_tool(self) -> None:
         """Use the tool that the state names, and show a hint."""
+        self._end_outline()  # of a drawing with another one
         state = self.state
         with contextlib.suppress(ValueError, TypeError):  # a field is empty while a number is typed
             self._greys = sorted((float(state.low), float(state.high)))
@@ -154,28 +159,51 @@ class Correcting:
         """See :class:`DeepSegLogic.refinement.Proposal`."""
         return 2.0**self.state.reach
 
-    def _sketched(self, pixels, ras_to_view) -> None:
-        """The user draws a prompt: outline what it would change, but not more often than the mouse can bear."""
-        state = self.state
-        busy = time.monotonic() - self._previewed < PAUSE_S
-        if busy or state.tool not in PROMPTS or self.session.choices.correctors.chosen != SOLVER:
-            return
-        with state:
+    def following(self, view: str, places: list[list[float]], notches: int) -> int:
+        """A prompt is drawn in a view: outline what it would change.
+
+        Args:
+            view, places: see :meth:`.drawing.Drawing.places`.
+            notches: of the wheel, turned meanwhile; up is positive.
+
+        Returns:
+            The notches that count.
+        """
+        self._notches = min(NOTCHES * MOST, max(-NOTCHES * MOST, notches))
+        if self.state.tool in PROMPTS and self.session.choices.correctors.chosen == SOLVER:
+            found = self.editing.drawn(view, _array(places), end=False)
+            if found is not None and self._new(found):
+                self._attention.hand, self._sketch = view, found
+                self._outlining.ask()
+        if self.work.corrections.previewing:
+            with self.state as state:
+                state.reach = _reach_after(self._notches)
+                self.set_reach()
+        return self._notches
+
+    def _new(self, found) -> bool:
+        """Whether something else is drawn than what was outlined last, or will be."""
+        return self._sketch is None or not all(map(np.array_equal, self._sketch, found))
+
+    def _outline(self) -> None:
+        """Outline what the drawing would change now."""
+        with self.state as state:
             if not self.work.corrections.previewing:
-                state.reach = self._applied = 0.0
+                state.reach = self._applied = _reach_after(self._notches)
             try:
-                prompt = self._prompt(*_in_slice(pixels, ras_to_view))
+                prompt = self._prompt(*_in_slice(*self._sketch))
                 self._tell(self.work.corrections.preview(prompt, self._reach) + ADJUST)
             except DeepSegError as error:
                 self.work.corrections.endPreview()
                 self._tell(f"{error.message} {error.remedy_in(WORDS)}".strip())
-        self._previewed = time.monotonic()
 
-    def _turned(self, notches) -> None:
-        """The wheel was turned while the user draws."""
-        if self.work.corrections.previewing:
-            with self.state as state:
-                state.reach = _reach_after(state.reach, notches)
+    def _end_outline(self) -> bool:
+        """Nothing is drawn any more; returns whether something was outlined."""
+        self._outlining.drop()
+        self._sketch, self._notches, shown = None, 0, self.work.corrections.previewing
+        if shown:
+            self.work.corrections.endPreview()
+        return shown
 
     def _prompt(self, places, normal):
         state = self.state
@@ -185,11 +213,11 @@ class Correcting:
         """Something was drawn in a view; the page tells it when the button is released.
 
         Args:
-            view: see :meth:`.drawing.Drawing.finish`.
-            places: the same.
+            view, places: see :meth:`.drawing.Drawing.places`.
             notches: of the wheel, turned meanwhile; up is positive.
         """
-        found = self.editing.drawn(view, np.array(places[:MOST_PLACES], float).reshape(-1, 2))
+        found = self.editing.drawn(view, _array(places))
+        self._end_outline()
         if found is None:
             return
         pixels, ras_to_view = found
@@ -206,8 +234,7 @@ class Correcting:
     def _prompted(self, places, normal, notches) -> None:
         """A prompt for the current structure was drawn."""
         with self.state as state:
-            state.reach = self._applied = _reach_after(0.0, notches)
-            self.work.corrections.endPreview()
+            state.reach = self._applied = _reach_after(notches)
             try:
                 entry = self.work.corrections.prompt(self._prompt(places, normal), self._reach)
                 if entry is not None:
@@ -247,9 +274,19 @@ class Correcting:
         self.state.can_redo = correction is not None and bool(correction.history.undone)
 
 
-def _reach_after(reach: float, notches: int) -> float:
-    """The reach that is shown, 0 for what the solver believes, after the wheel was turned."""
-    return min(3.0, max(-3.0, reach + notches / 4))
+def later(seconds: float, call) -> None:
+    """Call a function from the server's event loop."""
+    asyncio.get_running_loop().call_later(seconds, call)
+
+
+def _array(places) -> np.ndarray:
+    """Of what a page says, (N, 2)."""
+    return np.array(places[:MOST_PLACES], float).reshape(-1, 2)
+
+
+def _reach_after(notches: int) -> float:
+    """The reach that is shown, 0 for what the solver believes, after the wheel was turned up by so many notches."""
+    return min(MOST, max(-MOST, notches / NOTCHES))
 
 
 def _in_slice(pixels, ras_to_view):

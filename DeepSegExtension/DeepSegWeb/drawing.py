@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from DeepSegLib.volumeNodes import toNumpy
 from slicer import vtkMRMLSliceNode
@@ -22,39 +20,39 @@ CLICK_PX = 4  # the mouse moves a little in a click too
 class Drawing(SegmentationEffect):
     """Shows what is drawn with the left button in slice views, and in 3D if wanted.
 
-    What was drawn comes from the page itself when the button is released, see :meth:`finish`: of the moves that wait
-    for the server, trame tells the last only.
+    What is drawn comes from the page itself, see :meth:`places`: of the moves that wait for the server, trame tells the
+    last only.
 
     Attributes:
         shape: one of :data:`SHAPES`.
         positive: what is drawn is green, else red.
         in_3d: whether 3D views take part.
-        going_on: called with the pixels so far, (N, 2), one of which is a click, and with the 4×4 matrix from RAS to
-            the view: homogeneous; in a slice view, its inverse leads from (x, y, 0, 1) back into the slice.
-        turned: called with 1 or -1 when the wheel is turned meanwhile.
     """
 
     shape = SHAPES[0]
     positive = True
     in_3d = False
-    going_on: Callable[[np.ndarray, np.ndarray], None]
-    turned: Callable[[int], None]
 
     def drop(self) -> None:
         """Forget what is being drawn."""
         for pipeline in filter(None, (known() for known in self.pipelines)):
             pipeline.LoseFocus(None)
 
-    def finish(self, view: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """What was drawn, as ``going_on`` gets it; None if this view takes no part.
+    def places(self, view: str, places: np.ndarray, end: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """What is drawn; None if this view takes no part.
 
         Args:
             view: its singleton tag.
             places: (N, 2), from (0, 0) at the view's lower left corner to (1, 1).
+            end: whether the button was released.
+
+        Returns:
+            The pixels, (N, 2), one of which is a click; and the 4×4 matrix from RAS to the view: homogeneous; in a
+            slice view, its inverse leads from (x, y, 0, 1) back into the slice.
         """
         for pipeline in filter(None, (known() for known in self.pipelines)):
             if pipeline.GetViewNode().GetSingletonTag() == view and pipeline.takes_part:
-                return pipeline.finish(places)
+                return pipeline.places(places, end)
         return None
 
     def _create_pipeline(self, _view_node, _parameter):
@@ -80,8 +78,6 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
             int(vtkCommand.LeftButtonPressEvent): self._begin,
             int(vtkCommand.MouseMoveEvent): self._go_on,
             int(vtkCommand.LeftButtonReleaseEvent): self._end,
-            int(vtkCommand.MouseWheelForwardEvent): lambda _: self._effect.turned(1),
-            int(vtkCommand.MouseWheelBackwardEvent): lambda _: self._effect.turned(-1),
         }
 
     @property
@@ -89,11 +85,15 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
         """Whether one can draw here now."""
         return bool(self.IsActive() and (self._effect.in_3d or isinstance(self.GetViewNode(), vtkMRMLSliceNode)))
 
-    def finish(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`Drawing.finish`."""
+    def places(self, places: np.ndarray, end: bool) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`Drawing.places`."""
         pixels = list(places * self._renderer.GetSize())
-        self._late = not self._pixels
-        self._end()
+        if end:
+            self._late = not self._pixels
+            self._end()
+        elif self._pixels:
+            self._pixels = pixels
+            self._show()
         return self._simplified(pixels), self._ras_to_view()
 
     def CanProcessInteractionEvent(self, event) -> tuple[bool, float]:
@@ -124,12 +124,10 @@ class _Pipeline(SegmentationEffectPipeline[Drawing]):
         self._late, late = False, self._late
         if not late:
             self._pixels = [pixel]
-            self._effect.going_on(self._simplified(self._pixels), self._ras_to_view())
 
     def _go_on(self, pixel) -> None:
         self._pixels.append(pixel)
         self._show()
-        self._effect.going_on(self._simplified(self._pixels), self._ras_to_view())
 
     def _end(self, _pixel=None) -> None:
         self._pixels = []

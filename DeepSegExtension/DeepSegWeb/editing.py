@@ -49,19 +49,11 @@ class Editing:
 
     Args:
         editor: the segmentation editor of the Slicer application.
-        going_on, turned: see :class:`~.drawing.Drawing`.
         painted: see :class:`Brush`.
     """
 
-    def __init__(
-        self,
-        editor,
-        going_on: Callable[[np.ndarray, np.ndarray], None],
-        turned: Callable[[int], None],
-        painted: Callable[[np.ndarray], None],
-    ):
+    def __init__(self, editor, painted: Callable[[np.ndarray], None]):
         self._editor, self._painted = editor, painted
-        self._going_on, self._turned = going_on, turned
 
     def use(self, tool: str, structure: str, *, shape: str, brush_mm: float, greys: tuple[float, float] | None) -> None:
         """Take a tool to a structure.
@@ -84,14 +76,13 @@ class Editing:
             brush.set_use_sphere_brush(True)
         else:
             drawing = self._editor.set_active_effect_type(Drawing)
-            drawing.going_on, drawing.turned = self._going_on, self._turned
             drawing.shape, drawing.positive, drawing.in_3d = SHAPES.get(tool, shape), tool in GIVING, tool == "cut"
         self._show_limit(greys)
 
-    def drawn(self, view: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """What was drawn in a view, see :meth:`.drawing.Drawing.finish`; None where nothing is."""
+    def drawn(self, view: str, places: np.ndarray, end: bool = True) -> tuple[np.ndarray, np.ndarray] | None:
+        """What is drawn in a view, see :meth:`.drawing.Drawing.places`; None where nothing is."""
         effect = self._editor.active_effect
-        return effect.finish(view, places) if isinstance(effect, Drawing) else None
+        return effect.places(view, places, end) if isinstance(effect, Drawing) else None
 
     def drop(self) -> None:
         """Drop what is being drawn or painted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from vtk.util import numpy_support
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.util.errors import OutputError
 
+from .attention import Attention
+
 WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0)}
 """Width and centre in HU, as radiologists commonly set them."""
 RENDERINGS = {"Bones": "CT-Bones", "Chest": "CT-Chest-Contrast-Enhanced", "Lung": "CT-Lung", "Muscle": "CT-Muscle"}
@@ -28,16 +29,15 @@ class PageScene:
     Attributes:
         app: the Slicer application: MRML scene, views, segmentation editor.
         work: the session on the scene.
-        threed_rests: 3D views are not drawn now.
+        attention: which views are drawn at once.
     """
-
-    threed_rests = False
 
     def __init__(self):
         vtk.vtkObject.GlobalWarningDisplayOff()  # remarks on displays and events that are for programmers
         self.app = SlicerApp()
         self.work = SceneSession(self.app.scene)
-        self.work.corrections.outlining = self.in_slices_only
+        self.attention = Attention()
+        self.work.corrections.outlining = self.attention.outlining
         self._enhanced = None  # node of the volume that the model saw instead of the CT
         self.app.segmentation_editor.set_surface_representation_enabled(True)  # else it would remove ours
 
@@ -147,16 +147,6 @@ class PageScene:
             return
         for view in self.app.view_manager.get_threed_views():
             view.reset_view()
-
-    @contextlib.contextmanager
-    def in_slices_only(self):
-        """What changes meanwhile is seen in slices only. Slicer asks 3D views to draw themselves for any change of any
-        segmentation, and without a graphics card that takes longer than all slices together."""
-        self.threed_rests = True
-        try:
-            yield
-        finally:
-            self.threed_rests = False
 
     def redraw(self) -> None:
         """Draw the 3D view again; markups do not tell it that they changed."""

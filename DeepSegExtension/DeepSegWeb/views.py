@@ -24,6 +24,7 @@ from trame_slicer.views import (
 )
 from vtkmodules.vtkCommonCore import vtkCommand
 
+from .attention import Attention
 from .gestures import Gestures
 from .scene import PageScene
 
@@ -38,13 +39,8 @@ def make_views(server, scene: PageScene) -> LayoutManager:
     app = scene.app
     slice_ui, threed_ui = partial(_slice_ui, app.app_logic), partial(_threed_ui, scene.look_at_surfaces)
     options = {"blur_fps": BLUR_FPS, "interactive_quality": QUALITY}
-    slices = _SliceViewFactory(
-        server, partial(_made, SliceView), ViewType.SLICE_VIEW, populate_view_ui_f=slice_ui, **options
-    )
-    threed = _ThreeDViewFactory(
-        scene, server, partial(_made, ThreeDView), ViewType.THREE_D_VIEW, populate_view_ui_f=threed_ui, **options
-    )
-    for factory in (slices, threed):
+    for view, kind, ui in ((SliceView, ViewType.SLICE_VIEW, slice_ui), (ThreeDView, ViewType.THREE_D_VIEW, threed_ui)):
+        factory = _ViewFactory(scene, server, partial(_made, view), kind, populate_view_ui_f=ui, **options)
         app.view_manager.register_factory(factory)
     layouts = LayoutManager(app.scene, app.view_manager, server)
     rows = [
@@ -68,21 +64,8 @@ def _made(view, **place):
     return made
 
 
-def _take_gestures(made, ignored=()) -> None:
-    made.view_adapter.on_interaction = Gestures(made.view_adapter, made.slicer_view.interactor(), ignored)
-
-
-class _SliceViewFactory(RemoteViewFactory):
-    """Makes slice views that fingers zoom and move, but do not turn."""
-
-    def _create_view(self, *definition):
-        made = super()._create_view(*definition)
-        _take_gestures(made, {"Rotate"})
-        return made
-
-
-class _ThreeDViewFactory(RemoteViewFactory):
-    """Makes 3D views that rest when the scene says so."""
+class _ViewFactory(RemoteViewFactory):
+    """Makes views that are drawn when the scene's attention says so, and that follow fingers. Slices do not turn."""
 
     def __init__(self, scene: PageScene, *definition, **options):
         super().__init__(*definition, **options)
@@ -90,21 +73,24 @@ class _ThreeDViewFactory(RemoteViewFactory):
 
     def _create_view(self, *definition):
         made = super()._create_view(*definition)
-        made.slicer_view.set_scheduled_render(_Resting(self._page_scene, made.view_adapter))
-        _take_gestures(made)
+        view, adapter = made.slicer_view, made.view_adapter
+        view.set_scheduled_render(_Attentive(self._page_scene.attention, adapter))
+        ignored = () if isinstance(view, ThreeDView) else ("Rotate",)
+        adapter.on_interaction = Gestures(adapter, view.interactor(), ignored)
         return made
 
 
-class _Resting(ScheduledRenderStrategy):
-    """Draws a 3D view, but not for what is seen in slices only; see :meth:`PageScene.in_slices_only`."""
+class _Attentive(ScheduledRenderStrategy):
+    """Draws a view when the scene's attention says so."""
 
-    def __init__(self, scene: PageScene, adapter):
+    def __init__(self, attention: Attention, adapter):
         super().__init__()
-        self._scene, self._adapter = scene, adapter
+        self._attention, self._adapter = attention, adapter
 
     def schedule_render(self) -> None:
-        if not self._scene.threed_rests:
-            self._adapter.schedule_render()
+        view = self.abstract_view
+        in_3d = isinstance(view, ThreeDView)
+        self._attention.ask(view.get_singleton_tag(), in_3d, self._adapter.schedule_render)
 
 
 def sides(slice_to_ras: np.ndarray) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..data.types import FloatArray, MaskArray, ScalarArray
+from ..data.boxes import size_of, whole
+from ..data.types import FloatArray, MaskArray, ScalarArray, Slices
 
 Values: TypeAlias = npt.NDArray[Any]
 """Grey values, (K, J, I), of any real type."""
@@ -93,12 +94,17 @@ def bell(x: Float32s) -> Float32s:
     return np.asarray(np.exp(-0.5 * x**2))
 
 
-def resampled(array: ScalarArray, steps: npt.ArrayLike, shape: npt.ArrayLike) -> ScalarArray:
-    """Linear interpolation on a grid with the same middle, and voxels larger by factors along (K, J, I)."""
+def resampled(
+    array: ScalarArray, steps: npt.ArrayLike, shape: npt.ArrayLike, part: Slices | None = None
+) -> ScalarArray:
+    """Linear interpolation on a grid with the same middle, and voxels larger by factors along (K, J, I).
+
+    Args:
+        part: (K, J, I) slices of the new grid that are wanted; None: all of it.
+    """
     from scipy.ndimage import affine_transform
 
-    steps = np.broadcast_to(steps, 3)
-    offset = (np.array(array.shape) - 1) / 2 - steps * (np.asarray(shape) - 1) / 2
-    return np.asarray(
-        affine_transform(array, steps, offset, output_shape=tuple(np.asarray(shape)), order=1, mode="nearest")
-    )
+    steps, part = np.broadcast_to(steps, 3), part or whole(np.asarray(shape).tolist())
+    middle = (np.asarray(shape) - 1) / 2 - [s.start for s in part]
+    offset = (np.array(array.shape) - 1) / 2 - steps * middle
+    return np.asarray(affine_transform(array, steps, offset, output_shape=size_of(part), order=1, mode="nearest"))

@@ -58,6 +58,14 @@ def overlap(a: Seeds, b: Seeds) -> bool:
     return both is not None and bool((a.mask[within(both, a.box)] & b.mask[within(both, b.box)]).any())
 
 
+def mark_the_same(a: Prompt, b: Prompt, shape: Sequence[int], ijk_to_ras: Affine) -> bool:
+    """Whether two prompts of one structure and sign fix the same voxels of a grid, see :func:`seeds_of`."""
+    if (a.structure, a.positive) != (b.structure, b.positive):
+        return False
+    one, other = seeds_of(a, shape, ijk_to_ras, 1), seeds_of(b, shape, ijk_to_ras, 1)
+    return (one.box, one.limit) == (other.box, other.limit) and bool(np.array_equal(one.mask, other.mask))
+
+
 def voxels_of(prompt: Prompt, shape: Sequence[int], ijk_to_ras: Affine) -> tuple[Slices, MaskArray, bool]:
     """The voxels that a prompt covers: a box, a mask of its shape (maybe empty), and whether the grid contains all."""
     match prompt:

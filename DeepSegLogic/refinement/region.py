@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..data.boxes import common, grown, matrix_of, within
+from ..data.boxes import between, common, grown, matrix_of, within
 from ..data.label_map import LabelMap
 from ..data.types import FloatArray, LabelArray, MaskArray, ScalarArray, Slices
 from ..util.errors import ResourceError
 from .prompt_context import PromptContext, Values, resampled
-from .proposal import Proposal
+from .proposal import LEAST, Proposal
 from .random_walker import believed, connected, links_of, potential
 from .rasterise import Seeds
 from .unary_potentials import network_error, unary_potentials
@@ -188,12 +188,29 @@ def _solved(context: PromptContext, positive: bool) -> ScalarArray:
         error = network_error(coarse, coarse.prior, positive)
         field = np.maximum(field, potential(error, coarse, links_of(coarse, coarse.prior)))
     if max(steps) > 1:
-        shape = context.goal.shape
-        share = resampled(coarse.candidates.astype(np.float32), 1 / steps, shape)  # of the field's voxels around
-        fine = resampled(field, 1 / steps, shape) / np.maximum(share, 1e-3)
-        field = np.asarray(np.minimum(fine, 1) * context.candidates, np.float32)
-        field[context.seeds] = 1
+        return _finer(field, coarse, context, steps)
     return connected(field, context.seeds)
+
+
+def _finer(
+    field: ScalarArray, coarse: PromptContext, context: PromptContext, steps: npt.NDArray[np.int64]
+) -> ScalarArray:
+    """The field on the voxels of the context, and connected there.
+
+    It is 0 where no coarse voxel around may change: there, a mean of those around cannot change either.
+    """
+    shape = np.array(context.goal.shape)
+    inside = np.argwhere(field >= LEAST)
+    corners = np.array([inside.min(0) - 1, inside.max(0) + 1]) - (np.array(field.shape) - 1) / 2
+    low, high = corners * steps + (shape - 1) / 2
+    part = between(np.clip(np.floor(low), 0, shape).astype(int), np.clip(np.ceil(high) + 1, 0, shape).astype(int))
+    share = resampled(coarse.candidates.astype(np.float32), 1 / steps, shape, part)  # of the field's voxels around
+    mean = resampled(field, 1 / steps, shape, part) / np.maximum(share, 1e-3)
+    fine = np.asarray(np.minimum(mean, 1) * context.candidates[part], np.float32)
+    fine[context.seeds[part]] = 1
+    found = np.zeros_like(context.image, np.float32)
+    found[part] = connected(fine, context.seeds[part])
+    return found
 
 
 def _coarsening(context: PromptContext) -> npt.NDArray[np.int64]:

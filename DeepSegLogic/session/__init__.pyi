@@ -9,6 +9,7 @@ from .detection import Detection
 from .drafting import Drafting
 from .jobs import Jobs
 from .model_list import ModelEntry, Models, model_entries
+from .newest import Newest
 from .outcome import Outcome
 from .planned import Planned
 from .planning import Planning
@@ -38,6 +39,7 @@ __all__ = [
     "Jobs",
     "ModelEntry",
     "Models",
+    "Newest",
     "Note",
     "Outcome",
     "Phase",

@@ -44,6 +44,7 @@ class Correction:
         self._volume, self._probabilities = volume, probabilities
         self._told: list[tuple[Entry | None, Prompt]] = []  # the step that a prompt made, if it made one
         self._last: tuple[Entry, Proposed] | None = None  # the last step by the solver
+        self._proposed: Proposed | None = None  # the last one
 
     @property
     def label_map(self) -> LabelMap:
@@ -56,23 +57,30 @@ class Correction:
         return bool(self.history.done)
 
     def propose(self, prompt: Prompt) -> Proposed:
-        """What a prompt would change; nothing changes yet, and it takes a fraction of a second.
+        """What a prompt would change; nothing changes yet, and it takes a fraction of a second. What marks the same
+        voxels as the prompt before is not solved again.
 
         Raises:
             UsageError: nothing would change; the message says why.
             InputError: the prompt lies outside of the volume.
         """
         from ..refinement import propose
+        from ..refinement.rasterise import mark_the_same
 
         check_drawn(prompt, self.label_map, others=self.locked is not None)
-        now, known = self.label_map, self._probabilities
+        now, known, last = self.label_map, self._probabilities, self._proposed
+        since = self.history.done, None if self.locked is None else tuple(self.locked)
+        grid = now.array.shape, now.ijk_to_ras
+        if last is not None and last.since == since and mark_the_same(last.prompt, prompt, *grid):
+            return replace(last, prompt=prompt)
         try:
             found = propose(now, prompt, volume=self._volume, probabilities=known, locked=self.locked)
         except UsageError as error:
             if error.code == "usage.no_change":
                 self._told.append((None, prompt))  # a model is to know it all the same
             raise
-        return Proposed(prompt, found, replace(self.label_map, structures=found.structures))
+        self._proposed = Proposed(prompt, found, replace(now, structures=found.structures), since)
+        return self._proposed
 
     def accept(self, proposed: Proposed, reach: float = 1.0) -> Entry:
         """Apply what was proposed, if nothing else was changed since.
@@ -203,11 +211,13 @@ class Proposed:
         prompt: that it was found for.
         proposal: the voxels, at any reach.
         label_map: before the change, with the structure that the prompt adds.
+        since: the steps that were done when it was found, and the locked structures.
     """
 
     prompt: Prompt
     proposal: Proposal
     label_map: LabelMap
+    since: tuple[tuple[Entry, ...], tuple[str, ...] | None]
 
     @property
     def title(self) -> str:

@@ -312,6 +312,55 @@ def test_corrections_are_not_lost_unasked(done, chest_ct):
     undo_to(done, "Left lung", volume)
 
 
+def test_the_outline_is_of_where_the_hand_stopped(done):
+    """Also of places that come while an outline is found, or just after."""
+    choose(done, "Left lung")
+    take(done, "Remove")
+    take(done, "Click or stroke")
+    with mouse_down(done, (0, 0), (12, 0)):  # at once
+        done.get_by_text("Left lung, remove: scribble (").wait_for()
+        done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
+        done.keyboard.press("Escape")
+    done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
+    assert done.get_by_role("button", name="Undo").is_disabled()
+
+
+def test_what_is_outlined_is_what_releasing_applies(done):
+    """Also of a curve that is drawn faster than the server follows."""
+    before = choose(done, "Left lung")
+    take(done, "Remove")
+    take(done, "Lasso")
+    with mouse_down(done, (0, 0), (20, 0), (24, 12), (20, 24), (0, 24), (-6, 12)):
+        told = done.get_by_text("Left lung, remove: lasso (")
+        told.wait_for()
+        texts = [""]
+        while len(texts) < 3 or len(set(texts[-3:])) > 1:
+            texts.append(told.inner_text())
+            done.wait_for_timeout(500)
+    change = texts[-1].partition("(")[2].partition(")")[0]
+    done.get_by_text(f"Left lung, remove: lasso (Left lung {change})").wait_for()
+    undo_to(done, "Left lung", before)
+
+
+def test_a_fast_spin_is_as_many_notches_and_no_more_than_there_are(done):
+    choose(done, "Left lung")
+    take(done, "Remove")
+    with mouse_down(done, (0, 0)):
+        done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
+        for _ in range(20):
+            done.mouse.wheel(0, -120)
+        done.get_by_text("Reach, 8.0 times as much").wait_for()
+        for _ in range(4):  # from the end, not from where the wheel would be
+            done.mouse.wheel(0, 120)
+        done.get_by_text("Reach, 4.0 times as much").wait_for()
+        for _ in range(10):  # a touchpad: 50 px are a notch
+            done.mouse.wheel(0, 20)
+        done.get_by_text("Reach, 2.0 times as much").wait_for()
+        done.keyboard.press("Escape")
+    done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
+    assert done.get_by_role("button", name="Undo").is_disabled()
+
+
 def test_the_wheel_changes_what_is_outlined_and_releasing_applies_it(done):
     before = choose(done, "Left lung")
     take(done, "Erase")

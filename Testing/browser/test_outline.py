@@ -1,5 +1,6 @@
 """The outline of what a prompt would change: what is drawn again for it, and when it goes. Without a browser."""
 
+import asyncio
 import importlib
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.refinement import Point
 
-from .test_scene import FACTS, State
+from .test_scene import FACTS, State, _run
 
 pytestmark = pytest.mark.timeout(100)
 
@@ -35,37 +36,49 @@ def scene():
 
 
 @pytest.fixture
-def views(scene):
-    """The names of the views that a change asks to draw themselves, as often as it asks."""
-    asked = []
-    views = importlib.import_module("DeepSegWeb.views")
-    from trame_slicer.views import ScheduledRenderStrategy, SliceView, ThreeDView
+def drawn(scene):
+    """The names of the views that were drawn, as often as they were."""
+    drawn = []
+    attentive = importlib.import_module("DeepSegWeb.views")._Attentive
+    from trame_slicer.views import SliceView, ThreeDView
 
-    class Asked(ScheduledRenderStrategy):
-        def schedule_render(self):
-            asked.append("slice")
-
-    adapter = SimpleNamespace(schedule_render=lambda: asked.append("3D"))
     kept = []
-    for kind, strategy in ((SliceView, Asked()), (ThreeDView, views._Resting(scene, adapter))):
-        view = kind(scene=scene.app.scene, app_logic=scene.app.app_logic, name="Red" if kind is SliceView else "ThreeD")
-        view.set_scheduled_render(strategy)
+    for name in ("Red", "Green", "Yellow", "ThreeD"):
+        kind = ThreeDView if name == "ThreeD" else SliceView
+        view = kind(scene=scene.app.scene, app_logic=scene.app.app_logic, name=name)
+        adapter = SimpleNamespace(schedule_render=lambda name=name: drawn.append(name))
+        view.set_scheduled_render(attentive(scene.attention, adapter))
         kept.append(view)
-    asked.clear()
-    yield asked
+    drawn.clear()
+    yield drawn
     for view in kept:
         view.finalize()
 
 
-def test_an_outline_is_not_drawn_in_3d_and_a_correction_is(scene, views):
-    corrections = scene.work.corrections
-    corrections.preview(MISSING, 1.0)
-    corrections.previewAt(2.0)
-    corrections.endPreview()
-    assert "slice" in views
-    assert "3D" not in views
-    corrections.prompt(MISSING)
-    assert "3D" in views
+@pytest.mark.parametrize("hand", ["Red", "Green", "Yellow"])
+def test_an_outline_is_drawn_where_the_hand_is_then_in_the_other_slices_and_never_in_3d(scene, drawn, hand):
+    corrections, rest = scene.work.corrections, importlib.import_module("DeepSegWeb.attention").REST_S
+    scene.attention.hand = hand
+
+    async def turn():
+        corrections.preview(MISSING, 1.0)
+        for notch in range(10):
+            corrections.previewAt(2.0 ** (notch / 4))
+            await asyncio.sleep(0.01)
+        assert set(drawn) == {hand}
+        drawn.clear()
+        await asyncio.sleep(2 * rest)
+        assert sorted(drawn) == sorted({"Red", "Green", "Yellow"} - {hand})
+        drawn.clear()
+        corrections.endPreview()
+        assert set(drawn) == {hand}
+        corrections.prompt(MISSING)
+        assert set(drawn) == {"Red", "Green", "Yellow", "ThreeD"}
+        drawn.clear()
+        await asyncio.sleep(2 * rest)
+        assert drawn == [], "what was drawn meanwhile"
+
+    _run(turn())
 
 
 def test_views_are_drawn_without_multisampling(scene):

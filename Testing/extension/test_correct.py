@@ -188,7 +188,9 @@ def test_what_is_clicked_is_outlined_until_it_is_accepted(lung, kind):
         return float(ui.correctLabel.text.split("+")[1].split(" ml")[0])
 
     believed = click()
+    told = ui.correctLabel.text
     ui.reachSlider.value = -4
+    lung.wait(lambda: ui.correctLabel.text != told)
     told = ui.correctLabel.text
     assert "Accept" in told and float(told.split("+")[1].split(" ml")[0]) < believed
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
@@ -339,11 +341,13 @@ def test_a_change_is_outlined_while_it_is_drawn_and_the_wheel_changes_its_size(l
 
     lung.ui.addToButton.click()
     interactor.InvokeEvent("LeftButtonPressEvent")
+    lung.wait(outlined)
     believed = outlined()
     assert believed > 1 and "ml" in lung.ui.correctLabel.text
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
     for _ in range(4):
         interactor.InvokeEvent("MouseWheelBackwardEvent")
+    lung.wait(lambda: outlined() != believed)
     narrow = outlined()
     assert narrow < believed and lung.ui.reachSlider.value == -4
     interactor.InvokeEvent("LeftButtonReleaseEvent")
@@ -352,9 +356,46 @@ def test_a_change_is_outlined_while_it_is_drawn_and_the_wheel_changes_its_size(l
     assert np.count_nonzero(lung.shown("lung_left") & ~lung.erased) == narrow
 
     lung.ui.reachSlider.value = 0  # afterwards, the slider changes the same step
+    lung.wait(lambda: np.count_nonzero(lung.shown("lung_left") & ~lung.erased) != narrow)
     assert np.count_nonzero(lung.shown("lung_left") & ~lung.erased) == believed
     lung.ui.undoButton.click()
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
+
+
+def test_the_outline_is_of_where_the_hand_stopped(lung):
+    """Also of places that come while an outline is found, or just after; and a notch that comes before it counts."""
+    import slicer
+
+    k, j, i = lung.centre
+    matrix = lung.session.outcome.volume.ijk_to_ras
+    widget = slicer.app.layoutManager().sliceWidget("Red")
+    interactor, view = widget.sliceView().interactor(), widget.mrmlSliceNode()
+    view.JumpSliceByOffsetting(*(matrix @ [i, j, k, 1.0])[:3])
+    toXY = np.linalg.inv(slicer.util.arrayFromVTKMatrix(view.GetXYToRAS()))
+
+    def point(voxel):
+        interactor.SetEventPosition(*(int(x) for x in np.rint((toXY @ matrix @ [*voxel[::-1], 1.0])[:2])))
+
+    lung.paint("lung_left", lung.before)
+    lung.ui.removeFromButton.click()
+    point((k, j, i))
+    interactor.InvokeEvent("LeftButtonPressEvent")
+    interactor.InvokeEvent("MouseWheelForwardEvent")
+    lung.wait(outlined)
+    assert lung.ui.reachSlider.value == 1
+    for step in (1, 2, 3):
+        point((k, j + step, i))
+        interactor.InvokeEvent("MouseMoveEvent")
+
+    def seen():
+        node = outlined()
+        name = node.GetSegmentation().GetNthSegmentID(0)
+        return slicer.util.arrayFromSegmentBinaryLabelmap(node, name, lung.scene.volumeNode) > 0
+
+    lung.wait(lambda: seen()[k, j + 3, i])
+    assert not seen()[k, j, i], "a point, which moved on"
+    lung.ui.removeFromButton.click()
+    assert outlined() is None
 
 
 def test_an_outline_that_is_not_wanted_leaves_no_trace(lung):

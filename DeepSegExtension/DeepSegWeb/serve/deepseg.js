@@ -147,26 +147,54 @@
     for (const { clientX, clientY } of passed.length ? passed : [event])
       drawing.places.push([(clientX - left) / width, 1 - (clientY - top) / height]);
   }
+  const NOTCH_PX = 50;  // that a touchpad scrolls; a notch of a wheel scrolls more, and counts once
+  async function follow(drawn) {  // what comes while a message is answered is told together
+    if (drawn.following || !["add", "remove"].includes(shown("tool"))) return;
+    drawn.following = true;
+    let places, notches;  // that were told
+    while (drawn === drawing && (places !== drawn.places.length || notches !== drawn.notches)) {
+      const turned = drawn.notches;
+      places = drawn.places.length;
+      notches = await window.trame.trigger("following", [drawn.view, drawn.places, turned]);
+      drawn.notches += notches - turned;  // no more than there are
+    }
+    drawn.following = false;
+  }
   const mouse = {
     pointerdown(event) {
       const area = event.target.closest?.(".remote-controlled-area");
       cancel();  // a second finger zooms
       if (!area || event.button || !event.isPrimary || !shown("tool")) return;
-      drawing = { area, places: [], notches: 0 };
+      const { view } = area.closest(".layout-grid-item").querySelector("[data-view]").dataset;
+      drawing = { area, view, places: [], rolled: 0, notches: 0, following: false };
       note(event);
+      follow(drawing);
     },
-    pointermove: (event) => drawing && note(event),
+    pointermove(event) {
+      if (!drawing) return;
+      note(event);
+      follow(drawing);
+    },
     pointerup(event) {
       if (!drawing || event.button) return;
       note(event);
-      const view = drawing.area.closest(".layout-grid-item").querySelector("[data-view]").dataset.view;
-      window.trame.trigger("drawn", [view, drawing.places, drawing.notches]);
+      window.trame.trigger("drawn", [drawing.view, drawing.places, drawing.notches]);
       drop();
     },
     pointercancel: cancel,
-    wheel: (event) => drawing && (drawing.notches -= Math.sign(event.deltaY)),
+    wheel(event) {
+      if (!drawing || ["paint", "erase"].includes(shown("tool"))) return;
+      event.preventDefault();
+      event.stopPropagation();  // the slice stays
+      const rolled = event.deltaMode ? Math.sign(event.deltaY) * NOTCH_PX : event.deltaY;
+      drawing.rolled += Math.max(-NOTCH_PX, Math.min(NOTCH_PX, rolled));
+      const whole = Math.trunc(drawing.rolled / NOTCH_PX);
+      drawing.rolled -= whole * NOTCH_PX;
+      drawing.notches -= whole;
+      if (whole) follow(drawing);
+    },
   };
-  for (const name in mouse) addEventListener(name, mouse[name], { capture: true, passive: true });
+  for (const name in mouse) addEventListener(name, mouse[name], { capture: true, passive: name !== "wheel" });
 
   function download(url) {
     const link = document.createElement("a");

@@ -11,11 +11,12 @@ import pytest
 from scipy import ndimage
 
 from DeepSegLogic.data.affine import ijk_to_ras_points
+from DeepSegLogic.data.boxes import size_of
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.probabilities import TopProbabilities
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume, volume_digest
-from DeepSegLogic.refinement import Box, Lasso, Point, Scribble, propose, refine
+from DeepSegLogic.refinement import Box, Lasso, Point, Scribble, propose, refine, region
 from DeepSegLogic.util.errors import UsageError
 
 COUNT = int(os.environ.get("DEEPSEG_STROKES", "8"))
@@ -187,6 +188,27 @@ def test_a_wider_reach_contains_all_narrower_ones():
         assert proposal.ml(2) == pytest.approx(2 * believed, rel=0.02, abs=2 * body.labels.voxel_ml) or (
             proposal.ml(2) == proposal.ml(1000)
         )
+
+
+def test_what_cannot_change_need_not_be_interpolated(monkeypatch):
+    """On coarser voxels, the part that is looked at closely has all that may change."""
+    monkeypatch.setattr(region, "MOST_VOXELS", 12**3)
+    parts, resampled = [], region.resampled
+    monkeypatch.setattr(region, "resampled", lambda *a: parts.append(a[2:]) or resampled(*a))
+    smaller = 0
+    for body, prompt, options in cases():
+        with monkeypatch.context() as patch:
+            proposal = proposal_of(body, prompt, **options)
+            smaller += any(size_of(part) != tuple(shape) for shape, part in parts)
+            patch.setattr(region, "LEAST", -1.0)  # all of it
+            parts.clear()
+            every = proposal_of(body, prompt, **options)
+            assert all(size_of(part) == tuple(shape) for shape, part in parts)
+        parts.clear()
+        if proposal is not None:
+            for reach in (0, 0.5, 1, 2, 1000):
+                np.testing.assert_array_equal(proposal.at(reach), every.at(reach))
+    assert smaller >= COUNT // 4
 
 
 def test_the_same_prompt_twice_changes_nothing_more():

@@ -38,6 +38,30 @@ def test_a_proposal_changes_nothing_until_it_is_accepted(correction):
     assert correction.history.done == (entry,)
 
 
+def test_what_marks_the_same_voxels_is_not_solved_again_unless_something_changed(correction, monkeypatch):
+    from DeepSegLogic import refinement
+
+    solved, propose = [], refinement.propose
+    monkeypatch.setattr(refinement, "propose", lambda *a, **k: solved.append(1) or propose(*a, **k))
+    first = correction.propose(CLICK)
+    beside = Point("liver", True, (20.3, 19.8, 20.1))  # in the same voxel
+    again = correction.propose(beside)
+    assert len(solved) == 1 and again.prompt is beside
+    np.testing.assert_array_equal(again.proposal.at(), first.proposal.at())
+    assert correction.accept(again).changes_ml == {"liver": (pytest.approx(0.512), 0.0)}
+    with pytest.raises(UsageError, match="already agrees"):
+        correction.propose(CLICK)  # the labels are others now
+    correction.undo()
+    correction.propose(CLICK)
+    count = len(solved)
+    for other in (Point("liver", False, (12.0, 12.0, 12.0)), Point("liver", True, (21.0, 20.0, 20.0))):
+        correction.propose(other)
+    assert len(solved) == count + 2
+    correction.locked = ["liver"]
+    with pytest.raises(UsageError, match="locked"):
+        correction.propose(Point("liver", True, (21.0, 20.0, 20.0)))
+
+
 def test_the_last_prompt_is_applied_again_at_another_reach(correction):
     before = correction.label_map.array.copy()
     correction.prompt(CLICK)
