@@ -73,7 +73,7 @@ class WebApp:
         self.places = PagePlaces(self.state, self.session, self._saying)
         self.drafting = PageDraft(self.state, self.work, self._saying)
         dialogs = ("uploading", "exporting", "choosing_model", "asking", "searching")
-        self.state.client_only(*dialogs)  # a new tab has none open
+        self.state.client_only(*dialogs, "drawer")  # a new tab has only the drawer open
         Showing(self.state, self.scene, self.correcting, self._say)
         self.server.trigger("browse")(self.opening.browse)
         self.server.trigger("take")(self.opening.take)

@@ -103,6 +103,7 @@ def initial() -> dict:
         "low": -150,
         "high": 250,
         "told": "",
+        "outlined": {},
         "can_undo": False,
         "can_redo": False,
         "unexported": False,

@@ -122,7 +122,7 @@ class Correcting:
         self._applied = self.state.reach
         told = self.work.corrections.previewAt(self._reach)
         if told is not None:
-            self._tell(told + ADJUST)
+            self._tell_outline(told)
         elif self.work.correction is not None and (entry := self.work.corrections.adjust(self._reach)) is not None:
             self._tell(self._text(entry))
 
@@ -192,14 +192,20 @@ class Correcting:
                 state.reach = self._applied = _reach_after(self._notches)
             try:
                 prompt = self._prompt(*_in_slice(*self._sketch))
-                self._tell(self.work.corrections.preview(prompt, self._reach) + ADJUST)
+                self._tell_outline(self.work.corrections.preview(prompt, self._reach))
             except DeepSegError as error:
                 self.work.corrections.endPreview()
                 self._tell(f"{error.message} {error.remedy_in(WORDS)}".strip())
 
+    def _tell_outline(self, told: str) -> None:
+        """Also in the view that the hand is in: the drawer may be scrolled."""
+        self.state.outlined = {"view": self._attention.hand, "text": told}
+        self._tell(told + ADJUST)
+
     def _end_outline(self) -> bool:
         """Nothing is drawn any more; returns whether something was outlined."""
         self._outlining.drop()
+        self.state.outlined = {}
         self._sketch, self._notches, shown = None, 0, self.work.corrections.previewing
         if shown:
             self.work.corrections.endPreview()

@@ -117,7 +117,10 @@ def _slice_ui(app_logic, server, view_id, view) -> None:
         count, number = (f"{{{{ Math.round(({end} - {low}) / {step}) + 1 }}}}" for end in (high, value))
         html.Span(f"{number} / {count}")
         html.Span(f" · {{{{ {value}.toFixed(1) }}}} mm", classes="ds-wide")
-    html.Div("{{ probe.text }}", v_if=(f"probe.view === '{view.get_singleton_tag()}'",), classes="ds-probe")
+    for told in ("outlined", "probe"):
+        html.Div(
+            f"{{{{ {told}.text }}}}", v_if=(f"{told}.view === '{view.get_singleton_tag()}'",), classes=f"ds-{told}"
+        )
     with html.Div(classes="ds-slider", v_show=("volume_name",)):
         v3.VSlider(
             v_model=(value,),

@@ -6,7 +6,7 @@ A variant is a source tree. It opens the CT and a result of the bundled model wi
 structure, and holds the button down there, in each of the three slice views. From then on, the page itself
 notes when a wheel event reaches it, and when an image with other pixels has been shown in the view under the mouse:
 
-* *notch*: single notches, up and down, a second apart;
+* *notch*: single notches, up and down, from four below the middle, each when the last was shown;
 * *spin*: four notches 25 ms apart; the time from the last one until the outline is that of all four, and the number of
   images in that view on the way.
 

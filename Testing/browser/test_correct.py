@@ -89,7 +89,7 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
     erased = volume_of(done, "Left lung")
     take(done, "Add")
     drag(done, (0, 0))
-    done.get_by_text("Left lung: point (").wait_for()
+    done.get_by_text("Left lung: point (").first.wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml > erased + 0.8 * (before - erased))
     drag(done, (0, 0))
     done.get_by_text("Nothing changed: ").wait_for()
@@ -113,7 +113,7 @@ def test_what_is_drawn_takes_voxels_away_there_and_nowhere_else(done, tmp_path, 
     take(done, "Remove")
     take(done, shape)
     drag(done, *places)
-    done.get_by_text(f"Left lung, remove: {kind} (").wait_for()
+    done.get_by_text(f"Left lung, remove: {kind} (").first.wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml < before)
     second, _, _ = labels(done, tmp_path)
     lost = (first == values["Left lung"]) & (second != first)
@@ -318,7 +318,7 @@ def test_the_outline_is_of_where_the_hand_stopped(done):
     take(done, "Remove")
     take(done, "Click or stroke")
     with mouse_down(done, (0, 0), (12, 0)):  # at once
-        done.get_by_text("Left lung, remove: scribble (").wait_for()
+        done.locator(".layout-grid-item").first.get_by_text("Left lung, remove: scribble (").wait_for()
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         done.keyboard.press("Escape")
     done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
@@ -331,7 +331,7 @@ def test_what_is_outlined_is_what_releasing_applies(done):
     take(done, "Remove")
     take(done, "Lasso")
     with mouse_down(done, (0, 0), (20, 0), (24, 12), (20, 24), (0, 24), (-6, 12)):
-        told = done.get_by_text("Left lung, remove: lasso (")
+        told = done.locator(".layout-grid-item").first.get_by_text("Left lung, remove: lasso (")
         told.wait_for()
         texts = [""]
         while len(texts) < 3 or len(set(texts[-3:])) > 1:

@@ -95,7 +95,16 @@ def test_views_are_drawn_without_multisampling(scene):
 @pytest.fixture
 def correcting(scene):
     state = State(
-        tool="add", shape="stroke", current="liver", reach=0.0, told="", limited=False, low=0, high=1, brush=9
+        tool="add",
+        shape="stroke",
+        current="liver",
+        reach=0.0,
+        told="",
+        limited=False,
+        low=0,
+        high=1,
+        brush=9,
+        outlined={},
     )
     correcting = importlib.import_module("DeepSegWeb.correcting").Correcting(state, scene)
     correcting.editing = SimpleNamespace(drop=lambda: None, use=lambda *_, **__: None)
