@@ -74,7 +74,7 @@ def test_before_and_during_a_run(page):
     check(page)
     page.keyboard.press("Escape")
     question.wait_for(state="hidden")
-    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Models").press("Escape")
     page.get_by_role("dialog", name="Models").wait_for(state="hidden")
     for dark in (".ds-note", ".mdi"):
         tag = page.add_style_tag(content=f"{dark} {{ color: #4b5660 !important }}")
