@@ -49,15 +49,15 @@ WATCH = """(index) => {
   };
   let before = pixels();
   window.told = { wheels: [], images: [] };
-  image.onload = () => {
+  window.noted?.abort();  // of the view before
+  window.noted = new AbortController();
+  const options = { capture: true, passive: true, signal: noted.signal };
+  image.addEventListener('load', () => {
     const at = performance.now(), now = pixels();
     const changed = now.some((value, i) => value !== before[i]);  // what is drawn the same is encoded the same
     before = now;
     if (changed) told.images.push(at);
-  };
-  window.noted?.abort();
-  window.noted = new AbortController();
-  const options = { capture: true, passive: true, signal: noted.signal };
+  }, options);
   addEventListener('wheel', () => told.wheels.push(performance.now()), options);
 }"""
 
