@@ -25,8 +25,9 @@ class _Measure(NamedTuple):
     change: Callable[[Any, Any], Any]
 
 
+_CLOSEST = 0.01  # of their first distance, for fingers that meet: VTK would zoom without end
 _MEASURES = {
-    "Pinch": _Measure("factor", 1.0, lambda now, before: now / before),
+    "Pinch": _Measure("factor", 1.0, lambda now, before: max(now, _CLOSEST) / max(before, _CLOSEST)),
     "Rotate": _Measure("rotation", 0.0, lambda now, before: now - before),
     "Pan": _Measure("translation", [0, 0], lambda now, before: np.subtract(now, before).tolist()),
 }

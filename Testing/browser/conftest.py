@@ -1,5 +1,6 @@
 """A server with the demonstration CT, and Debian's or Ubuntu's own Chromium to look at it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -107,9 +108,10 @@ def pytest_runtest_makereport(item):
     return report
 
 
-@pytest.fixture
-def page(browser, server):
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
+@contextlib.contextmanager
+def shown(browser, server, **options):
+    """The page of a server, in a context of its own with Playwright's options."""
+    context = browser.new_context(**options)
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto(server.url)
@@ -120,11 +122,22 @@ def page(browser, server):
 
 
 @pytest.fixture
-def done(page):
-    """A page with a result; the server keeps it from test to test."""
+def page(browser, server):
+    with shown(browser, server, viewport={"width": 1280, "height": 720}) as page:
+        yield page
+
+
+def segmented(page):
+    """The page with a result; the server keeps it from test to test."""
     table = page.get_by_role("table", name="Structures found")
     if not table.is_visible():
         page.get_by_role("button", name="Segment", exact=True).click()
     table.wait_for(timeout=200_000)
     page.get_by_role("button", name="Segment", exact=True).wait_for()
     return page
+
+
+@pytest.fixture
+def done(page):
+    """See :func:`segmented`."""
+    return segmented(page)

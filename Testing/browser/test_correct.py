@@ -72,6 +72,12 @@ def undo_to(page, title, volume) -> None:
     wait_for_volume(page, title, lambda ml: ml == volume)
 
 
+def check_dropped(page) -> None:
+    """What was being drawn is gone, and changed nothing."""
+    page.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
+    assert page.get_by_role("button", name="Undo").is_disabled()
+
+
 def test_a_stroke_changes_the_volume_and_undo_restores_it(done):
     before = choose(done, "Spine")
     take(done, "Erase")
@@ -321,8 +327,7 @@ def test_the_outline_is_of_where_the_hand_stopped(done):
         done.locator(".layout-grid-item").first.get_by_text("Left lung, remove: scribble (").wait_for()
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         done.keyboard.press("Escape")
-    done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
-    assert done.get_by_role("button", name="Undo").is_disabled()
+    check_dropped(done)
 
 
 def test_what_is_outlined_is_what_releasing_applies(done):
@@ -357,8 +362,7 @@ def test_a_fast_spin_is_as_many_notches_and_no_more_than_there_are(done):
             done.mouse.wheel(0, 20)
         done.get_by_text("Reach, 2.0 times as much").wait_for()
         done.keyboard.press("Escape")
-    done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
-    assert done.get_by_role("button", name="Undo").is_disabled()
+    check_dropped(done)
 
 
 def test_the_wheel_changes_what_is_outlined_and_releasing_applies_it(done):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from vtkmodules.vtkRenderingCore import vtkRenderWindowInteractor
 
-from .conftest import DRAWN
+from .conftest import DRAWN, segmented, shown
 from .steps import take, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -50,22 +50,8 @@ class Fingers:
 
 @pytest.fixture
 def tablet(browser, server):
-    context = browser.new_context(viewport={"width": 1180, "height": 820}, has_touch=True)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
-    page.get_by_text("128×128×34 voxels").wait_for(state="attached")
-    page.wait_for_function(DRAWN)
-    yield page
-    context.close()
-
-
-def segment(page) -> None:
-    """Unless an earlier test did."""
-    table = page.get_by_role("table", name="Structures found")
-    if not table.is_visible():
-        page.get_by_role("button", name="Segment", exact=True).tap()
-    table.wait_for(timeout=200_000)
+    with shown(browser, server, viewport={"width": 1180, "height": 820}, has_touch=True) as page:
+        yield page
 
 
 def alike(first, second) -> float:
@@ -100,7 +86,7 @@ def test_two_fingers_zoom_a_slice_about_their_middle_and_move_it(tablet):
 
 
 def test_two_fingers_draw_nothing_and_one_draws(tablet):
-    segment(tablet)
+    segmented(tablet)
     tablet.get_by_role("button", name="Left lung", exact=True).tap()
     take(tablet, "Remove")
     fingers = Fingers(tablet, 0)
@@ -113,7 +99,7 @@ def test_two_fingers_draw_nothing_and_one_draws(tablet):
 
 
 def test_fingers_turn_the_3d_view_and_one_still_does_afterwards(tablet):
-    segment(tablet)
+    segmented(tablet)
     fingers = Fingers(tablet, 1)
     tablet.get_by_role("button", name="Fit 3D view").tap()
     wait_until(tablet, lambda: fingers.picture().std() > 20)
@@ -138,6 +124,7 @@ def test_vtk_is_told_what_changed_since_the_last_event():
         ("StartPinch", {"factor": 1}),
         ("Pinch", {"factor": 1.5}),
         ("Pinch", {"factor": 3.0, "positions": {"7": {"x": 10, "y": 20}, "9": {"x": 30, "y": 60}}}),
+        ("Pinch", {"factor": 0.0}),
         ("EndPinch", {}),
         ("StartPan", {"translation": [0, 0]}),
         ("Pan", {"translation": [3, -1]}),
@@ -150,7 +137,7 @@ def test_vtk_is_told_what_changed_since_the_last_event():
     ):
         view(None, {"type": kind, **event})
     assert [event.get("factor", event.get("translation", event.get("rotation"))) for event in told] == [
-        None, 1.0, 1.5, 2.0, 1.0, [0, 0], [3, -1], [1, -3], [0, 0], 0.0, -10, -15, 1.0
+        None, 1.0, 1.5, 2.0, 0.01 / 3, 1.0, [0, 0], [3, -1], [1, -3], [0, 0], 0.0, -10, -15, 1.0
     ]  # fmt: skip
     assert told[-1]["type"] == "EndPinch"
     interactor.InvokeEvent("PinchEvent")
