@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
-from ..data.types import FloatArray, MaskArray, PointsIjk, Triangles
-from .surface import IndexArray
+from ..data.types import FloatArray, PointsIjk, Triangles
+from .surface import IndexArray, Labels
 from .surface_net import Net, any_corner, sums_at
 
 _APART = 0.04  # voxels between sheets that would touch at a corner or an edge
+_OTHER_SIDE = [0, 3, 2, 1]  # corners of a face seen from there; the first stays, so that both sides split it alike
 
 
 class ManifoldSurfaces:
@@ -19,44 +22,39 @@ class ManifoldSurfaces:
         positions: (V, 3) (I, J, K) indices of its vertices, after smoothing.
 
     Attributes:
-        faces: label → indices of its faces. From the net's number of faces on, they are seen from the other side.
+        labels: those that have a surface.
+        points: (P, 3) (I, J, K) indices of the points of all surfaces: the net's vertices; where a structure has
+            several sheets at a vertex, one for each; and middles of edges that four faces of a structure share.
+        vertices: (P,) the net's vertex of each point; -1 for middles of edges.
     """
 
     def __init__(self, net: Net, positions: PointsIjk):
-        self._net, self._positions = net, positions
-        labels = np.concatenate([net.low, net.high])
-        order = np.argsort(labels, kind="stable")
-        groups = np.split(order, np.cumsum(np.bincount(labels))[:-1]) if len(labels) else []
-        self.faces = {label: group for label, group in enumerate(groups) if label > 0 and len(group)}
-        # The points of a surface: vertices, then, for further sheets at a vertex, numbers from V on.
         corners = np.stack([net.quads, net.quads])
-        face, side = np.divmod(any_corner(net.sheets.reshape(-1, 4)), 2)  # few
-        at, corner = np.nonzero(net.sheets[face, side])
-        further = side[at], face[at], corner
-        keys, number = np.unique(corners[further] * 4 + net.sheets[face[at], side[at], corner], return_inverse=True)
-        self._vertex_of_further = keys // 4
-        corners[further] = number + len(net.vertices)
-        # Seen from the other side, the first corner stays, so that both sides split a face in the same way.
-        corners[1] = corners[1].take([0, 3, 2, 1], 1)
+        self.points, self.vertices = _with_sheets_apart(net, positions, corners)
+        # From the net's number of faces on, faces are seen from the other side.
+        corners[1] = corners[1].take(_OTHER_SIDE, 1)
         self._corners = corners.reshape(-1, 4)
-        self._nonmanifold = np.concatenate([net.nonmanifold, net.nonmanifold.take([3, 2, 1, 0], 1)])
-        self._number = np.empty(len(net.vertices) + len(keys), np.intp)  # scratch
+        labels = np.concatenate([net.low, net.high])
+        counts = np.bincount(labels)
+        self.labels: list[int] = [label for label in np.flatnonzero(counts).tolist() if label > 0]
+        at_edges, self._fans = self._fans_at_edges(net, labels)
+        labels[at_edges] = 0
+        groups = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels, minlength=len(counts)))[:-1])
+        self._faces = {label: groups[label] for label in self.labels}
+        self._number = np.empty(len(self.points), np.intp)  # scratch
 
-    def of(self, label: int) -> tuple[PointsIjk, Triangles, IndexArray]:
-        """The surface of a label, with a separate point for every sheet at a vertex.
+    def of(self, label: int) -> tuple[IndexArray, Triangles]:
+        """The surface of a label.
 
         Returns:
-            Points (N, 3) as (I, J, K) indices; triangles (M, 3); and the net's vertices of the first points. Any
-            further points lie in the middle of edges.
+            Its points (N,), as indices of all points, and its triangles (M, 3), as indices of these.
         """
-        vertex, corner = self._numbered(self._corners.take(self.faces[label], 0))
-        further = np.searchsorted(vertex, len(self._net.vertices))
-        vertex[further:] = self._vertex_of_further[vertex[further:] - len(self._net.vertices)]
-        points = self._positions.take(vertex, 0)
-        if further < len(vertex):
-            _separate_sheets(self._net, points, vertex, corner, np.isin(vertex, vertex[further:]))
-        nonmanifold = self._nonmanifold.take(self.faces[label], 0)
-        return *_triangulated(self._net, points, vertex, corner, nonmanifold), vertex
+        corners = self._corners.take(self._faces[label], 0)
+        fans = self._fans.get(label, np.empty((0, 3), np.int64))
+        points, numbers = self._numbered(np.concatenate([corners.ravel(), fans.ravel()]))
+        quads, rest = numbers[: corners.size].reshape(-1, 4), numbers[corners.size :].reshape(-1, 3)
+        triangles = quads.take([0, 1, 2, 0, 2, 3], 1).reshape(-1, 3)  # much faster than by brackets
+        return points, np.concatenate([triangles, rest])
 
     def _numbered(self, values: IndexArray) -> tuple[IndexArray, IndexArray]:
         """As ``np.unique`` with ``return_inverse``, but faster: without sorting."""
@@ -68,61 +66,81 @@ class ManifoldSurfaces:
         self._number[keys] = np.arange(len(keys))
         return keys + least, self._number.take(places)
 
+    def _fans_at_edges(self, net: Net, labels: Labels) -> tuple[IndexArray, dict[int, Triangles]]:
+        """Faces at edges that four of a structure share get points in the middle of these edges, one per pair.
 
-def _separate_sheets(net: Net, points: PointsIjk, vertex: IndexArray, corner: IndexArray, together: MaskArray) -> None:
-    """Move the points of sheets that share a vertex (``together``, (N,)) apart, each towards its own faces."""
-    touching = corner[any_corner(together.take(corner))]
-    places = net.vertices[vertex[touching]]
-    outward = (places.mean(1, keepdims=True) - places).reshape(-1, 3)
-    towards = np.stack([sums_at(touching.ravel(), part, len(points)) for part in outward.T], 1)
-    points[together] += _APART * _unit(towards[together])
+        The points are added to those of all surfaces.
+
+        Args:
+            labels: (2F,) of both sides of the faces.
+
+        Returns:
+            These faces, and the triangles that take their place, by label.
+        """
+        faces = any_corner(net.nonmanifold)  # few
+        sides = np.concatenate([net.nonmanifold[faces], net.nonmanifold[faces][:, ::-1]])
+        faces = np.concatenate([faces, faces + len(net.quads)])
+        corners, label = self._corners[faces], labels[faces]
+        sides[label == 0] = False
+        ends = np.stack([corners, np.roll(corners, -1, 1)], 2)
+        edges = ends.min(2) * np.int64(len(self.points)) + ends.max(2)
+        _, edge = np.unique(edges[sides], return_inverse=True)
+        several = int(labels.max(initial=0)) + 1
+        of_label = edge * several + np.repeat(label, sides.sum(1))
+        _, number, counts = np.unique(of_label, return_inverse=True, return_counts=True)
+        shared = np.full(sides.shape, -1)
+        shared[sides] = np.where(counts > 2, np.arange(len(counts)), -1).take(number)
+        odd = np.flatnonzero((shared >= 0).any(1))
+        faces, corners, label, ends, shared = faces[odd], corners[odd], label[odd], ends[odd], shared[odd]
+
+        places = net.vertices[self.vertices[corners]]
+        outward = np.cross(places[:, 1] - places[:, 0], places[:, 3] - places[:, 0])
+        empties = places.mean(1) + outward / 2  # centres of the voxels in front of the faces
+        face, side = np.nonzero(shared >= 0)
+        codes = np.column_stack([shared[face, side], np.rint(2 * empties[face])])
+        _, one, number = np.unique(codes, axis=0, return_index=True, return_inverse=True)
+        middles = np.full(shared.shape, -1)
+        middles[face, side] = len(self.points) + number.ravel()
+        face, side = face[one], side[one]
+        on_edge = (places[face, side] + places[face, (side + 1) % 4]) / 2
+        points = self.points[ends[face, side]].mean(1) + _APART * _unit(empties[face] - on_edge)
+
+        fans: dict[int, list[list[int]]] = {}
+        for owner, *ring in np.column_stack([label, np.stack([corners, middles], 2).reshape(-1, 8)]).tolist():
+            # A fan starts at a middle, so that no triangle uses the shared edge itself.
+            start = next(n for n in (1, 3, 5, 7) if ring[n] >= 0)
+            first, *others = (point for point in ring[start:] + ring[:start] if point >= 0)
+            fans.setdefault(owner, []).extend([first, *pair] for pair in itertools.pairwise(others))
+        self.points = np.concatenate([self.points, points])
+        self.vertices = np.append(self.vertices, np.full(len(points), -1))
+        return faces, {owner: np.array(triangles) for owner, triangles in fans.items()}
 
 
-def _triangulated(
-    net: Net, points: PointsIjk, vertex: IndexArray, corner: IndexArray, nonmanifold: MaskArray
-) -> tuple[PointsIjk, Triangles]:
-    """Two triangles per face. Faces at an edge that four of them share get points in its middle, one per pair.
+def _with_sheets_apart(net: Net, positions: PointsIjk, corners: IndexArray) -> tuple[PointsIjk, IndexArray]:
+    """A point for every sheet where a structure has several at a vertex, each moved towards its own faces.
 
     Args:
-        points: (N, 3), one for every sheet at a vertex.
-        vertex: (N,) the net's vertex of each point.
-        corner: (F, 4) the points of each face.
-        nonmanifold: (F, 4) sides where four faces of one label meet.
+        corners: (2, F, 4) the vertices of the faces, for the labels before and behind them; changed to points.
+
+    Returns:
+        All points (P, 3), and their vertices (P,).
     """
-    suspects = any_corner(nonmanifold)
-    ends = np.stack([corner[suspects], np.roll(corner[suspects], -1, 1)], 2)
-    edges = ends.min(2) * len(points) + ends.max(2)
-    nonmanifold = nonmanifold[suspects]
-    _, where, counts = np.unique(edges[nonmanifold], return_inverse=True, return_counts=True)
-    shared = np.zeros(edges.shape, bool)
-    shared[nonmanifold] = counts[where] > 2
-    odd = any_corner(shared)
-    plain = np.delete(corner, suspects[odd], 0) if len(odd) else corner
-    triangles = [plain.take([0, 1, 2, 0, 2, 3], 1).reshape(-1, 3)]  # much faster than by brackets
-    if len(odd) == 0:
-        return points, triangles[0]
-    places = net.vertices[vertex[corner[suspects[odd]]]]
-    outward = np.cross(places[:, 1] - places[:, 0], places[:, 3] - places[:, 0])
-    empties = places.mean(1) + outward / 2  # centres of the voxels in front of the faces
-    extra: list[FloatArray] = []
-    numbers: dict[tuple[int, ...], int] = {}
-    for at, empty, place in zip(odd, empties, places, strict=True):
-        ring = []
-        for c, first in enumerate(corner[suspects[at]]):
-            ring.append(first)
-            if shared[at, c]:
-                key = (int(edges[at, c]), *np.rint(2 * empty).astype(int).tolist())
-                if key not in numbers:
-                    numbers[key] = len(points) + len(extra)
-                    middle = points[ends[at, c]].mean(0)
-                    rest = place[[c, (c + 1) % 4]].mean(0)
-                    extra.append(middle + _APART * _unit((empty - rest)[None])[0])
-                ring.append(numbers[key])
-        # The fan starts at a middle point, so that no triangle uses the shared edge itself.
-        start = next(n for n, p in enumerate(ring) if p >= len(points))
-        ring = ring[start:] + ring[:start]
-        triangles.append(np.array([[ring[0], ring[n], ring[n + 1]] for n in range(1, len(ring) - 1)]))
-    return np.concatenate([points, *([extra] if extra else [])]), np.concatenate(triangles)
+    face, side = np.divmod(any_corner(net.sheets.reshape(-1, 4)), 2)  # few
+    label = np.where(side, net.high[face], net.low[face])
+    face, side, label = (of_side[label > 0] for of_side in (face, side, label))
+    at, corner = np.nonzero(net.sheets[face, side])
+    several = side[at], face[at], corner
+    codes = (label[at] * np.int64(len(positions)) + corners[several]) * 8 + net.sheets[face[at], side[at], corner]
+    codes, number = np.unique(codes, return_inverse=True)
+    vertices = codes // 8 % max(len(positions), 1)
+    places = net.vertices[net.quads[face]]
+    outward = (places.mean(1, keepdims=True) - places)[at, corner]
+    towards = np.stack([sums_at(number, along, len(vertices)) for along in outward.T], 1)
+    corners[several] = len(positions) + number
+    # The first sheet stays where it is if it has a vertex of its own, see touching.py.
+    apart = np.isin(codes // 8, codes[codes % 8 > 1] // 8)
+    points = np.concatenate([positions, positions.take(vertices, 0) + _APART * apart[:, None] * _unit(towards)])
+    return points, np.append(np.arange(len(positions)), vertices)
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

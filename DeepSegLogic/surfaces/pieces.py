@@ -24,17 +24,13 @@ class Pieces:
     """
 
     def __init__(self, flat: Labels, strides: IndexArray, starts: IndexArray):
-        from scipy.sparse import coo_matrix
-        from scipy.sparse.csgraph import connected_components
-
         labels, lengths = flat.take(starts), np.diff(starts, append=len(flat))
         full = np.flatnonzero(labels)
         self._starts, labels = starts.take(full), labels.take(full)
-        one, other = self._joined(flat, strides, labels)
-        runs = len(full)
-        graph = coo_matrix((np.ones(len(one), bool), (one, other)), (runs, runs))
-        count, pieces = connected_components(graph, directed=False)
-        self._piece = pieces + 1
+        first = _first_of_each(len(full), *self._joined(flat, strides, labels))
+        is_first = first == np.arange(len(full))
+        count = int(is_first.sum())
+        self._piece = np.cumsum(is_first).take(first)
         self.voxels: FloatArray = np.asarray(np.bincount(self._piece, lengths.take(full), count + 1), np.float64)
         label_of = np.zeros(count + 1, labels.dtype)
         label_of[self._piece] = labels
@@ -82,3 +78,19 @@ class Pieces:
                 join(alike(k + j) & ~beside[k] & ~beside[j], k + j)  # an edge that no other run joins
         one, other = zip(*pairs, strict=True)
         return np.concatenate(one), np.concatenate(other)
+
+
+def _first_of_each(count: int, one: IndexArray, other: IndexArray) -> IndexArray:
+    """(count,) of each number, the smallest that hangs together with it by pairs (one, other).
+
+    As scipy's connected components, whose import takes longer than the surfaces of a small volume.
+    """
+    first = np.arange(count)
+    while len(one):
+        a, b = first.take(one), first.take(other)
+        np.minimum.at(first, np.maximum(a, b), np.minimum(a, b))
+        while not np.array_equal(first, further := first.take(first)):
+            first = further
+        apart = first.take(one) != first.take(other)
+        one, other = one[apart], other[apart]
+    return first

@@ -58,16 +58,17 @@ def repaired(net: Net, positions: PointsIjk, ijk_to_ras: Affine, cancel: Cancel 
     positions, labels = positions.copy(), None
     for remaining in reversed(range(_ROUNDS)):
         manifold, crossed = ManifoldSurfaces(net, positions), np.zeros(len(positions), bool)
-        for label in manifold.faces if labels is None else labels:
+        for label in manifold.labels if labels is None else labels:
             check(cancel)
-            points, triangles, vertex = manifold.of(label)
+            chosen, triangles = manifold.of(label)
+            points = manifold.points.take(chosen, 0)
             known = voxel_faces(points, triangles, np.eye(4))
             suspects = known.folded() if known else None
             pairs = crossing_pairs(ijk_to_ras_points(points, ijk_to_ras), triangles, suspects)
             if pairs is None:
                 return positions
-            corners = np.unique(triangles[pairs.ravel()])
-            crossed[vertex[corners[corners < len(vertex)]]] = True
+            vertices = manifold.vertices.take(chosen.take(triangles[pairs.ravel()]))
+            crossed[vertices[vertices >= 0]] = True
         if not crossed.any():
             break
         moves = positions[crossed] - net.vertices[crossed]

@@ -55,14 +55,14 @@ def sheet_numbers(
     quads: IndexArray, axes: npt.NDArray[np.int8], around: Labels, several: MaskArray, faces: IndexArray
 ) -> Bytes:
     """See :attr:`Net.sheets <DeepSegLogic.surfaces.surface_net.Net.sheets>`; zero except at the few corners where
-    sheets meet.
+    sheets of one structure meet.
 
     Args:
         several: (V,) the vertices with several sheets.
         faces: those with a corner there.
     """
     sheets = np.zeros((len(quads), 2, 4), np.uint8)
-    table, _ = _sheet_table()
+    table, counts = _sheet_table()
     at, corner = np.nonzero(several.take(quads[faces]))
     face = faces[at]
     axis = axes[face]
@@ -70,7 +70,8 @@ def sheet_numbers(
     there, vertex = np.unique(quads[face, corner], return_inverse=True)
     occupied = _occupancy(around[:, there])
     for side, voxel in enumerate((before, before | BITS[axis])):
-        sheets[face, side, corner] = np.maximum(table[occupied[voxel, vertex], axis, before], 0)
+        around_one = occupied[voxel, vertex]
+        sheets[face, side, corner] = np.where(counts[around_one] > 1, table[around_one, axis, before] + 1, 0)
     return sheets
 
 

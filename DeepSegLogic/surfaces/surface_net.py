@@ -44,7 +44,7 @@ class Net:
         nonmanifold: (F, 4) bool, whether four faces of one structure meet at the side from corner c to the next.
         doubles: edges that start where another does, along the same axis; see :mod:`DeepSegLogic.surfaces.touching`.
         sheets: (F, 2, 4) uint8, at each corner the sheet of the low and of the high label's surface that the
-            face belongs to. There is more than one where voxels share only an edge or a corner.
+            face belongs to, from 1 if there are several, as where voxels share only an edge or a corner; else 0.
     """
 
     vertices: PointsIjk

@@ -32,8 +32,9 @@ def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: floa
         limit: largest move along an axis, in voxels.
     """
     tolerance = np.maximum(_TOLERANCE * net.voxels, _LEAST)
-    moves, part = moves.copy(), net
-    vertices: slice | IndexArray = slice(None)
+    moves = moves.copy()
+    everywhere: tuple[Net, slice | IndexArray, MaskArray] = net, slice(None), np.ones(len(net.voxels), bool)
+    part, vertices, whole = everywhere
     missing: FloatArray | None = None
     for _ in range(_ROUNDS):
         sides, start, before = _Sides(part), places[:, vertices], moves[:, vertices]
@@ -49,7 +50,10 @@ def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: floa
         short = np.abs(missing) > tolerance
         if not short.any():
             break
-        part, vertices = _part_around(net, short)
+        if (short > whole).any():  # pieces that only their neighbours' moves made wrong
+            part, vertices, whole = everywhere
+        part, among = _part_around(part, short)
+        vertices, whole = np.arange(moves.shape[1])[vertices][among], short
     return moves
 
 

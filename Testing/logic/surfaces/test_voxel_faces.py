@@ -34,9 +34,9 @@ def moved(labels, matrix, reach, seed=0):
     net = build_net(labels, OFFSET)
     positions = net.vertices + np.random.default_rng(seed).uniform(-reach, reach, net.vertices.shape)
     manifold, mirrored = ManifoldSurfaces(net, positions), np.linalg.det(matrix[:3, :3]) < 0
-    for label in manifold.faces:
-        points, triangles, _ = manifold.of(label)
-        yield label, ijk_to_ras_points(points, matrix), triangles[:, ::-1] if mirrored else triangles
+    for label in manifold.labels:
+        chosen, triangles = manifold.of(label)
+        yield label, ijk_to_ras_points(manifold.points[chosen], matrix), triangles[:, ::-1] if mirrored else triangles
 
 
 def as_set(pairs):
@@ -75,8 +75,9 @@ def test_where_a_surface_goes_twice_around_a_point_its_triangles_are_suspects():
         chosen |= degree > 5
         positions[chosen] += noise.choice([-0.49, 0.49], (chosen.sum(), 3))
         manifold = ManifoldSurfaces(net, positions)
-        for label in manifold.faces:
-            points, triangles, _ = manifold.of(label)
+        for label in manifold.labels:
+            chosen, triangles = manifold.of(label)
+            points = manifold.points[chosen]
             suspects = voxel_faces(points, triangles, matrix).folded()
             assert as_set(crossing_pairs(points, triangles, suspects)) == as_set(crossing_pairs(points, triangles))
 
