@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .surface_net import Columns, Net, any_corner, cross
+from .corners import any_corner
+from .surface_net import Columns, Net, cross
 
 _PIECE = 16384  # faces per step, so that they stay in the processor's cache
 _FLAT = 1e-6  # voxels⁶: a face that bends less may stay as it is

@@ -222,7 +222,8 @@ def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coord
             after = mean_of_others @ pull
             after += ahead[mine]
             after *= np.float32(0.5)
-            np.clip(after, low[mine], high[mine], out=ahead[mine])
+            np.maximum(after, low[mine], out=after)  # a quarter of the time of np.clip
+            np.minimum(after, high[mine], out=ahead[mine])
         places = ahead
     return places
 

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 
 from ..data.types import FloatArray, PointsIjk, Triangles
+from .corners import any_corner
 from .surface import IndexArray, Labels
-from .surface_net import Net, any_corner, sums_at
+from .surface_net import Net, sums_at
 
 _APART = 0.04  # voxels between sheets that would touch at a corner or an edge
 _OTHER_SIDE = [0, 3, 2, 1]  # corners of a face seen from there; the first stays, so that both sides split it alike

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from ..data.affine import ijk_to_ras_points
 from ..data.types import Affine, PointsIjk, PointsRas, Triangles
 from ..util.progress import Cancel, check, never_cancel
+from .corners import faces_at
 from .manifold import ManifoldSurfaces
 from .surface import IndexArray
-from .surface_net import Net, faces_at
+from .surface_net import Net
 from .voxel_faces import voxel_faces
 
 _ROUNDS = 14  # the last one moves vertices all the way back

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.types import MaskArray
+from .corners import corners_at
 from .surface import Bytes, IndexArray, Labels
 
 BITS = np.array([4, 2, 1])
@@ -28,8 +29,8 @@ def voxel_before(axes: npt.NDArray[np.int8], corners: IndexArray) -> IndexArray:
         axes: (N,) across which the faces lie.
         corners: (N,) from 0 to 3.
     """
-    u_side, v_side = np.isin(corners, (0, 3)), np.isin(corners, (0, 1))
-    return np.asarray(u_side * BITS[(axes + 2) % 3] + v_side * BITS[(axes + 1) % 3])
+    u, v = np.roll(BITS, 1), np.roll(BITS, 2)  # along the sides of a face across each axis
+    return np.asarray(np.stack([u + v, v, 0 * u, u], 1)[axes, corners])
 
 
 def several_sheets(around: Labels) -> MaskArray:
@@ -62,16 +63,15 @@ def sheet_numbers(
         faces: those with a corner there.
     """
     sheets = np.zeros((len(quads), 2, 4), np.uint8)
-    table, counts = _sheet_table()
-    at, corner = np.nonzero(several.take(quads[faces]))
-    face = faces[at]
+    table, _ = _sheet_table()
+    at, corner = corners_at(several, quads.take(faces, 0))
+    face = faces.take(at)
     axis = axes[face]
     before = voxel_before(axis, corner)
     there, vertex = np.unique(quads[face, corner], return_inverse=True)
     occupied = _occupancy(around[:, there])
     for side, voxel in enumerate((before, before | BITS[axis])):
-        around_one = occupied[voxel, vertex]
-        sheets[face, side, corner] = np.where(counts[around_one] > 1, table[around_one, axis, before] + 1, 0)
+        sheets[face, side, corner] = table[occupied[voxel, vertex], axis, before]
     return sheets
 
 
@@ -88,13 +88,13 @@ def _occupancy(around: Labels) -> Bytes:
 
 
 @lru_cache(maxsize=1)
-def _sheet_table() -> tuple[IndexArray, IndexArray]:
+def _sheet_table() -> tuple[Bytes, Bytes]:
     """For each occupancy of the eight voxels at a vertex: (256, 3, 8) the sheet of the face that crosses an axis
-    from the voxel at given bits, or -1, and (256,) the number of sheets.
+    from the voxel at given bits, from 1 if there are several, else 0; and (256,) the number of sheets.
 
     Where four faces meet at an edge, those that share an empty voxel join: voxels that share an edge stay connected.
     """
-    table, counts = np.full((256, 3, 8), -1, np.int64), np.zeros(256, np.int64)
+    table, counts = np.zeros((256, 3, 8), np.uint8), np.zeros(256, np.uint8)
     bits = (4, 2, 1)
     for occupied in range(256):
         full = [bool(occupied >> b & 1) for b in range(8)]
@@ -120,6 +120,6 @@ def _sheet_table() -> tuple[IndexArray, IndexArray]:
                         sheet[root(one)] = root(other)
         roots = sorted({root(f) for f in faces})
         counts[occupied] = len(roots)
-        for axis, b in faces:
-            table[occupied, axis, b] = roots.index(root((axis, b)))
+        for axis, b in faces if len(roots) > 1 else ():
+            table[occupied, axis, b] = 1 + roots.index(root((axis, b)))
     return table, counts

@@ -146,17 +146,6 @@ def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> P
     return places
 
 
-def any_corner(marks: MaskArray | Bytes) -> IndexArray:
-    """Indices of the faces with a marked corner: ``np.flatnonzero(marks.any(1))`` of a bool (F, 4)."""
-    return np.flatnonzero(np.ascontiguousarray(marks).view(np.uint32))  # a hundred times as fast as any(1)
-
-
-def faces_at(marked: MaskArray, quads: IndexArray) -> IndexArray:
-    """Indices of the faces (F, 4) with a corner at a marked vertex (V,)."""
-    starts = range(0, max(len(quads), 1), _PIECE)
-    return np.concatenate([any_corner(marked.take(quads[at : at + _PIECE])) + at for at in starts])
-
-
 def sums_at(indices: IndexArray | Labels, values: npt.NDArray[np.floating] | IndexArray, length: int) -> FloatArray:
     """(length,) the sum of the values at each index."""
     return np.asarray(np.bincount(indices, values, length), np.float64)

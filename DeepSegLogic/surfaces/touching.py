@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .corners import any_corner, corners_at
 from .sheets import BITS, RINGS, voxel_before
 from .surface import Bytes, IndexArray, Labels
 
@@ -45,31 +46,29 @@ def separated(
     several = np.flatnonzero(number > 1)
     places, sheet, more = places[several], sheet[:, several], number[several] - 1
     count = meeting.shape[1]
-    row = np.full(count, -1, np.int32)
-    row[places] = np.arange(len(places))
-    old = quads[faces]
-    marked = row.take(old) >= 0
-    some = marked.any(1)
-    faces, old = faces[some], old[some]
-    face, corner = np.nonzero(marked[some])
-    at = row[old[face, corner]]
-    axis = axes[faces[face]]
-    copy = sheet[_face_numbers()[axis, voxel_before(axis, corner)], at]
-
+    there = np.zeros(count, bool)
+    there[places] = True
+    faces = faces.take(any_corner(there.take(quads.take(faces, 0))))
+    old = quads.take(faces, 0)
+    face, corner = corners_at(there, old)
+    vertex, axis = old[face, corner], axes.take(faces)
+    at = np.searchsorted(places, vertex)
+    copy = sheet[_face_numbers()[axis.take(face), voxel_before(axis.take(face), corner)], at]
     new = old.copy()
-    new[face, corner] = np.where(copy > 0, count + (np.cumsum(more) - more)[at] + copy - 1, old[face, corner])
+    new[face, corner] = np.where(copy > 0, (count + np.cumsum(more) - more).take(at) + copy - 1, vertex)
     quads[faces] = new
     room = ((0, 0), (0, int(more.sum())))
     ahead, meeting = np.pad(ahead, room, constant_values=-1), np.pad(meeting, room)
-    u, v = (axes[faces] + 2) % 3, (axes[faces] + 1) % 3
+    u, v = (axis + 2) % 3, (axis + 1) % 3
     sides = [(u, 0, 1), (v, 1, 2), (u, 3, 2), (v, 0, 3)]  # see the order of corners in build_net
     total = np.int64(count + more.sum())
     codes = []
     for along, start, end in sides:
-        there = (row[old[:, start]] >= 0) | (row[old[:, end]] >= 0)
-        ahead[along[there], old[there, start]] = -1
-        meeting[along[there], old[there, start]] = 0
-        codes.append((along[there] * total + new[there, start]) * total + new[there, end])
+        some = np.flatnonzero(there.take(old[:, start]) | there.take(old[:, end]))
+        along = along.take(some)
+        ahead[along, old[some, start]] = -1
+        meeting[along, old[some, start]] = 0
+        codes.append((along * total + new[some, start]) * total + new[some, end])
     found, meet = np.unique(np.concatenate(codes), return_counts=True)
     starts, ends = np.divmod(found, total)
     _, first = np.unique(starts, return_index=True)

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray
+from .corners import faces_at
 from .surface import IndexArray
-from .surface_net import Columns, Net, cross, faces_at, sums_at
+from .surface_net import Columns, Net, cross, sums_at
 
 _ROUNDS, _STEPS = 8, 3
 _MODEL_TOLERANCE = 0.01  # of what is missing: the linear model is not more precise
