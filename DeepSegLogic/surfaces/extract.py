@@ -145,15 +145,23 @@ def _crop_around(label_map: LabelMap, values: set[int]) -> LabelMap:
 def _net_of(label_map: LabelMap, values: list[int]) -> Net:
     """The net of some labels, from the part of the volume that contains them."""
     array = label_map.array
-    keep = np.zeros(int(array.max(initial=0)) + 1, array.dtype)
-    keep[[v for v in values if v < len(keep)]] = [v for v in values if v < len(keep)]
-    if not keep[1:].all():
-        array = keep[array]
+    present = _values_of(array)
+    if not present <= {0, *values}:
+        keep = np.zeros(max(present) + 1, array.dtype)
+        keep[list(present.intersection(values))] = list(present.intersection(values))
+        array = keep.take(array)
     box = box_of(array)
     if box is None:
         return build_net(np.zeros((1, 1, 1), array.dtype))
     _check_memory([s.stop - s.start for s in box])
     return build_net(array[box], [s.start for s in box])
+
+
+def _values_of(array: LabelArray) -> set[int]:
+    """The labels in an array, from the places where it changes: much faster than ``np.unique`` of all voxels."""
+    flat = array.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    return set(np.unique(np.append(flat.take(changes), flat[-1:])).tolist())
 
 
 def _check_memory(shape: list[int]) -> None:

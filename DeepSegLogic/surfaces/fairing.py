@@ -101,7 +101,7 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:
         smoothed = pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)
         for axis, (moved, bent) in enumerate(smoothed):
-            moves[axis, order], bends[axis, order] = moved, bent
+            moves[axis][order], bends[axis][order] = moved, bent
     choose_diagonals(net, start + moves, bends)
     return np.asarray(net.vertices + with_volumes_restored(net, start, moves, LIMIT).T)
 
@@ -133,13 +133,12 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     back, meeting_back = np.full_like(net.ahead, -1), np.zeros_like(net.meeting)
     for axis in range(3):
         start = np.flatnonzero(net.meeting[axis])
-        end = net.ahead[axis].take(start).astype(np.intp)  # much faster to index with than int32
-        back[axis, end], meeting_back[axis, end] = start, net.meeting[axis].take(start)
+        end = net.ahead[axis].take(start).astype(np.intp)  # much faster to index with than int32, or with two indices
+        back[axis][end], meeting_back[axis][end] = start, net.meeting[axis].take(start)
     axis, start, end, faces = net.doubles
     back[axis, end], meeting_back[axis, end] = start, faces
     meeting = np.concatenate([meeting_back, net.meeting])
-    counted = meeting > 0
-    counts = counted.sum(0, dtype=np.uint8)
+    counts = (meeting > 0).sum(0, dtype=np.uint8)
     i, j, k = net.vertices.T
     second = (i + j + k - 1.5).astype(np.int32) & 1
     pieces = min(count // _PIECE + 1, 4096)
@@ -148,8 +147,8 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     counts = counts.take(order).astype(np.int32)
     rank = np.empty(count, np.int32)
     rank[order] = np.arange(count, dtype=np.int32)
-    neighbours = np.concatenate([back, net.ahead]).take(order, 1)
-    columns = rank.take(np.compress(counted.take(order, 1).T.ravel(), neighbours.T.ravel()))
+    neighbours = np.concatenate([back, net.ahead]).T.take(order, 0).ravel()
+    columns = rank.take(neighbours.take(np.flatnonzero(neighbours >= 0)))
     weights = np.repeat((1 / counts).astype(np.float32), counts)
     rows = np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)
     on_line = np.flatnonzero((meeting > 2).any(0).take(order))
@@ -180,13 +179,19 @@ def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effor
     # Along a coarse axis, the steps of the staircase differ as much as edges do.
     held_there = thin | (np.abs(places - stretched) > _EDGE * effort.stretch**2.5)
     low, high = start - np.float32(LIMIT), start + np.float32(LIMIT)
-    held = np.clip(np.where(thin, held, stretched), low, high)[held_there]
-    low[held_there] = np.maximum(held - np.float32(_SLACK), low[held_there])
-    high[held_there] = np.minimum(held + np.float32(_SLACK), high[held_there])
-    places = np.where(_around(means, held_there), stretched, places)
-    np.clip(places, low, high, out=places)
+    at = np.flatnonzero(held_there)
+    least, most = low.take(at), high.take(at)
+    held = _within(np.where(thin, held, stretched).take(at), least, most)
+    low[at] = np.maximum(held - np.float32(_SLACK), least)
+    high[at] = np.minimum(held + np.float32(_SLACK), most)
+    places = _within(np.where(_around(means, held_there), stretched, places), low, high)
     places = _bend_less(means, places, low, high, effort.steps)
     return places - start, places - means.all @ places
+
+
+def _within(values: Coordinates, low: Coordinates, high: Coordinates) -> Coordinates:
+    """Values (changed) within limits: as ``np.clip``, in a quarter of its time."""
+    return np.minimum(np.maximum(values, low, out=values), high, out=values)
 
 
 def _around(means: _Means, marked: MaskArray) -> MaskArray:
@@ -222,8 +227,7 @@ def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coord
             after = mean_of_others @ pull
             after += ahead[mine]
             after *= np.float32(0.5)
-            np.maximum(after, low[mine], out=after)  # a quarter of the time of np.clip
-            np.minimum(after, high[mine], out=ahead[mine])
+            ahead[mine] = _within(after, low[mine], high[mine])
         places = ahead
     return places
 

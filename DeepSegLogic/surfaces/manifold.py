@@ -39,8 +39,10 @@ class ManifoldSurfaces:
         counts = np.bincount(labels)
         self.labels: list[int] = [label for label in np.flatnonzero(counts).tolist() if label > 0]
         at_edges, self._fans = self._fans_at_edges(net, labels)
+        counts -= np.bincount(labels[at_edges], minlength=len(counts))
+        counts[0] += len(at_edges)
         labels[at_edges] = 0
-        groups = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels, minlength=len(counts)))[:-1])
+        groups = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         self._faces = {label: groups[label] for label in self.labels}
         self._number = np.empty(len(self.points), np.intp)  # scratch
 

@@ -94,10 +94,10 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
     thin = np.zeros(meeting.shape, bool)
     for axis, stride in enumerate(strides):
         start = np.flatnonzero(meeting[axis])
-        ahead[axis, start] = number.take(points.take(start) + stride)
+        ahead[axis][start] = number.take(points.take(start) + stride)  # much faster than by two indices
         within = around[RINGS[axis][0]] > 0  # a gap may close, as far as the limit of the moves lets it
         start = np.flatnonzero(used.take(points + stride) & (meeting[axis] == 0) & within)
-        thin[axis, start] = thin[axis, number.take(points.take(start) + stride)] = True
+        thin[axis][start] = thin[axis][number.take(points.take(start) + stride)] = True
     quads = np.empty((sum(map(len, firsts)), 4), np.int32)
     axes = np.repeat(np.arange(3, dtype=np.int8), [len(f) for f in firsts])
     full, several = _full(around, meeting), several_sheets(around)
