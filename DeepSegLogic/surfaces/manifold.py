@@ -36,7 +36,7 @@ class ManifoldSurfaces:
         corners[1] = corners[1].take(_OTHER_SIDE, 1)
         self._corners = corners.reshape(-1, 4)
         labels = np.concatenate([net.low, net.high])
-        counts = np.bincount(labels)
+        counts = np.bincount(labels, minlength=1)
         self.labels: list[int] = [label for label in np.flatnonzero(counts).tolist() if label > 0]
         at_edges, self._fans = self._fans_at_edges(net, labels)
         counts -= np.bincount(labels[at_edges], minlength=len(counts))
