@@ -80,22 +80,8 @@ class ManifoldSurfaces:
         Returns:
             These faces, and the triangles that take their place, by label.
         """
-        faces = any_corner(net.nonmanifold)  # few
-        sides = np.concatenate([net.nonmanifold[faces], net.nonmanifold[faces][:, ::-1]])
-        faces = np.concatenate([faces, faces + len(net.quads)])
-        corners, label = self._corners[faces], labels[faces]
-        sides[label == 0] = False
-        ends = np.stack([corners, np.roll(corners, -1, 1)], 2)
-        edges = ends.min(2) * np.int64(len(self.points)) + ends.max(2)
-        _, edge = np.unique(edges[sides], return_inverse=True)
-        several = int(labels.max(initial=0)) + 1
-        of_label = edge * several + np.repeat(label, sides.sum(1))
-        _, number, counts = np.unique(of_label, return_inverse=True, return_counts=True)
-        shared = np.full(sides.shape, -1)
-        shared[sides] = np.where(counts > 2, np.arange(len(counts)), -1).take(number)
-        odd = np.flatnonzero((shared >= 0).any(1))
-        faces, corners, label, ends, shared = faces[odd], corners[odd], label[odd], ends[odd], shared[odd]
-
+        faces, shared = _at_shared_edges(net, self._corners, labels)
+        corners = self._corners[faces]
         places = net.vertices[self.vertices[corners]]
         outward = np.cross(places[:, 1] - places[:, 0], places[:, 3] - places[:, 0])
         empties = places.mean(1) + outward / 2  # centres of the voxels in front of the faces
@@ -106,10 +92,11 @@ class ManifoldSurfaces:
         middles[face, side] = len(self.points) + number.ravel()
         face, side = face[one], side[one]
         on_edge = (places[face, side] + places[face, (side + 1) % 4]) / 2
-        points = self.points[ends[face, side]].mean(1) + _APART * _unit(empties[face] - on_edge)
+        ends = self.points[corners[face, side]] + self.points[corners[face, (side + 1) % 4]]
+        points = ends / 2 + _APART * _unit(empties[face] - on_edge)
 
         fans: dict[int, list[list[int]]] = {}
-        for owner, *ring in np.column_stack([label, np.stack([corners, middles], 2).reshape(-1, 8)]).tolist():
+        for owner, *ring in np.column_stack([labels[faces], np.stack([corners, middles], 2).reshape(-1, 8)]).tolist():
             # A fan starts at a middle, so that no triangle uses the shared edge itself.
             start = next(n for n in (1, 3, 5, 7) if ring[n] >= 0)
             first, *others = (point for point in ring[start:] + ring[:start] if point >= 0)
@@ -117,6 +104,31 @@ class ManifoldSurfaces:
         self.points = np.concatenate([self.points, points])
         self.vertices = np.append(self.vertices, np.full(len(points), -1))
         return faces, {owner: np.array(triangles) for owner, triangles in fans.items()}
+
+
+def _at_shared_edges(net: Net, corners: IndexArray, labels: Labels) -> tuple[IndexArray, IndexArray]:
+    """The faces at edges that four faces of a structure share, and at each of their sides a number for the edge, or -1.
+
+    Args:
+        corners: (2F, 4) the points of both sides of the faces.
+        labels: (2F,) of these.
+    """
+    faces = any_corner(net.nonmanifold)  # few
+    sides = np.concatenate([net.nonmanifold[faces], net.nonmanifold[faces][:, ::-1]])
+    faces = np.concatenate([faces, faces + len(net.quads)])
+    label = labels[faces]
+    sides[label == 0] = False
+    ends = np.stack([corners[faces], np.roll(corners[faces], -1, 1)], 2)[sides]
+    edges = ends.min(1).astype(np.int64) * (int(corners.max(initial=0)) + 1) + ends.max(1)
+    _, edge = np.unique(edges, return_inverse=True)
+    several = int(labels.max(initial=0)) + 1
+    _, number, counts = np.unique(
+        edge * several + np.repeat(label, sides.sum(1)), return_inverse=True, return_counts=True
+    )
+    shared = np.full(sides.shape, -1)
+    shared[sides] = np.where(counts.take(number) > 2, number, -1)
+    odd = np.flatnonzero((shared >= 0).any(1))
+    return faces[odd], shared[odd]
 
 
 def _with_sheets_apart(net: Net, positions: PointsIjk, corners: IndexArray) -> tuple[PointsIjk, IndexArray]:
@@ -133,7 +145,9 @@ def _with_sheets_apart(net: Net, positions: PointsIjk, corners: IndexArray) -> t
     face, side, label = (of_side[label > 0] for of_side in (face, side, label))
     at, corner = np.nonzero(net.sheets[face, side])
     several = side[at], face[at], corner
-    codes = (label[at] * np.int64(len(positions)) + corners[several]) * 8 + net.sheets[face[at], side[at], corner]
+    codes = (label[at].astype(np.int64) * len(positions) + corners[several]) * 8 + net.sheets[
+        face[at], side[at], corner
+    ]
     codes, number = np.unique(codes, return_inverse=True)
     vertices = codes // 8 % max(len(positions), 1)
     places = net.vertices[net.quads[face]]

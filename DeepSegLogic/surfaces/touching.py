@@ -61,11 +61,11 @@ def separated(
     ahead, meeting = np.pad(ahead, room, constant_values=-1), np.pad(meeting, room)
     u, v = (axis + 2) % 3, (axis + 1) % 3
     sides = [(u, 0, 1), (v, 1, 2), (u, 3, 2), (v, 0, 3)]  # see the order of corners in build_net
-    total = np.int64(count + more.sum())
+    total = int(count + more.sum())
     codes = []
     for along, start, end in sides:
         some = np.flatnonzero(there.take(old[:, start]) | there.take(old[:, end]))
-        along = along.take(some)
+        along = along.take(some).astype(np.int64)  # for the codes: numpy 1 keeps the type of arrays
         ahead[along, old[some, start]] = -1
         meeting[along, old[some, start]] = 0
         codes.append((along * total + new[some, start]) * total + new[some, end])

@@ -117,7 +117,7 @@ class _Sides:
         others = np.concatenate(
             [np.flatnonzero(first.take(net.quads[part]) != pair[part, None]) + 4 * part.start for part in self._parts]
         )
-        code = net.quads.ravel().take(others) * np.int64(len(self._lower)) + pair.take(others // 4)
+        code = net.quads.ravel().take(others).astype(np.int64) * len(self._lower) + pair.take(others // 4)
         further, number = np.unique(code, return_inverse=True)
         self._vertex, pair_there = np.divmod(further, len(self._lower))
         self._pair = np.concatenate([first, pair_there.astype(np.int32)])
@@ -194,7 +194,7 @@ def _pairs(net: Net) -> tuple[IndexArray, IndexArray, IndexArray, npt.NDArray[np
     """The pairs of pieces on the two sides of faces, lower and higher; and the pair and the sign of each face (F,):
     a sixth, negative if the piece behind it is the lower one."""
     lower = net.pieces.min(0)
-    code = lower * np.int64(len(net.voxels)) + net.pieces.max(0)
+    code = lower.astype(np.int64) * len(net.voxels) + net.pieces.max(0)
     # Neighbouring faces mostly have the same pair.
     changes = np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)
     pairs, number = np.unique(code.take(changes), return_inverse=True)
