@@ -90,8 +90,12 @@ def _numpy_numbers_allowed() -> AbstractContextManager[None]:
     allow = getattr(torch.serialization, "safe_globals", None)
     if allow is None:
         return nullcontext()
-    core = getattr(np, "_core", None) or np.core
-    scalar = core.multiarray.scalar
+    try:
+        from numpy._core.multiarray import scalar
+    except ImportError:  # before numpy 1.26
+        from numpy.core.multiarray import scalar  # type: ignore[no-redef]
+    # A checkpoint has the name of the numpy that wrote it, which may not be the one here.
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     dtypes = [type(np.dtype(t)) for t in ("f4", "f8", "i4", "i8", "u1", "bool")]
-    allowed: AbstractContextManager[None] = allow([(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *dtypes])
+    allowed: AbstractContextManager[None] = allow([*scalars, np.dtype, *dtypes])
     return allowed
