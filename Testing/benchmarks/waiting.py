@@ -60,7 +60,8 @@ class Watch:
         total = 0.0
         for process in [self._process, *self._process.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
-                total += sum(process.cpu_times()[:4])  # its own and those of children that ended
+                own, ended = sum((times := process.cpu_times())[:2]), sum(times[2:4])  # in hundredths of a second
+                total += ended + (time.process_time() if process.pid == os.getpid() else own)
         return np.array([time.perf_counter(), total])
 
     def stage(self, stage: str) -> None:
