@@ -4,7 +4,7 @@ import numpy as np
 import vtk
 
 from DeepSegLib.planNodes import YELLOW, displaysOf
-from DeepSegLogic.planning.plan_file import cut_of
+from DeepSegLogic import planning as plans
 
 _DIGITS = 3  # of a coordinate in mm, as in plan files
 
@@ -42,7 +42,7 @@ def read(nodes, cut):
 
 
 def _writePlane(nodes, cut, low, high):
-    node, plane = nodes[""], cut_of(cut)
+    node, plane = nodes[""], plans.cut_of(cut)
     node.SetOriginWorld(*plane.origin)
     node.SetNormalWorld(*plane.normal)
     size = float(np.linalg.norm(high - low))
@@ -59,7 +59,7 @@ def _readPlane(nodes, _cut):
 
 
 def _writeEllipsoid(nodes, cut, _low, _high):
-    node, ellipsoid = nodes[""], cut_of(cut)
+    node, ellipsoid = nodes[""], plans.cut_of(cut)
     axes = np.array(ellipsoid.axes, float) / np.linalg.norm(ellipsoid.axes, axis=1, keepdims=True)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = axes.T, ellipsoid.center

@@ -6,11 +6,12 @@ SimpleITK, numpy, …) is replaced. :data:`NEEDED` therefore lists what those pa
 
 import importlib
 import platform
+import re
 import sys
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from packaging.requirements import Requirement  # Slicer ships it
+from packaging.version import Version  # Slicer ships it
 
 from DeepSegLib.i18n import tr as _
 
@@ -28,9 +29,9 @@ NEEDED = (
     "networkx>=3",
     "pyfqmr>=0.3",
 )
-"""What pip is asked for."""
+"""What pip is asked for: names, each with the oldest version that will do."""
 
-TORCH = Requirement("torch>=2.6")
+TORCH = "torch>=2.6"
 TORCH_INSTALLER = "light-the-torch>=0.5"  # of the extension PyTorch, which installs it at its first use
 
 SHIPPED = ("numpy", "SimpleITK", "vtk", "PythonQt")
@@ -40,15 +41,40 @@ SHIPPED = ("numpy", "SimpleITK", "vtk", "PythonQt")
 def missing():
     """Requirements that are not met, torch last."""
     importlib.invalidate_caches()
-    return [str(needed) for needed in (*map(Requirement, NEEDED), TORCH) if not _isMet(needed)]
+    found = _installed()
+    return [needed for needed in (*NEEDED, TORCH) if not _isMet(needed, found)]
 
 
-def _isMet(requirement):
+def _isMet(needed, found):
+    name, oldest = needed.split(">=")
+    version = found.get(_plain(name)) or _toldVersion(name)
+    return version is not None and Version(version) >= Version(oldest)
+
+
+def _installed():
+    """Versions of the packages by name, from the names of their ``.dist-info`` folders: the panel asks at each start,
+    and to read the metadata of each package takes much longer. An empty folder is a left-over."""
+    found = {}
+    for place in map(Path, sys.path):
+        for metadata in place.glob("*.dist-info/METADATA"):
+            name, _dash, version = metadata.parent.stem.rpartition("-")
+            found.setdefault(_plain(name), version)  # the first on the path is what is imported
+    return found
+
+
+def _plain(name):
+    """A package's name as all spellings of it compare."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _toldVersion(name):
+    """As the metadata of a package say that was installed in another way, or None."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        found = version(requirement.name)
+        return version(name)
     except PackageNotFoundError:
-        return False
-    return found is not None and requirement.specifier.contains(found, prereleases=True)  # None: an empty left-over
+        return None
 
 
 def pipArguments(requirements, wheelsFolder=""):
@@ -66,13 +92,13 @@ def install(wheelsFolder=""):
     from DeepSegLogic.util.errors import ResourceError
 
     lacking = missing()
-    if str(TORCH) in lacking and (sys.platform, platform.machine()) == ("darwin", "x86_64"):  # the last was 2.2
+    if TORCH in lacking and (sys.platform, platform.machine()) == ("darwin", "x86_64"):  # the last was 2.2
         raise ResourceError(
             _("This Slicer is for Intel Macs, which PyTorch no longer supports."),
             _("Use a Slicer for Apple silicon, or install DeepSeg's web page with a Python of its own."),
             code="resource.torch",
         )
-    packages = [r for r in lacking if r != str(TORCH)]
+    packages = [r for r in lacking if r != TORCH]
     if packages:
         _pip(
             pipArguments(packages, wheelsFolder),
@@ -85,7 +111,7 @@ def install(wheelsFolder=""):
                 code="resource.install",
             ),
         )
-    if str(TORCH) in lacking:
+    if TORCH in lacking:
         _installTorch(wheelsFolder)
 
 
@@ -101,7 +127,7 @@ def _installTorch(wheelsFolder):
             ),
             code="resource.torch",
         )
-        _pip(["--no-index", "--find-links", wheelsFolder, str(TORCH)], failure)
+        _pip(["--no-index", "--find-links", wheelsFolder, TORCH], failure)
         return
     try:
         import PyTorchUtils
@@ -122,7 +148,7 @@ def _installTorch(wheelsFolder):
     if not can_import("light_the_torch"):  # PyTorchUtils would show Slicer's own dialog about it
         _pip([TORCH_INSTALLER], failure)
     try:  # It picks the build for this machine's GPU.
-        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=str(TORCH.specifier))
+        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=TORCH.removeprefix("torch"))
     except Exception as error:  # of pip, or of what it installed
         raise _because(failure, error) from error
     if torch is None:

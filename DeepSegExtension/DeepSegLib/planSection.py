@@ -5,7 +5,7 @@ import slicer
 
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.planning import read_plan, write_plan
+from DeepSegLogic import planning as plans
 from DeepSegLogic.util.i18n import mark as N_
 
 DRAWING = {
@@ -158,13 +158,13 @@ class PlanSection:
         path = qt.QFileDialog.getOpenFileName(self.ui.mainWidget, _("Open a plan"), "", _("Plans (*.json)"))
         if path:
             with remedies.showingErrors(_("The plan cannot be opened.")):
-                self.scene.plan.planning.take(read_plan(path))
+                self.scene.plan.planning.take(plans.read_plan(path))
 
     def onSave(self, _checked=False):
         path = qt.QFileDialog.getSaveFileName(self.ui.mainWidget, _("Save the plan"), "plan.json", _("Plans (*.json)"))
         if path:
             with remedies.showingErrors(_("The plan cannot be saved.")):
-                write_plan(self.scene.plan.planning.as_plan(), path)
+                plans.write_plan(self.scene.plan.planning.as_plan(), path)
                 slicer.util.showStatusMessage(_("Plan saved."), 3000)
 
     def onItemClicked(self, item, _column):

@@ -9,9 +9,7 @@ from DeepSegLib import cutNodes, storedResult
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.placing import Placing
 from DeepSegLib.planNodes import GRAY, YELLOW, PlanNodes
-from DeepSegLogic.planning import shape_of
-from DeepSegLogic.planning.plan_file import cut_of
-from DeepSegLogic.planning.texts import lines, segment_title
+from DeepSegLogic import planning as plans  # its modules come when a plan is made
 from DeepSegLogic.session import Signal
 from DeepSegLogic.util.errors import DeepSegError, UsageError
 
@@ -72,7 +70,7 @@ class ScenePlan:
 
     def line(self, planned):
         """An entry in words."""
-        return lines(planned.kind, planned.numbers, self._titles())
+        return plans.lines(planned.kind, planned.numbers, self._titles())
 
     def holds(self, planned):
         """Whether the numbers of an entry are those of the result as it is now, with edits by hand."""
@@ -190,7 +188,7 @@ class ScenePlan:
                 self._dragged = at, number, cut, now
                 found = planning.try_cut(at, number, cut)
                 self._shape(planning.entries[at], number, cut)
-                self.moving.emit(lines("resections", as_json(found), self._titles()))
+                self.moving.emit(plans.lines("resections", as_json(found), self._titles()))
             elif now - self._dragged[3] >= SETTLED_S:
                 self._dragged = None
                 self.planning.move_cut(at, number, cut)
@@ -233,11 +231,11 @@ class ScenePlan:
     def _shape(self, planned, number, cut):
         """The body of a cut whose markups do not show it."""
         if cut["type"] in ("ellipsoid", "surface"):
-            mesh = shape_of(cut_of(cut), *self._extent(planned.numbers["organ"]))
+            mesh = plans.shape_of(plans.cut_of(cut), *self._extent(planned.numbers["organ"]))
             self._nodes.translucent(f"{_cutKey(planned, number)} shape", self._title(planned), mesh, YELLOW)
 
     def _lineTitle(self, planned, name):
-        return segment_title(planned.kind, planned.numbers, self._titles(), name)
+        return plans.segment_title(planned.kind, planned.numbers, self._titles(), name)
 
     def _title(self, planned):
         return self.line(planned).title

@@ -22,7 +22,7 @@ def before_reading(
         ResourceError: this machine does not have it.
     """
     from ..io.files import must_exist
-    from ..results.folder import check_output_file, check_output_folder
+    from ..util.atomic_write import check_output_file, check_output_folder
 
     for path in inputs:
         if path is not None:

@@ -124,11 +124,12 @@ def segment_to_folder(
         enhance: how the CT is enhanced first; empty for not at all.
         options: of :func:`DeepSegLogic.segmentation.segment`.
     """
-    from ..results.folder import check_output_folder, write_outputs
+    from ..results.folder import write_outputs
     from ..results.label_files import check_labels
     from ..segmentation import check_request
     from ..session.scan_texts import phase_text
     from ..surfaces import check_formats
+    from ..util.atomic_write import check_output_folder
     from ..worker.isolated import read_volume
 
     def suits(card: ModelCard) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..results.folder import check_output_folder
+from ..util.atomic_write import check_output_folder
 from ..util.progress import Cancel, Progress
 from ..util.staging import staging_folder
 from .cases import Case

@@ -6,7 +6,7 @@ import csv
 import hashlib
 from colorsys import hsv_to_rgb
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 from ..util.resources import resource_path
 from .label_map import Code, Structure
@@ -21,9 +21,8 @@ def structure_for(name: str, value: int) -> Structure:
     A name that is not in the table gets a title made from it, a colour derived from it, and the unspecific code
     "Tissue".
     """
-    known = _table().get(name)
-    if known is not None:
-        return replace(known, value=value)
+    if name in _rows():
+        return replace(_known(name), value=value)
     words = name.replace("_", " ").strip() or f"label {value}"
     side = next((s for s in ("left", "right") if s in words.lower().split()), None)
     return Structure(
@@ -39,12 +38,12 @@ def structure_for(name: str, value: int) -> Structure:
 
 def standard_structures() -> list[Structure]:
     """The 117 structures of TotalSegmentator's ``total`` task with their label values, in that order."""
-    return [s for s in _table().values() if s.value > 0]
+    return [_known(name) for name, row in _rows().items() if row["value"]]
 
 
 def known_titles() -> dict[str, str]:
     """Name → title of all structures in the table."""
-    return {name: known.title for name, known in _table().items()}
+    return {name: row["title"] for name, row in _rows().items()}
 
 
 def tg263_name(name: str) -> str:
@@ -52,18 +51,16 @@ def tg263_name(name: str) -> str:
     return _rows().get(name, {}).get("tg263", "")
 
 
-@lru_cache(maxsize=1)
-def _table() -> dict[str, Structure]:
-    return {name: _structure(row) for name, row in _rows().items()}
-
-
-@lru_cache(maxsize=1)
+@cache
 def _rows() -> dict[str, dict[str, str]]:
     with resource_path("Terminology", "structures.csv").open(encoding="utf-8", newline="") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
-def _structure(row: dict[str, str]) -> Structure:
+@cache
+def _known(name: str) -> Structure:
+    row = _rows()[name]
+
     def code(kind: str) -> Code | None:
         scheme, value, meaning = (row[f"{kind}_{part}"] for part in ("scheme", "code", "meaning"))
         return Code(scheme, value, meaning) if value else None
@@ -71,7 +68,7 @@ def _structure(row: dict[str, str]) -> Structure:
     red, green, blue = bytes.fromhex(row["color"][1:])
     return Structure(
         value=int(row["value"] or 0),
-        name=row["name"],
+        name=name,
         title=row["title"],
         color=(red, green, blue),
         category=code("category"),

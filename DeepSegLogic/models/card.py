@@ -11,12 +11,12 @@ from typing import Any
 
 from ..util.errors import ModelError, UsageError
 from ..util.file_names import is_file_name
+from ..util.json_schema import faults
 from ..util.resources import resource_path
 from .backends import backends, kind_of
 from .crop import Crop
 from .files import CARD_FILE, check_regular, read_json
 from .postprocess import Postprocess
-from .schema import faults
 
 DEMO_MODEL = "ct_demo"  # comes with DeepSeg
 _RESERVED = {"downloads", "import", "known"}  # folders and locks of the store itself
@@ -289,7 +289,7 @@ def _validate(data: Any) -> None:
     """Raise ValueError, with the place, for what cannot be a card."""
     fault = next(faults(data, _schema(), _schema()), None)
     if fault is not None:
-        raise ValueError(fault)
+        raise ValueError(str(fault))
     if not is_file_name(data["id"]):
         raise ValueError(f"id: {data['id']!r} cannot be the name of a folder")
     numbers = [*(data.get("spacing") or ()), data.get("memory_gb") or 0, (data.get("crop") or {}).get("margin_mm", 0)]

@@ -7,10 +7,11 @@ from .encasements import Encasement, encasement
 from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
 from .free_surfaces import FreeSurface
 from .margins import Inside, Margin, margin
-from .plan_file import Plan, digest_of, parse_plan, read_plan, write_plan
+from .plan_file import Plan, cut_of, digest_of, parse_plan, read_plan, write_plan
 from .resections import Organ, Part, Resection, joined
 from .shapes import line_of, shape_of
 from .territories import Territories
+from .texts import lines, segment_title
 from .thicknesses import Thickness, thickness
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "approach",
     "contact",
     "contour_lines",
+    "cut_of",
     "diameters",
     "digest_of",
     "distance",
@@ -48,10 +50,12 @@ __all__ = [
     "evaluate_plan",
     "joined",
     "line_of",
+    "lines",
     "mapped",
     "margin",
     "parse_plan",
     "read_plan",
+    "segment_title",
     "shape_of",
     "thickness",
     "vessel_diameters",

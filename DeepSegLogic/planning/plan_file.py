@@ -16,6 +16,7 @@ from ..data.label_map import LabelMap
 from ..io.files import opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
+from ..util.json_schema import faults
 from ..util.json_text import json_of
 from ..util.resources import resource_path
 from .cuts import Cut, Ellipsoid, Plane
@@ -158,8 +159,6 @@ def digest_of(label_map: LabelMap) -> str:
 
 
 def _validate(content: Any, path: Path | str) -> None:
-    import jsonschema
-
     if isinstance(content, dict):
         if content.get("format") == "deepseg.plan" and content.get("units", "mm") != "mm":
             raise InputError(
@@ -175,9 +174,8 @@ def _validate(content: Any, path: Path | str) -> None:
                 code="input.plan_version",
             )
     schema = json.loads(resource_path("Schemas", "plan.schema.json").read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(content))
-    if error is not None:
-        raise _bad(path, f"{_place(error.absolute_path)}: {error.message[:300]}")
+    for fault in faults(content, schema, schema):
+        raise _bad(path, str(fault))
     for kind in KINDS:  # Python's JSON reads NaN and Infinity
         for number, entry in enumerate(content.get(kind, []), start=1):
             if not all(map(_is_finite, _numbers(entry))):
@@ -197,11 +195,6 @@ def _is_finite(number: float) -> bool:
         return math.isfinite(number)
     except OverflowError:  # a whole number of hundreds of digits
         return False
-
-
-def _place(path: Any) -> str:
-    """Where in the file a JSON path is, with numbers from 1."""
-    return " ".join(str(key + 1) if isinstance(key, int) else key for key in path) or "at the top"
 
 
 def _bad(path: Path | str, what: str) -> InputError:

@@ -49,6 +49,13 @@ class PromptContext:
         return float(np.cbrt(self.spacing.prod()))
 
     @cached_property
+    def distance(self) -> Float32s:
+        """Distance to the nearest seed in mm, float32 (K, J, I)."""
+        from scipy.ndimage import distance_transform_edt
+
+        return np.asarray(distance_transform_edt(~self.seeds, sampling=self.spacing), np.float32)
+
+    @cached_property
     def smoothed(self) -> Float32s:
         """The grey values without most of their noise, float32 (K, J, I)."""
         from scipy.ndimage import gaussian_filter

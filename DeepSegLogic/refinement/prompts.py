@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from ..io.files import opened
 from ..util.errors import InputError
+from ..util.json_schema import faults
 from ..util.json_text import json_of
 from ..util.resources import resource_path
 
@@ -165,12 +166,9 @@ def prompts_to_json(prompts: Iterable[Prompt]) -> list[dict[str, Any]]:
 
 
 def _validate(content: Any, path: Path | str) -> None:
-    import jsonschema
-
     schema = json.loads(resource_path("Schemas", "prompts.schema.json").read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(content))
-    if error is not None:
-        raise _bad(path, f"{_place(error.absolute_path)}: {error.message}")
+    for fault in faults(content, schema, schema):
+        raise _bad(path, f"{_place(fault.place)}: {fault.what}")
     for number, entry in enumerate(content["prompts"], start=1):  # Python's JSON reads NaN and Infinity
         numbers = entry["ras"] if entry["type"] == "point" else [x for point in entry["ras"] for x in point]
         if not all(map(_is_finite, [*numbers, entry.get("radius_mm", 1.0)])):

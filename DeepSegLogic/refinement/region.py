@@ -182,14 +182,14 @@ def _solved(context: PromptContext, positive: bool) -> ScalarArray:
     log_odds, links = unary_potentials(coarse, positive), links_of(coarse)
     field = connected(potential(log_odds, coarse, links), coarse.seeds)
     threshold = believed(field, log_odds, coarse, links, positive)
-    ratio = (1 - threshold) / threshold
-    field = np.asarray(field * ratio / (field * ratio + 1 - field), np.float32)  # shifted in log odds
+    shifted = field.astype(np.float64) * (1 - threshold) / threshold  # in log odds; the order of the voxels stays
+    field = np.asarray(shifted / (shifted + 1 - field), np.float32)
     if coarse.prior is not None:  # another reason to be wrong
         error = network_error(coarse, coarse.prior, positive)
         field = np.maximum(field, potential(error, coarse, links_of(coarse, coarse.prior)))
     if max(steps) > 1:
         return _finer(field, coarse, context, steps)
-    return connected(field, context.seeds)
+    return field if coarse.prior is None else connected(field, context.seeds)
 
 
 def _finer(

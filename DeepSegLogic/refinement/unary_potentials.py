@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, ScalarArray
 from .prompt_context import Float32s, PromptContext, bell
@@ -62,15 +63,14 @@ _FURTHEST = 12.0  # geodesic distance, in error sizes
 
 def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
     """Log odds that a voxel changes with the seeds: float32 (K, J, I), meaningless outside the candidates."""
-    from scipy.ndimage import distance_transform_edt, gaussian_filter
+    from scipy.ndimage import gaussian_filter
 
-    weights, voxel = WEIGHTS[positive], context.voxel
+    weights, voxel, distance = WEIGHTS[positive], context.voxel, context.distance
     size = max(context.scale, LEAST_SIZE * voxel)
-    distance = distance_transform_edt(~context.seeds, sampling=context.spacing).astype(np.float32)
     far = (1 - bell(distance / (1.5 * size))) * context.candidates
     if far.sum() < SHRINKAGE:  # nothing is known to be right
         far = context.candidates.astype(np.float32)
-    likely, alike = _appearance(context, distance, far, size)
+    likely, alike = _appearance(context, far, size)
     gap = _gap(context, size)
     around = gaussian_filter(context.goal.astype(np.float32), np.minimum(size / context.spacing, 4), truncate=2.5)
     shape = weights.gap * gap + weights.around * around
@@ -88,13 +88,14 @@ def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
     return odds
 
 
-def _appearance(context: PromptContext, distance: Float32s, far: Float32s, size: float) -> tuple[Float32s, float]:
+def _appearance(context: PromptContext, far: Float32s, size: float) -> tuple[Float32s, float]:
     """The log likelihood ratio of each voxel's grey value, (K, J, I): of the error to what is right; and how probable
     it is that the seeds look like the goal rather than like the other candidates."""
-    rank, voxel = _ranks(context), context.voxel
+    rank, voxel, distance = _ranks(context), context.voxel, context.distance
     near = bell(distance / (1.2 * voxel)) * context.candidates
     around = bell(distance / (size + 10 * voxel)) * context.goal
-    marked, rest, goal = (_histogram(rank, weight) for weight in (near, far, around))
+    bins = np.rint(rank).astype(np.int64).ravel()
+    marked, rest, goal = (_histogram(bins, weight) for weight in (near, far, around))
     if around.sum() < SHRINKAGE:
         goal = rest
     count = float(near.sum())
@@ -115,18 +116,18 @@ def _ranks(context: PromptContext) -> Float32s:
     """
     grey = context.with_edges
     known = grey[context.candidates | context.goal]
-    levels, places = np.unique(np.quantile(known, np.linspace(0, 1, _BINS)), return_index=True)
-    low, high = np.quantile(known, (0.02, 0.98))  # without metal
+    *grid, low, high = np.quantile(known, [*np.linspace(0, 1, _BINS), 0.02, 0.98])  # the last two: without metal
+    levels, places = np.unique(grid, return_index=True)
     most = STRETCH * _BINS * np.diff(levels) / max(high - low, 1e-6)
     steps = np.minimum(np.diff(places), most)
     return np.asarray(np.interp(grey, levels, np.append(0, np.cumsum(steps))), np.float32)
 
 
-def _histogram(rank: Float32s, weights: Float32s) -> FloatArray:
-    """Smoothed relative frequencies of ranks; none is zero."""
+def _histogram(bins: npt.NDArray[np.int64], weights: Float32s) -> FloatArray:
+    """Smoothed relative frequencies of whole ranks; none is zero."""
     from scipy.ndimage import gaussian_filter1d
 
-    counts = np.bincount(np.rint(rank).astype(np.int64).ravel(), weights.ravel(), _BINS) + 1e-9
+    counts = np.bincount(bins, weights.ravel(), _BINS) + 1e-9
     counts = gaussian_filter1d(counts / counts.sum(), _BLUR)
     return np.asarray((counts + 0.002) / (counts + 0.002).sum())
 
@@ -151,11 +152,8 @@ def network_error(context: PromptContext, prior: ScalarArray, positive: bool) ->
     A prompt shows the log odds that the network lacked at it. This error is taken to be correlated nearby and to decay
     with distance, as in kriging (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2).
     """
-    from scipy.ndimage import distance_transform_edt
-
     known, shown = _network(context, prior)
-    distance = distance_transform_edt(~context.seeds, sampling=context.spacing).astype(np.float32)
-    reach = CORRELATION_MM[positive]
+    distance, reach = context.distance, CORRELATION_MM[positive]
     error = np.clip(SURE - shown, 0, LARGEST_ERROR)
     # Where the network is sure but the labels disagree, the user removed something: undecided, not likely.
     odds = np.minimum(known, 0) + error * bell(distance / reach)

@@ -19,32 +19,11 @@ from ..models.provenance import identity
 from ..review.measurements import Measurement, measure, write_measurements
 from ..segmentation import Result
 from ..util.atomic_write import atomic_folder
-from ..util.errors import OutputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .label_files import DEFAULT_LABELS, LABEL_FORMATS, check_labels, label_writers
 
 PROVENANCE = "provenance.json"
 """Written after all other files of a result; holds their sizes and digests."""
-
-
-def check_output_folder(folder: Path) -> None:
-    """Check before a long run that its results can be written.
-
-    Raises:
-        OutputError: they cannot.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
-    with atomic_folder(folder):
-        pass
-
-
-def check_output_file(path: Path) -> None:
-    """Check before a long run that a file can be written, as :func:`check_output_folder` does."""
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder, not a file.", "Choose a file.", code="output.not_writable")
-    with atomic_folder(path.parent):
-        pass
 
 
 def write_outputs(

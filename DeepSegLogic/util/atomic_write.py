@@ -60,6 +60,26 @@ def atomic_folder(folder: Path | str, last: str = "") -> Iterator[Path]:
         put_in_place(temporary, folder, last)
 
 
+def check_output_folder(folder: Path) -> None:
+    """Check before a long run that its results can be written.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
+    with atomic_folder(folder):
+        pass
+
+
+def check_output_file(path: Path) -> None:
+    """Check before a long run that a file can be written, as :func:`check_output_folder` does."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, not a file.", "Choose a file.", code="output.not_writable")
+    with atomic_folder(path.parent):
+        pass
+
+
 @contextmanager
 def _made_in(parent: Path, goal: Path, make: Callable[[Path], AbstractContextManager[Path]]) -> Iterator[Path]:
     """A temporary folder in ``parent``; errors name ``goal``, which could not be written."""

@@ -8,7 +8,7 @@ A variant is a source tree and environment variables. Ratios are to the first on
 time with that of all child processes, which other work on the machine changes less. With OMP_NUM_THREADS=1 none of it
 is spent on waiting. Modules are compiled before, as a user has them. All variants run the bundled model of this tree.
 *Without the engine* leaves out the time between the end of preprocessing and the labels; *without reading the .ui*
-leaves out what the stand-in host does in its own way.
+leaves out what the stand-in host does in its own way. What PySide does at each import is left out, too.
 
 ``--busy`` runs so many programs beside it that never pause, as a full desktop has. ``LD_PRELOAD=…/libiomp5.so`` (from
 the package intel-openmp) tries LLVM's OpenMP in place of GNU's.
@@ -60,7 +60,8 @@ class Watch:
         total = 0.0
         for process in [self._process, *self._process.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
-                total += sum(process.cpu_times()[:4])  # its own and those of children that ended
+                own, ended = sum((times := process.cpu_times())[:2]), sum(times[2:4])  # in hundredths of a second
+                total += ended + (time.process_time() if process.pid == os.getpid() else own)
         return np.array([time.perf_counter(), total])
 
     def stage(self, stage: str) -> None:
@@ -149,7 +150,9 @@ def _panel(ct: Path, folder: Path) -> Times:
 
     desktop, module = host.start(), Path(host.__file__).parents[2] / "DeepSegExtension" / "DeepSeg.py"
     import slicer
+    from shibokensupport import feature
 
+    feature._mod_uses_pyside = lambda _module: False  # else PySide reads the source of each module; PythonQt does not
     load, reading = slicer.util.loadUI, np.zeros(2)
 
     def load_ui(path: str) -> object:

@@ -40,12 +40,41 @@ def test_set_up_is_offered_with_consent(desktop, monkeypatch):
     assert panel.ui.mainWidget.visible and panel.ui.segmentButton is not None
 
 
-def test_too_old_a_package_is_missing(monkeypatch):
+def test_too_old_a_package_is_missing(tmp_path, monkeypatch):
     from DeepSegLib import dependencies
 
-    found = {"psutil": "5.8.1", "scipy": None, "torch": "2.5.1"}  # None: of a folder that pip left behind
-    monkeypatch.setattr(dependencies, "version", lambda name: found.get(name, "99"))
-    assert dependencies.missing() == ["psutil>=5.9", "scipy>=1.11", "torch>=2.6"]
+    folders = ("psutil-5.8.1", "torch-2.5.1+cpu", "Typing_Extensions-4.0", "lxml-5rc1", "trimesh-4.10")
+    for folder in folders:  # before the others on the path
+        (tmp_path / f"{folder}.dist-info").mkdir()
+        (tmp_path / f"{folder}.dist-info" / "METADATA").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert dependencies.missing() == ["psutil>=5.9", "lxml>=5", "torch>=2.6"]
+
+
+def test_what_is_not_installed_is_missing(tmp_path, monkeypatch):
+    from DeepSegLib import dependencies
+
+    (tmp_path / "scipy-99.dist-info").mkdir()  # pip left it behind
+    (tmp_path / "requests-2.31.egg-info").mkdir()  # installed as long ago
+    (tmp_path / "requests-2.31.egg-info" / "PKG-INFO").write_text(
+        "Metadata-Version: 2.1\nName: requests\nVersion: 2.31"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *(p for p in sys.path if not p.endswith("site-packages"))])
+    everything = [*dependencies.NEEDED, dependencies.TORCH]
+    assert dependencies.missing() == [needed for needed in everything if needed != "requests>=2.31"]
+
+
+def test_installed_versions_are_those_of_the_metadata():
+    """As the standard library reads them, for every package that is installed here."""
+    from importlib.metadata import distributions, version
+
+    from DeepSegLib import dependencies
+
+    found = dependencies._installed()
+    names = {d.metadata["Name"] for d in distributions() if d.metadata["Name"]}
+    assert len(names) > 50
+    for name in names:
+        assert found[dependencies._plain(name)] == version(name), name
 
 
 def test_what_is_needed_is_needed_elsewhere_too():
@@ -56,7 +85,8 @@ def test_what_is_needed_is_needed_elsewhere_too():
     for needed in map(Requirement, dependencies.NEEDED):
         if needed.name.lower() in ours:
             assert needed.specifier == ours[needed.name.lower()].specifier, needed.name
-    assert dependencies.TORCH.specifier.contains("2.6") and not dependencies.TORCH.specifier.contains("2.5.1")
+    torch = Requirement(dependencies.TORCH).specifier
+    assert torch.contains("2.6") and not torch.contains("2.5.1")
 
 
 def test_a_slicer_for_intel_macs_is_told_before_anything_is_installed(desktop, monkeypatch):

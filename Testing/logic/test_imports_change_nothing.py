@@ -17,7 +17,7 @@ WATCHED = """
     from pkgutil import walk_packages
 
     for library in ("numpy", "scipy.ndimage", "SimpleITK", "vtk", "torch", "trimesh", "pydicom", "slicerio", "monai",
-                    "requests", "typer", "rich.progress", "psutil", "filelock", "jsonschema", "PIL.Image",
+                    "requests", "typer", "rich.progress", "psutil", "filelock", "PIL.Image",
                     "distributed", "nninteractive", "igl", "lxml.etree", "networkx"):
         if find_spec(library.partition(".")[0]):
             import_module(library)  # what these change is their own

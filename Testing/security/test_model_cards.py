@@ -15,12 +15,12 @@ from DeepSegLogic.models.card import ModelCard, Part
 from DeepSegLogic.models.catalogue import catalogue
 from DeepSegLogic.models.find import damaged_models, models_here
 from DeepSegLogic.models.import_export import export_model, import_model
-from DeepSegLogic.models.schema import faults
 from DeepSegLogic.models.store import Store
 from DeepSegLogic.models.trust import is_trusted, trust
 from DeepSegLogic.session import Session
 from DeepSegLogic.session.doctor import examine
 from DeepSegLogic.util.errors import ModelError, UsageError
+from DeepSegLogic.util.json_schema import faults
 from DeepSegLogic.util.resources import resource_path
 from Testing.security.hostile_models import CARD, NETWORK, bundle, installed
 

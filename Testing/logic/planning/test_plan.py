@@ -111,7 +111,7 @@ def test_the_digest_does_not_depend_on_the_file_format(organs, plan, tmp_path):
         ({**HEAD, "units": "cm"}, "is in 'cm', not in mm"),
         ({**HEAD, "version": 2}, "version 2 of the format"),
         ({**HEAD, "bogus": 1}, "bogus"),
-        ({**HEAD, "distances": [{"one": "a"}]}, "distances 1: 'other' is a required"),
+        ({**HEAD, "distances": [{"one": "a"}]}, "distances 1: it has no other"),
         ({**HEAD, "margins": [{"structure": "a", "mm": float("nan")}]}, "margins 1: a number is not finite"),
         ({**HEAD, "margins": [{"structure": "a", "mm": 10**400}]}, "margins 1"),
         ({**HEAD, "resections": [{"organ": "a", "cuts": [{"type": "plane", "points": [[1, 2, 3]]}]}]}, "resections 1"),
