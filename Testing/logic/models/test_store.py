@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from DeepSegLogic.models.card import ModelCard
 from DeepSegLogic.models.import_export import export_model, import_model
 from DeepSegLogic.models.install import download_model, ensure_model
 from DeepSegLogic.models.store import Store, disk_use, verify
+from DeepSegLogic.session import doctor
 from DeepSegLogic.session.doctor import examine
 from DeepSegLogic.util.errors import Cancelled, DeepSegError, ModelError, OutputError
 
@@ -253,3 +255,10 @@ def test_removing_frees_the_disk(single, own_store):
     assert not (own_store / "single").exists() and nothing_but(own_store, "known.json")
     with pytest.raises(ModelError):
         Store().remove("single")
+
+
+def test_the_doctor_says_that_the_disk_of_the_models_is_not_there(monkeypatch):
+    """On Windows a drive letter may lead nowhere."""
+    monkeypatch.setattr(Path, "exists", lambda _self: False)
+    check = doctor._memory()[-1]
+    assert check.topic == "Model folder" and check.fact.endswith("is not there") and "DEEPSEG_MODELS" in check.remedy
