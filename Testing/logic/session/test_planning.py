@@ -238,3 +238,11 @@ def test_what_a_task_was_given_stays_as_it_was_when_the_user_corrects_on(organs)
         assert sent[-1]["label_map"] == before
         correction.undo()
         session.jobs.run.phase = Phase.DONE
+
+
+def test_a_plan_without_entries_is_not_exported_alone(session, tmp_path):
+    with pytest.raises(UsageError, match="The plan is empty"):
+        session.export(tmp_path, ["plan"])
+    session.export(tmp_path, ["plan", "csv"])
+    done(session)
+    assert [path.name for path in session.outcome.exported] == ["measurements.csv"]
