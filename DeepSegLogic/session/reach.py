@@ -21,4 +21,4 @@ def reach_after(notches: float) -> float:
         >>> reach_after(0), reach_after(4), reach_after(-8)
         (1.0, 2.0, 0.25)
     """
-    return 2.0 ** (notches / NOTCHES)
+    return float(2 ** (notches / NOTCHES))
