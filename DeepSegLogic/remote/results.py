@@ -63,7 +63,8 @@ def checked_result(value: object, shape: tuple[int, ...], ijk_to_ras: Any) -> Re
     tables = all(isinstance(t, dict) for t in (value.timings, value.provenance, value.plan))
     numbers = all(_are_numbers(t) for t in (value.confidence, value.boundary_margin))
     unsure = value.uncertainty is None or _is_array(value.uncertainty, ("uint8",), shape)
-    kept = value.probabilities is None or _are_probabilities(value.probabilities)
+    top = value.probabilities
+    kept = top is None or (isinstance(top, TopProbabilities) and top.sound)
     known = value.phase in PHASES and value.enhanced is None  # a server enhances nothing
     if not (texts and tables and numbers and unsure and kept and known):
         raise not_a_result()
@@ -124,15 +125,6 @@ def not_a_result() -> DeepSegError:
 
 def _is_array(value: object, kinds: tuple[str, ...], shape: tuple[int, ...]) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.name in kinds and value.shape == tuple(shape)
-
-
-def _are_probabilities(value: object) -> bool:
-    if not isinstance(value, TopProbabilities) or not isinstance(value.labels, np.ndarray) or value.labels.ndim != 4:
-        return False
-    labels = _is_array(value.labels, ("uint8", "uint16"), value.labels.shape) and 0 not in value.labels.shape
-    values = _is_array(value.values, ("uint8",), value.labels.shape)
-    grid = _is_array(value.ijk_to_ras, ("float64",), (4, 4)) and bool(np.isfinite(value.ijk_to_ras).all())
-    return labels and values and grid and isinstance(value.volume_digest, str)
 
 
 def _are_numbers(table: object) -> bool:
