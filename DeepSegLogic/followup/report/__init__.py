@@ -37,7 +37,7 @@ def page(found: FollowUp, created: str, cancel: Cancel) -> str:
     Args:
         created: time in ISO 8601.
     """
-    told = [f"{found.days:g} days" if found.days else "interval unknown", created.replace("T", " ")[:16]]
+    told = [found.span or "interval unknown", created.replace("T", " ")[:16]]
     return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
         style=STYLE.read_text(encoding="utf-8"),
         facts=escape(" · ".join(told)),

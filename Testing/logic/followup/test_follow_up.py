@@ -238,3 +238,9 @@ def test_a_structure_that_came_beside_overlapping_ones():
     before = TimePoint(LabelMap(rest, matrix, after.label_map.structures, layers=layers), None)
     one = by_name(follow_up(before, after, days=100))[TUMOR.name]
     assert one.kind == "new" and one.after_ml == pytest.approx(TUMOR.ml, rel=0.05)
+
+
+@pytest.mark.parametrize(("days", "words"), [(1, "1 day"), (92, "92 days"), (0.5, "0.5 days")])
+def test_the_time_between_the_scans_is_told_in_english(days, words):
+    point = time_point(ORGANS, *grid((3.0, 3.0, 3.0)))
+    assert follow_up(point, point, days=days).interval == f"{words} between the scans."
