@@ -7,12 +7,12 @@ from DeepSegLib import remedies
 from DeepSegLib.drawing import BOX, POINT, STROKE, Drawing
 from DeepSegLib.i18n import tr as _
 from DeepSegLogic.session import SOLVER, Newest, entry_text
+from DeepSegLogic.session.newest import OUTLINE_PAUSE_S
+from DeepSegLogic.session.reach import reach_after
 from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
 from DeepSegLogic.util.i18n import mark as N_
 
-PAUSE_S = 0.1  # between two outlines
-NOTCHES = 4  # of the wheel, or steps of the slider, that double the volume
 ADJUST = N_("{} Turn the wheel to change more or less, release to apply.")
 ACCEPT = N_("{} Move the slider to change more or less, press Accept to apply.")
 READY = N_("{}: press Add or Remove, then draw in a view.")
@@ -53,7 +53,7 @@ class CorrectSection:
         self.ui, self.scene = ui, sceneSession
         self._drawing = Drawing(sceneSession.scene, self.onDrawn, self.onPlaced, self.onDrawing, self.onTurned)
         self._waiting = None  # the prompt that is outlined until it is accepted
-        self._outlining, self._reaching = Newest(self._outline, later, PAUSE_S), Newest(self._follow, later)
+        self._outlining, self._reaching = Newest(self._outline, later, OUTLINE_PAUSE_S), Newest(self._follow, later)
         self._kinds = {ui.pointButton: POINT, ui.strokeButton: STROKE, ui.boxButton: BOX}
         for button in self._kinds:
             button.connect("toggled(bool)", self.onKind)
@@ -268,7 +268,7 @@ class CorrectSection:
     @property
     def _reach(self):
         """See :class:`DeepSegLogic.refinement.Proposal`."""
-        return 2 ** (self.ui.reachSlider.value / NOTCHES)
+        return reach_after(self.ui.reachSlider.value)
 
     def _resetReach(self):
         """What DeepSeg believes; nothing changes."""

@@ -9,7 +9,7 @@ import slicer
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.planLabels import PlanLabels
-from DeepSegLib.planLook import CAN_CLIP, PlanLook, pictureOf
+from DeepSegLib.planLook import PlanLook, pictureOf
 from DeepSegLogic.planning.looks import PRESETS
 from DeepSegLogic.util.i18n import tr as sessionText
 
@@ -32,7 +32,6 @@ class PictureSection:
         ui.scaleBarCheckBox.connect("toggled(bool)", self.look.setScaleBar)
         ui.copyPictureButton.connect("clicked(bool)", self.onCopy)
         ui.savePicturesButton.connect("clicked(bool)", self.onSave)
-        ui.clipCheckBox.visible = CAN_CLIP
         self.session.outcome.plan_changed.connect(self.showReadiness)
         self.session.jobs.run_changed.connect(self.showReadiness)
         self.showReadiness()

@@ -6,6 +6,7 @@ from DeepSegLib.i18n import tr as _
 from DeepSegLib.planNodes import YELLOW, removeNode
 from DeepSegLogic.session import Signal
 from DeepSegLogic.util.errors import DeepSegError
+from DeepSegLogic.util.json_text import json_of
 
 PENDING = "DeepSeg.plan.pending"  # attribute of a node that is drawn: what it is for, as JSON
 CURVE, LINE = "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsLineNode"
@@ -82,7 +83,7 @@ class Placing:
             removeNode(paths[0])
         for purpose in {node.GetAttribute(PENDING) for node in nodes if node not in paths}:
             branches = [node for node in nodes if node.GetAttribute(PENDING) == purpose]
-            if self._plan.addBranches([_points(node) for node in branches], **json.loads(purpose)):
+            if self._plan.addBranches([_points(node) for node in branches], **_purpose(branches[0])):
                 for node in branches:
                     removeNode(node)
 
@@ -118,12 +119,22 @@ class Placing:
         found = []
         for kind in (CURVE, LINE):
             nodes = [self._scene.GetNthNodeByClass(n, kind) for n in range(self._scene.GetNumberOfNodesByClass(kind))]
-            found += [node for node in nodes if node.GetClassName() == kind and node.GetAttribute(PENDING)]
+            found += [node for node in nodes if node.GetClassName() == kind and _purpose(node) is not None]
         return found
 
 
 def _purpose(node):
-    return json.loads(node.GetAttribute(PENDING))
+    """What a node is drawn for; None if it is for nothing or cannot be read: anybody may have made the scene."""
+    text = node.GetAttribute(PENDING)
+    try:
+        match json_of(text.encode()) if text else None:
+            case {"spare": [*names], **rest} if node.IsA(LINE) and not rest and all(isinstance(n, str) for n in names):
+                return {"spare": names}
+            case {"organ": str(organ), "vessel": str() | None as vessel, **rest} if not node.IsA(LINE) and not rest:
+                return {"organ": organ, "vessel": vessel}
+    except ValueError:
+        pass
+    return None
 
 
 def _points(node):

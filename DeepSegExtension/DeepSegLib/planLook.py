@@ -1,7 +1,6 @@
 """How the scene shows a plan: presets of opacity, views, a clipping plane, pictures. The tables are the logic's."""
 
 import numpy as np
-import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -9,7 +8,6 @@ from DeepSegLib.planNodes import KEY, MODEL
 from DeepSegLogic.planning.looks import PRESETS, VIEWS, look_of
 from DeepSegLogic.session.planned import framed
 
-CAN_CLIP = hasattr(slicer, "vtkMRMLClipNode")  # before Slicer 5.9, segmentations are not clipped
 ROOM = 1.1  # around what a view shows
 NO_OVERRIDE = (-1.0, -1.0, -1.0)  # the segment's own color counts
 
@@ -70,7 +68,7 @@ class PlanLook:
             camera.ResetClippingRange()
 
     def clip(self, on):
-        """Hide what lies above the axial slice in 3D, or show all; with a Slicer that can, see ``CAN_CLIP``."""
+        """Hide what lies above the axial slice in 3D, or show all."""
         node, scene = self._work.resultNode, self._work.scene
         if node is None:
             return

@@ -6,6 +6,7 @@ from contextlib import suppress
 from DeepSegLogic.inference import presets as quality
 from DeepSegLogic.session.enhancements import enhancements
 from DeepSegLogic.util.errors import DeepSegError
+from DeepSegLogic.util.json_text import json_of
 
 VOLUME_ROLE, VOLUME_CLASS = "InputVolume", "vtkMRMLScalarVolumeNode"
 CHANNEL_ROLE = "InputVolume.{}"  # by name of the channel
@@ -59,7 +60,7 @@ def restore(sceneSession, parameterNode):
         session.choices.set_quality(settings["quality"])
     if settings.get("device") in DEVICES:
         session.choices.set_device(settings["device"])
-    if settings.get("enhance") in enhancements():
+    if settings.get("enhance") in tuple(enhancements()):
         session.choices.set_enhance(settings["enhance"])
     if isinstance(settings.get("corrector"), str):
         session.choices.choose_corrector(settings["corrector"])
@@ -72,7 +73,7 @@ def restore(sceneSession, parameterNode):
 
 def _settings(parameterNode):
     try:
-        settings = json.loads(parameterNode.GetParameter(SETTINGS))
+        settings = json_of(parameterNode.GetParameter(SETTINGS).encode())
     except ValueError:
         return {}
     return settings if isinstance(settings, dict) else {}

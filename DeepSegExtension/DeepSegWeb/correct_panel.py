@@ -7,7 +7,8 @@ import json
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from .correcting import MOST, NOTCHES
+from DeepSegLogic.session.reach import MOST_NOTCHES, NOTCHES
+
 from .correctors import corrector_list
 from .editing import BRUSHES, LIMITED, PROMPTS
 from .widgets import slider, title
@@ -39,7 +40,7 @@ def correct_panel(app) -> None:
             _tool(app, "cut", "Cut", "C", "mdi-content-cut")
         with html.Div(v_if=(_among(PROMPTS),)):
             told = "Reach, {{ (2 ** reach).toFixed(1) }} times as much as DeepSeg believes"
-            slider("reach", told, -MOST, MOST, 1 / NOTCHES)
+            slider("reach", told, -MOST_NOTCHES / NOTCHES, MOST_NOTCHES / NOTCHES, 1 / NOTCHES)
         html.Div("{{ told }}", classes="ds-note", raw_attrs=['aria-live="polite"'])
         with html.Div(v_if=(_among(BRUSHES),)):
             slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)

@@ -12,6 +12,8 @@ from DeepSegLogic.refinement import editing_tools
 from DeepSegLogic.refinement.postprocess import keep_largest_component, smooth
 from DeepSegLogic.refinement.undo import Entry
 from DeepSegLogic.session import SOLVER, Newest, entry_text
+from DeepSegLogic.session.newest import OUTLINE_PAUSE_S
+from DeepSegLogic.session.reach import NOTCHES, counting, reach_after
 from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
 
@@ -19,9 +21,6 @@ from .drawing import prompt_of
 from .editing import GIVING, LIMITED, PROMPTS, Editing
 from .remedies import WORDS
 
-PAUSE_S = 0.1  # between two outlines
-NOTCHES = 4  # of the wheel that double the volume
-MOST = 3.0  # doublings
 MOST_PLACES = 10_000  # of one drawing
 ADJUST = ". Turn the wheel to change more or less, release to apply."
 NOTHING = {"piece": "Nothing changed: the current structure is not here."}
@@ -58,7 +57,7 @@ class Correcting:
         self.state, self.work, self.session = state, scene.work, scene.work.session
         self._attention = scene.attention
         self.editing = Editing(scene.app.segmentation_editor, self._painted)
-        self._outlining = Newest(self._outline, later, PAUSE_S)
+        self._outlining = Newest(self._outline, later, OUTLINE_PAUSE_S)
         self._sketch: tuple[np.ndarray, np.ndarray] | None = None  # pixels, and matrix, of what is being drawn
         self._notches = 0  # of the wheel since the button was pressed
         self._applied = 0.0  # the state's reach that is shown
@@ -157,7 +156,7 @@ class Correcting:
     @property
     def _reach(self) -> float:
         """See :class:`DeepSegLogic.refinement.Proposal`."""
-        return 2.0**self.state.reach
+        return reach_after(NOTCHES * self.state.reach)
 
     def following(self, view: str, places: list[list[float]], notches: int) -> int:
         """A prompt is drawn in a view: outline what it would change.
@@ -169,7 +168,7 @@ class Correcting:
         Returns:
             The notches that count.
         """
-        self._notches = min(NOTCHES * MOST, max(-NOTCHES * MOST, notches))
+        self._notches = counting(notches)
         if self.state.tool in PROMPTS and self.session.choices.correctors.chosen == SOLVER:
             found = self.editing.drawn(view, _array(places), end=False)
             if found is not None and self._new(found):
@@ -177,7 +176,7 @@ class Correcting:
                 self._outlining.ask()
         if self.work.corrections.previewing:
             with self.state as state:
-                state.reach = _reach_after(self._notches)
+                state.reach = _shown_after(self._notches)
                 self.set_reach()
         return self._notches
 
@@ -189,7 +188,7 @@ class Correcting:
         """Outline what the drawing would change now."""
         with self.state as state:
             if not self.work.corrections.previewing:
-                state.reach = self._applied = _reach_after(self._notches)
+                state.reach = self._applied = _shown_after(self._notches)
             try:
                 prompt = self._prompt(*_in_slice(*self._sketch))
                 self._tell_outline(self.work.corrections.preview(prompt, self._reach))
@@ -240,7 +239,7 @@ class Correcting:
     def _prompted(self, places, normal, notches) -> None:
         """A prompt for the current structure was drawn."""
         with self.state as state:
-            state.reach = self._applied = _reach_after(notches)
+            state.reach = self._applied = _shown_after(notches)
             try:
                 entry = self.work.corrections.prompt(self._prompt(places, normal), self._reach)
                 if entry is not None:
@@ -290,9 +289,9 @@ def _array(places) -> np.ndarray:
     return np.array(places[:MOST_PLACES], float).reshape(-1, 2)
 
 
-def _reach_after(notches: int) -> float:
-    """The reach that is shown, 0 for what the solver believes, after the wheel was turned up by so many notches."""
-    return min(MOST, max(-MOST, notches / NOTCHES))
+def _shown_after(notches: float) -> float:
+    """What the slider shows, in doublings of the volume, after the wheel was turned up by so many notches."""
+    return counting(notches) / NOTCHES
 
 
 def _in_slice(pixels, ras_to_view):

@@ -39,11 +39,11 @@ class Learning:
         with self._saying():
             self._adaptation.remove(digest)
 
-    def learn(self, minutes: float) -> None:
-        """Start to learn."""
+    def learn(self, minutes: float | str | None) -> None:
+        """Start to learn, for as long as the last time if the page's field is empty."""
         self._state.alert = None
         with self._saying():
-            self._adaptation.minutes = min(max(int(minutes), 1), 1440)
+            self._adaptation.minutes = min(max(int(minutes or self._adaptation.minutes), 1), 1440)
             self._adaptation.learn()
 
     def accept(self) -> None:

@@ -33,7 +33,7 @@ class Probe:
         i, j, k = np.rint(np.linalg.inv(volume.ijk_to_ras) @ [*place, 1])[:3].astype(int)
         if not all(0 <= n < size for n, size in zip((k, j, i), volume.shape_kji, strict=True)):
             return ""
-        value = f"{volume.array[k, j, i]:g} HU"
+        value = f"{volume.array[k, j, i]:g}" + (" HU" if volume.modality in (None, "CT") else "")
         if correction is None:
             return value
         label = correction.label_map.array[k, j, i]

@@ -112,9 +112,12 @@ def main(arguments: list[str] | None = None) -> int:
             longest = max(Path(str(error.filename)).parts, key=len, default="")
             sentence = f"The name {longest[:40]}… is too long: it has {len(os.fsencode(longest))} bytes."
             return print_error(as_json, "usage.name", sentence, "Choose a shorter name.", 2)
-        sentence = f"Unexpected error ({type(error).__name__}: {error})."
+        from ..worker.error_mapping import explain
+
+        told = explain(error)  # as panel and page do: memory ran out, the GPU was lost, a package is missing
+        unknown = told.code == DeepSegError.code
         remedy = "Run again with --debug and report the output, with that of `deepseg doctor`."
-        return print_error(as_json, "internal", sentence, remedy, 1)
+        return print_error(as_json, told.code, told.message, remedy if unknown else told.remedy, told.exit_code)
 
 
 def run() -> None:

@@ -105,7 +105,7 @@ def _choice(given: Sequence[str]) -> dict[str, int]:
     choice = {}
     for text in given:
         name, _, number = text.rpartition("=")
-        if not name.strip() or not number.strip().isdigit():
+        if not name.strip() or not number.strip().isdecimal():
             raise UsageError(
                 f"--take {text} does not name a structure and an opinion.",
                 "Give both, e.g. --take liver=2.",

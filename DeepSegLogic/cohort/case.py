@@ -193,15 +193,20 @@ def _facts_of_finished(folder: Path, source: Path, request: dict[str, Any]) -> d
 
 
 def _here(settings: Settings) -> Place:
+    from ..models.provenance import stamp_of
     from ..segmentation import segment
 
-    model, digest = _loaded(settings.model)
+    model, digest = _loaded(settings.model, stamp_of(find_model(settings.model)))
     return Place(model.card, digest, partial(segment, model=model, device=settings.device))
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str) -> tuple[Model, str]:
-    """A model, which stays loaded for the next case, and its digest."""
+def _loaded(name: str, _stamp: object) -> tuple[Model, str]:
+    """A model, which stays loaded for the next case, and its digest.
+
+    Args:
+        _stamp: see :func:`~DeepSegLogic.models.provenance.stamp_of`; a worker of the institute's lives for weeks.
+    """
     from ..models.provenance import digest_of_all
 
     card = find_model(name)

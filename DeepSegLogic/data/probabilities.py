@@ -28,6 +28,24 @@ class TopProbabilities(ArrayRecord):
     ijk_to_ras: Affine
     volume_digest: str = ""
 
+    @property
+    def sound(self) -> bool:
+        """Whether all fields are what they should be: somebody else may have made them."""
+        labels, values, grid = self.labels, self.values, self.ijk_to_ras
+        return (
+            all(isinstance(array, np.ndarray) for array in (labels, values, grid))
+            and labels.ndim == 4
+            and labels.size > 0
+            and labels.shape == values.shape
+            and labels.dtype in (np.uint8, np.uint16)
+            and values.dtype == np.uint8
+            and grid.dtype == np.float64
+            and grid.shape == (4, 4)
+            and bool(np.isfinite(grid).all())
+            and abs(np.linalg.det(grid)) > 1e-9
+            and isinstance(self.volume_digest, str)
+        )
+
     def probability(self, value: int, shape: Sequence[int], ijk_to_ras: Affine) -> ScalarArray:
         """Probability of one label on another grid, e.g. a box of the volume.
 

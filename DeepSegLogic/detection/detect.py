@@ -86,10 +86,21 @@ def detect(
         warnings = check_volume(volume, model.card, force)
     check(cancel)
     progress("preprocess", 0.0, volume.name)
-    prepared = prepare(volume, model.plan, chosen)
-    progress("preprocess", 1.0, volume.name)
-    lay_out(model.network, chosen)
-    found, size = _search(prepared.image, model, min_score, chosen, progress, cancel)
+    try:
+        prepared = prepare(volume, model.plan, chosen)
+        progress("preprocess", 1.0, volume.name)
+        lay_out(model.network, chosen)
+        found, size = _search(prepared.image, model, min_score, chosen, progress, cancel)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "Out of memory while searching for lesions, even with small windows.",
+            "Close other programs, or use the CPU.",
+            code="resource.memory",
+            action="choose_device",
+            device="cpu",
+        ) from error
     merged = _cut(suppressed(joined(found)), prepared)
     count = len(merged.boxes)
     merged = merged.at(torch.arange(min(count, MOST_FINDINGS)))
@@ -145,14 +156,6 @@ def _search(
         except (RuntimeError, MemoryError) as error:
             smaller = _halved(size, model.divisor)
             if not is_out_of_memory(error) or smaller == size:
-                if is_out_of_memory(error):
-                    raise ResourceError(
-                        "Out of memory while searching for lesions, even with small windows.",
-                        "Close other programs, or use the CPU.",
-                        code="resource.memory",
-                        action="choose_device",
-                        device="cpu",
-                    ) from error
                 raise
             size = smaller
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Any
 from ..io.files import opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
+from ..util.tables import table_of, write_table
 from .finding import STATES, BoxFinding, Position, State
 
 CSV_FILE, MARKUPS_FILE, REPORT_FILE = "findings.csv", "findings.mrk.json", "findings.sr.dcm"
@@ -46,12 +47,16 @@ def write_findings_csv(findings: Sequence[BoxFinding], path: Path | str) -> None
         >>> read_findings_csv(path) == [nodule]
         True
     """
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(_COLUMNS)
-        for number, one in enumerate(findings, start=1):
-            places = [f"{x:.2f}" for x in (*one.center_ras, *one.size_mm)]
-            table.writerow([number, one.kind, f"{one.score:.4f}", one.state, *places, one.segment])
+    rows = [
+        (number, one.kind, f"{one.score:.4f}", one.state, *_places(one), one.segment)
+        for number, one in enumerate(findings, start=1)
+    ]
+    with atomic_path(path) as temporary:
+        write_table(temporary, _COLUMNS, rows)
+
+
+def _places(finding: BoxFinding) -> list[str]:
+    return [f"{x:.2f}" for x in (*finding.center_ras, *finding.size_mm)]
 
 
 def read_findings_csv(path: Path | str) -> list[BoxFinding]:
@@ -75,19 +80,19 @@ def read_findings_csv(path: Path | str) -> list[BoxFinding]:
     with opened(path) as file:
         content = file.read(_MOST_BYTES)
     try:
-        rows = list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
-    except (ValueError, csv.Error) as error:
+        header, rows = table_of(io.StringIO(content.decode("utf-8-sig"), newline="")) if content else ([], [])
+    except ValueError as error:
         raise _bad(path, f"it is not a CSV table ({error})") from error
     findings = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate(filter(None, rows), start=2):
         try:
-            findings.append(_finding(row))
+            findings.append(_finding(dict(zip(header, row, strict=False))))
         except (KeyError, ValueError, TypeError) as error:
             raise _bad(path, f"line {line} is not a box ({error})") from error
     return findings
 
 
-def _finding(row: dict[str, Any]) -> BoxFinding:
+def _finding(row: dict[str, str]) -> BoxFinding:
     center = [float(row[name]) for name in _COLUMNS[4:7]]
     size = [float(row[name]) for name in _COLUMNS[7:10]]
     score, state = float(row.get("score") or 1.0), row.get("state") or "open"
@@ -97,7 +102,7 @@ def _finding(row: dict[str, Any]) -> BoxFinding:
     if known is None:
         raise ValueError(f"unknown state {state!r}")
     ends = _end(center, size, -0.5), _end(center, size, 0.5)
-    return BoxFinding(str(row["kind"]), score, *ends, known, str(row.get("segment") or ""))
+    return BoxFinding(row["kind"], score, *ends, known, row.get("segment", ""))
 
 
 def _end(center: Sequence[float], size: Sequence[float], side: float) -> Position:

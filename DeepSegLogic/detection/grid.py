@@ -15,7 +15,7 @@ from ..models.backends.torchscript import network_plan
 from ..models.weights import read_checkpoint
 from ..networks.grid_detector import GridDetector, boxes_of
 from ..networks.mask_detector import MaskDetector
-from ..util.errors import ModelError
+from ..util.errors import ModelError, last_line
 from .detector import Detector, WindowBoxes
 
 _MOST = 1000  # boxes in a window
@@ -36,7 +36,7 @@ def load(card: ModelCard) -> Detector:
         network.load_state_dict(read_checkpoint(card.installed_folder / "model.pt"))
     except RuntimeError as error:
         raise ModelError(
-            f"The weights of {card.id} do not fit its architecture ({str(error).splitlines()[-1].strip()}).",
+            f"The weights of {card.id} do not fit its architecture ({last_line(error)}).",
             "Import the model again.",
             code="model.corrupted",
         ) from error

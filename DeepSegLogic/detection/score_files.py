@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ..evaluation.plots import curve_plot
 from ..util.atomic_write import atomic_folder
+from ..util.tables import write_table
 from .finding import BoxFinding
 from .metrics import DetectionScores
 
@@ -36,17 +36,11 @@ def write_scores(scores: DetectionScores, folder: Path) -> None:
     with atomic_folder(folder) as temporary:
         facts = {**asdict(scores), "froc": scores.froc.tolist(), "froc_score": scores.froc_score}
         (temporary / "scores.json").write_text(json.dumps(_plain(facts), indent=1), "utf-8")
-        with (temporary / "scores.csv").open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["measure", "at", "value"])
-            table.writerows(
-                ("average precision", f"IoU {t:g}", f"{v:.4f}") for t, v in scores.average_precision.items()
-            )
-            table.writerow(["mean average precision", "IoU 0.1 to 0.5", f"{scores.mean_average_precision:.4f}"])
-            table.writerows(
-                ("sensitivity", f"{rate:g} false findings per scan", f"{v:.4f}")
-                for rate, v in scores.sensitivity.items()
-            )
+        values = [("average precision", f"IoU {t:g}", v) for t, v in scores.average_precision.items()]
+        values.append(("mean average precision", "IoU 0.1 to 0.5", scores.mean_average_precision))
+        values += [("sensitivity", f"{rate:g} false findings per scan", v) for rate, v in scores.sensitivity.items()]
+        rows = [(measure, at, f"{value:.4f}") for measure, at, value in values]
+        write_table(temporary / "scores.csv", ["measure", "at", "value"], rows)
         (temporary / "froc.svg").write_text(froc_plot({"": scores}), "utf-8")
         (temporary / "average_precision.svg").write_text(precision_plot({"": scores}), "utf-8")
 

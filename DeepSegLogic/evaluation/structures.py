@@ -99,9 +99,10 @@ class _Side:
         self.shape = array.shape
 
     def mask(self, structure: Structure | None, box: Slices) -> MaskArray:
-        if structure is None:
+        array = self._layer_of.get(structure.value) if structure else None
+        if structure is None or array is None:  # an empty structure may be in no layer
             return np.zeros([s.stop - s.start for s in box], bool)
-        mask: MaskArray = self._layer_of[structure.value][box] == structure.value
+        mask: MaskArray = array[box] == structure.value
         return mask
 
 

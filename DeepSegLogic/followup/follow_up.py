@@ -38,7 +38,12 @@ class FollowUp:
     @property
     def interval(self) -> str:
         """The time between them, such as ``"92 days between the scans."``; empty if unknown."""
-        return f"{self.days:g} days between the scans." if self.days else ""
+        return f"{self.span} between the scans." if self.span else ""
+
+    @property
+    def span(self) -> str:
+        """The same in short: ``"92 days"``, ``"1 day"``."""
+        return f"{self.days:g} {'day' if self.days == 1 else 'days'}" if self.days else ""
 
 
 def follow_up(

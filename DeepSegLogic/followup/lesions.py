@@ -13,7 +13,7 @@ from ..data.boxes import box_of, boxes_by_label, grown, matrix_of
 from ..data.itk import sitk_image
 from ..data.label_map import LabelMap, Structure, structure_named
 from ..data.types import FloatArray
-from .matching import Seen, mask_of, seen
+from .matching import Seen, seen
 from .registration import Registration
 from .time_point import TimePoint
 
@@ -52,7 +52,7 @@ def lesions_of(point: TimePoint, structure: Structure | None) -> tuple[TimePoint
 
     shape, grid = point.label_map.shape_kji, point.label_map.ijk_to_ras
     array, structures, small = np.zeros(shape, np.uint16), list[Structure](), 0
-    mask = mask_of(point.label_map, structure) if structure is not None else np.zeros(shape, bool)
+    mask = point.label_map.mask(structure.name) if structure is not None else np.zeros(shape, bool)
     box = box_of(mask)
     if structure is not None and box is not None:
         pieces = label(mask[box], np.ones((3, 3, 3)))[0]

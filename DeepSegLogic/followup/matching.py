@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.affine import ijk_to_ras_points
 from ..data.boxes import boxes_by_label, grown, within
-from ..data.label_map import LabelMap, Structure
+from ..data.label_map import Structure
 from ..data.types import FloatArray, MaskArray
 from ..evaluation.structures import pair_structures
 from ..review.measurements import Measurement
@@ -95,12 +95,6 @@ def matched(baseline: TimePoint, follow_up: TimePoint) -> tuple[list[tuple[Seen 
 def on_both(pairs: list[tuple[Seen | None, Seen | None]]) -> list[Match]:
     """Those with voxels at both times."""
     return [Match(b, a) for b, a in pairs if b is not None and a is not None and b.row.voxels and a.row.voxels]
-
-
-def mask_of(label_map: LabelMap, structure: Structure) -> MaskArray:
-    """The voxels of a structure, (K, J, I)."""
-    layer = next((one for one in label_map.layers if structure in one.structures), label_map)
-    return np.asarray(layer.array == structure.value)
 
 
 def _border(mask: MaskArray) -> MaskArray:

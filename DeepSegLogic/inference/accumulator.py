@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 import numpy as np
 import torch
 
+from ..util.disk_space import check_free_space
 from ..util.staging import temporary_folder
 from .memory_ladder import repeatable
 
@@ -82,13 +84,15 @@ class Accumulator:
         fresh = self._allocate(capacity)
         fresh[: self._rows] = self._buffer[: self._rows]
         self._buffer = fresh
+        if self._folder is not None:  # only now: Windows does not delete a file that is mapped
+            (self._folder / f"logits-{self._files - 1}").unlink(missing_ok=True)
 
     def _allocate(self, rows: int) -> torch.Tensor:
         shape = (rows, *self._plane, self._channels)
         if self._folder is None or rows == 0:
             return torch.empty(shape, dtype=torch.float32, device=self._device)
+        # A mapped file takes its room page by page, and a page that finds none ends the process.
+        check_free_space(self._folder, 4 * math.prod(shape), "Free some space there, or crop the volume.")
         self._files += 1
         path = self._folder / f"logits-{self._files}"
-        fresh = torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))
-        (path.with_name(f"logits-{self._files - 1}")).unlink(missing_ok=True)
-        return fresh
+        return torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))

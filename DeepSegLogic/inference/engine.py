@@ -14,7 +14,7 @@ from torch import nn
 
 from ..data.types import LabelArray
 from ..models.plan import Plan
-from ..util.errors import ModelError, ResourceError
+from ..util.errors import ModelError, ResourceError, first_line
 from ..util.progress import Cancel, Progress, check
 from .accumulator import Accumulator
 from .confidence import ConfidenceMeter
@@ -227,7 +227,7 @@ def raise_explained(error: Exception, settings: RunSettings) -> NoReturn:
     lost = isinstance(error, getattr(torch, "AcceleratorError", ())) or "CUDA error" in str(error)
     if settings.device.type == "cuda" and lost:
         raise ResourceError(
-            f"The GPU stopped working during the run ({str(error).splitlines()[0]}).",
+            f"The GPU stopped working during the run ({first_line(error)}).",
             "Run again. If it happens again, update the GPU driver, or use the CPU.",
             code="resource.device_lost",
             action="choose_device",

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 
 from ..data.types import Shape
 from ..models.plan import Resampling
+
+_Order: TypeAlias = Literal[0, 1, 2, 3, 4, 5]
 
 SEPARATE_ABOVE = 3.0  # nnU-Net's threshold: ratio of the coarsest to the finest spacing
 _CHUNK_ELEMENTS = 2**25  # float temporaries of at most 128 MB
@@ -124,9 +126,9 @@ def _growth(matrix: torch.Tensor | None) -> float:
     return 1.0 if matrix is None else matrix.shape[0] / matrix.shape[1]
 
 
-def _order(order: int) -> Literal[0, 1, 2, 3]:
+def _order(order: int) -> _Order:
     """A spline order as scipy's types want it."""
-    orders: dict[int, Literal[0, 1, 2, 3]] = {0: 0, 1: 1, 2: 2, 3: 3}
+    orders: dict[int, _Order] = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5}
     return orders[order]
 
 

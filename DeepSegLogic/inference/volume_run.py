@@ -19,6 +19,7 @@ from ..data.types import Affine, ByteArray, LabelArray, MaskArray, Slices, Volum
 from ..data.volume import Volume
 from ..models import Model
 from ..models.plan import Normalization, Plan
+from ..util.errors import first_line
 from ..util.progress import Cancel, Progress, check, share
 from .device import is_out_of_memory, lacks_operator
 from .engine import Engine, raise_explained
@@ -144,7 +145,7 @@ class VolumeRun:
                 raise
             log.warning("%s cannot run %s", self.device, part.card.id, exc_info=error)
             short = "GPU memory ran short" if is_out_of_memory(error) else "The GPU cannot run this model"
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
         self.warnings.append(f"{short}; the CPU is used, and is slower. ({reason})")
         self.device = torch.device("cpu")
         self._shared = SharedInput(self.seen, self.device, self._grids, self._seen_channels)

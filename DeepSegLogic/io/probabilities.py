@@ -46,22 +46,9 @@ def read_probabilities(path: Path | str) -> TopProbabilities:
         raise
     except Exception as error:  # numpy and zipfile raise whatever their parsers meet
         raise _bad(path) from error
-    if not _sound(top):
+    if not top.sound:
         raise _bad(path)
     return top
-
-
-def _sound(top: TopProbabilities) -> bool:
-    return (
-        top.labels.ndim == 4
-        and top.labels.size > 0
-        and top.labels.shape == top.values.shape
-        and top.labels.dtype in (np.uint8, np.uint16)
-        and top.values.dtype == np.uint8
-        and top.ijk_to_ras.shape == (4, 4)
-        and bool(np.isfinite(top.ijk_to_ras).all())
-        and abs(np.linalg.det(top.ijk_to_ras)) > 1e-9
-    )
 
 
 def _bad(path: Path) -> InputError:

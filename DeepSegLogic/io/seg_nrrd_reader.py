@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..data.affine import LPS_TO_RAS
 from ..data.label_map import LabelMap
 from ..data.types import Affine
-from ..util.errors import InputError
+from ..util.errors import InputError, first_line
 from .segments import Segment, label_map_of
 
 _REPRESENTATION = ("Segmentation_MasterRepresentation", "Segmentation_SourceRepresentation")
@@ -53,7 +53,7 @@ def read_segmentation(path: Path) -> LabelMap:
         voxels, matrix = _oriented(voxels, header.fields)
         segments = _segments(header.pairs, voxels)
     except Exception as error:  # pynrrd raises whatever its parser meets
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(
             f"{path} cannot be read as a segmentation ({reason}).",
             "Export it from 3D Slicer again.",

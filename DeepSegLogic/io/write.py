@@ -10,7 +10,7 @@ from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, ByteArray, LabelArray, VolumeArray
 from ..data.volume import Volume
 from ..util.atomic_write import atomic_path, cannot_write
-from ..util.errors import InputError, OutputError, UsageError
+from ..util.errors import InputError, OutputError, UsageError, last_line
 from .headers import check_voxels
 from .nifti_names import add_names
 
@@ -90,7 +90,7 @@ def write_array(
                 sitk.WriteImage(image, str(temporary), useCompression=compressed)
             check_voxels(temporary)  # ITK says nothing if the disk is too full for a NIfTI
         except RuntimeError as error:
-            raise _explained(path, str(error).strip().splitlines()[-1]) from error
+            raise _explained(path, last_line(error)) from error
         except InputError as error:
             raise _explained(path, "only a part of it was written") from error
 

@@ -164,6 +164,8 @@ class _Transfer:
         if have and validator:
             headers |= {"Range": f"bytes={have}-", "If-Range": validator}
         with session.get(self.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+            if self.stopped.is_set():
+                return  # the caller has gone on, and may be downloading to the same place again
             if response.status_code == 416 and known.get("size") == have:
                 return  # the partial file is complete
             if response.status_code in _PASSING:

@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..util.errors import ModelError
+from ..util.errors import ModelError, first_line
 from ..util.version import how_to_install
 from .backends import backend_for
 from .card import ModelCard, Part
@@ -104,7 +104,7 @@ def require_monai(card: ModelCard) -> None:
 def lacks_package(what: str, error: ImportError) -> ModelError:
     """The error for a network, called ``what``, that needs a package which is not installed."""
     return ModelError(
-        f"{what} needs a Python package that is not installed ({str(error).splitlines()[0].strip('. ')}).",
+        f"{what} needs a Python package that is not installed ({first_line(error).strip('. ')}).",
         "Install the package into the Python that runs DeepSeg.",
         code="model.backend",
     )

@@ -80,6 +80,7 @@ def plan_of(
         raise ValueError(f"transpose_forward = {transpose}")
     spacing = [number(s, "spacing", 1e-6, 1e4) for s in configuration["spacing"]]
     patch = [whole(p, "patch_size", 1, 4096) for p in numbers(configuration["patch_size"], "patch_size", (axes,))]
+    mirrored = [whole(axis, "inference_allowed_mirroring_axes", 0, axes - 1) for axis in mirror_axes or ()]
     rules = [_normalization(plans, configuration, number) for number in range(len(channels(dataset)))]
     reorients = str(plans.get("image_reader_writer", "")).endswith("WithReorient")
     return Plan(
@@ -92,7 +93,7 @@ def plan_of(
         logit_resampling=_resampling(configuration, "resampling_fn_probabilities", card.separate_z),
         labels=labels,
         regions=regions,
-        mirror_axes=tuple(axis + 3 - len(configuration["patch_size"]) for axis in mirror_axes or ()),
+        mirror_axes=tuple(axis + 3 - axes for axis in dict.fromkeys(mirrored)),
         further=tuple(rules[1:]),
         **cascade,
     )
@@ -118,7 +119,9 @@ def labels_of(dataset: dict[str, Any]) -> tuple[dict[int, str], tuple[int, ...] 
                 raise ValueError(f"the label {label} for both {found[label]} and {name}")
             found[label] = name
         return found, None
-    order = tuple(int(v) for v in dataset["regions_class_order"])
+    order = tuple(whole(v, "regions_class_order", 1, 65535) for v in dataset["regions_class_order"])
+    if len(set(order)) < len(order):
+        raise ValueError(f"regions_class_order = {list(order)[:20]}")
     regions = [{int(x) for x in (v if isinstance(v, list) else [v])} for v in named.values()]
     names, blank = list(named), " " if any(" " in name for name in named) else "_"
     for index, region in enumerate(regions):

@@ -55,7 +55,7 @@ class Resampling:
     Attributes:
         kind: ``"spline"`` (nnU-Net's default: scikit-image and scipy splines) or ``"torch"``
             (``resample_torch_fornnunet``: linear, nearest along a separate axis).
-        order: spline order, 0 to 3.
+        order: spline order, 0 to 5.
         order_separate: spline order along an axis that is treated separately.
         separate: treat the axis of lowest resolution separately; None decides by anisotropy.
     """

@@ -56,6 +56,19 @@ def digest_of(card: ModelCard) -> str:
     return model_digest(card.digests or file_digests(files_of(card)))
 
 
+def stamp_of(card: ModelCard) -> tuple[tuple[str, str, int], ...]:
+    """Another one once a model, or one that it needs, is installed again: what was loaded before is then out of date.
+
+    Raises:
+        ModelError: as :func:`~DeepSegLogic.models.find.chain`.
+    """
+    here = [(link.id, link.folder) for link in chain(card) if link.folder is not None]
+    return tuple(
+        (name, str(folder), max((f.stat().st_mtime_ns for f in folder.rglob("*") if f.is_file()), default=0))
+        for name, folder in here
+    )
+
+
 def identity(source: Path) -> dict[str, str]:
     """Name and digest of an image: of the file, or of all files in a folder, sorted by name.
 

@@ -236,10 +236,19 @@ def joined(label_map: LabelMap, organ: str) -> LabelMap:
     parts = [s for s in label_map.structures if pattern.fullmatch(s.name)]
     if not parts or any(s.name == organ for s in label_map.structures):
         return label_map
-    others = [s for s in label_map.structures if s not in parts]
-    value = next(v for v in range(1, len(others) + 2) if v not in {s.value for s in others})
+    taken = {s.value for s in label_map.structures if s not in parts}
+    value = next(v for v in range(1, len(taken) + 2) if v not in taken)
     whole = replace(structure_for(organ, value), type=parts[0].type, modifier=parts[0].modifier)
+    layers = [_rejoined(layer, parts, whole) for layer in label_map.layers]
+    return replace(_rejoined(label_map, parts, whole), layers=layers)
+
+
+def _rejoined(label_map: LabelMap, parts: list[Structure], whole: Structure) -> LabelMap:
+    """A label map with a structure where it shows parts of it; the same one if it shows none."""
+    here = [s for s in label_map.structures if s in parts]
+    if not here:
+        return label_map
     array = label_map.array.copy()
-    array[np.isin(array, [part.value for part in parts])] = value
-    structures = sorted([*others, whole], key=lambda s: s.value)
+    array[np.isin(array, [part.value for part in here])] = whole.value
+    structures = sorted([*(s for s in label_map.structures if s not in here), whole], key=lambda s: s.value)
     return LabelMap(array, label_map.ijk_to_ras, structures, list(label_map.warnings))

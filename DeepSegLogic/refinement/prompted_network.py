@@ -18,7 +18,7 @@ from ..data.affine import ijk_to_ras_points, ras_to_ijk, sampled, spacing_ijk
 from ..data.boxes import between, matrix_of, size_of
 from ..data.types import Affine, FloatArray, MaskArray, ScalarArray, Shape, Slices, VolumeArray
 from ..models import Model, ModelCard, find_model, load_model
-from ..util.errors import ModelError, UsageError
+from ..util.errors import ModelError, UsageError, last_line
 from .nninteractive import NnInteractive
 from .rasterise import Seeds
 
@@ -151,7 +151,7 @@ class PromptNetwork:
         except RuntimeError as error:  # torch raises it for shapes that do not fit
             if is_out_of_memory(error):
                 raise
-            raise self._misfit(str(error).strip().splitlines()[-1]) from error
+            raise self._misfit(last_line(error)) from error
         if logits.shape[1:] != image.shape or len(logits) > 2:
             raise self._misfit(f"its output has the shape {tuple(logits.shape)}")
         odds = logits[0] if len(logits) == 1 else logits[1] - logits[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import socket
 import ssl
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..util.address import Address
 from ..util.errors import DeepSegError, ResourceError, UsageError
 from ..util.progress import Cancel, check, never_cancel
-from .protocol import VERSION, error_from_json
+from .protocol import VERSION, error_from_json, json_from
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -41,7 +40,7 @@ def presented_fingerprint(address: Address) -> str:
             context.wrap_socket(plain, server_hostname=address.host) as connection,
         ):
             shown = connection.getpeercert(binary_form=True) or b""
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second of a name that no machine can have
         raise unreachable(address.url) from error
     digits = hashlib.sha256(shown).hexdigest().upper()
     return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
@@ -76,11 +75,7 @@ class Connection:
             DeepSegError: what the server said, or that it cannot be reached.
         """
         with self.opened(method, path, cancel=cancel, patience_s=patience_s, **more) as response:
-            body = b"".join(bounded(response, _MOST_JSON))
-        try:
-            return json.loads(body) if body else None
-        except (ValueError, RecursionError) as error:
-            raise error_from_json(None) from error
+            return json_from(b"".join(bounded(response, _MOST_JSON)))
 
     @contextmanager
     def opened(
@@ -134,8 +129,8 @@ class Connection:
 
     def _refusal(self, response: Response) -> DeepSegError:
         try:
-            told = json.loads(b"".join(bounded(response, 1 << 20)))
-        except (ValueError, RecursionError, DeepSegError):
+            told = json_from(b"".join(bounded(response, 1 << 20)))
+        except DeepSegError:
             told = None
         error = error_from_json(told)
         if error.code == "usage.token":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import Any
 from ..util.errors import Cancelled, DeepSegError
 from ..util.progress import Cancel, Progress, check
 from .connection import Connection, bounded
-from .protocol import error_from_json
+from .protocol import error_from_json, json_from
 
 _LONGEST_EVENT = 1 << 20
 _LAST_WORD_S = 2.0
@@ -73,7 +72,7 @@ def _events(connection: Connection, job: str, cancel: Cancel) -> Iterator[object
                 raise error_from_json(None)
             for event in whole:
                 data = [line[5:] for line in event.split(b"\n") if line.startswith(b"data:")]
-                yield json.loads(b"\n".join(data)) if data else None
+                yield json_from(b"\n".join(data)) if data else None
 
 
 def _checked(state: object) -> dict[str, Any]:
@@ -88,5 +87,5 @@ def _show(state: dict[str, Any], progress: Progress) -> None:
     if state["state"] == "queued":
         before = state["place"]
         progress("wait", 0.0, f"{before} {'job' if before == 1 else 'jobs'} before yours" if before else "next in line")
-    elif state["stage"]:
-        progress(str(state["stage"])[:100], min(1.0, max(0.0, float(state["fraction"]))), str(state["message"])[:500])
+    elif stage := str(state.get("stage", ""))[:100]:
+        progress(stage, min(1.0, max(0.0, float(state["fraction"]))), str(state.get("message", ""))[:500])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +72,9 @@ class KnownServers:
         if servers.pop(url, None) is None:
             raise UsageError(f"{url} is not a saved server.", "Check the address.", code="usage.servers")
         self._write(servers)
-        store = _key_store()
-        if store is not None and store.get_password(_KEY_STORE, url) is not None:
-            store.delete_password(_KEY_STORE, url)
+        with _opened_key_store() as store:
+            if store is not None and store.get_password(_KEY_STORE, url) is not None:
+                store.delete_password(_KEY_STORE, url)
 
     def connect(self, url: str) -> Server:
         """A server that was saved, with the user's token.
@@ -107,22 +109,25 @@ def token_of(url: str) -> str:
     The variable holds one token, for any server, or ``URL=TOKEN`` for each of several, with spaces between.
 
     Raises:
-        UsageError: it names something that is no server.
+        UsageError: it names something that is no server, or the key store stays locked.
     """
     if told := os.environ.get(TOKEN_VARIABLE, ""):
         named = [entry.rpartition("=") for entry in told.split() if "=" in entry]
         return next((token for name, _, token in named if Address.of(name).url == url), "") if named else told
-    store = _key_store()
-    return (store.get_password(_KEY_STORE, url) if store is not None else None) or ""
+    with _opened_key_store() as store:
+        return (store.get_password(_KEY_STORE, url) if store is not None else None) or ""
 
 
 def keep_token(url: str, token: str) -> bool:
-    """Put a token into the system's key store; False if there is none."""
-    store = _key_store()
-    if store is None:
-        return False
-    store.set_password(_KEY_STORE, Address.of(url).url, token)
-    return True
+    """Put a token into the system's key store; False if there is none.
+
+    Raises:
+        UsageError: the key store stays locked.
+    """
+    with _opened_key_store() as store:
+        if store is not None:
+            store.set_password(_KEY_STORE, Address.of(url).url, token)
+        return store is not None
 
 
 def model_of(server: Server, model: str) -> ModelCard:
@@ -145,6 +150,30 @@ def _default_path() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("DeepSeg", False) / "servers.json"
+
+
+@contextmanager
+def _opened_key_store() -> Iterator[Any]:
+    """The system's key store for the ``with`` block; None without one.
+
+    Raises:
+        UsageError: the user did not unlock it, or it does not work.
+    """
+    store = _key_store()
+    if store is None:
+        yield None
+        return
+    from keyring.errors import KeyringError
+
+    try:
+        yield store
+    except KeyringError as error:
+        raise UsageError(
+            f"The system's key store cannot be used ({str(error) or type(error).__name__}).",
+            "Unlock it.",
+            code="usage.key_store",
+            action="give_token",
+        ) from error
 
 
 def _key_store() -> Any:

@@ -21,8 +21,6 @@ VERSION = 1
 DTYPES = ("int16", "float32", "uint8", "uint16")
 """Types of voxels: the first two of volumes, the others of label maps."""
 
-SERVER_ERRORS = ("usage.token", "usage.unknown", "usage.conflict", "usage.too_large", "usage.rate", "usage.protocol")
-
 
 @dataclass(frozen=True)
 class GridHeader:
@@ -83,6 +81,18 @@ def as_bytes(array: npt.NDArray[Any]) -> memoryview:
     """The voxels as they travel: C order, little-endian."""
     plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return plain.reshape(-1).data.cast("B")
+
+
+def json_from(body: bytes) -> Any:
+    """What a server says in JSON; None for an empty body.
+
+    Raises:
+        DeepSegError: it is something else.
+    """
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError) as error:
+        raise error_from_json(None) from error
 
 
 def error_to_json(error: BaseException) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from ..classify.phase_rule import PHASES
 from ..data.boxes import whole
 from ..data.label_map import LabelMap
+from ..data.probabilities import TopProbabilities
 from ..refinement.solver import Refinement, summarize
 from ..segmentation import Result
 from ..surfaces import SurfaceSet
@@ -61,7 +63,10 @@ def checked_result(value: object, shape: tuple[int, ...], ijk_to_ras: Any) -> Re
     tables = all(isinstance(t, dict) for t in (value.timings, value.provenance, value.plan))
     numbers = all(_are_numbers(t) for t in (value.confidence, value.boundary_margin))
     unsure = value.uncertainty is None or _is_array(value.uncertainty, ("uint8",), shape)
-    if not (texts and tables and numbers and unsure):
+    top = value.probabilities
+    kept = top is None or (isinstance(top, TopProbabilities) and top.sound)
+    known = value.phase in PHASES and value.enhanced is None  # a server enhances nothing
+    if not (texts and tables and numbers and unsure and kept and known):
         raise not_a_result()
     return value
 

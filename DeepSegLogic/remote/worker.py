@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..util.errors import Cancelled, DeepSegError
 from ..util.progress import Cancel, Progress
@@ -14,6 +14,9 @@ from ..worker.error_mapping import explain
 
 if TYPE_CHECKING:
     from .server import Server
+
+_Requests: TypeAlias = "SimpleQueue[tuple[int, Callable[..., Any]] | None]"
+"""Jobs with what to call; None ends the thread."""
 
 _FIRST_JOB = 1 << 40  # jobs of the local worker are numbered from 1
 _CHOOSING_S = 5.0  # somebody waits to hear whether a server can be reached
@@ -34,7 +37,7 @@ class RemoteWorker(WorkerClient):
     def __init__(self, server: Server | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.server = server
-        self._requests: SimpleQueue[tuple[int, Callable[..., Any]] | None] = SimpleQueue()
+        self._requests: _Requests = SimpleQueue()  # of the thread
         self._told: SimpleQueue[Event] = SimpleQueue()
         self._stops: dict[int, threading.Event] = {}  # open remote jobs
         self._thread: threading.Thread | None = None
@@ -45,7 +48,10 @@ class RemoteWorker(WorkerClient):
         if self.server is None or request not in _SENT:
             return super().submit(request, **params)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._send_all, name="deepseg-remote", daemon=True)
+            self._requests = SimpleQueue()
+            self._thread = threading.Thread(
+                target=self._send_all, args=[self._requests], name="deepseg-remote", daemon=True
+            )
             self._thread.start()
         self._last_remote += 1
         self._stops[self._last_remote] = threading.Event()
@@ -86,8 +92,8 @@ class RemoteWorker(WorkerClient):
         self._thread = None
         super().close()
 
-    def _send_all(self) -> None:
-        while (item := self._requests.get()) is not None:
+    def _send_all(self, requests: _Requests) -> None:
+        while (item := requests.get()) is not None:
             job, call = item
             stop = self._stops.get(job)
             if stop is None:  # closed meanwhile

@@ -130,7 +130,6 @@ def _slice_picture(
         spacing: of rows and columns, mm.
         palette: color by label value (N, 3).
         window: intensities that are shown black and white.
-        surfaces: of the label map, if there are any: then these are shown in 3D, else its frontmost voxels.
     """
     from PIL import Image
 

@@ -18,6 +18,7 @@ from .relief import AMBIENT, LIGHT, Float32s, pixel_mm
 
 _FINER = 2  # pixels drawn for one of the picture, along each edge
 _APART = 0.7  # of a drawn pixel: so each pixel in a triangle has a point
+_ROOM = 0.49  # of the picture, from its middle to the outermost point
 _MOST = 2_000_000  # points drawn at a time
 _DEPTHS = 1 << 24
 _LEVELS = 1 << 10  # of brightness
@@ -45,11 +46,13 @@ def surface_relief(
     wide, spacing = size * _FINER, spacing_kji(ijk_to_ras)
     pixel = pixel_mm([part.stop - part.start for part in box], spacing, wide)
     to_view, depth_mm = _view(box, ijk_to_ras, spacing)
+    shown = [(s, (s.points @ to_view[:3, :3].T + to_view[:3, 3]).astype(np.float32)) for s in surfaces]
+    # Surfaces of a few voxels keep their volume by bulging out of the box.
+    pixel = max([pixel, *(float(np.abs(points[:, :2]).max(initial=0)) / (_ROOM * wide) for _, points in shown)])
     nearest = np.zeros(wide * wide, np.int64)
     palette = [np.array(background, np.float32)]
-    for number, surface in enumerate(surfaces, start=1):
+    for number, (surface, points) in enumerate(shown, start=1):
         palette.append(np.array(surface.structure.color, np.float32))
-        points = (surface.points @ to_view[:3, :3].T + to_view[:3, 3]).astype(np.float32)
         light = _brightness(points, surface.triangles)
         depth = np.clip((points[:, 2] / depth_mm + 0.5) * (_DEPTHS - 1), 1, _DEPTHS - 1)
         seen = np.stack([wide / 2 + points[:, 0] / pixel, wide / 2 - points[:, 1] / pixel, depth, light * _LEVELS])

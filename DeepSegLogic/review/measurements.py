@@ -71,7 +71,7 @@ def measure(
     if label_map.layers:
         rows = [row for layer in label_map.layers for row in measure(layer, volume, confidence, boundary_margin)]
         by_name = {row.name: row for row in rows}
-        return [by_name[s.name] for s in label_map.structures if s.name in by_name]
+        return [by_name.get(s.name) or _empty(s) for s in label_map.structures]
     sums, cut = _Sums(label_map, volume), cut_labels(label_map, volume)
     return [
         replace(
@@ -169,7 +169,7 @@ class _Sums:
         value = structure.value
         count = int(self._count[value])
         if not count:
-            return Measurement(structure.name, structure.title, 0, 0.0, None, None, None, None)
+            return _empty(structure)
         return Measurement(
             structure.name,
             structure.title,
@@ -180,6 +180,10 @@ class _Sums:
             position(self._low[:, value]),
             position(self._high[:, value]),
         )
+
+
+def _empty(structure: Structure) -> Measurement:
+    return Measurement(structure.name, structure.title, 0, 0.0, None, None, None, None)
 
 
 def position(point: FloatArray) -> tuple[float, float, float]:

@@ -26,6 +26,7 @@ from ..data.volume import Volume
 from ..data.volume_checks import reject_unusable
 from ..remote.protocol import GridHeader
 from ..util.errors import DeepSegError, InputError
+from ..util.staging import flush
 from .files import private_folder, write_json
 from .settings import ServiceError, Settings
 
@@ -203,7 +204,7 @@ class VolumeStore:
             with (place / "part").open("rb") as file:
                 while piece := file.read(_PIECE):
                     digest.update(piece)
-                os.fsync(file.fileno())
+            flush(place / "part")
             if digest.hexdigest() != header.sha256:
                 raise InputError(
                     "The volume changed on its way: its digest is another one.", "Send it again.", code="input.digest"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,10 +130,8 @@ class Adaptation:
         volume, corrected = self._outcome.volume, self._corrected(label_map)
         self._check(self.why_not_collect)
         assert volume is not None and corrected is not None  # there is a result
-        layers = [replace(layer, array=layer.array.copy()) for layer in corrected.layers]
-        sent = replace(corrected, array=corrected.array.copy(), layers=layers)  # the user may go on
         names = self.structures(corrected)
-        self._start("collect", "collect_case", self._collected, volume=volume, label_map=sent, structures=names)
+        self._start("collect", "collect_case", self._collected, volume=volume, label_map=corrected, structures=names)
 
     def remove(self, digest: str) -> None:
         """Delete a collected case.

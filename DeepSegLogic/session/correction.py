@@ -119,9 +119,8 @@ class Correction:
             UsageError, InputError: the prompt cannot correct anything; the message says why.
         """
         check_drawn(prompt, self.label_map, others=self.locked is not None)
-        sent = editable(self.label_map)  # the user may go on
         prompts = [*self._holding(prompt), prompt]
-        return {"label_map": sent, "volume": self._volume, "prompts": prompts, "locked": self.locked}
+        return {"label_map": self.label_map, "volume": self._volume, "prompts": prompts, "locked": self.locked}
 
     def answered(self, prompt: Prompt, answer: dict[str, Any], since: tuple[Entry, ...], by: str) -> Entry:
         """Take over what the worker answered to a :meth:`request`, whole or not at all.

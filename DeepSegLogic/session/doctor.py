@@ -95,12 +95,14 @@ def _memory() -> list[Check]:
     ram = psutil.virtual_memory()
     remedy = "" if ram.available > 4e9 else "Close other programs: a run needs 4 GB or more."
     checks = [Check("Memory", f"{ram.available / 1e9:.1f} of {ram.total / 1e9:.1f} GB free", remedy)]
-    root = Store().root
-    existing = next(p for p in (root, *root.parents) if p.exists())
+    root, elsewhere = Store().root, "set DEEPSEG_MODELS to another folder."
+    existing = next((p for p in (root, *root.parents) if p.exists()), None)
+    if existing is None:  # a drive that is not connected
+        return [*checks, Check("Model folder", f"{root} is not there", f"Connect its disk, or {elsewhere}")]
     free = shutil.disk_usage(existing).free
     remedy = "" if free > 5e9 else "Free disk space: models need up to a few GB."
     if not os.access(existing, os.W_OK):
-        remedy = "You cannot write there: set DEEPSEG_MODELS to another folder."
+        remedy = f"You cannot write there: {elsewhere}"
     return [*checks, Check("Model folder", f"{root}, {free / 1e9:.0f} GB free", remedy)]
 
 

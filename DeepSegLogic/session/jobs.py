@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..data.label_map import LabelMap
+from ..refinement.layers import editable
 from ..util.errors import Cancelled, DeepSegError, UsageError
 from ..util.i18n import tr as _
 from ..worker import Event, WorkerClient
@@ -101,7 +103,7 @@ class Jobs:
         frame: tuple[int, int] | None = None,
         **params: Any,
     ) -> None:
-        """Start a long task.
+        """Start a long task. Label maps are sent as they are now: the user may correct on while they wait their turn.
 
         Args:
             task, frame: see :class:`Run`.
@@ -114,7 +116,8 @@ class Jobs:
         self.run = Run(task, Phase.RUNNING, stage=_("Starting"), frame=frame)
         if frame is not None:
             self.run.fraction = (frame[0] - 1) / frame[1]
-        self._task = self.submit(request, answer, failed, **params)
+        sent = {name: editable(value) if isinstance(value, LabelMap) else value for name, value in params.items()}
+        self._task = self.submit(request, answer, failed, **sent)
         self.write(f"{task}: started")
         self.run_changed.emit(self.run)
 

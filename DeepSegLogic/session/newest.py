@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+OUTLINE_PAUSE_S = 0.1
+"""Between two outlines of what a drawing would change."""
+
 
 class Newest:
     """Answers only the newest of what comes in, and always that one.

@@ -157,8 +157,7 @@ class Planning:
             self._jobs.run.warnings += answer["notes"]
             self._put(join(tuple(found)))
 
-        sent = replace(now, array=now.array.copy())  # the user may go on
-        self._jobs.start("plan", "plan", answered, label_map=sent, entries={k: v for k, v in entries.items() if v})
+        self._jobs.start("plan", "plan", answered, label_map=now, entries={k: v for k, v in entries.items() if v})
 
     def write_pictures(self, folder: Path, preset: str, written: Callable[[list[Path]], None]) -> None:
         """Start to write pictures of the result and the plan into a folder.
@@ -170,10 +169,15 @@ class Planning:
         Raises:
             UsageError: a task is running.
         """
-        now = self.label_map
-        sent: dict[str, Any] = {"folder": str(folder), "preset": preset, "entries": self.as_plan().entries}
-        sent["label_map"] = replace(now, array=now.array.copy())  # the user may go on
-        self._jobs.start("pictures", "plan_pictures", lambda a: written([Path(p) for p in a["files"]]), **sent)
+        self._jobs.start(
+            "pictures",
+            "plan_pictures",
+            lambda answer: written([Path(path) for path in answer["files"]]),
+            label_map=self.label_map,
+            entries=self.as_plan().entries,
+            folder=str(folder),
+            preset=preset,
+        )
 
     # --- resections ----------------------------------------------------------------------------------------------
 

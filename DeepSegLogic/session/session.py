@@ -221,6 +221,8 @@ class Session:
             UsageError: there is nothing to export.
         """
         written = self._written(label_map)
+        if formats == ["plan"] and written["plan"] is None:
+            raise UsageError(_("The plan is empty."), _("Add a measurement or a plane."), code="usage.empty")
         self.jobs.start("export", "export", self._wrote, folder=str(folder), formats=formats, **written, **options)
 
     def send(self, formats: list[str], label_map: LabelMap | None = None, *, corrected: bool = False) -> None:

@@ -44,7 +44,9 @@ class Log:
             self._board.add_scalar("learning rate", rate, step)
 
     def validated(self, dice: float) -> None:
-        """Add a Dice to the last step, as a row of its own."""
+        """Add a Dice to the last step, as a row of its own; nothing before the first one."""
+        if not self.rows:  # only the checkpoint of an earlier run is there
+            return
         self.rows.append([*self.rows[-1][:4], f"{dice:.4f}"])
         csv.writer(self._file).writerow(self.rows[-1])
         if self._board is not None:

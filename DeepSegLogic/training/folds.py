@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from ..networks.table import build_network
 from ..util.atomic_write import atomic_path
 from ..util.errors import UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
+from ..util.tables import write_table
 from .checks import CaseFacts
 from .export import engine_plan, model_card, write_results
 from .loop import CHECKPOINT
@@ -130,7 +130,7 @@ def cross_validate(
         write_results(output, outcome.weights, plan, name, len(prepared), facts, number)
         if outcome.stopped:
             break
-    _write_table(work, folds)
+    _write_scores(work, folds)
     return done
 
 
@@ -202,12 +202,12 @@ def _folds(work: Path, folds: int) -> dict[str, Any]:
     }
 
 
-def _write_table(work: Path, folds: int) -> None:
+def _write_scores(work: Path, folds: int) -> None:
     rows = [
         (number, case, name, "" if dice is None else f"{dice:.4f}")
         for number, scores in _validations(work, folds)
         for case, row in scores.items()
         for name, dice in row.items()
     ]
-    with atomic_path(work / SCORES) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("fold", "case", "structure", "dice"), *rows])
+    with atomic_path(work / SCORES) as temporary:
+        write_table(temporary, ("fold", "case", "structure", "dice"), rows)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..inference.device import is_out_of_memory, precision
 from ..models.weights import read_checkpoint
 from ..util.atomic_write import atomic_path
-from ..util.errors import InputError, ModelError, ResourceError
+from ..util.errors import InputError, ModelError, ResourceError, first_line
 from ..util.openmp import usable_cores
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .curves import Log, NoLog
@@ -97,7 +97,7 @@ class Training:
                         break
                     if not is_out_of_memory(error):
                         raise
-                    lack = str(error) or type(error).__name__
+                    lack = first_line(error)
                 if lack is not None:  # outside of the handler, which keeps the tensors of the step alive
                     self._step_down(lack)
             self._save()
@@ -164,7 +164,7 @@ class Training:
                 torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise ModelError(
-                f"The checkpoint {self._path} does not fit ({str(error).splitlines()[0]}).",
+                f"The checkpoint {self._path} does not fit ({first_line(error)}).",
                 "Delete it to begin anew.",
                 code="model.corrupted",
             ) from error
@@ -258,7 +258,7 @@ class Training:
             self.patch = smaller
         else:
             raise ResourceError(
-                f"Out of memory with {before} ({lack.splitlines()[0]}).",
+                f"Out of memory with {before} ({lack}).",
                 "Close other programs, choose a smaller patch, a larger spacing or another network.",
                 code="resource.memory",
             )

@@ -116,6 +116,16 @@ def told_as(copy: Path, original: Path) -> Iterator[None]:
         raise
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind if it says nothing, as Python's MemoryError."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of what an error says, where torch and ITK have the reason; its kind if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+
+
 def checked_action(action: object, details: object) -> tuple[Action | None, dict[str, str]]:
     """An action and its details as another process sent them; none if this version does not know them."""
     known = next((a for a in get_args(Action) if a == action), None)

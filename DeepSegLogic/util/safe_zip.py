@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .disk_space import check_free_space
 from .errors import ModelError
-from .file_names import is_device
+from .file_names import is_windows_name
 from .progress import Cancel, Progress, check, ignore_progress, never_cancel
 
 MAX_FILES, MAX_DEPTH = 20_000, 32  # of an archive, and of a model folder
@@ -147,7 +147,7 @@ def _unusable(parts: tuple[str, ...]) -> str:
         return "is a name that is too long"
     if any(ord(letter) < 32 for part in parts for letter in part):
         return "is a name with characters that cannot be shown"
-    if os.name == "nt" and any(is_device(part) or part[-1] in ". " for part in parts):
+    if os.name == "nt" and not all(map(is_windows_name, parts)):
         return "is a name that Windows does not allow"
     return ""
 

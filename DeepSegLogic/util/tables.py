@@ -30,15 +30,26 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a table by :func:`write_table`, with the original texts.
 
+    A byte order mark, as Excel writes it, is allowed.
+
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not a table.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        try:
-            header, *rows = csv.reader(file)
-        except csv.Error as error:
-            raise ValueError(str(error)) from error
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return table_of(file)
+
+
+def table_of(lines: Iterable[str]) -> tuple[list[str], list[list[str]]]:
+    """The same from the lines of a file, with their ends.
+
+    Raises:
+        ValueError: they are no table.
+    """
+    try:
+        header, *rows = csv.reader(lines)
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
     return header, [[_plain(cell) for cell in row] for row in rows]
 
 

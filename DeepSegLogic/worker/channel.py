@@ -122,7 +122,10 @@ class Channel:
             arrays = self._read_arrays(header)
             if arrays is None:
                 return None
-            message: dict[str, Any] = unpack(header, arrays)
+            try:
+                message: dict[str, Any] = unpack(header, arrays)
+            except RecursionError as error:
+                raise ProtocolError("A message is nested too deeply.") from error
             return message
 
     def _read_header(self) -> dict[str, Any] | None:

@@ -1,5 +1,8 @@
 """A model learns from corrections on the page, with a small model."""
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 
 from DeepSegLogic.adaptation.cases import CorrectedCases
@@ -73,3 +76,13 @@ def test_a_correction_is_collected_learnt_accepted_and_taken_back(page):
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("patient: Liver").wait_for(state="detached")
     assert not cases.all()
+
+
+@pytest.mark.parametrize(("field", "minutes"), [("", 10), (None, 10), (0, 10), (-3, 1), (25.0, 25), (1e6, 1440)])
+def test_an_empty_field_learns_for_as_long_as_the_last_time(field, minutes):
+    """Without a browser."""
+    learning = pytest.importorskip("DeepSegWeb.learning", reason="needs the extra `web`")
+    adaptation = SimpleNamespace(minutes=10, learn=lambda: None)
+    work = SimpleNamespace(session=SimpleNamespace(adaptation=adaptation))
+    learning.Learning(SimpleNamespace(), work, contextlib.nullcontext).learn(field)
+    assert adaptation.minutes == minutes

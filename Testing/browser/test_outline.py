@@ -35,6 +35,13 @@ def scene():
     scene.work.session.close()
 
 
+@pytest.mark.parametrize(("modality", "told"), [("CT", "7 HU"), (None, "7 HU"), ("MR", "7")])
+def test_only_grey_values_of_a_ct_are_told_in_hu(scene, modality, told):
+    scene.show_volume(Volume(np.full((24, 24, 24), 7, np.int16), np.eye(4), "scan", modality))
+    probe = importlib.import_module("DeepSegWeb.probe").Probe(State(), scene)
+    assert probe._text([3.0, 3.0, 3.0]) == told
+
+
 @pytest.fixture
 def drawn(scene):
     """The names of the views that were drawn, as often as they were."""

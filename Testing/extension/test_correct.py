@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from DeepSegLogic.session.reach import MOST_NOTCHES
+
 POINT, STROKE, BOX = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsROINode"
 
 
@@ -189,6 +191,7 @@ def test_what_is_clicked_is_outlined_until_it_is_accepted(lung, kind):
 
     believed = click()
     told = ui.correctLabel.text
+    assert ui.reachSlider.maximum == -ui.reachSlider.minimum == MOST_NOTCHES  # as on the page
     ui.reachSlider.value = -4
     lung.wait(lambda: ui.correctLabel.text != told)
     told = ui.correctLabel.text

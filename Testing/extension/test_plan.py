@@ -447,3 +447,16 @@ def _qt():
     import qt
 
     return qt
+
+
+@pytest.mark.parametrize("purpose", ["[" * 100_000, "no JSON", "[]", '{"organ": 5, "vessel": null}', '{"evil": 1}'])
+def test_a_drawn_line_of_a_scene_by_somebody_else_is_left_alone(planner, purpose):
+    import slicer
+
+    for kind in ("vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsLineNode"):
+        node = slicer.mrmlScene.AddNewNodeByClass(kind)
+        node.SetAttribute("DeepSeg.plan.pending", purpose)
+        for place in ((1, 2, 3), (4, 5, 6)):
+            node.AddControlPointWorld(*place)
+        planner.scene.plan.placing.look()
+        assert node.GetScene() is not None and entries(planner) == ()

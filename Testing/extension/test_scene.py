@@ -35,6 +35,8 @@ def test_a_saved_scene_reopens_as_it_was(ready, desktop, tmp_path):
         "[1, 2]",
         "null",
         '{"structures": ["liver"]}',
+        '{"structures": ["liver"], "enhance": [], "corrector": {}}',
+        "[" * 100_000,
         '{"model": "gone", "structures": ["liver"], "quality": "superb", "device": "abacus"}',
         '{"model": 7, "structures": "liver", "quality": 1, "device": null, "replace": "no"}',
         '{"model": ["ct_demo"], "structures": {"liver": 1}, "quality": [], "device": {}}',

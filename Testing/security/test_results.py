@@ -26,7 +26,7 @@ from DeepSegLogic.review.measurements import measure, write_measurements
 from DeepSegLogic.segmentation import Result
 from DeepSegLogic.surfaces import FORMATS, write_surfaces
 from DeepSegLogic.util.atomic_write import atomic_path
-from DeepSegLogic.util.errors import OutputError
+from DeepSegLogic.util.errors import InputError, OutputError
 from DeepSegLogic.util.progress import ignore_progress, never_cancel
 from DeepSegLogic.util.tables import read_table, write_table
 
@@ -124,6 +124,15 @@ def test_voxels_that_are_no_numbers_do_not_spoil_the_report(tmp_path):
     volume.array = np.full(volume.array.shape, np.nan, np.float32)
     export_result(tmp_path, label_map, volume, ["html"])
     assert rows_of((tmp_path / "report.html").read_text("utf-8")) == [("liver", "Liver")]
+
+
+@pytest.mark.parametrize("facts", ["[]", '{"created": 1}', '{"created": "x", "input": {"name": 5}}', "[" * 100_000])
+def test_a_report_of_a_tampered_provenance_is_refused_in_words(tmp_path, facts):
+    label_map, volume = blocks([structure_for("liver", 1)])
+    written(tmp_path, label_map, volume)
+    (tmp_path / "provenance.json").write_text(facts)
+    with pytest.raises(InputError):
+        write_report(tmp_path, tmp_path / "report.html")
 
 
 def test_cells_of_tables_are_no_formulas(tmp_path):

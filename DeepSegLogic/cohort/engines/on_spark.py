@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...util.errors import Cancelled, ResourceError
+from ...util.errors import Cancelled, ResourceError, first_line
 from ...util.openmp import openmp_settings
 from ...util.progress import Cancel
 from ...util.restored import environment_restored
@@ -119,7 +119,7 @@ def _context(master: str) -> Iterator[SparkContext]:
             context = SparkContext(conf=conf)
         except Exception as error:
             raise ResourceError(
-                f"No Spark master answers at {master} ({str(error).splitlines()[0][:300]}).",
+                f"No Spark master answers at {master} ({first_line(error)[:300]}).",
                 "Check the address, the network, and that both sides have the same version of Spark.",
                 code="resource.scheduler",
             ) from error

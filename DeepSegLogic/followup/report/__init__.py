@@ -20,7 +20,6 @@ from ...review.field_of_view import bounded
 from ...util.progress import Cancel, check
 from ..change import Change
 from ..follow_up import FollowUp
-from ..matching import mask_of
 from ..pictures import BRIGHTER, COLORS, DARKER, picture
 from ..time_point import TimePoint
 
@@ -38,7 +37,7 @@ def page(found: FollowUp, created: str, cancel: Cancel) -> str:
     Args:
         created: time in ISO 8601.
     """
-    told = [f"{found.days:g} days" if found.days else "interval unknown", created.replace("T", " ")[:16]]
+    told = [found.span or "interval unknown", created.replace("T", " ")[:16]]
     return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
         style=STYLE.read_text(encoding="utf-8"),
         facts=escape(" · ".join(told)),
@@ -117,7 +116,7 @@ def _one(points: tuple[TimePoint, TimePoint], one: Change) -> tuple[MaskArray, M
         structures = point.label_map.structures
         structure = structure_named(one.name, structures) or structure_named(one.title, structures)
         shape = point.label_map.shape_kji
-        masks.append(mask_of(point.label_map, structure) if structure is not None else np.zeros(shape, bool))
+        masks.append(point.label_map.mask(structure.name) if structure is not None else np.zeros(shape, bool))
     return masks[0], masks[1]
 
 

@@ -48,7 +48,10 @@ class ArchiveSettings:
 
 def must_be_safe(settings: ArchiveSettings) -> None:
     """Check that the address is one, and that no login goes over the network unencrypted."""
-    parts = urlsplit(settings.url)
+    try:
+        parts = urlsplit(settings.url)
+    except ValueError:  # such as a bracket that is not closed
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
         raise UsageError(
             f"{PREFIX}URL is not an address such as https://pacs/dicom-web.", "Correct it.", code="usage.archive"

@@ -59,6 +59,10 @@ def read_dicom_seg(path: Path, source: Path | str | None = None) -> LabelMap:
         places = [frame.place for frame in frames(path)]
         numbers = [_segment_number(data, group, kind) for group in data.PerFrameFunctionalGroupsSequence]
         segments = [_described(item, data) for item in data.SegmentSequence]
+        size = int(data.Rows), int(data.Columns)
+        packed_bits = int(data.BitsAllocated) == 1 and not data.file_meta.TransferSyntaxUID.is_encapsulated
+        if min(size) < 1:
+            raise ValueError("it has no voxels")
     except NoVolume as error:
         raise _unusable(path, f"{error}, so that it cannot be placed in space") from error
     except Exception as error:  # pydicom raises whatever its parser meets
@@ -75,10 +79,10 @@ def read_dicom_seg(path: Path, source: Path | str | None = None) -> LabelMap:
     warnings: list[str] = []
     planes, matrix = _grid(path, places, _stated_steps(data, volume), warnings)
     segments = [segment for segment in segments if segment["labelValue"]]  # 0 is the background of a label map
-    masks = _masks(path, data, planes, numbers)
+    masks = _masks((_bits if packed_bits else _decoded)(path, data, size, len(numbers)), planes, numbers)
     if not segments and not masks:
         raise _unusable(path, "has no segments")
-    shape = (int(planes.max()) + 1, int(data.Rows), int(data.Columns))
+    shape = (int(planes.max()) + 1, *size)
     label_map = label_map_of_planes(path, masks, segments, shape, LPS_TO_RAS @ matrix, warnings)
     return label_map if volume is None else _placed(label_map, volume)
 
@@ -167,32 +171,33 @@ def _even(depths: FloatArray, steps: list[float]) -> tuple[npt.NDArray[np.intp] 
     return None, 0.0
 
 
-def _masks(path: Path, data: Any, planes: npt.NDArray[np.intp], numbers: list[int]) -> Planes:
-    """The voxels of each segment."""
+def _masks(voxels: Iterator[npt.NDArray[Any]], planes: npt.NDArray[np.intp], numbers: list[int]) -> Planes:
+    """The voxels of each segment, from those of each frame (J, I)."""
     masks: dict[int, list[tuple[int, Packed]]] = defaultdict(list)
-    for plane, number, frame in zip(planes, numbers, _voxels(path, data), strict=True):
+    for plane, number, frame in zip(planes, numbers, voxels, strict=True):
         values = [number] if number else [int(v) for v in np.unique(frame) if v]
         for value in values:
             masks[value].append((int(plane), packed(frame > 0 if number else frame == value)))
     return masks
 
 
-def _voxels(path: Path, data: Any) -> Iterator[npt.NDArray[Any]]:
-    """The frames (J, I), one after the other: pydicom would unpack all bits at once."""
-    size, count = int(data.Rows) * int(data.Columns), int(data.get("NumberOfFrames") or 1)
-    if int(data.BitsAllocated) != 1 or data.file_meta.TransferSyntaxUID.is_encapsulated:
-        must_fit(path, size * count * 2)
-        try:
-            yield from data.pixel_array.reshape(count, int(data.Rows), int(data.Columns))
-        except Exception as error:  # a missing or failing decoder
-            raise _unusable(path, f"cannot be decoded ({compression(path)})") from error
-        return
-    packed = np.frombuffer(data.get("PixelData") or b"", np.uint8)
-    if len(packed) * 8 < size * count:
+def _decoded(path: Path, data: Any, size: tuple[int, int], count: int) -> Iterator[npt.NDArray[Any]]:
+    """So many frames of this size (J, I), one after the other."""
+    must_fit(path, size[0] * size[1] * count * 2)
+    try:
+        yield from data.pixel_array.reshape(count, *size)
+    except Exception as error:  # a missing or failing decoder
+        raise _unusable(path, f"cannot be decoded ({compression(path)})") from error
+
+
+def _bits(path: Path, data: Any, size: tuple[int, int], count: int) -> Iterator[npt.NDArray[Any]]:
+    """As :func:`_decoded`, where a voxel is a bit: pydicom would unpack all at once."""
+    packed, voxels = np.frombuffer(data.get("PixelData") or b"", np.uint8), size[0] * size[1]
+    if len(packed) * 8 < voxels * count:
         raise truncated(path)
-    for begin in range(0, size * count, size):
-        bits = np.unpackbits(packed[begin // 8 : -(-(begin + size) // 8)], bitorder="little")
-        yield bits[begin % 8 : begin % 8 + size].reshape(int(data.Rows), int(data.Columns))
+    for begin in range(0, voxels * count, voxels):
+        bits = np.unpackbits(packed[begin // 8 : -(-(begin + voxels) // 8)], bitorder="little")
+        yield bits[begin % 8 : begin % 8 + voxels].reshape(size)
 
 
 def _described(item: Any, data: Any) -> Segment:

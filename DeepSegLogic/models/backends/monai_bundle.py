@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...util.errors import DeepSegError, ModelError
+from ...util.errors import DeepSegError, ModelError, last_line
 from ..card import ModelCard
 from ..files import read_json, read_text
 from ..model import Model, lacks_package, require_monai
@@ -262,7 +262,7 @@ def _network(parser: ConfigParser, card: ModelCard, folder: Path) -> torch.nn.Mo
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(
-            f"The weights {weights.name} do not fit the bundle's network ({str(error).splitlines()[-1].strip()}).",
+            f"The weights {weights.name} do not fit the bundle's network ({last_line(error)}).",
             "Get the bundle again.",
             code="model.corrupted",
         ) from error

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...util.errors import ModelError
+from ...util.errors import ModelError, last_line
 from ..card import ModelCard
 from ..files import check_regular, read_json
 from ..model import Model
@@ -143,7 +143,7 @@ def _load(card: ModelCard, folder: Path, *, is_first: bool = False) -> Model:
                 code="model.unsupported",
             ) from error
         raise ModelError(
-            f"The weights in {folder} do not fit the network of its plan ({str(error).splitlines()[-1].strip()}).",
+            f"The weights in {folder} do not fit the network of its plan ({last_line(error)}).",
             "Install the model again.",
             code="model.corrupted",
         ) from error

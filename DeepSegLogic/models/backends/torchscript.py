@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...util.errors import ModelError
+from ...util.errors import ModelError, first_line, last_line
 from ...util.file_names import is_file_name
 from ..card import ModelCard
 from ..files import read_json
@@ -117,7 +117,7 @@ def _scripted(card: ModelCard) -> nn.Module:
             return network
         except (RuntimeError, ValueError, OSError) as error:
             raise ModelError(
-                f"{card.installed_folder / _SCRIPT} cannot be read as TorchScript ({str(error).splitlines()[0]}).",
+                f"{card.installed_folder / _SCRIPT} cannot be read as TorchScript ({first_line(error)}).",
                 "Import the model again.",
                 code="model.corrupted",
                 action="import_model",
@@ -136,7 +136,7 @@ def _built(card: ModelCard, architecture: Mapping[str, Any]) -> nn.Module:
     except ImportError as error:
         raise lacks_package(f"The network of the model {card.id}", error) from error
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise _wrong(card, f"an architecture that does not fit ({str(error).splitlines()[-1].strip()})") from error
+        raise _wrong(card, f"an architecture that does not fit ({last_line(error)})") from error
     return network
 
 

@@ -53,7 +53,7 @@ def write_report(
         log.warning(sentence)
     try:
         page = _page(folder, read, plan)
-    except (ValueError, LookupError, TypeError) as error:  # JSON, CSV, and their expected content
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # of tampered files
         raise InputError(
             f"measurements.csv or provenance.json in {folder} is damaged, or does not fit the segmentation.",
             "Segment the volume again.",

@@ -13,6 +13,7 @@ from torch import nn
 
 from ...networks.fusion import FUSIONS
 from ...networks.table import TRAINABLE, build_network
+from ...util.errors import first_line
 from ..losses import LOSSES
 from ..plan_file import plan_from_json, plan_to_json
 from ..planning import TrainingPlan
@@ -88,7 +89,7 @@ class Task:
                 raise ValueError(f"its network has {layout.size / 2**20:.0f} MiB of weights")
             return build_network(plan.architecture, plan.outputs, plan.inputs)
         except (LookupError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"its network ({str(error).splitlines()[0]})") from error
+            raise ValueError(f"its network ({first_line(error)})") from error
 
     def at(self, number: int, rate: float) -> Task:
         """The same in another round."""

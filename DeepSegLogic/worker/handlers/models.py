@@ -66,11 +66,10 @@ def import_model(job: Job, *, path: str) -> str:
 def loaded_model(job: Job, name: str) -> Model:
     """The model of this id or folder, loaded now or by an earlier job. Only one is kept, to save GPU memory."""
     from ...models import find_model, load_model
+    from ...models.provenance import stamp_of
 
     card = find_model(name)
-    assert card.folder is not None  # it was found in one
-    files = [f for f in card.folder.rglob("*") if f.is_file()]
-    version = (card.id, str(card.folder), max(f.stat().st_mtime_ns for f in files))  # changes when it is reinstalled
+    version = (card.id, stamp_of(card))
     kept = job.warm.get("model")
     if kept is None or kept[0] != version:
         job.progress("load model", 0.0, card.title)  # the first time, most of it is the import of torch

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from DeepSegLogic.cli import main
 
 
@@ -27,6 +29,24 @@ def test_a_name_longer_than_a_disk_takes_is_told(tmp_path, capfd):
         assert "Unexpected" not in capfd.readouterr().err, arguments
     assert main(["segment", str(tmp_path / "ct.nrrd"), "-o", str(tmp_path / long)]) == 2
     assert "too long: it has 280 bytes" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (MemoryError(), 6, "The computer is out of memory. Close other programs"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), 6, "The GPU is out of memory."),
+        (RuntimeError("CUDA error: unspecified launch failure"), 6, "The GPU stopped working"),
+        (KeyError("x"), 1, "Unexpected error (KeyError: 'x'). Run again with --debug"),
+    ],
+)
+def test_what_runs_short_is_told_as_in_panel_and_page(monkeypatch, capfd, error, code, words):
+    def fails(*_results):
+        raise error
+
+    monkeypatch.setattr("DeepSegLogic.session.doctor.examine", fails)
+    assert main(["doctor"]) == code
+    assert words in capfd.readouterr().err
 
 
 def test_debug_shows_where_it_came_from(tmp_path, capfd):

@@ -80,6 +80,7 @@ def test_variants_are_compared_and_put_to_the_vote(chest, tmp_path, capfd):
         (["--with", "dropout"], 4, "ct_demo has no dropout"),
         (["--with", "folds"], 4, "single network"),
         (["--take", "liver"], 2, "does not name a structure and an opinion"),
+        (["--take", "liver=²"], 2, "does not name a structure and an opinion"),
         (["--with", "no_such_model"], 4, "no_such_model"),
     ],
 )

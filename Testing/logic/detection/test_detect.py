@@ -156,3 +156,15 @@ def test_too_little_memory_gives_smaller_windows_and_then_a_sentence(bright_mode
     detector.find = none
     with pytest.raises(ResourceError, match="Out of memory"):
         detect(volume, detector, device="cpu")
+
+
+@pytest.mark.parametrize("where", ["prepare", "lay_out"])
+def test_too_little_memory_before_the_search_is_said_too(bright_model, monkeypatch, where):
+    """A GPU may be too full even for the volume or the network."""
+
+    def short(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(f"DeepSegLogic.detection.detect.{where}", short)
+    with pytest.raises(ResourceError, match="Out of memory"):
+        detect(phantom(CENTERS, shape=(70, 70, 70)), load_detector(find_model(bright_model)), device="cpu")

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import dicom_series
 import numpy as np
@@ -37,6 +38,16 @@ def test_a_table_comes_back_as_it_was(tmp_path):
     assert [float(rows[0][f"center_{x}_mm"]) for x in "ras"] == [-55, 14, 103]
     write_findings_csv([], tmp_path / "none.csv")
     assert read_findings_csv(tmp_path / "none.csv") == []
+
+
+def test_kinds_that_a_spreadsheet_would_run_are_made_text(tmp_path):
+    """They come from the card of a model that somebody else made."""
+    found = [replace(NODULE, kind='=HYPERLINK("http://x")', segment="@SUM(A1)"), replace(OTHER, kind="a\u2028b")]
+    write_findings_csv(found, tmp_path / "findings.csv")
+    with (tmp_path / "findings.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[1][1].startswith("'=") and rows[1][-1] == "'@SUM(A1)" and rows[1][4] == "-55.00"
+    assert read_findings_csv(tmp_path / "findings.csv") == found
 
 
 @pytest.mark.parametrize(

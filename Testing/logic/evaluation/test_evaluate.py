@@ -92,6 +92,13 @@ def test_overlapping_structures_are_whole(reference):
     assert found["case", "liver"] == pytest.approx(2 * LIVER.sum() / (LIVER.sum() + whole.sum()))
 
 
+def test_an_empty_structure_beside_overlapping_ones_is_missed(reference):
+    """It is in no layer."""
+    layers = [label_map(LIVER, structures=ORGANS[:1])]
+    overlapping = LabelMap(layers[0].array, reference.ijk_to_ras, ORGANS, layers=layers)
+    assert scores(evaluate(overlapping, reference)) == {("case", "liver"): 1.0, ("case", "aorta"): 0}
+
+
 def test_axes_in_another_order_are_the_same_grid(reference):
     array, matrix = reorient(reference.array, reference.ijk_to_ras, "SPL")
     turned = LabelMap(np.ascontiguousarray(array), matrix, reference.structures)

@@ -226,3 +226,21 @@ def test_a_structure_that_only_one_scan_looked_for_is_told():
 def test_small_numbers_keep_two_digits():
     one = Change("a", "A", 0, "changed", 0.123, 0.456, 0.333, 270.7, 0.1, None, None, None, None, False, False)
     assert one.sentence == "0.12 ml → 0.46 ml, +270.7 %"
+
+
+def test_a_structure_that_came_beside_overlapping_ones():
+    """Where structures overlap, an empty one is in no layer."""
+    shape, matrix = grid((2.0, 2.0, 2.0))
+    after = time_point([*ORGANS, TUMOR], shape, matrix)
+    tumor = after.label_map.structure(TUMOR.name)
+    rest = np.where(after.label_map.array == tumor.value, 1, after.label_map.array)
+    layers = [LabelMap(rest, matrix, after.label_map.structures[:-1])]
+    before = TimePoint(LabelMap(rest, matrix, after.label_map.structures, layers=layers), None)
+    one = by_name(follow_up(before, after, days=100))[TUMOR.name]
+    assert one.kind == "new" and one.after_ml == pytest.approx(TUMOR.ml, rel=0.05)
+
+
+@pytest.mark.parametrize(("days", "words"), [(1, "1 day"), (92, "92 days"), (0.5, "0.5 days")])
+def test_the_time_between_the_scans_is_told_in_english(days, words):
+    point = time_point(ORGANS, *grid((3.0, 3.0, 3.0)))
+    assert follow_up(point, point, days=days).interval == f"{words} between the scans."

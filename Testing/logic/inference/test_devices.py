@@ -275,15 +275,20 @@ def test_memory_that_torch_keeps_for_itself_is_free(card):
 
 
 @pytest.mark.parametrize(
+    "lack",
+    [torch.OutOfMemoryError("CUDA out of memory (injected)"), MemoryError()],  # Python's own says nothing
+    ids=["torch", "Python"],
+)
+@pytest.mark.parametrize(
     "where", ["DeepSegLogic.inference.volume_run.prepare", "DeepSegLogic.inference.engine.lay_out"]
 )
-def test_a_card_without_any_memory_is_left(monkeypatch, card, where):
+def test_a_card_without_any_memory_is_left(monkeypatch, card, where, lack):
     module, name = where.rsplit(".", 1)
     original = getattr(sys.modules[module], name)
 
     def refusing(*values):
         if CUDA in values:
-            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+            raise lack
         return original(*values)
 
     monkeypatch.setattr(where, refusing)

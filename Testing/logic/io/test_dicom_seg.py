@@ -196,7 +196,11 @@ def described(number):
     [
         (lambda d: setattr(d, "SegmentationType", "FRACTIONAL"), "holds fractional segments"),
         (lambda d: setattr(d, "PixelData", d.PixelData[:100]), "truncated"),
-        (lambda d: d.pop("SegmentSequence"), "cannot be read as a segmentation"),
+        *(
+            (lambda d, keyword=keyword: d.pop(keyword), "cannot be read as a segmentation")
+            for keyword in ("SegmentSequence", "Rows", "Columns", "BitsAllocated")
+        ),
+        (lambda d: setattr(d, "Rows", 0), "cannot be read as a segmentation"),
         (lambda d: d.pop("PerFrameFunctionalGroupsSequence"), "does not state the position"),
         (
             lambda d: setattr(

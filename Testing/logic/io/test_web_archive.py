@@ -249,6 +249,7 @@ def self_signed(folder):
         ("ftp://pacs.example", "not an address"),
         ("https://user:word@pacs.example", "not an address"),
         ("pacs", "not an address"),
+        ("https://[::1", "not an address"),
     ],
 )
 def test_unsafe_addresses_are_refused(url, says):

@@ -30,6 +30,7 @@ class ReleaseSite:
         etag: of all files; None sends none.
         ranges: whether ``Range`` is honoured.
         delay_s: between blocks of 4 kB.
+        answering: the first request is answered once this is set; None answers at once.
         redirects: path to address.
         requests: (path, Range header) of each request.
     """
@@ -41,6 +42,7 @@ class ReleaseSite:
         self.etag: str | None = '"one"'
         self.ranges = True
         self.delay_s = 0.0
+        self.answering: threading.Event | None = None
         self.redirects: dict[str, str] = {}
         self.requests: list[tuple[str, str | None]] = []
         site = self
@@ -76,6 +78,8 @@ class ReleaseSite:
         path = request.path.rpartition("/")[2]
         wanted = request.headers.get("Range")
         self.requests.append((request.path, wanted))
+        if self.answering is not None and len(self.requests) == 1:
+            self.answering.wait(30)
         if self.failures:
             return self._status(request, self.failures.pop(0))
         if path in self.redirects:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -122,6 +123,21 @@ def test_cancelling_does_not_wait_for_a_silent_server(site, tmp_path):
     with pytest.raises(Cancelled):
         get(site, tmp_path, cancel=lambda: bool(site.requests))
     assert time.monotonic() - started < 15
+
+
+def test_an_answer_that_comes_after_the_cancellation_is_not_written(site, tmp_path):
+    """The next call may have begun to download to the same place."""
+    site.answering = threading.Event()
+    before = set(threading.enumerate())
+    with pytest.raises(Cancelled):
+        get(site, tmp_path, cancel=lambda: bool(site.requests))
+    abandoned = [thread for thread in threading.enumerate() if thread not in before and "run" in thread.name]
+    partial = tmp_path / "weights.zip.partial"
+    partial.write_bytes(b"of the next call")
+    site.answering.set()
+    for thread in abandoned:
+        thread.join(10)
+    assert abandoned and partial.read_bytes() == b"of the next call"
 
 
 def test_killed_half_way_the_next_call_goes_on(site, tmp_path):

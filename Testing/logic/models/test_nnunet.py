@@ -121,6 +121,22 @@ def test_impossible_numbers_of_a_plan_are_refused_by_name(folder, path, value, n
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(("axes", "named"), [((0, 3), "axes = 3"), ((-1,), "axes = -1"), (("x",), "axes = 'x'")])
+def test_mirroring_axes_that_are_none_are_refused(folder, axes, named):
+    path = folder / "fold_0" / "checkpoint_final.pth"
+    torch.save(torch.load(path, weights_only=False) | {"inference_allowed_mirroring_axes": axes}, path)
+    with pytest.raises(ModelError, match=named):
+        load(folder)
+
+
+@pytest.mark.parametrize("order", [[1, 3, 3], [0, 1, 2], [1, 2, 70000], [1, 2, "x"]])
+def test_values_of_regions_that_do_not_tell_them_apart_are_refused(tmp_path, order):
+    folder = shutil.copytree(KINDS / "regions", tmp_path / "regions")
+    edit(folder / "dataset.json", lambda dataset: dataset.update(regions_class_order=order))
+    with pytest.raises(ModelError, match="regions_class_order"):
+        find_model(folder) and load(folder)
+
+
 def test_numbers_of_a_plan_may_be_text(folder):
     usual = load(folder).plan
     (spacing, *_), (patch, *_) = usual.spacing, usual.patch_size

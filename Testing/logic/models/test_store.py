@@ -6,17 +6,21 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from DeepSegLogic.cohort import case
 from DeepSegLogic.models import find as registry
-from DeepSegLogic.models import find_model, load_model
+from DeepSegLogic.models import find_model, load_model, provenance
 from DeepSegLogic.models import install as fetch
 from DeepSegLogic.models.card import ModelCard
 from DeepSegLogic.models.import_export import export_model, import_model
 from DeepSegLogic.models.install import download_model, ensure_model
 from DeepSegLogic.models.store import Store, disk_use, verify
+from DeepSegLogic.session import doctor
 from DeepSegLogic.session.doctor import examine
 from DeepSegLogic.util.errors import Cancelled, DeepSegError, ModelError, OutputError
 
@@ -253,3 +257,28 @@ def test_removing_frees_the_disk(single, own_store):
     assert not (own_store / "single").exists() and nothing_but(own_store, "known.json")
     with pytest.raises(ModelError):
         Store().remove("single")
+
+
+def test_the_doctor_says_that_the_disk_of_the_models_is_not_there(monkeypatch):
+    """On Windows a drive letter may lead nowhere."""
+    monkeypatch.setattr(Path, "exists", lambda _self: False)
+    check = doctor._memory()[-1]
+    assert check.topic == "Model folder" and check.fact.endswith("is not there") and "DEEPSEG_MODELS" in check.remedy
+
+
+def test_a_model_that_is_installed_again_is_loaded_again(tmp_path, monkeypatch):
+    """By workers that live for weeks; also where only a model that it needs is another one now."""
+    cards, loads = [], []
+    for name in ("organ", "helper"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").touch()
+        cards.append(ModelCard(name, name, folder=tmp_path / name))
+    monkeypatch.setattr(provenance, "chain", lambda card, find=None: cards)
+    monkeypatch.setattr(provenance, "digest_of", lambda card: card.id)
+    monkeypatch.setattr(case, "find_model", lambda name: cards[0])
+    monkeypatch.setattr(case, "load_model", lambda card: loads.append(card.id) or SimpleNamespace(card=card))
+    for changed in ("", "", "organ", "helper", ""):
+        if changed:
+            os.utime(tmp_path / changed / "weights", (2e9, 2e9))
+        case._here(case.Settings(tmp_path / "out", "organ"))
+    assert loads == ["organ"] * 3

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from DeepSegLogic import InputError, LabelMap, Structure, UsageError, make_surfaces
-from DeepSegLogic.planning import Ellipsoid, Organ, Plane, Territories
+from DeepSegLogic.planning import Ellipsoid, Organ, Plane, Territories, digest_of, joined
 from DeepSegLogic.surfaces.mesh_quality import check_surfaces
 
 from .scenes import GRIDS, ball, box, cylinder, scene
@@ -156,6 +156,10 @@ def test_overlapping_structures_stay_whole():
     divided = Organ(both, "liver").divided([Plane((0, 0, 9.5), (0, 0, 1))])
     assert np.count_nonzero(divided.mask("liver_part_1")) == np.count_nonzero(liver) / 2
     np.testing.assert_array_equal(divided.mask("tumor"), tumor == 2)
+    again = joined(divided, "liver")
+    np.testing.assert_array_equal(again.mask("liver"), liver == 1)
+    np.testing.assert_array_equal(again.mask("tumor"), tumor == 2)
+    assert digest_of(again) == digest_of(both)
 
 
 def test_cuts_that_cannot_be_made_are_refused():

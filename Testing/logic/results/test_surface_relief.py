@@ -82,3 +82,13 @@ def test_the_preview_shows_surfaces_where_there_are_some(tmp_path):
         write_preview(volume, label_map, tmp_path / name, surfaces=surfaces)
         written.append((tmp_path / name).read_bytes())
     assert written[0] != written[1]
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 5), (3, 1, 1)])
+@pytest.mark.parametrize("edge", range(1, 7))
+def test_what_bulges_out_of_its_box_is_whole_in_the_picture(edge, spacing):
+    """A cube of a few voxels keeps its volume as a ball that is wider than the cube."""
+    array = np.zeros((12, 12, 12), np.uint8)
+    array[4 : 4 + edge, 4 : 4 + edge, 4 : 4 + edge] = 1
+    shown = picture(made(array, np.diag([*spacing, 1.0]))).any(-1)
+    assert shown.any() and not any(rim.any() for rim in (shown[0], shown[-1], shown[:, 0], shown[:, -1]))

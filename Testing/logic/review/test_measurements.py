@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from DeepSegLogic.data.label_map import LabelMap
+from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.review.measurements import measure, write_measurements
@@ -72,3 +72,12 @@ def test_what_the_field_of_view_cuts_is_told(tmp_path):
     read = list(csv.DictReader((tmp_path / "m.csv").read_text("utf-8").splitlines()))
     assert [r["cut"] for r in read] == ["", "yes", "yes", ""]
     assert not measure(LabelMap(labels, np.eye(4), structures), Volume(image * 0, np.eye(4)))[2].cut
+
+
+def test_an_empty_structure_beside_overlapping_ones_has_its_row():
+    """It is in no layer."""
+    names = [Structure(1, "liver", "Liver"), Structure(2, "tumor", "Tumor"), Structure(3, "cyst", "Cyst")]
+    both = np.ones((2, 2, 2), np.uint8)
+    layers = [LabelMap(both * n, np.eye(4), [s]) for n, s in enumerate(names[:2], 1)]
+    found = measure(LabelMap(both, np.eye(4), names, layers=layers), Volume(both.astype(np.int16), np.eye(4)))
+    assert [(row.name, row.voxels) for row in found] == [("liver", 8), ("tumor", 8), ("cyst", 0)]

@@ -5,6 +5,7 @@ import subprocess
 
 import keyring
 import keyring.backend
+import keyring.errors
 import numpy as np
 import pytest
 
@@ -101,6 +102,37 @@ def test_the_own_certificate_is_kept_and_its_key_is_private(tmp_path):
     from DeepSegLogic.service.certificate import fingerprint
 
     assert told.stdout.strip().rpartition("=")[2] == fingerprint(certificate)
+
+
+def test_a_key_store_that_stays_locked(tmp_path, monkeypatch):
+    """Somebody closed the question for its password."""
+
+    class Locked(keyring.backend.KeyringBackend):
+        priority = 1
+
+        def get_password(self, service, username):
+            raise keyring.errors.KeyringLocked("dismissed")
+
+        def set_password(self, service, username, password):
+            raise keyring.errors.KeyringLocked("dismissed")
+
+        delete_password = get_password
+
+    monkeypatch.undo()
+    monkeypatch.setattr(known, "_default_path", lambda: tmp_path / "servers.json")
+    monkeypatch.delenv("DEEPSEG_TOKEN", raising=False)
+    before, url = keyring.get_keyring(), "http://localhost:1"
+    keyring.set_keyring(Locked())
+    try:
+        servers = known.KnownServers()
+        servers.save(url, "")
+        for use in (servers.connect, lambda url: known.keep_token(url, "secret"), servers.remove):
+            with pytest.raises(UsageError, match=r"key store cannot be used \(dismissed\)") as caught:
+                use(url)
+            assert caught.value.action == "give_token"
+        assert not servers.all()
+    finally:
+        keyring.set_keyring(before)
 
 
 def test_the_token_lives_in_the_key_store_and_nowhere_else(tmp_path, monkeypatch):

@@ -7,18 +7,24 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import requests
 from running_server import ct
 
-from DeepSegLogic import Cancelled, DeepSegError, ResourceError
-from DeepSegLogic.remote import uploads
+from DeepSegLogic import Cancelled, DeepSegError, LabelMap, ResourceError, Result, TopProbabilities
+from DeepSegLogic.remote import following, uploads
+from DeepSegLogic.remote.connection import Connection, presented_fingerprint
+from DeepSegLogic.remote.following import follow
 from DeepSegLogic.remote.protocol import GridHeader
+from DeepSegLogic.remote.results import checked_result
 from DeepSegLogic.remote.server import Server
+from DeepSegLogic.remote.worker import RemoteWorker
 from DeepSegLogic.service import certificate
 from DeepSegLogic.service.certificate import own_certificate
+from DeepSegLogic.util.address import Address
 from DeepSegLogic.util.errors import UsageError
 
 from .proxy import Proxy
@@ -313,6 +319,94 @@ def test_something_else_at_the_address():
             with pytest.raises(DeepSegError, match=words):
                 Server(f"http://127.0.0.1:{other.server_port}", "token").models()
         other.shutdown()
+
+
+@pytest.mark.parametrize("event", [b"data: {", b"data: " + b"[" * 100_000, b"data: \xff", b"data: 7"])
+def test_events_that_are_none(event):
+    """A hostile server, or a broken proxy: they end in a sentence."""
+    import http.server
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            if self.path.endswith("/events"):
+                self.wfile.write(event + b"\n\n")
+
+        def do_PUT(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"state": "running", "place": 0, "fraction": 0.5}')
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
+        connection = Connection(f"http://127.0.0.1:{other.server_port}", "token", patience_s=0.5)
+        with pytest.raises(DeepSegError, match="not understand"):
+            follow(connection, "a" * 32, {}, lambda *_: None, lambda: False)
+        other.shutdown()
+
+
+def test_a_state_need_not_say_what_the_job_does():
+    told = []
+    following._show(
+        {"state": "running", "fraction": 0.5, "place": 0, "stage": "inference"}, lambda *now: told.append(now)
+    )
+    following._show({"state": "running", "fraction": 0.5, "place": 0}, lambda *now: told.append(now))
+    assert told == [("inference", 0.5, "")]
+
+
+def test_a_name_that_no_machine_can_have_is_not_reached():
+    with pytest.raises(ResourceError, match="cannot be reached"):
+        presented_fingerprint(Address.of(f"https://{'a' * 64}.example"))
+
+
+def test_a_worker_that_was_closed_can_be_asked_again():
+    class Stub:
+        def models(self, **_options):
+            return ["ct_demo"]
+
+    worker = RemoteWorker(Stub())
+    for _ in range(2):
+        worker.close()
+        job, end, answers = worker.submit("models"), time.monotonic() + 5, []
+        while worker.is_open(job) and time.monotonic() < end:
+            answers += [event.value for event in worker.poll() if event.kind == "result"]
+            time.sleep(0.01)
+        assert answers == [["ct_demo"]]
+    worker.close()
+
+
+def probabilities(**other):
+    labels = np.ones((2, 3, 4, 5), np.uint8)
+    return TopProbabilities(**{"labels": labels, "values": labels, "ijk_to_ras": np.eye(4)} | other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"phase": "lunar"},
+        {"phase": ["plain"]},
+        {"enhanced": 1},
+        {"probabilities": "most probable"},
+        {"probabilities": probabilities(labels=np.ones((3, 4, 5), np.uint8))},
+        {"probabilities": probabilities(labels=np.ones((2, 3, 4, 5), np.float32))},
+        {"probabilities": probabilities(labels=np.ones((0, 3, 4, 5), np.uint8))},
+        {"probabilities": probabilities(values=np.ones((2, 3, 4, 4), np.uint8))},
+        {"probabilities": probabilities(ijk_to_ras=np.full((4, 4), np.nan))},
+        {"probabilities": probabilities(ijk_to_ras=None)},
+        {"probabilities": probabilities(volume_digest=7)},
+    ],
+)
+def test_all_of_a_result_is_checked(other):
+    """What corrections and faces would stumble over later."""
+    volume = ct(2)
+    fine = Result(LabelMap(bone(volume), volume.ijk_to_ras), {}, phase="venous", probabilities=probabilities())
+    assert checked_result(fine, volume.array.shape, volume.ijk_to_ras) is fine
+    with pytest.raises(DeepSegError, match="something else than the result"):
+        checked_result(replace(fine, **other), volume.array.shape, volume.ijk_to_ras)
 
 
 def test_grid_ids_tell_everything_apart():

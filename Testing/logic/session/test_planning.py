@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from DeepSegLogic import LabelMap, Organ, Plane
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.planning import distance, margin, parse_plan
+from DeepSegLogic.refinement.layers import editable
 from DeepSegLogic.refinement.prompts import Scribble
-from DeepSegLogic.session import Session
+from DeepSegLogic.session import Phase, Session
 from DeepSegLogic.util.errors import DeepSegError, UsageError
+from DeepSegLogic.worker import WorkerClient
 
 from ..planning.scenes import ball, cylinder, scene
 from .steps import settle
@@ -205,3 +208,41 @@ def test_an_empty_plan(session):
     assert plan.as_plan().as_json() == {"format": "deepseg.plan", "version": 1, "units": "mm"}
     with pytest.raises(UsageError, match="plan is empty"):
         plan.recompute()
+
+
+def test_what_a_task_was_given_stays_as_it_was_when_the_user_corrects_on(organs):
+    """Also where structures overlap: each layer is sent, and the worker may be busy with something else."""
+    sent = []
+
+    class Client(WorkerClient):
+        def submit(self, request, **params):
+            sent.append(params)
+            return len(sent)
+
+    session = Session(Client())
+    tumor = next(s for s in organs.structures if s.name == "tumor")
+    grown = LabelMap((organs.array == tumor.value) * organs.array, organs.ijk_to_ras, [tumor])
+    rest = replace(organs, structures=[s for s in organs.structures if s is not tumor])
+    overlapping = replace(organs, layers=[rest, grown])
+    volume = Volume(np.zeros(organs.array.shape, np.int16), organs.ijk_to_ras, "Phantom", "CT")
+    session.outcome.adopt(volume, overlapping, {})
+    correction, before = session.outcome.correction, editable(overlapping)
+    for start in (
+        lambda: session.outcome.planning.add("diameters", {"structure": "tumor"}),
+        lambda: session.export(Path("out"), ["stl"], correction.label_map),
+        lambda: session.compare(organs, correction.label_map),
+    ):
+        start()
+        everything = tuple(slice(0, n) for n in organs.array.shape)
+        assert correction.edit("tumor", everything, np.ones(organs.array.shape, bool), give=True) is not None
+        assert sent[-1]["label_map"] == before
+        correction.undo()
+        session.jobs.run.phase = Phase.DONE
+
+
+def test_a_plan_without_entries_is_not_exported_alone(session, tmp_path):
+    with pytest.raises(UsageError, match="The plan is empty"):
+        session.export(tmp_path, ["plan"])
+    session.export(tmp_path, ["plan", "csv"])
+    done(session)
+    assert [path.name for path in session.outcome.exported] == ["measurements.csv"]

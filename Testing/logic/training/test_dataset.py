@@ -77,7 +77,7 @@ def test_a_table_says_what_was_looked_for(tmp_path):
     write(tmp_path, 0, "x.nii.gz", "x_l.nii.gz")
     write(tmp_path, 1, "y.nii.gz", "y_l.nii.gz")
     table = "image,label,looked_for\nx.nii.gz,x_l.nii.gz,liver\ny.nii.gz,y_l.nii.gz,\n"
-    (tmp_path / "cases.csv").write_text(table, "utf-8")
+    (tmp_path / "cases.csv").write_text(table, "utf-8-sig")  # as Excel writes it
     first, second = find_cases(tmp_path / "cases.csv")
     assert check_cases([first]).structures == ["liver"] and check_cases([first, second]).structures == [
         "liver",

@@ -1,6 +1,7 @@
 """The loop: stopped in any way it goes on with the same losses; lack of memory, time, a full disk, bad checkpoints."""
 
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,15 @@ def test_it_learns_and_keeps_the_best_network(tmp_path):
     assert all(torch.equal(outcome.weights[name], tensor) for name, tensor in seen[1].items())
     found = losses(tmp_path)
     assert float(found[4]) < float(found[1])
+
+
+def test_a_checkpoint_is_enough_to_end_with(tmp_path):
+    """Of a training that was done, copied without its table."""
+    done = training(tmp_path / "there", validate=lambda network: 0.5).run()
+    (tmp_path / "here").mkdir()
+    shutil.copy(tmp_path / "there" / "checkpoint.pth", tmp_path / "here")
+    again = training(tmp_path / "here", validate=lambda network: 0.5).run()
+    assert (again.step, again.dice) == (done.step, 0.5)
 
 
 def test_out_of_memory_steps_down_batch_then_patch_before_it_fails(tmp_path):

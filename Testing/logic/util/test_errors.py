@@ -10,7 +10,15 @@ from typing import get_args
 import pytest
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.util.errors import ACTION_DETAILS, Action, DeepSegError, ModelError, checked_action
+from DeepSegLogic.util.errors import (
+    ACTION_DETAILS,
+    Action,
+    DeepSegError,
+    ModelError,
+    checked_action,
+    first_line,
+    last_line,
+)
 from DeepSegLogic.worker.channel import ProtocolError
 from DeepSegLogic.worker.error_mapping import from_message, to_message
 
@@ -121,3 +129,15 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def test_the_base_class_speaks_to_a_python_user():
     assert str(untrusted()) == "The model lab was not run. Trust it."
     assert str(DeepSegError("Broken.")) == "Broken."
+
+
+@pytest.mark.parametrize(
+    ("error", "first", "last"),
+    [
+        (RuntimeError("Error(s) in loading:\n\tsize mismatch\n"), "Error(s) in loading:", "size mismatch"),
+        (MemoryError(), "MemoryError", "MemoryError"),
+        (ValueError(" \n"), "ValueError", "ValueError"),
+    ],
+)
+def test_a_line_of_an_error_is_never_empty(error, first, last):
+    assert (first_line(error), last_line(error)) == (first, last)
