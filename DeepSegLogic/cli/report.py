@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .checks import before_reading
+from .checks import before_reading, must_end
 from .console import Console
 from .options import ImageOfLabels, given_path, output_file, path_argument
 
@@ -32,8 +32,9 @@ def report(
     from ..results.report import write_report
     from ..worker.isolated import read_label_map
 
+    must_end(output, ".html")
     planned = read_plan(plan) if plan is not None else None
-    before_reading(result, image, changes, file=output)
+    before_reading(result, image, plan, changes, file=output)
     if draft:
         _draft(result, image, planned, changes)
     write_report(result, output, lambda path: read_label_map(path, image), planned)
