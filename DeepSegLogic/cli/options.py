@@ -112,5 +112,5 @@ Port = Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="Port 
 
 Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")]
