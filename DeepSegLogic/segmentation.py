@@ -22,6 +22,7 @@ from .models.input_checks import channels_on_grid, check_volume
 from .models.model import only_finds_boxes, segments_nothing
 from .util.errors import ModelError, ResourceError, UsageError
 from .util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .util.words import check_list
 
 if TYPE_CHECKING:
     from .data.probabilities import TopProbabilities
@@ -281,6 +282,7 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
             "Name at least one structure, or leave it out for all.",
             code="usage.structures",
         )
+    check_list(structures)
     known = [structure_for(n, v) for v, n in labels.items()]
     wanted = {known_structure(name, known).name for name in structures}
     return {v: n for v, n in sorted(labels.items()) if n in wanted}

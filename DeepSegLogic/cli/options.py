@@ -45,7 +45,7 @@ def split(names: str) -> list[str] | None:
     return [n.strip() for n in names.split(",") if n.strip()] if names.strip() else None
 
 
-Image = Annotated[Path, path_argument("IMAGE", "NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.")]
+Image = Annotated[Path, path_argument("IMAGE", "NIfTI, NRRD or MetaImage file, or DICOM: folder, DICOMDIR or file.")]
 Labels = Annotated[
     Path,
     path_argument("LABELS", "Label map (NIfTI, NRRD, MetaImage, .seg.nrrd, DICOM SEG, RTSTRUCT) or folder of results."),

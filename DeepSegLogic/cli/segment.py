@@ -231,7 +231,7 @@ def _table(rows: list[Measurement]) -> Table:
     notes = [f"Not found: {escape(absent)}"] if absent else []
     if any(row.cut for row in rows):
         notes.append("≥: cut by the field of view; the volume is a lower bound.")
-    table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes))
+    table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes), caption_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
     for row in filter(lambda row: row.voxels, rows):

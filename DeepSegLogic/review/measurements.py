@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data.affine import same_grid
+from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, FloatArray, LabelArray
 from ..data.volume import Volume
@@ -63,12 +65,17 @@ def measure(
     Args:
         confidence, boundary_margin: as in :class:`~DeepSegLogic.segmentation.Result`.
 
+    Raises:
+        InputError: the label map does not have the voxels of the volume.
+
     Example:
         >>> from DeepSegLogic import measure, read_label_map, read_volume
         >>> lung = measure(read_label_map("organs.seg.nrrd"), read_volume("ct.nrrd"))[5]
         >>> lung.name, round(lung.volume_ml), round(lung.mean_hu)
         ('left_lung', 1880, -835)
     """
+    if label_map.shape_kji != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, 1e-2):
+        label_map = placed_on(volume, label_map)
     if label_map.layers:
         rows = [row for layer in label_map.layers for row in measure(layer, volume, confidence, boundary_margin)]
         by_name = {row.name: row for row in rows}

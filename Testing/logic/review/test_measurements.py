@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from DeepSegLogic import InputError
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume
@@ -44,6 +45,20 @@ def test_numbers_and_boxes(rows):
     assert found[1].confidence == 0.75 and found[1].boundary_margin == 0.5 and found[0].confidence is None
     empty = found[2]
     assert (empty.voxels, empty.volume_ml, empty.mean_hu, empty.box_min) == (0, 0.0, None, None)
+
+
+def test_a_label_map_of_another_place_is_refused_and_one_without_margins_is_not(rows):
+    labels, image, found = rows
+    structures, volume = [structure_for("kidney_right", 2), structure_for("liver", 5)], Volume(image, MATRIX)
+    elsewhere = MATRIX.copy()
+    elsewhere[:3, 3] += 50
+    for matrix, array in ((elsewhere, labels), (MATRIX @ np.diag([2, 1, 1, 1]), labels[:3])):
+        with pytest.raises(InputError, match="does not have the voxels of volume"):
+            measure(LabelMap(array, matrix, structures), volume)
+    cropped = MATRIX.copy()
+    cropped[:3, 3] += MATRIX[:3, :3] @ [2, 1, 1]
+    rows = measure(LabelMap(labels[1:8, 1:9, 2:10], cropped, structures), volume)
+    assert [(r.voxels, r.mean_hu, r.box_max) for r in rows] == [(r.voxels, r.mean_hu, r.box_max) for r in found[:2]]
 
 
 def test_csv_has_a_row_for_each(rows, tmp_path):
