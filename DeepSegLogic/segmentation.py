@@ -22,6 +22,7 @@ from .models.input_checks import channels_on_grid, check_volume
 from .models.model import only_finds_boxes, segments_nothing
 from .util.errors import ModelError, ResourceError, UsageError
 from .util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .util.words import check_list
 
 if TYPE_CHECKING:
     from .data.probabilities import TopProbabilities
@@ -122,7 +123,7 @@ def segment(
     from .inference.device import choose_device
     from .inference.estimate import joined_estimates
     from .inference.presets import quality as quality_named
-    from .inference.roi import region_mask
+    from .inference.roi import cut_by, region_mask
     from .inference.volume_run import Clock, VolumeRun
     from .models.provenance import provenance
 
@@ -138,6 +139,7 @@ def segment(
     arrays, doubts = channels_on_grid(volume, others, model.card, force)
     warnings += doubts
 
+    region = None if roi is None else region_mask(volume, roi)
     run = VolumeRun(
         volume,
         model,
@@ -146,7 +148,7 @@ def segment(
         chosen_device,
         clock,
         channels=arrays,
-        region=None if roi is None else region_mask(volume, roi),
+        region=region,
         keep_probabilities=keep_probabilities,
         uncertainty=uncertainty,
     )
@@ -164,6 +166,9 @@ def segment(
         warnings.append("None of the requested structures was found.")
 
     label_map = LabelMap(run.labels, volume.ijk_to_ras.copy(), [structure_for(n, v) for v, n in wanted.items()])
+    if region is not None and (cut := cut_by(region, run.labels)):
+        titles = ", ".join(s.title for s in label_map.structures if s.value in cut)
+        warnings.append(f"The region of interest ends in: {titles}. Their volumes are lower bounds.")
     top = joined_top(run.tops) if run.tops else None
     if top is not None:
         top.volume_digest = volume_digest(volume)
@@ -281,6 +286,7 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
             "Name at least one structure, or leave it out for all.",
             code="usage.structures",
         )
+    check_list(structures)
     known = [structure_for(n, v) for v, n in labels.items()]
     wanted = {known_structure(name, known).name for name in structures}
     return {v: n for v, n in sorted(labels.items()) if n in wanted}

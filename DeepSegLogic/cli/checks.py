@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..util.errors import UsageError
+
 
 def before_reading(
     *inputs: Path | None, folder: Path | None = None, file: Path | None = None, device: str = "auto"
@@ -12,13 +14,13 @@ def before_reading(
 
     Args:
         inputs: files and folders that it reads; None for those that were not given.
-        folder, file: where it writes; None for nowhere.
+        folder, file: where it writes; None for nowhere. The file must not be one of the inputs.
         device: on this machine.
 
     Raises:
         InputError: an input is missing, empty or cannot be opened.
         OutputError: the output cannot be written.
-        UsageError: there is no device of that name.
+        UsageError: there is no device of that name, or the file is an input.
         ResourceError: this machine does not have it.
     """
     from ..io.files import must_exist
@@ -34,4 +36,18 @@ def before_reading(
     if folder is not None:
         check_output_folder(folder)
     if file is not None:
+        if any(path is not None and file.exists() and file.samefile(path.expanduser()) for path in inputs):
+            raise UsageError(
+                f"{file} is the input, which must stay as it is.", "Choose another name.", code="usage.output"
+            )
         check_output_file(file)
+
+
+def must_end(file: Path, suffix: str) -> None:
+    """Check the name of a file to write, so that a slip does not replace another one.
+
+    Raises:
+        UsageError: it has another suffix.
+    """
+    if file.suffix.lower() != suffix:
+        raise UsageError(f"{file} does not end with {suffix}.", "Choose another name.", code="usage.format")

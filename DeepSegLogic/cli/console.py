@@ -39,7 +39,7 @@ class Console:
     """The output of a command.
 
     Args:
-        quiet: print errors only.
+        quiet: print only warnings and errors.
         as_json: print JSON events for programs on standard output.
     """
 

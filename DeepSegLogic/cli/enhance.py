@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..models.card import DEMO_MODEL
-from ..util.errors import UsageError
-from .checks import before_reading
+from .checks import before_reading, must_end
 from .console import Console
 from .options import Device, Image, Json, Quiet, given_path, output_file, path_argument
 
@@ -59,9 +58,7 @@ def enhance(
     files = [output, *([difference] if difference is not None else [])]
     for file in files:
         check_suffix(file)
-        _check_new(file, [image, *([labels] if labels is not None else [])])
-        before_reading(file=file)
-    before_reading(image, labels, checkpoint, device=device)
+        before_reading(image, labels, checkpoint, file=file, device=device)
     with console.working():
         console.progress("read", 0.0, image.name)
         volume = read_volume(image, cancel=console.cancelled)
@@ -113,8 +110,7 @@ def enhance_train(
     from ..worker.isolated import read_volume
 
     console = Console(quiet, as_json)
-    if output.suffix.lower() != ".pth":
-        raise UsageError(f"{output} does not end with .pth.", "Choose another name.", code="usage.format")
+    must_end(output, ".pth")
     check_trainable(task)
     before_reading(*images, *(worse or []), file=output, device=device)
     with console.working():
@@ -132,14 +128,6 @@ def enhance_train(
     console.say(f"{facts['steps']} steps ({facts['training']}). Written to {output}.")
     console.say(f"Use it with `deepseg enhance IMAGE -o FILE --task {task} --checkpoint {output}`. Research use only.")
     console.event("result", output=str(output), **facts)
-
-
-def _check_new(file: Path, inputs: list[Path]) -> None:
-    for path in inputs:
-        if file.exists() and path.exists() and file.samefile(path):
-            raise UsageError(
-                f"{file} is the input, which must stay as it is.", "Choose another name.", code="usage.output"
-            )
 
 
 def _structures(console: Console, volume: Volume, source: Path, labels: Path | None, device: str) -> LabelMap:

@@ -54,7 +54,7 @@ def explain(
     before_reading(image, file=output, device=device)
     card = obtain(console, model, yes, lambda card: check_request(card, [structure], "standard"))
     files = channel_files(channel or [], card)
-    before_reading(*files.values())
+    before_reading(*files.values(), file=output)
     with console.working():
         volume = read_volume(image, cancel=console.cancelled)
         channels = {name: read_volume(path, cancel=console.cancelled) for name, path in files.items()}

@@ -102,8 +102,9 @@ def measure(
             _in_image(console, label_map, image, output, features, body_composition, vertebrae)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
+    titles = {s.name: s.title or s.name for s in label_map.structures}
     for one in found:
-        console.say(_sentence(one))
+        console.say(_sentence(one, titles))
         console.event("result", measure=type(one).__name__.lower(), **numbers_of(one))
     console.say("Research use only.")
 
@@ -143,28 +144,29 @@ def _in_image(
     console.say(f"Written to {output}.")
 
 
-def _sentence(found: Any) -> str:
+def _sentence(found: Any, titles: dict[str, str]) -> str:
     from ..planning import Contact, Distance, DistanceMap, Encasement, Thickness, VesselDiameters
 
     if isinstance(found, Distance):
         a, b = (" ".join(f"{x:.1f}" for x in place) for place in found.points_ras)
-        return f"{found.one} to {found.other}: {found.distance_mm:.1f} mm, from ({a}) to ({b})."
+        return f"{titles[found.one]} to {titles[found.other]}: {found.distance_mm:.1f} mm, from ({a}) to ({b})."
     if isinstance(found, Thickness):
         range_ = f"5 to 95 % of the surface: {found.thin_mm:.1f} to {found.thick_mm:.1f} mm"
-        return f"{found.structure}: median thickness {found.median_mm:.1f} mm; {range_}."
+        return f"{titles[found.structure]}: median thickness {found.median_mm:.1f} mm; {range_}."
     if isinstance(found, VesselDiameters):
         range_ = f"{found.smallest_mm:.1f} to {found.largest_mm:.1f} mm, median {found.median_mm:.1f} mm"
-        return f"{found.structure}: diameter {range_}, along {found.length_mm:.0f} mm."
+        return f"{titles[found.structure]}: diameter {range_}, along {found.length_mm:.0f} mm."
     if isinstance(found, DistanceMap):
         shares = accumulate(band.percent for band in found.bands)
         parts = [f"{s:.1f} % within {b.to_mm:g} mm" for b, s in zip(found.bands, shares, strict=True) if b.to_mm]
-        return f"{found.one} to {found.other}: {', '.join(parts)}."
+        return f"{titles[found.one]} to {titles[found.other]}: {', '.join(parts)}."
     if isinstance(found, Contact):
         near = f"within {found.within_mm:g} mm of" if found.within_mm else "touching"
-        return f"{found.one}: {found.area_mm2:.0f} mm² {near} {found.other}, {found.percent:.1f} % of its surface."
+        area = f"{found.area_mm2:.0f} mm² {near} {titles[found.other]}"
+        return f"{titles[found.one]}: {area}, {found.percent:.1f} % of its surface."
     if isinstance(found, Encasement):
-        return f"{found.tumor} encases {found.degrees:.0f}° of {found.vessel}."
-    return f"{found.structure}: {found.longest_mm:.1f} mm × {found.perpendicular_mm:.1f} mm."
+        return f"{titles[found.tumor]} encases {found.degrees:.0f}° of {titles[found.vessel]}."
+    return f"{titles[found.structure]}: {found.longest_mm:.1f} mm × {found.perpendicular_mm:.1f} mm."
 
 
 def _given(**options: str) -> list[tuple[str, str]]:

@@ -45,7 +45,7 @@ def split(names: str) -> list[str] | None:
     return [n.strip() for n in names.split(",") if n.strip()] if names.strip() else None
 
 
-Image = Annotated[Path, path_argument("IMAGE", "NIfTI, NRRD or MetaImage file, or a folder of DICOM slices.")]
+Image = Annotated[Path, path_argument("IMAGE", "NIfTI, NRRD or MetaImage file, or DICOM: folder, DICOMDIR or file.")]
 Labels = Annotated[
     Path,
     path_argument("LABELS", "Label map (NIfTI, NRRD, MetaImage, .seg.nrrd, DICOM SEG, RTSTRUCT) or folder of results."),
@@ -112,5 +112,5 @@ Port = Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="Port 
 
 Download = Annotated[bool, typer.Option("--yes", "-y", help="Download a missing model without asking.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")]

@@ -59,14 +59,17 @@ def plan(
         console.warning(note)
     numbers = done.plan.numbers or {}
     for resection in numbers.get("resections", []):
-        console.say(_sentence(resection))
+        console.say(_sentence(resection, {s.name: s.title or s.name for s in label_map.structures}))
     console.say(f"\nWritten to {output}: {', '.join(path.name for path in files)}. Research use only.")
     console.event("result", output=str(output), files=[path.name for path in files], numbers=numbers)
 
 
-def _sentence(resection: dict[str, Any]) -> str:
+def _sentence(resection: dict[str, Any], titles: dict[str, str]) -> str:
     from ..planning.texts import resected
 
-    parts = ", ".join(f"{p['name']} {resected(p['ml'], p['percent'], p['cut'])}" for p in resection["parts"])
+    parts = "; ".join(
+        f"part {number}{', removed' * part['removed']}: {resected(part['ml'], part['percent'], part['cut'])}"
+        for number, part in enumerate(resection["parts"], start=1)
+    )
     left = resected(resection["remnant_ml"], resection["remnant_percent"], resection["remnant_cut"])
-    return f"{resection['organ']}: {parts}; remnant {left}."
+    return f"{titles[resection['organ']]}, {parts}; remnant: {left}."

@@ -59,7 +59,8 @@ def refine(
 
     console = Console(quiet, as_json)
     check_suffix(output)
-    before_reading(labels, image, None if server else probabilities, file=output, device="auto" if server else device)
+    before_reading(labels, device="auto" if server else device)
+    before_reading(image, prompts, None if server else probabilities, file=output)  # which may be that of the labels
     wanted = read_prompts(prompts)
     with console.working(), IsolatedReader(console.cancelled) as read:
         if server:
@@ -88,8 +89,9 @@ def refine(
         console.warning(f"Prompt {number} has no effect: {reason}.")
     for note in result.notes:
         console.warning(note)
+    titles = {s.name: s.title or s.name for s in result.label_map.structures}
     for name, (gained, lost) in result.changes_ml.items():
-        console.say(f"{name}: +{gained:.2f} ml, -{lost:.2f} ml")
+        console.say(f"{titles[name]}: +{gained:.2f} ml, -{lost:.2f} ml")
     if not result.changes_ml:
         console.say("Nothing changed.")
     console.say(f"Written to {output}. Research use only.")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .checks import before_reading
+from .checks import before_reading, must_end
 from .console import Console
-from .options import ImageOfLabels, given_path, output_file, path_argument
+from .options import ImageOfLabels, Json, Quiet, given_path, output_file, path_argument
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -26,26 +26,32 @@ def report(
     changes: Annotated[
         Path | None, given_path("FOLDER", "Folder of `deepseg compare`, whose changes the draft words, too.")
     ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Write one HTML file with 3D model, slices and table, which any browser opens offline."""
     from ..planning import read_plan
     from ..results.report import write_report
     from ..worker.isolated import read_label_map
 
+    console = Console(quiet, as_json)
+    must_end(output, ".html")
     planned = read_plan(plan) if plan is not None else None
-    before_reading(result, image, changes, file=output)
+    before_reading(result, image, plan, changes, file=output)
     if draft:
-        _draft(result, image, planned, changes)
+        _draft(console, result, image, planned, changes)
     write_report(result, output, lambda path: read_label_map(path, image), planned)
-    print(f"Written to {output} ({output.stat().st_size / 1e6:.1f} MB). Research use only.")
+    size = output.stat().st_size
+    console.say(f"Written to {output} ({size / 1e6:.1f} MB). Research use only.")
+    console.event("result", output=str(output), bytes=size)
 
 
-def _draft(folder: Path, image: Path | None, plan: Plan | None, changes: Path | None) -> None:
+def _draft(console: Console, folder: Path, image: Path | None, plan: Plan | None, changes: Path | None) -> None:
     from ..drafting.endpoint import the_endpoint
     from ..drafting.result_folder import draft_report
     from ..worker.isolated import read_label_map
 
-    console, endpoint = Console(), the_endpoint()
+    endpoint = the_endpoint()
     if endpoint.warning:
         console.warning(endpoint.warning)
     with console.working():
@@ -58,6 +64,7 @@ def _draft(folder: Path, image: Path | None, plan: Plan | None, changes: Path | 
             progress=console.progress,
             cancel=console.cancelled,
         )
-    print(f"{made.mark}\n\n{made.text}\n")
+    console.say(f"{made.mark}\n\n{made.text}\n")
+    console.event("draft", mark=made.mark, text=made.text)
     for note in made.notes:
         console.warning(note)

@@ -226,14 +226,16 @@ def _table(rows: list[Measurement]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from ..review.measurements import hu_text
+
     absent = ", ".join(row.title for row in rows if not row.voxels)
     notes = [f"Not found: {escape(absent)}"] if absent else []
     if any(row.cut for row in rows):
         notes.append("≥: cut by the field of view; the volume is a lower bound.")
-    table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes))
+    table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes), caption_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
     for row in filter(lambda row: row.voxels, rows):
         confidence = f"{row.confidence:.2f}" if row.confidence is not None else ""
-        table.add_row(escape(row.title), row.volume_text, f"{row.mean_hu:.0f}", confidence)
+        table.add_row(escape(row.title), row.volume_text, hu_text(row.mean_hu), confidence)
     return table

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..models.card import DEMO_MODEL
-from .checks import before_reading
+from .checks import before_reading, must_end
 from .console import Console
 from .models import obtain
 from .options import (
@@ -53,6 +53,8 @@ def stress(
 
     console = Console(quiet, as_json)
     wanted = split(structures)
+    if output is not None:
+        must_end(output, ".csv")
     before_reading(image, reference, file=output, device=device)
     card = obtain(console, model, yes, lambda card: check_request(card, wanted, quality))
     with console.working():

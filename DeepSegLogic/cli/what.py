@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from .checks import before_reading
+from .checks import before_reading, must_end
 from .console import Console
 from .options import Image, Json, Quiet, given_path
 
@@ -32,6 +32,8 @@ def what(
     from ..worker.isolated import read_volume
 
     console = Console(quiet, as_json)
+    if picture is not None:
+        must_end(picture, ".png")
     before_reading(image, labels, file=picture)
     with console.working():
         volume = read_volume(image, cancel=console.cancelled)

@@ -232,8 +232,12 @@ def unknown_structure(name: str, known: list[str]) -> UsageError:
     from difflib import get_close_matches
 
     wanted = name.strip().lower().replace(" ", "_").replace("-", "_")
-    near = [k for k in known if wanted and (wanted in k or set(wanted.split("_")) == set(k.split("_")))]
-    near += [k for k in get_close_matches(wanted, known, n=3, cutoff=0.5) if k not in near]
+    near = [
+        k
+        for k in known
+        if wanted and ((len(wanted) > 2 and wanted in k) or set(wanted.split("_")) == set(k.split("_")))
+    ]
+    near += [k for k in get_close_matches(wanted, known, n=3, cutoff=0.6) if k not in near]
     if near:
         remedy = f"Did you mean {', '.join(near[:3])}?"
     else:

@@ -47,7 +47,7 @@ def reject_unusable(volume: Volume) -> tuple[float, float]:
     longest = float((volume.spacing_kji * array.shape).max())
     if not SIZE_MM[0] <= longest <= SIZE_MM[1]:
         raise InputError(
-            f"{volume.name} is {longest:.3g} mm long: its voxel size seems to be in another unit than mm.",
+            f"{volume.name} is {longest:.0f} mm long: its voxel size seems to be in another unit than mm.",
             "Correct its header.",
             code="input.spacing",
         )

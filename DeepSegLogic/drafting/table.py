@@ -12,7 +12,7 @@ from ..followup.change import Change
 from ..planning import Plan, evaluate_plan
 from ..planning.texts import lines
 from ..review.findings import review
-from ..review.measurements import Measurement
+from ..review.measurements import Measurement, hu_text
 
 _MOST = 300  # structures, the largest
 _SOURCE = re.compile(r" \([^()]*, \d{4}\)")  # of a plausible range: its year is no measurement
@@ -106,7 +106,7 @@ class _Titles(Mapping[str, str]):
 
 def _measured(title: str, row: Measurement) -> str:
     least, cut = ("at least ", " (cut by the field of view)") if row.cut else ("", "")
-    mean = f", mean {row.mean_hu:.0f} HU" if row.mean_hu is not None else ""
+    mean = f", mean {hu_text(row.mean_hu)} HU" if row.mean_hu is not None else ""
     return f"{title}: volume {least}{row.volume_ml:.1f} ml{cut}{mean}"
 
 

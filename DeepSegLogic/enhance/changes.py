@@ -12,6 +12,7 @@ from ..data.records import ArrayRecord
 from ..data.types import MaskArray, ScalarArray
 from ..data.volume import Volume
 from ..util.errors import InputError
+from ..util.words import counted
 from .degradations import thickened
 from .enhancement import Enhanced
 
@@ -78,14 +79,14 @@ class Changes(ArrayRecord):
         if far:
             worst = ", ".join(f"{d.title} {d.hu:+.0f} HU" for d in far[:3])
             told.append(
-                f"Enhancing changed the mean HU of {_counted(len(far), 'structure')} by {MOST_DRIFT_HU:g} HU or more: "
+                f"Enhancing changed the mean HU of {counted(len(far), 'structure')} by {MOST_DRIFT_HU:g} HU or more: "
                 f"{worst}."
             )
         for word, places in (("added", [p for p in self.places if p.hu > 0]), ("removed", self.lost)):
             if places:
                 r, a, s = places[0].ras
                 told.append(
-                    f"Enhancing {word} structure in {_counted(len(places), 'place')}, "
+                    f"Enhancing {word} structure in {counted(len(places), 'place')}, "
                     f"{sum(p.ml for p in places):.1f} ml; the largest is {places[0].ml:.1f} ml "
                     f"at R {r:.0f}, A {a:.0f}, S {s:.0f} mm."
                 )
@@ -128,10 +129,6 @@ def changes(before: Volume, enhanced: Enhanced, label_map: LabelMap | None = Non
         _drifts(old, after, label_map) if label_map is not None else [],
         _places(difference, before, body),
     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _smoothed(array: ScalarArray, volume: Volume) -> ScalarArray:

@@ -95,12 +95,17 @@ def compare_masks(
 
 
 def _cldice(prediction: MaskArray, reference: MaskArray) -> float:
-    """Centre-line Dice (Shit et al., CVPR 2021), with skeletons by Lee et al. (1994) on the voxel grid."""
+    """Centre-line Dice (Shit et al., CVPR 2021), with skeletons by Lee et al. (1994) on the voxel grid.
+
+    A mask that thins to nothing, as some bars of an even width do, is its own skeleton.
+    """
     from skimage.morphology import skeletonize
 
     if not prediction.any() or not reference.any():
         return 0.0
-    lines = [np.asarray(skeletonize(np.ascontiguousarray(mask)), bool) for mask in (prediction, reference)]
+    masks = (prediction, reference)
+    thinned = [np.asarray(skeletonize(np.ascontiguousarray(mask)), bool) for mask in masks]
+    lines = [line if line.any() else mask for line, mask in zip(thinned, masks, strict=True)]
     precision, recall = (
         np.count_nonzero(line & mask) / np.count_nonzero(line)
         for line, mask in zip(lines, (reference, prediction), strict=True)

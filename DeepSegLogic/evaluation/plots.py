@@ -16,7 +16,8 @@ _ROW = 22
 _AXIS = 34
 _HEIGHT = 420
 _TICKS = 8  # at most, about
-INK, GRID, POINT, LINE = "#9fb0c0", "#2c3238", "#56b4e9", "#e0a84a"
+INK, GRID = "var(--ink, #9fb0c0)", "var(--grid, #2c3238)"  # a page has others for print
+POINT, LINE = "#56b4e9", "#e0a84a"
 _CURVES = (LINE, "#56b4e9", "#60c080", "#d07ab8")
 _Place: TypeAlias = Callable[[float], float]
 

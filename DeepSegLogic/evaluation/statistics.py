@@ -182,7 +182,8 @@ def _largest_gaps(groups: Groups) -> list[Gap]:
             found = {g: m[structure]["dice"].mean for g, m in members.items() if m[structure]["dice"].n}
             if len(found) > 1:
                 worse, better = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
-                gaps.append(Gap(attribute, structure, better, worse, found[better] - found[worse]))
+                if found[better] > found[worse]:
+                    gaps.append(Gap(attribute, structure, better, worse, found[better] - found[worse]))
     return sorted(gaps, key=lambda gap: -gap.difference)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data.types import FloatArray, MaskArray
+from ..data.types import FloatArray, LabelArray, MaskArray
 from ..data.volume import Volume
 from ..util.errors import InputError, UsageError
 
@@ -42,6 +42,18 @@ def region_mask(volume: Volume, roi: Roi) -> MaskArray:
             code="input.region",
         )
     return mask
+
+
+def cut_by(region: MaskArray, labels: LabelArray) -> set[int]:
+    """Values of the labels (K, J, I) that reach the border of a region, but for where it ends with the volume."""
+    found: set[int] = set()
+    for axis in range(3):
+        low, high = (
+            tuple(part if a == axis else slice(None) for a in range(3)) for part in (slice(-1), slice(1, None))
+        )
+        for here, beside in ((low, high), (high, low)):
+            found.update(np.unique(labels[here][region[here] & ~region[beside]]).tolist())
+    return found - {0}
 
 
 def _in_box(volume: Volume, low: FloatArray, high: FloatArray) -> MaskArray:

@@ -128,7 +128,8 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
         names = {s.value: s.name for s in standard_structures()}
         if names.keys() & values:
             warnings.append(
-                f"{path.name} does not name its structures: they are called as in TotalSegmentator's total."
+                f"{path.name} does not name its structures: they are called as in TotalSegmentator's total. "
+                "If its labels are others, the names are wrong."
             )
     taken: set[str] = set()
     structures = [structure_for(identifier(names.get(v, f"label_{v}"), v, taken), v) for v in values]

@@ -124,6 +124,7 @@ def export_model(
             check(cancel)
             progress("export", done / len(digests), name)
             zipped.write(files[name], f"{card.id}/{name}")
+    progress("export", 1.0, target.name)
     return target
 
 

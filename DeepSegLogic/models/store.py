@@ -284,6 +284,7 @@ def verify(card: ModelCard, progress: Progress = ignore_progress, cancel: Cancel
                 wrong.append(f"{name} has changed.")
         except OSError:
             wrong.append(f"{name} cannot be read.")
+    progress("verify", 1.0, card.id)
     return wrong
 
 

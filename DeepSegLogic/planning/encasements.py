@@ -99,7 +99,8 @@ def _angle(mesh: vtkPolyData, center: FloatArray, axis: FloatArray, limit: float
     angles = np.arctan2((ends - middle) @ v, (ends - middle) @ u)
     spans = np.abs((np.diff(angles, axis=1)[:, 0] + np.pi) % (2 * np.pi) - np.pi)
     low, high = values.min(1), values.max(1)
-    shares = np.clip((limit - low) / np.maximum(high - low, np.finfo(float).tiny), 0, 1)
+    with np.errstate(over="ignore"):  # where both ends are equally far, either all or nothing is nearer
+        shares = np.clip((limit - low) / np.maximum(high - low, np.finfo(float).tiny), 0, 1)
     return min(360.0, float(np.degrees(spans @ shares))), middle
 
 

@@ -135,6 +135,11 @@ def role_of(structure: Structure) -> str:
     return "bone" if system == "Skeleton" else "organ"
 
 
+def is_made(structure: Structure) -> bool:
+    """Whether a plan made it: a part of an organ, or a margin."""
+    return bool(_PART.fullmatch(structure.name)) or "_margin_" in structure.name
+
+
 def look_of(structure: Structure, preset: str, removed: Collection[str] = ()) -> Look:
     """How a preset shows a structure.
 

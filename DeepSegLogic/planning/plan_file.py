@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.label_map import LabelMap
+from ..data.label_map import LabelMap, structure_named
 from ..io.files import opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
@@ -144,6 +144,14 @@ def cut_of(entry: dict[str, Any]) -> Cut:
     if "points" in entry:
         return Plane.through(entry["points"])
     return Plane(tuple(entry["origin"]), tuple(entry["normal"]))
+
+
+def structures_of(plan: Plan, label_map: LabelMap) -> set[str]:
+    """The structures of a label map that a plan names, by name."""
+    told = [v for entries in plan.entries.values() for entry in entries for v in entry.values()]
+    flat = [name for v in told for name in (v if isinstance(v, list) else [v]) if isinstance(name, str)]
+    found = (structure_named(name, label_map.structures) for name in flat)
+    return {structure.name for structure in found if structure is not None}
 
 
 def digest_of(label_map: LabelMap) -> str:

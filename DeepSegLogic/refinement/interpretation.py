@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..data.label_map import LabelMap, Structure, structure_named, unknown_structure
 from ..data.terminology import standard_structures, structure_for
 from ..util.errors import InputError, UsageError
+from ..util.i18n import tr as _tr
 from .layers import editable, layer_to_edit
 from .prompts import Prompt
 from .rasterise import Seeds, overlap, seeds_of
@@ -41,7 +42,7 @@ def prepared(
 
 
 def task_of(job: Job, jobs: list[Job], skipped: dict[int, str]) -> PromptTask | None:
-    """What one prompt asks for; None if that is nothing, and ``skipped`` then says why if the prompt is locked out."""
+    """What one prompt asks for; None if that is nothing, and ``skipped`` then says why."""
     positive, value = job.prompt.positive, job.target.value
     held = job.layer.array[job.seeds.box]
     open_ = job.seeds.mask & ~np.isin(held, job.locked)
@@ -51,6 +52,7 @@ def task_of(job: Job, jobs: list[Job], skipped: dict[int, str]) -> PromptTask | 
         there = ", ".join(names.get(int(v), f"label {v}") for v in np.unique(held[job.seeds.mask]))
         skipped[job.number] = f"it lies on {there}, which is locked"
     if not wrong.any():
+        skipped.setdefault(job.number, _tr("the result already agrees with it"))
         return None
     return PromptTask(
         target=value,

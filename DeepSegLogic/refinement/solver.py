@@ -174,8 +174,7 @@ def propose(
     skipped = dict[int, str]()
     task = task_of(jobs[0], jobs, skipped)
     if task is None:
-        why = next(iter(skipped.values()), _tr("the result already agrees with it"))
-        raise UsageError(_tr("Nothing changed: {}.").format(why), code="usage.no_change")
+        raise UsageError(_tr("Nothing changed: {}.").format(skipped[1]), code="usage.no_change")
     found = solve(task, image, jobs[0].layer, probabilities)
     return replace(found, structures=changed.structures)
 

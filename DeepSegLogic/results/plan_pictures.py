@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..planning import EvaluatedPlan, Plane, contour_lines, line_of, mapped, shape_of
-from ..planning.looks import PRESETS, RGB, VIEWS, View, look_of
-from ..planning.plan_file import cut_of
+from ..planning.looks import PRESETS, RGB, VIEWS, View, is_made, look_of
+from ..planning.plan_file import cut_of, structures_of
 from ..surfaces.extract import make_surfaces
 from ..surfaces.surface import polydata
 from ..util.atomic_write import atomic_folder
@@ -38,7 +38,7 @@ class PlanScene:
 
     Attributes:
         drawn: meshes with their looks.
-        captions: names of structures, and where they are.
+        captions: names of structures, and where they are; those of the plan first, since a picture has room for some.
         measured: distances, as lines.
     """
 
@@ -100,13 +100,15 @@ def plan_scene(evaluated: EvaluatedPlan, preset: str = "plan") -> PlanScene:
     check_preset(preset)
     numbers = evaluated.plan.numbers or {}
     removed = {p["name"] for r in numbers.get("resections", []) for p in r["parts"] if p["removed"]}
-    drawn, captions = [], []
+    drawn, planned, others = list[Drawn](), list[Caption](), list[Caption]()
+    named = structures_of(evaluated.plan, evaluated.label_map)
     for surface in make_surfaces(evaluated.label_map):
         look = look_of(surface.structure, preset, removed)
         if look.opacity > 0:
             drawn.append(Drawn(polydata(surface.points, surface.triangles), look.color, look.opacity))
             title = surface.structure.title or surface.structure.name
-            captions.append(Caption(title, look.color, surface.points))
+            first = surface.structure.name in named or is_made(surface.structure)
+            (planned if first else others).append(Caption(title, look.color, surface.points))
     for found in evaluated.maps:
         drawn.append(Drawn(mapped(found, _LIFT_MM), (255, 255, 255), 1.0, colored=True))
         drawn.append(Drawn(contour_lines(found, 2 * _LIFT_MM), _DARK, 1.0))
@@ -117,7 +119,7 @@ def plan_scene(evaluated: EvaluatedPlan, preset: str = "plan") -> PlanScene:
     drawn += [Drawn(mesh, _CUT, 0.25) for mesh in _cuts(evaluated)]
     ends = [(n["points_ras"], n["distance_mm"]) for n in numbers.get("distances", [])]
     measured = [Measured(np.array(points, float), f"{mm:.1f} mm") for points, mm in ends]
-    return PlanScene(tuple(drawn), tuple(captions), tuple(measured))
+    return PlanScene(tuple(drawn), (*planned, *others), tuple(measured))
 
 
 def picture(scene: PlanScene, view: View, size: tuple[int, int], scale: int = 1) -> Image:

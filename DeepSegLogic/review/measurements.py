@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data.affine import same_grid
+from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, FloatArray, LabelArray
 from ..data.volume import Volume
 from ..util.tables import write_table
 from .field_of_view import bounded, cut_labels
 
-_DECIMALS = 3  # of ml in measurements.csv
+_ML_DECIMALS, _HU_DECIMALS = 3, 1  # in measurements.csv
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,17 @@ def measure(
     Args:
         confidence, boundary_margin: as in :class:`~DeepSegLogic.segmentation.Result`.
 
+    Raises:
+        InputError: the label map does not have the voxels of the volume.
+
     Example:
         >>> from DeepSegLogic import measure, read_label_map, read_volume
         >>> lung = measure(read_label_map("organs.seg.nrrd"), read_volume("ct.nrrd"))[5]
         >>> lung.name, round(lung.volume_ml), round(lung.mean_hu)
         ('left_lung', 1880, -835)
     """
+    if label_map.shape_kji != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, 1e-2):
+        label_map = placed_on(volume, label_map)
     if label_map.layers:
         rows = [row for layer in label_map.layers for row in measure(layer, volume, confidence, boundary_margin)]
         by_name = {row.name: row for row in rows}
@@ -96,7 +104,12 @@ def confidence_note(confidence: float | None, boundary_margin: float | None) -> 
 
 def volume_text(ml: float, cut: bool) -> str:
     """A volume for a table, see :attr:`Measurement.volume_text`."""
-    return bounded(f"{round(ml, _DECIMALS):.1f}", cut)  # rounded as in the file first: one number everywhere
+    return bounded(f"{round(ml, _ML_DECIMALS):.1f}", cut)  # rounded as in the file first: one number everywhere
+
+
+def hu_text(hu: float | None) -> str:
+    """A mean in HU for a table, rounded as in the file first, likewise: ``"-836"``; empty for none."""
+    return "" if hu is None or not math.isfinite(hu) else f"{round(round(hu, _HU_DECIMALS))}"
 
 
 def write_measurements(rows: list[Measurement], path: Path) -> None:
@@ -109,7 +122,8 @@ def write_measurements(rows: list[Measurement], path: Path) -> None:
 
 def _cells(row: Measurement) -> list[object]:
     box = [*(row.box_min or ("",) * 3), *(row.box_max or ("",) * 3)]
-    numbers = [round(row.volume_ml, _DECIMALS), row.voxels, _short(row.mean_hu, 1), _short(row.sd_hu, 1)]
+    numbers: list[object] = [round(row.volume_ml, _ML_DECIMALS), row.voxels]
+    numbers += [_short(row.mean_hu, _HU_DECIMALS), _short(row.sd_hu, _HU_DECIMALS)]
     belief = [_short(row.confidence, 4), _short(row.boundary_margin, 4)]
     return [row.title, row.name, *numbers, *(_short(b, 2) for b in box), *belief, "yes" if row.cut else ""]
 

@@ -143,7 +143,7 @@ class Correction:
         entry = self.history.commit(f"{_step_title(prompt, changed)}, {by}", changed, box)
         self._told.append((entry, prompt))
         if entry is None:
-            why = next(iter(answer["skipped"].values()), _("the result already agrees with it"))
+            why = next(reversed(answer["skipped"].values()), _("the result already agrees with it"))
             raise UsageError(_("Nothing changed: {}.").format(why), code="usage.no_change")
         return entry
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data.types import PointsRas, Triangles
 from ..util.errors import UsageError
+from ..util.words import check_list
 from .surface import polydata
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ def check_formats(formats: Iterable[str]) -> None:
     """Check that all formats are known.
 
     Raises:
-        UsageError: one is not a key of :data:`FORMATS`.
+        UsageError: one is not a key of :data:`FORMATS`, or this is no list.
     """
+    check_list(formats)
     for name in formats:
         if name not in FORMATS:
             raise UsageError(

@@ -1,5 +1,6 @@
 """The report opens from a file, without any network, and shows what the label map holds."""
 
+import base64
 import io
 import json
 import shutil
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from DeepSegLogic import evaluate, write_evaluation
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume
@@ -88,6 +90,49 @@ def test_the_printed_report_has_the_planning_page_on_a_page_of_its_own(browser, 
     assert f"{diameters['longest_mm']:.1f} × {diameters['perpendicular_mm']:.1f} mm" in planned
     assert f"{resection['remnant_ml']:.0f} ml ({resection['remnant_percent']:.1f} %)" in planned
     assert all(f"{part['ml']:.0f} ml ({part['percent']:.1f} %)" in planned for part in resection["parts"])
+
+
+def test_print_shows_the_model_and_every_structure(browser, result, tmp_path):
+    label_map = read_label_map(result / "segmentation.seg.nrrd")
+    many = [structure_for(f"box_{n}", n) for n in range(10, 60)]
+    array = label_map.array.copy()
+    array[0, 0, :] = 10 + np.arange(40)
+    array[1, 0, :10] = 50 + np.arange(10)
+    crowded = LabelMap(array, label_map.ijk_to_ras, [*label_map.structures, *many])
+    write_label_map(crowded, result / "segmentation.seg.nrrd")
+    rows = measure(crowded, Volume(np.full(array.shape, 60, np.int16), np.eye(4)))
+    write_measurements(rows, result / "measurements.csv")
+    write_report(result, tmp_path / "report.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    page.wait_for_selector("canvas[data-drawn='51']")
+    page.wait_for_timeout(300)  # the browser shows the frame, and may forget it
+    page.emulate_media(media="print")
+    assert page.locator(".list").evaluate("list => list.scrollHeight - list.clientHeight") == 0
+    kept = page.locator("canvas").evaluate("canvas => canvas.toDataURL('image/png').split(',')[1]")
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept))).convert("RGB"), float)
+    assert (picture.sum(2) > 120).mean() > 0.05
+    assert not page.get_by_text("arrow keys to turn").is_visible()
+    page.close()
+
+
+def test_a_printed_evaluation_shows_all_columns_on_white(browser, tmp_path):
+    array = np.zeros((20, 30, 30), np.uint8)
+    array[4:14, 4:14, 4:14], array[4:18, 20:24, 20:24] = 1, 2
+    structures = [structure_for("autochthon_right", 1), structure_for("portal_vein_and_splenic_vein", 2)]
+    for name, shift in (("a", 1), ("b", 0)):
+        moved = LabelMap(np.roll(array, shift, 0), np.diag([3.0, 3, 3, 1]), structures)
+        for case in "12":
+            write_label_map(moved, tmp_path / name / f"{case}.seg.nrrd")
+    write_evaluation(evaluate(tmp_path / "a", tmp_path / "b"), tmp_path / "out")
+    page = browser.new_page(viewport={"width": 718, "height": 1040})  # A4 with margins of 1 cm
+    page.goto((tmp_path / "out" / "report.html").as_uri())
+    page.emulate_media(media="print")
+    assert page.get_by_text("2 cases").is_visible()
+    assert page.locator(".wide").evaluate("table => table.scrollWidth - table.clientWidth") <= 0
+    inks = page.locator("svg text").evaluate_all("all => all.map((text) => getComputedStyle(text).fill)")
+    assert set(inks) == {"rgb(68, 68, 68)"}
+    page.close()
 
 
 def test_a_folder_without_a_result_gives_a_sentence(tmp_path):

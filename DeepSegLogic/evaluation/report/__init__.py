@@ -12,6 +12,7 @@ from string import Template
 
 from ...data.terminology import structure_for
 from ...results.report import STYLE
+from ...util.words import counted
 from ..evaluation import Evaluation
 from ..metrics import METRICS
 from ..pictures import COLORS, Disagreement
@@ -32,7 +33,7 @@ def page(evaluation: Evaluation, summary: Summary, created: str) -> str:
     thresholds = evaluation.thresholds
     return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
         style=STYLE.read_text(encoding="utf-8"),
-        facts=escape(f"{len(evaluation.cases)} cases · {created.replace('T', ' ')[:16]}"),
+        facts=escape(f"{counted(len(evaluation.cases), 'case')} · {created.replace('T', ' ')[:16]}"),
         warnings="".join(f'<p class="faint">{escape(sentence)}</p>' for sentence in notes(evaluation)),
         means=_means(evaluation, summary),
         definitions=escape(

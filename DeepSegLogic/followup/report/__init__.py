@@ -15,6 +15,7 @@ import numpy as np
 from ...data.boxes import box_of
 from ...data.label_map import structure_named
 from ...data.types import MaskArray
+from ...evaluation.structures import pair_structures
 from ...results.report import STYLE
 from ...review.field_of_view import bounded
 from ...util.progress import Cancel, check
@@ -50,7 +51,8 @@ def page(found: FollowUp, created: str, cancel: Cancel) -> str:
 
 
 def _table(changes: Iterable[Change]) -> str:
-    head = "".join(f"<th{' class=num' if n else ''}>{escape(t)}</th>" for n, t in enumerate((*_HEADER, *_MORE)))
+    texts = ("Structure", "Note")
+    head = "".join(f"<th{'' if t in texts else ' class=num'}>{escape(t)}</th>" for t in (*_HEADER, *_MORE))
     lines = []
     for one in changes:
         first, *numbers, last = cells(one)
@@ -95,7 +97,7 @@ def _registration(found: FollowUp) -> str:
 
 def _pictures(found: FollowUp, cancel: Cancel) -> Iterable[str]:
     points = (found.baseline, found.follow_up)
-    yield _figure(picture(points, found.registration, _all(points), None), "All structures")
+    yield _figure(picture(points, found.registration, _all(points), None), "All structures of both")
     structures = [c for c in found.changes if not c.lesion and c.before_ml and c.after_ml and c.change_percent]
     for one in sorted(structures, key=lambda c: -abs(c.change_percent or 0))[:_PICTURED]:
         check(cancel)
@@ -106,7 +108,11 @@ def _pictures(found: FollowUp, cancel: Cancel) -> Iterable[str]:
 
 
 def _all(points: tuple[TimePoint, TimePoint]) -> tuple[MaskArray, MaskArray]:
-    before, after = (np.asarray(p.label_map.array > 0) for p in points)
+    """What both scans were segmented for."""
+    pairs, _ = pair_structures(points[1].label_map, points[0].label_map)
+    both = [(pair.reference.value, pair.prediction.value) for pair in pairs if pair.reference and pair.prediction]
+    values = zip(*both, strict=True)
+    before, after = (np.isin(p.label_map.array, found) for p, found in zip(points, values, strict=True))
     return before, after
 
 

@@ -22,6 +22,7 @@ MOST_INSTANCES = 20_000  # or series or studies, in one answer
 MOST_BYTES = 32 * 2**30
 _TRIES, _WAIT_S = 4, 0.5  # the wait doubles
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP: worth another try
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 T = TypeVar("T")
 
 
@@ -169,7 +170,7 @@ class Archive:
             how many were sent.
 
         Raises:
-            InputError: a file is not DICOM, or the archive refuses it; nothing was sent in the first case.
+            InputError: a file is not DICOM, or the archive does not store it; nothing was sent in the first case.
             UsageError, ResourceError, Cancelled: as for :meth:`fetch`; some files may have been sent.
         """
         import pydicom
@@ -184,9 +185,11 @@ class Archive:
             progress("send", number / len(files), path.name)
             dataset = pydicom.dcmread(path, force=True)
             answer = self._talk(self._client.store_instances, [dataset])
-            if answer is not None and answer.get("FailedSOPSequence"):
+            if answer is not None and not answer.get("ReferencedSOPSequence"):  # it lists what is there now
+                lacking = [name for name in _UIDS if not dataset.get(name)]
+                why = f", which has no {' and no '.join(lacking)}" if lacking else ""
                 raise InputError(
-                    f"The archive refuses {path}.", "Look into the log of the archive.", code="input.archive"
+                    f"The archive refuses {path}{why}.", "Look into the log of the archive.", code="input.archive"
                 )
         progress("send", 1.0, f"{len(files)} files")
         return len(files)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
@@ -17,7 +16,7 @@ from ...data.label_map import LabelMap
 from ...io import read_label_map
 from ...io.result_files import LABEL_MAP_FILES, label_map_in
 from ...planning import Plan
-from ...review.measurements import confidence_note, volume_text
+from ...review.measurements import confidence_note, hu_text, volume_text
 from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
 from ...util.staging import sweep, temporary_folder
@@ -79,7 +78,7 @@ def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> 
         draft=draft_section(read_draft(folder)),
         picture=_picture(folder / "preview.png"),
         plan=plan_section(plan.checked(label_map), label_map) if plan is not None else "",
-        provenance=escape(json.dumps(facts, indent=2, ensure_ascii=False)),
+        provenance=escape(json.dumps({k: v for k, v in facts.items() if k != "files"}, indent=2, ensure_ascii=False)),
         glb=_base64(_glb(folder, label_map)),
         viewer=(_HERE / "viewer.js").read_text(encoding="utf-8"),
     )
@@ -112,9 +111,8 @@ def _row(row: dict[str, str], label_map: LabelMap) -> str:
 
 def _numbers(row: dict[str, str]) -> tuple[str, str, str]:
     confidence = f"{float(row['confidence']):.2f}" if row["confidence"] else ""
-    mean = float(row["mean_hu"])
     volume = volume_text(float(row["volume_ml"]), row.get("cut") == "yes")
-    return volume, str(round(mean)) if math.isfinite(mean) else "", confidence
+    return volume, hu_text(float(row["mean_hu"])), confidence
 
 
 def _note(row: dict[str, str]) -> str:

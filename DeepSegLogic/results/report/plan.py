@@ -11,10 +11,10 @@ import numpy as np
 
 from ...data.affine import ras_to_ijk, reorient, spacing_kji
 from ...data.boxes import box_of
-from ...data.label_map import LabelMap, structure_named
+from ...data.label_map import LabelMap
 from ...data.types import FloatArray
 from ...planning import Organ, Plan, evaluate_plan, joined
-from ...planning.plan_file import cut_of
+from ...planning.plan_file import cut_of, structures_of
 from ...planning.texts import Line, lines
 from ...util.errors import DeepSegError
 from ..relief import pixel_mm, relief
@@ -73,7 +73,7 @@ def _pictures(plan: Plan, label_map: LabelMap) -> str:
     """The structures of the plan, organs in their parts, with the measured lines; from three sides."""
     from PIL import Image
 
-    shown, names = _divided(plan, label_map), _named(plan, label_map)
+    shown, names = _divided(plan, label_map), structures_of(plan, label_map)
     keep = [s for s in shown.structures if s.name in names or "_part_" in s.name]
     labels = np.where(np.isin(shown.array, [s.value for s in keep]), shown.array, 0)
     palette = np.zeros((max((s.value for s in keep), default=0) + 1, 3), np.uint8)
@@ -105,14 +105,6 @@ def _divided(plan: Plan, label_map: LabelMap) -> LabelMap:
     return label_map
 
 
-def _named(plan: Plan, label_map: LabelMap) -> set[str]:
-    """The structures that the plan names, by name."""
-    told = [v for entries in plan.entries.values() for entry in entries for v in entry.values()]
-    flat = [name for v in told for name in (v if isinstance(v, list) else [v]) if isinstance(name, str)]
-    found = (structure_named(name, label_map.structures) for name in flat)
-    return {structure.name for structure in found if structure is not None}
-
-
 def _draw_lines(picture: object, plan: Plan, labels: np.ndarray, matrix: FloatArray) -> None:
     """Draw the measured distances, as seen in this view, each with its number."""
     from PIL import ImageDraw, ImageFont
@@ -131,4 +123,5 @@ def _draw_lines(picture: object, plan: Plan, labels: np.ndarray, matrix: FloatAr
         for x, y in places:
             draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=_LINE)
         x, y = np.mean(places, 0)
-        draw.text((x + 8, y), f"{one['distance_mm']:.1f} mm", fill=_LINE, font=ImageFont.load_default(16))
+        font, words = ImageFont.load_default(16), f"{one['distance_mm']:.1f} mm"
+        draw.text((x + 8, y), words, fill=_LINE, font=font, stroke_width=1, stroke_fill=(0, 0, 0))

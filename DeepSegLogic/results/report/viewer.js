@@ -1,7 +1,7 @@
 // Shows the GLB that the page carries: drag or arrow keys turn it, the wheel or + and - zoom.
 (() => {
   const canvas = document.querySelector("canvas");
-  const gl = canvas.getContext("webgl", { antialias: true });
+  const gl = canvas.getContext("webgl", { antialias: true, preserveDrawingBuffer: true });
   if (!gl || !gl.getExtension("OES_element_index_uint")) {
     canvas.replaceWith("This browser cannot show the 3D model (no WebGL).");
     return;

@@ -128,6 +128,29 @@ def test_what_is_wrong_is_refused_before_the_work(run, tmp_path, command, option
         assert not [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name.startswith("out")]
 
 
+@pytest.mark.parametrize(
+    ("command", "output", "said"),
+    [
+        ("explain", "--output=scan.nii.gz", "scan.nii.gz is the input"),
+        ("enhance", "--output=scan.nii.gz", "scan.nii.gz is the input"),
+        ("enhance", "--difference=./scan.nii.gz", "scan.nii.gz is the input"),
+        ("refine", "--output=scan.nii.gz", "scan.nii.gz is the input"),
+        ("report", "--output=data/segmentation.seg.nrrd", "does not end with .html"),
+        ("stress", "--output=labels.nii.gz", "does not end with .csv"),
+        ("what", "--picture=scan.nii.gz", "does not end with .png"),
+    ],
+)
+def test_no_input_is_overwritten(run, tmp_path, monkeypatch, command, output, said):
+    (tmp_path / "ct.nrrd").rename(tmp_path / "scan.nii.gz")
+    monkeypatch.setitem(LINES, command, LINES[command].replace("ct.nrrd", "scan.nii.gz"))
+    code, told = run(command, output)
+    assert code == 2 and said in told and "The work began" not in told
+
+
+def test_a_corrected_label_map_may_replace_itself(run):
+    assert "The work began" in run("refine", "-o", "labels.nii.gz")[1]
+
+
 @pytest.mark.parametrize("command", sorted(set(LINES) - {"calibrate", "models export", "adapt run", "cohort"}))
 def test_a_missing_input_is_told_before_the_work(run, command):
     words = LINES[command].split()

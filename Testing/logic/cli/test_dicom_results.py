@@ -117,7 +117,8 @@ def test_other_commands_read_them(here, name, line):
 
 
 @pytest.mark.parametrize("name", ["nii.gz", *DICOM])
-def test_a_report_is_made_of_results_without_slicers_format(here, name):
+def test_a_report_is_made_of_results_without_slicers_format(here, capfd, name):
     image = ["--image", "ct"] if name == "rtstruct" else []
-    assert main(["report", name, *image, "-o", str(here / "report.html")]) == 0
+    assert main(["report", name, *image, "-o", str(here / "report.html"), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["bytes"] == (here / "report.html").stat().st_size
     assert np.all([s.title in (here / "report.html").read_text("utf-8") for s in read_label_map("seg.nrrd").structures])

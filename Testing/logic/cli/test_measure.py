@@ -38,10 +38,10 @@ def test_sentences_for_people(segmentation, capfd):
     arguments += ["--vessel", "2"]
     assert main(["measure", segmentation, *arguments]) == 0
     text = capfd.readouterr().out
-    assert "liver_tumor to portal_vein: 8." in text or "liver_tumor to portal_vein: 7." in text
-    assert "within 9 mm of portal_vein" in text and "encases" in text and "mm ×" in text
+    assert "Liver tumor to Portal vein: 8." in text or "Liver tumor to Portal vein: 7." in text
+    assert "within 9 mm of Portal vein" in text and "encases" in text and "mm ×" in text
     least, most = map(
-        float, re.search(r"portal_vein: diameter (\S+) to (\S+) mm, median \S+ mm, along ", text).groups()
+        float, re.search(r"Portal vein: diameter (\S+) to (\S+) mm, median \S+ mm, along ", text).groups()
     )
     assert 9.8 <= least <= most <= 10.1  # a box, 10 mm wide
 

@@ -163,6 +163,7 @@ def bad(tmp_path, chest_ct, capfd):
 
 def test_unknown_structure_suggests_the_nearest(bad, chest_ct):
     assert "lung_left" in bad(chest_ct, "-s", "left_lung", code=2, said="no structure named 'left_lung'")
+    assert "aorta" not in bad(chest_ct, "-s", "portal_vein", code=2, said="no structure").split("Known")[0]
     assert "kidney_left" in bad(chest_ct, "-s", "kidney", code=2, said="Did you mean")
 
 

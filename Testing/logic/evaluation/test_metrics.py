@@ -96,6 +96,12 @@ def test_one_empty_side_is_the_worst_score(side, undefined):
     assert math.isnan(found["volume_error_percent"]) == (side == "reference")
 
 
+def test_cldice_is_a_number_where_a_skeleton_is_empty():
+    bar = np.zeros((20, 30, 30), bool)
+    bar[4:18, 20:24, 20:24] = True
+    assert compare_masks(bar, bar, SPACING, Thresholds(), tubular=True)["cldice"] == 1
+
+
 def test_cldice_of_straight_tubes():
     """Half of the line is found, and all of what is found is right: 2 · 1 · ½ / 1½."""
     tube = np.zeros((5, 5, 60), bool)

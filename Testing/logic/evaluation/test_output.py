@@ -53,6 +53,11 @@ def test_gaps_between_subgroups():
     assert (gap.attribute, gap.better, gap.worse) == ("sex", "F", "M") and gap.difference == pytest.approx(0.15)
 
 
+def test_groups_that_do_not_differ_have_no_gap():
+    sexes = {f"case_{n}": {"sex": "FM"[n % 2]} for n in range(2)}
+    assert summarize(evaluation([0.8, 0.8], attributes=sexes)).gaps == []
+
+
 def test_agreement_of_volumes_is_bland_and_altmans():
     found = summarize(evaluation([0.9, 0.7, 0.8])).volumes["liver"]
     differences = np.array([81, 63, 72]) - 100.0

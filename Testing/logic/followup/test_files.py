@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import SimpleITK as sitk
 from DeepSegLogic import (
     InputError,
     OutputError,
+    Structure,
     follow_up,
     read_time_point,
     write_follow_up,
@@ -54,6 +56,21 @@ def test_a_folder_of_results_and_a_pair_of_files_say_the_same(scans):
         for row in before.measured():
             assert rows[row.name].volume_ml == pytest.approx(row.volume_ml)
             assert rows[row.name].mean_hu == pytest.approx(row.mean_hu)
+
+
+def test_the_picture_of_all_outlines_what_both_scans_were_segmented_for(scans, tmp_path):
+    _, (before, _) = scans
+    pictures = []
+    for extra in (False, True):
+        array, structures = before.label_map.array.copy(), list(before.label_map.structures)
+        if extra:
+            array[:20, :20, :20] = 99
+            structures.append(Structure(99, "box", "Box"))
+        later = replace(before, label_map=replace(before.label_map, array=array, structures=structures))
+        write_follow_up(follow_up(before, later, days=1), tmp_path / str(extra))
+        html = (tmp_path / str(extra) / "report.html").read_text("utf-8")
+        pictures.append(re.findall(r'base64,([^"]+)"><figcaption class="faint">All', html))
+    assert pictures[0] == pictures[1] and len(pictures[0]) == 1
 
 
 def test_what_does_not_fit_is_refused(scans, tmp_path):

@@ -11,6 +11,7 @@ from DeepSegLogic.cli.segment_inputs import region
 from DeepSegLogic.data.affine import ijk_to_ras_points, reorient
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.inference.roi import cut_by
 from DeepSegLogic.io import read_volume, write_label_map
 from DeepSegLogic.models.plan import Resampling
 from DeepSegLogic.segmentation import estimate, segment
@@ -75,6 +76,20 @@ def test_the_estimate_and_the_run_plan_the_same_windows(changes, quality):
     segment(source, the_model, roi=roi, quality=quality, device="cpu")
     run = len(calls) - 1  # the first call was the estimate's
     assert estimate(source, the_model, roi=roi, quality=quality, device="cpu").windows == run
+
+
+def test_what_the_region_cuts_is_told():
+    mask = np.zeros((6, 8, 8), bool)
+    mask[:3, 2:6, 2:6] = True  # ends with the volume on one side
+    labels = np.zeros(mask.shape, np.uint8)
+    labels[0, 3, 3], labels[2, 4, 4], labels[1, 3, 5], labels[1, 4, 3] = 1, 2, 3, 4
+    assert cut_by(mask, labels) == {2, 3}
+    the_volume, the_model = volume((16, 16, 16), (2.0, 2.0, 2.0)), model(spacing=(2.0, 2.0, 2.0))
+    mask = np.zeros(the_volume.shape_kji, bool)
+    mask[4:12, 4:12, 4:12] = True
+    warnings = segment(the_volume, the_model, roi=mask).warnings
+    assert any("region of interest ends in" in sentence for sentence in warnings), warnings
+    assert not any("region of interest" in sentence for sentence in segment(the_volume, the_model).warnings)
 
 
 def test_an_oblique_grid_in_any_order():

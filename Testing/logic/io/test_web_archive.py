@@ -123,6 +123,15 @@ def test_what_is_not_there_or_not_dicom(archive, series, tmp_path):
         archive.fetch("1.2.3", tmp_path)
 
 
+def test_what_the_archive_does_not_store_is_told(archive, series, tmp_path):
+    image = pydicom.dcmread(next(series.iterdir()))
+    image.PatientID, image.SOPInstanceUID = "anonymous", ""
+    image.save_as(tmp_path / "a.dcm")
+    with pytest.raises(InputError, match=r"refuses .*a\.dcm, which has no SOPInstanceUID"):
+        archive.send([tmp_path / "a.dcm"])
+    assert archive.find(patient="anonymous") == []
+
+
 def test_a_full_disk_is_told_as_such_and_leaves_nothing(archive, series, tmp_path, monkeypatch):
     archive.send(sorted(series.iterdir()))
     uid, written = archive.find(patient="P1", modality="CT")[0].series, []

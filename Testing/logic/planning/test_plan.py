@@ -149,7 +149,7 @@ def test_the_command_writes_all_and_warns_of_stale_numbers(organs, plan, tmp_pat
     command = ["plan", str(tmp_path / "organs.seg.nrrd"), "-o", str(tmp_path / "out"), "--plan"]
     assert main([*command, str(saved(tmp_path, plan))]) == 0
     printed = capfd.readouterr()
-    assert "remnant" in printed.out and "stale" not in printed.err
+    assert "part 1, removed: " in printed.out and "; remnant: " in printed.out and "stale" not in printed.err
     stale = json.loads((tmp_path / "out" / "plan.json").read_text("utf-8"))
     stale["numbers"]["digest"] = "sha256:" + "0" * 64
     assert main([*command, str(saved(tmp_path, stale)), "--json", "--surfaces", "glb"]) == 0

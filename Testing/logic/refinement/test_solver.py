@@ -76,6 +76,7 @@ def test_locks_and_hard_constraints_hold_for_any_prompts(phantom, seed):
         if positive and held not in (0, names[name]):
             assert "locked" in done.skipped[1] and done.changed_box is None
         else:
+            assert ("agrees" in done.skipped.get(1, "")) == ((held == names[name]) == positive)
             assert (done.label_map.array[tuple(voxel)] == names[name]) == positive
         labels = done.label_map
 

@@ -1,10 +1,12 @@
 """Pictures of a plan: the scale, what hides what, where a distance is, and the files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from DeepSegLogic import UsageError, write_label_map
+from DeepSegLogic import Structure, UsageError, write_label_map
 from DeepSegLogic.cli import main
 from DeepSegLogic.planning import Plan, evaluate_plan, write_plan
 from DeepSegLogic.planning.looks import LESION_COLOR, PRESETS, VIEWS, look_of, role_of
@@ -64,6 +66,16 @@ def test_views_show_the_side_that_they_say(done):
     assert place["right"][0] > x and place["left"][0] < x and place["right"][1] < y  # the front
     assert place["below"][0] < x and place["below"][1] < y  # as an axial slice
     assert place["surgeon"][0] < x  # the head on the left
+
+
+def test_what_the_plan_is_about_is_named_first(done):
+    others = [Structure(100 + n, f"organ_{n}", f"Organ {n}") for n in range(30)]
+    array = done.label_map.array.copy()
+    array[0, 0, : len(others)] = [s.value for s in others]
+    crowded = replace(done.label_map, array=array, structures=[*others, *done.label_map.structures], layers=[])
+    named = [caption.text for caption in plan_scene(replace(done, label_map=crowded)).captions]
+    assert {"Liver, part 1", "Liver, part 2", "Liver_tumor", "Portal_vein"} <= set(named[:-30])
+    assert named[-30:] == [s.title for s in others]
 
 
 def test_what_is_opaque_hides_and_what_is_translucent_shows_through(done):

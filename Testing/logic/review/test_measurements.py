@@ -2,15 +2,17 @@
 
 import csv
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from DeepSegLogic import InputError
 from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume
-from DeepSegLogic.review.measurements import measure, write_measurements
+from DeepSegLogic.review.measurements import hu_text, measure, write_measurements
 
 MATRIX = np.array([[-1.4, 0.3, 0.2, 12], [0.35, 1.2, -0.4, -70], [0.1, 0.5, 2.6, 900], [0, 0, 0, 1]])  # left-handed
 
@@ -45,6 +47,20 @@ def test_numbers_and_boxes(rows):
     assert (empty.voxels, empty.volume_ml, empty.mean_hu, empty.box_min) == (0, 0.0, None, None)
 
 
+def test_a_label_map_of_another_place_is_refused_and_one_without_margins_is_not(rows):
+    labels, image, found = rows
+    structures, volume = [structure_for("kidney_right", 2), structure_for("liver", 5)], Volume(image, MATRIX)
+    elsewhere = MATRIX.copy()
+    elsewhere[:3, 3] += 50
+    for matrix, array in ((elsewhere, labels), (MATRIX @ np.diag([2, 1, 1, 1]), labels[:3])):
+        with pytest.raises(InputError, match="does not have the voxels of volume"):
+            measure(LabelMap(array, matrix, structures), volume)
+    cropped = MATRIX.copy()
+    cropped[:3, 3] += MATRIX[:3, :3] @ [2, 1, 1]
+    rows = measure(LabelMap(labels[1:8, 1:9, 2:10], cropped, structures), volume)
+    assert [(r.voxels, r.mean_hu, r.box_max) for r in rows] == [(r.voxels, r.mean_hu, r.box_max) for r in found[:2]]
+
+
 def test_csv_has_a_row_for_each(rows, tmp_path):
     write_measurements(rows[2], tmp_path / "m.csv")
     read = list(csv.DictReader((tmp_path / "m.csv").read_text("utf-8").splitlines()))
@@ -52,6 +68,14 @@ def test_csv_has_a_row_for_each(rows, tmp_path):
     assert [int(r["voxels"]) for r in read] == [r.voxels for r in rows[2]]
     assert float(read[1]["max_S_mm"]) == pytest.approx(rows[2][1].box_max[2], abs=0.01)
     assert (read[2]["mean_hu"], read[2]["min_R_mm"], read[2]["confidence"]) == ("", "", "")
+
+
+def test_tables_show_the_same_whether_they_come_from_the_file_or_not(rows, tmp_path):
+    halfway = [replace(rows[2][0], mean_hu=mean) for mean in (221.4748, -0.04, None)]
+    write_measurements(halfway, tmp_path / "measurements.csv")
+    with (tmp_path / "measurements.csv").open(encoding="utf-8") as file:
+        read = [hu_text(float(row["mean_hu"])) if row["mean_hu"] else "" for row in csv.DictReader(file)]
+    assert read == [hu_text(row.mean_hu) for row in halfway] == ["222", "0", ""]
 
 
 def test_what_the_field_of_view_cuts_is_told(tmp_path):

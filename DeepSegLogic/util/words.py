@@ -1,0 +1,27 @@
+"""Small parts of sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .errors import UsageError
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> counted(1, "case"), counted(2, "case")
+        ('1 case', '2 cases')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def check_list(names: Iterable[str]) -> None:
+    """Check that names are in a list: of a text, each letter would count as a name.
+
+    Raises:
+        UsageError: it is a text.
+    """
+    if isinstance(names, str):
+        raise UsageError(f"{names!r} is a text, not a list of names.", f"Give [{names!r}].", code="usage.names")

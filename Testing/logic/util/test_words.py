@@ -1,0 +1,27 @@
+"""Parts of sentences, and texts where lists are expected."""
+
+import numpy as np
+import pytest
+
+from DeepSegLogic import UsageError, write_surfaces
+from DeepSegLogic.data.label_map import LabelMap, unknown_structure
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.segmentation import segment
+from DeepSegLogic.util.words import counted
+
+
+def test_numbers_with_their_nouns():
+    assert [counted(n, "case") for n in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]
+
+
+def test_a_text_is_no_list_of_names(tmp_path):
+    array = np.zeros((4, 4, 4), np.int16)
+    with pytest.raises(UsageError, match=r"'liver' is a text.*Give \['liver'\]"):
+        segment(Volume(array, np.eye(4)), "ct_demo", structures="liver")
+    with pytest.raises(UsageError, match=r"Give \['stl'\]"):
+        write_surfaces(LabelMap(array.astype(np.uint8), np.eye(4), []), tmp_path / "models", "stl")
+
+
+def test_one_letter_suggests_nothing():
+    assert "Did you mean" not in str(unknown_structure("x", ["gluteus_maximus_left", "aorta"]))
+    assert "Did you mean gluteus_maximus_left?" in str(unknown_structure("max", ["gluteus_maximus_left", "aorta"]))
