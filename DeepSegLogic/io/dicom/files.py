@@ -88,6 +88,9 @@ _TAGS = {
 _PLACE = {"position": "ImagePositionPatient", "orientation": "ImageOrientationPatient", "spacing": "PixelSpacing"}
 _NUMBERS = {"position": 3, "orientation": 6, "spacing": 2, "slope": 1, "intercept": 1}
 
+_VERSION = sitk.Version.MajorVersion(), sitk.Version.MinorVersion(), sitk.Version.PatchVersion()
+_FILLS_UP = _VERSION < (2, 5, 4)  # with zeros, where the voxels are cut
+_ELEMENT_HEADER = 8  # bytes before the voxels, at least
 _MOST_COMPRESSED = 5000  # bytes of voxels per byte of the file; empty JPEG 2000 frames come close
 
 
@@ -218,11 +221,29 @@ def decoded(path: Path) -> npt.NDArray[Any]:
         if announced > _MOST_COMPRESSED * path.stat().st_size:  # GDCM would allocate it first
             raise _damaged(path)
         must_fit(path, announced)
+        if _FILLS_UP and _is_cut(path):
+            raise _damaged(path)
         image = reader.Execute()
     except RuntimeError as error:
         raise _damaged(path) from error
     array = sitk.GetArrayFromImage(image)
     return array.reshape(-1, *array.shape[-2:])
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file ends before its uncompressed voxels do."""
+    import pydicom
+
+    counts = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
+    try:
+        with path.open("rb") as file:
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(counts))
+            rest = path.stat().st_size - file.tell()
+        syntax = header.file_meta.TransferSyntaxUID
+        bits = math.prod(int(header.get(count) or 1) for count in counts)
+        return not (syntax.is_encapsulated or syntax.is_deflated) and rest - _ELEMENT_HEADER < bits // 8
+    except Exception:  # pydicom raises whatever its parser meets; SimpleITK decides
+        return False
 
 
 def _reader(path: Path) -> sitk.ImageFileReader:
