@@ -5,7 +5,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder  # in order, the long files of browser/ come first
 
-.PHONY: demo web test tests check style types coverage docs faults federated fuzz i18n kill load strokes lint pictures clean
+.PHONY: demo web test tests check style types coverage docs faults federated fuzz i18n kill load oldest strokes lint pictures clean
 
 demo: $(READY)
 	$(BIN)/deepseg demo -o demo-output
@@ -59,6 +59,15 @@ federated: $(READY)
 	$(SITES)/bin/python -m pip install -q flwr==1.42.0 dp-accounting==0.6.0
 	$(SITES)/bin/python -m pytest Testing/logic/training/test_federated.py Testing/logic/training/test_federated_parts.py
 
+# The tests of the logic with the oldest packages that pyproject.toml allows; only torch is that of constraints.txt.
+OLDEST := .venv-oldest
+oldest: $(READY)
+	$(BIN)/python -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -q uv==0.13.9
+	grep '^torch' constraints.txt > $(OLDEST)/torch.txt
+	$(OLDEST)/bin/uv pip install -q --python $(OLDEST) --resolution lowest-direct --override $(OLDEST)/torch.txt -e ".[test]"
+	$(OLDEST)/bin/python -m pytest -n 2 Testing/logic
+
 # Sends many requests to a server; LOAD_REQUESTS says how many, LOAD_SECONDS over which time.
 load: $(READY)
 	$(BIN)/python Testing/benchmarks/server.py --requests $${LOAD_REQUESTS:-200} --seconds $${LOAD_SECONDS:-600}
@@ -91,4 +100,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(SITES) demo-output
+	rm -rf $(VENV) $(SITES) $(OLDEST) demo-output
