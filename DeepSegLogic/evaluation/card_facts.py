@@ -97,13 +97,14 @@ def fit_to(
         reference = LabelMap(read.labels, read.volume.ijk_to_ras, structures)
         ignored = next((value for value, name in read.names.items() if name == IGNORE), None)
         told = share(progress, number / len(files), (number + 1) / len(files), case.name)
-        further: Any = {"ignored": ignored, "device": device, "progress": told, "cancel": cancel}
+        options: Any = {"further": read.further, "ignored": ignored, "device": device}
+        options |= {"progress": told, "cancel": cancel}
         if outputs:
             known = {name.casefold(): v for name, v in read.structures.items() if name in asked or not read.looked_for}
             values = [known.get(name.casefold()) for name in outputs]
-            found.append(held_out_outputs(read.volume, model, reference, values, **further))
+            found.append(held_out_outputs(read.volume, model, reference, values, **options))
         else:
-            found.append([held_out(read.volume, model, reference, **further)])
+            found.append([held_out(read.volume, model, reference, **options)])
         names.append(case.name)
     if outputs:
         return calibrated_outputs(names, found, outputs, card.temperature)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.affine import sampled
 from ..data.label_map import LabelMap, structure_named
-from ..data.types import FloatArray
+from ..data.types import FloatArray, VolumeArray
 from ..data.volume import Volume
 from ..util.errors import InputError, ModelError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
@@ -50,6 +50,7 @@ def held_out(
     model: Model,
     reference: LabelMap,
     *,
+    further: Sequence[VolumeArray] = (),
     ignored: int | None = None,
     device: str = "auto",
     progress: Progress = ignore_progress,
@@ -63,11 +64,13 @@ def held_out(
 
     Args:
         reference: on the volume's grid; structures go by their names.
+        further: the further images that the model sees, (K, J, I) on the volume's grid.
         ignored: its label for voxels that do not count.
 
     Raises:
         ModelError: the model has several parts, needs another model, or its labels do not exclude each other.
-        InputError: the reference shares no structure with the model, or is on another grid.
+        InputError: the reference shares no structure with the model, or is on another grid; or the model sees another
+            number of images.
         Cancelled, ResourceError: as for :func:`DeepSegLogic.segmentation.segment`.
     """
     import torch
@@ -82,7 +85,7 @@ def held_out(
         if theirs < len(lookup):
             lookup[theirs] = value
     _check_reference(volume, model, reference, bool(known))
-    logits, right = _run(volume, model, reference, lookup[reference.array], device, progress, cancel)
+    logits, right = _run(volume, model, reference, lookup[reference.array], further, device, progress, cancel)
     found = logits.argmax(-1)
     near = _near((found > 0) | (right > 0)) & torch.isin(found, torch.tensor([0, *known]))
     counts = near & (right != _IGNORED)
@@ -95,6 +98,7 @@ def held_out_outputs(
     reference: LabelMap,
     outputs: Sequence[Collection[int] | None],
     *,
+    further: Sequence[VolumeArray] = (),
     ignored: int | None = None,
     device: str = "auto",
     progress: Progress = ignore_progress,
@@ -116,7 +120,7 @@ def held_out_outputs(
     plan = _plan_of(model)
     if plan.regions is None or len(outputs) != plan.channels:
         raise _no_temperature(model, "an output for each structure that overlaps")
-    logits, labels = _run(volume, model, reference, reference.array, device, progress, cancel)
+    logits, labels = _run(volume, model, reference, reference.array, further, device, progress, cancel)
     counts = labels != (ignored or _IGNORED)
     found = []
     for logit, values in zip(logits.unbind(-1), outputs, strict=True):
@@ -163,7 +167,7 @@ def confidence_and_hits(case: HeldOut, temperature: float) -> tuple[FloatArray, 
 
 def _plan_of(model: Model) -> Plan:
     if model.plan is None or model.previous is not None or model.card.crop is not None:
-        raise _no_temperature(model, "an image as its only input")
+        raise _no_temperature(model, "images as its only input")
     return model.plan
 
 
@@ -189,6 +193,7 @@ def _run(
     model: Model,
     reference: LabelMap,
     labels: Any,
+    further: Sequence[VolumeArray],
     device: str,
     progress: Progress,
     cancel: Cancel,
@@ -204,10 +209,17 @@ def _run(
     from ..inference.preprocessing import prepare
     from ..inference.presets import QUALITIES
 
-    plan, where, grids = _plan_of(model), choose_device(device), Grids(volume)
+    plan, where = _plan_of(model), choose_device(device)
+    if plan.images != 1 + len(further):
+        raise InputError(
+            f"{model.card.id} sees {plan.images} images together, and the case {volume.name} has {1 + len(further)}.",
+            "Give cases with the images that it was trained on.",
+            code="input.channels",
+        )
+    grids = Grids(volume, channels=further)
     settings = estimate_run(volume, model.networks, plan, QUALITIES["standard"], where, grids).settings
     engine = Engine(model.networks, plan, settings, meter=LogitKeeper)
-    meter = engine.run(prepare(volume, plan, where, grids), progress, cancel).meter
+    meter = engine.run(prepare(volume, plan, where, grids, further), progress, cancel).meter
     assert isinstance(meter, LogitKeeper)
     logits = meter.logits()
     grid_to_ras = grids.of(plan).grid_to_ras

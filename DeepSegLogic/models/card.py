@@ -74,8 +74,8 @@ class ModelCard:
         min_piece_ml: by structure, the volume up to which a connected piece is taken for a mistake and removed.
         one_piece: structures of which only the largest connected piece is kept.
         temperature: by which its logits are divided before they become probabilities, fitted on cases that it was not
-            trained on (:mod:`DeepSegLogic.evaluation.temperature`); it changes no labels. Where structures overlap, each
-            output may have its own.
+            trained on (:mod:`DeepSegLogic.evaluation.temperature`); it changes no labels. Where structures overlap,
+            each output may have its own.
         training_statistics: of the images that it was trained on, see :mod:`DeepSegLogic.inference.familiarity`; empty
             if unknown.
         parts: its networks; several run one after the other and their labels are joined.

@@ -135,8 +135,8 @@ def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:
     With a softmax, new structures begin with an equal share of the background's probability, so that those of the old
     ones are as they were. With overlapping outputs they begin as those of a new network (He's weights), but rare, as
     RetinaNet's do (Lin et al., ICCV 2017, section 4.1): weights of 0 would give the layers before them nothing to learn
-    from, and outputs that begin at one half are first pushed below 0 everywhere, or written over the old ones. An output
-    that follows one of a softmax begins with the logit of its structure against the background.
+    from, and outputs that begin at one half are first pushed below 0 everywhere, or written over the old ones. An
+    output that follows one of a softmax begins with the logit of its structure against the background.
     """
     plan, outputs = origin.plan, origin.plan.outputs
     network = build_network(plan.architecture, outputs, plan.inputs)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -110,6 +111,34 @@ def test_ignored_voxels_do_not_count():
     reference.array[:16] = 200
     half = held_out_outputs(volume, tiny, reference, [(1, 3), (2, 3)], ignored=200, device="cpu")
     assert all(0 < len(case.labels) <= 16 * 40 * 40 for case in half)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_model_of_several_images_is_calibrated_with_all_of_them(exclusive):
+    """The first image is noise, the second one is what the labels were drawn from."""
+    tiny, volume, reference, *_ = two_outputs((3.0, 0.5))
+    noise = replace(volume, array=np.random.default_rng(9).integers(-900, 900, volume.array.shape).astype(np.int16))
+    network = nn.Conv3d(2, 3 if exclusive else 2, 1)
+    with torch.no_grad():
+        network.weight.zero_(), network.bias.zero_()
+        network.weight[-2:, 1:], network.bias[-2:] = tiny.networks[0].weight, tiny.networks[0].bias
+    rules = {"further": (tiny.plan.normalization,), "regions": None if exclusive else (1, 2)}
+    both = model(3, net=network.eval(), spacing=SPACING, **rules)
+    reference.structures[:] = [Structure(v, f"structure_{v}") for v in (1, 2)]
+    if exclusive:
+        tiny.networks[:] = [nn.Conv3d(1, 3, 1).eval()]
+        with torch.no_grad():
+            tiny.networks[0].weight[:], tiny.networks[0].bias[:] = network.weight[:, 1:], network.bias
+        tiny.plan = replace(tiny.plan, regions=None)
+        alone = held_out(volume, tiny, reference, device="cpu")
+        found = held_out(noise, both, reference, further=[volume.array], device="cpu")
+        torch.testing.assert_close(found.logits, alone.logits)
+        assert torch.equal(found.labels, alone.labels)
+    else:
+        found = held_out_outputs(noise, both, reference, [(1, 3), (2, 3)], further=[volume.array], device="cpu")
+        assert [fit_temperature([case]) for case in found] == [pytest.approx(f, rel=0.05) for f in (3.0, 0.5)]
+    with pytest.raises(InputError, match="2 images together, and the case"):
+        (held_out if exclusive else partial(held_out_outputs, outputs=[(1, 3), (2, 3)]))(noise, both, reference)
 
 
 def test_temperatures_change_confidence_and_no_label():
