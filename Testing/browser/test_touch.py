@@ -108,6 +108,7 @@ def test_the_first_of_two_fingers_does_not_paint(tablet, tool):
     segmented(tablet)
     tablet.get_by_role("button", name="Left lung", exact=True).tap()
     take(tablet, tool)
+    tablet.get_by_role("button", name="Fit Axial view").tap()
     fingers = Fingers(tablet, 0)
     fingers.move(*([(-d, 0), (d, 0)] for d in range(40, 61, 5)))
     fingers.move([(-40, 0), (40, 0)], pause_ms=500)  # they rest, so that there is no pinch
