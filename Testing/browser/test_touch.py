@@ -114,7 +114,7 @@ def test_the_first_of_two_fingers_does_not_paint(tablet, tool):
     fingers.move([(-40, 0), (40, 0)], pause_ms=500)  # they rest, so that there is no pinch
     tablet.wait_for_timeout(1000)
     assert tablet.get_by_role("button", name="Undo").is_disabled()
-    fingers.move(*([(x, 0)] for x in range(-60, 21, 20)))  # beside the lung and in it
+    fingers.move(*([(x, 0)] for x in range(-160, 161, 40)))  # beside the lung and in it
     wait_until(tablet, lambda: tablet.get_by_role("button", name="Undo").is_enabled())
     tablet.get_by_role("button", name="Undo").tap()
     wait_until(tablet, lambda: tablet.get_by_role("button", name="Undo").is_disabled())
