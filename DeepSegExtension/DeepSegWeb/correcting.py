@@ -18,7 +18,7 @@ from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
 
 from .drawing import prompt_of
-from .editing import GIVING, LIMITED, PROMPTS, Editing
+from .editing import BRUSHES, GIVING, LIMITED, PROMPTS, Editing
 from .remedies import WORDS
 
 MOST_PLACES = 10_000  # of one drawing
@@ -229,6 +229,8 @@ class Correcting:
         places, normal = _in_slice(pixels, ras_to_view)
         if self.state.tool in PROMPTS:
             self._prompted(places, normal, notches)
+        elif self.state.tool in BRUSHES:
+            self._painted(places)
         elif self.state.tool == "cut":
             self._change(lambda label_map, name: editing_tools.scissors(label_map, name, pixels, ras_to_view))
         elif self.state.tool == "draw":

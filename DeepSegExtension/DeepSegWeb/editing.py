@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from DeepSegLib.volumeNodes import toNumpy
+from slicer import vtkMRMLSliceNode
 from trame_slicer.segmentation import (
     BrushDiameterMode,
     SegmentationEffectPaint,
@@ -25,16 +27,30 @@ LIMITED = (*BRUSHES, "draw", "cut")
 
 
 class Brush(SegmentationEffectPaint):
-    """Trame-slicer's brush; what it passed over is told. What Slicer would do then takes over a second on a large CT.
+    """Trame-slicer's brush, which shows where it passes. What Slicer would do then takes over a second on a large CT.
+
+    What is painted in a slice comes from the page itself, as for :class:`~.drawing.Drawing`: what trame tells of a
+    finger may come after a second one has touched the view. In 3D, where the brush keeps to surfaces, the brush tells.
 
     Attributes:
-        painted: called with the places, (N, 3) in RAS.
+        painted: called with the places in 3D, (N, 3) in RAS.
     """
 
     painted: Callable[[np.ndarray], None]
 
+    def places(self, view: str, places: np.ndarray, _end: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """See :meth:`.drawing.Drawing.places`."""
+        for pipeline in filter(None, (known() for known in self.pipelines)):
+            node = pipeline.GetViewNode()
+            if isinstance(node, vtkMRMLSliceNode) and node.GetSingletonTag() == view:
+                return places * node.GetDimensions()[:2], np.linalg.inv(toNumpy(node.GetXYToRAS()))
+        return None
+
     def paint_glyph_at_world_coordinates(self, _polydata, paint_coordinates_world) -> None:
-        self.painted(vtk_to_numpy(paint_coordinates_world.GetData()).astype(float))
+        for pipeline in filter(None, (known() for known in self.pipelines)):
+            own = pipeline.widget and pipeline.widget._paint_coordinates_world is paint_coordinates_world
+            if own and not isinstance(pipeline.GetViewNode(), vtkMRMLSliceNode):
+                self.painted(vtk_to_numpy(paint_coordinates_world.GetData()).astype(float))
 
     def drop(self) -> None:
         """Drop the stroke that is being painted."""
@@ -82,7 +98,7 @@ class Editing:
     def drawn(self, view: str, places: np.ndarray, end: bool = True) -> tuple[np.ndarray, np.ndarray] | None:
         """What is drawn in a view, see :meth:`.drawing.Drawing.places`; None where nothing is."""
         effect = self._editor.active_effect
-        return effect.places(view, places, end) if isinstance(effect, Drawing) else None
+        return effect.places(view, places, end) if isinstance(effect, (Drawing, Brush)) else None
 
     def drop(self) -> None:
         """Drop what is being drawn or painted."""

@@ -32,7 +32,10 @@ def calibrate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Fit the temperature of a model to held-out cases, and note the statistics of its training, in its card."""
+    """Fit the temperature of a model to held-out cases, and note the statistics of its training, in its card.
+
+    Where its structures overlap, each has a temperature of its own.
+    """
     from ..evaluation.card_facts import fit_to, noted, statistics_of
     from ..util.errors import UsageError
 
@@ -51,20 +54,29 @@ def calibrate(
         noted(card, found.temperature if found is not None else None, statistics)
     if found is not None:
         console.show(_table(found))
-        console.say(f"Temperature: {found.temperature:g}.")
+        console.say(_temperature(found))
     console.say(f"Written to the card of {card.id}.")
     facts = found.as_json() if found is not None else {}
     console.event("result", model=card.id, training_statistics=statistics or {}, **facts)
+
+
+def _temperature(found: Calibrated) -> str:
+    if not isinstance(found.temperature, list):
+        return f"Temperature: {found.temperature:g}."
+    each = zip(found.structures, found.temperature, strict=True)
+    return f"Temperatures: {', '.join(f'{name} {value:g}' for name, value in each)}."
 
 
 def _table(found: Calibrated) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("Held-out case", "ECE before", "ECE after", caption="After: fitted to the other cases.")
-    for column in table.columns[1:]:
+    named = ["Held-out case", *(["Structure"] if found.structures else [])]
+    table = Table(*named, "ECE before", "ECE after", caption="After: fitted to the other cases.")
+    for column in table.columns[len(named) :]:
         column.justify = "right"
     for row in found.cases:
         after = "" if row.after is None else f"{row.after:.3f}"
-        table.add_row(escape(row.name), f"{row.before:.3f}", after)
+        name = [row.name, row.structure][: len(named)]
+        table.add_row(*map(escape, name), f"{row.before:.3f}", after)
     return table

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.volume import Volume
 from ..models import Model, ModelCard, find_model, load_model
-from ..util.errors import Action, Cancelled, DeepSegError
+from ..util.errors import Action, Cancelled, DeepSegError, ModelError
 from ..util.progress import Cancel, Progress, check
 from .cases import Case
 from .signals import Signals
@@ -112,7 +112,7 @@ def segment_case(case: Case, settings: Settings, signals: Signals, number: int, 
     started = time.monotonic()
     try:
         with nullcontext() if place else _one_at_a_time, signals.running(case, number) as progress:
-            outcome = _segmented(case, settings, place, progress, signals.stopped())
+            outcome = _segmented(case, settings, place or _here(settings, signals), progress, signals.stopped())
     except Exception as error:
         outcome = failed(case, error)
     return replace(outcome, seconds=round(time.monotonic() - started, 1))
@@ -137,13 +137,12 @@ def failed(case: Case, error: Exception) -> Outcome:
     return Outcome(case, "failed", code="internal", message=what, remedy="Report it with the worker's log.")
 
 
-def _segmented(case: Case, settings: Settings, place: Place | None, progress: Progress, cancel: Cancel) -> Outcome:
+def _segmented(case: Case, settings: Settings, place: Place, progress: Progress, cancel: Cancel) -> Outcome:
     from ..results.folder import what_is_wrong, write_outputs
     from ..util.staging import sweep
     from ..worker.isolated import read_volume
 
     check(cancel)
-    place = place or _here(settings)
     options = {n: getattr(settings, n) for n in ("structures", "quality", "uncertainty")}
     if settings.min_piece_ml > 0:  # else left out, as in the requests of earlier versions
         options["min_piece_ml"] = settings.min_piece_ml
@@ -160,6 +159,8 @@ def _segmented(case: Case, settings: Settings, place: Place | None, progress: Pr
     if settings.skip_elsewhere and (why := _elsewhere(volume, place.card, settings.structures)):
         return Outcome(case, "skipped", warnings=[*told, why])
     result = place.run(volume, force=settings.force, progress=progress, cancel=cancel, **options)
+    if not _digests(result.provenance) <= {*place.digest.split()}:
+        raise _replaced(place.card.id)
     result.provenance["request"] = request
     formats = settings.surfaces
     write_outputs(folder, volume, result, source=case.source, formats=formats, progress=progress, cancel=cancel)
@@ -192,11 +193,29 @@ def _facts_of_finished(folder: Path, source: Path, request: dict[str, Any]) -> d
         return None
 
 
-def _here(settings: Settings) -> Place:
+def _digests(facts: Mapping[str, Any]) -> set[str]:
+    """Those of the models that a record tells."""
+    own = {str(facts["digest"])} if "digest" in facts else set[str]()
+    return own.union(
+        *(_digests(v) for n, v in facts.items() if n in ("model", "crop", "postprocess") and isinstance(v, dict))
+    )
+
+
+def _replaced(model: str) -> ModelError:
+    return ModelError(
+        f"The model {model} was replaced during the cohort, so this result would differ from the others.",
+        "Run the cohort again: it repeats the cases that were done with other files.",
+        code="model.replaced",
+    )
+
+
+def _here(settings: Settings, signals: Signals) -> Place:
     from ..models.provenance import stamp_of
     from ..segmentation import segment
 
     model, digest = _loaded(settings.model, stamp_of(find_model(settings.model)))
+    if not signals.is_the_first(digest):
+        raise _replaced(model.card.id)
     return Place(model.card, digest, partial(segment, model=model, device=settings.device))
 
 

@@ -5,6 +5,7 @@ Workers of any engine see that folder, on whatever machine they run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -42,6 +43,16 @@ class Signals:
             return seen
 
         return look
+
+    def is_the_first(self, digest: str) -> bool:
+        """Whether a worker has the files of the model that the first worker had."""
+        own = self.folder / f"model-{hashlib.sha256(digest.encode()).hexdigest()}"
+        try:
+            with suppress(FileExistsError):
+                own.touch(exist_ok=False)
+            return own == min(self.folder.glob("model-*"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        except OSError:  # told where results are written
+            return True
 
     @contextmanager
     def running(self, case: Case, number: int) -> Iterator[Progress]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from ..util.atomic_write import atomic_path
 from ..util.errors import ModelError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
 from .calibration import Reliability
-from .temperature import HeldOut, confidence_and_hits, fit_temperature, held_out
+from .temperature import HeldOut, confidence_and_hits, fit_temperature, held_out, held_out_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -29,24 +29,32 @@ _WINDOWS = 24  # of a case that are looked at
 
 @dataclass(frozen=True)
 class CaseCalibration:
-    """The calibration error of one held-out case, over the voxels of its structures.
+    """The calibration error of one held-out case, over the voxels of its structures and around.
 
     Attributes:
         before: of the probabilities as they are.
         after: with the temperature that fits the *other* cases; None for the only case.
+        structure: what it is about, where each has a temperature of its own; else empty.
     """
 
     name: str
     before: float
     after: float | None
+    structure: str = ""
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A temperature, fitted to all held-out cases, and what it is worth on each."""
+    """A temperature, fitted to all held-out cases, and what it is worth on each.
 
-    temperature: float
+    Attributes:
+        temperature: of all labels, or of each output where structures overlap.
+        structures: of the outputs; empty for labels that exclude each other.
+    """
+
+    temperature: float | list[float]
     cases: list[CaseCalibration]
+    structures: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -63,31 +71,51 @@ def fit_to(
 ) -> Calibrated:
     """Fit the temperature of a model to the cases of a data set that it was not trained on.
 
+    Where its structures overlap, each output gets a temperature of its own; it keeps the one that it had if no case has
+    the structure.
+
     Raises:
         InputError: the data set cannot be read, or fits not the model.
         ModelError: see :func:`~DeepSegLogic.evaluation.temperature.held_out`.
     """
+    from ..training.beginnings import regions_in
     from ..training.dataset import find_cases
     from ..training.dataset_json import IGNORE
     from ..training.reading import read_case
 
     model = load_model(replace(card, temperature=1.0))
+    regions = regions_in(card) if model.plan is not None and model.plan.regions is not None else None
+    outputs = list(regions.values) if regions is not None else _outputs(model)
     names: list[str] = []
-    found: list[HeldOut] = []
+    found: list[list[HeldOut]] = []
     files = find_cases(data)
     for number, case in enumerate(files):
         check(cancel)
-        read = read_case(case)
+        read = read_case(replace(case, model=regions))
         asked = read.names.values() if read.looked_for is None else read.looked_for
         structures = [Structure(value, name, name) for value, name in read.names.items() if name in asked]
         reference = LabelMap(read.labels, read.volume.ijk_to_ras, structures)
         ignored = next((value for value, name in read.names.items() if name == IGNORE), None)
         told = share(progress, number / len(files), (number + 1) / len(files), case.name)
-        found.append(
-            held_out(read.volume, model, reference, ignored=ignored, device=device, progress=told, cancel=cancel)
-        )
+        options: Any = {"further": read.further, "ignored": ignored, "device": device}
+        options |= {"progress": told, "cancel": cancel}
+        if outputs:
+            known = {name.casefold(): v for name, v in read.structures.items() if name in asked or not read.looked_for}
+            values = [known.get(name.casefold()) for name in outputs]
+            found.append(held_out_outputs(read.volume, model, reference, values, **options))
+        else:
+            found.append([held_out(read.volume, model, reference, **options)])
         names.append(case.name)
-    return calibrated(names, found, card.temperature)
+    if outputs:
+        return calibrated_outputs(names, found, outputs, card.temperature)
+    assert not isinstance(card.temperature, list)  # as the model would not load
+    return calibrated(names, [case for [case] in found], card.temperature)
+
+
+def _outputs(model: Model) -> list[str]:
+    """The structures of outputs that may overlap, each with a label of its own; empty for exclusive labels."""
+    plan = model.plan
+    return [] if plan is None or plan.regions is None else [plan.labels[value] for value in plan.regions]
 
 
 def calibrated(names: Sequence[str], cases: Sequence[HeldOut], present: float = 1.0) -> Calibrated:
@@ -103,6 +131,36 @@ def calibrated(names: Sequence[str], cases: Sequence[HeldOut], present: float = 
         after = calibration_error(case, fit_temperature(others)) if others else None
         rows.append(CaseCalibration(name, calibration_error(case, present), after))
     return Calibrated(fit_temperature(cases), rows)
+
+
+def calibrated_outputs(
+    names: Sequence[str],
+    cases: Sequence[Sequence[HeldOut]],
+    structures: Sequence[str],
+    present: float | Sequence[float] = 1.0,
+) -> Calibrated:
+    """The temperature of each output, as :func:`calibrated` finds it.
+
+    Args:
+        cases: of each case, what :func:`~.temperature.held_out_outputs` gives.
+        structures: of the outputs.
+
+    Raises:
+        InputError: no case has voxels of a structure.
+    """
+    before = [present] * len(structures) if isinstance(present, float | int) else list(present)
+    rows: list[CaseCalibration] = []
+    temperatures: list[float] = []
+    for structure, old, own in zip(structures, before, zip(*cases, strict=True), strict=True):
+        seen = [(name, case) for name, case in zip(names, own, strict=True) if len(case.labels)]
+        if not seen and any(len(case.labels) for every in cases for case in every):
+            temperatures.append(old)
+            continue
+        fitted = calibrated([name for name, _ in seen], [case for _, case in seen], old)
+        assert isinstance(fitted.temperature, float)
+        temperatures.append(fitted.temperature)
+        rows += [replace(row, structure=structure) for row in fitted.cases]
+    return Calibrated(temperatures, rows, list(structures))
 
 
 def calibration_error(case: HeldOut, temperature: float) -> float:
@@ -141,7 +199,7 @@ def coarsest_stage(network: torch.nn.Module) -> str:
     return max(stages, key=lambda name: int(name.rpartition(".")[2]), default="")
 
 
-def noted(card: ModelCard, temperature: float | None, statistics: dict[str, Any] | None) -> None:
+def noted(card: ModelCard, temperature: float | list[float] | None, statistics: dict[str, Any] | None) -> None:
     """Write them into the model's card; what is None stays.
 
     Raises:

@@ -109,6 +109,8 @@ class ConfidenceMeter:
 
     def _tempered(self, logits: torch.Tensor) -> torch.Tensor:
         temperature = self._plan.temperature
+        if isinstance(temperature, tuple):
+            return logits / torch.tensor(temperature, dtype=logits.dtype, device=logits.device)
         return logits if temperature == 1 else logits / temperature
 
     def _probabilities(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -74,7 +74,8 @@ class ModelCard:
         min_piece_ml: by structure, the volume up to which a connected piece is taken for a mistake and removed.
         one_piece: structures of which only the largest connected piece is kept.
         temperature: by which its logits are divided before they become probabilities, fitted on cases that it was not
-            trained on (:mod:`DeepSegLogic.evaluation.temperature`); it changes no labels.
+            trained on (:mod:`DeepSegLogic.evaluation.temperature`); it changes no labels. Where structures overlap,
+            each output may have its own.
         training_statistics: of the images that it was trained on, see :mod:`DeepSegLogic.inference.familiarity`; empty
             if unknown.
         parts: its networks; several run one after the other and their labels are joined.
@@ -114,7 +115,7 @@ class ModelCard:
     postprocess: Postprocess | None = None
     min_piece_ml: dict[str, float] = field(default_factory=dict)
     one_piece: list[str] = field(default_factory=list)
-    temperature: float = 1.0
+    temperature: float | list[float] = 1.0
     training_statistics: dict[str, Any] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     network: dict[str, Any] = field(default_factory=dict)
@@ -294,7 +295,9 @@ def _validate(data: Any) -> None:
         raise ValueError(f"id: {data['id']!r} cannot be the name of a folder")
     numbers = [*(data.get("spacing") or ()), data.get("memory_gb") or 0, (data.get("crop") or {}).get("margin_mm", 0)]
     statistics = data.get("training_statistics", {})
-    numbers += [data.get("temperature", 1), statistics.get("limit", 1), *statistics.get("mean", ())]
+    temperature = data.get("temperature", 1)
+    numbers += temperature if isinstance(temperature, list) else [temperature]
+    numbers += [statistics.get("limit", 1), *statistics.get("mean", ())]
     numbers += [*statistics.get("sd", ()), *(n for pair in statistics.get("ranges", {}).values() for n in pair)]
     if not all(map(math.isfinite, numbers)):  # Python's JSON reads NaN and Infinity
         raise ValueError("spacing, memory_gb, margin_mm, temperature or a statistic: a number is not finite")

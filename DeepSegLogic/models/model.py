@@ -130,12 +130,24 @@ def load_model(card: ModelCard) -> Model:
     model = backend_for(card, card.installed_folder).load(card)
     _check_channels(model)
     if model.plan is not None and card.temperature != 1:
-        model.plan = replace(model.plan, temperature=card.temperature)
+        model.plan = replace(model.plan, temperature=_temperature(card, model.plan))
     if card.parts and model.plan is not None and model.plan.regions is None:
         # The catalogue has the names of the structures; the training may have other names for them.
         labels = dict(enumerate(card.structures, start=1))
         model.plan = replace(model.plan, labels=labels, auxiliary=max(0, model.plan.highest - len(labels)))
     return model
+
+
+def _temperature(card: ModelCard, plan: Plan) -> float | tuple[float, ...]:
+    if not isinstance(card.temperature, list):
+        return card.temperature
+    if plan.regions is None or len(card.temperature) != plan.channels:
+        raise ModelError(
+            f"The card of {card.id} has {len(card.temperature)} temperatures, which do not fit its network.",
+            "Calibrate the model again.",
+            code="model.card",
+        )
+    return tuple(card.temperature)
 
 
 def _check_channels(model: Model) -> None:

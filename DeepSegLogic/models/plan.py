@@ -103,7 +103,7 @@ class Plan:
         padding: of an image that is smaller than the patch.
         postprocess: from labels (Z, Y, X) to those that the publisher reports; None if they are the same.
         auxiliary: number of labels after ``labels`` that the network has, but that are not reported.
-        temperature: divides the logits before they become probabilities.
+        temperature: divides the logits before they become probabilities; with ``regions`` also one for each channel.
     """
 
     orientation: str | None
@@ -123,7 +123,7 @@ class Plan:
     further: tuple[Normalization, ...] = ()
     previous_labels: tuple[int, ...] = ()
     label_resampling: Resampling = Resampling(order=1)
-    temperature: float = 1.0
+    temperature: float | tuple[float, ...] = 1.0
 
     @property
     def normalizations(self) -> tuple[Normalization, ...]:

@@ -25,6 +25,7 @@ from .regions import Regions
 
 OLD_LAYERS = 0.1
 """The default of :attr:`Origin.old_layers`."""
+_RARE = 0.01  # probability that a new output of a sigmoid begins with
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,10 @@ def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:
     """The network of the plan with the model's weights, and the factors of the learning rate by parameter.
 
     With a softmax, new structures begin with an equal share of the background's probability, so that those of the old
-    ones are as they were. With overlapping outputs they begin undecided, and an output that follows one of a softmax
-    begins with the logit of its structure against the background.
+    ones are as they were. With overlapping outputs they begin as those of a new network (He's weights), but rare, as
+    RetinaNet's do (Lin et al., ICCV 2017, section 4.1): weights of 0 would give the layers before them nothing to learn
+    from, and outputs that begin at one half are first pushed below 0 everywhere, or written over the old ones. An
+    output that follows one of a softmax begins with the logit of its structure against the background.
     """
     plan, outputs = origin.plan, origin.plan.outputs
     network = build_network(plan.architecture, outputs, plan.inputs)
@@ -166,7 +169,9 @@ def _shared(rows: torch.Tensor, origin: Origin) -> torch.Tensor:
 
 def _apart(rows: torch.Tensor, origin: Origin) -> torch.Tensor:
     """Rows (structures, …) of a head with a sigmoid for each structure of the plan."""
-    grown = rows.new_zeros((origin.plan.outputs, *rows.shape[1:]))
+    grown = rows.new_full((origin.plan.outputs, *rows.shape[1:]), math.log(_RARE / (1 - _RARE)))
+    if rows.ndim > 1:
+        nn.init.kaiming_normal_(grown, a=0.01)
     for n, name in enumerate(origin.plan.structures):
         if name in origin.channels:
             grown[n] = rows[origin.channels[name]] - (rows[0] if origin.exclusive else 0)

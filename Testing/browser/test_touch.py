@@ -27,9 +27,14 @@ class Fingers:
         box = self.view.bounding_box()
         self.x, self.y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
-    def move(self, *steps) -> None:
-        """Along steps, each with the places of all fingers."""
-        self._send("touchStart", steps[0][:1])  # one after the other, as hands do
+    def move(self, *steps, pause_ms=0) -> None:
+        """Along steps, each with the places of all fingers, which come one after the other, as hands do.
+
+        Args:
+            pause_ms: between the first and the others.
+        """
+        self._send("touchStart", steps[0][:1])
+        self.page.wait_for_timeout(pause_ms)
         for step in steps:
             self._send("touchStart" if step is steps[0] else "touchMove", step)
             self.page.wait_for_timeout(40)
@@ -96,6 +101,23 @@ def test_two_fingers_draw_nothing_and_one_draws(tablet):
     fingers.move([(-10, 0)], [(0, 0)], [(10, 0)])
     tablet.get_by_text("Left lung, remove: scribble (").first.wait_for()
     tablet.get_by_role("button", name="Undo").tap()
+
+
+@pytest.mark.parametrize("tool", ["Paint", "Erase"])
+def test_the_first_of_two_fingers_does_not_paint(tablet, tool):
+    segmented(tablet)
+    tablet.get_by_role("button", name="Left lung", exact=True).tap()
+    take(tablet, tool)
+    tablet.get_by_role("button", name="Fit Axial view").tap()
+    fingers = Fingers(tablet, 0)
+    fingers.move(*([(-d, 0), (d, 0)] for d in range(40, 61, 5)))
+    fingers.move([(-40, 0), (40, 0)], pause_ms=500)  # they rest, so that there is no pinch
+    tablet.wait_for_timeout(1000)
+    assert tablet.get_by_role("button", name="Undo").is_disabled()
+    fingers.move(*([(x, 0)] for x in range(-160, 161, 40)))  # beside the lung and in it
+    wait_until(tablet, lambda: tablet.get_by_role("button", name="Undo").is_enabled())
+    tablet.get_by_role("button", name="Undo").tap()
+    wait_until(tablet, lambda: tablet.get_by_role("button", name="Undo").is_disabled())
 
 
 def test_fingers_turn_the_3d_view_and_one_still_does_afterwards(tablet):

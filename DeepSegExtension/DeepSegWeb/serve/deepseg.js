@@ -183,9 +183,10 @@
     },
     pointercancel: cancel,
     wheel(event) {
-      if (!drawing || ["paint", "erase"].includes(shown("tool"))) return;
+      if (!drawing) return;
       event.preventDefault();
       event.stopPropagation();  // the slice stays
+      if (["paint", "erase"].includes(shown("tool"))) return;
       const rolled = event.deltaMode ? Math.sign(event.deltaY) * NOTCH_PX : event.deltaY;
       drawing.rolled += Math.max(-NOTCH_PX, Math.min(NOTCH_PX, rolled));
       const whole = Math.trunc(drawing.rolled / NOTCH_PX);

@@ -20,7 +20,7 @@ from . import check_one
 _POLL_S = 0.2
 _OF_THE_SERVER = (
     *("resource.server", "resource.connection", "resource.server_disk"),
-    *("usage.token", "usage.certificate", "usage.protocol", "model.not_on_server"),
+    *("usage.token", "usage.certificate", "usage.protocol", "model.not_on_server", "model.replaced"),
 )
 """Codes of errors that every further case would get from that server, too."""
 
@@ -38,8 +38,8 @@ def run(
 ) -> Iterator[Outcome]:
     """See :data:`~DeepSegLogic.cohort.engines.Engine`; ``address`` is the URLs of saved servers, separated by commas.
 
-    A server that is named twice gets two cases at a time. One that is lost, or whose disk is full, gets no more; its
-    case goes to another.
+    A server that is named twice gets two cases at a time. One that is lost, whose disk is full, or on which the model
+    was replaced, gets no more; its case goes to another.
 
     Raises:
         UsageError: both ``workers`` and ``address``; or a server was not saved, or there is no token for it.

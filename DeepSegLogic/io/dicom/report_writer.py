@@ -19,6 +19,9 @@ from .seg_writer import MANUFACTURER, must_have_highdicom
 from .source import Source, source_of
 
 _DIGITS = 6  # of a number: a DICOM text of type DS has at most 16 letters
+_AT_LEAST = Code("SCT", "276138003", "Greater-than-or-equal symbol")
+_QUALITY = Code("DCM", "111052", "Quality Finding")
+_CUT = Code("DCM", "130576", "Anatomy coverage incomplete")  # of CID 6315
 
 
 class Measured(Protocol):
@@ -34,6 +37,8 @@ class Measured(Protocol):
     def mean_hu(self) -> float | None: ...
     @property
     def sd_hu(self) -> float | None: ...
+    @property
+    def cut(self) -> bool: ...
 
 
 def write_measurement_report(
@@ -48,7 +53,8 @@ def write_measurement_report(
     """Write measurements as DICOM SR: template TID 1500, a group (TID 1501) for each structure with voxels.
 
     Each group has the volume in ml and, for CT, mean and standard deviation in HU; it refers to the slice that shows
-    most of the structure. Patient and study are those of the source series.
+    most of the structure. Where the field of view cuts the structure, the volume has the Numeric Value Qualifier ≥, and
+    the group the Quality Finding "Anatomy coverage incomplete". Patient and study are those of the source series.
 
     Args:
         rows: of the structures of ``label_map``; those without voxels are left out.
@@ -156,10 +162,14 @@ def _group(row: Measured, source: Source[LabelMap], algorithm: Any) -> Any:
     structure, is_ct = source.record.structure(row.name), source.headers[0].get("Modality") == "CT"
     kind, side = structure.type or TISSUE, SIDES.get(structure.laterality or "")
     site = hd.sr.FindingSite(_coded(structure.region or kind), laterality=_coded(side) if side else None)
-    ml = hd.sr.CodedConcept("mL", "UCUM", "milliliter")
-    measures = [hd.sr.Measurement(hd.sr.CodedConcept("118565006", "SCT", "Volume"), _rounded(row.volume_ml), ml)]
+    volume = hd.sr.Measurement(
+        hd.sr.CodedConcept("118565006", "SCT", "Volume"),
+        _rounded(row.volume_ml),
+        hd.sr.CodedConcept("mL", "UCUM", "milliliter"),
+        qualifier=_coded(_AT_LEAST) if row.cut else None,
+    )
     statistics = (("373098007", "Mean", row.mean_hu), ("386136009", "Standard Deviation", row.sd_hu))
-    measures += [
+    attenuation = [
         hd.sr.Measurement(
             hd.sr.CodedConcept("112031", "DCM", "Attenuation Coefficient"),
             _rounded(value),
@@ -176,7 +186,8 @@ def _group(row: Measured, source: Source[LabelMap], algorithm: Any) -> Any:
         finding_sites=[site],
         source_images=[_largest_slice(structure, source)],
         algorithm_id=algorithm,
-        measurements=measures,
+        measurements=[volume, *attenuation],
+        qualitative_evaluations=[hd.sr.QualitativeEvaluation(_coded(_QUALITY), _coded(_CUT))] if row.cut else None,
     )
 
 

@@ -79,10 +79,11 @@ def test_a_model_learns_a_structure_in_another_one_and_goes_on_from_its_own_resu
     now.structures.append(Structure(3, "spleen", "spleen"))
     same = CorrectedCases("lab_adapted")
     assert same.folder == lab.folder and same.add(other, now).structures[-1] == "spleen"
-    again = adapt("lab_adapted", same, steps=150, device="cpu")
+    again = adapt("lab_adapted", same, steps=500, device="cpu")
     rows = {(row.role, row.structure): row for row in again.rows}
     assert rows.keys() == {("learnt", name) for name in (*NAMES, "spleen")}
     assert rows["learnt", "liver"].before == pytest.approx(dice(was, whole_liver(now))), "with the tumor"
     for name in NAMES:
         assert rows["learnt", name].after > rows["learnt", name].before + 0.05, name
+    assert rows["learnt", "spleen"].before == 0 and rows["learnt", "spleen"].after > 0.8, "a new output"
     assert sorted(find_model(again.folder).structures) == ["liver_without_tumor", "spleen", "tumor"]

@@ -1,6 +1,7 @@
 """A cohort on a real dask cluster: what is done, what is kept, and what becomes of the rest."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import psutil
 import pytest
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.cohort import Case, run_cohort
+from DeepSegLogic.cohort import Case, case, run_cohort
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_label_map, read_volume, write_volume
 from DeepSegLogic.segmentation import segment
@@ -97,6 +98,31 @@ def test_results_that_are_deleted_during_the_run_are_told(cohort, scheduler):
         for outcome in run_cohort(cases[:1], settings, scheduler=scheduler):
             shutil.rmtree(settings.output)
             assert outcome.status == "done"
+
+
+@pytest.mark.parametrize("of", ["worker", "helper"])
+def test_a_model_that_is_replaced_during_the_run_is_told(cohort, scheduler, of):
+    """Where a worker starts later and finds other files, or a run uses a helper that nobody saw at the start."""
+    cases, settings = cohort[0][::2], cohort[1]  # without the broken one
+    model, digest = case._loaded("ct_demo")
+    later = itertools.count()
+    crop = {"model": {"id": "ct_helper", "digest": "sha256:other"}}
+
+    def loaded(name):
+        return model, f"{digest} {'first' if of == 'helper' or not next(later) else 'replaced'}"
+
+    def with_helper(*given, **options):
+        result = segment(*given, **options)
+        return replace(
+            result, provenance=result.provenance | ({"crop": crop} if of == "helper" and next(later) else {})
+        )
+
+    with patch.object(case, "_loaded", loaded), patch("DeepSegLogic.segmentation.segment", with_helper):
+        ended = outcomes(cases, settings, scheduler=scheduler)
+    assert sorted(statuses(ended).values()) == ["done", "failed"]
+    (failed,) = [outcome for outcome in ended.values() if outcome.status == "failed"]
+    assert failed.code == "model.replaced" and "ct_demo was replaced" in failed.message
+    assert not (settings.output / failed.case.name / "segmentation.seg.nrrd").exists()
 
 
 def test_names_of_cases_are_no_formulas(cohort, piece, scheduler):

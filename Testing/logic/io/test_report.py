@@ -8,6 +8,7 @@ import dicom_series
 import numpy as np
 import pydicom
 import pytest
+from pydicom.sr.codedict import codes
 
 from DeepSegLogic import LabelMap, measure, read_label_map, read_volume, write_measurement_report
 from DeepSegLogic.cli import main
@@ -97,6 +98,38 @@ def test_regions_corrections_and_other_modalities(tmp_path):
     assert (group.finding_sites[0].topographical_modifier, group.finding_sites[0].laterality.meaning) == (None, "Left")
     texts = [item.TextValue for item in group[0].ContentSequence if item.ValueType == "TEXT"]
     assert "Corrected by a person" in texts
+
+
+def test_volumes_that_the_field_of_view_cuts_are_lower_bounds(tmp_path):
+    """A liver that leaves the first slice and a spleen that does not; read by highdicom, pydicom, dciodvfy, dsrdump."""
+    series = dicom_series.write_series(tmp_path / "ct")
+    volume = read_volume(series)
+    liver, spleen = dicom_series.ball((0, 24, 12), 5), dicom_series.ball((6, 24, 30), 4)
+    structures = [structure_for("liver", 1), structure_for("spleen", 2)]
+    labels = LabelMap((liver + 2 * spleen).astype(np.uint8), volume.ijk_to_ras, structures)
+    path = tmp_path / "a.dcm"
+    write_measurement_report(measure(labels, volume), labels, path, source=series)
+
+    cut, whole = hd.sr.srread(path).content.get_image_measurement_groups()
+    volumes = [group.get_measurements(hd.sr.CodedConcept("118565006", "SCT", "Volume"))[0] for group in (cut, whole)]
+    assert (volumes[0].qualifier.value, volumes[0].qualifier.scheme_designator) == ("276138003", "SCT")  # SNOMED's ≥
+    assert volumes[0].value == pytest.approx(liver.sum() * labels.voxel_ml, rel=1e-5)  # and the number stays
+    assert volumes[1].qualifier is None and whole.get_qualitative_evaluations(codes.DCM.QualityFinding) == []
+    (finding,) = cut.get_qualitative_evaluations(codes.DCM.QualityFinding)
+    assert finding.value == codes.DCM.AnatomyCoverageIncomplete
+    assert all(m.qualifier is None for m in cut.get_measurements() if m.unit.value != "mL")
+
+    qualified = [item for item in walked(pydicom.dcmread(path)) if "NumericValueQualifierCodeSequence" in item]
+    assert [item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue for item in qualified] == ["mL"]
+    assert errors_by_dciodvfy(path) == []
+    assert program("dsrdump", "+Pc", path).stdout.count("Anatomy coverage incomplete") == 1
+
+
+def walked(item):
+    """A content item and all below it."""
+    yield item
+    for below in item.get("ContentSequence", ()):
+        yield from walked(below)
 
 
 def test_nothing_to_report_and_other_grids_are_refused(case, tmp_path):

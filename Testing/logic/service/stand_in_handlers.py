@@ -49,6 +49,8 @@ def run(job, *, wanted, volumes, output, device):
     labels = (volume.array > 300).astype(np.uint8)
     result = Result(LabelMap(labels, volume.ijk_to_ras, [Structure(1, "bone", "Bone")]), {"bone": 1.0})
     result.warnings.append(f"The volume was seen by {device}.")
+    if (HERE / "digest").exists():
+        result.provenance["model"] = {"id": wanted["model"], "digest": (HERE / "digest").read_text()}
     handlers._write(result, Path(output))
 
 

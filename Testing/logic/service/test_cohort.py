@@ -12,6 +12,8 @@ from running_server import ct
 
 from DeepSegLogic.cohort import Settings, find_cases, run_cohort
 from DeepSegLogic.io import write_volume
+from DeepSegLogic.models.find import find_model
+from DeepSegLogic.models.provenance import digest_of
 from DeepSegLogic.remote.known import KnownServers
 from DeepSegLogic.remote.server import Server
 from DeepSegLogic.util.errors import ModelError, ResourceError, UsageError
@@ -123,6 +125,22 @@ def test_if_all_disks_are_full_the_cases_fail_and_say_so(make_server, cases, set
     run = Run(cases, settings, saved(make_server(reserve=1 << 60)))
     assert run.statuses() == dict.fromkeys("012", "failed")
     assert {outcome.code for outcome in run.ended.values()} == {"resource.server_disk"}
+
+
+def test_a_server_whose_model_was_replaced_gets_no_more_cases(make_server, cases, settings, saved):
+    replaced, other = make_server(), make_server()
+    (replaced.folder / "digest").write_text("sha256:another")
+    (other.folder / "digest").write_text(digest_of(find_model("ct_demo")))
+    run = Run(cases, settings, saved(replaced, other))
+    assert run.statuses() == ALL_DONE
+    assert len(replaced.starts) == 1 and len(other.starts) == 3
+    (moved,) = [outcome for outcome in run.ended.values() if outcome.warnings[:1] and "moved" in outcome.warnings[0]]
+    assert "ct_demo was replaced during the cohort" in moved.warnings[0]
+
+    alone = Run(cases, replace(settings, output=settings.output.with_name("alone")), saved(replaced))
+    assert alone.statuses() == dict.fromkeys("012", "failed")
+    assert {(outcome.code, bool(outcome.remedy)) for outcome in alone.ended.values()} == {("model.replaced", True)}
+    assert not list(settings.output.with_name("alone").rglob("*.seg.nrrd")), "no mixed results"
 
 
 def test_without_a_server_the_rest_fails_at_once_and_the_next_run_goes_on(make_server, cases, settings, saved):

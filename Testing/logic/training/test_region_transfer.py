@@ -61,7 +61,7 @@ def test_a_softmax_becomes_the_logit_against_the_background(overlapping, tmp_pat
         ours = after[origin.plan.structures.index(name)]
         torch.testing.assert_close(ours, before[channel] - before[0], rtol=1e-3, atol=1e-4)
     new = after[origin.plan.structures.index("tumor")]
-    assert not new.any(), "undecided"
+    assert new.std() > 0 and new.sigmoid().mean() < 0.1, "rare, and with something to learn from for the layers before"
     assert slower and not any(origin.plan.outputs in origin.network.get_parameter(n).shape[:1] for n in slower)
 
 
