@@ -73,7 +73,7 @@ def _toldVersion(name):
 
     try:
         return version(name)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError, KeyError):  # the last two: a left-over without metadata
         return None
 
 

@@ -215,9 +215,9 @@ def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coord
     split = means.first.shape[0]
     first, second = slice(0, split), slice(split, None)
     turns = (first, second, means.first, means.second), (second, first, means.second, means.first)
-    before, pull = places, np.empty_like(places)
+    before, pull = places.copy(), np.empty_like(places)
     for _ in range(steps):
-        ahead = places - before
+        ahead = np.subtract(places, before, out=before)
         ahead *= _MOMENTUM
         ahead += places
         before = places

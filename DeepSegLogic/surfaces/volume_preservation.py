@@ -110,7 +110,7 @@ class _Sides:
         self._lower, self._higher, pair, self._sign = _pairs(net)
         self._pair_of_face = pair
         self._parts = [slice(begin, begin + _BLOCK) for begin in range(0, len(pair), _BLOCK)]
-        first = np.empty(self._vertices, np.int32)
+        first = np.empty(self._vertices, np.intp)
         for part in self._parts:
             first[net.quads[part].astype(np.intp)] = pair[part, None]  # much faster to index with than int32
         # Corners of faces (4 × face + corner) that belong to a further side of their vertex.
@@ -120,7 +120,7 @@ class _Sides:
         code = net.quads.ravel().take(others).astype(np.int64) * len(self._lower) + pair.take(others // 4)
         further, number = np.unique(code, return_inverse=True)
         self._vertex, pair_there = np.divmod(further, len(self._lower))
-        self._pair = np.concatenate([first, pair_there.astype(np.int32)])
+        self._pair = np.concatenate([first, pair_there])
         self._side_of_corner = net.quads.copy()
         self._side_of_corner.ravel()[others] = self._vertices + number
         borders = np.minimum(np.arange(0, self._vertices + _BLOCK, _BLOCK), self._vertices)
@@ -198,6 +198,6 @@ def _pairs(net: Net) -> tuple[IndexArray, IndexArray, IndexArray, npt.NDArray[np
     # Neighbouring faces mostly have the same pair.
     changes = np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)
     pairs, number = np.unique(code.take(changes), return_inverse=True)
-    pair = np.repeat(number.astype(np.int32), np.diff(changes, append=len(code)))
+    pair = np.repeat(number, np.diff(changes, append=len(code)))
     sign = np.where(lower == net.pieces[0], np.float32(1 / 6), np.float32(-1 / 6))
     return *np.divmod(pairs, len(net.voxels)), pair, sign

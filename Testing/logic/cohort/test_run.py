@@ -104,11 +104,11 @@ def test_results_that_are_deleted_during_the_run_are_told(cohort, scheduler):
 def test_a_model_that_is_replaced_during_the_run_is_told(cohort, scheduler, of):
     """Where a worker starts later and finds other files, or a run uses a helper that nobody saw at the start."""
     cases, settings = cohort[0][::2], cohort[1]  # without the broken one
-    model, digest = case._loaded("ct_demo")
+    model, digest = case._loaded("ct_demo", None)
     later = itertools.count()
     crop = {"model": {"id": "ct_helper", "digest": "sha256:other"}}
 
-    def loaded(name):
+    def loaded(_name, _stamp):
         return model, f"{digest} {'first' if of == 'helper' or not next(later) else 'replaced'}"
 
     def with_helper(*given, **options):

@@ -280,5 +280,5 @@ def test_a_model_that_is_installed_again_is_loaded_again(tmp_path, monkeypatch):
     for changed in ("", "", "organ", "helper", ""):
         if changed:
             os.utime(tmp_path / changed / "weights", (2e9, 2e9))
-        case._here(case.Settings(tmp_path / "out", "organ"))
+        case._here(case.Settings(tmp_path / "out", "organ"), case.Signals(tmp_path))
     assert loads == ["organ"] * 3

@@ -84,6 +84,6 @@ def test_the_command_writes_the_map_and_says_the_bands(tmp_path, capfd):
     command = ["measure", str(tmp_path / "organs.seg.nrrd"), "--distance-map", "one,other"]
     assert main([*command, "--vtp", str(tmp_path / "map.vtp")]) == 0
     printed = capfd.readouterr().out
-    assert "one to other: " in printed and "within 5 mm" in printed and (tmp_path / "map.vtp").exists()
+    assert "One to Other: " in printed and "within 5 mm" in printed and (tmp_path / "map.vtp").exists()
     assert main([*command, "--vtp", str(tmp_path / "map.txt")]) != 0
     assert "does not end with .vtp" in capfd.readouterr().err and not (tmp_path / "map.txt").exists()

@@ -55,7 +55,7 @@ def test_the_command_and_an_empty_structure(tmp_path, capfd):
     organs, _ = scene(np.diag([2.0, 2.0, 2.0, 1.0]), {"ball": ball((0, 0, 0), 14)}, 24)
     write_label_map(organs, tmp_path / "ball.nii.gz")
     assert main(["measure", str(tmp_path / "ball.nii.gz"), "--thickness", "ball"]) == 0
-    assert "ball: median thickness 2" in capfd.readouterr().out
+    assert "Ball: median thickness 2" in capfd.readouterr().out
     empty = LabelMap(np.zeros((5, 5, 5), np.uint8), np.eye(4), [Structure(1, "ball", "Ball")])
     with pytest.raises(InputError, match="no voxels"):
         thickness(empty, "ball")
