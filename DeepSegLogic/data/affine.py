@@ -17,6 +17,7 @@ from .types import Affine, FloatArray, PointsIjk, PointsRas, ScalarArray
 
 LPS_TO_RAS: Affine = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
 _POSITIVE, _NEGATIVE = "RAS", "LPI"
+_PIECE = 16384  # points per step, so that they stay in the processor's cache
 
 
 def spacing_ijk(ijk_to_ras: Affine) -> FloatArray:
@@ -83,9 +84,14 @@ def ras_to_ijk(points_ras: npt.ArrayLike, ijk_to_ras: Affine) -> PointsIjk:
 
 def ijk_to_ras_points(points_ijk: npt.ArrayLike, ijk_to_ras: Affine) -> PointsRas:
     """RAS mm of (N, 3) continuous (I, J, K) indices; a point gets the same coordinates whatever others are given."""
-    i, j, k = np.asarray(points_ijk, float).T
-    # A matrix product would round by a point's place in the array.
-    return np.stack([i * a + j * b + k * c + d for a, b, c, d in ijk_to_ras[:3]], 1)
+    places = np.asarray(points_ijk, float)
+    points = np.empty_like(places)
+    for at in range(0, len(places), _PIECE):
+        i, j, k = places[at : at + _PIECE].T
+        for axis, (a, b, c, d) in enumerate(ijk_to_ras[:3]):
+            # A matrix product would round by a point's place in the array.
+            points[at : at + _PIECE, axis] = i * a + j * b + k * c + d
+    return points
 
 
 def sampled(

@@ -19,7 +19,8 @@ from .sheets import RINGS, several_sheets, sheet_numbers
 from .surface import Bytes, IndexArray, Labels
 from .touching import Doubles, separated
 
-_PIECE = 65536  # faces per step, so that intermediate arrays stay in the processor's cache
+_CORNERS = np.array([[1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)] for b in range(8)])  # back to each voxel, (K, J, I)
+_PIECE = 65536  # faces or vertices per step, so that intermediate arrays stay in the processor's cache
 
 Columns: TypeAlias = npt.NDArray[np.float32]
 """Vectors in voxels along (I, J, K), (3, N): of vertices, or of what belongs to them."""
@@ -88,7 +89,10 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
     points = np.flatnonzero(used)
     number = np.empty(len(flat), np.int32)
     number[points] = np.arange(len(points), dtype=np.int32)
-    around = np.stack([flat.take(points - strides @ [1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)]) for b in range(8)])
+    around = np.empty((8, len(points)), flat.dtype)
+    for at in range(0, len(points), _PIECE):
+        for b, step in enumerate(-_CORNERS @ strides):
+            around[b, at : at + _PIECE] = flat.take(points[at : at + _PIECE] + step)
     meeting = _meeting(around)
     ahead: IndexArray = np.full(meeting.shape, -1, np.int32)
     thin = np.zeros(meeting.shape, bool)
