@@ -173,14 +173,19 @@ class WebApp:
 
     def look_at(self, reason: str) -> None:
         """Center the views on a finding, and make its structure the current one."""
-        finding = next(f for f in self.session.outcome.findings if f.reason == reason)
-        if any(row["name"] == finding.structure for row in self.state.rows):
-            self.state.current = finding.structure
-        self.work.jumpToPoint(finding.ras)
+        for finding in self._findings(reason):
+            if any(row["name"] == finding.structure for row in self.state.rows):
+                self.state.current = finding.structure
+            self.work.jumpToPoint(finding.ras)
 
     def ignore(self, reason: str) -> None:
         """Do not show a finding again."""
-        self.session.outcome.ignore(next(f for f in self.session.outcome.findings if f.reason == reason))
+        for finding in self._findings(reason):
+            self.session.outcome.ignore(finding)
+
+    def _findings(self, reason: str) -> list:
+        """That of this reason; none if a new result has come since it was shown."""
+        return [finding for finding in self.session.outcome.findings if finding.reason == reason]
 
     def export(self, shown: dict) -> None:
         """Write the chosen formats; the download starts when they are ready."""

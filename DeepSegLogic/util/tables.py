@@ -30,7 +30,7 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a table by :func:`write_table`, with the original texts.
 
-    A byte order mark, as Excel writes it, is allowed.
+    A byte order mark and semicolons, as Excel writes them, are allowed.
 
     Raises:
         OSError: the file cannot be read.
@@ -46,8 +46,10 @@ def table_of(lines: Iterable[str]) -> tuple[list[str], list[list[str]]]:
     Raises:
         ValueError: they are no table.
     """
+    lines = list(lines)
+    first = lines[0] if lines else ""
     try:
-        header, *rows = csv.reader(lines)
+        header, *rows = csv.reader(lines, delimiter=";" if ";" in first and "," not in first else ",")
     except csv.Error as error:
         raise ValueError(str(error)) from error
     return header, [[_plain(cell) for cell in row] for row in rows]
