@@ -213,7 +213,11 @@ def test_nobody_else_reaches_the_cluster(cohort):
 def listening_here():
     """Addresses at which this process and those that it started listen."""
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    return {c.laddr for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"}
+    found = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            found |= {c.laddr for c in process.net_connections("tcp") if c.status == "LISTEN"}
+    return found
 
 
 def test_a_scheduler_that_is_running(cohort):
