@@ -67,9 +67,14 @@ class PromptContext:
     def with_edges(self) -> Float32s:
         """As ``smoothed``, but details that stand out from the noise stay: an edge belongs to one of its sides."""
         detail = self.image.astype(np.float32) - self.smoothed
-        inside = np.abs(detail[self.candidates | self.goal])
-        noise = 1.48 * float(np.median(inside)) if inside.size else 0.0  # a standard deviation
-        return np.asarray(self.smoothed + detail * (1 - bell(detail / max(3 * noise, 1e-6))))
+        return np.asarray(self.smoothed + detail * (1 - bell(detail / (3 * self.noise))))
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the details that smoothing removes; positive also where there is none."""
+        inside = self.candidates | self.goal
+        detail = np.abs(self.image[inside].astype(np.float32) - self.smoothed[inside])
+        return 1.48 * float(np.median(detail)) + 1e-6 if detail.size else 1.0
 
     def coarser(self, steps: npt.NDArray[np.int64]) -> PromptContext:
         """The same on voxels that are larger by integer factors along (K, J, I), about the same middle."""

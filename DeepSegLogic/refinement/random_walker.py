@@ -24,7 +24,7 @@ from .unary_potentials import log_odds_of
 LENGTH_VOXELS = 1.5  # over which the evidence of neighbours is shared, where there is no edge
 CONTRAST = 3.0  # difference between neighbours that is an edge, in their usual differences
 CONTRAST_OF_NETWORK = 1.5  # and in the network's log odds
-BORDER = {True: 2.0, False: 2.0}  # log odds that a border of one face without an edge costs, by the prompt's sign
+BORDER = 1.5  # log odds that a border of one face without an edge costs
 LEAST_ODDS = -6.0  # log odds below which a voxel takes no part
 _TOLERANCE, _STEPS = 1e-4, 200
 
@@ -95,9 +95,7 @@ def _solution(coupling: Any, diagonal: FloatArray, right: FloatArray, start: Flo
     return u
 
 
-def believed(
-    field: ScalarArray, log_odds: ScalarArray, context: PromptContext, links: Sequence[Link], positive: bool
-) -> float:
+def believed(field: ScalarArray, log_odds: ScalarArray, context: PromptContext, links: Sequence[Link]) -> float:
     """The threshold of the field whose level set has the least energy: the log odds against its voxels, and the part of
     its border that is on no edge (Boykov and Jolly, ICCV 2001). A border on what the seeds become costs nothing."""
     free = context.candidates & ~context.seeds
@@ -108,7 +106,7 @@ def believed(
     for (a, b, uniform), spacing in zip(links, context.spacing, strict=True):
         both = context.candidates[a] & context.candidates[b]
         p, q = level[a][both], level[b][both]
-        weights = BORDER[positive] * context.voxel / spacing * uniform[both]
+        weights = BORDER * context.voxel / spacing * uniform[both]
         energy += np.bincount(np.maximum(p, q), weights, len(energy))
         energy -= np.bincount(np.minimum(p, q), weights, len(energy))
     total = np.cumsum(energy[::-1])[::-1][1:]  # of the voxels at each level or above

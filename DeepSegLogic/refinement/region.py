@@ -181,7 +181,7 @@ def _solved(context: PromptContext, positive: bool) -> ScalarArray:
     coarse = context if max(steps) == 1 else context.coarser(steps)
     log_odds, links = unary_potentials(coarse, positive), links_of(coarse)
     field = connected(potential(log_odds, coarse, links), coarse.seeds)
-    threshold = believed(field, log_odds, coarse, links, positive)
+    threshold = believed(field, log_odds, coarse, links)
     shifted = field.astype(np.float64) * (1 - threshold) / threshold  # in log odds; the order of the voxels stays
     field = np.asarray(shifted / (shifted + 1 - field), np.float32)
     if coarse.prior is not None:  # another reason to be wrong

@@ -37,6 +37,7 @@ class Weights:
         appearance: factor of the log likelihood ratio of the grey value.
         gap: of a voxel in a hole or gap that looks like what surrounds it.
         around: of a voxel that is surrounded by what the marked voxels will become.
+        alike: of every voxel, if the marked ones look like what they will become: then more than them is wrong.
     """
 
     start: float
@@ -44,9 +45,11 @@ class Weights:
     appearance: float
     gap: float
     around: float
+    alike: float
 
 
-WEIGHTS = {True: Weights(1.0, 2.0, 2.0, 3.5, 2.0), False: Weights(1.0, 1.5, 2.0, 1.0, 2.0)}  # by the prompt's sign
+# By the prompt's sign. A removed voxel was in the structure, most of which is right.
+WEIGHTS = {True: Weights(1.9, 2.64, 1.0, 1.6, 6.0, 3.8), False: Weights(1.2, 1.5, 1.0, 0.5, 7.0, 1.0)}
 LIKELY = 3.0  # largest log likelihood ratio of one voxel
 LEAST_SIZE = 3.0  # of an error, in voxels
 SHRINKAGE = 30.0  # voxels that the marked ones must outnumber for their own grey values to count
@@ -56,6 +59,9 @@ CORRELATION_MM = {True: 9.0, False: 4.0}  # length over which the network's erro
 SURE = 1.0  # log odds of the prompt's own voxel afterwards
 AGAINST = 0.5  # weight of log odds that are lower than at the prompt
 LARGEST_ERROR = 3.0  # log odds: where the network saw nothing, it has nothing to say nearby either
+LENIENT = 1.5  # log odds that marked voxels look like what they become, where they look as much like the others
+UNLIKE, MOST_UNLIKE = 0.7, 8.0  # how much a standard deviation of the noise lengthens a path, and the most that count
+CERTAIN = 1.5  # log likelihood ratio above which unlike grey values lengthen a path less
 STRETCH = 4.0  # largest contrast of ranks, as a multiple of that of evenly spread grey values
 _BINS, _BLUR = 48, 2.5  # of grey value histograms: number, and standard deviation of their smoothing
 _FURTHEST = 12.0  # geodesic distance, in error sizes
@@ -75,11 +81,11 @@ def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
     around = gaussian_filter(context.goal.astype(np.float32), np.minimum(size / context.spacing, 4), truncate=2.5)
     shape = weights.gap * gap + weights.around * around
     shape -= np.average(shape, weights=far)  # a thin structure has such shapes where it is right
-    evidence = weights.appearance * likely + alike * shape
-    slowness = 1 + np.maximum(-likely, 0)
-    slowness[gap & (likely > -0.5)] = 0.1  # a gap is filled however wide it is
-    steps = _geodesic(context, slowness - 1, _FURTHEST * size) / size
-    odds: ScalarArray = evidence - weights.start - weights.slope * np.log1p(steps)
+    unlike = UNLIKE * _difference(context) * np.exp(-2 * np.maximum(likely - CERTAIN, 0))
+    unlike[gap & (likely > -0.5)] = -0.9  # a gap is filled however wide it is
+    steps = _geodesic(context, unlike, _FURTHEST * size) / size
+    odds: ScalarArray = weights.appearance * likely + alike * (shape + weights.alike)
+    odds -= weights.start + weights.slope * np.log1p(steps)
     if context.prior is not None:
         known, shown = _network(context, context.prior)
         odds += AGAINST * np.minimum(known - shown, 0)
@@ -96,15 +102,26 @@ def _appearance(context: PromptContext, far: Float32s, size: float) -> tuple[Flo
     around = bell(distance / (size + 10 * voxel)) * context.goal
     bins = np.rint(rank).astype(np.int64).ravel()
     marked, rest, goal = (_histogram(bins, weight) for weight in (near, far, around))
-    if around.sum() < SHRINKAGE:
-        goal = rest
-    count = float(near.sum())
+    known = around.sum() >= SHRINKAGE
+    if not known:  # a new structure looks like what is marked
+        goal = marked
     ratio = np.clip(np.log(goal / rest), -LIKELY, LIKELY)
-    alike = 1 / (1 + np.exp(-3 * float((marked * ratio).sum())))
+    apart = 3 * float((marked * ratio).sum())
+    alike = 1 / (1 + np.exp(-apart - LENIENT)) if known else float(np.tanh(apart / 2))
+    count = float(near.sum())
     expected = alike * goal + (1 - alike) * rest
     error = (count * marked + SHRINKAGE * expected) / (count + SHRINKAGE)
     likely = np.clip(np.log(error / rest), -LIKELY, LIKELY)
     return np.interp(rank, np.arange(_BINS), likely).astype(np.float32), alike
+
+
+def _difference(context: PromptContext) -> Float32s:
+    """How far each voxel's grey value is from the middle half of the seeds', (K, J, I), in standard deviations of the
+    noise."""
+    grey = context.smoothed
+    low, high = np.quantile(grey[context.seeds], (0.25, 0.75))
+    outside = np.maximum(np.maximum(low - grey, grey - high), 0)
+    return np.asarray(np.minimum(outside / context.noise, MOST_UNLIKE), np.float32)
 
 
 def _ranks(context: PromptContext) -> Float32s:
