@@ -168,7 +168,7 @@ def segment_to_folder(
         )
     for sentence in result.warnings:
         console.warning(sentence)
-    console.show(_table(rows))
+    console.show(_table(rows, result.cut))
     if result.phase:
         console.say(phase_text(result.phase))
     console.say(f"\nWritten to {output}: {', '.join(files)}")
@@ -222,7 +222,7 @@ def _here(
     return card, partial(run, model=card)
 
 
-def _table(rows: list[Measurement]) -> Table:
+def _table(rows: list[Measurement], by_region: list[str]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -231,7 +231,8 @@ def _table(rows: list[Measurement]) -> Table:
     absent = ", ".join(row.title for row in rows if not row.voxels)
     notes = [f"Not found: {escape(absent)}"] if absent else []
     if any(row.cut for row in rows):
-        notes.append("≥: cut by the field of view; the volume is a lower bound.")
+        region = " or the region of interest" if by_region else ""
+        notes.append(f"≥: cut by the field of view{region}; the volume is a lower bound.")
     table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes), caption_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"

@@ -66,6 +66,7 @@ def checked_result(value: object, shape: tuple[int, ...], ijk_to_ras: Any) -> Re
     top = value.probabilities
     kept = top is None or (isinstance(top, TopProbabilities) and top.sound)
     known = value.phase in PHASES and value.enhanced is None  # a server enhances nothing
+    texts = texts and isinstance(value.cut, list) and all(isinstance(name, str) for name in value.cut)
     if not (texts and tables and numbers and unsure and kept and known):
         raise not_a_result()
     return value
