@@ -88,7 +88,7 @@ def test_the_files(tmp_path):
 def test_attributes_come_from_a_table(tmp_path, separator):
     """As Excel writes it in several countries."""
     table = tmp_path / "groups.csv"
-    table.write_text("case,sex,scanner\ncase_1,F,GE\n\ncase_2,M,\n".replace(",", separator), "utf-8-sig")
+    table.write_text("case, sex,scanner\ncase_1, F,GE\n\ncase_2,M,\n".replace(",", separator), "utf-8-sig")
     assert read_attributes(table) == {"case_1": {"sex": "F", "scanner": "GE"}, "case_2": {"sex": "M", "scanner": ""}}
     for wrong in ("case\ncase_1\n", "case,sex\ncase_1\n", ""):
         table.write_text(wrong, "utf-8")
