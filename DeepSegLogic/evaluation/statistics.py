@@ -156,7 +156,7 @@ def _counts(evaluation: Evaluation, structure: str) -> Counts:
 
 
 def _agreement(evaluation: Evaluation, structure: str) -> Agreement | None:
-    errors = np.array(list(evaluation.values("volume_error_ml", structure).values()))
+    errors = np.array([v for v in evaluation.values("volume_error_ml", structure).values() if math.isfinite(v)])
     if len(errors) < _AGREEMENT_CASES:
         return None
     bias, spread = float(errors.mean()), 1.96 * float(errors.std(ddof=1))

@@ -274,7 +274,9 @@ def _from_csv(path: Path) -> list[CaseFiles]:
     if "image" not in header or "label" not in header:
         raise InputError(f"{path} has no columns image and label.", "Name them in its first line.", code="input.data")
     (names, regions), cases = label_names(path.parent), list[CaseFiles]()
-    for number, row in enumerate((r for r in rows if any(cell.strip() for cell in r)), start=2):
+    for number, row in enumerate(rows, start=2):
+        if not any(cell.strip() for cell in row):
+            continue
         cells = dict(zip(header, map(str.strip, row), strict=False))
         image = path.parent / cells.get("image", "")
         label = path.parent / (cells.get("label") or (cells["image"] if image.suffix.lower() == SCENE else ""))
