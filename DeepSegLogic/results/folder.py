@@ -63,8 +63,9 @@ def write_outputs(
     with atomic_folder(folder, last=PROVENANCE) as temporary:
         progress("write", 0.0, "label maps")
         with ThreadPoolExecutor() as pool:  # compression, which is most of it, runs outside Python's lock
-            facts_of = {"source": source, "provenance": result.provenance, "cut": result.cut}
-            writers = label_writers(label_map, volume, temporary, labels, **facts_of)
+            writers = label_writers(
+                label_map, volume, temporary, labels, source=source, provenance=result.provenance, cut=result.cut
+            )
             written = [pool.submit(write) for write in writers]
             parts: list[Future[None]] = []
             if result.uncertainty is not None:
