@@ -31,7 +31,7 @@ def ping(job: Job) -> dict[str, Any]:
 
 def prepare(job: Job) -> None:
     """Import what most requests need, which takes seconds, while the volume that they are about is still being read."""
-    import scipy.ndimage
+    import scipy.ndimage  # noqa: F401
     import torch  # noqa: F401
 
 
