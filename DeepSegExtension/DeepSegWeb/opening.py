@@ -110,6 +110,7 @@ class Opening:
         with state:
             state.reading, state.alert, state.tab = name, None, "segment"
         try:
+            work.session.choices.expect_volume()
             take(await asyncio.to_thread(get))
             work.session.choices.ask_scan()
             work.session.choices.ask_estimate()

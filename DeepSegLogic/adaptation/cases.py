@@ -34,6 +34,7 @@ from ..util.given import not_paths
 from .lineage import check_can_learn, original_of
 
 if TYPE_CHECKING:
+    from ..models.card import ModelCard
     from ..training.dataset import CaseFiles
 
 MOST_CASES = 50
@@ -81,7 +82,7 @@ class CorrectedCases:
     """The corrected cases of a model. They stay on this machine until they are removed.
 
     Args:
-        model: id of an installed model, or of an adapted version of it.
+        model: an installed model or an adapted version of it, or its id.
         root: folder of the cases of all models; by default ``DEEPSEG_CORRECTIONS``, else ``DeepSeg/corrections`` in the
             user's data folder.
 
@@ -99,12 +100,12 @@ class CorrectedCases:
         []
     """
 
-    def __init__(self, model: str, root: Path | str | None = None) -> None:
+    def __init__(self, model: str | ModelCard, root: Path | str | None = None) -> None:
         place = corrections_root(root)
         try:
-            self.model = original_of(find_model(model))
+            self.model = original_of(find_model(model) if isinstance(model, str) else model)
         except ModelError:
-            if not (is_file_name(model) and (place / model).is_dir()):
+            if not (isinstance(model, str) and is_file_name(model) and (place / model).is_dir()):
                 raise
             self.model = model  # it was deleted, its cases were not
         self.folder = place / self.model
