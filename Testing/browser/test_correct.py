@@ -324,7 +324,7 @@ def test_the_outline_is_of_where_the_hand_stopped(done):
     take(done, "Remove")
     take(done, "Click or stroke")
     with mouse_down(done, (0, 0), (12, 0)):  # at once
-        done.locator(".layout-grid-item").first.get_by_text("Left lung, remove: scribble (").wait_for()
+        done.locator(".layout-grid-item").first.get_by_text("Left lung, remove: stroke (").wait_for()
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         done.keyboard.press("Escape")
     check_dropped(done)

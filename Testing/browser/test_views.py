@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from .conftest import DRAWN
@@ -34,7 +35,8 @@ def test_sides_follow_a_slice_that_is_turned():
     views = pytest.importorskip("DeepSegWeb.views")
     turned = np.eye(4)
     turned[:3, :3] = np.array([[0, 0.9, 0.1], [-0.8, 0, 0.6], [0.6, 0, 0.8]])
-    assert views.sides(turned) == ["A", "P", "R", "L"]  # to the right goes posterior, up goes right in RAS
+    # to the right goes posterior, up goes right, forward goes superior in RAS
+    assert views.sides(turned) == ["A", "P", "R", "L", "I", "S"]
 
 
 def test_views_draw_nothing_before_a_browser_is_there():
@@ -55,15 +57,27 @@ print(len(drawn))
     assert ran.stdout.split() == ["0"]
 
 
-def test_the_slice_is_told_by_number_and_place(page):
+def test_the_slice_is_told_by_number_and_place(page, chest_ct):
+    seen = set()
     slider = page.get_by_role("slider", name="Axial slice").first
     slider.focus()
     slider.press("Home")
     page.get_by_text("1 / 34").wait_for()
-    first = float(slider.get_attribute("aria-valuenow"))
     slider.press("ArrowRight")
     page.get_by_text("2 / 34").wait_for()
-    page.get_by_text(f"{first + 10:.1f} mm").wait_for()  # slices are 10 mm apart
+    # Beside the origin of the patient, not along the axis of the view, which in a sagittal slice goes to the left.
+    image = sitk.ReadImage(str(chest_ct))
+    ends = {"Axial": (2, "IS"), "Coronal": (1, "AP"), "Sagittal": (0, "RL")}  # axes of LPS, and where they are < and > 0
+    for view, (axis, letters) in ends.items():
+        slider = page.get_by_role("slider", name=f"{view} slice").first
+        for key in ("Home", "End"):
+            slider.press(key)
+            shown = page.locator(".layout-grid-item", has=slider).locator(".ds-place")
+            corners = [image.TransformIndexToPhysicalPoint(i)[axis] for i in ((0, 0, 0), [n - 1 for n in image.GetSize()])]
+            told = [f"· {letters[lps > 0]} {abs(lps):.1f} mm" for lps in corners]
+            wait_until(page, lambda: any(text in shown.inner_text() for text in told))  # noqa: B023
+            seen.add(next(text for text in told if text in shown.inner_text()))
+    assert len(seen) == 6
 
 
 def test_a_view_is_enlarged_and_the_panel_makes_room(page):
