@@ -49,7 +49,7 @@ def correct_panel(app) -> None:
             _number("low", "Lowest HU")
             html.Span("to", classes="ds-note")
             _number("high", "Highest HU")
-        with html.Div(classes="d-flex ga-2 mt-2"):
+        with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
             _tool(app, "piece", "Delete island", "I", variant="tonal")
             v3.VBtn("Keep largest", size="small", variant="tonal", click=app.correcting.keep_largest)
             v3.VBtn("Smooth", size="small", variant="tonal", click=app.correcting.smooth)
