@@ -25,7 +25,7 @@ def plan_panel(app) -> None:
     _table(app.planning)
     html.Div("{{ plan_told }}", v_if=("plan_told",), classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])
     with _row():
-        _button("Undo step", app.planning.undo, "!plan_undo", "Undo the last step of the plan")
+        _button("Step back", app.planning.undo, "!plan_undo", "Undo the last step of the plan")
         _button("Recompute", app.planning.recompute, "!plan_rows.length || run.busy", "Compute all numbers again")
     with _row():
         parts = "Make the parts structures of the result; undo it under Correct"

@@ -108,7 +108,7 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
 @pytest.mark.parametrize(
     ("shape", "kind", "places"),
     [
-        ("Click or stroke", "scribble", [(-12, 0), (12, 0)]),
+        ("Click or stroke", "stroke", [(-12, 0), (12, 0)]),
         ("Box", "box", [(-12, -12), (12, 12)]),
         ("Lasso", "lasso", square(12)),
     ],
@@ -129,7 +129,7 @@ def test_what_is_drawn_takes_voxels_away_there_and_nowhere_else(done, tmp_path, 
     k, j, i = np.nonzero(lost)
     if kind == "box":
         assert np.ptp(k) > 0, "as deep as it is wide"
-    elif kind == "scribble":
+    elif kind == "stroke":
         assert np.ptp(i) > np.ptp(j), "along the stroke"
     undo_to(done, "Left lung", before)
     done.get_by_role("button", name="Redo").click()
