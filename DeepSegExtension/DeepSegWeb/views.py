@@ -117,7 +117,7 @@ def _slice_ui(app_logic, server, view_id, view) -> None:
     with html.Div(v_show=("volume_name",), classes="ds-place"):
         count, number = (f"{{{{ Math.round(({end} - {low}) / {step}) + 1 }}}}" for end in (high, value))
         html.Span(f"{number} / {count}")
-        place = f"{view_id}_sides[{value} < 0 ? 4 : 5]"  # as in Slicer: the side of the origin, and how far
+        place = f"{view_id}_sides[{value} < 0 ? 4 : 5]"  # the side of the origin, and how far
         html.Span(f" · {{{{ {place} }}}} {{{{ Math.abs({value}).toFixed(1) }}}} mm", classes="ds-wide")
     for told in ("outlined", "probe"):
         html.Div(
