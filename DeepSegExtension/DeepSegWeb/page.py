@@ -11,7 +11,6 @@ from trame.widgets import vuetify3 as v3
 from . import dialogs, panels
 from .archive_dialog import archive_button, archive_dialog
 from .scene import WINDOWS
-from .startup import rendered_once
 from .widgets import call
 
 ASSETS = {
@@ -35,7 +34,7 @@ _PHONE = "$vuetify.display.xs"  # below 600 pixels: windows of grey values get a
 
 def build_page(app, layouts) -> client.JSEval:
     """Build the page of an application; returns what starts a download, given its address."""
-    with rendered_once(), VAppLayout(app.server, vuetify_config=_THEME, full_height=True) as layout:
+    with VAppLayout(app.server, vuetify_config=_THEME, full_height=True) as layout:
         with v3.VAppBar(density="compact", flat=True, color="surface", extended=(_PHONE,), extension_height=40):
             _bar(app)
         with v3.VNavigationDrawer(

@@ -168,7 +168,7 @@ def segment_to_folder(
         )
     for sentence in result.warnings:
         console.warning(sentence)
-    console.show(_table(rows, result.cut))
+    console.show(_table(rows))
     if result.phase:
         console.say(phase_text(result.phase))
     console.say(f"\nWritten to {output}: {', '.join(files)}")
@@ -222,17 +222,17 @@ def _here(
     return card, partial(run, model=card)
 
 
-def _table(rows: list[Measurement], by_region: list[str]) -> Table:
+def _table(rows: list[Measurement]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from ..review.field_of_view import CUT_LEGEND
     from ..review.measurements import hu_text
 
     absent = ", ".join(row.title for row in rows if not row.voxels)
     notes = [f"Not found: {escape(absent)}"] if absent else []
     if any(row.cut for row in rows):
-        region = " or the region of interest" if by_region else ""
-        notes.append(f"≥: cut by the field of view{region}; the volume is a lower bound.")
+        notes.append(CUT_LEGEND)
     table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes), caption_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"

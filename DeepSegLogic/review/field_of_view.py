@@ -36,6 +36,10 @@ def cut_labels(label_map: LabelMap, volume: Volume) -> set[int]:
     return found - {0}
 
 
+CUT_LEGEND = "≥: cut by the field of view or the region of interest; the volume is a lower bound."
+"""Below a table of volumes."""
+
+
 def bounded(number: str, cut: bool) -> str:
     """A number in words, as a lower bound where the field of view cuts what it is about.
 

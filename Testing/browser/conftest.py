@@ -86,7 +86,9 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        # Scroll bars take room, as they do for most users.
+        options = {"args": FLAGS, "ignore_default_args": ["--hide-scrollbars"]}
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, **options)
         yield chromium
         chromium.close()
 

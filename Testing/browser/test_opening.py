@@ -3,6 +3,7 @@
 import re
 import zipfile
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
@@ -164,6 +165,26 @@ def test_a_header_finds_its_voxels_whatever_their_names(page, chest_ct, tmp_path
     page.get_by_role("navigation").get_by_text("Bäuch CT (1) 患者").wait_for()
     choose(page, next(file for file in files if file.suffix == ending))
     page.get_by_role("alert").filter(has_text="Put both files into one folder.").wait_for()
+    choose(page, chest_ct)
+    page.get_by_text("128×128×34 voxels").wait_for()
+
+
+def test_a_label_map_of_the_ct_becomes_its_result(page, chest_ct, tmp_path):
+    """As most programs write it: NIfTI, with numbers for names. One on other voxels is a volume of its own."""
+    image = sitk.ReadImage(str(chest_ct))
+    bone = sitk.Cast(image > 200, sitk.sitkUInt8)
+    sitk.WriteImage(bone, str(tmp_path / "bone.nii.gz"))
+    sitk.WriteImage(bone[:, :, 4:], str(tmp_path / "part.nii.gz"))
+    choose(page, tmp_path / "bone.nii.gz")
+    page.get_by_role("table", name="Structures found").wait_for()
+    (cells,) = volumes(page).values()
+    ml = sitk.GetArrayViewFromImage(bone).sum() * np.prod(image.GetSpacing()) / 1000
+    assert float(cells[0].removeprefix("≥ ")) == pytest.approx(ml, abs=0.06)
+    page.get_by_text("≥: cut by the field of view or the region").wait_for()
+    page.get_by_role("tab", name="Segment").click()
+    page.get_by_text("128×128×34 voxels").wait_for()
+    choose(page, tmp_path / "part.nii.gz")
+    page.get_by_text("128×128×30 voxels").wait_for()
     choose(page, chest_ct)
     page.get_by_text("128×128×34 voxels").wait_for()
 
