@@ -19,6 +19,7 @@ from DeepSegLogic.util.errors import UsageError
 from .phantom import write_raw
 from .rank import STEPS, Quiet, run
 
+pytest.importorskip("monai")
 LOADED = ("DeepSegLogic.cli", "DeepSegLogic.training.recipe", "monai", "torch._dynamo")
 
 
@@ -40,10 +41,8 @@ def losses(folder):
 def test_two_processes_are_one_with_twice_the_batch_also_after_a_break(tmp_path):
     for name in ("two", "one"):
         (tmp_path / name).mkdir()
-    two(
-        f"import runpy; runpy.run_path({str(Path(__file__).with_name('rank.py'))!r}, run_name='__main__')",
-        tmp_path / "two",
-    )
+    program = Path(__file__).with_name("rank.py")
+    two(f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')", tmp_path / "two")
     first, second = (torch.load(tmp_path / "two" / f"rank{n}.pth", weights_only=True) for n in range(2))
     for steps in STEPS:
         run(tmp_path / "one", steps, 4)
@@ -68,7 +67,6 @@ def test_each_process_has_its_part_of_each_step():
 
 
 def test_the_command_trains_in_two_processes(tmp_path):
-    pytest.importorskip("monai")
     data = write_raw(tmp_path / "raw", 2, shape=(16, 24, 24))
     program = "import sys; from DeepSegLogic.cli import main; sys.exit(main(sys.argv[1:]))"
     sizes = ["--steps", "2", "--patch", "16,16,16", "--spacing", "4", "--batch", "1", "--device", "cpu", "--quiet"]
@@ -82,7 +80,6 @@ def test_the_command_trains_in_two_processes(tmp_path):
 @pytest.mark.parametrize(("rank", "said"), [("0", "has other files"), ("1", "the processes meet")])
 def test_only_the_first_process_looks_whether_the_output_is_free(rank, said, tmp_path, monkeypatch, capsys):
     """The others may come when it tries to write there."""
-    pytest.importorskip("monai")
 
     def several(device):
         raise UsageError("the processes meet", "", code="usage.device")
