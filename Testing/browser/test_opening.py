@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from Testing.logic.io.test_dicom import VOXELS, write_series
 
-from .conftest import DRAWN, start, stop
+from .conftest import DRAWN, start, stop, visit
 from .steps import download, take, unzip, volume_of, wait_for_volume
 
 pytestmark = pytest.mark.timeout(300)
@@ -18,9 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def scene(browser, server, tmp_path_factory):
     """The demonstration CT with all structures, as the page exports it, and the table that was shown."""
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.get_by_role("button", name="Fast", exact=True).click()
     page.get_by_role("button", name="Segment", exact=True).click()
     page.locator("table").wait_for(timeout=200_000)
@@ -68,9 +66,7 @@ def test_an_exported_scene_comes_back_to_be_corrected_and_exported(browser, scen
     path, table, ignored = scene
     assert float(table["Left lung"][1]) > 0.5 and len(table) > 3
     server = start(path, tmp_path)
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.locator("table").wait_for()
     page.wait_for_function(DRAWN)
     assert volumes(page) == table
@@ -199,9 +195,7 @@ def test_what_is_mostly_air_can_be_cropped(browser, chest_ct, tmp_path):
     wide = sitk.ConstantPad(sitk.ReadImage(str(chest_ct)), [100, 100, 0], [100, 100, 0], -1000)
     sitk.WriteImage(wide, str(tmp_path / "wide.nrrd"))
     server = start(tmp_path / "wide.nrrd", tmp_path)
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.get_by_text("328×328×34 voxels").wait_for()
     page.get_by_role("button", name="Crop to body").click()
     page.get_by_role("navigation").get_by_text("wide cropped").wait_for()

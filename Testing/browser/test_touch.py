@@ -55,7 +55,7 @@ class Fingers:
 
 @pytest.fixture
 def tablet(browser, server):
-    with shown(browser, server, viewport={"width": 1180, "height": 820}, has_touch=True) as page:
+    with shown(browser, server, size=(1180, 820), has_touch=True) as page:
         yield page
 
 
