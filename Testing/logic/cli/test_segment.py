@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -232,28 +233,31 @@ def test_output_that_cannot_be_written(bad, chest_ct, tmp_path):
     bad(chest_ct, "-o", "/proc/deepseg", code=5, said="cannot be written")
 
 
+WAITS = """
+import sys
+from DeepSegLogic.cli import console, run
+told = console.Console.event
+def event(self, name, **facts):
+    told(self, name, **facts)
+    if facts.get("stage") == "inference":
+        sys.stdin.read()
+console.Console.event = event
+run()
+"""
+"""The command; once the network runs, it goes on when its standard input is closed."""
+
+
 def test_ctrl_c_leaves_nothing_half_written(tmp_path, chest_ct):
     out = tmp_path / "out"
     out.mkdir()
     (out / "segmentation.nii.gz").write_text("an earlier result", "utf-8")
-    command = [
-        sys.executable,
-        "-c",
-        "from DeepSegLogic.cli import run; run()",
-        "segment",
-        chest_ct,
-        "-o",
-        out,
-        "--json",
-    ]
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    )
+    command = [sys.executable, "-c", WAITS, "segment", str(chest_ct), "-o", str(out), "--json"]
+    process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, encoding="utf-8")
     for line in process.stdout:
         if '"inference"' in line:
             break
     process.send_signal(signal.SIGINT)
-    rest, errors = process.communicate(timeout=60)
+    rest, errors = process.communicate(timeout=60)  # closes its standard input
     assert process.returncode == 130
     assert json.loads(rest.splitlines()[-1])["code"] == "cancelled"
     assert "Traceback" not in errors
