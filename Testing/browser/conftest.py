@@ -27,6 +27,8 @@ FLAGS = [
     "--disable-sync",
     "--process-per-site",
 ]
+THREADS = "2"
+"""Of a page for a computation: results are the same to the voxel with as many."""
 WEB = ("DeepSegLogic.cli", "DeepSegWeb.app")
 
 DRAWN = """() => {
@@ -57,7 +59,7 @@ def start(source, temporary, *options, browser=None, stderr=None) -> Server:
     """
     command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "web", *map(str, options)]
     command += [str(source)] * (source is not None) + ["--no-browser"] * (browser is None)
-    environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "2", "BROWSER": str(browser)}
+    environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": THREADS, "BROWSER": str(browser)}
     popen = partial(forked.popen, WEB) if browser is stderr is None else subprocess.Popen
     process = popen(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env=environment)
     line = process.stdout.readline()

@@ -10,14 +10,15 @@ from running_server import Running
 
 from DeepSegLogic.remote.known import WHAT_LEAVES, KnownServers
 
-from .conftest import start, stop, visit, write_small
+from .conftest import THREADS, start, stop, visit, write_small
 from .steps import download, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", THREADS)
     running = Running(tmp_path, "DeepSegLogic.service.handlers")
     yield running
     running.stop()
