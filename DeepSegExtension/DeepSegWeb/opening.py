@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from DeepSegLib import storedResult
 
-from DeepSegLogic.data.volume_checks import labels
+from DeepSegLogic.data.volume_checks import is_label_map_of
 from DeepSegLogic.io.segmentations import holds_segmentation
 from DeepSegLogic.io.slicer_scene import SlicerScene
 from DeepSegLogic.session import WayOut
@@ -60,7 +60,7 @@ class Opening:
         def show(opened: SlicerScene) -> None:
             nonlocal of_shown
             shown = self.scene.work.session.choices.volume
-            of_shown = shown is not None and opened.label_map is None and labels(opened.volume, shown)
+            of_shown = shown is not None and opened.label_map is None and is_label_map_of(opened.volume, shown)
             if not of_shown:
                 self._show_other(opened)
 

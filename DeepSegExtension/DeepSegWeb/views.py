@@ -94,7 +94,7 @@ class _Attentive(ScheduledRenderStrategy):
 
 
 def sides(slice_to_ras: np.ndarray) -> list[str]:
-    """Where the patient's sides are in a slice, as letters: at its left, right, top and bottom, behind and before it.
+    """The patient's sides as letters: left, right, top and bottom in a slice, and towards lower and higher offsets.
 
     Args:
         slice_to_ras: 4×4, of the view: x to the right, y up, z towards higher offsets.

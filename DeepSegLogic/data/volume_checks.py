@@ -119,8 +119,8 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
     return ([], sentences + small_doubts) if volume.modality == "CT" else (sentences, small_doubts)
 
 
-def labels(volume: Volume, other: Volume) -> bool:
-    """Whether a volume looks like a label map of another one, as many programs write them to NIfTI: on its voxels."""
+def is_label_map_of(volume: Volume, other: Volume) -> bool:
+    """Whether a volume on the voxels of another one looks like its label map, as many programs write them to NIfTI."""
     if volume.shape_kji != other.shape_kji or not same_grid(volume.ijk_to_ras, other.ijk_to_ras):
         return False
     holds = [v.modality is None and v.array.min() >= 0 and _holds_labels(v.array) for v in (volume, other)]
