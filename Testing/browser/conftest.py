@@ -28,7 +28,7 @@ FLAGS = [
     "--process-per-site",
 ]
 THREADS = "2"
-"""Of a page for a computation: results are the same to the voxel with as many."""
+"""A page computes with as many. Only with as many does another process give the very same voxels."""
 WEB = ("DeepSegLogic.cli", "DeepSegWeb.app")
 
 DRAWN = """() => {
