@@ -1,6 +1,7 @@
 """3D Slicer module: segment the organs of a CT. Importing this file loads nothing heavy."""
 
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -168,23 +169,30 @@ class DeepSegLogic(ScriptedLoadableModuleLogic):
         """Segment a volume and wait for it while Slicer stays alive; returns the new segmentation node.
 
         Args:
+            structures: names or titles; None for all.
             channels: for a model that sees several images, the other volume nodes by name of their channel.
 
         Raises:
             DeepSegError: what is wrong, and what to do.
         """
+        from DeepSegLogic.data.label_map import known_structure
+        from DeepSegLogic.data.terminology import structure_for
+
         scene = self.sceneSession
         session = scene.session
         scene.setVolumeNode(volumeNode)
         session.choices.choose_model(model)
         for name, node in (channels or {}).items():
             scene.setChannelNode(name, node)
-        session.choices.choose_structures(structures or session.choices.structures.known)
+        names = session.choices.structures.known
+        known = [structure_for(name, value) for value, name in enumerate(names, start=1)]
+        session.choices.choose_structures([known_structure(name, known).name for name in structures or names])
         session.choices.set_quality(quality)
         scene.segment()
         while session.jobs.waiting:
             slicer.app.processEvents()
             scene.poll()
+            time.sleep(0.01)  # else it would take a core from the run
         if session.jobs.run.error is not None:
             raise session.jobs.run.error
         return scene.resultNode

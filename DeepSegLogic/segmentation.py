@@ -21,6 +21,7 @@ from .models import Model, ModelCard, coarser_model, find_model, load_model
 from .models.input_checks import channels_on_grid, check_volume
 from .models.model import only_finds_boxes, segments_nothing
 from .util.errors import ModelError, ResourceError, UsageError
+from .util.given import not_paths
 from .util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .util.words import check_list
 
@@ -46,6 +47,7 @@ class Result(ArrayRecord):
         probabilities: those of the most probable labels, if requested.
         uncertainty: if requested, (K, J, I) uint8 on the volume's grid: 255 times one minus the probability of the most
             probable label.
+        cut: names of the structures that the region of interest cuts, so that their volumes are lower bounds.
         phase: contrast phase of a CT, see :func:`DeepSegLogic.classify.phase_rule.phase_from`; empty if unknown.
         enhanced: what the network saw instead of the volume, see :func:`DeepSegLogic.enhance.before.segment_enhanced`.
     """
@@ -61,11 +63,13 @@ class Result(ArrayRecord):
     uncertainty: ByteArray | None = None
     enhanced: Volume | None = None
     phase: str = ""
+    cut: list[str] = field(default_factory=list)
 
     def _shown(self) -> Iterator[tuple[str, object]]:
         return ((name, value) for name, value in super()._shown() if name not in ("provenance", "plan"))
 
 
+@not_paths
 def segment(
     volume: Volume,
     model: str | Path | ModelCard | Model,
@@ -166,8 +170,10 @@ def segment(
         warnings.append("None of the requested structures was found.")
 
     label_map = LabelMap(run.labels, volume.ijk_to_ras.copy(), [structure_for(n, v) for v, n in wanted.items()])
-    if region is not None and (cut := cut_by(region, run.labels)):
-        titles = ", ".join(s.title for s in label_map.structures if s.value in cut)
+    values = cut_by(region, run.labels) if region is not None else set()
+    cut = [s for s in label_map.structures if s.value in values]
+    if cut:
+        titles = ", ".join(s.title for s in cut)
         warnings.append(f"The region of interest ends in: {titles}. Their volumes are lower bounds.")
     top = joined_top(run.tops) if run.tops else None
     if top is not None:
@@ -194,9 +200,11 @@ def segment(
         top,
         run.uncertainty,
         phase=phase_from(median_hu(label_map, volume)) if model.card.modality == "CT" else "",
+        cut=[s.name for s in cut],
     )
 
 
+@not_paths
 def estimate(
     volume: Volume,
     model: str | Path | ModelCard | Model,

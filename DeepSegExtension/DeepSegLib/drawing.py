@@ -41,6 +41,7 @@ class Drawing:
         self._scene.AddNode(node)
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
+        display.SetSaveWithScene(False)
         display.SetSelectedColor(GREEN if positive else RED)
         display.SetPointLabelsVisibility(False)
         display.SetPropertiesLabelVisibility(False)

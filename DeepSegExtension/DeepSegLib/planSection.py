@@ -53,6 +53,7 @@ class PlanSection:
         sceneSession.plan.moving.connect(self.showMoving)
         sceneSession.plan.refused.connect(lambda error: self._tell(remedies.sentence(error)))
         sceneSession.plan.placing.drawing.connect(self.showDrawing)
+        sceneSession.currentChanged.connect(self.showCurrent)
         self.showStructures(outcome.measurements)
         self.showPlan(outcome.planning)
 
@@ -69,6 +70,16 @@ class PlanSection:
             index = box.findData(chosen)
             box.currentIndex = index if index >= 0 else min(number, len(rows) - 1)
         self._showReadiness()
+
+    def showCurrent(self, name):
+        """A structure was chosen in the table: it is the one to plan with, too."""
+        one, other = self.ui.planOneComboBox, self.ui.planOtherComboBox
+        index = one.findData(name)
+        if index < 0:
+            return
+        if other.currentIndex == index:
+            other.currentIndex = one.currentIndex
+        one.currentIndex = index
 
     def showPlan(self, planning):
         tree = self.ui.planTree

@@ -11,7 +11,7 @@ from DeepSegLogic.util.errors import DeepSegError
 def words():
     """Action → sentence, empty where the remedy says it all; in the language that Slicer now has."""
     return {
-        "allow_other_host": _("Tick 'Another computer' in the Export section."),
+        "allow_other_host": _("Tick 'Allow another computer' in the Export section."),
         "choose_device": _("Choose the device under Advanced."),
         "choose_model": _("Choose one in the Model section."),
         "collect_case": _("Press Collect result in the section Learn from corrections."),

@@ -60,7 +60,7 @@ def restore(sceneSession, parameterNode):
         session.choices.set_quality(settings["quality"])
     if settings.get("device") in DEVICES:
         session.choices.set_device(settings["device"])
-    if settings.get("enhance") in tuple(enhancements()):
+    if settings.get("enhance") in ("", *enhancements()):
         session.choices.set_enhance(settings["enhance"])
     if isinstance(settings.get("corrector"), str):
         session.choices.choose_corrector(settings["corrector"])

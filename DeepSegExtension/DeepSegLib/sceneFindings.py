@@ -1,6 +1,7 @@
 """Findings as ROI boxes of a scene, and the way from a finding to a segment."""
 
 from DeepSegLib.i18n import tr as _
+from DeepSegLib.planNodes import removeNode
 from DeepSegLogic.detection.files import COLORS, roi_name
 
 KEY = "DeepSeg.finding"  # attribute of the boxes' nodes: which finding it is
@@ -52,7 +53,7 @@ class SceneFindings:
             node = self._scene.GetNodeByID(self._nodes.pop(at))
             self._drawn.pop(at)
             if node is not None:
-                self._scene.RemoveNode(node)
+                removeNode(node)
         for at, finding in wanted.items():
             if self._drawn.get(at) != finding:
                 self._draw(at, finding)
@@ -67,6 +68,7 @@ class SceneFindings:
             node.SetAttribute(KEY, str(at))
             node.SetSaveWithScene(False)  # a search finds them again; an export keeps them
             node.CreateDefaultDisplayNodes()
+            node.GetDisplayNode().SetSaveWithScene(False)
             node.SetLocked(True)
             self._nodes[at] = node.GetID()
         node.SetName(roi_name(finding, at + 1))

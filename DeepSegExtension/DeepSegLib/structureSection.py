@@ -29,6 +29,7 @@ class StructureSection:
         blocked = self.ui.structureTree.blockSignals(True)
         if self._shown != names:
             self._rebuild(names)
+            self.onSearch(self.ui.structureSearchBox.text)
         if self._presets != structures.presets:
             self._showPresets(structures.presets)
         for name, item in self._items.items():

@@ -39,7 +39,7 @@ def correct_panel(app) -> None:
             _tool(app, "draw", "Draw", "D", "mdi-draw")
             _tool(app, "cut", "Cut", "C", "mdi-content-cut")
         with html.Div(v_if=(_among(PROMPTS),)):
-            told = "Reach, {{ (2 ** reach).toFixed(1) }} times as much as DeepSeg believes"
+            told = "Reach, {{ (2 ** reach).toFixed(1) }} × what DeepSeg proposes"
             slider("reach", told, -MOST_NOTCHES / NOTCHES, MOST_NOTCHES / NOTCHES, 1 / NOTCHES)
         html.Div("{{ told }}", classes="ds-note", raw_attrs=['aria-live="polite"'])
         with html.Div(v_if=(_among(BRUSHES),)):
@@ -49,7 +49,7 @@ def correct_panel(app) -> None:
             _number("low", "Lowest HU")
             html.Span("to", classes="ds-note")
             _number("high", "Highest HU")
-        with html.Div(classes="d-flex ga-2 mt-2"):
+        with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
             _tool(app, "piece", "Delete island", "I", variant="tonal")
             v3.VBtn("Keep largest", size="small", variant="tonal", click=app.correcting.keep_largest)
             v3.VBtn("Smooth", size="small", variant="tonal", click=app.correcting.smooth)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from DeepSegLib import storedResult
 
+from DeepSegLogic.data.volume_checks import is_label_map_of
 from DeepSegLogic.io.segmentations import holds_segmentation
 from DeepSegLogic.io.slicer_scene import SlicerScene
 from DeepSegLogic.session import WayOut
@@ -54,7 +55,18 @@ class Opening:
         if segments:
             await self._open_segmentation(source)
             return
-        await self._read(source.name, partial(read_scene_or_volume, source, self._scratch), self._show_other)
+        of_shown = False
+
+        def show(opened: SlicerScene) -> None:
+            nonlocal of_shown
+            shown = self.scene.work.session.choices.volume
+            of_shown = shown is not None and opened.label_map is None and is_label_map_of(opened.volume, shown)
+            if not of_shown:
+                self._show_other(opened)
+
+        await self._read(source.name, partial(read_scene_or_volume, source, self._scratch), show)
+        if of_shown:
+            await self._open_segmentation(source)
 
     async def _open_segmentation(self, source: Path) -> None:
         """Read a segmentation of the current volume; returns when that is done, or failed."""
@@ -110,6 +122,7 @@ class Opening:
         with state:
             state.reading, state.alert, state.tab = name, None, "segment"
         try:
+            work.session.choices.expect_volume()
             take(await asyncio.to_thread(get))
             work.session.choices.ask_scan()
             work.session.choices.ask_estimate()

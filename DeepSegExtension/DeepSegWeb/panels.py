@@ -6,6 +6,7 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
 from DeepSegLogic.inference.presets import QUALITIES
+from DeepSegLogic.review.field_of_view import CUT_LEGEND
 
 from .compare_panel import compare_panel
 from .correct_panel import correct_panel
@@ -58,8 +59,14 @@ def _model(app) -> None:
         disabled=("run.busy",),
         classes="ml-n3",
     )
+    html.Div("Quality", classes="ds-note")
     with v3.VBtnToggle(
-        v_model=("quality",), density="compact", mandatory=True, variant="outlined", classes="d-flex mt-1"
+        v_model=("quality",),
+        density="compact",
+        mandatory=True,
+        variant="outlined",
+        classes="d-flex mt-1 mb-2",
+        raw_attrs=['role="group"', 'aria-label="Quality"'],
     ):
         for value in QUALITIES:
             tip = f'title="{QUALITY_TIPS[value]}"'
@@ -142,6 +149,7 @@ def result_panel(app) -> None:
         with html.Details(v_if=("rows.some((r) => !r.found)",), classes="ds-note mt-1"):
             html.Summary("{{ rows.filter((r) => !r.found).length }} not found")
             html.Span("{{ rows.filter((r) => !r.found).map((r) => r.title).join(', ') }}")
+        html.Div(CUT_LEGEND, v_if=("rows.some((r) => r.cut)",), classes="ds-note mt-1")
         html.Div("{{ phase }}", v_if=("phase",), classes="ds-note mt-1")
         with v3.VAlert(
             v_for="warning in [...new Set([...result_warnings, ...run.warnings])]",

@@ -60,6 +60,7 @@ def _measures(plan) -> None:
         _drawing(plan, "path", tip)
         tip = "Click along a vessel branch, then press again; two branches or more divide the current structure"
         _drawing(plan, "branch", tip)
+    html.Div("{{ plan_hint }}", v_if=("plan_hint",), classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])
     with _row():
         for kind in ("plane", "ellipsoid", "surface"):
             tip = f"Cut the current structure; drag the {kind} in the views"

@@ -21,8 +21,14 @@ from .scene import PageScene
 
 POLL_S = 0.08
 STALE = "The result was changed: numbers marked with ? no longer hold. Recompute them."
+HINTS = {
+    "": "",
+    "branch": "Click along the branch in the slices, then press End branch.",
+    "path": "Click the entry in a slice, then the target.",
+}
 INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
-INITIAL |= {"plan_along": False, "plan_drawn": "", "plan_look": None, "plan_clip": False, "plan_bar": False}
+INITIAL |= {"plan_along": False, "plan_drawn": "", "plan_hint": ""}
+INITIAL |= {"plan_look": None, "plan_clip": False, "plan_bar": False}
 
 
 class PagePlan:
@@ -55,7 +61,9 @@ class PagePlan:
         self._outcome.plan_changed.connect(self._show)
         self.work.plan.moving.connect(self._show_moving)
         self.work.plan.refused.connect(self._refuse)
-        self.work.plan.placing.drawing.connect(lambda what: state.update({"plan_drawn": what}))
+        self.work.plan.placing.drawing.connect(
+            lambda what: state.update({"plan_drawn": what, "plan_hint": HINTS[what]})
+        )
 
         @state.change("plan_look")
         def _(plan_look, **_):

@@ -94,13 +94,14 @@ class _Attentive(ScheduledRenderStrategy):
 
 
 def sides(slice_to_ras: np.ndarray) -> list[str]:
-    """Where the patient's sides are in a slice, as letters: at its left, right, top and bottom.
+    """The patient's sides as letters: left, right, top and bottom in a slice, and towards lower and higher offsets.
 
     Args:
-        slice_to_ras: 4×4, of the view: x to the right, y up.
+        slice_to_ras: 4×4, of the view: x to the right, y up, z towards higher offsets.
     """
+    right, up, forward = slice_to_ras[:3, :3].T
     letters = []
-    for direction in (-slice_to_ras[:3, 0], slice_to_ras[:3, 0], slice_to_ras[:3, 1], -slice_to_ras[:3, 1]):
+    for direction in (-right, right, up, -up, -forward, forward):
         axis = int(np.abs(direction).argmax())
         letters.append(("LR", "PA", "IS")[axis][int(direction[axis] > 0)])
     return letters
@@ -116,7 +117,8 @@ def _slice_ui(app_logic, server, view_id, view) -> None:
     with html.Div(v_show=("volume_name",), classes="ds-place"):
         count, number = (f"{{{{ Math.round(({end} - {low}) / {step}) + 1 }}}}" for end in (high, value))
         html.Span(f"{number} / {count}")
-        html.Span(f" · {{{{ {value}.toFixed(1) }}}} mm", classes="ds-wide")
+        place = f"{view_id}_sides[{value} < 0 ? 4 : 5]"  # the side of the origin, and how far
+        html.Span(f" · {{{{ {place} }}}} {{{{ Math.abs({value}).toFixed(1) }}}} mm", classes="ds-wide")
     for told in ("outlined", "probe"):
         html.Div(
             f"{{{{ {told}.text }}}}", v_if=(f"{told}.view === '{view.get_singleton_tag()}'",), classes=f"ds-{told}"

@@ -30,9 +30,11 @@ from ..util.atomic_write import atomic_folder, cannot_write
 from ..util.disk_space import check_free_space
 from ..util.errors import DeepSegError, InputError, ModelError, UsageError
 from ..util.file_names import is_file_name
+from ..util.given import not_paths
 from .lineage import check_can_learn, original_of
 
 if TYPE_CHECKING:
+    from ..models.card import ModelCard
     from ..training.dataset import CaseFiles
 
 MOST_CASES = 50
@@ -80,7 +82,7 @@ class CorrectedCases:
     """The corrected cases of a model. They stay on this machine until they are removed.
 
     Args:
-        model: id of an installed model, or of an adapted version of it.
+        model: an installed model or an adapted version of it, or its id.
         root: folder of the cases of all models; by default ``DEEPSEG_CORRECTIONS``, else ``DeepSeg/corrections`` in the
             user's data folder.
 
@@ -98,12 +100,12 @@ class CorrectedCases:
         []
     """
 
-    def __init__(self, model: str, root: Path | str | None = None) -> None:
+    def __init__(self, model: str | ModelCard, root: Path | str | None = None) -> None:
         place = corrections_root(root)
         try:
-            self.model = original_of(find_model(model))
+            self.model = original_of(find_model(model) if isinstance(model, str) else model)
         except ModelError:
-            if not (is_file_name(model) and (place / model).is_dir()):
+            if not (isinstance(model, str) and is_file_name(model) and (place / model).is_dir()):
                 raise
             self.model = model  # it was deleted, its cases were not
         self.folder = place / self.model
@@ -113,6 +115,7 @@ class CorrectedCases:
         folders = [p for p in (self.folder / "cases").glob("[!.]*") if p.is_dir() and not p.is_symlink()]
         return sorted(map(_read, folders), key=lambda case: (case.created, case.digest))
 
+    @not_paths
     def add(self, volume: Volume, label_map: LabelMap, structures: Collection[str] | None = None) -> CorrectedCase:
         """Keep a copy of an image and its labels. A case of the same image is replaced.
 

@@ -11,9 +11,9 @@ import numpy as np
 from ..data.label_map import LabelMap, changed_structures
 from ..data.volume import Volume, volume_digest
 from ..io.read import read_label_map
-from ..io.result_files import holds_voxels, label_map_in, label_maps_in
+from ..io.result_files import holds_voxels, label_maps_in
 from ..models.files import file_digest, read_json
-from ..training.dataset import PROVENANCE, find_cases
+from ..training.dataset import PROVENANCE, corrected_label_map, find_cases
 from ..util.errors import InputError
 
 
@@ -77,7 +77,7 @@ class CorrectedResult:
         settings = self.facts.get("settings")
         asked = settings.get("structures", []) if isinstance(settings, dict) else []
         value = {s.name: s.value for s in label_map.structures}
-        table = np.zeros(int(copy.array.max()) + 1, np.uint16)
+        table = np.zeros(1 + max(int(copy.array.max()), *(s.value for s in copy.structures), 0), np.uint16)
         for structure in copy.structures:
             table[structure.value] = value.get(structure.name, 0)
         known = {s.name for s in copy.structures}.union(asked)
@@ -94,8 +94,8 @@ def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedRe
     Raises:
         InputError: there is no result, or its image is missing.
     """
-    if image is not None and (labels := label_map_in(data)) is not None:
-        return [CorrectedResult(data, image, labels, _facts(data))]
+    if image is not None and (labels := corrected_label_map(data, facts := _facts(data))) is not None:
+        return [CorrectedResult(data, image, labels, facts)]
     found = [case for case in find_cases(data) if (case.labels.parent / PROVENANCE).is_file()]
     if not found or image is not None:
         raise InputError(

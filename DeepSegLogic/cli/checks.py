@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..util.errors import UsageError
@@ -41,6 +42,16 @@ def before_reading(
                 f"{file} is the input, which must stay as it is.", "Choose another name.", code="usage.output"
             )
         check_output_file(file)
+
+
+def must_differ(files: Sequence[Path]) -> None:
+    """Check that no two files to write are the same one.
+
+    Raises:
+        UsageError: two are.
+    """
+    if len({file.resolve() for file in files}) < len(files):
+        raise UsageError(f"{files[-1]} is named twice.", "Choose another name for one of them.", code="usage.output")
 
 
 def must_end(file: Path, suffix: str) -> None:

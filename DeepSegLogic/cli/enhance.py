@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..models.card import DEMO_MODEL
-from .checks import before_reading, must_end
+from .checks import before_reading, must_differ, must_end
 from .console import Console
 from .options import Device, Image, Json, Quiet, given_path, output_file, path_argument
 
@@ -56,6 +56,7 @@ def enhance(
     console = Console(quiet, as_json)
     check_task(task)
     files = [output, *([difference] if difference is not None else [])]
+    must_differ(files)
     for file in files:
         check_suffix(file)
         before_reading(image, labels, checkpoint, file=file, device=device)

@@ -72,6 +72,12 @@ def measure(
         raise UsageError("Nothing to measure.", f"Give {options} --body-composition.")
     if (features or body_composition) and image is None:
         raise UsageError("Features and body composition need the CT that was segmented.", "Give --image.")
+    for option, value, needed in (
+        ("--vtp", vtp, ("--distance-map", distance_map)),
+        ("--vertebrae", vertebrae, ("--body-composition", body_composition)),
+    ):
+        if value is not None and not needed[1]:
+            raise UsageError(f"{option} is given without {needed[0]}.", "Give both.", code="usage.option")
     console = Console(quiet, as_json)
     if vtp is not None:
         check_vtp(vtp)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..util.errors import UsageError
 from .checks import before_reading, must_end
 from .console import Console
 from .options import ImageOfLabels, Json, Quiet, given_path, output_file, path_argument
@@ -34,6 +35,8 @@ def report(
     from ..results.report import write_report
     from ..worker.isolated import read_label_map
 
+    if changes is not None and not draft:
+        raise UsageError("--changes is given without --draft.", "Give both.", code="usage.option")
     console = Console(quiet, as_json)
     must_end(output, ".html")
     planned = read_plan(plan) if plan is not None else None

@@ -226,12 +226,13 @@ def _table(rows: list[Measurement]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from ..review.field_of_view import CUT_LEGEND
     from ..review.measurements import hu_text
 
     absent = ", ".join(row.title for row in rows if not row.voxels)
     notes = [f"Not found: {escape(absent)}"] if absent else []
     if any(row.cut for row in rows):
-        notes.append("≥: cut by the field of view; the volume is a lower bound.")
+        notes.append(CUT_LEGEND)
     table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes), caption_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"

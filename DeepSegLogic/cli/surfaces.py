@@ -72,8 +72,7 @@ def surfaces(
     before_reading(labels, image, folder=output)
     make = connected(server).surfaces if server else make_surfaces
     if not server:
-        for needed in ("scipy.sparse.csgraph", "scipy.ndimage"):
-            import_ahead(needed)  # while another process reads the file
+        import_ahead("scipy.sparse.csgraph", "scipy.ndimage")  # while another process reads the file
     with console.working():
         label_map = read_label_map(labels, image, cancel=console.cancelled)
         for sentence in label_map.warnings:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..util.errors import InputError
+from .affine import same_grid
 from .types import VolumeArray
 from .volume import Volume
 
@@ -116,6 +117,14 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
     small = f"It is only {longest:.2g} mm long. Check its voxel size: models are made for human bodies."
     small_doubts = [small] if longest < SMALL_MM else []
     return ([], sentences + small_doubts) if volume.modality == "CT" else (sentences, small_doubts)
+
+
+def is_label_map_of(volume: Volume, other: Volume) -> bool:
+    """Whether a volume on the voxels of another one looks like its label map, as many programs write them to NIfTI."""
+    if volume.shape_kji != other.shape_kji or not same_grid(volume.ijk_to_ras, other.ijk_to_ras):
+        return False
+    holds = [v.modality is None and v.array.min() >= 0 and _holds_labels(v.array) for v in (volume, other)]
+    return holds == [True, False]
 
 
 def _one_value_fills(array: VolumeArray, low: float) -> bool:

@@ -10,6 +10,7 @@ from ..data.volume import Volume
 from ..io.write import write_label_map
 from ..util.atomic_write import atomic_folder
 from ..util.errors import UsageError
+from ..util.given import not_paths
 from .files import CSV_FILE, MARKUPS_FILE, MASKS_FILE, REPORT_FILE, write_findings_csv, write_roi_markups
 from .finding import BoxFinding, BoxFindings
 from .masks import masks_of
@@ -18,6 +19,7 @@ FORMATS = ("csv", "mrk.json", "sr")
 """Table, ROI markups of 3D Slicer, DICOM SR."""
 
 
+@not_paths
 def write_findings(
     found: BoxFindings,
     folder: Path | str,

@@ -17,6 +17,7 @@ from ..results.draft import Draft, write_draft
 from ..results.preview import key_slices
 from ..review.measurements import Measurement
 from ..util.errors import InputError
+from ..util.given import not_paths
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from ..util.tables import read_table
 from .draft import word
@@ -26,6 +27,7 @@ from .table import table_of
 _LARGEST = 10_000_000  # bytes
 
 
+@not_paths
 def draft_report(
     folder: Path | str,
     endpoint: Endpoint,

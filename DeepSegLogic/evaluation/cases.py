@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -51,10 +50,10 @@ def find_pairs(prediction: Path, reference: Path, match: str = "") -> Pairs:
         (name, path), other = next(iter(ours.items())), next(iter(theirs.values()))
         return Pairs([CasePair(name, path, other)])
     pairs = []
-    for key in _KEYS:
-        left, right = _unique(ours, key), _unique(theirs, key)
+    for left, right in [(_unique(ours, key), _unique(theirs, key)) for key in _KEYS]:
         for name in sorted(left.keys() & right.keys()):
-            pairs.append(CasePair(name, ours.pop(left[name]), theirs.pop(right[name])))
+            if left[name] in ours and right[name] in theirs:
+                pairs.append(CasePair(name, ours.pop(left[name]), theirs.pop(right[name])))
     if not pairs:
         raise InputError(
             f"No case in {prediction} has the name of one in {reference}: {_some(ours)} and {_some(theirs)}.",
@@ -84,7 +83,7 @@ def _folder(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-_KEYS: tuple[Callable[[str], str], ...] = (str, lambda name: re.sub(r"_\d{4}$", "", name), _folder)
+_KEYS: tuple[Callable[[str], str], ...] = (str, lambda name: name.removesuffix("_0000"), _folder)
 
 
 def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:

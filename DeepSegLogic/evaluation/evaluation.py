@@ -21,7 +21,7 @@ from ..util.version import how_to_install
 from .calibration import Reliability
 from .cases import CasePair, Pairs, find_pairs, the_case
 from .metrics import Thresholds
-from .pictures import Disagreement, Worst
+from .pictures import DifferencePicture, Worst
 from .scoring import CaseScoring, Score, Settings
 
 _NAMED = 5  # in a list
@@ -55,7 +55,7 @@ class Evaluation:
     structures_only_prediction: list[str] = field(default_factory=list)
     structures_only_reference: list[str] = field(default_factory=list)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    worst: list[Disagreement] = field(default_factory=list)
+    worst: list[DifferencePicture] = field(default_factory=list)
     reliability: dict[str, Reliability] = field(default_factory=dict)
 
     def values(self, metric: str, structure: str) -> dict[str, float]:

@@ -77,8 +77,7 @@ def compare_masks(
     """
     voxel_ml = float(np.prod(spacing_kji)) / 1000
     p, r = (int(np.count_nonzero(mask)) for mask in (prediction, reference))
-    volumes = {"prediction_ml": p * voxel_ml, "reference_ml": r * voxel_ml, "volume_error_ml": (p - r) * voxel_ml}
-    nothing = dict.fromkeys(METRICS, NAN) | volumes
+    nothing = dict.fromkeys(METRICS, NAN) | {"prediction_ml": p * voxel_ml, "reference_ml": r * voxel_ml}
     if not p and not r:
         return nothing
     both = int(np.count_nonzero(prediction & reference))
@@ -87,6 +86,7 @@ def compare_masks(
         "iou": both / (p + r - both),
         "precision": both / p if p else NAN,
         "recall": both / r if r else NAN,
+        "volume_error_ml": (p - r) * voxel_ml,
         "volume_error_percent": 100 * (p - r) / r if r else NAN,
         "cldice": _cldice(prediction, reference) if tubular else NAN,
         "detection_f1": detection_f1(prediction, reference, thresholds.lesion_iou),

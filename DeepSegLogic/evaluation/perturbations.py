@@ -56,7 +56,9 @@ class Perturbation:
             axis, box = body_axis(grid.ijk_to_ras), list(whole(grid.shape_kji))
             size = grid.shape_kji[axis]
             kept = max(2, round(size * level / 100))
-            box[axis] = slice((size - kept) // 2, (size - kept) // 2 + kept)
+            below = (size - kept) // 2
+            first = below if "S" in orientation_of(grid.ijk_to_ras) else size - kept - below  # alike on flipped grids
+            box[axis] = slice(first, first + kept)
             k, j, i = box
             return grid.array[k, j, i], matrix_of((k, j, i), grid.ijk_to_ras)
         if self.motion is None:

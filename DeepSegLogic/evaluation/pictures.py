@@ -21,7 +21,7 @@ _BACKGROUND = (22, 24, 28)
 
 
 @dataclass(frozen=True)
-class Disagreement:
+class DifferencePicture:
     """Where one structure of one case differs.
 
     Attributes:
@@ -56,7 +56,7 @@ class Worst:
 
     def __init__(self, number: int = 6):
         self._number = number
-        self.found: list[Disagreement] = []
+        self.found: list[DifferencePicture] = []
 
     def offer(
         self,
@@ -67,16 +67,16 @@ class Worst:
         reference: MaskArray,
         spacing_kji: FloatArray,
     ) -> None:
-        """Keep the picture if it is among the worst; arguments as of :func:`disagreement`."""
+        """Keep the picture if it is among the worst; arguments as of :func:`difference_picture`."""
         if dice == 1 or (len(self.found) == self._number and dice >= self.found[-1].dice):
             return
-        self.found.append(disagreement(case, title, dice, prediction, reference, spacing_kji))
+        self.found.append(difference_picture(case, title, dice, prediction, reference, spacing_kji))
         self.found = sorted(self.found, key=lambda one: one.dice)[: self._number]
 
 
-def disagreement(
+def difference_picture(
     case: str, title: str, dice: float, prediction: MaskArray, reference: MaskArray, spacing_kji: FloatArray
-) -> Disagreement:
+) -> DifferencePicture:
     """The slices with the most voxels that only one side has.
 
     Args:
@@ -89,4 +89,4 @@ def disagreement(
         index = int(np.argmax(differs.sum(tuple(a for a in range(3) if a != axis))))
         p, r = (np.asarray(mask.take(index, axis))[::-1, ::-1] for mask in (prediction, reference))
         slices.append((p & r) * np.uint8(1) + (r & ~p) * np.uint8(2) + (p & ~r) * np.uint8(3))
-    return Disagreement(case, title, dice, slices, [np.delete(spacing_kji, axis) for axis in range(3)])
+    return DifferencePicture(case, title, dice, slices, [np.delete(spacing_kji, axis) for axis in range(3)])

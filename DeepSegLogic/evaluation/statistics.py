@@ -156,7 +156,7 @@ def _counts(evaluation: Evaluation, structure: str) -> Counts:
 
 
 def _agreement(evaluation: Evaluation, structure: str) -> Agreement | None:
-    errors = np.array(list(evaluation.values("volume_error_ml", structure).values()))
+    errors = np.array([v for v in evaluation.values("volume_error_ml", structure).values() if math.isfinite(v)])
     if len(errors) < _AGREEMENT_CASES:
         return None
     bias, spread = float(errors.mean()), 1.96 * float(errors.std(ddof=1))
@@ -199,7 +199,8 @@ def read_attributes(path: Path) -> dict[str, dict[str, str]]:
         raise _not_a_table(path, "it cannot be read as CSV in UTF-8") from error
     if len(header) < 2 or any(len(row) != len(header) for row in rows if row):
         raise _not_a_table(path, "its rows do not have the same two or more columns")
-    return {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows if row}
+    names, *cells = ([cell.strip() for cell in row] for row in (header, *rows) if row)
+    return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in cells}
 
 
 def _not_a_table(path: Path, reason: str) -> InputError:

@@ -96,6 +96,11 @@ class Change:
         return text + {"merged": ", merged", "split": ", split"}.get(self.kind, "")
 
     @property
+    def clear(self) -> bool:
+        """Whether it is known, and beyond the uncertainty."""
+        return self.kind not in ("unclear", "cut", "unseen")
+
+    @property
     def note(self) -> str:
         """What a table says of its kind; empty for a plain change."""
         return _NOTES[self.kind]

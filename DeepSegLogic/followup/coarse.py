@@ -17,6 +17,7 @@ _VOXELS = 1e6  # of a coarse grid
 _AIR_HU, _BRIGHT_HU, _TISSUE_HU = -1000.0, 1000.0, -300.0
 _BODY = 0.05  # of the voxels: less is no body
 _TABLE_MM = 8.0  # thickness of what is not part of the body
+_LEAST = 4  # voxels along an axis, which ITK's filters need
 _TINTS = 5  # values that structures are painted with
 
 
@@ -84,7 +85,7 @@ def coarse_grid(image: sitk.Image, voxels: float) -> sitk.Image:
     """An empty, isotropic image over the same extent, as fine as the finest spacing, of about ``voxels`` at most."""
     spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
     wanted = max(float(spacing.min()), float(np.cbrt(np.prod(spacing * size) / voxels)))
-    new = np.maximum(1, np.ceil(spacing * size / wanted - 1e-6)).astype(int)
+    new = np.maximum(_LEAST, np.ceil(spacing * size / wanted - 1e-6)).astype(int)
     grid = sitk.Image([int(n) for n in new], sitk.sitkUInt8)
     grid.SetDirection(image.GetDirection())
     grid.SetSpacing([wanted] * 3)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ..util.errors import InputError, UsageError
+from ..util.given import not_paths
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
 from .change import Change, change_of
 from .lesions import LEAST_ML, groups, is_lesion, lesions_of
@@ -46,6 +47,7 @@ class FollowUp:
         return f"{self.days:g} {'day' if self.days == 1 else 'days'}" if self.days else ""
 
 
+@not_paths
 def follow_up(
     baseline: TimePoint,
     follow_up: TimePoint,

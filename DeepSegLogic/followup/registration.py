@@ -25,6 +25,7 @@ _MESH_MM = 60.0  # between the control points of the deformable transform
 _SEED = 1
 _ITERATIONS = {"rigid": 200, "deformable": 40}
 _FOLDED = 0.0  # a Jacobian determinant at or below it
+_TOO_LITTLE = "The {} registration has too few voxels to compare: it was left out."
 _SLACK = 0.02  # Dice that the scans may cost: organs move against each other, structures are not perfect
 
 
@@ -95,12 +96,14 @@ def register(
     overlap = {"none": dice(moving, fixed, sitk.Transform(3, sitk.sitkIdentity))}
     best, score = _itk(np.eye(4)), overlap["none"]
     start = _start(matches)
-    if start is not None and (found := dice(moving, fixed, _itk(start))) > score:
+    if start is not None and ((found := dice(moving, fixed, _itk(start))) > score or not score):
         best, score = _itk(start), found
     check(cancel)
     progress("register", 0.05, "rigid")
     refined = _rigid(moving, fixed, basis, best, share(progress, 0.05, 0.5 if deformable else 1.0), cancel)
-    if (found := dice(moving, fixed, refined)) >= score - _SLACK:
+    if refined is None:
+        notes.append(_TOO_LITTLE.format("rigid"))
+    elif (found := dice(moving, fixed, refined)) >= score - _SLACK:
         best, score = refined, found
     else:
         notes.append("The rigid registration let the structures overlap less than their centres do: it was discarded.")
@@ -109,10 +112,11 @@ def register(
     if deformable:
         progress("register", 0.5, "deformable")
         bent = _deformable(moving, fixed, basis, best, share(progress, 0.5, 1.0), cancel)
-        found = dice(moving, fixed, bent)
-        if _folds(fixed, bent):
+        if bent is None:
+            notes.append(_TOO_LITTLE.format("deformable"))
+        elif _folds(fixed, bent):
             notes.append("The deformable registration folds space: it was discarded.")
-        elif found < score:
+        elif (found := dice(moving, fixed, bent)) < score:
             notes.append("The deformable registration let the structures overlap less: it was discarded.")
         else:
             transform, overlap["deformable"] = bent, found
@@ -144,7 +148,7 @@ def _start(matches: list[Match]) -> Affine | None:
 
 def _rigid(
     moving: Coarse, fixed: Coarse, basis: Basis, start: sitk.AffineTransform, progress: Progress, cancel: Cancel
-) -> sitk.AffineTransform:
+) -> sitk.AffineTransform | None:
     transform = sitk.Euler3DTransform()
     transform.SetCenter(fixed.centre_lps)
     matrix = np.array(start.GetMatrix()).reshape(3, 3)
@@ -159,8 +163,8 @@ def _rigid(
     method.SetShrinkFactorsPerLevel([4, 2, 1])
     method.SetSmoothingSigmasPerLevel([2, 1, 0])
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(fixed.seen(basis), moving.seen(basis))
-    check(cancel)
+    if not _done(method, fixed.seen(basis), moving.seen(basis), cancel):
+        return None
     linear = sitk.AffineTransform(3)
     matrix = np.array(transform.GetMatrix()).reshape(3, 3)
     linear.SetMatrix(matrix.ravel().tolist())
@@ -170,7 +174,7 @@ def _rigid(
 
 def _deformable(
     moving: Coarse, fixed: Coarse, basis: Basis, rigid: sitk.Transform, progress: Progress, cancel: Cancel
-) -> sitk.Transform:
+) -> sitk.Transform | None:
     image = fixed.seen(basis)
     extent = np.array(image.GetSize()) * image.GetSpacing()
     mesh = np.maximum(1, np.round(extent / _MESH_MM)).astype(int).tolist()
@@ -186,8 +190,8 @@ def _deformable(
     method.SetInitialTransform(spline, inPlace=True)
     method.SetShrinkFactorsPerLevel([2])
     method.SetSmoothingSigmasPerLevel([1])
-    method.Execute(image, moving.seen(basis))
-    check(cancel)
+    if not _done(method, image, moving.seen(basis), cancel):
+        return None
     return sitk.CompositeTransform([rigid, spline])  # the last one comes first
 
 
@@ -212,6 +216,16 @@ def _method(
 
     method.AddCommand(sitk.sitkIterationEvent, told)
     return method
+
+
+def _done(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.Image, cancel: Cancel) -> bool:
+    """Register; False if ITK refuses to, because the images have too little in common."""
+    try:
+        method.Execute(fixed, moving)
+    except RuntimeError:
+        return False
+    check(cancel)
+    return True
 
 
 def _folds(fixed: Coarse, transform: sitk.Transform) -> bool:

@@ -32,6 +32,7 @@ class TimePoint:
         confidence: structure name → mean probability, as far as known.
         mean_hu: structure name → mean HU measured earlier, as far as known; for time points without a volume.
         date: of the scan; None if unknown.
+        cut: structures that a region of interest cut.
     """
 
     label_map: LabelMap
@@ -39,13 +40,14 @@ class TimePoint:
     confidence: dict[str, float] = field(default_factory=dict)
     mean_hu: dict[str, float] = field(default_factory=dict)
     date: date | None = None
+    cut: frozenset[str] = frozenset()
 
     def measured(self) -> list[Measurement]:
         """Measures of every structure on the scan's own grid."""
         if self.volume is not None:
-            return measure(self.label_map, self.volume, self.confidence)
+            return measure(self.label_map, self.volume, self.confidence, cut=self.cut)
         blank = Volume(np.broadcast_to(np.int16(0), self.label_map.shape_kji), self.label_map.ijk_to_ras)
-        rows = measure(self.label_map, blank, self.confidence)
+        rows = measure(self.label_map, blank, self.confidence, cut=self.cut)
         return [replace(row, mean_hu=self.mean_hu.get(row.name), sd_hu=None) for row in rows]
 
 
@@ -76,7 +78,7 @@ def read_time_point(
     point = TimePoint(read_labels(file, scan))
     table = file.parent / "measurements.csv"
     if is_of_result(file) and table.is_file():
-        point.confidence, point.mean_hu = _numbers(table, "confidence"), _numbers(table, "mean_hu")
+        _take_measured(point, table)
     if scan is not None:
         point.volume = read_image(scan)
         point.label_map = placed_on(point.volume, point.label_map)
@@ -89,12 +91,16 @@ def date_of(volume: Volume | None) -> date | None:
     return _date_of(Path(volume.source)) if volume is not None and volume.source else None
 
 
-def _numbers(table: Path, column: str) -> dict[str, float]:
-    """Structure name → a number of its row, where there is one."""
+def _take_measured(point: TimePoint, table: Path) -> None:
+    """Take from ``measurements.csv`` what label map and scan do not tell."""
     try:
         header, rows = read_table(table)
-        name, at = header.index("name"), header.index(column)
-        return {row[name]: float(row[at]) for row in rows if row[at]}
+        named = {row[header.index("name")]: dict(zip(header, row, strict=True)) for row in rows}
+        point.confidence, point.mean_hu = (
+            {name: float(row[column]) for name, row in named.items() if row[column]}
+            for column in ("confidence", "mean_hu")
+        )
+        point.cut = frozenset(name for name, row in named.items() if row.get("cut"))
     except (OSError, ValueError, LookupError) as error:
         raise InputError(
             f"{table} is damaged.", "Segment the scan again, or choose its label map.", code="input.table"

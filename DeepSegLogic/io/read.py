@@ -31,6 +31,9 @@ from .segmentations import SEGMENTATION_SUFFIXES, holds_segments, label_file
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    Header = sitk.Image | sitk.ImageFileReader
+    """Both tell size, voxel sizes, directions and origin."""
+
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -55,8 +58,6 @@ def read_volume(path: Path | str) -> Volume:
         >>> ct.shape_kji, ct.orientation, ct.array.dtype.name
         ((15, 24, 26), 'RAS', 'int16')
     """
-    import SimpleITK as sitk
-
     path = Path(path).expanduser()
     files.must_exist(path)
     if path.is_file() and path.suffix.lower() == archive.SUFFIX:
@@ -73,10 +74,9 @@ def read_volume(path: Path | str) -> Volume:
             code="input.segmentation",
             action="make_surfaces",
         )
-    image, matrix, warnings = _read_3d(path)
-    array = sitk.GetArrayFromImage(image)
+    array, header, matrix, warnings = _read_3d(path)
     reject_unusable_voxels(array, path)
-    modality = image.GetMetaData("modality") if image.HasMetaDataKey("modality") else None
+    modality = header.GetMetaData("modality") if header.HasMetaDataKey("modality") else None
     return Volume(compact(array), matrix, path.name.split(".")[0] or path.name, modality, warnings)
 
 
@@ -104,8 +104,6 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
         >>> [structure.name for structure in organs.structures][-3:]
         ['right_lung', 'left_lung', 'tissue']
     """
-    import SimpleITK as sitk
-
     path = Path(path).expanduser()
     files.must_exist(path)
     path = label_file(path)
@@ -120,9 +118,9 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
         from .seg_nrrd_reader import read_segmentation
 
         return read_segmentation(path)
-    image, matrix, warnings = _read_3d(path)
-    array = label_values(sitk.GetArrayFromImage(image), path)
-    values = [int(v) for v in np.unique(array) if v]
+    array, _, matrix, warnings = _read_3d(path)
+    array = label_values(array, path)
+    values = _occurring(array)
     names = read_names(path) if path.name.lower().endswith((".nii", ".nii.gz")) else {}
     if not names:
         names = {s.value: s.name for s in standard_structures()}
@@ -182,7 +180,15 @@ def label_values(array: npt.NDArray[Any], path: Path) -> LabelArray:
     return np.ascontiguousarray(array, label_dtype(high))
 
 
-def ijk_to_ras(image: sitk.Image) -> Affine:
+def _occurring(array: LabelArray) -> list[int]:
+    """The values above 0 that occur. ``numpy.unique`` would first import masked arrays, which takes longer."""
+    occurs = np.zeros(int(array.max()) + 1, bool)
+    for plane in array:  # an array of indices is a copy of eight bytes a voxel
+        occurs[plane] = True
+    return (np.flatnonzero(occurs[1:]) + 1).tolist()
+
+
+def ijk_to_ras(image: Header) -> Affine:
     """The RAS matrix of an ITK image, which itself is in LPS."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) @ np.diag(image.GetSpacing())
@@ -190,27 +196,31 @@ def ijk_to_ras(image: sitk.Image) -> Affine:
     return LPS_TO_RAS @ matrix
 
 
-def _read_3d(path: Path) -> tuple[sitk.Image, Affine, list[str]]:
-    """The image in a file, checked for what ITK accepts silently; its ijk-to-RAS matrix; and warnings."""
+def _read_3d(path: Path) -> tuple[npt.NDArray[Any], Header, Affine, list[str]]:
+    """The voxels (K, J, I) in a file, checked for what ITK accepts silently; their header and matrix; and warnings."""
+    import SimpleITK as sitk
+
     with _opened(path) as (reader, checked):
         _must_be_scalar(path, reader.GetNumberOfComponents(), reader.GetPixelID())
         warnings = _must_be_3d(path, reader.GetSize()) + checked.doubts
         files.must_fit(path, checked.announced)
-        headers.check_voxels(path)
-        try:
-            image = reader.Execute()
-        except RuntimeError as error:
-            raise _truncated_or(path, error) from error
-    if image.GetDimension() == 4:
-        image = image[:, :, :, 0]
-    if not all(s > 0 and np.isfinite(s) for s in image.GetSpacing()):
+        array, header = headers.voxels(path), reader
+        if array is None:
+            try:
+                header = reader.Execute()
+            except RuntimeError as error:
+                raise _truncated_or(path, error) from error
+            if header.GetDimension() == 4:
+                header = header[:, :, :, 0]
+            array = sitk.GetArrayFromImage(header)
+    if not all(s > 0 and np.isfinite(s) for s in header.GetSpacing()):
         raise InputError(
-            f"{path} has no usable voxel size: {image.GetSpacing()} mm.", "Correct its header.", code="input.spacing"
+            f"{path} has no usable voxel size: {header.GetSpacing()} mm.", "Correct its header.", code="input.spacing"
         )
-    matrix = ijk_to_ras(image)
-    check_unit(path, np.array(image.GetDirection()).reshape(3, 3))
+    matrix = ijk_to_ras(header)
+    check_unit(path, np.array(header.GetDirection()).reshape(3, 3))
     matrix[:3, :3], doubts = rectangular(path, matrix[:3, :3])
-    return image, matrix, [*warnings, *doubts, *nifti_doubts(reader, matrix, image.GetSize())]
+    return array, header, matrix, [*warnings, *doubts, *nifti_doubts(reader, matrix, header.GetSize())]
 
 
 @contextmanager
@@ -224,7 +234,10 @@ def _opened(path: Path) -> Iterator[tuple[sitk.ImageFileReader, headers.Checked]
     reader.SetFileName(str(path))
     with ExitStack() as kept:
         if checked.reader == NIFTI:
-            apart = kept.enter_context(temporary_folder())
+
+            def apart() -> Path:
+                return kept.enter_context(temporary_folder())
+
             correction = headers.corrected(path, apart)
             if correction is not None:
                 copy, doubts = correction
@@ -232,7 +245,7 @@ def _opened(path: Path) -> Iterator[tuple[sitk.ImageFileReader, headers.Checked]
                 reader.SetFileName(str(copy))
             elif path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists():
                 # ITK would silently take the voxels of the .nii beside it.
-                reader.SetFileName(shutil.copy(path, apart))
+                reader.SetFileName(shutil.copy(path, apart()))
         try:
             reader.ReadImageInformation()
         except RuntimeError as error:

@@ -12,7 +12,7 @@ from ..util.resources import resource_path
 from .backends import backends, kind_of
 from .card import ModelCard
 from .card_files import read_cards
-from .catalogue import in_catalogue
+from .catalogue import catalogue, in_catalogue
 from .files import CARD_FILE
 from .recognise import first_version, is_first_version
 from .store import Store
@@ -109,10 +109,19 @@ def find_model(name: str | Path) -> ModelCard:
         )
     raise ModelError(
         f"There is no model {str(name)!r}: it is neither an installed model nor a folder.",
-        "Choose an installed model or the folder of one.",
+        _nearest(str(name)) or "Choose an installed model or the folder of one.",
         code="model.unknown",
         action="choose_model",
     )
+
+
+def _nearest(name: str) -> str:
+    """A question with the most similar ids; empty if there are none."""
+    from difflib import get_close_matches
+
+    known = {*models_here(), *(card.id for card in catalogue())}
+    near = get_close_matches(name.strip().lower(), sorted(known), n=3)
+    return f"Did you mean {', '.join(near)}?" if near else ""
 
 
 def chain(card: ModelCard, find: Callable[[str], ModelCard | None] | None = None) -> list[ModelCard]:

@@ -11,6 +11,7 @@ from ..data.affine import ras_to_ijk
 from ..data.label_map import LabelMap
 from ..data.types import FloatArray
 from ..review.measurements import position
+from ..util.given import not_paths
 from .closest import closest_to_segment
 from .cuts import Position, must_be_inside
 from .subjects import notes_on, point, subject, surfaces_of
@@ -66,6 +67,7 @@ class Approach:
     notes: tuple[str, ...]
 
 
+@not_paths
 def approach(
     label_map: LabelMap, entry: Sequence[float], target: Sequence[float], spare: Sequence[str] = ()
 ) -> Approach:

@@ -11,6 +11,7 @@ from ..data.label_map import LabelMap
 from ..data.types import FloatArray
 from ..review.measurements import position
 from ..surfaces.mesh_quality import distances_to_mesh
+from ..util.given import not_paths
 from .closest import areas_of, closest_between, share_below
 from .subjects import length_mm, notes_on, subject, surfaces_of
 
@@ -79,6 +80,7 @@ class Diameters:
     notes: tuple[str, ...] = ()
 
 
+@not_paths
 def distance(label_map: LabelMap, one: str, other: str) -> Distance:
     """Measure the smallest distance between two structures, surface to surface, exact to their meshes.
 

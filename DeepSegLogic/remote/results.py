@@ -59,7 +59,7 @@ def checked_result(value: object, shape: tuple[int, ...], ijk_to_ras: Any) -> Re
     if not isinstance(value, Result):
         raise not_a_result()
     value.label_map = checked_labels(value.label_map, shape, ijk_to_ras)
-    texts = isinstance(value.warnings, list) and all(isinstance(w, str) for w in value.warnings)
+    texts = all(isinstance(t, list) and all(isinstance(x, str) for x in t) for t in (value.warnings, value.cut))
     tables = all(isinstance(t, dict) for t in (value.timings, value.provenance, value.plan))
     numbers = all(_are_numbers(t) for t in (value.confidence, value.boundary_margin))
     unsure = value.uncertainty is None or _is_array(value.uncertainty, ("uint8",), shape)

@@ -63,7 +63,9 @@ def write_outputs(
     with atomic_folder(folder, last=PROVENANCE) as temporary:
         progress("write", 0.0, "label maps")
         with ThreadPoolExecutor() as pool:  # compression, which is most of it, runs outside Python's lock
-            writers = label_writers(label_map, volume, temporary, labels, source=source, provenance=result.provenance)
+            writers = label_writers(
+                label_map, volume, temporary, labels, source=source, provenance=result.provenance, cut=result.cut
+            )
             written = [pool.submit(write) for write in writers]
             parts: list[Future[None]] = []
             if result.uncertainty is not None:
@@ -76,7 +78,7 @@ def write_outputs(
                 parts.append(pool.submit(write_probabilities, result.probabilities, temporary / "probabilities.npz"))
             if not formats:
                 parts.append(pool.submit(write_preview, volume, label_map, temporary / "preview.png"))
-            rows = measure(label_map, volume, result.confidence, result.boundary_margin)
+            rows = measure(label_map, volume, result.confidence, result.boundary_margin, result.cut)
             write_measurements(rows, temporary / "measurements.csv")
             for part in parts:
                 part.result()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ def label_writers(
     source: Path | None,
     provenance: Provenance,
     corrected: bool = False,
+    cut: Collection[str] = (),
 ) -> list[Callable[[], list[str]]]:
     """What writes a label map, one call for each format; each returns warnings.
 
@@ -72,6 +73,7 @@ def label_writers(
         volume: what was segmented, for measurements.
         formats, source: checked by :func:`check_labels`.
         corrected: whether somebody changed the result.
+        cut: see :class:`DeepSegLogic.segmentation.Result`.
     """
     from ..io.dicom.exports import EXPORTS
     from ..io.dicom.report_writer import write_measurement_report
@@ -90,7 +92,7 @@ def label_writers(
             return EXPORTS[name].write(label_map, path, **facts)
         if name == "dcm-stl":
             return write_dicom_stl(label_map, folder, **facts)
-        return write_measurement_report(measure(label_map, volume), label_map, path, **facts)
+        return write_measurement_report(measure(label_map, volume, cut=cut), label_map, path, **facts)
 
     def writer(name: str) -> Callable[[], list[str]]:
         path = folder / LABEL_FORMATS[name]

@@ -9,6 +9,8 @@ from ..data.types import MaskArray
 from ..data.volume import Volume
 from ..data.volume_checks import PADDING_HU
 
+CUT_LEGEND = "≥: cut by the field of view or the region of interest; the volume is a lower bound."
+"""Below a table of volumes."""
 _PADDED = 1e-3  # share of the voxels from which the lowest value is padding, not an artifact
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, FloatArray, LabelArray
 from ..data.volume import Volume
+from ..util.given import not_paths
 from ..util.tables import write_table
 from .field_of_view import bounded, cut_labels
 
@@ -29,7 +31,7 @@ class Measurement:
         box_min, box_max: corners of the box, along the axes R, A, S, that holds all of its voxels whole.
         confidence: mean probability that the model gave it.
         boundary_margin: its margin over the next label at the border, see :class:`DeepSegLogic.segmentation.Result`.
-        cut: whether the field of view cuts it, so that the volume is a lower bound.
+        cut: whether the field of view or a region of interest cuts it, so that the volume is a lower bound.
     """
 
     name: str
@@ -54,16 +56,19 @@ class Measurement:
         return asdict(self)
 
 
+@not_paths
 def measure(
     label_map: LabelMap,
     volume: Volume,
     confidence: dict[str, float] | None = None,
     boundary_margin: dict[str, float] | None = None,
+    cut: Collection[str] = (),
 ) -> list[Measurement]:
     """Measure every structure of a label map in the volume that it was made from.
 
     Args:
-        confidence, boundary_margin: as in :class:`~DeepSegLogic.segmentation.Result`.
+        confidence, boundary_margin, cut: as in :class:`~DeepSegLogic.segmentation.Result`. Structures that the field of
+            view cuts are found.
 
     Raises:
         InputError: the label map does not have the voxels of the volume.
@@ -77,16 +82,16 @@ def measure(
     if label_map.shape_kji != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, 1e-2):
         label_map = placed_on(volume, label_map)
     if label_map.layers:
-        rows = [row for layer in label_map.layers for row in measure(layer, volume, confidence, boundary_margin)]
+        rows = [row for layer in label_map.layers for row in measure(layer, volume, confidence, boundary_margin, cut)]
         by_name = {row.name: row for row in rows}
         return [by_name.get(s.name) or _empty(s) for s in label_map.structures]
-    sums, cut = _Sums(label_map, volume), cut_labels(label_map, volume)
+    sums, ended = _Sums(label_map, volume), cut_labels(label_map, volume)
     return [
         replace(
             sums.of(s),
             confidence=(confidence or {}).get(s.name),
             boundary_margin=(boundary_margin or {}).get(s.name),
-            cut=s.value in cut,
+            cut=s.value in ended or s.name in cut,
         )
         for s in label_map.structures
     ]

@@ -64,7 +64,7 @@ class Adaptation:
             self.why_not = ""
             try:
                 check_can_learn(card)
-                kept = CorrectedCases(card.id)
+                kept = CorrectedCases(card)
                 self.cases, self.offer, self.folder = kept.all(), offered(kept), kept.folder
             except DeepSegError as error:
                 self.why_not = error.message

@@ -219,6 +219,10 @@ class Choices:
 
     # --- what the scan is --------------------------------------------------------------------------------------
 
+    def expect_volume(self) -> None:
+        """A volume will be there soon: let the worker import meanwhile what it will need then."""
+        self._jobs.submit_latest("prepare", lambda _answer: None)
+
     def ask_scan(self) -> None:
         """Ask the worker what the volume is. Nothing waits for the answer; without one, nothing is said."""
         if (volume := self.volume) is not None and volume.array.ndim == 3 and volume.array.size:

@@ -15,7 +15,7 @@ from ..refinement.undo import Entry, History
 from ..util.errors import UsageError
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
-from .drawn import check_drawn
+from .drawn import NAMES, check_drawn
 
 if TYPE_CHECKING:
     from ..data.probabilities import TopProbabilities
@@ -243,5 +243,5 @@ def entry_text(entry: Entry, label_map: LabelMap) -> str:
 def _step_title(prompt: Prompt, label_map: LabelMap) -> str:
     title = known_structure(prompt.structure, label_map.structures).title
     return (_("{structure}: {kind}") if prompt.positive else _("{structure}, remove: {kind}")).format(
-        structure=title, kind=prompt.kind
+        structure=title, kind=_(NAMES[prompt.kind])
     )

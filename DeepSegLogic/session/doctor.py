@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..util.errors import Action, ModelError
 from ..util.packages import can_import
+from ..util.words import counted
 
 PACKAGES = ("torch", "numpy", "SimpleITK", "vtk", "scipy", "slicerio", "trimesh", "monai")
 _OPTIONAL = {"monai": "MONAI bundles"}
@@ -84,7 +85,7 @@ def _device() -> Check:
         )
     if shutil.which("nvidia-smi"):
         return Check("Device", "CPU only: torch does not see the GPU", "Update the NVIDIA driver; check nvidia-smi.")
-    return Check("Device", f"CPU, {torch.get_num_threads()} threads (no GPU found)")
+    return Check("Device", f"CPU, {counted(torch.get_num_threads(), 'thread')} (no GPU found)")
 
 
 def _memory() -> list[Check]:

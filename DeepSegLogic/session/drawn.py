@@ -11,6 +11,8 @@ from ..util.errors import InputError, UsageError
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
 
+NAMES = {"point": N_("point"), "scribble": N_("stroke"), "box": N_("box"), "lasso": N_("lasso")}
+"""Of the kinds of prompts, as the buttons call them."""
 OUTSIDE = {
     "point": N_("The click is outside the volume, so nothing was corrected."),
     "scribble": N_("The stroke is outside the volume, so nothing was corrected."),

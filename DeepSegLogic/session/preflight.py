@@ -102,7 +102,7 @@ def _facts(volume: Volume) -> str:
     size = "×".join(str(n) for n in volume.shape_ijk)
     spacing = " × ".join(f"{s:.3g}" for s in volume.spacing_ijk)
     extent = " × ".join(f"{n * s / 10:.0f}" for n, s in zip(volume.shape_ijk, volume.spacing_ijk, strict=True))
-    facts = {"modality": volume.modality or _("unknown modality"), "size": size, "spacing": spacing}
+    facts = {"modality": volume.modality or _("Unknown modality"), "size": size, "spacing": spacing}
     return _("{modality} · {size} voxels of {spacing} mm · {orientation} · {extent} cm").format(
         **facts, orientation=volume.orientation, extent=extent
     )

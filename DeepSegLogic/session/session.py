@@ -286,7 +286,7 @@ class Session:
     def _followed(self, result: Result, found: dict[str, Any]) -> None:
         if self.outcome.result is not result:  # another one came meanwhile
             return
-        beyond = sum(c.kind not in ("unclear", "cut", "unseen") for c in found["changes"])
+        beyond = sum(c.clear for c in found["changes"])
         told = _("{} of {} changes exceed the uncertainty.").format(beyond, len(found["changes"]))
         self.jobs.run.summary = f"{told} {found['interval']}".rstrip()
         self.jobs.run.warnings += found["notes"]

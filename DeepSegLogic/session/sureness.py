@@ -165,7 +165,7 @@ class Sureness:
         if self._outcome.result is not result:
             return
         self.rows, self.other = found["rows"], found["other"]
-        self.overlay = (found["map"], result.label_map.ijk_to_ras, _("Differs: {who}").format(who=title))
+        self.overlay = (found["map"], result.label_map.ijk_to_ras, _("Differences from {who}").format(who=title))
         facts = {"differ": sum(row.differs for row in self.rows), "count": len(self.rows)}
         self._jobs.run.summary = _("{differ} of {count} structures differ.").format_map(facts)
         self.changed.emit(self)

@@ -14,6 +14,7 @@ import numpy as np
 from ..data.label_map import LabelMap
 from ..util.atomic_write import atomic_folder, atomic_path
 from ..util.errors import InputError
+from ..util.given import not_paths
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .extract import make_surfaces
 from .formats import FORMATS, FROM_RAS, Part, check_coordinates, check_formats, obj_materials
@@ -42,6 +43,7 @@ class WrittenSurfaces:
     files: list[Path]
 
 
+@not_paths
 def write_surfaces(
     label_map: LabelMap,
     folder: Path | str,

@@ -13,6 +13,7 @@ from ..data.label_map import LabelMap
 from ..data.types import LabelArray, Slices
 from ..util.errors import ResourceError, UsageError
 from ..util.free_memory import free_memory
+from ..util.given import not_paths
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .fairing import SMOOTHING, fair
 from .manifold import ManifoldSurfaces
@@ -23,6 +24,7 @@ from .surface_net import Net, build_net
 _BYTES_PER_VOXEL = 14  # measured at 384³ with 98 balls, faces and surfaces included
 
 
+@not_paths
 def make_surfaces(
     label_map: LabelMap,
     structures: Sequence[str] | None = None,

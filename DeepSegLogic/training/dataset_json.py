@@ -72,10 +72,9 @@ def _names_in(content: dict[str, Any], folder: Path) -> tuple[dict[int, str], Re
         regions = Regions(inside, _order(folder, content, inside))
         ignored = {own[0]: IGNORE for name, own in values.items() if name == IGNORE}
         return regions.labels() | ignored, regions
-    names = {own[0]: name for name, own in values.items() if own != (0,)}
-    if len(names) < len(values) - 1:
+    if len({*values.values()}) < len(values):
         raise _wrong(folder, "two names have the same value")
-    return names, None
+    return {own[0]: name for name, own in values.items() if own != (0,)}, None
 
 
 def _is_values(value: object) -> bool:

@@ -39,13 +39,13 @@ def imported_as_stubbed(package: str, file: str) -> tuple[Callable[[str], Any], 
     return imported_on_use(package, home_of), list(home_of)
 
 
-def import_ahead(module: str) -> None:
+def import_ahead(*modules: str) -> None:
     """Begin to import what is needed soon, in a thread, while this one waits for something else."""
-
     from threading import Thread
 
     def work() -> None:
-        with suppress(Exception):  # where it is needed, it is imported again, and that fails again
-            import_module(module)
+        for module in modules:
+            with suppress(Exception):  # where it is needed, it is imported again, and that fails again
+                import_module(module)
 
     Thread(target=work, name="deepseg-import").start()

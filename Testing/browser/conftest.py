@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import forked
 import numpy as np
@@ -25,7 +25,10 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--process-per-site",
 ]
+THREADS = "2"
+"""A page computes with as many. Only with as many does another process give the very same voxels."""
 WEB = ("DeepSegLogic.cli", "DeepSegWeb.app")
 
 DRAWN = """() => {
@@ -56,7 +59,7 @@ def start(source, temporary, *options, browser=None, stderr=None) -> Server:
     """
     command = [sys.executable, "-c", "from DeepSegLogic.cli import run; run()", "web", *map(str, options)]
     command += [str(source)] * (source is not None) + ["--no-browser"] * (browser is None)
-    environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "2", "BROWSER": str(browser)}
+    environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": THREADS, "BROWSER": str(browser)}
     popen = partial(forked.popen, WEB) if browser is stderr is None else subprocess.Popen
     process = popen(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env=environment)
     line = process.stdout.readline()
@@ -86,7 +89,9 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        # Scroll bars take room, as they do for most users.
+        options = {"args": FLAGS, "ignore_default_args": ["--hide-scrollbars"]}
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, **options)
         yield chromium
         chromium.close()
 
@@ -108,22 +113,44 @@ def pytest_runtest_makereport(item):
     return report
 
 
+@cache
+def window(browser, **options):
+    """A browser window for tests; its first, empty tab keeps the process that has compiled the scripts of our page."""
+    context = browser.new_context(**options)
+    first = context.new_page()
+    first.route("http://127.0.0.1/", lambda route: route.fulfill(body=""))
+    first.goto("http://127.0.0.1/")
+    return context
+
+
+def visit(browser, url, size=(1280, 720), seconds=60, **options):
+    """A new tab with a server's page.
+
+    Args:
+        size: of the page.
+        seconds: that its elements may take to come.
+        options: of :func:`window`.
+    """
+    page = window(browser, **options).new_page()
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.set_default_timeout(1000 * seconds)
+    page.goto(url)
+    return page
+
+
 @contextlib.contextmanager
 def shown(browser, server, **options):
-    """The page of a server, in a context of its own with Playwright's options."""
-    context = browser.new_context(**options)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    """The page of a server with a volume, see :func:`visit`."""
+    page = visit(browser, server.url, **options)
     page.get_by_text("128×128×34 voxels").wait_for(state="attached")  # it may be on the other tab of the drawer
     page.wait_for_function(DRAWN)
     yield page
-    context.close()
+    page.close()
 
 
 @pytest.fixture
 def page(browser, server):
-    with shown(browser, server, viewport={"width": 1280, "height": 720}) as page:
+    with shown(browser, server) as page:
         yield page
 
 

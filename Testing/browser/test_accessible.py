@@ -108,6 +108,13 @@ def test_on_a_phone_or_at_400_percent(page, width):
     wait_until_open(True)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fills_the_window(page, width):
+    """Only its parts scroll: a scroll bar of the page would take room and move nothing."""
+    page.set_viewport_size({"width": width, "height": 720})
+    assert page.evaluate("document.documentElement.clientWidth") == width
+
+
 def test_with_a_result(page):
     page.get_by_role("button", name="Fast", exact=True).click()
     page.get_by_role("button", name="Segment", exact=True).click()

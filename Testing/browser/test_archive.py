@@ -10,7 +10,7 @@ from DeepSegLogic import LabelMap, read_label_map, read_volume, write_dicom_seg
 from DeepSegLogic.io.dicom.archive_settings import ArchiveSettings
 from DeepSegLogic.io.dicom.web_archive import Archive
 
-from .conftest import start, stop
+from .conftest import start, stop, visit
 from .steps import volume_of
 
 pytest.importorskip("dicomweb_client", reason='needs dicomweb-client (pip install -e ".[archive]")')
@@ -60,9 +60,7 @@ def opened(browser, pacs, tmp_path, monkeypatch):
     for name in ("url", "user", "password"):
         monkeypatch.setenv(f"DEEPSEG_PACS_{name.upper()}", getattr(pacs[0], name))
     server = start(None, tmp_path, "--archive")
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     yield page
     page.close()
     stop(server)

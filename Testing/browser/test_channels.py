@@ -7,7 +7,7 @@ import pytest
 
 from DeepSegLogic.models.import_export import import_model
 
-from .conftest import start, stop
+from .conftest import start, stop, visit
 
 pytestmark = pytest.mark.timeout(200)
 KINDS = Path(__file__).parents[1] / "data" / "nnunet_kinds"
@@ -23,9 +23,7 @@ def page(browser, tmp_path, monkeypatch):
     for name in ("image", "image_2"):
         shutil.copy(KINDS / f"{name}.nii.gz", folder)
     server = start(folder / "image.nii.gz", tmp_path, "--volumes", folder)
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.get_by_text("40×44×28 voxels").wait_for()
     yield page
     page.close()

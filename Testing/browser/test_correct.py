@@ -108,7 +108,7 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
 @pytest.mark.parametrize(
     ("shape", "kind", "places"),
     [
-        ("Click or stroke", "scribble", [(-12, 0), (12, 0)]),
+        ("Click or stroke", "stroke", [(-12, 0), (12, 0)]),
         ("Box", "box", [(-12, -12), (12, 12)]),
         ("Lasso", "lasso", square(12)),
     ],
@@ -129,7 +129,7 @@ def test_what_is_drawn_takes_voxels_away_there_and_nowhere_else(done, tmp_path, 
     k, j, i = np.nonzero(lost)
     if kind == "box":
         assert np.ptp(k) > 0, "as deep as it is wide"
-    elif kind == "scribble":
+    elif kind == "stroke":
         assert np.ptp(i) > np.ptp(j), "along the stroke"
     undo_to(done, "Left lung", before)
     done.get_by_role("button", name="Redo").click()
@@ -324,7 +324,7 @@ def test_the_outline_is_of_where_the_hand_stopped(done):
     take(done, "Remove")
     take(done, "Click or stroke")
     with mouse_down(done, (0, 0), (12, 0)):  # at once
-        done.locator(".layout-grid-item").first.get_by_text("Left lung, remove: scribble (").wait_for()
+        done.locator(".layout-grid-item").first.get_by_text("Left lung, remove: stroke (").wait_for()
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         done.keyboard.press("Escape")
     check_dropped(done)
@@ -354,13 +354,13 @@ def test_a_fast_spin_is_as_many_notches_and_no_more_than_there_are(done):
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         for _ in range(20):
             done.mouse.wheel(0, -120)
-        done.get_by_text("Reach, 8.0 times as much").wait_for()
+        done.get_by_text("Reach, 8.0 × what DeepSeg proposes").wait_for()
         for _ in range(4):  # from the end, not from where the wheel would be
             done.mouse.wheel(0, 120)
-        done.get_by_text("Reach, 4.0 times as much").wait_for()
+        done.get_by_text("Reach, 4.0 × what DeepSeg proposes").wait_for()
         for _ in range(10):  # a touchpad: 50 px are a notch
             done.mouse.wheel(0, 20)
-        done.get_by_text("Reach, 2.0 times as much").wait_for()
+        done.get_by_text("Reach, 2.0 × what DeepSeg proposes").wait_for()
         done.keyboard.press("Escape")
     check_dropped(done)
 
@@ -376,7 +376,7 @@ def test_the_wheel_changes_what_is_outlined_and_releasing_applies_it(done):
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         assert volume_of(done, "Left lung") == erased
         done.mouse.wheel(0, 300)
-        done.get_by_text("Reach, 0.8 times as much").wait_for()
+        done.get_by_text("Reach, 0.8 × what DeepSeg proposes").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml > erased)
     narrow = volume_of(done, "Left lung")
     slider = done.get_by_role("slider", name="Reach")

@@ -5,7 +5,7 @@ import json
 import language_models
 import pytest
 
-from .conftest import start, stop, write_small
+from .conftest import start, stop, visit, write_small
 from .steps import download, unzip, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,9 +26,7 @@ def page(browser, chest_ct, tmp_path, monkeypatch, model):
     settings.write_text(json.dumps({"url": model.url, "model": "scripted", "other_host": False, "pictures": False}))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     running = start(tmp_path / "small.nii.gz", tmp_path)
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
-    page.goto(running.url)
+    page = visit(browser, running.url, size=(1280, 900))
     page.get_by_text("80×80×18 voxels").wait_for()
     yield page
     page.close()

@@ -13,7 +13,7 @@ from DeepSegLogic.models.import_export import import_model
 
 from ..logic.adaptation.conftest import trained  # noqa: F401  # a fixture
 from ..logic.training import phantom
-from .conftest import start, stop
+from .conftest import start, stop, visit
 from .steps import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -27,9 +27,7 @@ def page(browser, trained, tmp_path, monkeypatch):  # noqa: F811
     import_model(trained)
     write_volume(phantom.case(10)[0], tmp_path / "patient.nii.gz")
     server = start(tmp_path / "patient.nii.gz", tmp_path)
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(120_000)
-    page.goto(server.url)
+    page = visit(browser, server.url, seconds=120)
     page.get_by_text("32×28×24 voxels").wait_for()
     page.get_by_role("combobox", name="Model").first.click()
     page.get_by_role("option", name="lab", exact=True).click()

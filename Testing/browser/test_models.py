@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import start, stop
+from .conftest import start, stop, visit
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -18,9 +18,7 @@ def own_page(browser, chest_ct, tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "models"))
     (tmp_path / "tmp").mkdir()
     server = start(chest_ct, tmp_path / "tmp")
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.get_by_text("128×128×34 voxels").wait_for()
     yield page
     page.close()

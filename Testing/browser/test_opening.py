@@ -3,12 +3,13 @@
 import re
 import zipfile
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from Testing.logic.io.test_dicom import VOXELS, write_series
 
-from .conftest import DRAWN, start, stop
+from .conftest import DRAWN, start, stop, visit
 from .steps import download, take, unzip, volume_of, wait_for_volume
 
 pytestmark = pytest.mark.timeout(300)
@@ -17,9 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def scene(browser, server, tmp_path_factory):
     """The demonstration CT with all structures, as the page exports it, and the table that was shown."""
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.get_by_role("button", name="Fast", exact=True).click()
     page.get_by_role("button", name="Segment", exact=True).click()
     page.locator("table").wait_for(timeout=200_000)
@@ -67,9 +66,7 @@ def test_an_exported_scene_comes_back_to_be_corrected_and_exported(browser, scen
     path, table, ignored = scene
     assert float(table["Left lung"][1]) > 0.5 and len(table) > 3
     server = start(path, tmp_path)
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.locator("table").wait_for()
     page.wait_for_function(DRAWN)
     assert volumes(page) == table
@@ -168,6 +165,26 @@ def test_a_header_finds_its_voxels_whatever_their_names(page, chest_ct, tmp_path
     page.get_by_text("128×128×34 voxels").wait_for()
 
 
+def test_a_label_map_of_the_ct_becomes_its_result(page, chest_ct, tmp_path):
+    """As most programs write it: NIfTI, with numbers for names. One on other voxels is a volume of its own."""
+    image = sitk.ReadImage(str(chest_ct))
+    bone = sitk.Cast(image > 200, sitk.sitkUInt8)
+    sitk.WriteImage(bone, str(tmp_path / "bone.nii.gz"))
+    sitk.WriteImage(bone[:, :, 4:], str(tmp_path / "part.nii.gz"))
+    choose(page, tmp_path / "bone.nii.gz")
+    page.get_by_role("table", name="Structures found").wait_for()
+    (cells,) = volumes(page).values()
+    ml = sitk.GetArrayViewFromImage(bone).sum() * np.prod(image.GetSpacing()) / 1000
+    assert float(cells[0].removeprefix("≥ ")) == pytest.approx(ml, abs=0.06)
+    page.get_by_text("≥: cut by the field of view or the region").wait_for()
+    page.get_by_role("tab", name="Segment").click()
+    page.get_by_text("128×128×34 voxels").wait_for()
+    choose(page, tmp_path / "part.nii.gz")
+    page.get_by_text("128×128×30 voxels").wait_for()
+    choose(page, chest_ct)
+    page.get_by_text("128×128×34 voxels").wait_for()
+
+
 def test_of_several_volumes_none_is_opened(page, chest_ct, tmp_path):
     (tmp_path / "other.nii.gz").write_bytes(b"")
     choose(page, chest_ct, tmp_path / "other.nii.gz")
@@ -178,9 +195,7 @@ def test_what_is_mostly_air_can_be_cropped(browser, chest_ct, tmp_path):
     wide = sitk.ConstantPad(sitk.ReadImage(str(chest_ct)), [100, 100, 0], [100, 100, 0], -1000)
     sitk.WriteImage(wide, str(tmp_path / "wide.nrrd"))
     server = start(tmp_path / "wide.nrrd", tmp_path)
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.get_by_text("328×328×34 voxels").wait_for()
     page.get_by_role("button", name="Crop to body").click()
     page.get_by_role("navigation").get_by_text("wide cropped").wait_for()

@@ -10,14 +10,15 @@ from running_server import Running
 
 from DeepSegLogic.remote.known import WHAT_LEAVES, KnownServers
 
-from .conftest import start, stop, write_small
+from .conftest import THREADS, start, stop, visit, write_small
 from .steps import download, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", THREADS)
     running = Running(tmp_path, "DeepSegLogic.service.handlers")
     yield running
     running.stop()
@@ -32,10 +33,8 @@ def open_page(browser, chest_ct, tmp_path, monkeypatch):
 
     def open_it():
         running = start(tmp_path / "small.nii.gz", tmp_path)
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page = visit(browser, running.url)
         opened.append((page, running))
-        page.set_default_timeout(60_000)
-        page.goto(running.url)
         page.get_by_text("80×80×18 voxels").wait_for()
         return page
 

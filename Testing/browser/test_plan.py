@@ -83,6 +83,12 @@ def test_measure_drag_a_plane_and_take_it_home(page, organs, tmp_path):
     page.get_by_role("button", name="Liver – Spleen", exact=True).wait_for()
     assert plan(page)["Liver – Spleen"] == f"{distance(label_map, 'liver', 'spleen').distance_mm:.1f} mm"
 
+    page.get_by_role("button", name="Draw path").click()
+    hint = page.get_by_text("Click the entry in a slice, then the target.")
+    hint.wait_for()
+    page.get_by_role("button", name="End path").click()
+    hint.wait_for(state="hidden")
+
     bare = threed(page)
     page.get_by_role("button", name="Add plane").click()
     # translucent, and larger than the liver; the view is drawn anew a moment later

@@ -78,3 +78,16 @@ def test_an_uploaded_series_stays_until_another_volume_is_shown(chest_ct, tmp_pa
     _run(page.receive(tmp_path / "upload" / chest_ct.name))
     assert not list(scratch.iterdir()) and scene.work.session.choices.volume.source == ""
     scene.work.session.close()
+
+
+def test_the_worker_prepares_itself_while_a_volume_is_read(chest_ct, tmp_path, monkeypatch):
+    pytest.importorskip("trame_slicer", reason="needs the extra `web`")
+    scene, said = pytest.importorskip("DeepSegWeb.scene").PageScene(), []
+    opening = importlib.import_module("DeepSegWeb.opening")
+    read, asked, before = opening.read_scene_or_volume, [], []
+    monkeypatch.setattr(scene.work.session.jobs, "submit", lambda request, *_, **__: asked.append(request))
+    monkeypatch.setattr(opening, "read_scene_or_volume", lambda *a: before.extend(asked) or read(*a))
+    page = opening.Opening(State(greys="Bone", rendering="", reading=""), scene, said.append, tmp_path, None)
+    _run(page.open(chest_ct))
+    assert (said, before, asked) == ([], ["prepare"], ["prepare", "classify", "estimate"])
+    scene.work.session.close()

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from DeepSegLogic.util.errors import InputError
 
-from .conftest import start, stop
+from .conftest import start, stop, visit
 from .test_safety import write_dicom
 
 shelf = pytest.importorskip("DeepSegWeb.shelf")
@@ -77,9 +77,7 @@ def test_files_that_lead_outside_are_refused(folder):
 def test_the_page_opens_what_is_inside_and_only_that(browser, chest_ct, folder, tmp_path):
     (tmp_path / "tmp").mkdir()
     server = start(chest_ct, tmp_path / "tmp", "--volumes", folder)
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
-    page.goto(server.url)
+    page = visit(browser, server.url)
     page.get_by_text("128×128×34 voxels").wait_for()
     page.get_by_role("button", name="Open on server").click()
     dialog = page.get_by_role("dialog")

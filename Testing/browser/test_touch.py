@@ -55,7 +55,7 @@ class Fingers:
 
 @pytest.fixture
 def tablet(browser, server):
-    with shown(browser, server, viewport={"width": 1180, "height": 820}, has_touch=True) as page:
+    with shown(browser, server, size=(1180, 820), has_touch=True) as page:
         yield page
 
 
@@ -99,7 +99,7 @@ def test_two_fingers_draw_nothing_and_one_draws(tablet):
     tablet.wait_for_timeout(1000)
     assert tablet.get_by_role("button", name="Undo").is_disabled()
     fingers.move([(-10, 0)], [(0, 0)], [(10, 0)])
-    tablet.get_by_text("Left lung, remove: scribble (").first.wait_for()
+    tablet.get_by_text("Left lung, remove: stroke (").first.wait_for()
     tablet.get_by_role("button", name="Undo").tap()
 
 

@@ -1,11 +1,13 @@
 """What the views tell of the patient, and how they make room."""
 
 import io
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from .conftest import DRAWN
@@ -34,7 +36,8 @@ def test_sides_follow_a_slice_that_is_turned():
     views = pytest.importorskip("DeepSegWeb.views")
     turned = np.eye(4)
     turned[:3, :3] = np.array([[0, 0.9, 0.1], [-0.8, 0, 0.6], [0.6, 0, 0.8]])
-    assert views.sides(turned) == ["A", "P", "R", "L"]  # to the right goes posterior, up goes right in RAS
+    # to the right goes posterior, up goes right, forward goes superior in RAS
+    assert views.sides(turned) == ["A", "P", "R", "L", "I", "S"]
 
 
 def test_views_draw_nothing_before_a_browser_is_there():
@@ -55,15 +58,29 @@ print(len(drawn))
     assert ran.stdout.split() == ["0"]
 
 
-def test_the_slice_is_told_by_number_and_place(page):
+def test_the_slice_is_told_by_number(page):
     slider = page.get_by_role("slider", name="Axial slice").first
     slider.focus()
     slider.press("Home")
     page.get_by_text("1 / 34").wait_for()
-    first = float(slider.get_attribute("aria-valuenow"))
     slider.press("ArrowRight")
     page.get_by_text("2 / 34").wait_for()
-    page.get_by_text(f"{first + 10:.1f} mm").wait_for()  # slices are 10 mm apart
+
+
+def test_the_place_is_told_by_the_side_of_the_origin(page, chest_ct):
+    """Not along the axis of the view, which in a sagittal slice goes to the left."""
+    image = sitk.ReadImage(str(chest_ct))
+    corners = [image.TransformIndexToPhysicalPoint(at) for at in ((0, 0, 0), [n - 1 for n in image.GetSize()])]
+    seen = set()
+    for view, axis, letters in (("Axial", 2, "IS"), ("Coronal", 1, "AP"), ("Sagittal", 0, "RL")):  # < and > 0 in LPS
+        slider = page.get_by_role("slider", name=f"{view} slice").first
+        ends = [f"{letters[corner[axis] > 0]} {abs(corner[axis]):.1f} mm" for corner in corners]
+        place = page.locator(".layout-grid-item", has=slider).locator(".ds-place")
+        for key in ("Home", "End"):
+            slider.press(key)
+            place.filter(has_text=re.compile("|".join(map(re.escape, ends)))).wait_for()
+            seen.add(place.inner_text().partition("· ")[2])
+    assert len(seen) == 6
 
 
 def test_a_view_is_enlarged_and_the_panel_makes_room(page):

@@ -64,3 +64,13 @@ def test_the_report_holds_no_patient_data(user, small):
     report = user.session.report()
     assert "torch" in report and "ct_demo" in report
     assert "Doe" not in report and str(Path.home()) not in report
+
+
+def test_what_is_searched_for_stays_hidden_when_the_model_changes(user):
+    ui, choices = user.ui, user.session.choices
+    ui.structureSearchBox.text = "liver"
+    other = next(e.card for e in choices.models.all if "liver" in e.card.structures and e.card.id != choices.model.id)
+    choices.choose_model(other.id)
+    tops = [ui.structureTree.topLevelItem(n) for n in range(ui.structureTree.topLevelItemCount)]
+    shown = [top.child(n).toolTip(0) for top in tops for n in range(top.childCount()) if not top.child(n).isHidden()]
+    assert shown and all("liver" in name for name in shown)

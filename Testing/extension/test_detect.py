@@ -112,3 +112,17 @@ def test_without_its_packages_nothing_of_it_is_shown(desktop, monkeypatch):
     monkeypatch.setattr(detectSection, "is_available", lambda: False)
     user = User(desktop, desktop.load_module(MODULE))
     assert not user.ui.detectCollapsibleButton.visible
+
+
+def test_a_box_that_goes_leaves_nothing_in_the_scene(finder):
+    """Neither does one that is shown go into the scene's file, with its display."""
+    import slicer
+
+    shown = lambda: slicer.util.getNodesByClass("vtkMRMLMarkupsDisplayNode")  # noqa: E731
+    before = len(shown())
+    finder.ui.detectButton.click()
+    finder.wait(lambda: not finder.session.jobs.run.busy)
+    assert len(shown()) == before + 2
+    assert not [display for display in shown()[before:] if display.GetSaveWithScene()]
+    finder.ui.rejectFindingButton.click()
+    assert len(boxes()) == 1 and len(shown()) == before + 1

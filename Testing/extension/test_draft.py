@@ -33,7 +33,7 @@ def test_a_report_is_drafted_corrected_and_saved(ready, tmp_path):
     ui.draftUrlLineEdit.text = "https://ward.example/v1"
     ui.draftButton.click()
     message = ready.desktop.messages[-1]
-    assert "Tick 'Another computer'" in message.text + message.details
+    assert "Tick 'Allow another computer'" in message.text + message.details
     ready.desktop.errors.clear()
 
     with language_models.Scripted() as model:

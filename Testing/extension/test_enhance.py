@@ -34,3 +34,17 @@ def test_an_enhanced_ct_becomes_a_volume_of_its_own(ready, desktop):
     fresh.ui.enhanceComboBox.currentIndex = 0
     fresh.run()
     assert fresh.scene.enhancedNode is None and slicer.mrmlScene.GetNodeByID(enhanced.GetID()) is enhanced
+
+
+def test_a_scene_that_was_saved_without_turns_it_off(user, small, tmp_path):
+    import slicer
+
+    user.load(*small)
+    user.session.choices.set_quality("draft")  # saves the state
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.util.saveScene(path)
+    user.ui.enhanceComboBox.currentIndex = 1
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(path)
+    user.desktop.pump(0.2)
+    assert user.session.choices.settings.quality == "draft" and user.ui.enhanceComboBox.currentText == "Off"

@@ -74,6 +74,13 @@ def planner(user):
     return user
 
 
+def test_a_structure_chosen_in_the_table_is_planned_with(planner):
+    ui, titles = planner.ui, {name: structure_for(name, 1).title for name in (ONE, OTHER)}
+    for name, left in ((OTHER, ONE), (ONE, OTHER), (ONE, OTHER)):
+        planner.choose_row(titles[name])
+        assert (ui.planOneComboBox.currentData, ui.planOtherComboBox.currentData) == (name, left)
+
+
 def test_a_distance_is_a_line_and_a_margin_a_model(planner):
     ui, label_map = planner.ui, planner.scene.labelMap()
     ui.distanceButton.click()

@@ -1,5 +1,7 @@
 """Segment, cancel, export, and what cannot be segmented."""
 
+import time
+
 import numpy as np
 import pytest
 import trimesh
@@ -200,3 +202,25 @@ def test_the_modules_own_test(user, small, monkeypatch):
 
     monkeypatch.setattr(SampleData, "downloadSample", lambda name: user.load(*small, name=name), raising=False)
     slicer.selfTests["DeepSeg"]()
+
+
+def test_for_scripts_a_slip_in_a_name_is_told(user, small):
+    import slicer
+
+    from DeepSegLogic import UsageError
+
+    logic, node = slicer.modules.deepseg.widgetRepresentation().self().logic, user.load(*small)
+    with pytest.raises(UsageError, match="lung_lefft"):
+        logic.segment(node, structures=["lung_lefft", "lung_right"])
+    assert logic.segment(node, structures=["Left lung"]).GetSegmentation().GetNthSegmentID(0) == "lung_left"
+
+
+def test_a_script_leaves_the_processor_to_the_run(user, small, monkeypatch):
+    import slicer
+
+    logic, polls = slicer.modules.deepseg.widgetRepresentation().self().logic, []
+    poll = logic.sceneSession.poll
+    monkeypatch.setattr(logic.sceneSession, "poll", lambda: polls.append(poll()))
+    node, begun = user.load(*small), time.monotonic()
+    logic.segment(node, structures=["lung_left"])
+    assert len(polls) < 200 * (time.monotonic() - begun) + 10

@@ -40,7 +40,7 @@ def test_explain_ask_look_and_take(ready):
     ui.opinionComboBox.currentIndex = 0
     ui.opinionButton.click()
     ready.wait(lambda: not session.jobs.run.busy)
-    assert foreground()[0].GetName().startswith("Differs: ")
+    assert foreground()[0].GetName().startswith("Differences from ")
     differing = [row for row in session.sureness.rows if row.differs]
     assert ui.opinionTree.topLevelItemCount == len(differing) > 0
     assert ui.opinionTree.topLevelItem(0).text(0) == differing[0].title

@@ -157,3 +157,38 @@ def test_the_repr_names_both_axis_orders():
     )
     np.testing.assert_array_equal(volume.spacing_kji, volume.spacing_ijk[::-1])
     assert volume.shape_kji == volume.array.shape
+
+
+def of_files(function):
+    """The parameters of a function that are read from files, and what reads them."""
+    readers = {
+        "Volume": "read_volume",
+        "LabelMap": "read_label_map",
+        "TimePoint": "read_time_point",
+        "Plan": "read_plan",
+    }
+    return {
+        name: readers[word]
+        for name, told in getattr(function, "__annotations__", {}).items()
+        for word in re.findall(r"\w+", str(told))
+        if word in readers and name != "return" and not {"Path", "Callable"} & set(re.findall(r"\w+", str(told)))
+    }
+
+
+TAKERS = {name: getattr(DeepSegLogic, name) for name in FUNCTIONS} | {
+    "Organ": DeepSegLogic.Organ.__init__,
+    "CorrectedCases.add": DeepSegLogic.CorrectedCases.add,
+    **{f"Server.{name}": getattr(DeepSegLogic.Server, name) for name in ("segment", "refine", "surfaces")},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "reader"),
+    [(name, parameter, reader) for name, one in TAKERS.items() for parameter, reader in of_files(one).items()],
+)
+def test_a_path_instead_of_what_is_in_the_file_is_told(name, parameter, reader):
+    for path in ("ct.nrrd", Path("ct.nrrd")):
+        given = {"PET": path} if parameter == "channels" else path
+        with pytest.raises(DeepSegLogic.UsageError, match="is a path") as told:
+            TAKERS[name](**{parameter: given})
+        assert told.value.remedy == f"Give {reader}('ct.nrrd')."

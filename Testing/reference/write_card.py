@@ -30,8 +30,8 @@ NOTES = [
     "Its grid is 3.5 mm: borders are coarse, thin and small structures are lost, ribs are broken.",
     "Bowel, stomach and the inferior vena cava are found in part; in a slab of few slices kidneys are seen where there "
     "are none.",
-    f"Pieces of up to {SMALLEST_ML} ml are left out, but for ribs: so are organs of which the image shows no more. Of "
-    "organs, muscles and bones that are one piece, only the largest is kept.",
+    f"Pieces of up to {SMALLEST_ML} ml are left out, except of ribs. An organ of which the image shows less is not "
+    "found. Of what is one piece in the body, only the largest piece is kept.",
     "It knows the trunk only: of head, neck and arms it makes bones and organs of the trunk. Large masses, ascites "
     "and missing organs mislead it.",
 ]

@@ -219,7 +219,6 @@ while not client.hello:
     time.sleep(0.01)
 os.kill(client.hello["pid"], 19)  # SIGSTOP: it will not read what we send
 client.submit("ping", array=np.ones(1000))
-time.sleep(0.5)
 print(client.hello["pid"], flush=True)
 time.sleep(600)
 """
@@ -233,8 +232,11 @@ def blocks() -> set[str]:
 def test_shared_memory_goes_when_client_and_worker_die_together(tmp_path):
     before = blocks()
     process = subprocess.Popen([sys.executable, "-c", SENDER], stdout=subprocess.PIPE, encoding="utf-8")
-    worker = int(process.stdout.readline())
-    assert len(mine := blocks() - before) == 1
+    worker, deadline = int(process.stdout.readline()), time.monotonic() + 30
+    while not (mine := blocks() - before):  # a thread sends it
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(mine) == 1
     shared.sweep()
     assert mine <= blocks(), "it is in use"
     process.kill()

@@ -12,7 +12,7 @@ import torch
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.data.volume import Volume
-from DeepSegLogic.io import write_volume
+from DeepSegLogic.io import read_volume, write_volume
 from DeepSegLogic.models import find_model, load_model
 from DeepSegLogic.models.import_export import export_model, import_model
 from DeepSegLogic.models.store import Store, verify
@@ -43,6 +43,12 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "store"))
     (tmp_path / "store").mkdir()
     return tmp_path / "store"
+
+
+@pytest.fixture(autouse=True)
+def read_here(monkeypatch):
+    """Volumes are read without a process of their own: no model has a part in that."""
+    monkeypatch.setattr("DeepSegLogic.worker.isolated.read_volume", lambda path, **_: read_volume(path))
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@
     }
     veil.innerHTML = refused
       ? "<h1>DeepSeg was restarted</h1><p>Open the link that it printed.</p>"
-      : "<h1>No connection to DeepSeg</h1><p>The page reconnects automatically and keeps your work.</p>" +
+      : "<h1>No connection to DeepSeg</h1>" +
+        "<p>The page reconnects automatically. While DeepSeg runs, your work is kept.</p>" +
         "<p>If DeepSeg has ended, start <code>deepseg web</code> again and open the link that it prints.</p>";
   }
 

@@ -15,7 +15,7 @@ from ...results.report import STYLE
 from ...util.words import counted
 from ..evaluation import Evaluation
 from ..metrics import METRICS
-from ..pictures import COLORS, Disagreement
+from ..pictures import COLORS, DifferencePicture
 from ..plots import bland_altman, box_plot
 from ..reliability_plot import reliability_diagram
 from ..statistics import ALL, Mean, Summary
@@ -123,7 +123,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead>{line(header, 'th')}</thead>\n<tbody>{body}</tbody></table>"
 
 
-def _figure(found: Disagreement) -> str:
+def _figure(found: DifferencePicture) -> str:
     with io.BytesIO() as file:
         found.drawn().save(file, "PNG")
         source = base64.b64encode(file.getvalue()).decode("ascii")

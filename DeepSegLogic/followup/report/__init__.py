@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PICTURED = 6
 _HEADER = ("Structure", "Before, ml", "After, ml", "Change, ml", "Change, %", "Uncertainty, ml", "HU before")
+_STAGES = {"none": "before", "rigid": "after the rigid part", "deformable": "after the deformable part"}
 _MORE = ("HU after", "Shift, mm", "Note")
 
 
@@ -43,7 +44,10 @@ def page(found: FollowUp, created: str, cancel: Cancel) -> str:
         style=STYLE.read_text(encoding="utf-8"),
         facts=escape(" · ".join(told)),
         warnings="".join(f'<p class="faint">{escape(sentence)}</p>' for sentence in found.warnings),
-        sentences="".join(f"<li><b>{escape(c.full_title)}</b>: {escape(c.sentence)}</li>" for c in found.changes),
+        sentences="".join(
+            f"<li><b>{escape(c.full_title)}</b>: {escape(c.sentence)}</li>"
+            for c in sorted(found.changes, key=lambda c: not c.clear)
+        ),
         table=_table(found.changes),
         registration=_registration(found),
         pictures="\n".join(_pictures(found, cancel)),
@@ -84,7 +88,7 @@ def cells(one: Change) -> list[str]:
 def _registration(found: FollowUp) -> str:
     one = found.registration
     matrix = "\n".join(" ".join(f"{x:10.4f}" for x in row) for row in one.rigid)
-    stages = ", ".join(f"{value:.3f} ({stage})" for stage, value in one.overlap.items())
+    stages = ", ".join(f"{value:.3f} {_STAGES[stage]}" for stage, value in one.overlap.items())
     kind = "rigid and deformable" if one.deformable else "rigid"
     shift = float(np.linalg.norm(one.shift_mm(found.baseline)))
     return (
@@ -97,14 +101,17 @@ def _registration(found: FollowUp) -> str:
 
 def _pictures(found: FollowUp, cancel: Cancel) -> Iterable[str]:
     points = (found.baseline, found.follow_up)
-    yield _figure(picture(points, found.registration, _all(points), None), "All structures of both")
+    colors = dict(COLORS)
+    if all(point.volume is not None for point in points):
+        colors |= {"brighter": BRIGHTER, "darker": DARKER}
+    yield _figure(picture(points, found.registration, _all(points), None), "All structures of both", colors)
     structures = [c for c in found.changes if not c.lesion and c.before_ml and c.after_ml and c.change_percent]
     for one in sorted(structures, key=lambda c: -abs(c.change_percent or 0))[:_PICTURED]:
         check(cancel)
         masks = _one(points, one)
         box = box_of(masks[1])
         if box is not None:
-            yield _figure(picture(points, found.registration, masks, box), f"{one.title}: {one.sentence}")
+            yield _figure(picture(points, found.registration, masks, box), f"{one.title}: {one.sentence}", colors)
 
 
 def _all(points: tuple[TimePoint, TimePoint]) -> tuple[MaskArray, MaskArray]:
@@ -126,11 +133,10 @@ def _one(points: tuple[TimePoint, TimePoint], one: Change) -> tuple[MaskArray, M
     return masks[0], masks[1]
 
 
-def _figure(image: Image, caption: str) -> str:
+def _figure(image: Image, caption: str, colors: dict[str, tuple[int, int, int]]) -> str:
     with io.BytesIO() as file:
         image.save(file, "PNG")
         source = base64.b64encode(file.getvalue()).decode("ascii")
-    colors = COLORS | {"brighter": BRIGHTER, "darker": DARKER}
     legend = " ".join(
         f'<span class="dot" style="background:rgb{color}"></span>{word}' for word, color in colors.items()
     )

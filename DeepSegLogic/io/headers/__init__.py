@@ -8,8 +8,11 @@ or a leak.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
 
 from ..files import beside, opened, refers_elsewhere
 from . import formats, meta, nifti, nrrd
@@ -56,11 +59,21 @@ def check_voxels(path: Path) -> None:
             nifti.check_voxels(path)
 
 
-def corrected(path: Path, folder: Path) -> tuple[Path, list[str]] | None:
+def voxels(path: Path) -> npt.NDArray[Any] | None:
+    """The voxels (K, J, I) of a NIfTI, checked as by :func:`check_voxels`, for which it is read to the end anyway.
+
+    Returns:
+        None if ITK has to read the voxels: other formats, scaled ones, colours, more axes, another order of bytes.
+    """
+    with parsing(path):
+        return nifti.voxels(path) if formats.image_io(path) == formats.NIFTI else None
+
+
+def corrected(path: Path, folder: Callable[[], Path]) -> tuple[Path, list[str]] | None:
     """A copy of a NIfTI that ITK reads as the standard means it, see :func:`.nifti.corrected`; None if none is needed.
 
     Args:
-        folder: for the copy.
+        folder: makes one for the copy.
     """
     with parsing(path):
         return nifti.corrected(path, folder) if formats.image_io(path) == formats.NIFTI else None

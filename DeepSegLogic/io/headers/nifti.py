@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from collections.abc import Callable
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ...data.volume_checks import not_finite
 from ...util.errors import InputError
@@ -21,18 +23,27 @@ _BITS = {  # of a voxel, by the code of its type
     1: 1, 2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64,
     1536: 128, 1792: 128, 2048: 256, 2304: 32,
 }  # fmt: skip
-_FLOATS = {16: "f4", 64: "f8"}
+_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}  # that NumPy has, by code
 _MOST_EXTENSIONS = 2**26  # bytes between header and voxels
 _MOST_SPARE = 2**20  # bytes after the voxels of a compressed file
 
 
 class _Header(NamedTuple):
-    """Where the voxels are: file, offset, bytes, and the dtype if it is a floating-point one."""
+    """Where the voxels are, and how to read them.
+
+    Attributes:
+        voxels: their file.
+        start: their offset there.
+        announced: their bytes.
+        kind: their dtype; that of bytes if NumPy has none.
+        shape: of the image (K, J, I); None if it is not what the bytes are, in this computer's order.
+    """
 
     voxels: Path
     start: int
     announced: int
     kind: np.dtype[Any]
+    shape: tuple[int, int, int] | None
 
 
 def check(path: Path) -> tuple[int, list[str]]:
@@ -42,8 +53,21 @@ def check(path: Path) -> tuple[int, list[str]]:
 
 def check_voxels(path: Path) -> None:
     """See :func:`DeepSegLogic.io.headers.check_voxels`."""
+    _read_through(path, _header(path), None)
+
+
+def voxels(path: Path) -> npt.NDArray[Any] | None:
+    """See :func:`DeepSegLogic.io.headers.voxels`."""
     header = _header(path)
+    array = None if header.shape is None else np.empty(header.shape, header.kind)
+    _read_through(path, header, array)
+    return array
+
+
+def _read_through(path: Path, header: _Header, array: npt.NDArray[Any] | None) -> None:
+    """Check all voxels, and fill an array with them."""
     size = bad = 0
+    filled = np.empty(0, np.uint8) if array is None else array.reshape(-1).view(np.uint8)
     with _unpacked(header.voxels) as file:
         most = header.announced + _MOST_SPARE if isinstance(file, gzip.GzipFile) else math.inf
         file.read(header.start)
@@ -51,6 +75,8 @@ def check_voxels(path: Path) -> None:
             if header.kind.kind == "f":
                 numbers = np.frombuffer(block, header.kind, len(block) // header.kind.itemsize)
                 bad += int(np.count_nonzero(~np.isfinite(numbers)))
+            kept = filled[size : size + len(block)]
+            kept[:] = np.frombuffer(block, np.uint8, len(kept))
             size += len(block)
             if size > most:
                 raise damaged(path, "more voxels are in the file than it announces")
@@ -60,14 +86,14 @@ def check_voxels(path: Path) -> None:
         raise not_finite(path, bad)
 
 
-def corrected(path: Path, folder: Path) -> tuple[Path, list[str]] | None:
+def corrected(path: Path, folder: Callable[[], Path]) -> tuple[Path, list[str]] | None:
     """A copy of a file whose header ITK reads as NIfTI means it, and what was doubtful; None if none is needed.
 
     ITK refuses a sform that is not rectangular to rounding, takes voxel sizes from ``pixdim`` where the sform states
     others, and adds an intercept where the slope says that there is no scaling.
 
     Args:
-        folder: for the copy.
+        folder: makes one for the copy.
     """
     header = _header(path)
     if header.voxels != path:  # a pair of files, of which programs no longer write a sform
@@ -98,7 +124,7 @@ def corrected(path: Path, folder: Path) -> tuple[Path, list[str]] | None:
         struct.pack_into(f"{order}3f", head, 80, *sizes)
     if not unscaled and not moved:
         return None
-    copy = folder / "corrected.nii"
+    copy = folder() / "corrected.nii"
     with _unpacked(path) as source, copy.open("wb") as target:
         source.seek(_SIZE)
         target.write(head)
@@ -128,7 +154,7 @@ def _header(path: Path) -> _Header:
     dim = struct.unpack(f"{order}8h", head[40:56])
     kind = struct.unpack(f"{order}h", head[70:72])[0]
     pixdim = struct.unpack(f"{order}8f", head[76:108])
-    offset = struct.unpack(f"{order}f", head[108:112])[0]
+    offset, *scale = struct.unpack(f"{order}3f", head[108:120])
     qform, sform = struct.unpack(f"{order}2h", head[252:256])
     srow = np.array(struct.unpack(f"{order}12f", head[280:328])).reshape(3, 4)
     if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 0 or kind not in _BITS:
@@ -143,8 +169,10 @@ def _header(path: Path) -> _Header:
         check_columns(path, srow[:, :3])
     sizes = [max(1, size) for size in dim[1 : dim[0] + 1]]
     start = int(offset) if pair else max(int(offset), _SIZE)
-    kind_of_floats = np.dtype(f"{order}{_FLOATS.get(kind, 'u1')}")
-    return _Header(voxels, start, math.prod(sizes) * _BITS[kind] // 8, kind_of_floats)
+    dtype = np.dtype(f"{order}{_TYPES.get(kind, 'u1')}")
+    plain = kind in _TYPES and dtype.isnative and scale in ([0, 0], [1, 0]) and len(sizes) == 3
+    shape = (sizes[2], sizes[1], sizes[0]) if plain else None
+    return _Header(voxels, start, math.prod(sizes) * _BITS[kind] // 8, dtype, shape)
 
 
 def _unpacked(path: Path) -> BufferedIOBase:

@@ -16,6 +16,7 @@ from ...data.label_map import LabelMap
 from ...io import read_label_map
 from ...io.result_files import LABEL_MAP_FILES, label_map_in
 from ...planning import Plan
+from ...review.field_of_view import CUT_LEGEND
 from ...review.measurements import confidence_note, hu_text, volume_text
 from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
@@ -75,6 +76,7 @@ def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> 
         facts=escape(" · ".join(filter(None, told))),
         rows="\n".join(_row(row, label_map) for row in rows if int(row["voxels"])),
         missing=escape(_missing([row["structure"] for row in rows if not int(row["voxels"])])),
+        legend=escape(CUT_LEGEND),
         draft=draft_section(read_draft(folder)),
         picture=_picture(folder / "preview.png"),
         plan=plan_section(plan.checked(label_map), label_map) if plan is not None else "",

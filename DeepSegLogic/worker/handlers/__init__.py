@@ -11,13 +11,14 @@ from .archive import fetch_series, find_series, send_result
 from .models import accept_offer, adapt, collect_case, go_back, import_model, install_model, prompt_network
 from .planning import draft, plan, plan_pictures
 from .results import evaluate, export, export_findings, follow_up, measure, open_segmentation, review, surfaces
-from .running import classify, detect, estimate, ping, refine, refined, segment
+from .running import classify, detect, estimate, ping, prepare, refine, refined, segment
 from .sureness import explain, second_opinion
 
 __all__ = ["HANDLERS", "prompt_network", "refined", "segment", "surfaces"]
 
 _ANSWERS: tuple[Handler, ...] = (
     ping,
+    prepare,
     segment,
     estimate,
     classify,

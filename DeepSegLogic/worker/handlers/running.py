@@ -29,6 +29,12 @@ def ping(job: Job) -> dict[str, Any]:
     return {"pid": os.getpid(), "python": platform.python_version(), "model": model and model[0][0]}
 
 
+def prepare(job: Job) -> None:
+    """Import what most requests need, which takes seconds, while the volume that they are about is still being read."""
+    import scipy.ndimage  # noqa: F401
+    import torch  # noqa: F401
+
+
 def segment(job: Job, *, volume: Volume, model: str, device: str = "auto", enhance: str = "", **options: Any) -> Result:
     """:func:`DeepSegLogic.segmentation.segment`; the model stays loaded for the next request.
 

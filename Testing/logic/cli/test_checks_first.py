@@ -147,6 +147,19 @@ def test_no_input_is_overwritten(run, tmp_path, monkeypatch, command, output, sa
     assert code == 2 and said in told and "The work began" not in told
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "needed"),
+    [
+        ("measure", "--vtp=out.vtp", "--distance-map"),
+        ("measure", "--vertebrae=other.nii.gz", "--body-composition"),
+        ("report", "--changes=data", "--draft"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(run, command, option, needed):
+    code, told = run(command, option)
+    assert code == 2 and f"is given without {needed}" in told and "The work began" not in told
+
+
 def test_a_corrected_label_map_may_replace_itself(run):
     assert "The work began" in run("refine", "-o", "labels.nii.gz")[1]
 

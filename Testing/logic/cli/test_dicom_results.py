@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from unittest.mock import patch
 
 import dicom_series
 import numpy as np
@@ -14,6 +15,7 @@ from DeepSegLogic.io.result_files import LABEL_MAP_FILES, label_map_in
 from DeepSegLogic.results.folder import write_outputs
 from DeepSegLogic.results.label_files import DICOM_FORMATS, LABEL_FORMATS
 from DeepSegLogic.util.progress import ignore_progress, never_cancel
+from DeepSegLogic.worker import ProcessLink, WorkerClient, isolated
 
 DICOM = ["dcm-seg", "dcm-labelmap", "rtstruct"]
 LISTED = {"progress": ignore_progress, "cancel": never_cancel}
@@ -29,6 +31,17 @@ def made(tmp_path_factory):
     for name in LABEL_MAP_FILES:
         write_outputs(folder / name, volume, Result(found, {}), source=ct, formats=[], labels=[name], **LISTED)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_reader():
+    """All commands read in the same process, whose start takes longer than what it does."""
+    with (
+        WorkerClient(lambda: ProcessLink(handlers=isolated.READER)) as client,
+        patch.object(isolated, "WorkerClient", lambda *_, **__: client),
+        patch.object(client, "close"),
+    ):
+        yield
 
 
 @pytest.fixture

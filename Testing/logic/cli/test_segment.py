@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -131,9 +132,10 @@ def test_provenance_names_model_settings_and_input(result, chest_ct):
     assert "Research use only" in facts["intended_use"]
 
 
-def test_only_the_structures_asked_for(tmp_path, chest_ct):
-    done = deepseg("segment", chest_ct, "-o", tmp_path, "-s", "Left LUNG, vertebrae", "--surfaces", "", "--quiet")
-    assert (done.returncode, done.stdout) == (0, "")
+def test_only_the_structures_asked_for(tmp_path, chest_ct, capfd):
+    options = ["-s", "Left LUNG, vertebrae", "--surfaces", "", "--quality", "fast", "--quiet"]
+    assert main(["segment", str(chest_ct), "-o", str(tmp_path), *options]) == 0
+    assert capfd.readouterr().out == ""
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "segmentation.nii.gz")))
     assert len(np.unique(labels)) == 3
     assert not (tmp_path / "surfaces").exists()
@@ -180,12 +182,12 @@ def test_inputs_that_are_no_ct(bad, tmp_path):
     bad(tmp_path / "text.nii.gz", code=3, said="not a NIfTI")
 
 
-def test_an_mr_is_refused_with_the_reason_and_taken_when_told(bad, shared_data, tmp_path):
+def test_an_mr_is_refused_with_the_reason_and_taken_when_told(bad, shared_data, tmp_path, capfd):
     mr = shared_data / "abdomen_mr" / "mr.nii.gz"
     assert "--force" in bad(mr, code=3, said="has no air")
-    done = deepseg("segment", mr, "-o", tmp_path / "forced", "--force", "-s", "liver", "--surfaces", "")
-    assert done.returncode == 0
-    assert "Warning: It has no air" in done.stderr
+    options = ["--force", "-s", "liver", "--surfaces", "", "--quality", "fast"]
+    assert main(["segment", str(mr), "-o", str(tmp_path / "forced"), *options]) == 0
+    assert "Warning: It has no air" in capfd.readouterr().err
 
 
 def test_a_segmentation_is_sent_to_surfaces(bad, chest_ct, chest_segmentation, tmp_path):
@@ -217,12 +219,11 @@ def test_inputs_that_may_not_be_read(bad, chest_ct, tmp_path, monkeypatch, capfd
         assert "Check its permissions" in capfd.readouterr().err
 
 
-def test_a_name_that_looks_like_markup(tmp_path, chest_ct):
+def test_a_name_that_looks_like_markup(tmp_path, chest_ct, capfd):
     source = shutil.copy(chest_ct, tmp_path / "CT [red] [x].nrrd")
     options = ["-s", "lung_left", "--surfaces", "", "--quality", "fast"]
-    done = deepseg("segment", source, "-o", tmp_path / "[bold]", *options)
-    assert done.returncode == 0, done.stderr
-    assert "CT [red] [x].nrrd" in done.stderr
+    assert main(["segment", str(source), "-o", str(tmp_path / "[bold]"), *options]) == 0
+    assert "CT [red] [x].nrrd" in capfd.readouterr().err
     assert (tmp_path / "[bold]" / "segmentation.seg.nrrd").exists()
 
 
@@ -232,28 +233,31 @@ def test_output_that_cannot_be_written(bad, chest_ct, tmp_path):
     bad(chest_ct, "-o", "/proc/deepseg", code=5, said="cannot be written")
 
 
+WAITS = """
+import sys
+from DeepSegLogic.cli import console, run
+told = console.Console.event
+def event(self, name, **facts):
+    told(self, name, **facts)
+    if facts.get("stage") == "inference":
+        sys.stdin.read()
+console.Console.event = event
+run()
+"""
+"""The command; once the network runs, it goes on when its standard input is closed."""
+
+
 def test_ctrl_c_leaves_nothing_half_written(tmp_path, chest_ct):
     out = tmp_path / "out"
     out.mkdir()
     (out / "segmentation.nii.gz").write_text("an earlier result", "utf-8")
-    command = [
-        sys.executable,
-        "-c",
-        "from DeepSegLogic.cli import run; run()",
-        "segment",
-        chest_ct,
-        "-o",
-        out,
-        "--json",
-    ]
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    )
+    command = [sys.executable, "-c", WAITS, "segment", str(chest_ct), "-o", str(out), "--json"]
+    process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, encoding="utf-8")
     for line in process.stdout:
         if '"inference"' in line:
             break
     process.send_signal(signal.SIGINT)
-    rest, errors = process.communicate(timeout=60)
+    rest, errors = process.communicate(timeout=60)  # closes its standard input
     assert process.returncode == 130
     assert json.loads(rest.splitlines()[-1])["code"] == "cancelled"
     assert "Traceback" not in errors

@@ -42,13 +42,18 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_cases_are_done_once_and_a_broken_one_stops_none(cohort, piece, scheduler):
+def test_cases_are_done_once_a_broken_one_stops_none_and_nobody_else_reaches_the_cluster(cohort, piece, scheduler):
     cases, settings = cohort
-    environment = dict(os.environ)
-    told = []
-    first = outcomes(cases, settings, progress=lambda stage, fraction, message: told.append((fraction, message)))
+    environment, before, told = dict(os.environ), listening_here(), []
+
+    def progress(stage, fraction, message):
+        if "%" in message and not told:  # within a case
+            told.append(fraction)
+            check_that_nobody_else_reaches(listening_here() - before)
+
+    first = outcomes(cases, settings, progress=progress)
     assert dict(os.environ) == environment
-    assert any("%" in message and 0 <= fraction < 1 for fraction, message in told)  # within a case
+    assert told and 0 <= told[0] < 1
     assert statuses(first) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
     assert first["broken"].code == "input.truncated"
     asked = {"structures": settings.structures, "quality": "draft"}
@@ -194,20 +199,14 @@ def computing():
     return found
 
 
-def test_nobody_else_reaches_the_cluster(cohort):
-    """It listens on this machine only; its pages, which would show names of cases, are not there."""
-    cases, settings = cohort
-    before = listening_here()
-    run = run_cohort(cases, settings)
-    next(run)
-    listening = listening_here() - before
+def check_that_nobody_else_reaches(listening):
+    """The cluster listens on this machine only; its pages, which would show names of cases, are not there."""
     assert len(listening) >= 2
     assert {address.ip for address in listening} == {"127.0.0.1"}
     for address in listening:
         for page in ("status", "info/main/workers.html", "json/counts.json", "metrics"):
             with pytest.raises(OSError):  # 404, or not HTTP at all
                 urllib.request.urlopen(f"http://127.0.0.1:{address.port}/{page}", timeout=5)
-    list(run)
 
 
 def listening_here():
@@ -220,12 +219,12 @@ def listening_here():
     return found
 
 
-def test_a_scheduler_that_is_running(cohort):
+def test_a_scheduler_whose_worker_does_two_cases_at_once(cohort):
     from distributed import LocalCluster
 
     cases, settings = cohort
-    options = {"n_workers": 1, "threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    with patch.dict(os.environ), LocalCluster(**options) as cluster:  # dask leaves variables there
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with patch.dict(os.environ), LocalCluster(**options, dashboard_address=None) as cluster:  # dask leaves variables
         ended = outcomes(cases, settings, scheduler=cluster.scheduler_address)
     assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
 
@@ -249,14 +248,12 @@ def deepseg(*arguments, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", **options)
 
 
-def test_the_command(cohort, capsys):
+def test_the_command(cohort, scheduler, capsys):
     cases, _ = cohort
     folder = cases[0].source.parent
     asked = [folder, "-o", folder / "out", "-s", "lung_left", "--quality", "draft", "--surfaces", "", "--json"]
-    process = deepseg(*asked)
-    lines, errors = process.communicate(timeout=300)
-    assert process.returncode == 1, errors
-    events = [json.loads(line) for line in lines.splitlines()]
+    assert main(["cohort", *map(str, asked), "--scheduler", scheduler]) == 1
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (events[-1]["event"], events[-1]["cases"]) == ("result", {"done": 2, "failed": 1})
     assert {e["case"] for e in events if e["event"] == "case"} == {"a", "broken", "patient 2/b"}
     assert main(["cohort", str(folder), "-o", str(folder / "out"), "-s", "lung_lift"]) == 2

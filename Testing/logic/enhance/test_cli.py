@@ -62,6 +62,7 @@ def test_drift_and_lost_structures_are_warned_of(ct, tmp_path, monkeypatch, caps
         (["-o", "out.png"], "suffix of a known format"),
         (["-o", "out.nrrd", "--task", "sharpen"], "no way to enhance"),
         (["-o", "out.nrrd", "--difference", "ct.nii.gz"], "must stay as it is"),
+        (["-o", "out.nrrd", "--difference", "./out.nrrd"], "named twice"),
     ],
 )
 def test_bad_usage_is_refused_before_the_work(ct, monkeypatch, capsys, options, words):

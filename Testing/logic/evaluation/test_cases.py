@@ -69,6 +69,15 @@ def test_two_candidates_are_no_match(folders):
     assert found(*folders) == ({"x": ("x.nii.gz", "x.nii.gz")}, ["s1/a", "s1/b"], ["s1/labels"])
 
 
+def test_different_cases_are_never_paired(folders):
+    """What is left over when the others have found each other is no match."""
+    made(folders[0], "case_0001.nii.gz", "case_0002.nii.gz", "s1/liver.nii.gz", "s1/spleen.nii.gz")
+    made(folders[1], "case_0002.nii.gz", "case_0003.nii.gz", "s1/liver.nii.gz", "s1/kidney.nii.gz")
+    named, *rest = found(*folders)
+    assert set(named) == {"case_0002", "s1/liver"}
+    assert rest == [["case_0001", "s1/spleen"], ["case_0003", "s1/kidney"]]
+
+
 @pytest.mark.parametrize("case", ["no names", "no files", "no folder"])
 def test_what_cannot_be_matched_is_an_error(folders, case):
     made(folders[0], "a.nii.gz")

@@ -20,7 +20,8 @@ def evaluation(dice, title="Liver", attributes=None):
     def score(case, value):
         ml = (0.0, 0.0) if math.isnan(value) else (90.0 * value, 100.0)
         known = {"dice": value, "surface_dice": value, "hd95_mm": math.inf}
-        known |= {"prediction_ml": ml[0], "reference_ml": ml[1], "volume_error_ml": ml[0] - ml[1]}
+        known |= {"prediction_ml": ml[0], "reference_ml": ml[1]}
+        known |= {"volume_error_ml": ml[0] - ml[1] if any(ml) else math.nan}
         return Score(case, "liver", title, dict.fromkeys(METRICS, math.nan) | known)
 
     scores = [score(f"case_{n}", value) for n, value in enumerate(dice)]
@@ -59,7 +60,7 @@ def test_groups_that_do_not_differ_have_no_gap():
 
 
 def test_agreement_of_volumes_is_bland_and_altmans():
-    found = summarize(evaluation([0.9, 0.7, 0.8])).volumes["liver"]
+    found = summarize(evaluation([0.9, 0.7, math.nan, 0.8])).volumes["liver"]  # one has no liver on either side
     differences = np.array([81, 63, 72]) - 100.0
     assert found.bias == pytest.approx(differences.mean())
     assert found.high - found.low == pytest.approx(2 * 1.96 * differences.std(ddof=1))
@@ -88,7 +89,7 @@ def test_the_files(tmp_path):
 def test_attributes_come_from_a_table(tmp_path, separator):
     """As Excel writes it in several countries."""
     table = tmp_path / "groups.csv"
-    table.write_text("case,sex,scanner\ncase_1,F,GE\n\ncase_2,M,\n".replace(",", separator), "utf-8-sig")
+    table.write_text("case, sex,scanner\ncase_1, F,GE\n\ncase_2,M,\n".replace(",", separator), "utf-8-sig")
     assert read_attributes(table) == {"case_1": {"sex": "F", "scanner": "GE"}, "case_2": {"sex": "M", "scanner": ""}}
     for wrong in ("case\ncase_1\n", "case,sex\ncase_1\n", ""):
         table.write_text(wrong, "utf-8")

@@ -156,3 +156,19 @@ def test_a_reference_on_another_grid_is_refused():
     volume, labels = phantom()
     with pytest.raises(InputError, match="not on the grid"):
         stress_test(volume, replace(labels, array=labels.array[1:]), bright)
+
+
+def test_a_reference_whose_slices_run_the_other_way_is_cropped_alike():
+    array = np.zeros((21, 12, 12), np.uint8)
+    array[6:15, 3:9, 3:9] = 1
+    liver = [Structure(1, "liver", "Liver")]
+    flipped = np.diag([1.0, 1, -1, 1])
+    flipped[2, 3] = len(array) - 1
+    crops = [p for p in PERTURBATIONS if p.crops]
+    scores = stress_test(
+        Volume(np.where(array, 40, -1000).astype(np.int16), np.eye(4)),
+        LabelMap(np.ascontiguousarray(array[::-1]), flipped, liver),
+        lambda ct: LabelMap((ct.array > 0).astype(np.uint8), ct.ijk_to_ras, liver),
+        perturbations=crops,
+    )
+    assert [score.dice for score in scores] == [1.0, 1.0, 1.0]

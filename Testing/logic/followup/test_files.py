@@ -73,6 +73,18 @@ def test_the_picture_of_all_outlines_what_both_scans_were_segmented_for(scans, t
     assert pictures[0] == pictures[1] and len(pictures[0]) == 1
 
 
+def test_the_report_begins_with_what_changed_and_explains_only_the_colors_it_shows(scans, tmp_path):
+    _, points = scans
+    for name, later in (("with", points[1]), ("without", replace(points[1], volume=None))):
+        found = follow_up(points[0], later, days=50)
+        write_follow_up(found, tmp_path / name)
+        html = (tmp_path / name / "report.html").read_text("utf-8")
+        assert ("</span>brighter" in html) == ("</span>darker" in html) == (name == "with")
+        told = re.findall(r"<li><b>([^<]+)</b>: ([^<]+)</li>", html)
+        vague = [" the uncertainty" in text or "field of view" in text for _, text in told]
+        assert len(told) == len(found.changes) and vague == sorted(vague) and set(vague) == {False, True}
+
+
 def test_what_does_not_fit_is_refused(scans, tmp_path):
     folder, _ = scans
     with pytest.raises(InputError, match="does not have the voxels of after"):

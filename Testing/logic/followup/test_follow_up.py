@@ -244,3 +244,27 @@ def test_a_structure_that_came_beside_overlapping_ones():
 def test_the_time_between_the_scans_is_told_in_english(days, words):
     point = time_point(ORGANS, *grid((3.0, 3.0, 3.0)))
     assert follow_up(point, point, days=days).interval == f"{words} between the scans."
+
+
+def test_scans_in_other_coordinates_without_overlap_start_from_their_centres():
+    """Two lesions, one of which went: nothing overlaps at first, and the middle between the two is in neither."""
+    lesions = [Body("liver_lesion", place, (6, 6, 6)) for place in ((-20, 0, 0), (20, 0, 0))]
+    far = motion((0, 0, 0), (3000, 0, 0))
+    before = time_point(lesions, *grid((2, 2, 2), 80))
+    after = time_point(lesions[:1], *grid((2, 2, 2), 80, centre=(3000, 0, 0)), far)
+    found = follow_up(before, after)
+    assert found.registration.overlap["none"] == 0
+    assert np.linalg.norm(found.registration.to_follow_up(np.zeros((1, 3))) - [3000, 0, 0]) < 50
+
+
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("deformable", [False, True])
+@pytest.mark.parametrize("slices", [1, 2, 3, 5])
+def test_few_slices_are_compared(scan, deformable, slices):
+    """What ITK cannot register stays where its centres are."""
+    shape, matrix = grid((2, 2, 2), 80)
+    one = time_point([Body("liver", (0, 0, 0), (25, 20, 25))], (slices, *shape[1:]), matrix, scan=scan)
+    one.label_map.array[:] = one.label_map.array.any(0) | (np.indices(shape[1:]).sum(0) % 40 < 8)
+    found = follow_up(one, one, deformable=deformable)
+    assert found.changes[0].before_ml == found.changes[0].after_ml > 0
+    assert found.registration.overlap["rigid"] > 0.95

@@ -1,11 +1,13 @@
 """A region of interest: inside of it the labels of the whole volume, with fewer windows; outside nothing."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from DeepSegLogic import follow_up, read_time_point
 from DeepSegLogic.cli import main
 from DeepSegLogic.cli.segment_inputs import region
 from DeepSegLogic.data.affine import ijk_to_ras_points, reorient
@@ -87,8 +89,12 @@ def test_what_the_region_cuts_is_told():
     the_volume, the_model = volume((16, 16, 16), (2.0, 2.0, 2.0)), model(spacing=(2.0, 2.0, 2.0))
     mask = np.zeros(the_volume.shape_kji, bool)
     mask[4:12, 4:12, 4:12] = True
-    warnings = segment(the_volume, the_model, roi=mask).warnings
-    assert any("region of interest ends in" in sentence for sentence in warnings), warnings
+    result = segment(the_volume, the_model, roi=mask)
+    assert any("region of interest ends in" in sentence for sentence in result.warnings), result.warnings
+    at_border = result.label_map.array.copy()
+    at_border[5:11, 5:11, 5:11] = 0
+    reach = [s.name for s in result.label_map.structures if (at_border == s.value).any()]
+    assert result.cut == reach != [] and not segment(the_volume, the_model).cut
     assert not any("region of interest" in sentence for sentence in segment(the_volume, the_model).warnings)
 
 
@@ -153,3 +159,20 @@ def test_command_line(demo_model, chest_ct, tmp_path, capfd):
     write_label_map(LabelMap(mask[:-1].astype(np.uint8), source.ijk_to_ras, []), tmp_path / "other.nii.gz")
     assert main([*common, "--roi-mask", str(tmp_path / "other.nii.gz")]) == 3
     assert "not on the grid" in capfd.readouterr().err
+
+
+def test_what_the_region_cuts_is_a_lower_bound_in_every_table(demo_model, chest_ct, tmp_path, capfd):
+    """A box through the left lung: in the follow-up its change is unknown."""
+    command = ["segment", str(chest_ct), "--surfaces", "", "-s", "lung_left,lung_right"]
+    assert main([*command, "-o", str(tmp_path / "whole"), "-q"]) == 0
+    whole = {row.name: row for row in read_time_point(tmp_path / "whole").measured()}
+    low, high = np.array(whole["lung_right"].box_min) - 5, np.array(whole["lung_right"].box_max) + 5
+    low[0] = np.mean([whole["lung_left"].box_min[0], whole["lung_left"].box_max[0]])
+    capfd.readouterr()
+    assert main([*command, "-o", str(tmp_path / "part"), "--roi", ",".join(map(str, (*low, *high)))]) == 0
+    assert "region of interest; the volume is a lower bound" in " ".join(capfd.readouterr().out.split())
+    with (tmp_path / "part" / "measurements.csv").open(encoding="utf-8") as file:
+        assert {row["name"]: row["cut"] for row in csv.DictReader(file)}["lung_left"] == "yes"
+    found = follow_up(*(read_time_point(tmp_path / name) for name in ("whole", "part")))
+    (left,) = (change for change in found.changes if change.name == "lung_left")
+    assert left.cut_after and left.change_ml is None

@@ -47,6 +47,32 @@ def test_nifti_grid_equals_nibabel(tmp_path, name, left_handed):
     assert volume.array.flags.c_contiguous
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"])
+@pytest.mark.parametrize("scale", [(1, 0), (0, 0), (0, 7), (1, 7), (2.5, -3)])
+def test_voxels_of_all_types_and_scales_equal_nibabel(tmp_path, order, kind, scale):
+    info = np.iinfo if kind[0] in "iu" else np.finfo
+    low, high = max(info(kind).min, -3000), min(info(kind).max, 30000)
+    header = nibabel.Nifti1Header(endianness=order)
+    header.set_data_dtype(np.dtype(order + kind))
+    array = np.linspace(low, high, 7 * 6 * 5).reshape(7, 6, 5).astype(kind)
+    raw = bytearray(nibabel.Nifti1Image(array, oblique(), header).to_bytes())
+    raw[112:120] = np.array(scale, f"{order}f4").tobytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw))
+    volume, reference = read_volume(tmp_path / "a.nii.gz"), nibabel.load(tmp_path / "a.nii.gz")
+    np.testing.assert_allclose(volume.array, reference.get_fdata().T, rtol=1e-6)
+    assert volume.array.flags.writeable
+
+
+def test_voxels_are_read_once(tmp_path, monkeypatch):
+    def again(_reader):
+        raise AssertionError("ITK reads what was read for the check")
+
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", again)
+    np.testing.assert_array_equal(read_volume(save(tmp_path / "a.nii.gz")).array, VOXELS)
+    assert read_label_map(save(tmp_path / "b.nii.gz", (VOXELS > 0).astype(np.uint8))).array.any()
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
 @pytest.mark.parametrize("left_handed", [False, True])
 def test_what_was_written_comes_back(tmp_path, suffix, left_handed):

@@ -9,8 +9,9 @@ import pytest
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.models.card import ModelCard
 from DeepSegLogic.models.catalogue import catalogue, in_catalogue, search
-from DeepSegLogic.models.find import chain
+from DeepSegLogic.models.find import chain, find_model
 from DeepSegLogic.models.store import Store
+from DeepSegLogic.util.errors import ModelError
 from DeepSegLogic.util.resources import resource_path
 
 DATA = Path(__file__).parents[2] / "data"
@@ -144,3 +145,12 @@ def test_nearest_models_are_given_with_what_they_lack():
 def test_the_structures_found_are_named():
     first = search("left kidney", [ModelCard("m", "M", structures=["kidney_right", "kidney_left"])])[0]
     assert first.structures == ["kidney_left"]
+
+
+def test_a_mistyped_model_is_suggested():
+    with pytest.raises(ModelError) as caught:
+        find_model("total_fst")
+    assert caught.value.remedy.startswith("Did you mean total_fast")
+    with pytest.raises(ModelError) as caught:
+        find_model("zzzzz")
+    assert "Did you mean" not in caught.value.remedy

@@ -100,7 +100,7 @@ def weights(volume):
 
     torch.manual_seed(0)
     network = UNet(**{k: v for k, v in NETWORK.items() if k != "_target_"})
-    hounsfield = torch.from_numpy(volume.array[:48, :48, :64].astype(np.float32))[None, None]
+    hounsfield = torch.from_numpy(volume.array[:24, :48, :48].astype(np.float32))[None, None]
     target = ((hounsfield > 60).long() + 2 * (hounsfield < -20).long())[:, 0]
     image = ((hounsfield + 175) / 425).clamp(0, 1)
     optimizer = torch.optim.Adam(network.parameters(), 0.02)

@@ -84,8 +84,8 @@ def test_a_table_says_what_was_looked_for(tmp_path):
         "spleen",
     ]
     assert read_case(first).looked_for == {"liver"} and read_case(second).looked_for == {"liver", "spleen"}
-    (tmp_path / "cases.csv").write_text(table.replace("y_l", "z"), "utf-8")
-    with pytest.raises(InputError, match=r"Line 3 .*z\.nii\.gz"):
+    (tmp_path / "cases.csv").write_text(table.replace("y_l", "z").replace("liver\n", "liver\n\n"), "utf-8")
+    with pytest.raises(InputError, match=r"Line 4 .*z\.nii\.gz"):
         find_cases(tmp_path / "cases.csv")
     (tmp_path / "cases.csv").write_text("a,b\n1,2\n", "utf-8")
     with pytest.raises(InputError, match="no columns image and label"):
@@ -231,6 +231,10 @@ def test_missing_partners_and_tables_are_told_before_a_voxel_is_read(tmp_path):
     for labels in ('{"whole": [1, 2]}', '{"liver": "1"}', '{"liver": [[1]]}', '{"liver": -1}'):
         (raw / "dataset.json").write_text(f'{{"labels": {labels}}}', "utf-8")
         with pytest.raises(InputError, match="regions_class_order" if "whole" in labels else '"labels" must'):
+            find_cases(raw)
+    for labels in ('{"background": 0, "liver": 1, "spleen": 1}', '{"liver": 1, "spleen": 1}'):
+        (raw / "dataset.json").write_text(f'{{"labels": {labels}}}', "utf-8")
+        with pytest.raises(InputError, match="two names have the same value"):
             find_cases(raw)
     (raw / "dataset.json").write_text("{", "utf-8")
     with pytest.raises(InputError, match="cannot be read"):

@@ -1,5 +1,7 @@
 """Every network that can be trained: it fits its plan, learns, and is a model that the engine runs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -27,7 +29,11 @@ def test_it_learns_is_saved_loaded_and_segments(name, tmp_path):
     except ResourceError as error:
         pytest.skip(str(error))
     plan = plan_training(report(), name, width=8, spacing=(4, 4, 4), patch=(32, 32, 32))
-    assert plan.patch == (32, 32, 32) or name == "swin-unetr"
+    if name == "swin-unetr":
+        assert plan.patch == (64, 64, 64)
+        plan = replace(plan, patch=(32, 32, 64))  # a quarter is enough to learn from
+    else:
+        assert plan.patch == (32, 32, 32)
     torch.manual_seed(0)
     network = build_network(plan.architecture, 3)
     initialize(network)

@@ -3,10 +3,10 @@
 import csv
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 
@@ -19,18 +19,17 @@ from DeepSegLogic.util.errors import UsageError
 from .phantom import write_raw
 from .rank import STEPS, Quiet, run
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+pytest.importorskip("monai")
+LOADED = ("DeepSegLogic.cli", "DeepSegLogic.training.recipe", "monai", "torch._dynamo")
 
 
-def two(*command):
+def two(program, *arguments):
     """Run a Python program in two processes as torchrun does."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
     given = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen([sys.executable, *map(str, command)], env={**given, "RANK": str(rank)}, cwd=CHECKOUT)
-        for rank in range(2)
-    ]
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    started = [forked.popen(LOADED, command, env={**given, "RANK": str(rank)}) for rank in range(2)]
     assert [process.wait(400) for process in started] == [0, 0]
 
 
@@ -42,7 +41,8 @@ def losses(folder):
 def test_two_processes_are_one_with_twice_the_batch_also_after_a_break(tmp_path):
     for name in ("two", "one"):
         (tmp_path / name).mkdir()
-    two(Path(__file__).with_name("rank.py"), tmp_path / "two")
+    program = Path(__file__).with_name("rank.py")
+    two(f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')", tmp_path / "two")
     first, second = (torch.load(tmp_path / "two" / f"rank{n}.pth", weights_only=True) for n in range(2))
     for steps in STEPS:
         run(tmp_path / "one", steps, 4)
@@ -67,11 +67,10 @@ def test_each_process_has_its_part_of_each_step():
 
 
 def test_the_command_trains_in_two_processes(tmp_path):
-    pytest.importorskip("monai")
     data = write_raw(tmp_path / "raw", 2, shape=(16, 24, 24))
     program = "import sys; from DeepSegLogic.cli import main; sys.exit(main(sys.argv[1:]))"
     sizes = ["--steps", "2", "--patch", "16,16,16", "--spacing", "4", "--batch", "1", "--device", "cpu", "--quiet"]
-    two("-c", program, "train", data, "-o", tmp_path / "lab", *sizes)
+    two(program, "train", data, "-o", tmp_path / "lab", *sizes)
     assert load_model(find_model(tmp_path / "lab")).networks
     state = torch.load(tmp_path / "lab.training" / "checkpoint.pth", weights_only=True)
     assert (state["step"], state["seen"]) == (2, 4)
@@ -81,7 +80,6 @@ def test_the_command_trains_in_two_processes(tmp_path):
 @pytest.mark.parametrize(("rank", "said"), [("0", "has other files"), ("1", "the processes meet")])
 def test_only_the_first_process_looks_whether_the_output_is_free(rank, said, tmp_path, monkeypatch, capsys):
     """The others may come when it tries to write there."""
-    pytest.importorskip("monai")
 
     def several(device):
         raise UsageError("the processes meet", "", code="usage.device")

@@ -69,6 +69,20 @@ def test_the_format_that_keeps_most_is_read_and_the_others_tell_what_was_correct
     assert result.corrected(now) == [s.name for s in now.structures], "contours do not tell"
 
 
+def test_a_copy_that_was_corrected_counts(made, tmp_path):
+    """Not the file beside it, in the format that keeps most, which nobody changed."""
+    shutil.copytree(made / "ct", tmp_path / "ct")
+    copy = shutil.copytree(made / "all", tmp_path / "all") / "segmentation.nii.gz"
+    now = read_label_map(copy)
+    first = now.structures[0]
+    now.array[tuple(np.argwhere(now.array == first.value)[0])] = 0
+    write_label_map(now, copy)
+    for [result] in (corrected_results(tmp_path / "all", tmp_path / "ct"), corrected_results(tmp_path)):
+        assert result.labels == copy and result.corrected(read_label_map(copy)) == [first.name]
+    [files] = find_cases(tmp_path)
+    assert files.labels == copy
+
+
 def test_another_image_is_not_what_was_segmented(made, tmp_path):
     shutil.copytree(made / "dcm-seg", tmp_path / "dcm-seg")
     with pytest.raises(InputError, match="is not there"):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from DeepSegLogic import read_label_map, read_volume, segment
@@ -82,6 +83,18 @@ def test_estimate_needs_no_voxels_and_warms_up(new_client, request_):
     )
     assert told["windows"] > 0 and told["seconds"] > 0 and told["ram_bytes"] > volume.array.nbytes
     assert told["device"] == "cpu" and client.call("ping")["model"]
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "memory_maps"), reason="the system does not tell what is loaded")
+def test_torch_can_be_loaded_before_there_is_a_volume(new_client):
+    def loaded():
+        return any("torch" in Path(part.path).name for part in psutil.Process(client.hello["pid"]).memory_maps())
+
+    client = new_client()
+    client.call("ping")
+    before = loaded()
+    client.call("prepare")
+    assert (before, loaded()) == (False, True)
 
 
 def test_cancel_in_each_stage(client, two_runs, request_):
