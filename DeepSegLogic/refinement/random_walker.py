@@ -24,7 +24,7 @@ from .unary_potentials import log_odds_of
 LENGTH_VOXELS = 1.5  # over which the evidence of neighbours is shared, where there is no edge
 CONTRAST = 3.0  # difference between neighbours that is an edge, in their usual differences
 CONTRAST_OF_NETWORK = 1.5  # and in the network's log odds
-BORDER = 1.5  # log odds that a border of one face without an edge costs
+BORDER = 2.0  # log odds that a border of one face without an edge costs
 LEAST_ODDS = -6.0  # log odds below which a voxel takes no part
 _TOLERANCE, _STEPS = 1e-4, 200
 

@@ -84,8 +84,8 @@ def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
     unlike = UNLIKE * _difference(context) * np.exp(-2 * np.maximum(likely - CERTAIN, 0))
     unlike[gap & (likely > -0.5)] = -0.9  # a gap is filled however wide it is
     steps = _geodesic(context, unlike, _FURTHEST * size) / size
-    odds: ScalarArray = weights.appearance * likely + alike * (shape + weights.alike)
-    odds -= weights.start + weights.slope * np.log1p(steps)
+    evidence = weights.appearance * likely + alike * (shape + weights.alike)
+    odds: ScalarArray = np.asarray(evidence - weights.start - weights.slope * np.log1p(steps), np.float32)
     if context.prior is not None:
         known, shown = _network(context, context.prior)
         odds += AGAINST * np.minimum(known - shown, 0)
