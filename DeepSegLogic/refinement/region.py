@@ -200,7 +200,7 @@ def _finer(
     It is 0 where no coarse voxel around may change: there, a mean of those around cannot change either.
     """
     shape = np.array(context.goal.shape)
-    inside = np.argwhere(field >= 0.99 * LEAST)  # a mean is rounded
+    inside = np.argwhere(field >= LEAST)
     corners = np.array([inside.min(0) - 1, inside.max(0) + 1]) - (np.array(field.shape) - 1) / 2
     low, high = corners * steps + (shape - 1) / 2
     part = between(np.clip(np.floor(low), 0, shape).astype(int), np.clip(np.ceil(high) + 1, 0, shape).astype(int))
