@@ -5,11 +5,13 @@ The evidence is what distinguishes the marked voxels from those that the labels 
 * **appearance**: how much more often a grey value occurs among the marked voxels (and in the structure that they become
   part of, as far as they look like it) than among the other voxels that could change. Histograms of few voxels are
   shrunk towards the others' (a Dirichlet prior), so what looks the same gives no evidence, however much is marked;
+* **likeness**: marked voxels that look like what they will become show that more than them is wrong;
 * **shape**: holes, gaps and dents of what the marked voxels will become, as far as they look like it;
 * **the network**, where it believed less in the prompt than where it was drawn.
 
 It is set against a cost, which begins with the odds that an unmarked voxel is wrong, and grows with the geodesic
-distance from the marked voxels. Without evidence only the cost remains, and nothing but the marked voxels changes.
+distance from the marked voxels: paths through grey values unlike theirs are longer (Criminisi et al., GeoS, ECCV 2008).
+Without evidence only the cost remains, and nothing but the marked voxels changes.
 
 Lengths are in units of the error's size or of voxels, and grey values are ranks, so neither the resolution nor the
 scale of grey values matters. Ranks stretch contrasts where most grey values are, but not so far that the noise of air
