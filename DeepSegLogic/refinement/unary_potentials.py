@@ -109,7 +109,7 @@ def _appearance(context: PromptContext, far: Float32s, size: float) -> tuple[Flo
         goal = marked
     ratio = np.clip(np.log(goal / rest), -LIKELY, LIKELY)
     apart = 3 * float((marked * ratio).sum())
-    alike = 1 / (1 + np.exp(-apart - LENIENT)) if known else float(np.tanh(apart / 2))
+    alike = 1 / (1 + np.exp(-apart - LENIENT)) if known else float(0.8 * np.tanh(apart / 2))
     count = float(near.sum())
     expected = alike * goal + (1 - alike) * rest
     error = (count * marked + SHRINKAGE * expected) / (count + SHRINKAGE)
