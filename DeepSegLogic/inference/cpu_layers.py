@@ -24,10 +24,12 @@ def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
 
 
 class _Pointwise(nn.Conv3d):
-    """See :func:`pointwise`."""
+    """See :func:`pointwise`. The last layer is one: it computes in full precision even where the others use half, as
+    rounded logits change labels."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return pointwise(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
+        with torch.autocast("cpu", enabled=False):
+            return pointwise(x.to(self.weight.dtype).movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
 
 
 class _Direct(nn.Conv3d):

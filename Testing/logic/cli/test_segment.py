@@ -234,7 +234,8 @@ def test_output_that_cannot_be_written(bad, chest_ct, tmp_path):
 
 
 WAITS = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background of a shell
 from DeepSegLogic.cli import console, run
 told = console.Console.event
 def event(self, name, **facts):

@@ -27,6 +27,14 @@ def train(data, output, *more):
     return main([*command, "--patch", "16,24,24", "--steps", "2", *more])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def full_precision():
+    """Sums in bfloat16 can differ from one training to the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("DeepSegLogic.training.loop.precision", lambda *_args, **_named: torch.float32)
+        yield
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_raw(tmp_path_factory.mktemp("data") / "raw", 3, **SMALL)
