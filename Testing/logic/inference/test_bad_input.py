@@ -155,13 +155,15 @@ def test_cancelled_in_each_stage(demo_model, chest_ct, stage):
 
 
 def test_half_precision_that_overflows_is_repeated_in_full(monkeypatch):
-    """In real float16: the first layer's values pass 65504."""
+    """In real float16: the values of a layer between the first and the last pass 65504."""
     monkeypatch.setattr(engine, "precision", lambda *_: torch.float16)
-    up, down = nn.Conv3d(1, 1, 1, bias=False), thresholds()
-    up.weight.data.fill_(1e5)
+    twice, up, down = nn.Conv3d(1, 2, 1, bias=False), nn.Conv3d(2, 1, 3, padding=1, bias=False), thresholds()
+    twice.weight.data.fill_(1)
+    up.weight.data.zero_()
+    up.weight.data[:, :, 1, 1, 1] = 5e4
     down.weight.data *= 1e-5
     source = volume((20, 30, 30), GRID)
-    result = segment(source, model(classes=3, net=nn.Sequential(up, down), spacing=GRID))
+    result = segment(source, model(classes=3, net=nn.Sequential(twice, up, down), spacing=GRID))
     np.testing.assert_array_equal(result.label_map.array, thresholded(source.array))
     assert result.warnings == ["Half precision overflowed; the rest of the run uses full precision."]
 
