@@ -36,6 +36,7 @@ _EDGE = 0.35  # voxels by which removing longer waves, too, moves a vertex at a 
 _SLACK = 0.03  # voxels from where the removal of short waves leaves a vertex of a thin part or sharp edge
 _RINGS = 6  # of neighbours around thin parts and sharp edges, where long waves are not removed at the start
 _MOMENTUM = np.float32(0.8)
+_FINEST, _FINE = 0.7, 1.0  # mm, between which finer voxels get more steps
 _PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 _ALONG = np.float32(10)  # as many neighbours does one count on a line where three structures meet
 
@@ -54,18 +55,19 @@ class _Effort(NamedTuple):
     stretch: float = 1.0
 
     def along(self, spacing: float, finest: float) -> _Effort:
-        """From that for voxels of 1 mm. The steps of an axis' staircase are as many voxels long as the axis is coarser
+        """From that for voxels of 1 mm. The steps of an axis' staircase are longer in voxels, the coarser the axis is
         than the finest one; and the finer voxels are, the more of them a shape has."""
-        ratio, coarseness = spacing / finest, finest**0.2
+        ratio = spacing / finest
         stretch = ratio**0.4
-        degree = round(self.degree * stretch / coarseness)
-        return _Effort(min(max(degree, 1), _HIGHEST), round(self.steps * ratio / coarseness), stretch)
+        degree = round(self.degree * stretch / finest**0.2)
+        steps = round(self.steps * stretch**2 / min(max(finest, _FINEST), _FINE) ** 3)
+        return _Effort(min(max(degree, 1), _HIGHEST), steps, stretch)
 
 
 SMOOTHING: dict[str, _Effort | None] = {
     "none": None,
     "light": _Effort(4, 0),
-    "standard": _Effort(14, 10),
+    "standard": _Effort(14, 8),
     "strong": _Effort(18, 30),
 }
 """Names of smoothings, from none to the strongest."""
