@@ -5,7 +5,8 @@ import slicer
 
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.session.texts import offer_rows, size_text, titles
+from DeepSegLogic.session.texts import offer_rows, titles
+from DeepSegLogic.util.words import size_text
 
 
 class LearnSection:

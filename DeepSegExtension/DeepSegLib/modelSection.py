@@ -7,8 +7,9 @@ import slicer
 
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.session.texts import install_question, remove_question, size_text, trust_question
+from DeepSegLogic.session.texts import install_question, remove_question, trust_question
 from DeepSegLogic.util.errors import DeepSegError
+from DeepSegLogic.util.words import size_text
 
 WIDEST = 280  # px of a title over the section
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 import traceback
@@ -125,4 +126,5 @@ def run() -> None:
     os.environ.update(openmp_settings())
     with ending_like_ctrl_c():
         code = main()
+    gc.freeze()  # else Python's end goes through all objects of all libraries several times
     sys.exit(code)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..adaptation.lineage import MINUTES
-from ..session.texts import collect_question, offer_rows, size_text
 from ..util.errors import Cancelled, UsageError
+from ..util.words import size_text
 from .checks import before_reading
 from .console import Console, somebody_there
 from .options import Device, Json, ModelId, Quiet, Steps, Structures, Yes, given_path, path_argument, split
@@ -45,6 +45,7 @@ def add(
     from ..adaptation.cases import CorrectedCases
     from ..adaptation.result_folder import corrected_results
     from ..data.label_grid import placed_on
+    from ..session.texts import collect_question
     from ..worker.isolated import IsolatedReader
 
     console = Console(quiet, as_json)
@@ -202,6 +203,8 @@ def _accept(console: Console, offer: Offer) -> None:
 
 def _show(console: Console, cases: CorrectedCases, offer: Offer) -> None:
     from rich.table import Table
+
+    from ..session.texts import offer_rows
 
     table = Table("Dice", "Structure", "Cases", "Before", "After", title=f"New version of {cases.model}")
     for row in offer_rows(offer):

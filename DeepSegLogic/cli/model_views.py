@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..models.card import ModelCard
-from ..session.texts import size_text
 from ..util.errors import ModelError
+from ..util.words import size_text
 from .console import Console
 
 
@@ -29,8 +29,9 @@ def show_models(
     for column in ("model", "what it marks", "on", "here", "size", "licence"):
         table.add_column(column, no_wrap=column in ("model", "here", "size"))
     for card in cards:
-        extra = {"found": found[card.id]} if found else {}
-        console.event("model", **as_json(card, here), **extra)
+        if console.as_json:
+            extra = {"found": found[card.id]} if found else {}
+            console.event("model", **as_json(card, here), **extra)
         size = disk_use(here[card.id].installed_folder) if card.id in here else card.download_bytes
         what = f"{card.title}: {_some(found[card.id])}".removesuffix(": ") if found else card.title
         is_here = "yes" if card.id in here else ""

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from ..models.card import ModelCard
-from ..session.texts import size_text
 from ..util.errors import Cancelled, ModelError, UsageError
 from ..util.json_text import json_of
+from ..util.words import size_text
 from .checks import before_reading
 from .console import Console, somebody_there
 from .model_views import show_card, show_damaged, show_models

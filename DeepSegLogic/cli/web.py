@@ -34,6 +34,7 @@ def web(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
 ) -> None:
     """Open DeepSeg in the browser. Only the printed link, with its token, gives access."""
+    import gc
     import os
     import sys
     from threading import Thread
@@ -50,21 +51,27 @@ def web(
         Archive(ArchiveSettings.from_environment())  # raises now what is wrong with the settings
     sys.argv[1:] = []  # trame parses the command line, too
     os.environ["WSLINK_READY_MSG"] = ""
+    gc.disable()  # libraries are no garbage, and collecting goes through all of them again and again
     try:
         from DeepSegWeb.app import WebApp  # type: ignore[import-untyped]  # only DeepSegLogic is typed
+
+        app = WebApp(image, volumes, archive)
     except ImportError as error:
         raise UsageError(
             f"The page needs packages that are not installed ({error.name}).",
             how_to_install("web"),
             code="usage.extra",
         ) from error
+    finally:
+        gc.freeze()
+        gc.enable()
 
     def ready(link: str, one_time_link: Callable[[], str]) -> None:
         print(f"DeepSeg is at {link}\nStop with Ctrl+C. Research use only.", flush=True)
         if not no_browser:  # some browsers return only when they are closed
             Thread(target=_open_browser, args=[one_time_link()], daemon=True).start()
 
-    WebApp(image, volumes, archive).start(host, port, ready)
+    app.start(host, port, ready)
 
 
 def _open_browser(link: str) -> None:

@@ -6,9 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from ..data.types import LabelArray
 from ..util.errors import ModelError
 from .card import ModelCard
 from .files import CARD_FILE
@@ -17,6 +14,8 @@ from .plan import Normalization, Padding, Plan, Resampling, triple
 if TYPE_CHECKING:
     import torch
     from monai.bundle import ConfigParser
+
+    from ..data.types import LabelArray
 
 _NO_WORK = {
     "EnsureType",
@@ -236,6 +235,7 @@ def _on_labels(transforms: list[Any]) -> Callable[[LabelArray], LabelArray]:
     """MONAI's transforms as one function of labels (X, Y, Z)."""
 
     def apply(labels: LabelArray) -> LabelArray:
+        import numpy as np
         import torch
 
         image: Any = torch.from_numpy(labels.astype(np.int32))[None]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..data.label_map import LabelMap
-from ..data.run_record import Provenance
-from ..data.volume import Volume
 from ..io.result_files import LABEL_MAP_FILES
 from ..util.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from ..data.label_map import LabelMap
+    from ..data.run_record import Provenance
+    from ..data.volume import Volume
 
 DEFAULT_LABELS = ("seg.nrrd", "nii.gz")
 LABEL_FORMATS = {**LABEL_MAP_FILES, "sr": "measurements.sr.dcm", "dcm-stl": "*.stl.dcm"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from ..util.atomic_write import atomic_folder
 from ..util.errors import UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .plan_labels import Caption, Measured, annotated
-from .rendering import Drawn, Frame, render
+from .rendering import Drawn, Frame, rendered
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,10 +70,11 @@ def write_pictures(
     scene = plan_scene(evaluated, preset)
     names = [f"{view}.png" for view in VIEWS]
     with atomic_folder(Path(folder), last=TURNTABLE) as temporary:
-        for number, (name, view) in enumerate(zip(names, VIEWS.values(), strict=True)):
+        drawn = pictures(scene, list(VIEWS.values()), SIZE, 2)
+        for number, name in enumerate(names):
             check(cancel)
             progress("pictures", number / (len(names) + 2), name)
-            picture(scene, view, SIZE, 2).save(temporary / name, dpi=(192, 192))
+            next(drawn).save(temporary / name, dpi=(192, 192))
         progress("pictures", len(names) / (len(names) + 2), TURNTABLE)
         frames = turntable(scene, (SIZE[0] // 2, SIZE[1] // 2), cancel)
         options: dict[str, Any] = {"save_all": True, "duration": _FRAME_MS, "loop": 0}
@@ -123,14 +125,21 @@ def plan_scene(evaluated: EvaluatedPlan, preset: str = "plan") -> PlanScene:
 
 
 def picture(scene: PlanScene, view: View, size: tuple[int, int], scale: int = 1) -> Image:
-    """One picture, with names, distances and a scale bar.
+    """One picture, see :func:`pictures`."""
+    return next(pictures(scene, [view], size, scale))
+
+
+def pictures(scene: PlanScene, views: Sequence[View], size: tuple[int, int], scale: int = 1) -> Iterator[Image]:
+    """Pictures with names, distances and a scale bar, each made when it is asked for.
 
     Args:
         size: width and height in pixels at 1×.
         scale: how many pixels one of them becomes.
     """
-    frame = Frame.around([d.mesh for d in scene.drawn], view, (size[0] * scale, size[1] * scale))
-    return annotated(render(scene.drawn, frame), frame, scene.captions, scene.measured, scale)
+    meshes = [d.mesh for d in scene.drawn]
+    frames = [Frame.around(meshes, view, (size[0] * scale, size[1] * scale)) for view in views]
+    for frame, image in zip(frames, rendered(scene.drawn, frames), strict=True):
+        yield annotated(image, frame, scene.captions, scene.measured, scale)
 
 
 def turntable(scene: PlanScene, size: tuple[int, int], cancel: Cancel = never_cancel) -> list[Image]:
@@ -144,9 +153,9 @@ def turntable(scene: PlanScene, size: tuple[int, int], cancel: Cancel = never_ca
     views = [replace(VIEWS["front"], towards=(float(np.sin(a)), float(np.cos(a)), 0.0)) for a in turned]
     around = [Frame.around(meshes, view, size) for view in views]
     widest = max(frame.mm_per_pixel for frame in around)
-    for frame in around:
+    for frame in rendered(scene.drawn, [replace(frame, mm_per_pixel=widest) for frame in around]):
         check(cancel)
-        frames.append(render(scene.drawn, replace(frame, mm_per_pixel=widest)))
+        frames.append(frame)
     return frames
 
 

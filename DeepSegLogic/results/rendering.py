@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from ..planning.looks import RGB, View
 if TYPE_CHECKING:
     from PIL.Image import Image
     from vtkmodules.vtkCommonDataModel import vtkPolyData
-    from vtkmodules.vtkRenderingCore import vtkActor
+    from vtkmodules.vtkRenderingCore import vtkActor, vtkCamera, vtkRenderWindow
 
 BACKGROUND: RGB = (21, 24, 28)
 _BORDER = 0.12  # of the picture, around what is drawn
@@ -77,11 +77,17 @@ class Frame:
 
 def render(drawn: Sequence[Drawn], frame: Frame) -> Image:
     """Draw meshes."""
+    return next(rendered(drawn, [frame]))
+
+
+def rendered(drawn: Sequence[Drawn], frames: Sequence[Frame]) -> Iterator[Image]:
+    """Draw the same meshes in several frames of one size, each when it is asked for.
+
+    One window draws them all: it takes longer to set up than to draw.
+    """
     import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  # without it, there is nothing that draws
-    from PIL import Image
-    from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkCommonCore import vtkObject
-    from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow, vtkWindowToImageFilter
+    from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow
 
     warns = vtkObject.GetGlobalWarningDisplay()
     vtkObject.GlobalWarningDisplayOff()  # without a screen, it says so and goes on
@@ -89,34 +95,53 @@ def render(drawn: Sequence[Drawn], frame: Frame) -> Image:
     vtkObject.SetGlobalWarningDisplay(warns)
     window.SetOffScreenRendering(1)
     window.SetMultiSamples(0)  # with it, Mesa's software renderer loses everything translucent
-    window.SetSize(*frame.size)
+    window.SetSize(*frames[0].size)
     window.AddRenderer(renderer)
     renderer.SetBackground(*(c / 255 for c in BACKGROUND))
     renderer.SetUseDepthPeeling(True)
     renderer.SetMaximumNumberOfPeels(6)
     renderer.SetUseFXAA(True)
     for one in drawn:
-        renderer.AddActor(_actor(one, frame))
-    camera, away = renderer.GetActiveCamera(), 3 * frame.depth + 10
+        renderer.AddActor(_actor(one, frames[0].size[1]))
+    try:
+        for frame in frames:
+            _look(renderer.GetActiveCamera(), frame)
+            window.Render()
+            yield _shown(window)
+    finally:
+        window.Finalize()
+
+
+def _look(camera: vtkCamera, frame: Frame) -> None:
+    """Look at what a frame holds."""
+    away = 3 * frame.depth + 10
     camera.SetParallelProjection(True)
     camera.SetParallelScale(frame.mm_per_pixel * frame.size[1] / 2)
     camera.SetFocalPoint(*frame.middle)
     camera.SetPosition(*(frame.middle + away * frame.axes[2]))
     camera.SetViewUp(*frame.axes[1])
     camera.SetClippingRange(1, 2 * away)
-    window.Render()
+
+
+def _shown(window: vtkRenderWindow) -> Image:
+    """What a window has drawn."""
+    from PIL import Image
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkRenderingCore import vtkWindowToImageFilter
+
     grab = vtkWindowToImageFilter()
     grab.SetInput(window)
     grab.ReadFrontBufferOff()
+    grab.ShouldRerenderOff()
     grab.Update()
     image = grab.GetOutput()
     width, height, _ = image.GetDimensions()
     colors = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1, :, :3]
-    window.Finalize()
     return Image.fromarray(np.ascontiguousarray(colors))
 
 
-def _actor(one: Drawn, frame: Frame) -> vtkActor:
+def _actor(one: Drawn, height: int) -> vtkActor:
+    """A mesh as VTK draws it, in a picture of this height in pixels."""
     from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
     from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
 
@@ -129,7 +154,7 @@ def _actor(one: Drawn, frame: Frame) -> vtkActor:
     else:
         mapper.SetInputData(one.mesh)
         actor.GetProperty().SetLighting(False)
-        actor.GetProperty().SetLineWidth(max(1.0, _LINE * frame.size[1]))
+        actor.GetProperty().SetLineWidth(max(1.0, _LINE * height))
     mapper.SetScalarVisibility(one.colored)
     if one.colored:
         mapper.SetScalarModeToUsePointFieldData()

@@ -12,6 +12,7 @@ from ..classify import Scan, outside, thinned
 from ..data.volume import Volume
 from ..util.errors import DeepSegError, ResourceError, UsageError
 from ..util.i18n import tr as _
+from ..util.lazy import import_ahead
 from .chosen import Channels, Estimate, Input, Place, Settings, Structures, same_scan
 from .correctors import Correctors
 from .jobs import Jobs
@@ -220,7 +221,8 @@ class Choices:
     # --- what the scan is --------------------------------------------------------------------------------------
 
     def expect_volume(self) -> None:
-        """A volume will be there soon: let the worker import meanwhile what it will need then."""
+        """A volume will be there soon: import meanwhile what will be needed then, here and in the worker."""
+        import_ahead("scipy.ndimage")
         self._jobs.submit_latest("prepare", lambda _answer: None)
 
     def ask_scan(self) -> None:

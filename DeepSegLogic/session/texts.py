@@ -11,6 +11,7 @@ from ..remote.known import WHAT_LEAVES
 from ..util.errors import Action
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
+from ..util.words import size_text
 from .chosen import Estimate
 from .model_list import ModelEntry
 from .task import Phase, Run
@@ -26,16 +27,6 @@ _ROLES = {
     "learnt": N_("Learnt from"),
     "kept": N_("Not corrected, as before"),
 }
-
-
-def size_text(number: int | None) -> str:
-    """Bytes for people; ``"?"`` where unknown."""
-    if number is None:
-        return "?"
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}" if unit == "GB" else f"{number / size:.0f} {unit}"
-    return f"{number / 1e3:.0f} kB"
 
 
 def time_text(seconds: float) -> str:

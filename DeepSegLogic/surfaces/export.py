@@ -217,7 +217,6 @@ def _distinct(names: Iterable[str], reserved: Iterable[str], key: Callable[[str]
 
 
 def _part(surface: Surface, coordinate_system: str) -> Part:
-    # Negating two axes is a rotation: the orientation of the faces stays.
-    points = surface.points @ FROM_RAS[coordinate_system]
+    points = surface.points * FROM_RAS[coordinate_system]  # a rotation: the orientation of the faces stays
     title = surface.structure.title or surface.structure.name
     return Part(title, surface.structure.color, points, surface.triangles)

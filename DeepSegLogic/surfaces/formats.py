@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from zipfile import ZIP_DEFLATED, ZipFile
 
-import numpy as np
-
-from ..data.types import PointsRas, Triangles
 from ..util.errors import UsageError
 from ..util.words import check_list
-from .surface import polydata
 
 if TYPE_CHECKING:
     from trimesh import Scene, Trimesh
     from trimesh.parent import Geometry
     from vtkmodules.vtkCommonDataModel import vtkPolyData
 
-FROM_RAS = {"RAS": np.eye(3), "LPS": np.diag([-1.0, -1.0, 1.0])}
-"""Coordinate systems that files can have: the rotation (3, 3) from RAS to each."""
+    from ..data.types import PointsRas, Triangles
+
+FROM_RAS = {"RAS": (1.0, 1.0, 1.0), "LPS": (-1.0, -1.0, 1.0)}
+"""Coordinate systems that files can have: the factors from RAS to each. Two negated axes are a rotation."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,8 @@ def check_coordinates(system: str) -> None:
 
 def _write_stl(parts: Parts, path: Path, coordinate_system: str) -> None:
     """Binary STL, without trimesh: it is what most people want."""
+    import numpy as np
+
     corners = np.concatenate([part.points.take(part.triangles, 0) for part in parts.values()])
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     length = np.linalg.norm(normals, axis=1, keepdims=True)
@@ -133,6 +133,10 @@ def obj_materials(parts: Parts) -> str:
 
 
 def _write_vtp(parts: Parts, path: Path, coordinate_system: str) -> None:
+    import numpy as np
+
+    from .surface import polydata
+
     starts = np.cumsum([0, *(len(part.points) for part in parts.values())])
     points = np.concatenate([part.points for part in parts.values()])
     triangles = np.concatenate([p.triangles + start for p, start in zip(parts.values(), starts, strict=False)])
@@ -206,6 +210,8 @@ def _note(coordinate_system: str) -> str:
 
 def _linear(color: tuple[int, int, int]) -> list[int]:
     """The RGBA of a screen color (sRGB, IEC 61966-2-1) in linear light, which glTF wants; 0 to 255."""
+    import numpy as np
+
     share = np.array(color) / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     return [*np.rint(255 * linear).astype(int).tolist(), 255]
@@ -213,10 +219,10 @@ def _linear(color: tuple[int, int, int]) -> list[int]:
 
 def _upright_scene(parts: Parts, coordinate_system: str) -> Scene:
     """A scene in the axes of glTF: metres, Y up, Z towards the viewer, who stands in front of the patient."""
+    import numpy as np
     import trimesh
 
-    to_ras = np.eye(4)
-    to_ras[:3, :3] = FROM_RAS[coordinate_system]
+    to_ras = np.diag([*FROM_RAS[coordinate_system], 1.0])
     upright = np.array([[-1e-3, 0, 0, 0], [0, 0, 1e-3, 0], [0, 1e-3, 0, 0], [0, 0, 0, 1.0]])
     scene = trimesh.Scene()
     for name, part in parts.items():

@@ -17,6 +17,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+def size_text(number: int | None) -> str:
+    """Bytes for people; ``"?"`` where unknown."""
+    if number is None:
+        return "?"
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}" if unit == "GB" else f"{number / size:.0f} {unit}"
+    return f"{number / 1e3:.0f} kB"
+
+
 def check_list(names: Iterable[str]) -> None:
     """Check that names are in a list: of a text, each letter would count as a name.
 

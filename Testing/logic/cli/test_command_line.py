@@ -62,14 +62,34 @@ def test_doctor_reports_without_torch_or_models_missing(capfd):
     assert code == (1 if any(f["remedy"] for f in findings) else 0)
 
 
-def test_help_is_quick_and_loads_no_torch():
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--help"], "segment"),
+        (["segment", "--help"], "--model"),
+        (["models", "list"], "ct_demo"),
+        (["models", "show", "ct_demo"], "licence"),
+    ],
+)
+def test_what_only_tells_loads_no_library_of_arrays(arguments, told):
     code = (
-        "import sys; from DeepSegLogic.cli import main; main(['--help']);"
-        "print(sorted({'torch', 'vtk'} & {*sys.modules}))"
+        f"import sys; from DeepSegLogic.cli import main; main({arguments});"
+        "print(sorted({'torch', 'vtkmodules', 'numpy', 'scipy', 'SimpleITK'} & {*sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert "segment" in done.stdout
+    assert told in done.stdout
+
+
+def test_the_end_of_a_command_goes_through_no_objects_of_libraries():
+    """Python's end collects garbage several times, and torch alone has hundreds of thousands of objects."""
+    code = (
+        "import atexit, gc, sys; atexit.register(lambda: print(len(gc.get_objects())));"
+        "sys.argv = ['deepseg', '--version']; from DeepSegLogic.cli import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
+    assert int(done.stdout.splitlines()[-1]) < 100
+    assert done.returncode == 0
 
 
 def test_import_loads_nothing_heavy():

@@ -12,7 +12,7 @@ from DeepSegLogic.planning import Plan, evaluate_plan, write_plan
 from DeepSegLogic.planning.looks import LESION_COLOR, PRESETS, VIEWS, look_of, role_of
 from DeepSegLogic.results.plan_labels import _LINE
 from DeepSegLogic.results.plan_pictures import picture, plan_scene, turntable
-from DeepSegLogic.results.rendering import BACKGROUND, Frame, render
+from DeepSegLogic.results.rendering import BACKGROUND, Frame, render, rendered
 
 from ..planning.scenes import ball, cylinder, scene
 
@@ -44,6 +44,25 @@ def colors(image):
 def shown(image):
     """Where something is drawn."""
     return np.abs(colors(image) - BACKGROUND).max(2) > 6
+
+
+def test_one_window_draws_each_picture_once_and_as_a_window_of_its_own_would(done, monkeypatch):
+    from vtkmodules import vtkRenderingCore
+
+    windows, drawings, make = [], [], vtkRenderingCore.vtkRenderWindow
+
+    def made():
+        windows.append(make())
+        windows[-1].AddObserver("StartEvent", lambda *_: drawings.append(1))
+        return windows[-1]
+
+    monkeypatch.setattr(vtkRenderingCore, "vtkRenderWindow", made)
+    drawn = plan_scene(done).drawn
+    frames = [Frame.around([d.mesh for d in drawn], view, SIZE) for view in VIEWS.values()]
+    together = list(rendered(drawn, frames))
+    assert (len(windows), len(drawings)) == (1, len(frames))
+    for image, frame in zip(together, frames, strict=True):
+        np.testing.assert_array_equal(colors(image), colors(render(drawn, frame)))
 
 
 def test_a_ball_is_as_large_as_its_scale_says_from_everywhere(organs):

@@ -1,5 +1,9 @@
 """What is said of a volume before a run."""
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 
 from DeepSegLogic.data.volume import Volume
@@ -67,3 +71,24 @@ def test_when_memory_is_short():
     assert preflight(fine, card, shortage).ways_out == [WayOut.RESAMPLE]
     note = preflight(usual, card, shortage).notes[0]
     assert (note.text, note.remedy, note.way_out) == ("Too little memory.", "Close other programs.", None)
+
+
+def test_an_expected_volume_is_checked_without_importing_libraries_first():
+    """They take longer than the checks, and meanwhile the page answers nothing."""
+    code = """
+        import sys, threading
+        import numpy as np
+        from DeepSegLogic import Volume
+        from DeepSegLogic.session import Session
+        session = Session()
+        session.jobs.submit = lambda *_, **__: 1
+        session.choices.expect_volume()
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join()
+        before = {name.split(".")[0] for name in sys.modules}
+        session.choices.set_volume(Volume(np.arange(8000, dtype=np.int16).reshape(20, 20, 20), np.eye(4)))
+        print("scipy" in before, {name.split(".")[0] for name in sys.modules} - before)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, encoding="utf-8")
+    assert (done.stdout.strip(), done.stderr) == ("True set()", "")
