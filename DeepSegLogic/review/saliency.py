@@ -82,8 +82,8 @@ class Window:
 
         if method == "occlusion":
             network = lay_out(network, self._image.device)  # many passes, and no gradients
-        cooled = self._temperature
-        temperature = cooled[channel] if isinstance(cooled, tuple) else cooled
+        own = self._temperature
+        temperature = own[channel] if isinstance(own, tuple) else own
         score = Score(network.eval(), self._inside, channel, self._exclusive, tell, temperature)
         chance = probability(score, self._image)
         found = grad_cam(score, self._image, model_id) if method == "gradcam" else occlusion(score, self._image)
