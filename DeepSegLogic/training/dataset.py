@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 from ..io.read import SUFFIXES
 from ..io.result_files import label_map_in, label_maps_in
 from ..io.slicer_scene import SUFFIX as SCENE
-from ..models.files import file_digest, read_json
-from ..models.provenance import identity
+from ..models.files import read_json
+from ..models.provenance import identity, was_changed
 from ..util.errors import InputError
 from ..util.tables import read_table
 from .dataset_json import channel_names, label_names
@@ -129,15 +129,8 @@ def corrected_label_map(folder: Path, facts: Mapping[str, Any]) -> Path | None:
     Args:
         facts: the provenance of the result.
     """
-
-    def is_changed(file: Path) -> bool:
-        try:
-            return bool(file_digest(file) != facts["files"][file.name]["digest"])
-        except (OSError, LookupError, TypeError):  # it is not known what was written
-            return False
-
     found = label_maps_in(folder)
-    return next(filter(is_changed, found), found[0] if found else None)
+    return next((file for file in found if was_changed(file, facts)), found[0] if found else None)
 
 
 def modality_of(data: Path) -> str | None:
