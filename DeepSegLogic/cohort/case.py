@@ -190,8 +190,8 @@ def _elsewhere(volume: Volume, card: ModelCard, structures: list[str] | None) ->
 
 def _facts_of_finished(folder: Path, source: Path, request: dict[str, Any]) -> dict[str, Any] | None:
     """The provenance of earlier results with this input and request; None if there are none."""
+    from ..io.result_files import PROVENANCE
     from ..models.provenance import identity
-    from ..results.folder import PROVENANCE
 
     try:
         facts: dict[str, Any] = json.loads((folder / PROVENANCE).read_text("utf-8"))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..data.run_record import CropFacts, ModelFacts, Provenance, RunChoices
+from ..util.digests import file_digest
 from ..util.version import __version__
 from .card import ModelCard
-from .files import file_digest, file_digests, model_digest
+from .files import file_digests, model_digest
 from .find import chain, find_model
 from .model import Model
 from .recognise import files_of
@@ -84,18 +84,6 @@ def identity(source: Path) -> dict[str, str]:
         folders = folders_of_series(source) if source.is_file() else [source]
         files = sorted(p for folder in folders for p in folder.rglob("*") if p.is_file())
     return {"name": source.name, "digest": file_digest(*files)}
-
-
-def was_changed(file: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether a file of a result is another one than its provenance says was written; False if it does not say.
-
-    Args:
-        facts: the provenance.
-    """
-    try:
-        return bool(file_digest(file) != facts["files"][file.name]["digest"])
-    except (OSError, LookupError, TypeError):
-        return False
 
 
 def digest_of_all(card: ModelCard, find: Callable[[str], ModelCard | None] | None = None) -> str:

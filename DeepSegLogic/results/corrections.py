@@ -7,11 +7,8 @@ from pathlib import Path
 
 from ..data.label_map import LabelMap
 from ..io.files import is_dicom
-from ..io.result_files import holds_voxels, label_maps_in
-from ..models.files import read_json
-from ..models.provenance import was_changed
+from ..io.result_files import holds_voxels, label_maps_in, provenance_of, was_changed
 from ..util.errors import InputError, OutputError
-from .folder import PROVENANCE
 
 
 def corrections_in(folder: Path, read: Callable[[Path], LabelMap]) -> list[Path]:
@@ -20,10 +17,7 @@ def corrections_in(folder: Path, read: Callable[[Path], LabelMap]) -> list[Path]
     Args:
         read: reads a label map; contours, which need their CT, are not read.
     """
-    try:
-        facts = read_json(folder / PROVENANCE)
-    except (OSError, ValueError):
-        return []
+    facts = provenance_of(folder)
     return [file for file in label_maps_in(folder) if was_changed(file, facts) and _is_whole(file, read)]
 
 

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from DeepSegLogic import OutputError, Structure, read_label_map, write_label_map
+from DeepSegLogic import OutputError, Structure, evaluate, read_label_map, write_label_map
 from DeepSegLogic.cli import main
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.evaluation.cases import find_pairs
 from DeepSegLogic.io import write_volume
+from DeepSegLogic.io.result_files import label_map_in
 from DeepSegLogic.results.corrections import corrections_in, must_not_be_corrected
 from DeepSegLogic.results.folder import write_outputs
 from DeepSegLogic.segmentation import Result
@@ -49,11 +51,26 @@ def test_a_damaged_label_map_is_no_correction(result, name):
     assert corrections_in(result, read_label_map) == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_of_results_is_read_from_the_file_that_was_corrected(result, name):
+    """Whatever reads it: a copy in another format is what the network said."""
+    corrected = read_label_map(result / name)
+    corrected.array[0] = 1
+    write_label_map(corrected, result / name)
+    assert label_map_in(result) == result / name
+    np.testing.assert_array_equal(read_label_map(result).array, corrected.array)
+    for pair in ((result, corrected), (corrected, result)):
+        (score,) = evaluate(*pair).scores
+        assert score.values["dice"] == 1
+    assert result / name in [pair.prediction for pair in find_pairs(result.parent, result.parent).pairs]
+
+
 def test_where_nobody_knows_what_was_written_nothing_is_a_correction(result, tmp_path):
     assert corrections_in(tmp_path, read_label_map) == []
     for text in ("", "[]", "{}", '{"files": {"segmentation.nii.gz": 5}}'):
         (result / "provenance.json").write_text(text)
         assert corrections_in(result, read_label_map) == []
+        assert label_map_in(result) == result / NAMES[1]
 
 
 def test_the_command_line_refuses_before_it_segments(result, tmp_path, capfd):
