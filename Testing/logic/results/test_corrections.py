@@ -12,6 +12,7 @@ from DeepSegLogic.io import write_volume
 from DeepSegLogic.io.result_files import label_map_in
 from DeepSegLogic.results.corrections import corrections_in, must_not_be_corrected
 from DeepSegLogic.results.folder import write_outputs
+from DeepSegLogic.results.report import write_report
 from DeepSegLogic.segmentation import Result
 from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
@@ -43,6 +44,18 @@ def test_a_corrected_label_map_is_not_replaced(result, name):
     assert corrections_in(result, read_label_map) == [result / name]
     with pytest.raises(OutputError, match=name):
         must_not_be_corrected(result, read_label_map)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_report_says_that_its_numbers_are_those_before_a_correction(result, name):
+    page, told = result.parent / "report.html", f"{name} was corrected afterwards"
+    write_report(result, page)
+    assert told not in page.read_text("utf-8")
+    corrected = read_label_map(result / name)
+    corrected.array[0] = 1
+    write_label_map(corrected, result / name)
+    write_report(result, page)
+    assert told in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)
