@@ -11,9 +11,9 @@ import numpy as np
 from ..data.label_map import LabelMap, changed_structures
 from ..data.volume import Volume, volume_digest
 from ..io.read import read_label_map
-from ..io.result_files import holds_voxels, label_maps_in
-from ..models.files import file_digest, read_json
-from ..training.dataset import PROVENANCE, corrected_label_map, find_cases
+from ..io.result_files import PROVENANCE, holds_voxels, label_map_in, label_maps_in, provenance_of
+from ..training.dataset import find_cases
+from ..util.digests import file_digest
 from ..util.errors import InputError
 
 
@@ -94,8 +94,8 @@ def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedRe
     Raises:
         InputError: there is no result, or its image is missing.
     """
-    if image is not None and (labels := corrected_label_map(data, facts := _facts(data))) is not None:
-        return [CorrectedResult(data, image, labels, facts)]
+    if image is not None and (labels := label_map_in(data)) is not None:
+        return [CorrectedResult(data, image, labels, provenance_of(data))]
     found = [case for case in find_cases(data) if (case.labels.parent / PROVENANCE).is_file()]
     if not found or image is not None:
         raise InputError(
@@ -103,12 +103,7 @@ def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedRe
             f"Choose a folder of results: with a label map and {PROVENANCE}.",
             code="input.data",
         )
-    return [CorrectedResult(case.labels.parent, case.image, case.labels, _facts(case.labels.parent)) for case in found]
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    try:
-        facts = read_json(folder / PROVENANCE)
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
+    return [
+        CorrectedResult(case.labels.parent, case.image, case.labels, provenance_of(case.labels.parent))
+        for case in found
+    ]

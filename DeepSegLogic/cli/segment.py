@@ -124,13 +124,14 @@ def segment_to_folder(
         enhance: how the CT is enhanced first; empty for not at all.
         options: of :func:`DeepSegLogic.segmentation.segment`.
     """
+    from ..results.corrections import must_not_be_corrected
     from ..results.folder import write_outputs
     from ..results.label_files import check_labels
     from ..segmentation import check_request
     from ..session.scan_texts import phase_text
     from ..surfaces import check_formats
     from ..util.atomic_write import check_output_folder
-    from ..worker.isolated import read_volume
+    from ..worker.isolated import read_label_map, read_volume
 
     def suits(card: ModelCard) -> None:
         check_request(card, options.get("structures"), options.get("quality", "standard"))
@@ -141,6 +142,7 @@ def segment_to_folder(
     before_reading(source, roi_mask, device="auto" if server else options.get("device", "auto"))
     check_labels(labels, source)
     check_output_folder(output)
+    must_not_be_corrected(output, read_label_map)
     if server:
         card, run = segmenting(server, model, enhance, options)
         suits(card)

@@ -138,9 +138,10 @@ def failed(case: Case, error: Exception) -> Outcome:
 
 
 def _segmented(case: Case, settings: Settings, place: Place, progress: Progress, cancel: Cancel) -> Outcome:
+    from ..results.corrections import corrections_in, must_not_be_corrected
     from ..results.folder import what_is_wrong, write_outputs
     from ..util.staging import sweep
-    from ..worker.isolated import read_volume
+    from ..worker.isolated import read_label_map, read_volume
 
     check(cancel)
     options = {n: getattr(settings, n) for n in ("structures", "quality", "uncertainty")}
@@ -153,6 +154,13 @@ def _segmented(case: Case, settings: Settings, place: Place, progress: Progress,
     wrong = what_is_wrong(folder, earlier) if earlier else ""
     if earlier and not wrong:
         return Outcome(case, "kept", warnings=[*told, *map(str, earlier["warnings"])])
+    read = partial(read_label_map, cancel=cancel)
+    if earlier and (corrected := corrections_in(folder, read)):
+        told.append(
+            f"{corrected[0].name} was corrected and is kept; its measurements and surfaces are those of before."
+        )
+        return Outcome(case, "kept", warnings=[*told, *map(str, earlier["warnings"])])
+    must_not_be_corrected(folder, read)
     if wrong:
         told.append(f"The case was repeated because its earlier results were incomplete: {wrong}.")
     volume = read_volume(case.source, cancel=cancel)
@@ -182,8 +190,8 @@ def _elsewhere(volume: Volume, card: ModelCard, structures: list[str] | None) ->
 
 def _facts_of_finished(folder: Path, source: Path, request: dict[str, Any]) -> dict[str, Any] | None:
     """The provenance of earlier results with this input and request; None if there are none."""
+    from ..io.result_files import PROVENANCE
     from ..models.provenance import identity
-    from ..results.folder import PROVENANCE
 
     try:
         facts: dict[str, Any] = json.loads((folder / PROVENANCE).read_text("utf-8"))

@@ -78,9 +78,9 @@ def fit_to(
         InputError: the data set cannot be read, or fits not the model.
         ModelError: see :func:`~DeepSegLogic.evaluation.temperature.held_out`.
     """
+    from ..io.dataset_names import IGNORE
     from ..training.beginnings import regions_in
     from ..training.dataset import find_cases
-    from ..training.dataset_json import IGNORE
     from ..training.reading import read_case
 
     model = load_model(replace(card, temperature=1.0))

@@ -96,7 +96,8 @@ class CaseScoring:
             if self._probabilities is not None and pair.prediction is not None and box is not None:
                 matrix = matrix_of(box, self._masks.ijk_to_ras)
                 believed = self._probabilities.probability(pair.prediction.value, reference.shape, matrix)
-                found = Reliability.of(believed, reference)
+                counted = self._masks.counted(box)
+                found = Reliability.of(believed[counted], reference[counted])
                 self.reliability[structure.name], values["ece"] = found, found.ece
             if pair.prediction and pair.reference and box is not None:
                 worst.offer(self._name, structure.title, values["dice"], prediction, reference, spacing)

@@ -10,6 +10,7 @@ from ..data.affine import orientation_of, reorient, same_grid
 from ..data.boxes import boxes_by_label, hull
 from ..data.label_map import LabelMap, Structure, structure_named
 from ..data.types import LabelArray, MaskArray, Slices
+from ..io.dataset_names import IGNORE
 from ..util.errors import InputError
 
 _SAME_MM = 1e-2
@@ -33,7 +34,7 @@ class StructurePair:
 def pair_structures(
     prediction: LabelMap, reference: LabelMap, *, by_value: bool = False
 ) -> tuple[list[StructurePair], bool]:
-    """All structures of two label maps, paired by name or title, else by label value.
+    """All structures of two label maps, paired by name or title, else by label value, without those to ignore.
 
     Args:
         by_value: pair by label value in any case.
@@ -41,7 +42,7 @@ def pair_structures(
     Returns:
         the pairs, in the reference's order, and whether label values decided.
     """
-    ours, theirs = prediction.structures, reference.structures
+    ours, theirs = ([s for s in side.structures if s.name != IGNORE] for side in (prediction, reference))
     if not by_value:
         named = [(s, structure_named(s.name, ours) or structure_named(s.title or s.name, ours)) for s in theirs]
         by_value = not any(found for _, found in named) and bool({s.value for s in ours} & {s.value for s in theirs})
@@ -56,6 +57,8 @@ def pair_structures(
 class Masks:
     """The masks of structures of two label maps on the same grid, cut out around both.
 
+    What the reference calls ``ignore``, as nnU-Net does, is in no mask: nobody said what is there.
+
     Voxels are brought into RAS order without interpolation, so that grids which differ in the order of their axes only
     are the same grid.
 
@@ -66,6 +69,7 @@ class Masks:
     def __init__(self, prediction: LabelMap, reference: LabelMap, names: tuple[str, str]):
         """Args: names: of both, for the error."""
         self._sides = [_Side(prediction), _Side(reference)]
+        self._ignored = next((s for s in reference.structures if s.name == IGNORE), None)
         ours, theirs = self._sides
         self.ijk_to_ras = theirs.ijk_to_ras
         if ours.shape != theirs.shape or not same_grid(ours.ijk_to_ras, theirs.ijk_to_ras, _SAME_MM):
@@ -85,7 +89,12 @@ class Masks:
             return None
         box = hull([b for b in boxes if b])
         prediction, reference = (side.mask(s, box) for side, s in zip(self._sides, structures, strict=True))
-        return prediction, reference, box
+        counted = self.counted(box)
+        return prediction & counted, reference & counted, box
+
+    def counted(self, box: Slices) -> MaskArray:
+        """(K, J, I) bool: the voxels of a box that are not to be ignored."""
+        return ~self._sides[1].mask(self._ignored, box)
 
 
 class _Side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -95,4 +96,9 @@ class Accumulator:
         check_free_space(self._folder, 4 * math.prod(shape), "Free some space there, or crop the volume.")
         self._files += 1
         path = self._folder / f"logits-{self._files}"
-        return torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))
+        try:
+            return torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))
+        except OSError as error:
+            if error.errno == errno.ENOMEM:  # address space is limited, as by a cluster's scheduler
+                raise MemoryError(str(error)) from error
+            raise

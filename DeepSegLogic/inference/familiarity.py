@@ -20,7 +20,7 @@ from ..data.types import FloatArray
 from ..models.plan import Normalization
 
 TISSUE_HU = -300.0
-"""From here on a voxel of a CT counts as tissue; of other images from their mean on."""
+"""From here on a voxel of a CT counts as tissue, unless its value was clipped; of other images from their mean on."""
 WORDS = {
     "dark": "the darkest tissue is {}",
     "middle": "the median of the tissue is {}",
@@ -117,11 +117,11 @@ class TrainingStatistics:
             rule: normalisation of the first channel.
             features: from :func:`watched`, of its windows.
         """
-        form = "{:.0f} HU" if rule.scheme == "ct" else "{:.2f}"
+        form, step = ("{:.0f} HU", 1.0) if rule.scheme == "ct" else ("{:.2f}", 0.01)
         reasons = []
         for name, value in intensities(image, rule).items():
             low, high = self.ranges.get(name, (-np.inf, np.inf))
-            slack = _SLACK * (high - low) if np.isfinite(high - low) else 0.0
+            slack = max(step, _SLACK * (high - low)) if np.isfinite(high - low) else 0.0
             if not low - slack <= value <= high + slack:
                 told, *known = (form.format(number) for number in (value, low, high))
                 reasons.append(f"{WORDS[name].format(told)} (in training {' to '.join(known)})")
@@ -144,7 +144,8 @@ def intensities(image: torch.Tensor, rule: Normalization) -> dict[str, float]:
     rows = image[0, ::step, ::step].float()  # whole rows, for the differences
     scale, shift = (rule.sd, rule.mean) if rule.scheme == "ct" else (1.0, 0.0)
     values = rows * scale + shift
-    tissue = values >= (TISSUE_HU if rule.scheme == "ct" else values.mean())
+    # Many models clip at a higher value than -300 HU, which air and fat then share.
+    tissue = values >= (max(TISSUE_HU, rule.lower + 1) if rule.scheme == "ct" else values.mean())
     both = tissue[..., 1:] & tissue[..., :-1]
     if both.sum() < 100:
         return {}

@@ -22,6 +22,7 @@ from ..data.volume_checks import GIVE_THE_CT, reject_unusable_voxels
 from ..util.errors import DeepSegError, InputError, ResourceError
 from ..util.staging import temporary_folder
 from . import archive, files, headers
+from .dataset_names import names_beside
 from .headers.fields import check_unit, rectangular
 from .headers.formats import FILES, NIFTI, not_an_image
 from .nifti_names import read_names
@@ -83,9 +84,9 @@ def read_volume(path: Path | str) -> Volume:
 def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelMap:
     """Read a label map: any image of whole numbers, 3D Slicer's ``.seg.nrrd``, or DICOM SEG.
 
-    A ``.seg.nrrd`` holds names, colours and codes; a NIfTI by DeepSeg or TotalSegmentator holds names. Values of other
-    images are named after the 117 structures of TotalSegmentator's ``total`` task, with a warning; a value above 117
-    becomes ``label_N``.
+    A ``.seg.nrrd`` holds names, colours and codes; a NIfTI by DeepSeg or TotalSegmentator holds names, and nnU-Net's
+    ``dataset.json`` beside a label map or in the folder above has them. Values of other images are named after the 117
+    structures of TotalSegmentator's ``total`` task, with a warning; a value above 117 becomes ``label_N``.
 
     Args:
         path: a file, a folder of results, or a folder with a single DICOM file.
@@ -122,6 +123,8 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
     array = label_values(array, path)
     values = _occurring(array)
     names = read_names(path) if path.name.lower().endswith((".nii", ".nii.gz")) else {}
+    if not names and (names := names_beside(path, values)):
+        values = sorted(names)  # all of them were looked for
     if not names:
         names = {s.value: s.name for s in standard_structures()}
         if names.keys() & values:

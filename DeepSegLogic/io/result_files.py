@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ..util.digests import file_digest
+from ..util.errors import InputError
+from ..util.json_text import json_of
+from .files import opened
+
+PROVENANCE = "provenance.json"
+"""Written after all other files of a result; holds their sizes and digests."""
+_LONGEST = 1 << 24  # bytes
 LABEL_MAP_FILES = {
     "seg.nrrd": "segmentation.seg.nrrd",
     "nii.gz": "segmentation.nii.gz",
@@ -20,8 +30,31 @@ def label_maps_in(folder: Path) -> list[Path]:
 
 
 def label_map_in(folder: Path) -> Path | None:
-    """The file of the label map in a folder of results; None if it is no such folder."""
-    return next(iter(label_maps_in(folder)), None)
+    """The file of the label map in a folder of results; None if it is no such folder.
+
+    Of several, it is the one that was changed since the result was written: somebody corrected it.
+    """
+    found = label_maps_in(folder)
+    facts = provenance_of(folder) if len(found) > 1 else {}
+    return next((file for file in found if was_changed(file, facts)), found[0] if found else None)
+
+
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """The provenance of a result; empty if there is none that can be read."""
+    try:
+        with opened(folder / PROVENANCE) as file:
+            facts = json_of(file.read(_LONGEST))
+    except (InputError, OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def was_changed(file: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a file of a result is another one than its provenance says was written; False if it does not say."""
+    try:
+        return bool(file_digest(file) != facts["files"][file.name]["digest"])
+    except (OSError, LookupError, TypeError):
+        return False
 
 
 def holds_voxels(label_map: Path) -> bool:

@@ -19,10 +19,10 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from ..util.digests import file_digest
 from ..util.disk_space import check_free_space, disk_full
 from ..util.errors import Cancelled, DeepSegError, ModelError, OutputError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
-from .files import file_digest
 
 ATTEMPTS = 5
 BACKOFF_S = 0.5  # before the second attempt; doubled each time

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..util.digests import file_digest
 from ..util.errors import ModelError
 from ..util.safe_zip import MAX_DEPTH, MAX_FILES
 
@@ -112,20 +113,6 @@ def copy_files(files: Mapping[str, Path], target: Path) -> dict[str, str]:
                 out.write(block)
         digests[name] = f"sha256:{state.hexdigest()}"
     return digests
-
-
-def file_digest(*paths: Path, algorithm: str = "sha256") -> str:
-    """Digest of a file, or of the contents of several joined in order.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    state = hashlib.new(algorithm)
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                state.update(block)
-    return f"{algorithm}:{state.hexdigest()}"
 
 
 def file_digests(files: Mapping[str, Path]) -> dict[str, str]:

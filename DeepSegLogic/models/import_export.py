@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ..util.atomic_write import atomic_path
+from ..util.digests import file_digest
 from ..util.errors import ModelError, UsageError, told_as
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.safe_zip import extract
 from .backends import backends, torchscript
 from .card import ModelCard, Part, check_id, id_from
 from .catalogue import catalogue
-from .files import CARD_FILE, file_digest, file_digests, model_files
+from .files import CARD_FILE, file_digests, model_files
 from .find import is_bundled
 from .install import download_model
 from .recognise import DEEPSEG, copy, files_of, place, recognise

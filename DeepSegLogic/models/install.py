@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..util.digests import file_digest
 from ..util.disk_space import check_free_space
 from ..util.errors import Cancelled, ModelError, told_as
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
 from ..util.safe_zip import extract
 from .card import ModelCard, Part
 from .catalogue import in_catalogue
-from .files import file_digest
 from .find import find_model, missing_models
 from .recognise import place
 from .store import Store

@@ -6,18 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+_LARGEST = 3.4e38  # of float32, which networks compute with
 
-def number(value: Any, name: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number from ``low`` to ``high``; text that is one counts as well.
+
+def number(value: Any, name: str, low: float = -_LARGEST, high: float = _LARGEST) -> float:
+    """A number from ``low`` to ``high``; text that is one counts as well.
 
     Raises:
         ValueError: it is none; the message names it.
     """
     try:
         found = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
-    if not math.isfinite(found) or not low <= found <= high:
+    if not low <= found <= high:
         raise ValueError(f"{name} = {_shown(value)}")
     return found
 

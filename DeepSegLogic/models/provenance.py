@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..data.run_record import CropFacts, ModelFacts, Provenance, RunChoices
+from ..util.digests import file_digest
 from ..util.version import __version__
 from .card import ModelCard
-from .files import file_digest, file_digests, model_digest
+from .files import file_digests, model_digest
 from .find import chain, find_model
 from .model import Model
 from .recognise import files_of

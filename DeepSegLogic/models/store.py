@@ -23,13 +23,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..util.atomic_write import atomic_path, cannot_write
+from ..util.digests import file_digest
 from ..util.errors import ModelError
 from ..util.file_names import is_file_name
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.staging import exchange, flush, sweep
 from .card import ModelCard, Part, check_id
 from .card_files import read_card, read_cards
-from .files import CARD_FILE, file_digest, folder_digests, model_files, read_json
+from .files import CARD_FILE, folder_digests, model_files, read_json
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.2

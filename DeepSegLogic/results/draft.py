@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..models.files import file_digest
 from ..util.atomic_write import atomic_folder
+from ..util.digests import file_digest
 from ..util.errors import InputError
 from .folder import PROVENANCE
 

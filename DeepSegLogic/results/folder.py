@@ -13,17 +13,15 @@ from typing import Any
 from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume, volume_digest
+from ..io.result_files import PROVENANCE
 from ..io.write import write_array
-from ..models.files import file_digest
 from ..models.provenance import identity
 from ..review.measurements import Measurement, measure, write_measurements
 from ..segmentation import Result
 from ..util.atomic_write import atomic_folder
+from ..util.digests import file_digest
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .label_files import DEFAULT_LABELS, LABEL_FORMATS, check_labels, label_writers
-
-PROVENANCE = "provenance.json"
-"""Written after all other files of a result; holds their sizes and digests."""
 
 
 def write_outputs(

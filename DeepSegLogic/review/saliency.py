@@ -53,7 +53,7 @@ class Window:
         starts = [int(np.clip(c - p // 2, 0, max(0, n - p))) for c, p, n in zip(centre, patch, grid.shape, strict=True)]
         z, y, x = (slice(s, min(s + p, n)) for s, p, n in zip(starts, patch, grid.shape, strict=True))
         padded = WindowGrid(size_of((z, y, x)), patch, 1.0)
-        self._exclusive = plan.regions is None
+        self._exclusive, self._temperature = plan.regions is None, plan.temperature
         self._image = padded.covered(prepared.image[:, z, y, x], plan.padding)[None]
         self.ijk_to_ras = matrix_of((z, y, x), grid.grid_to_ras)
         self.ijk_to_ras[:3, 3] -= self.ijk_to_ras[:3, :3] @ padded.first[::-1]
@@ -82,7 +82,9 @@ class Window:
 
         if method == "occlusion":
             network = lay_out(network, self._image.device)  # many passes, and no gradients
-        score = Score(network.eval(), self._inside, channel, self._exclusive, tell)
+        own = self._temperature
+        temperature = own[channel] if isinstance(own, tuple) else own
+        score = Score(network.eval(), self._inside, channel, self._exclusive, tell, temperature)
         chance = probability(score, self._image)
         found = grad_cam(score, self._image, model_id) if method == "gradcam" else occlusion(score, self._image)
         return chance, found.cpu().numpy().astype(np.float64)
@@ -97,20 +99,29 @@ class Score(nn.Module):
         channel: of the structure.
         exclusive: whether the channels exclude each other (softmax).
         tell: is called before each pass.
+        temperature: divides the logits before they become probabilities.
     """
 
     def __init__(
-        self, network: nn.Module, inside: torch.Tensor, channel: int, exclusive: bool, tell: Callable[[], object]
+        self,
+        network: nn.Module,
+        inside: torch.Tensor,
+        channel: int,
+        exclusive: bool,
+        tell: Callable[[], object],
+        temperature: float = 1.0,
     ):
         super().__init__()
         self.network, self.chances = network, False
         self._inside, self._channel, self._exclusive, self._tell = inside, channel, exclusive, tell
+        self._temperature = temperature
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The mean logit; the mean probability if ``chances`` is set."""
         self._tell()
         logits = self.network(x).float()
         if self.chances:
+            logits = logits / self._temperature
             logits = logits.softmax(1) if self._exclusive else logits.sigmoid()
         score: torch.Tensor = logits[:, self._channel : self._channel + 1, self._inside].mean(-1)
         return score

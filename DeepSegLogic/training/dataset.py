@@ -15,19 +15,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..io.read import SUFFIXES
-from ..io.result_files import label_map_in, label_maps_in
+from ..io.result_files import PROVENANCE, label_map_in
 from ..io.slicer_scene import SUFFIX as SCENE
-from ..models.files import file_digest, read_json
+from ..models.files import read_json
 from ..models.provenance import identity
 from ..util.errors import InputError
 from ..util.tables import read_table
 from .dataset_json import channel_names, label_names
 from .regions import Regions
 
-PROVENANCE = "provenance.json"
 _T = TypeVar("_T")
 
 _LABEL_WORD = re.compile(r"(^|[_.-])(labels?|seg|segmentation|mask)$", re.IGNORECASE)
@@ -120,24 +119,6 @@ def find_images(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"{folder} has no images.", "Give a folder with NIfTI or NRRD files.", code="input.data")
     return found
-
-
-def corrected_label_map(folder: Path, facts: Mapping[str, Any]) -> Path | None:
-    """The label map of a result: the file that was changed since the result was written, else the first one; None if
-    there is none.
-
-    Args:
-        facts: the provenance of the result.
-    """
-
-    def is_changed(file: Path) -> bool:
-        try:
-            return bool(file_digest(file) != facts["files"][file.name]["digest"])
-        except (OSError, LookupError, TypeError):  # it is not known what was written
-            return False
-
-    found = label_maps_in(folder)
-    return next(filter(is_changed, found), found[0] if found else None)
 
 
 def modality_of(data: Path) -> str | None:
@@ -246,7 +227,7 @@ def _result(data: Path, folder: Path) -> CaseFiles:
             f"{folder / PROVENANCE} does not say what was segmented.", "Use a CSV instead.", code="input.data"
         ) from error
     name = folder.relative_to(data).as_posix() if folder != data else folder.resolve().name
-    labels = corrected_label_map(folder, facts)
+    labels = label_map_in(folder)
     assert labels is not None  # else it is no result
     places = [place / Path(source).name for place in (folder, folder.parent, data)]
     image = next((p for p in places if p.exists()), None)

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..io.dataset_names import DATASET, IGNORE
 from ..models.files import read_json
 from ..models.nnunet_plan import channels
 from ..util.errors import InputError
 from .regions import Regions
 
-IGNORE = "ignore"
-"""nnU-Net's name for voxels that nobody labelled."""
-_NAME = "dataset.json"
 _HIGHEST = 32767  # of int16, as labels are prepared
 
 
@@ -92,7 +90,7 @@ def _order(folder: Path, content: dict[str, Any], regions: Mapping[str, tuple[in
 
 
 def _content(folder: Path) -> dict[str, Any] | None:
-    path = folder / _NAME
+    path = folder / DATASET
     if not path.is_file():
         return None
     try:
@@ -105,7 +103,7 @@ def _content(folder: Path) -> dict[str, Any] | None:
 
 
 def _wrong(folder: Path, what: str) -> InputError:
-    path = (folder if folder.is_dir() else folder.parent) / _NAME
+    path = (folder if folder.is_dir() else folder.parent) / DATASET
     return InputError(
         f"{path} cannot be used: {what}.",
         'Write {"labels": {"background": 0, "liver": 1, …}} as nnU-Net has it.',

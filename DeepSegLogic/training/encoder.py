@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..models.files import file_digest, read_json
+from ..models.files import read_json
 from ..models.weights import read_checkpoint
 from ..networks.table import build_network
 from ..util.atomic_write import atomic_folder
+from ..util.digests import file_digest
 from ..util.errors import ModelError
 from .checks import Report
 from .plan_file import described, plan_from_json

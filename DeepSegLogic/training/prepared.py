@@ -16,13 +16,13 @@ from ..data.types import LabelArray
 from ..inference.grid_plan import network_view
 from ..inference.preprocessing import prepare
 from ..inference.resampling import apply, axis_matrices
+from ..io.dataset_names import IGNORE
 from ..models.files import read_json
 from ..models.plan import Plan, Resampling
 from ..util.atomic_write import atomic_folder
 from ..util.errors import InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .checks import CaseFacts
-from .dataset_json import IGNORE
 from .export import engine_plan
 from .losses import IGNORED
 from .planning import TrainingPlan

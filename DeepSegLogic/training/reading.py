@@ -10,6 +10,7 @@ from ..data.channels import on_grid_of
 from ..data.label_map import LabelMap
 from ..data.types import LabelArray, VolumeArray
 from ..data.volume import Volume
+from ..io.dataset_names import IGNORE
 from ..io.nifti_names import read_names
 from ..io.read import read_volume
 from ..io.segmentations import holds_segments, read_segmentation_of
@@ -17,7 +18,6 @@ from ..io.segments import OVERLAP
 from ..io.slicer_scene import read_slicer_scene
 from ..util.errors import InputError
 from .dataset import CaseFiles
-from .dataset_json import IGNORE
 from .regions import Combination, Regions, combinations_of, combined
 
 SAME_GRID_MM = 0.05

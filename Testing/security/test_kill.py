@@ -17,10 +17,10 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.models.files import file_digest
 from DeepSegLogic.models.store import Store, verify
 from DeepSegLogic.results.folder import what_is_wrong
 from DeepSegLogic.util import staging
+from DeepSegLogic.util.digests import file_digest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, kills groups of processes, reads /dev/shm")
 KILLS = int(os.environ.get("DEEPSEG_KILLS", "1"))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ...data.label_map import LabelMap
 from ...io import read_label_map
-from ...io.result_files import LABEL_MAP_FILES, label_map_in
+from ...io.result_files import LABEL_MAP_FILES, label_map_in, was_changed
 from ...planning import Plan
 from ...review.field_of_view import CUT_LEGEND
 from ...review.measurements import confidence_note, hu_text, volume_text
@@ -31,6 +31,7 @@ T = TypeVar("T")
 _HERE = Path(__file__).parent
 STYLE = _HERE / "style.css"
 """The look of all reports."""
+_CORRECTED = "{} was corrected afterwards: the numbers of the table and the pictures are those of before."
 
 
 def write_report(
@@ -67,8 +68,10 @@ def write_report(
 def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> str:
     header, cells = _read(read_table, folder / "measurements.csv")
     rows = [dict(zip(header, row, strict=True)) for row in cells]
-    label_map = _named_as(rows, read(label_map_in(folder) or folder / LABEL_MAP_FILES["seg.nrrd"]))
+    labels = label_map_in(folder) or folder / LABEL_MAP_FILES["seg.nrrd"]
+    label_map = _named_as(rows, read(labels))
     facts = json.loads(_read(Path.read_text, folder / "provenance.json", encoding="utf-8"))
+    corrected = _CORRECTED.format(labels.name) if was_changed(labels, facts) else ""
     told = (facts.get("model", {}).get("id", ""), facts["created"].replace("T", " ")[:16])
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         style=STYLE.read_text(encoding="utf-8"),
@@ -76,7 +79,7 @@ def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> 
         facts=escape(" · ".join(filter(None, told))),
         rows="\n".join(_row(row, label_map) for row in rows if int(row["voxels"])),
         missing=escape(_missing([row["structure"] for row in rows if not int(row["voxels"])])),
-        legend=escape(CUT_LEGEND),
+        legend=escape(f"{CUT_LEGEND} {corrected}".rstrip()),
         draft=draft_section(read_draft(folder)),
         picture=_picture(folder / "preview.png"),
         plan=plan_section(plan.checked(label_map), label_map) if plan is not None else "",

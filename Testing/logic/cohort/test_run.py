@@ -21,7 +21,7 @@ import pytest
 from DeepSegLogic.cli import main
 from DeepSegLogic.cohort import Case, case, run_cohort
 from DeepSegLogic.data.volume import Volume
-from DeepSegLogic.io import read_label_map, read_volume, write_volume
+from DeepSegLogic.io import read_label_map, read_volume, write_label_map, write_volume
 from DeepSegLogic.segmentation import segment
 from DeepSegLogic.util.errors import OutputError, ResourceError, UsageError
 
@@ -95,6 +95,26 @@ def test_a_case_that_is_not_whole_is_done_again_and_it_is_said(cohort, scheduler
         assert said in " ".join(outcome.warnings)
         assert (folder / "segmentation.nii.gz").read_bytes() == whole
     assert statuses(outcomes(cases[:1], settings, scheduler=scheduler)) == {"a": "kept"}
+
+
+@pytest.mark.parametrize("name", ["segmentation.nii.gz", "segmentation.seg.nrrd"])
+def test_a_case_that_somebody_corrected_is_never_replaced(cohort, scheduler, name):
+    cases, settings = cohort
+    file = settings.output / "a" / name
+    outcomes(cases[:1], settings, scheduler=scheduler)
+    corrected = read_label_map(file)
+    corrected.array[:2] = 1
+    write_label_map(corrected, file)
+    work = file.read_bytes()
+    (again,) = outcomes(cases[:1], settings, scheduler=scheduler).values()
+    assert again.status == "kept" and f"{name} was corrected and is kept" in again.warnings[0]
+    other = replace(settings, structures=["lung_left"])
+    (refused,) = outcomes(cases[:1], other, scheduler=scheduler).values()
+    assert (refused.status, refused.code) == ("failed", "output.corrected") and name in refused.message
+    assert file.read_bytes() == work
+    file.unlink()
+    (done,) = outcomes(cases[:1], other, scheduler=scheduler).values()
+    assert done.status == "done"
 
 
 def test_results_that_are_deleted_during_the_run_are_told(cohort, scheduler):

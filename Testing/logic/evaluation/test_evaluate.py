@@ -70,6 +70,26 @@ def test_without_a_common_name_values_decide_and_it_is_told(reference):
     assert scores(evaluate(swapped, reference, by_value=True))["case", "liver"] == 1
 
 
+def test_what_the_reference_ignores_does_not_count(reference, tmp_path):
+    """As with nnU-Net: nobody labelled it. The scores are those of a prediction that has nothing there."""
+    nowhere = np.zeros_like(LIVER)
+    nowhere[:, 5:9] = True
+    moved = label_map(np.roll(LIVER, 2, 1), AORTA)
+    ignoring = label_map(LIVER, AORTA, nowhere, structures=[*ORGANS, Structure(3, "ignore")])
+    without = [
+        label_map(np.roll(LIVER, 2, 1) & ~nowhere, AORTA & ~nowhere),
+        label_map(LIVER & ~nowhere, AORTA & ~nowhere),
+    ]
+    found, expected = evaluate(moved, ignoring), evaluate(*without)
+    assert [s.structure for s in found.scores] == ["liver", "aorta"] and not found.structures_only_reference
+    assert [s.values for s in found.scores] == [pytest.approx(s.values, nan_ok=True) for s in expected.scores]
+    assert scores(evaluate(moved, reference))["case", "liver"] < scores(found)["case", "liver"] < 1
+    folder = results_folder(tmp_path / "out", reference)
+    assert sum(n for _, _, n in evaluate(folder, ignoring).reliability["liver"].points) == np.count_nonzero(
+        ~nowhere[np.ix_(*(np.flatnonzero(LIVER.any(tuple({0, 1, 2} - {a}))) for a in range(3)))]
+    )
+
+
 def test_what_one_side_lacks_is_listed(reference):
     other = label_map(LIVER, AORTA, structures=[Structure(1, "liver"), Structure(2, "colon")])
     found = evaluate(other, reference)

@@ -42,3 +42,19 @@ def test_a_disk_without_room_is_said_before_it_is_used(monkeypatch):
         accumulator.move(CPU, on_disk=True)
     assert caught.value.code == "resource.disk"
     accumulator.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to limit the address space")
+def test_a_file_that_finds_no_address_space_is_a_lack_of_memory():
+    """So that the run takes smaller windows, or says that memory does not suffice."""
+    resource = pytest.importorskip("resource")
+    accumulator = Accumulator(2, (1000, 1000), CPU, on_disk=True)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, before[1]))
+    try:
+        with pytest.raises(MemoryError):
+            accumulator.cover(20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        accumulator.close()

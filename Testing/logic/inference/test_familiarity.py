@@ -39,6 +39,20 @@ def test_intensities_are_those_of_the_tissue():
     assert intensities(torch.full((1, 8, 8, 8), -2.5), RULE) == {}  # air
 
 
+def test_air_that_is_clipped_to_soft_tissue_is_none():
+    soft = Normalization("ct", -43, 668, 76, 109)
+    hu = (image(1, 60, 12) * 400).clamp(soft.lower, soft.upper)
+    air = torch.full((1, 24, 24, 72), soft.lower)
+    found = intensities((torch.cat([hu, air], 3) - soft.mean) / soft.sd, soft)
+    assert found == pytest.approx(intensities(image(1, 60, 12), RULE), rel=0.02)
+
+
+def test_what_the_words_would_not_show_is_no_difference():
+    flat = TrainingStatistics(dict.fromkeys(WORDS, (50.0, 50.0)))
+    told = flat.reasons(image(1, 50.4, 0), RULE, [])
+    assert [reason.split(" is ")[0] for reason in told] == ["the noise"]
+
+
 def test_ranges_and_features_are_those_of_the_images():
     found = statistics()
     assert set(found.ranges) == set(WORDS)

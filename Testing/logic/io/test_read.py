@@ -1,6 +1,7 @@
 """Images from files: geometry as nibabel sees it, and a clear sentence for everything that is no CT volume."""
 
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.data.volume import Volume
-from DeepSegLogic.io import read_label_map, read_volume, write_volume
+from DeepSegLogic.io import read_label_map, read_volume, write_label_map, write_volume
 from DeepSegLogic.util.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -335,6 +337,27 @@ def test_plain_label_maps_take_the_standard_names(tmp_path):
     assert [(s.value, s.name) for s in label_map.structures] == [(1, "spleen"), (5, "liver"), (300, "label_300")]
     assert label_map.array.dtype == np.uint16
     assert "does not name its structures" in label_map.warnings[0]
+
+
+@pytest.mark.parametrize("place", [".", "labelsTr"])
+def test_the_dataset_json_of_nnunet_names_label_maps(tmp_path, place):
+    """nnU-Net writes it beside its predictions, and has it above its label maps."""
+    (tmp_path / place).mkdir(exist_ok=True)
+    array = np.zeros((4, 5, 6), np.uint8)
+    array[0, 0, :3] = 1, 2, 2
+    labels = {"background": 0, "liver": 1, "Tumor of it": 2, "spleen": 3, "ignore": 4}
+    table = tmp_path / "dataset.json"
+    table.write_text(json.dumps({"labels": labels}))
+    label_map = read_label_map(path := save(tmp_path / place / "a.nii.gz", array))
+    named = [(1, "liver"), (2, "tumor_of_it"), (3, "spleen")]
+    assert [(s.value, s.name) for s in label_map.structures] == named and not label_map.warnings
+    for other in ({"liver": 1}, {"all": [1, 2], "tumor": 2}, {"liver": 1, "tumor": "2"}, [1, 2]):
+        table.write_text(json.dumps({"labels": other}))  # those of another data set, regions, and damaged ones
+        assert "does not name its structures" in read_label_map(path).warnings[0]
+    table.write_text(json.dumps({"labels": labels}))
+    named_itself = LabelMap(label_map.array, label_map.ijk_to_ras, [Structure(1, "heart"), Structure(2, "aorta")])
+    write_label_map(named_itself, path)
+    assert [s.name for s in read_label_map(path).structures] == ["heart", "aorta"]
 
 
 def test_gzip_with_garbage_behind_it_is_not_taken_for_whole(tmp_path):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from DeepSegLogic.models import find_model, load_model
-from DeepSegLogic.models.files import file_digest
 from DeepSegLogic.models.import_export import export_model, import_model, lacks
 from DeepSegLogic.models.install import download_model
 from DeepSegLogic.models.store import Store, verify
+from DeepSegLogic.util.digests import file_digest
 from DeepSegLogic.util.errors import ModelError, UsageError
 
 from .conftest import BONES, ORGANS

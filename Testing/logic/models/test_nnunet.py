@@ -112,6 +112,8 @@ INTENSITIES = ("foreground_intensity_properties_per_channel", "0")
         ((*FULL, "architecture", "arch_kwargs", "strides", 0), [2, 2, 2], "strides that begin with"),
         ((*INTENSITIES, "mean"), None, "mean = None"),
         ((*INTENSITIES, "std"), "wide", "std = 'wide'"),
+        ((*INTENSITIES, "percentile_99_5"), 1e308, "percentile_99_5 = 1e+308"),  # more than float32 holds
+        pytest.param((*INTENSITIES, "mean"), 10**400, "mean = 1000", id="digits"),  # more than Python's own float holds
     ],
 )
 def test_impossible_numbers_of_a_plan_are_refused_by_name(folder, path, value, named):

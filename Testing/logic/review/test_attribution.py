@@ -77,6 +77,21 @@ def test_the_probability_is_the_mean_over_the_sphere():
     assert 0 < found.largest < found.probability
 
 
+@pytest.mark.parametrize("regions", [None, (1, 2, 3)])
+def test_the_probability_is_that_of_a_run_with_the_models_temperature(regions):
+    """As confidences and uncertainty maps are."""
+    volume, at = spot((12, 12, 24)), (24.0, 24.0, 24.0)
+    labels = LABELS if regions is None else {1: "liver", 2: "spleen", 3: "tumour"}
+    calibrated = model(labels=labels, regions=regions, temperature=4.0 if regions is None else (1.0, 4.0, 2.0))
+    name, channel = ("liver", 1) if regions is None else ("spleen", 1)
+    found = explain(volume, calibrated, name, at, method="occlusion", device="cpu")
+    with torch.no_grad():
+        logits = LooksAside()(torch.from_numpy(volume.array)[None, None])[0] / 4
+    chances = (logits.softmax(0) if regions is None else logits.sigmoid())[channel].numpy()
+    away = np.linalg.norm((np.indices(volume.array.shape).T - 12).T * 2.0, axis=0)
+    assert found.probability == pytest.approx(chances[away <= RADIUS_MM].mean(), abs=1e-5)
+
+
 def test_grad_cam_follows_the_formula():
     """Selvaraju et al.: the ReLU of the channels, weighted by the mean of their gradients."""
     torch.manual_seed(0)

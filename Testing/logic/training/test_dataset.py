@@ -9,10 +9,10 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic.io import write_label_map, write_volume
-from DeepSegLogic.models.files import file_digest
 from DeepSegLogic.training.checks import check_cases, look_at
 from DeepSegLogic.training.dataset import CaseFiles, find_cases, modality_of
 from DeepSegLogic.training.reading import read_case
+from DeepSegLogic.util.digests import file_digest
 from DeepSegLogic.util.errors import InputError
 
 from .phantom import NAMES, case, label_map, write_raw

@@ -1,0 +1,22 @@
+"""Digests of files, written ``"<algorithm>:<hex>"``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+def file_digest(*paths: Path, algorithm: str = "sha256") -> str:
+    """Digest of a file, or of the contents of several joined in order.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    state = hashlib.new(algorithm)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                state.update(block)
+    return f"{algorithm}:{state.hexdigest()}"
