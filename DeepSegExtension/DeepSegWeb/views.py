@@ -164,9 +164,8 @@ def _show_scale(server, name: str, view) -> None:
 
     look()
     view.modified.connect(look)
-    with html.Div(
-        v_show=("volume_name",), classes="ds-scale", style=(f"{{width: `${{100 * {name}.share}}%`}}",), role="img"
-    ):
+    width = f"{{width: `${{100 * {name}.share}}%`}}"
+    with html.Div(v_show=("volume_name",), classes="ds-scale", style=(width,)):
         html.Span(f"{{{{ {name}.text }}}}")
     html.Div("{{ window_level }}", v_show=("volume_name",), classes="ds-window")
 
@@ -207,9 +206,9 @@ def _threed_ui(fit, _server, _view_id, view) -> None:
     with _corner(view, fit):
         shown = 'v-if="rows.length" :aria-pressed="legend"'
         _button("mdi-format-list-bulleted-square", "Legend of", "Legend", view, "legend = !legend", shown)
-    with html.Div(v_if=("legend && rows.length",), classes="ds-legend", role="list", raw_attrs=['aria-label="Legend"']):
+    with html.Div(v_if=("legend && rows.length",), classes="ds-legend", raw_attrs=['role="list" aria-label="Legend"']):
         seen = "rows.filter((r) => r.found && visible.includes(r.name))"
-        with html.Div(v_for=f"row in {seen}", key=("row.name",), role="listitem"):
+        with html.Div(v_for=f"row in {seen}", key=("row.name",), raw_attrs=['role="listitem"']):
             html.Span(classes="ds-dot", style=("{background: row.color}",))
             html.Span("{{ row.title }}")
     html.Div("Surfaces appear here after segmentation.", v_if=("!rows.length && !boxes.length",), classes="ds-empty")

@@ -142,6 +142,37 @@ def test_the_first_of_two_fingers_does_not_paint(tablet, tool):
     wait_until(tablet, lambda: tablet.get_by_role("button", name="Undo", exact=True).is_disabled())
 
 
+LATE = """() => {
+  const session = window.trame.client.getConnection().getSession(), call = session.call.bind(session);
+  const pause = () => new Promise((done) => setTimeout(done, 500));
+  session.call = (name, ...told) =>
+    name === "trame.rca.event" ? pause().then(() => call(name, ...told)) : call(name, ...told);
+}"""
+"""What trame tells of fingers comes late, as from a server that is at work; what the page tells itself does not."""
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_first_of_two_fingers_does_not_paint_in_3d(tablet, late):
+    segmented(tablet)
+    tablet.get_by_role("button", name="Left lung", exact=True).tap()
+    take(tablet, "Erase")
+    tablet.get_by_role("button", name="Fit 3D view").tap()
+    fingers, undo = Fingers(tablet, 1), tablet.get_by_role("button", name="Undo", exact=True)
+    wait_until(tablet, lambda: fingers.picture().std() > 20)
+    if late:
+        tablet.evaluate(LATE)
+    fingers.move(*([(-d, 0), (d, 0)] for d in range(30, 51, 5)))
+    fingers.move([(30, 0), (60, 0)], pause_ms=500)
+    tablet.wait_for_timeout(6000 if late else 1500)
+    assert undo.is_disabled()
+    tablet.get_by_role("button", name="Fit 3D view").tap()
+    tablet.wait_for_timeout(1000)
+    fingers.move(*([(x, 0)] for x in range(20, 61, 10)))  # over the left lung
+    wait_until(tablet, lambda: undo.is_enabled())
+    undo.tap()
+    wait_until(tablet, lambda: undo.is_disabled())
+
+
 def test_fingers_turn_the_3d_view_and_one_still_does_afterwards(tablet):
     segmented(tablet)
     tablet.keyboard.press("Escape")  # with a brush, one finger paints

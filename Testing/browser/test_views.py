@@ -158,7 +158,7 @@ def test_the_place_and_the_structure_under_the_mouse_are_told_in_its_color(done,
             break
     color = "(dot) => getComputedStyle(dot).backgroundColor"
     row = page.locator("tr", has=page.get_by_role("button", name="Right lung", exact=True))
-    assert told.locator(".ds-dot").evaluate(color) == row.locator(".ds-dot").evaluate(color)
+    wait_until(page, lambda: told.locator(".ds-dot").evaluate(color) == row.locator(".ds-dot").evaluate(color))
     found = re.search(r"([RL]) ([\d.]+) ([AP]) ([\d.]+) ([SI]) ([\d.]+) mm", told.inner_text())
     letters, numbers = found.groups()[::2], map(float, found.groups()[1::2])
     lps = [n if letter in "LPS" else -n for letter, n in zip(letters, numbers, strict=True)]
