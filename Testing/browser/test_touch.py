@@ -155,7 +155,7 @@ LATE = """() => {
 def test_the_first_of_two_fingers_does_not_paint_in_3d(tablet, late):
     segmented(tablet)
     tablet.get_by_role("button", name="Left lung", exact=True).tap()
-    take(tablet, "Erase")
+    take(tablet, "Paint")
     tablet.get_by_role("button", name="Fit 3D view").tap()
     fingers, undo = Fingers(tablet, 1), tablet.get_by_role("button", name="Undo", exact=True)
     wait_until(tablet, lambda: fingers.picture().std() > 20)
@@ -167,7 +167,7 @@ def test_the_first_of_two_fingers_does_not_paint_in_3d(tablet, late):
     assert undo.is_disabled()
     tablet.get_by_role("button", name="Fit 3D view").tap()
     tablet.wait_for_timeout(1000)
-    fingers.move(*([(x, 0)] for x in range(20, 61, 10)))  # over the left lung
+    fingers.move(*([(x, 0)] for x in range(20, 61, 10)))  # over ribs
     wait_until(tablet, lambda: undo.is_enabled())
     undo.tap()
     wait_until(tablet, lambda: undo.is_disabled())
