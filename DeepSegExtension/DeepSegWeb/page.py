@@ -29,13 +29,13 @@ _COLORS = {
 }
 _THEME = {"theme": {"defaultTheme": "deepseg", "themes": {"deepseg": {"dark": True, "colors": _COLORS}}}}
 _NARROW = "700"  # pixels of a page whose drawer lies over the views
-_PHONE = "$vuetify.display.xs"  # below 600 pixels: windows of grey values get a line of their own
+_TIGHT = "$vuetify.display.width < (has_shelf || has_archive ? 1200 : 800)"  # windows get a line of their own
 
 
 def build_page(app, layouts) -> client.JSEval:
     """Build the page of an application; returns what starts a download, given its address."""
     with VAppLayout(app.server, vuetify_config=_THEME, full_height=True) as layout:
-        with v3.VAppBar(density="compact", flat=True, color="surface", extended=(_PHONE,), extension_height=40):
+        with v3.VAppBar(density="compact", flat=True, color="surface", extended=(_TIGHT,), extension_height=40):
             _bar(app)
         with v3.VNavigationDrawer(
             v_model=("drawer",),
@@ -79,10 +79,10 @@ def _bar(app) -> None:
     )
     html.Span("{{ volume_name }}", classes="ds-wide text-body-2 text-medium-emphasis text-truncate ml-4")
     v3.VSpacer()
-    _windows(app, v_if=(f"!{_PHONE}",), classes="mr-3")
+    _windows(app, v_if=(f"!({_TIGHT})",), classes="mr-3")
     v3.VChip("Research use only", size="small", color="warning", variant="tonal", classes="mr-3")
     with v3.Template(v_slot_extension=True):
-        _windows(app, v_if=(_PHONE,), classes="ml-auto mr-3")
+        _windows(app, v_if=(_TIGHT,), classes="ml-auto mr-3")
 
 
 def _windows(app, **place) -> None:

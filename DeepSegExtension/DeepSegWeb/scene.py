@@ -18,7 +18,7 @@ from DeepSegLogic.util.errors import OutputError
 
 from .attention import Attention
 
-WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0)}
+WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0), "Brain": (80.0, 40.0)}
 """Window and level in HU, as radiologists commonly set them."""
 RENDERINGS = {"Bones": "CT-Bones", "Chest": "CT-Chest-Contrast-Enhanced", "Lung": "CT-Lung", "Muscle": "CT-Muscle"}
 """Slicer's presets of volume rendering."""

@@ -67,7 +67,8 @@ def test_a_drag_changes_window_and_level_as_the_picture_shows(axial):
 
 
 def test_presets_have_keys_and_say_which_is_shown(axial):
-    for key, name, shown in (("2", "Lung", (1500, -600)), ("3", "Bone", (1800, 400)), ("1", "Soft tissue", (400, 40))):
+    windows = {"2 Lung": (1500, -600), "3 Bone": (1800, 400), "4 Brain": (80, 40), "1 Soft tissue": (400, 40)}
+    for (key, name), shown in ((title.split(maxsplit=1), shown) for title, shown in windows.items()):
         axial.keyboard.press(key)
         axial.get_by_role("button", name=f"Window: {name}", pressed=True).wait_for()
         wait_until(axial, lambda shown=shown: window_of(axial) == shown)
