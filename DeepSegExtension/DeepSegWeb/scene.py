@@ -39,7 +39,7 @@ class PageScene:
         self.app = SlicerApp()
         self.work = SceneSession(self.app.scene)
         self.attention = Attention()
-        self.work.corrections.outlining = self.attention.outlining
+        self.work.corrections.outlining = self.attention.following
         self.window_changed: Signal[tuple[float, float]] = Signal()
         self._kept_window = next(iter(WINDOWS.values()))  # for the next CT
         self._enhanced = None  # node of the volume that the model saw instead of the CT

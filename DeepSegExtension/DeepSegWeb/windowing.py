@@ -33,17 +33,19 @@ class Windowing:
         if name in WINDOWS:
             self._scene.set_window(*WINDOWS[name])
 
-    def drag(self, right: float, up: float, begins: bool) -> None:
+    def drag(self, view: str, right: float, up: float, begins: bool) -> None:
         """A slice is dragged; one that begins at the handle of a plan moves that instead.
 
         Args:
+            view: its singleton tag.
             right, up: pixels of the page since the button was pressed; none: as it was before.
             begins: whether the page tells of this drag for the first time.
         """
         if begins:
             self._start = None if self._scene.handle_held else self._scene.window
         if self._start is not None and math.isfinite(right) and math.isfinite(up):
-            with self._state:
+            self._scene.attention.hand = view
+            with self._state, self._scene.attention.following():
                 self._scene.set_window(*dragged(*self._start, right, up))
 
     def _tell(self, window: tuple[float, float]) -> None:

@@ -30,6 +30,13 @@ def drag(page, right, up, view=0) -> None:
     page.mouse.up()
 
 
+def picture_of(page, view) -> np.ndarray:
+    """Grey values of a view."""
+    page.wait_for_function(DRAWN)
+    picture = page.locator(".layout-grid-item").nth(view).screenshot()
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("L"), float)
+
+
 def preset(page, name) -> None:
     page.get_by_role("button", name=f"Window: {name}").click()
     page.get_by_role("button", name=f"Window: {name}", pressed=True).wait_for()
@@ -46,16 +53,15 @@ def axial(page):
 
 def test_a_drag_changes_window_and_level_as_the_picture_shows(axial):
     """Against the linear map of DICOM's VOI: black at the lower end, white at the upper one."""
+    coronal = picture_of(axial, 2)
     drag(axial, 100, 50)
     wait_until(axial, lambda: window_of(axial) == (round(400 * 2**0.5), 40 + 400 / 4))
     drag(axial, 120, -80)
     width, level = 400 * 2 ** (0.5 + 0.6), 140 - 400 * 2**0.5 * 80 / 200
     wait_until(axial, lambda: window_of(axial) == (round(width), round(level)))
     assert axial.locator("[aria-label^='Window: '][aria-pressed=true]").count() == 0
-    axial.wait_for_timeout(500)  # the picture comes
-    axial.wait_for_function(DRAWN)
-    view = axial.locator(".layout-grid-item").first
-    picture, box = np.asarray(Image.open(io.BytesIO(view.screenshot())).convert("L"), float), view.bounding_box()
+    wait_until(axial, lambda: np.abs(picture_of(axial, 2) - coronal).mean() > 5)  # other slices follow
+    picture, box = picture_of(axial, 0), axial.locator(".layout-grid-item").first.bounding_box()
     told, differences = axial.locator(".ds-probe > span").first, []
     for right in range(-120, 121, 15):
         row, column = int(box["height"] / 2), int(box["width"] / 2) + right
@@ -185,7 +191,7 @@ def windowing(chest_ct):
 
     state, scene = State(), PageScene()
     made = Windowing(state, scene)
-    made.drag(10, 10, True)  # without a volume
+    made.drag("Red", 10, 10, True)  # without a volume
     scene.show_volume(read_volume(chest_ct))
     yield made, state, scene
     scene.work.session.close()
@@ -195,20 +201,20 @@ def test_window_and_level_stay_within_bounds_whatever_a_page_says(windowing):
     made, state, scene = windowing
     assert (state.window_level, state.greys) == ("W 400 L 40", "Soft tissue")
     made.choose("nothing")
-    made.drag(0, 0, True)
+    made.drag("Red", 0, 0, True)
     for right, up in ((math.nan, 0), (0, math.inf), (-math.inf, 5)):
-        made.drag(right, up, False)
+        made.drag("Red", right, up, False)
         assert scene.window == (400, 40)
     for rubbish in ("a", None, [1], {}):
         with contextlib.suppress(TypeError):
-            made.drag(rubbish, 0, False)
+            made.drag("Red", rubbish, 0, False)
         assert scene.window == (400, 40)
     for right, up in ((1e300, 1e300), (-1e300, -1e300), (10**400, -(10**400))):
         with contextlib.suppress(OverflowError):
-            made.drag(right, up, False)
+            made.drag("Red", right, up, False)
         width, level = scene.window
         assert 1e-3 * 0.999 <= width <= 1e6 * 1.001 and abs(level) <= 1e6
-    made.drag(0, 0, False)
+    made.drag("Red", 0, 0, False)
     assert scene.window == (400, 40)  # as a second finger brings it back
 
 
@@ -218,12 +224,12 @@ def test_the_handle_of_a_plan_is_moved_instead(windowing):
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetActiveComponent(display.ComponentControlPoint, 0)
-    made.drag(0, 0, True)
-    made.drag(100, 0, False)
+    made.drag("Red", 0, 0, True)
+    made.drag("Red", 100, 0, False)
     assert scene.window == (400, 40)
     display.SetActiveComponent(display.ComponentNone, -1)
-    made.drag(0, 0, True)
-    made.drag(200, 0, False)
+    made.drag("Red", 0, 0, True)
+    made.drag("Red", 200, 0, False)
     assert scene.window == (800, 40)
 
 

@@ -10,7 +10,7 @@
     for (let told; told !== drag.place; ) {
       const begins = !drag.told;
       drag.told = told = drag.place;
-      await window.trame.trigger("window", [...told, begins]);
+      await window.trame.trigger("window", [drag.view, ...told, begins]);
     }
     drag.telling = false;
   }
@@ -27,10 +27,11 @@
     pointerdown(event) {
       cancel();
       const area = event.target.closest?.(".remote-controlled-area");
-      const slice = area?.closest(".layout-grid-item").querySelector(".ds-scale");
+      const { view } = area?.closest(".layout-grid-item").querySelector("[data-view]").dataset ?? {};
       const held = event.shiftKey || event.ctrlKey || event.altKey || event.metaKey;  // Slicer's own
-      if (!slice || held || event.button || !event.isPrimary || shown("tool") || shown("plan_drawn")) return;
-      drag = { x: event.clientX, y: event.clientY };
+      if (!view || view === "ThreeD" || held || event.button || !event.isPrimary) return;
+      if (shown("tool") || shown("plan_drawn")) return;
+      drag = { view, x: event.clientX, y: event.clientY };
     },
     pointermove(event) {
       if (!drag) return;
