@@ -153,7 +153,6 @@ class PageScene:
         self._enhanced = node
         if node is not None:
             node.SetSaveWithScene(False)  # a scene that is exported has one volume and its result
-            self.set_window(*self.window)
 
     def clear_result(self) -> None:
         """Take the result away."""

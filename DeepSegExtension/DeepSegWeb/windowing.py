@@ -61,6 +61,6 @@ def dragged(width: float, level: float, right: float, up: float) -> tuple[float,
 
 
 def window_text(width: float, level: float) -> str:
-    """Window and level, to three digits where they are small, as of MR on a scale from 0 to 1."""
-    digits = max(0, 2 - math.floor(math.log10(width)))
+    """Window and level, to two digits of the window at least: MR may have a scale from 0 to 1."""
+    digits = max(0, 1 - math.floor(math.log10(width)))
     return f"W {width:.{digits}f} L {level:.{digits}f}".replace("-", "−")

@@ -233,6 +233,20 @@ def test_the_handle_of_a_plan_is_moved_instead(windowing):
     assert scene.window == (800, 40)
 
 
+def test_the_enhanced_volume_follows(windowing):
+    from DeepSegLib import volumeNodes
+
+    made, _, scene = windowing
+    made.choose("Bone")
+    volume = scene.work.session.choices.volume
+    enhanced = volumeNodes.volumeToNode(volume, scene.app.scene, scene.work.volumeNode)
+    scene._keep_enhanced(enhanced)
+    shown = enhanced.GetDisplayNode()
+    assert (shown.GetWindow(), shown.GetLevel()) == (1800, 400)
+    made.choose("Lung")
+    assert (shown.GetWindow(), shown.GetLevel()) == (1500, -600)
+
+
 def test_the_next_ct_keeps_the_window_and_its_numbers_are_readable(windowing, chest_ct):
     from DeepSegWeb.windowing import window_text
 
@@ -242,4 +256,4 @@ def test_the_next_ct_keeps_the_window_and_its_numbers_are_readable(windowing, ch
     made.choose("Lung")
     scene.show_volume(read_volume(chest_ct))
     assert scene.window == (1500, -600) and state.greys == "Lung" and state.window_level == "W 1500 L −600"
-    assert window_text(0.8, 0.25) == "W 0.800 L 0.250" and window_text(12.34, -5) == "W 12.3 L −5.0"
+    assert window_text(0.8, 0.25) == "W 0.80 L 0.25" and window_text(80, -5) == "W 80 L −5"
