@@ -42,7 +42,7 @@ class Windowing:
             begins: whether the page tells of this drag for the first time.
         """
         if begins:
-            self._start = None if self._scene.handle_held else self._scene.window
+            self._start = None if self._scene.handle_held(view) else self._scene.window
         if self._start is not None and math.isfinite(right) and math.isfinite(up):
             self._scene.attention.hand = view
             with self._state, self._scene.attention.following():
