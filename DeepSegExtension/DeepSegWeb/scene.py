@@ -113,21 +113,17 @@ class PageScene:
         self.window_changed.emit(self.window)
 
     def handle_held(self, view: str) -> bool:
-        """Whether the mouse is at a handle of a plan in a slice view, or was when it left it.
+        """Whether the mouse is at a handle of a plan; Slicer first learns that it has left all views but one.
 
         Args:
             view: its singleton tag.
         """
-        kind = "vtkMRMLMarkupsDisplayNode"
-        count = self.app.scene.GetNumberOfNodesByClass(kind)
-        displays = [self.app.scene.GetNthNodeByClass(index, kind) for index in range(count)]
-        managers = [
-            shown.get_displayable_manager_by_class("vtkMRMLMarkupsDisplayableManager")
-            for shown in self.app.view_manager.get_slice_views()
-            if shown.get_singleton_tag() == view
-        ]
-        widgets = filter(None, (manager.GetWidget(display) for manager in managers for display in displays))
-        return any(widget.GetWidgetState() != widget.WidgetStateIdle for widget in widgets)
+        for other in self.app.view_manager.get_views():
+            if other.get_singleton_tag() != view:
+                other.interactor().InvokeEvent(vtk.vtkCommand.LeaveEvent)
+        kind, scene = "vtkMRMLMarkupsDisplayNode", self.app.scene
+        displays = (scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind)))
+        return any(display.GetActiveComponentType() != display.ComponentNone for display in displays)
 
     def set_rendering(self, name: str) -> None:
         """Show the volume in 3D with one of :data:`RENDERINGS`; empty: not at all."""
