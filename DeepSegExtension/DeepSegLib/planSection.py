@@ -38,6 +38,7 @@ class PlanSection:
             ("branchButton", self.onBranch),
             ("removePlanButton", self.onRemove),
             ("undoPlanButton", self.onUndo),
+            ("redoPlanButton", self.onRedo),
             ("recomputeButton", self.onRecompute),
             ("partsButton", self.onParts),
             ("openPlanButton", self.onOpen),
@@ -156,6 +157,9 @@ class PlanSection:
     def onUndo(self, _checked=False):
         self.session.outcome.planning.undo()
 
+    def onRedo(self, _checked=False):
+        self.session.outcome.planning.redo()
+
     def onRecompute(self, _checked=False):
         with remedies.showingErrors(_("The plan cannot be computed.")):
             self.scene.plan.planning.recompute()
@@ -227,6 +231,7 @@ class PlanSection:
             ),
             ("removePlanButton", bool(entries)),
             ("undoPlanButton", planning is not None and planning.can_undo),
+            ("redoPlanButton", planning is not None and planning.can_redo),
             ("recomputeButton", bool(entries) and free),
             ("partsButton", any(p.kind == "resections" for p in entries)),
             ("openPlanButton", found and free),

@@ -33,6 +33,7 @@ from .showing import Showing
 from .sureness import PageSureness
 from .transfers import Transfers
 from .views import make_views
+from .windowing import Windowing
 
 POLL_S = 0.08
 
@@ -70,6 +71,7 @@ class WebApp:
         self._known = self.transfers.folder, source and source.parent, folder and folder.resolve()
         self.state.trame__title, self.state.trame__favicon = "DeepSeg", "deepseg/icon.svg"
         self.state.update(binding.initial())
+        self.windowing = Windowing(self.state, self.scene)
         self.places = PagePlaces(self.state, self.session, self._saying)
         self.drafting = PageDraft(self.state, self.work, self._saying)
         dialogs = ("uploading", "exporting", "choosing_model", "asking", "searching")
@@ -83,6 +85,7 @@ class WebApp:
         self.server.trigger("drawn")(self.correcting.drawn)
         self.server.trigger("following")(self.correcting.following)
         self.server.trigger("dropped")(self.correcting.drop)
+        self.server.trigger("window")(self.windowing.drag)
         self.server.trigger("picture")(self.planning.picture)
         self._bind()
         Probe(self.state, self.scene)
@@ -165,6 +168,11 @@ class WebApp:
     def choose_preset(self, preset: str) -> None:
         """Choose the structures of a preset."""
         self.session.choices.choose_preset(preset)
+
+    def take_window(self) -> None:
+        """Let drags in a slice change window and level: no other tool is taken."""
+        self.correcting.put_down()
+        self.work.plan.placing.stop()
 
     def jump_to(self, name: str) -> None:
         """Make a structure the current one and centre the views on it."""
@@ -249,10 +257,6 @@ class WebApp:
         @change("rendering")
         def _(rendering, **_):
             self.scene.set_rendering(rendering)
-
-        @change("greys")
-        def _(greys, **_):
-            self.scene.set_window(greys)
 
         @change("tool", "current", "shape", "brush", "limited", "low", "high")
         def _(**_):

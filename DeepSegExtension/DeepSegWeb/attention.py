@@ -1,4 +1,4 @@
-"""Which views are drawn at once while an outline follows the hand."""
+"""Which views are drawn at once while an outline, or window and level, follow the hand."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-REST_S = 0.25  # without a new outline, after which the hand rests
+REST_S = 0.25  # without a change, after which the hand rests
 
 
 class Attention:
-    """While an outline follows the hand, only the slice view that the hand is in is drawn at once.
+    """While something follows the hand, only the slice view that the hand is in is drawn at once.
 
-    The other slices follow when the hand rests. 3D views show no outline, but Slicer asks them to draw themselves for
+    The other slices follow when the hand rests. 3D views show none of it, but Slicer asks them to draw themselves for
     any change of any segmentation. Without a graphics card, all of that takes most of what the hand would wait for.
 
     Attributes:
@@ -22,18 +22,18 @@ class Attention:
     hand = ""
 
     def __init__(self):
-        self._outlining = False
+        self._following = False
         self._waiting: dict[str, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @contextlib.contextmanager
-    def outlining(self):
-        """What changes meanwhile is an outline."""
-        self._outlining = True
+    def following(self):
+        """What changes meanwhile follows the hand: an outline, or window and level."""
+        self._following = True
         try:
             yield
         finally:
-            self._outlining = False
+            self._following = False
 
     def ask(self, view: str, in_3d: bool, draw: Callable[[], None]) -> None:
         """A view is to be drawn.
@@ -43,7 +43,7 @@ class Attention:
             in_3d: whether it is a 3D view.
             draw: draws it.
         """
-        if not self._outlining or view == self.hand:
+        if not self._following or view == self.hand:
             self._waiting.pop(view, None)
             draw()
         elif not in_3d:

@@ -34,7 +34,6 @@ from DeepSegLogic.session.texts import (
 from DeepSegLogic.util.errors import DeepSegError
 
 from .remedies import WORDS
-from .scene import WINDOWS
 
 
 def initial() -> dict:
@@ -94,7 +93,7 @@ def initial() -> dict:
         "outline": 1,
         "solid": 1.0,
         "rendering": "",
-        "greys": next(iter(WINDOWS)),
+        "legend": False,
         "tool": "",
         "shape": "stroke",
         "brush": 12,

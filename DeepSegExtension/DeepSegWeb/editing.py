@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from DeepSegLib.volumeNodes import toNumpy
-from slicer import vtkMRMLSliceNode
-from trame_slicer.segmentation import (
-    BrushDiameterMode,
-    SegmentationEffectPaint,
-    SegmentationEffectVolumeIntensityMask,
-)
-from vtk.util.numpy_support import vtk_to_numpy
+from trame_slicer.segmentation import BrushDiameterMode, SegmentationEffectVolumeIntensityMask
 
+from .brushing import Brush
 from .drawing import Drawing
 
 PROMPTS = ("add", "remove")
@@ -26,46 +20,12 @@ LIMITED = (*BRUSHES, "draw", "cut")
 """Tools that can be limited to a range of HU."""
 
 
-class Brush(SegmentationEffectPaint):
-    """Trame-slicer's brush, which shows where it passes. What Slicer would do then takes over a second on a large CT.
-
-    What is painted in a slice comes from the page itself, as for :class:`~.drawing.Drawing`: what trame tells of a
-    finger may come after a second one has touched the view. In 3D, where the brush keeps to surfaces, the brush tells.
-
-    Attributes:
-        painted: called with the places in 3D, (N, 3) in RAS.
-    """
-
-    painted: Callable[[np.ndarray], None]
-
-    def places(self, view: str, places: np.ndarray, _end: bool) -> tuple[np.ndarray, np.ndarray] | None:
-        """See :meth:`.drawing.Drawing.places`."""
-        for pipeline in filter(None, (known() for known in self.pipelines)):
-            node = pipeline.GetViewNode()
-            if isinstance(node, vtkMRMLSliceNode) and node.GetSingletonTag() == view:
-                return places * node.GetDimensions()[:2], np.linalg.inv(toNumpy(node.GetXYToRAS()))
-        return None
-
-    def paint_glyph_at_world_coordinates(self, _polydata, paint_coordinates_world) -> None:
-        for pipeline in filter(None, (known() for known in self.pipelines)):
-            own = pipeline.widget and pipeline.widget._paint_coordinates_world is paint_coordinates_world
-            if own and not isinstance(pipeline.GetViewNode(), vtkMRMLSliceNode):
-                self.painted(vtk_to_numpy(paint_coordinates_world.GetData()).astype(float))
-
-    def drop(self) -> None:
-        """Drop the stroke that is being painted."""
-        for pipeline in filter(None, (known() for known in self.pipelines)):
-            if pipeline.widget:
-                pipeline.widget.clear()
-                pipeline.widget.stop_painting()
-
-
 class Editing:
     """One tool on one structure at a time. It changes nothing, and so there is no undo here.
 
     Args:
         editor: the segmentation editor of the Slicer application.
-        painted: see :class:`Brush`.
+        painted: see :class:`~.brushing.Brush`.
     """
 
     def __init__(self, editor, painted: Callable[[np.ndarray], None]):

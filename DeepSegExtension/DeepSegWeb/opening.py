@@ -148,8 +148,6 @@ class Opening:
             work.adopt(opened.label_map, opened.provenance, ignored=opened.ignored, plan=plan, **known)
         if opened.corrector:
             work.session.choices.choose_corrector(opened.corrector)
-        if work.session.choices.input.preflight.ready:
-            self.scene.set_window(self.state.greys)
         self.scene.set_rendering(self.state.rendering)
 
     async def receive(self, source: Path) -> None:

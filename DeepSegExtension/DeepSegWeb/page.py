@@ -15,7 +15,7 @@ from .widgets import call
 
 ASSETS = {
     "serve": {"deepseg": str(Path(__file__).with_name("serve"))},
-    "scripts": ["deepseg/deepseg.js"],
+    "scripts": ["deepseg/deepseg.js", "deepseg/windowing.js"],
     "styles": ["deepseg/deepseg.css"],
 }
 _COLORS = {
@@ -29,13 +29,13 @@ _COLORS = {
 }
 _THEME = {"theme": {"defaultTheme": "deepseg", "themes": {"deepseg": {"dark": True, "colors": _COLORS}}}}
 _NARROW = "700"  # pixels of a page whose drawer lies over the views
-_PHONE = "$vuetify.display.xs"  # below 600 pixels: windows of grey values get a line of their own
+_TIGHT = "$vuetify.display.width < (has_shelf || has_archive ? 1200 : 800)"  # windows get a line of their own
 
 
 def build_page(app, layouts) -> client.JSEval:
     """Build the page of an application; returns what starts a download, given its address."""
     with VAppLayout(app.server, vuetify_config=_THEME, full_height=True) as layout:
-        with v3.VAppBar(density="compact", flat=True, color="surface", extended=(_PHONE,), extension_height=40):
+        with v3.VAppBar(density="compact", flat=True, color="surface", extended=(_TIGHT,), extension_height=40):
             _bar(app)
         with v3.VNavigationDrawer(
             v_model=("drawer",),
@@ -79,18 +79,37 @@ def _bar(app) -> None:
     )
     html.Span("{{ volume_name }}", classes="ds-wide text-body-2 text-medium-emphasis text-truncate ml-4")
     v3.VSpacer()
-    _windows(v_if=(f"!{_PHONE}",), classes="mr-3")
+    _windows(app, v_if=(f"!({_TIGHT})",), classes="mr-3")
     v3.VChip("Research use only", size="small", color="warning", variant="tonal", classes="mr-3")
     with v3.Template(v_slot_extension=True):
-        _windows(v_if=(_PHONE,), classes="ml-auto mr-3")
+        _windows(app, v_if=(_TIGHT,), classes="ml-auto mr-3")
 
 
-def _windows(**place) -> None:
-    with v3.VBtnToggle(v_model=("greys",), density="compact", mandatory=True, variant="text", **place):
-        for name, (width, centre) in WINDOWS.items():
-            tip = f"{centre - width / 2:.0f} to {centre + width / 2:.0f} HU"
-            attributes = [f'aria-label="Window: {name}"', f'title="{tip}"']
-            v3.VBtn(name, value=name, size="small", raw_attrs=attributes)
+def _windows(app, **place) -> None:
+    """What drags in a slice do without another tool, and the presets; with keys of their own."""
+    with html.Div(classes=f"d-flex align-center {place.pop('classes')}", **place):
+        pressed = "!tool && !plan_drawn"
+        tip = "Window/level: drag in a slice, to the side for the window, up or down for the level (W)"
+        attributes = ['aria-label="Window/level"', f':aria-pressed="{pressed}"', 'aria-keyshortcuts="W"']
+        v3.VBtn(
+            icon="mdi-contrast-circle",
+            size="small",
+            active=(pressed,),
+            click=app.take_window,
+            raw_attrs=[*attributes, f'title="{tip}"'],
+        )
+        with v3.VBtnGroup(density="compact", variant="text"):
+            for key, (name, (width, level)) in enumerate(WINDOWS.items(), 1):
+                tip = f"{level - width / 2:.0f} to {level + width / 2:.0f} HU ({key})".replace("-", "−")
+                shown = f"greys === '{name}'"
+                attributes = [f'aria-label="Window: {name}"', f':aria-pressed="{shown}"', f'aria-keyshortcuts="{key}"']
+                v3.VBtn(
+                    name,
+                    active=(shown,),
+                    click=(app.windowing.choose, f"['{name}']"),
+                    size="small",
+                    raw_attrs=[*attributes, f'title="{tip}"'],
+                )
 
 
 def _drawer(app) -> None:

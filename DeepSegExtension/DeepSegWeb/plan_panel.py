@@ -25,7 +25,8 @@ def plan_panel(app) -> None:
     _table(app.planning)
     html.Div("{{ plan_told }}", v_if=("plan_told",), classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])
     with _row():
-        _button("Step back", app.planning.undo, "!plan_undo", "Undo the last step of the plan")
+        _button("Undo", app.planning.undo, "!plan_undo", "Undo the last step of the plan", name="Undo in the plan")
+        _button("Redo", app.planning.redo, "!plan_redo", "Redo the step of the plan", name="Redo in the plan")
         _button("Recompute", app.planning.recompute, "!plan_rows.length || run.busy", "Compute all numbers again")
     with _row():
         parts = "Make the parts structures of the result; undo it under Correct"
@@ -172,6 +173,6 @@ def _row():
     return html.Div(classes="ds-row")
 
 
-def _button(label: str, click, disabled: str, tip: str) -> None:
-    attrs = [f'title="{tip}"']
+def _button(label: str, click, disabled: str, tip: str, name: str = "") -> None:
+    attrs = [f'title="{tip}"', *([f'aria-label="{name}"'] if name else [])]
     v3.VBtn(label, size="small", variant="tonal", click=click, disabled=(disabled,), raw_attrs=attrs)

@@ -27,6 +27,7 @@ HINTS = {
     "path": "Click the entry in a slice, then the target.",
 }
 INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
+INITIAL |= {"plan_redo": False}
 INITIAL |= {"plan_along": False, "plan_drawn": "", "plan_hint": ""}
 INITIAL |= {"plan_look": None, "plan_clip": False, "plan_bar": False}
 
@@ -149,6 +150,11 @@ class PagePlan:
         with self._saying():
             self.work.plan.planning.undo()
 
+    def redo(self) -> None:
+        """Redo the step of the plan that was undone last."""
+        with self._saying():
+            self.work.plan.planning.redo()
+
     def recompute(self) -> None:
         """Compute all numbers again."""
         with self._saying():
@@ -199,6 +205,7 @@ class PagePlan:
         self.state.plan_rows = [self._row(*row) for row in rows]
         self.state.plan_told = "" if all(holds) else STALE
         self.state.plan_undo = planning is not None and planning.can_undo
+        self.state.plan_redo = planning is not None and planning.can_redo
         self._scene.redraw()
 
     def _row(self, at: int, planned: Planned, holds: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What lies under the mouse: its grey value, and the structure."""
+"""What lies under the mouse: its grey value, the structure, and the place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from slicer import vtkMRMLCrosshairNode
 
 
 class Probe:
-    """Tells the page's state, as ``probe``: the view that the mouse is in, and a text.
+    """Tells the page's state, as ``probe``: the view that the mouse is in, and what lies there.
 
     Args:
         state: of the page.
@@ -23,19 +23,25 @@ class Probe:
     def _look(self, node, _event) -> None:
         place, pixel = [0.0] * 3, [0.0] * 3
         view = node.GetCursorPositionXYZ(pixel)
-        told = self._text(place) if view is not None and node.GetCursorPositionRAS(place) else ""
-        self._state.probe = {"view": view.GetSingletonTag(), "text": told} if told else {}
+        told = self._told(place) if view is not None and node.GetCursorPositionRAS(place) else {}
+        self._state.probe = {"view": view.GetSingletonTag(), **told} if told else {}
 
-    def _text(self, place) -> str:
+    def _told(self, place: list[float]) -> dict:
         volume, correction = self._work.session.choices.volume, self._work.correction
         if volume is None:
-            return ""
+            return {}
         i, j, k = np.rint(np.linalg.inv(volume.ijk_to_ras) @ [*place, 1])[:3].astype(int)
         if not all(0 <= n < size for n, size in zip((k, j, i), volume.shape_kji, strict=True)):
-            return ""
-        value = f"{volume.array[k, j, i]:g}" + (" HU" if volume.modality in (None, "CT") else "")
-        if correction is None:
-            return value
-        label = correction.label_map.array[k, j, i]
-        title = next((s.title for s in correction.label_map.structures if s.value == label), "")
-        return f"{value} · {title}" if title else value
+            return {}
+        unit = " HU" if volume.modality in (None, "CT") else ""
+        told = {"value": f"{volume.array[k, j, i]:g}{unit}".replace("-", "−"), "place": place_text(place)}
+        label = correction.label_map.array[k, j, i] if correction is not None else 0
+        structures = correction.label_map.structures if label else ()
+        found = next((s for s in structures if s.value == label), None)
+        return told | ({"title": found.title, "color": "rgb({}, {}, {})".format(*found.color)} if found else {})
+
+
+def place_text(ras: list[float]) -> str:
+    """A place by the patient's sides, counted from the origin."""
+    letters = (sides[x > 0] for sides, x in zip(("LR", "PA", "IS"), ras, strict=True))
+    return " ".join(f"{letter} {abs(x):.1f}" for letter, x in zip(letters, ras, strict=True)) + " mm"

@@ -13,12 +13,13 @@ from trame_slicer.core import SlicerApp
 from vtk.util import numpy_support
 
 from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.session import Signal
 from DeepSegLogic.util.errors import OutputError
 
 from .attention import Attention
 
-WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0)}
-"""Width and centre in HU, as radiologists commonly set them."""
+WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0), "Brain": (80.0, 40.0)}
+"""Window and level in HU, as radiologists commonly set them."""
 RENDERINGS = {"Bones": "CT-Bones", "Chest": "CT-Chest-Contrast-Enhanced", "Lung": "CT-Lung", "Muscle": "CT-Muscle"}
 """Slicer's presets of volume rendering."""
 
@@ -30,6 +31,7 @@ class PageScene:
         app: the Slicer application: MRML scene, views, segmentation editor.
         work: the session on the scene.
         attention: which views are drawn at once.
+        window_changed: carries :attr:`window`.
     """
 
     def __init__(self):
@@ -37,7 +39,9 @@ class PageScene:
         self.app = SlicerApp()
         self.work = SceneSession(self.app.scene)
         self.attention = Attention()
-        self.work.corrections.outlining = self.attention.outlining
+        self.work.corrections.outlining = self.attention.following
+        self.window_changed: Signal[tuple[float, float]] = Signal()
+        self._kept_window = next(iter(WINDOWS.values()))  # for the next CT
         self._enhanced = None  # node of the volume that the model saw instead of the CT
         self.app.segmentation_editor.set_surface_representation_enabled(True)  # else it would remove ours
 
@@ -52,8 +56,11 @@ class PageScene:
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
         node.SetAndObserveDisplayNodeID(display.GetID())
         self.work.setVolumeNode(node)
-        if not self.work.session.choices.input.preflight.ready:  # it may be anything
+        if self._fits_model:
+            self.set_window(*self._kept_window)
+        else:  # it may be anything
             display.AutoWindowLevelOn()
+            self.window_changed.emit(self.window)
         self.app.display_manager.show_volume_in_slice_background(node)
         self.app.display_manager.reset_views()
 
@@ -84,12 +91,39 @@ class PageScene:
         node.SetAttribute(volumeNodes.SOURCE, volume.source)
         return node
 
-    def set_window(self, name: str) -> None:
-        """Show the volume with one of :data:`WINDOWS`."""
-        if self.work.volumeNode is not None:
-            display = self.work.volumeNode.GetDisplayNode()
-            display.AutoWindowLevelOff()
-            display.SetWindowLevel(*WINDOWS[name])
+    @property
+    def _fits_model(self) -> bool:
+        return self.work.session.choices.input.preflight.ready
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """Window and level of the slices, in HU; None without a volume."""
+        node = self.work.volumeNode
+        return None if node is None else (node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel())
+
+    def set_window(self, width: float, level: float) -> None:
+        """Set window and level of the slices, in HU. They stay for the next CT."""
+        if self.work.volumeNode is None:
+            return
+        for node in filter(None, (self.work.volumeNode, self._enhanced)):
+            node.GetDisplayNode().AutoWindowLevelOff()
+            node.GetDisplayNode().SetWindowLevel(width, level)
+        if self._fits_model:
+            self._kept_window = width, level
+        self.window_changed.emit(self.window)
+
+    def handle_held(self, view: str) -> bool:
+        """Whether the mouse is at a handle of a plan; Slicer first learns that it has left all views but one.
+
+        Args:
+            view: its singleton tag.
+        """
+        for other in self.app.view_manager.get_views():
+            if other.get_singleton_tag() != view:
+                other.interactor().InvokeEvent(vtk.vtkCommand.LeaveEvent)
+        kind, scene = "vtkMRMLMarkupsDisplayNode", self.app.scene
+        displays = (scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind)))
+        return any(display.GetActiveComponentType() != display.ComponentNone for display in displays)
 
     def set_rendering(self, name: str) -> None:
         """Show the volume in 3D with one of :data:`RENDERINGS`; empty: not at all."""

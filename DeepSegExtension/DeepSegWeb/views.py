@@ -26,6 +26,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from .attention import Attention
 from .gestures import Gestures
+from .scale import scale_bar
 from .scene import PageScene
 
 TITLES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal", "ThreeD": "3D"}
@@ -113,16 +114,21 @@ def _slice_ui(app_logic, server, view_id, view) -> None:
     slider = connect_slice_view_slider_to_state(server, view)
     value, low, high, step = (getattr(slider.name, part) for part in ("value", "min_value", "max_value", "step"))
     _show_sides(server, f"{view_id}_sides", view)
+    _show_scale(server, f"{view_id}_scale", view)
     _stay_fitted(view, app_logic.GetSliceLogic(view.get_view_node()))
     with html.Div(v_show=("volume_name",), classes="ds-place"):
         count, number = (f"{{{{ Math.round(({end} - {low}) / {step}) + 1 }}}}" for end in (high, value))
         html.Span(f"{number} / {count}")
         place = f"{view_id}_sides[{value} < 0 ? 4 : 5]"  # the side of the origin, and how far
         html.Span(f" · {{{{ {place} }}}} {{{{ Math.abs({value}).toFixed(1) }}}} mm", classes="ds-wide")
-    for told in ("outlined", "probe"):
-        html.Div(
-            f"{{{{ {told}.text }}}}", v_if=(f"{told}.view === '{view.get_singleton_tag()}'",), classes=f"ds-{told}"
-        )
+    here = f".view === '{view.get_singleton_tag()}'"
+    html.Div("{{ outlined.text }}", v_if=(f"outlined{here}",), classes="ds-outlined")
+    with html.Div(v_if=(f"probe{here}",), classes="ds-probe"):
+        html.Span("{{ probe.value + ' ' }}")
+        with html.Span(v_if=("probe.title",)):
+            html.Span(classes="ds-dot", style=("{background: probe.color}",))
+            html.Span("{{ probe.title }}")
+        html.Div("{{ probe.place }}")
     with html.Div(classes="ds-slider", v_show=("volume_name",)):
         v3.VSlider(
             v_model=(value,),
@@ -147,6 +153,21 @@ def _show_sides(server, name: str, view) -> None:
     view.modified.connect(look)
     for index, place in enumerate(("left", "right", "top", "bottom")):
         html.Span(f"{{{{ {name}[{index}] }}}}", v_show=("volume_name",), classes=f"ds-side ds-{place}")
+
+
+def _show_scale(server, name: str, view) -> None:
+    """The scale bar, which follows the zoom, and window and level."""
+    state = server.state
+
+    def look(_view=None) -> None:
+        state[name] = scale_bar(view.get_view_node().GetFieldOfView()[0])
+
+    look()
+    view.modified.connect(look)
+    width = f"{{width: `${{100 * {name}.share}}%`}}"
+    with html.Div(v_show=("volume_name",), classes="ds-scale", style=(width,)):
+        html.Span(f"{{{{ {name}.text }}}}")
+    html.Div("{{ window_level }}", v_show=("volume_name",), classes="ds-window")
 
 
 def _stay_fitted(view, logic) -> None:
@@ -182,7 +203,14 @@ def _threed_ui(fit, _server, _view_id, view) -> None:
         vtkMRMLAbstractViewNode.OrientationMarkerTypeCube, vtkMRMLAbstractViewNode.OrientationMarkerSizeSmall
     )
     _fit_narrow(view)
-    _corner(view, fit)
+    with _corner(view, fit):
+        shown = 'v-if="rows.length" :aria-pressed="legend"'
+        _button("mdi-format-list-bulleted-square", "Legend of", "Legend", view, "legend = !legend", shown)
+    with html.Div(v_if=("legend && rows.length",), classes="ds-legend", raw_attrs=['role="list" aria-label="Legend"']):
+        seen = "rows.filter((r) => r.found && visible.includes(r.name))"
+        with html.Div(v_for=f"row in {seen}", key=("row.name",), raw_attrs=['role="listitem"']):
+            html.Span(classes="ds-dot", style=("{background: row.color}",))
+            html.Span("{{ row.title }}")
     html.Div("Surfaces appear here after segmentation.", v_if=("!rows.length && !boxes.length",), classes="ds-empty")
 
 
@@ -196,20 +224,21 @@ def _fit_narrow(view) -> None:
     view.interactor().AddObserver(vtkCommand.WindowResizeEvent, look)
 
 
-def _corner(view, fit) -> None:
-    with html.Div(classes="ds-corner", raw_attrs=[f'data-view="{view.get_singleton_tag()}"']):
+def _corner(view, fit) -> html.Div:
+    with html.Div(classes="ds-corner", raw_attrs=[f'data-view="{view.get_singleton_tag()}"']) as corner:
         html.Span(_title(view))
         _button("mdi-fit-to-screen-outline", "Fit", "Fit to view", view, fit)
         _button("mdi-arrow-expand", "Enlarge", "Enlarge or restore", view, "window.deepseg.enlarge($event)")
+    return corner
 
 
-def _button(icon: str, verb: str, tip: str, view, click) -> None:
+def _button(icon: str, verb: str, tip: str, view, click, *more: str) -> None:
     v3.VBtn(
         icon=icon,
         size="x-small",
         variant="text",
         click=click,
-        raw_attrs=[f'aria-label="{verb} {_title(view)} view"', f'title="{tip}"'],
+        raw_attrs=[f'aria-label="{verb} {_title(view)} view"', f'title="{tip}"', *more],
     )
 
 

@@ -76,6 +76,11 @@ class Planning:
         """Whether a step can be undone."""
         return bool(self._done)
 
+    @property
+    def can_redo(self) -> bool:
+        """Whether a step that was undone can be redone."""
+        return bool(self._undone)
+
     def as_plan(self) -> Plan:
         """The plan with its numbers, as for a file."""
         from ..planning import Plan, digest_of

@@ -108,6 +108,21 @@ def test_on_a_phone_or_at_400_percent(page, width):
     wait_until_open(True)
 
 
+@pytest.mark.parametrize("everything", [False, True])
+def test_the_bar_is_whole_at_every_width(page, everything):
+    """Also with what opens files of the server and of an archive."""
+    show = "(on) => ['has_shelf', 'has_archive'].forEach((name) => window.trame.state.set(name, on))"
+    page.evaluate(show, everything)
+    for width in (320, 600, 690, 710, 790, 810, 1001, 1190, 1210, 1280):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_timeout(300)
+        controls = page.locator(".v-app-bar :is(button, .v-chip):visible").all()
+        boxes = {control.inner_text(): control.bounding_box() for control in controls}
+        assert len(boxes) > 6
+        assert [(name, width) for name, box in boxes.items() if box["x"] < 0 or box["x"] + box["width"] > width] == []
+    page.evaluate(show, False)
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fills_the_window(page, width):
     """Only its parts scroll: a scroll bar of the page would take room and move nothing."""

@@ -68,14 +68,14 @@ def millilitres(mask, image) -> float:
 
 
 def undo_to(page, title, volume) -> None:
-    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Undo", exact=True).click()
     wait_for_volume(page, title, lambda ml: ml == volume)
 
 
 def check_dropped(page) -> None:
     """What was being drawn is gone, and changed nothing."""
     page.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
-    assert page.get_by_role("button", name="Undo").is_disabled()
+    assert page.get_by_role("button", name="Undo", exact=True).is_disabled()
 
 
 def test_a_stroke_changes_the_volume_and_undo_restores_it(done):
@@ -102,7 +102,7 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
     assert not done.get_by_role("alert").is_visible()
     undo_to(done, "Left lung", erased)
     undo_to(done, "Left lung", before)
-    assert done.get_by_role("button", name="Undo").is_disabled()
+    assert done.get_by_role("button", name="Undo", exact=True).is_disabled()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_what_is_drawn_takes_voxels_away_there_and_nowhere_else(done, tmp_path, 
     elif kind == "stroke":
         assert np.ptp(i) > np.ptp(j), "along the stroke"
     undo_to(done, "Left lung", before)
-    done.get_by_role("button", name="Redo").click()
+    done.get_by_role("button", name="Redo", exact=True).click()
     wait_for_volume(done, "Left lung", lambda ml: ml < before)
     undo_to(done, "Left lung", before)
 
@@ -203,7 +203,7 @@ def test_escape_drops_what_is_being_drawn(done, tool):
         done.get_by_role("button", name=tool, exact=True, pressed=False).wait_for()
     done.get_by_text("Select a tool, then use the mouse in a slice.").wait_for()
     take(done, "Remove")  # whatever the drawing did would have come before
-    assert done.get_by_role("button", name="Undo").is_disabled()
+    assert done.get_by_role("button", name="Undo", exact=True).is_disabled()
     assert volume_of(done, "Left lung") == before
 
 
@@ -215,7 +215,7 @@ def test_a_page_that_is_loaded_again_drops_what_is_being_drawn(done):
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         done.reload()
         done.get_by_text("Click or draw a stroke where the structure is wrong.").wait_for()
-    assert done.get_by_role("button", name="Undo").is_disabled()
+    assert done.get_by_role("button", name="Undo", exact=True).is_disabled()
 
 
 def test_strokes_can_be_limited_to_grey_values(done, tmp_path, chest_ct):
@@ -292,7 +292,7 @@ def test_corrections_are_not_lost_unasked(done, chest_ct):
     drag(done, (-5, 0), (5, 0))
     wait_for_volume(done, "Left lung", lambda ml: ml < volume)
     done.reload()
-    done.get_by_role("button", name="Undo").wait_for()
+    done.get_by_role("button", name="Undo", exact=True).wait_for()
     shown = volume_of(done, "Left lung")
     download(done, ["Measurements"])  # which do not hold the corrections
     done.get_by_role("button", name="Segment", exact=True).click()
@@ -308,7 +308,7 @@ def test_corrections_are_not_lost_unasked(done, chest_ct):
     done.keyboard.press("Escape")
     question.wait_for(state="hidden")
     undo_to(done, "Left lung", volume)
-    done.get_by_role("button", name="Redo").click()
+    done.get_by_role("button", name="Redo", exact=True).click()
     wait_for_volume(done, "Left lung", lambda ml: ml == shown)
     done.get_by_role("button", name="Segment", exact=True).click()
     question.get_by_role("button", name="Replace").click()

@@ -84,7 +84,7 @@ def test_an_exported_scene_comes_back_to_be_corrected_and_exported(browser, scen
     page.mouse.move(x + 5, y, steps=4)
     page.mouse.up()
     wait_for_volume(page, "Left lung", lambda ml: ml < before)
-    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Undo", exact=True).click()
     wait_for_volume(page, "Left lung", lambda ml: ml == before)
     rows = download(page, ["Measurements"]).decode()
     line = next(line for line in rows.splitlines() if line.startswith("Left lung,"))

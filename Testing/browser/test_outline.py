@@ -39,7 +39,8 @@ def scene():
 def test_only_grey_values_of_a_ct_are_told_in_hu(scene, modality, told):
     scene.show_volume(Volume(np.full((24, 24, 24), 7, np.int16), np.eye(4), "scan", modality))
     probe = importlib.import_module("DeepSegWeb.probe").Probe(State(), scene)
-    assert probe._text([3.0, 3.0, 3.0]) == told
+    assert probe._told([3.0, -0.2, 3.0]) == {"value": told, "place": "R 3.0 P 0.2 S 3.0 mm"}
+    assert probe._told([3.0, -2.0, 3.0]) == {}, "outside"
 
 
 @pytest.fixture

@@ -94,12 +94,17 @@ def test_measure_drag_a_plane_and_take_it_home(page, organs, tmp_path):
     # translucent, and larger than the liver; the view is drawn anew a moment later
     wait_until(page, lambda: (np.abs(threed(page) - bare).max(2) > 8).mean() > 0.05)
     title = page.get_by_role("button", name="Liver, remnant", exact=True)
+    for step, state in (("Undo", "detached"), ("Redo", "visible")):
+        page.get_by_role("button", name=f"{step} in the plan").click()
+        title.wait_for(state=state)
     title.click()  # the views are centered on the plane
     before = plan(page)["Liver, remnant"]
     for _ in range(5):
+        window = page.locator(".ds-window").first.inner_text()
         drag(page, 15)
         page.wait_for_timeout(1500)
         if plan(page)["Liver, remnant"] != before:
+            assert page.locator(".ds-window").first.inner_text() == window
             break
         title.click()
     wait_until(page, lambda: plan(page)["Liver, remnant"] != before)

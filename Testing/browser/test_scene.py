@@ -58,7 +58,7 @@ def test_an_uploaded_series_stays_until_another_volume_is_shown(chest_ct, tmp_pa
     scene, said, scratch = pytest.importorskip("DeepSegWeb.scene").PageScene(), [], tmp_path / "scratch"
     opening = importlib.import_module("DeepSegWeb.opening")
     scratch.mkdir()
-    state = State(greys="Bone", rendering="", reading="")
+    state = State(rendering="", reading="")
     page = opening.Opening(state, scene, said.append, scratch, None)
     shutil.copytree(dicom_series.write_series(tmp_path / "ct"), tmp_path / "upload" / "CT")
     _run(page.receive(tmp_path / "upload" / "CT"))
@@ -87,7 +87,7 @@ def test_the_worker_prepares_itself_while_a_volume_is_read(chest_ct, tmp_path, m
     read, asked, before = opening.read_scene_or_volume, [], []
     monkeypatch.setattr(scene.work.session.jobs, "submit", lambda request, *_, **__: asked.append(request))
     monkeypatch.setattr(opening, "read_scene_or_volume", lambda *a: before.extend(asked) or read(*a))
-    page = opening.Opening(State(greys="Bone", rendering="", reading=""), scene, said.append, tmp_path, None)
+    page = opening.Opening(State(rendering="", reading=""), scene, said.append, tmp_path, None)
     _run(page.open(chest_ct))
     assert (said, before, asked) == ([], ["prepare"], ["prepare", "classify", "estimate"])
     scene.work.session.close()

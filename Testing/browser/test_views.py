@@ -136,10 +136,49 @@ def test_what_lies_under_the_mouse_is_told(page):
 
     def value(dx, dy) -> float:
         page.mouse.move(box["x"] + box["width"] / 2 + dx, box["y"] + box["height"] / 2 + dy)
-        return float(told.inner_text().partition(" HU")[0])
+        return float(told.inner_text().partition(" HU")[0].replace("−", "-"))
 
     page.get_by_role("button", name="Fit Axial view").click()
     page.get_by_text("18 / 34").wait_for()
     value(1, 1)
     wait_until(page, lambda: -50 < value(0, 0) < 300)  # the heart
     wait_until(page, lambda: value(-80, 0) < -600)  # the right lung
+
+
+def test_the_place_and_the_structure_under_the_mouse_are_told_in_its_color(done, chest_ct):
+    """The place leads back to the voxel of that value, in SimpleITK's LPS."""
+    page = done
+    page.get_by_role("button", name="Right lung", exact=True).click()
+    page.get_by_role("button", name="Fit Axial view").click()
+    box, told = page.locator(".layout-grid-item").first.bounding_box(), page.locator(".ds-probe")
+    for right in range(-140, 0, 20):
+        page.mouse.move(box["x"] + box["width"] / 2 + right, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(300)
+        if "Right lung" in told.inner_text():
+            break
+    color = "(dot) => getComputedStyle(dot).backgroundColor"
+    row = page.locator("tr", has=page.get_by_role("button", name="Right lung", exact=True))
+    wait_until(page, lambda: told.locator(".ds-dot").evaluate(color) == row.locator(".ds-dot").evaluate(color))
+    found = re.search(r"([RL]) ([\d.]+) ([AP]) ([\d.]+) ([SI]) ([\d.]+) mm", told.inner_text())
+    letters, numbers = found.groups()[::2], map(float, found.groups()[1::2])
+    lps = [n if letter in "LPS" else -n for letter, n in zip(letters, numbers, strict=True)]
+    image = sitk.ReadImage(str(chest_ct))
+    value = float(told.inner_text().partition(" HU")[0].replace("−", "-"))
+    assert image[image.TransformPhysicalPointToIndex(lps)] == value
+
+
+def test_the_legend_lists_what_is_shown_in_its_color(done):
+    page = done
+    button, legend = page.get_by_role("button", name="Legend of 3D view"), page.get_by_role("list", name="Legend")
+    assert legend.count() == 0
+    button.click()
+    legend.get_by_text("Left lung", exact=True).wait_for()
+    color = "(dot) => getComputedStyle(dot).backgroundColor"
+    row = page.locator("tr", has=page.get_by_role("button", name="Left lung", exact=True))
+    item = legend.get_by_role("listitem").filter(has_text="Left lung")
+    assert item.locator(".ds-dot").evaluate(color) == row.locator(".ds-dot").evaluate(color)
+    page.get_by_label("Show Left lung").uncheck()
+    legend.get_by_text("Left lung", exact=True).wait_for(state="detached")
+    page.get_by_label("Show Left lung").check()
+    button.click()
+    legend.wait_for(state="detached")

@@ -147,7 +147,8 @@ def test_a_plane_that_is_dragged_tells_the_volumes_and_its_parts_become_segments
     assert entries(planner)[0].numbers["remnant_ml"] == pytest.approx(expected.remnant_ml)
     ui.undoPlanButton.click()
     assert not np.allclose(plane.GetOriginWorld(), place)
-    planner.session.outcome.planning.redo()
+    ui.redoPlanButton.click()
+    assert not ui.redoPlanButton.enabled
     np.testing.assert_allclose(plane.GetOriginWorld(), place, atol=1e-2)
 
     # the other part is removed

@@ -40,7 +40,7 @@ def test_the_buttons_of_the_plan_stand_in_line(ready, desktop, tmp_path, width):
         button = unwrap(getattr(ready.ui, name))
         if button.parent() is unwrap(ready.ui.planCollapsibleButton):
             places.setdefault(button.y(), []).append((button.x(), button.width()))
-    assert sorted(map(len, places.values())) == [1, 2, 2, 2, 2, 3, 3, 3, 3]
+    assert sorted(map(len, places.values())) == [1, 2, 2, 2, 2, 2, 2, 3, 3, 3]
     for count in (2, 3):
         columns = zip(*(sorted(row) for row in places.values() if len(row) == count), strict=True)
         for lefts, widths in (zip(*column, strict=True) for column in columns):
