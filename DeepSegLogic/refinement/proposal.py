@@ -22,8 +22,8 @@ class Proposal:
     """The solution of one prompt.
 
     ``reach`` says how much changes: 1 is what DeepSeg believes, 2 is twice that volume, and 0 only the marked voxels.
-    Where DeepSeg believes little, each 1 above 1 adds as many voxels as lie within 3 mm of the marked ones, so that what
-    no evidence shows can be marked, too. A wider reach contains all narrower ones.
+    Where DeepSeg believes little, each 1 above 1 adds as many voxels as lie within 3 mm of the marked ones (1.5 voxels,
+    if they are larger), so that what no evidence shows can be changed, too. A wider reach contains all narrower ones.
 
     Attributes:
         region: (K, J, I) slices of the label map's grid, the region of influence.

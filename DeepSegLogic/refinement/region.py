@@ -175,7 +175,7 @@ def _scale(task: PromptTask, labels: LabelArray, spacing: FloatArray) -> float:
 
 
 def _solved(context: PromptContext, positive: bool) -> ScalarArray:
-    """How strongly each voxel goes with the prompt, in [0, 1]; what DeepSeg believes is at one half and above, and below
+    """How strongly each voxel goes with the prompt, in [0, 1]. What DeepSeg believes is at one half and above; below
     ``LEAST``, where there is no evidence, only the geodesic distance counts. Found on coarser voxels, and interpolated,
     if there are too many."""
     steps = _coarsening(context)

@@ -215,7 +215,8 @@ def test_the_wheel_widens_what_no_evidence_shows(spacing, stroke):
     grey = body.volume.array.copy()
     grey[leak] = 110 + np.random.default_rng(1).normal(0, 12, int(leak.sum()))
     middle = np.argwhere(leak).mean(0)[::-1] * body.spacing[::-1]
-    places = tuple(middle - [0, 4, 0]), tuple(middle + [0, 4, 0])
+    along = np.array([0, 4, 0])
+    places = tuple(middle - along), tuple(middle + along)
     prompt = Scribble("liver", False, places, 1.0) if stroke else Point("liver", False, tuple(middle))
     proposal = propose(labels, prompt, volume=replace(body.volume, array=grey))
     best = max(_dice(proposal.at(reach_after(n)), leak[proposal.region]) for n in range(MOST_NOTCHES + 1))
