@@ -17,7 +17,7 @@ from .prompt_context import PromptContext, Values, resampled
 from .proposal import LEAST, Proposal
 from .random_walker import believed, connected, links_of, potential
 from .rasterise import Seeds
-from .unary_potentials import network_error, unary_potentials
+from .unary_potentials import FURTHEST, network_error, unary_potentials
 
 if TYPE_CHECKING:
     from ..data.probabilities import TopProbabilities
@@ -28,6 +28,7 @@ REACH = 6.0  # radius of the region, as a multiple of the error's size
 REACH_VOXELS, REACH_MM = 24.0, 75.0  # at least, at most
 SCALE_MM = 15.0  # largest size of an error that one prompt can show
 DEFAULT_SCALE_MM = 10.0  # size where nothing nearby shows it
+_DIGITS = 6  # of the field: voxels that differ by rounding alone change together
 MOST_VOXELS = 64**3  # solved at once; a larger region is solved on coarser voxels
 
 
@@ -189,8 +190,8 @@ def _solved(context: PromptContext, positive: bool) -> ScalarArray:
         error = network_error(coarse, coarse.prior, positive)
         field = np.maximum(field, potential(error, coarse, links_of(coarse, coarse.prior)))
         field = connected(field, coarse.seeds)
-    field = np.where(field >= LEAST, field, LEAST * np.exp(-away))
-    return field if max(steps) == 1 else _finer(field, coarse, context, steps)
+    field = np.where(field >= LEAST, field, LEAST * np.maximum(1 - away / FURTHEST, 0))
+    return np.round(field if max(steps) == 1 else _finer(field, coarse, context, steps), _DIGITS)
 
 
 def _finer(

@@ -66,7 +66,7 @@ UNLIKE, MOST_UNLIKE = 0.7, 8.0  # how much a standard deviation of the noise len
 CERTAIN = 1.5  # log likelihood ratio above which unlike grey values lengthen a path less
 STRETCH = 4.0  # largest contrast of ranks, as a multiple of that of evenly spread grey values
 _BINS, _BLUR = 48, 2.5  # of grey value histograms: number, and standard deviation of their smoothing
-_FURTHEST = 12.0  # geodesic distance, in error sizes
+FURTHEST = 12.0  # geodesic distance, in error sizes
 
 
 def unary_potentials(context: PromptContext, positive: bool) -> tuple[ScalarArray, ScalarArray]:
@@ -87,9 +87,9 @@ def unary_potentials(context: PromptContext, positive: bool) -> tuple[ScalarArra
     unlike = UNLIKE * _difference(context) * np.exp(-2 * np.maximum(likely - CERTAIN, 0))
     unlike[gap & (likely > -0.5)] = -0.9  # a gap is filled however wide it is
     furthest = np.where(gap, context.radius, min(context.radius, FAR[positive] * size))
-    steps = _geodesic(context, unlike, distance <= furthest, _FURTHEST * size) / size
+    steps = _geodesic(context, unlike, distance <= furthest, FURTHEST * size) / size
     evidence = weights.appearance * likely + alike * (shape + weights.alike)
-    cost = weights.start + weights.slope * np.log1p(np.minimum(steps, _FURTHEST))
+    cost = weights.start + weights.slope * np.log1p(np.minimum(steps, FURTHEST))
     odds: ScalarArray = np.asarray(evidence - cost, np.float32)
     if context.prior is not None:
         known, shown = _network(context, context.prior)
