@@ -61,6 +61,7 @@ CORRELATION_MM = {True: 9.0, False: 4.0}  # length over which the network's erro
 SURE = 1.0  # log odds of the prompt's own voxel afterwards
 AGAINST = 0.5  # weight of log odds that are lower than at the prompt
 LARGEST_ERROR = 3.0  # log odds: where the network saw nothing, it has nothing to say nearby either
+DISTINCT = 1.0  # mean log likelihood ratio of what is right above which grey values need the other evidence less
 LENIENT = 1.5  # log odds that marked voxels look like what they become, where they look as much like the others
 UNLIKE, MOST_UNLIKE = 0.7, 8.0  # how much a standard deviation of the noise lengthens a path, and the most that count
 CERTAIN = 1.5  # log likelihood ratio above which unlike grey values lengthen a path less
@@ -88,7 +89,8 @@ def unary_potentials(context: PromptContext, positive: bool) -> tuple[ScalarArra
     unlike[gap & (likely > -0.5)] = -0.9  # a gap is filled however wide it is
     furthest = np.where(gap, context.radius, min(context.radius, FAR[positive] * size))
     steps = _geodesic(context, unlike, distance <= furthest, FURTHEST * size) / size
-    evidence = weights.appearance * likely + alike * (shape + weights.alike)
+    known_by_grey = max(-float(np.average(likely, weights=far)) - DISTINCT, 0)
+    evidence = weights.appearance * likely + alike * (shape + weights.alike) - known_by_grey
     cost = weights.start + weights.slope * np.log1p(np.minimum(steps, FURTHEST))
     odds: ScalarArray = np.asarray(evidence - cost, np.float32)
     if context.prior is not None:
