@@ -89,8 +89,8 @@ def unary_potentials(context: PromptContext, positive: bool) -> tuple[ScalarArra
     unlike[gap & (likely > -0.5)] = -0.9  # a gap is filled however wide it is
     furthest = np.where(gap, context.radius, min(context.radius, FAR[positive] * size))
     steps = _geodesic(context, unlike, distance <= furthest, FURTHEST * size) / size
-    known_by_grey = max(-float(np.average(likely, weights=far)) - DISTINCT, 0)
-    evidence = weights.appearance * likely + alike * (shape + weights.alike) - known_by_grey
+    distinct = max(-float(np.average(likely, weights=far)) - DISTINCT, 0)
+    evidence = weights.appearance * likely + alike * (shape + weights.alike - distinct)
     cost = weights.start + weights.slope * np.log1p(np.minimum(steps, FURTHEST))
     odds: ScalarArray = np.asarray(evidence - cost, np.float32)
     if context.prior is not None:
