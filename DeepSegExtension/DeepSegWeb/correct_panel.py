@@ -39,7 +39,7 @@ def correct_panel(app) -> None:
             _tool(app, "draw", "Draw", "D", "mdi-draw")
             _tool(app, "cut", "Cut", "C", "mdi-content-cut")
         with html.Div(v_if=(_among(PROMPTS),)):
-            told = "Reach, {{ (2 ** reach).toFixed(1) }} × what DeepSeg proposes"
+            told = "Reach, {{ (2 ** reach).toPrecision(2) }}"
             slider("reach", told, -MOST_NOTCHES / NOTCHES, MOST_NOTCHES / NOTCHES, 1 / NOTCHES)
         html.Div("{{ told }}", classes="ds-note", raw_attrs=['aria-live="polite"'])
         with html.Div(v_if=(_among(BRUSHES),)):

@@ -17,7 +17,7 @@ from .prompt_context import PromptContext, Values, resampled
 from .proposal import LEAST, Proposal
 from .random_walker import believed, connected, links_of, potential
 from .rasterise import Seeds
-from .unary_potentials import network_error, unary_potentials
+from .unary_potentials import FURTHEST, network_error, unary_potentials
 
 if TYPE_CHECKING:
     from ..data.probabilities import TopProbabilities
@@ -28,6 +28,7 @@ REACH = 6.0  # radius of the region, as a multiple of the error's size
 REACH_VOXELS, REACH_MM = 24.0, 75.0  # at least, at most
 SCALE_MM = 15.0  # largest size of an error that one prompt can show
 DEFAULT_SCALE_MM = 10.0  # size where nothing nearby shows it
+_DIGITS = 6  # of the field: voxels that differ by rounding alone change together
 MOST_VOXELS = 64**3  # solved at once; a larger region is solved on coarser voxels
 
 
@@ -74,7 +75,7 @@ def solve(task: PromptTask, image: Values, label_map: LabelMap, probabilities: T
         prior = prior if task.positive else 1 - prior
     context = PromptContext(image[region], candidates, seeds, goal, spacing, scale, prior, radius)
     field = _solved(context, task.positive)
-    return Proposal(region, field, seeds, task.target, task.value, label_map.structures, label_map.voxel_ml)
+    return Proposal(region, field, seeds, task.target, task.value, label_map.structures, spacing)
 
 
 def ask_network(
@@ -175,11 +176,12 @@ def _scale(task: PromptTask, labels: LabelArray, spacing: FloatArray) -> float:
 
 
 def _solved(context: PromptContext, positive: bool) -> ScalarArray:
-    """How strongly each voxel goes with the prompt, in [0, 1]; what DeepSeg believes is at one half and above. Found on
-    coarser voxels, and interpolated, if there are too many."""
+    """How strongly each voxel goes with the prompt, in [0, 1]. What DeepSeg believes is at one half and above; below
+    ``LEAST``, where there is no evidence, only the geodesic distance counts. Found on coarser voxels, and interpolated,
+    if there are too many."""
     steps = _coarsening(context)
     coarse = context if max(steps) == 1 else context.coarser(steps)
-    log_odds, links = unary_potentials(coarse, positive), links_of(coarse)
+    (log_odds, away), links = unary_potentials(coarse, positive), links_of(coarse)
     field = connected(potential(log_odds, coarse, links), coarse.seeds)
     threshold = believed(field, log_odds, coarse, links)
     shifted = field.astype(np.float64) * (1 - threshold) / threshold  # in log odds; the order of the voxels stays
@@ -187,9 +189,9 @@ def _solved(context: PromptContext, positive: bool) -> ScalarArray:
     if coarse.prior is not None:  # another reason to be wrong
         error = network_error(coarse, coarse.prior, positive)
         field = np.maximum(field, potential(error, coarse, links_of(coarse, coarse.prior)))
-    if max(steps) > 1:
-        return _finer(field, coarse, context, steps)
-    return field if coarse.prior is None else connected(field, context.seeds)
+        field = connected(field, coarse.seeds)
+    field = np.where(field >= LEAST, field, LEAST * np.maximum(1 - away / FURTHEST, 0))
+    return np.round(field if max(steps) == 1 else _finer(field, coarse, context, steps), _DIGITS)
 
 
 def _finer(
@@ -200,10 +202,7 @@ def _finer(
     It is 0 where no coarse voxel around may change: there, a mean of those around cannot change either.
     """
     shape = np.array(context.goal.shape)
-    inside = np.argwhere(field >= LEAST)
-    corners = np.array([inside.min(0) - 1, inside.max(0) + 1]) - (np.array(field.shape) - 1) / 2
-    low, high = corners * steps + (shape - 1) / 2
-    part = between(np.clip(np.floor(low), 0, shape).astype(int), np.clip(np.ceil(high) + 1, 0, shape).astype(int))
+    part = _part(field > 0, steps, shape)
     share = resampled(coarse.candidates.astype(np.float32), 1 / steps, shape, part)  # of the field's voxels around
     mean = resampled(field, 1 / steps, shape, part) / np.maximum(share, 1e-3)
     fine = np.asarray(np.minimum(mean, 1) * context.candidates[part], np.float32)
@@ -211,6 +210,14 @@ def _finer(
     found = np.zeros_like(context.image, np.float32)
     found[part] = connected(fine, context.seeds[part])
     return found
+
+
+def _part(mask: MaskArray, steps: npt.NDArray[np.int64], shape: npt.NDArray[np.int64]) -> Slices:
+    """Slices of a finer grid that contain all that is interpolated from a mask's voxels."""
+    inside = np.argwhere(mask)
+    corners = np.array([inside.min(0) - 1, inside.max(0) + 1]) - (np.array(mask.shape) - 1) / 2
+    low, high = corners * steps + (shape - 1) / 2
+    return between(np.clip(np.floor(low), 0, shape).astype(int), np.clip(np.ceil(high) + 1, 0, shape).astype(int))
 
 
 def _coarsening(context: PromptContext) -> npt.NDArray[np.int64]:

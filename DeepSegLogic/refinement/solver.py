@@ -82,8 +82,8 @@ def refine(
         volume: the image that was segmented; resampled if its grid differs.
         probabilities: of the run that made the labels, for the same volume; a click then corrects more.
         network: a model that answers prompts, in place of the random walker; the same rules hold for its answers.
-        reach: how much each prompt changes, as a multiple of the volume that DeepSeg believes to be wrong; 0 is only
-            what the prompt marks. Without effect on a network.
+        reach: how much each prompt changes: 1 is what DeepSeg believes to be wrong, 0 only what the prompt marks; see
+            :class:`~DeepSegLogic.refinement.proposal.Proposal`. Without effect on a network.
         locked: names or titles of structures that must not change in any voxel; None: all except the prompt's own.
         add: names of new structures to create that neither the label map nor the standard structures include.
         progress, cancel: see :mod:`DeepSegLogic.util.progress`.

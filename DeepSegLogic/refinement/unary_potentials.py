@@ -61,16 +61,18 @@ CORRELATION_MM = {True: 9.0, False: 4.0}  # length over which the network's erro
 SURE = 1.0  # log odds of the prompt's own voxel afterwards
 AGAINST = 0.5  # weight of log odds that are lower than at the prompt
 LARGEST_ERROR = 3.0  # log odds: where the network saw nothing, it has nothing to say nearby either
+DISTINCT = 1.0  # mean log likelihood ratio of what is right above which grey values need the other evidence less
 LENIENT = 1.5  # log odds that marked voxels look like what they become, where they look as much like the others
 UNLIKE, MOST_UNLIKE = 0.7, 8.0  # how much a standard deviation of the noise lengthens a path, and the most that count
 CERTAIN = 1.5  # log likelihood ratio above which unlike grey values lengthen a path less
 STRETCH = 4.0  # largest contrast of ranks, as a multiple of that of evenly spread grey values
 _BINS, _BLUR = 48, 2.5  # of grey value histograms: number, and standard deviation of their smoothing
-_FURTHEST = 12.0  # geodesic distance, in error sizes
+FURTHEST = 12.0  # geodesic distance, in error sizes
 
 
-def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
-    """Log odds that a voxel changes with the seeds: float32 (K, J, I), meaningless outside the candidates."""
+def unary_potentials(context: PromptContext, positive: bool) -> tuple[ScalarArray, ScalarArray]:
+    """Log odds that a voxel changes with the seeds, meaningless outside the candidates; and its geodesic distance from
+    the seeds, in sizes of the error, infinite where all influence ends. Both are float32 (K, J, I)."""
     from scipy.ndimage import gaussian_filter
 
     weights, voxel, distance = WEIGHTS[positive], context.voxel, context.distance
@@ -85,15 +87,17 @@ def unary_potentials(context: PromptContext, positive: bool) -> ScalarArray:
     shape -= np.average(shape, weights=far)  # a thin structure has such shapes where it is right
     unlike = UNLIKE * _difference(context) * np.exp(-2 * np.maximum(likely - CERTAIN, 0))
     unlike[gap & (likely > -0.5)] = -0.9  # a gap is filled however wide it is
-    steps = _geodesic(context, unlike, _FURTHEST * size) / size
-    evidence = weights.appearance * likely + alike * (shape + weights.alike)
-    odds: ScalarArray = np.asarray(evidence - weights.start - weights.slope * np.log1p(steps), np.float32)
+    furthest = np.where(gap, context.radius, min(context.radius, FAR[positive] * size))
+    steps = _geodesic(context, unlike, distance <= furthest, FURTHEST * size) / size
+    distinct = max(-float(np.average(likely, weights=far)) - DISTINCT, 0)
+    evidence = weights.appearance * likely + alike * (shape + weights.alike - distinct)
+    cost = weights.start + weights.slope * np.log1p(np.minimum(steps, FURTHEST))
+    odds: ScalarArray = np.asarray(evidence - cost, np.float32)
     if context.prior is not None:
         known, shown = _network(context, context.prior)
         odds += AGAINST * np.minimum(known - shown, 0)
-    furthest = np.where(gap, context.radius, min(context.radius, FAR[positive] * size))
     odds -= END * (distance / furthest) ** 6
-    return odds
+    return odds, steps
 
 
 def _appearance(context: PromptContext, far: Float32s, size: float) -> tuple[Float32s, float]:
@@ -192,14 +196,15 @@ def log_odds_of(prior: ScalarArray) -> ScalarArray:
     return np.asarray(np.log(p / (1 - p)))
 
 
-def _geodesic(context: PromptContext, unlike: Float32s, furthest: float) -> ScalarArray:
-    """Geodesic distance from the seeds through candidates, in mm: a path is longer where its voxels are less like the
-    seeds (fast marching; Sethian, PNAS 1996)."""
+def _geodesic(context: PromptContext, unlike: Float32s, inside: MaskArray, furthest: float) -> ScalarArray:
+    """Geodesic distance from the seeds through candidates inside, in mm; infinite beyond the furthest. A path is longer
+    where its voxels are less like the seeds (fast marching; Sethian, PNAS 1996)."""
     import SimpleITK as sitk
 
-    speed = sitk.GetImageFromArray(np.where(context.candidates, 1 / (1 + unlike), 0).astype(np.float32))
+    speed = sitk.GetImageFromArray(np.where(context.candidates & inside, 1 / (1 + unlike), 0).astype(np.float32))
     speed.SetSpacing([float(s) for s in context.spacing[::-1]])
     march = sitk.FastMarchingImageFilter()
     march.SetTrialPoints(np.argwhere(context.seeds)[:, ::-1].tolist())
     march.SetStoppingValue(furthest)
-    return np.asarray(np.minimum(sitk.GetArrayFromImage(march.Execute(speed)), furthest))
+    found = sitk.GetArrayFromImage(march.Execute(speed))
+    return np.where(found < furthest, found, np.float32(np.inf))

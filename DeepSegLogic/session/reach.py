@@ -5,7 +5,7 @@ from __future__ import annotations
 NOTCHES = 4
 """Of the wheel, or steps of a slider, that double the volume."""
 
-MOST_NOTCHES = 12
+MOST_NOTCHES = 24
 """Either way."""
 
 

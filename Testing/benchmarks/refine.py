@@ -7,7 +7,7 @@ is too much (Xu et al., Deep Interactive Object Selection, CVPR 2016; Sofiiuk et
 prompts are at the middle of the error, with jitter, and half at its border. They are clicks or strokes of random length
 in a slice. All structures but the target are locked, and errors under a locked structure are not marked. Every method
 solves the same region from the same seeds; the locks, the hard constraints and the rule that changes are joined to the
-prompt are the same for all.
+prompt are the same for all. *With the wheel*, the user also turns it to where the outline fits best: an ideal hand.
 
 The weights were fitted on the subject ``abdomen`` (``--fitted``); the other subjects judge. The bundled model never saw
 them.
@@ -29,9 +29,10 @@ from DeepSegLogic.data.boxes import matrix_of
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.volume import Volume, volume_digest
 from DeepSegLogic.io import read_label_map, read_volume
-from DeepSegLogic.refinement import Point, Scribble, refine, region
+from DeepSegLogic.refinement import Point, Scribble, propose, refine, region
 from DeepSegLogic.refinement.random_walker import connected
 from DeepSegLogic.segmentation import segment
+from DeepSegLogic.session.reach import MOST_NOTCHES, reach_after
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "reference"))
 from demo_structures import ours
@@ -103,6 +104,7 @@ OWN = region._solved
 METHODS = {
     "DeepSeg": OWN,
     "DeepSeg + probabilities": OWN,
+    "DeepSeg, with the wheel": OWN,
     "random walker (scikit-image)": random_walker,
     "GrowCut (Slicer)": growcut,
     "brush, no image": brush,
@@ -265,18 +267,32 @@ def simulate(case, method, count, strokes, seed=0):
         point = Point(case.target, positive, places[0])
         prompts.append(Scribble(case.target, positive, places, width) if strokes else point)
         begin = time.perf_counter()
-        done = refine(
-            labels,
-            prompts[-1:],
-            volume=case.volume,
-            probabilities=case.probabilities if method.endswith("probabilities") else None,
-        ).label_map
+        if method.endswith("wheel"):
+            done = by_hand(propose(labels, prompts[-1], volume=case.volume), labels, case.truth)
+        else:
+            known = case.probabilities if method.endswith("probabilities") else None
+            done = refine(labels, prompts[-1:], volume=case.volume, probabilities=known).label_map
         seconds.append(time.perf_counter() - begin)
         if not (done.array[locked] == labels.array[locked]).all():
             raise AssertionError(f"{case.name}: a locked structure changed")
         labels = done
         curve.append(dice(labels.array == value, case.truth))
     return curve + [curve[-1]] * (count + 1 - len(curve)), seconds
+
+
+def by_hand(proposal, labels, truth):
+    """The labels with a proposal at that reach of the wheel which gives the largest Dice."""
+    before = labels.array == proposal.target
+    inside = truth[proposal.region]
+
+    def dice_at(reach):
+        moved = proposal.at(reach)
+        right, all_of_it = np.count_nonzero(inside & moved), np.count_nonzero(moved)
+        sign = 1 if proposal.value else -1
+        both = np.count_nonzero(before & truth) + sign * right
+        return 2 * both / (np.count_nonzero(before) + sign * all_of_it + np.count_nonzero(truth))
+
+    return proposal.applied(labels, max(map(reach_after, range(-MOST_NOTCHES, MOST_NOTCHES + 1)), key=dice_at))
 
 
 def prompts_to(curves, goal):

@@ -352,15 +352,15 @@ def test_a_fast_spin_is_as_many_notches_and_no_more_than_there_are(done):
     take(done, "Remove")
     with mouse_down(done, (0, 0)):
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
-        for _ in range(20):
+        for _ in range(30):
             done.mouse.wheel(0, -120)
-        done.get_by_text("Reach, 8.0 × what DeepSeg proposes").wait_for()
+        done.get_by_text("Reach, 64").wait_for()
         for _ in range(4):  # from the end, not from where the wheel would be
             done.mouse.wheel(0, 120)
-        done.get_by_text("Reach, 4.0 × what DeepSeg proposes").wait_for()
+        done.get_by_text("Reach, 32").wait_for()
         for _ in range(10):  # a touchpad: 50 px are a notch
             done.mouse.wheel(0, 20)
-        done.get_by_text("Reach, 2.0 × what DeepSeg proposes").wait_for()
+        done.get_by_text("Reach, 16").wait_for()
         done.keyboard.press("Escape")
     check_dropped(done)
 
@@ -376,7 +376,7 @@ def test_the_wheel_changes_what_is_outlined_and_releasing_applies_it(done):
         done.get_by_text("Turn the wheel to change more or less, release to apply.").wait_for()
         assert volume_of(done, "Left lung") == erased
         done.mouse.wheel(0, 300)
-        done.get_by_text("Reach, 0.8 × what DeepSeg proposes").wait_for()
+        done.get_by_text("Reach, 0.84").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml > erased)
     narrow = volume_of(done, "Left lung")
     slider = done.get_by_role("slider", name="Reach")

@@ -11,12 +11,13 @@ import pytest
 from scipy import ndimage
 
 from DeepSegLogic.data.affine import ijk_to_ras_points
-from DeepSegLogic.data.boxes import size_of
+from DeepSegLogic.data.boxes import size_of, whole
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.probabilities import TopProbabilities
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume, volume_digest
 from DeepSegLogic.refinement import Box, Lasso, Point, Scribble, propose, refine, region
+from DeepSegLogic.session.reach import MOST_NOTCHES, reach_after
 from DeepSegLogic.util.errors import UsageError
 
 COUNT = int(os.environ.get("DEEPSEG_STROKES", "8"))
@@ -104,12 +105,19 @@ def cases(count=COUNT):
         yield body, prompt, {"probabilities": body.believed(rng)} if number % 2 else {}
 
 
+def could_change(body, prompt):
+    """Of the labels that a prompt lies on: the voxels that it may change."""
+    if not prompt.positive:
+        return body.truth == LIVER
+    return body.truth == 0
+
+
 def test_no_face_of_a_change_lies_on_the_border_of_its_region():
     for body, prompt, options in cases():
         proposal = proposal_of(body, prompt, **options)
         if proposal is None or (prompt.kind == "box" and prompt.positive):  # the user drew that border
             continue
-        changed = proposal.at() & ~proposal.marked
+        changed = proposal.at(1000) & ~proposal.marked  # the widest of all
         for axis, side in enumerate(proposal.region):
             for end, face in ((side.start == 0, 0), (side.stop == body.truth.shape[axis], -1)):
                 assert end or not changed.take(face, axis).any(), (prompt, axis, face)
@@ -184,10 +192,39 @@ def test_a_wider_reach_contains_all_narrower_ones():
             assert set(np.unique(pieces[mask])) == set(np.unique(pieces[proposal.marked]))
         done = refine(body.labels, [prompt], volume=body.volume, **options).label_map.array
         np.testing.assert_array_equal(proposal.applied(body.labels).array, done)
-        believed = proposal.ml()
-        assert proposal.ml(2) == pytest.approx(2 * believed, rel=0.02, abs=2 * body.labels.voxel_ml) or (
-            proposal.ml(2) == proposal.ml(1000)
-        )
+        away = ndimage.distance_transform_edt(~proposal.marked, sampling=body.spacing)
+        near = (away > 0) & (away <= max(3, 1.5 * np.cbrt(body.spacing.prod())))
+        could = could_change(body, prompt)[proposal.region]
+        believed, beside = np.count_nonzero(proposal.at()), np.count_nonzero(near & could)
+        for reach in (2, 4, 8):
+            wanted, mask = round(believed + (reach - 1) * max(believed, beside)), proposal.at(reach)
+            weakest = proposal.field[mask].min()  # all voxels as strong as it go together
+            assert np.count_nonzero(proposal.field > weakest) < wanted
+            assert np.count_nonzero(mask) >= wanted or (mask == proposal.at(1000)).all()
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("stroke", [False, True])
+def test_the_wheel_widens_what_no_evidence_shows(spacing, stroke):
+    """A part of the liver that a cut left behind looks like the rest of it. A prompt in its middle changes little by
+    itself; with the wheel, it takes the part, and stops at its edge."""
+    body = body_of(spacing)
+    grid = np.indices(body.truth.shape) * body.spacing[:, None, None, None]
+    leak = (body.truth == 0) & (((grid - [[[[55]]], [[[45]]], [[[76]]]]) ** 2).sum(0) < 100)
+    labels = body.of(np.where(leak, LIVER, body.truth))
+    grey = body.volume.array.copy()
+    grey[leak] = 110 + np.random.default_rng(1).normal(0, 12, int(leak.sum()))
+    middle = np.argwhere(leak).mean(0)[::-1] * body.spacing[::-1]
+    along = np.array([0, 4, 0])
+    places = tuple(middle - along), tuple(middle + along)
+    prompt = Scribble("liver", False, places, 1.0) if stroke else Point("liver", False, tuple(middle))
+    proposal = propose(labels, prompt, volume=replace(body.volume, array=grey))
+    best = max(_dice(proposal.at(reach_after(n)), leak[proposal.region]) for n in range(MOST_NOTCHES + 1))
+    assert _dice(proposal.at(), leak[proposal.region]) < 0.5 and best > 0.8
+
+
+def _dice(a, b):
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
 def test_what_cannot_change_need_not_be_interpolated(monkeypatch):
@@ -200,7 +237,7 @@ def test_what_cannot_change_need_not_be_interpolated(monkeypatch):
         with monkeypatch.context() as patch:
             proposal = proposal_of(body, prompt, **options)
             smaller += any(size_of(part) != tuple(shape) for shape, part in parts)
-            patch.setattr(region, "LEAST", -1.0)  # all of it
+            patch.setattr(region, "_part", lambda mask, steps, shape: whole(shape.tolist()))
             parts.clear()
             every = proposal_of(body, prompt, **options)
             assert all(size_of(part) == tuple(shape) for shape, part in parts)
