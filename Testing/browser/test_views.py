@@ -151,10 +151,12 @@ def test_the_place_and_the_structure_under_the_mouse_are_told_in_its_color(done,
     page.get_by_role("button", name="Right lung", exact=True).click()
     page.get_by_role("button", name="Fit Axial view").click()
     box, told = page.locator(".layout-grid-item").first.bounding_box(), page.locator(".ds-probe")
+    text = ""
     for right in range(-140, 0, 20):
         page.mouse.move(box["x"] + box["width"] / 2 + right, box["y"] + box["height"] / 2)
-        page.wait_for_timeout(300)
-        if "Right lung" in told.inner_text():
+        wait_until(page, lambda before=text: told.count() and told.inner_text() != before)  # of this place
+        text = told.inner_text()
+        if "Right lung" in text:
             break
     color = "(dot) => getComputedStyle(dot).backgroundColor"
     row = page.locator("tr", has=page.get_by_role("button", name="Right lung", exact=True))
