@@ -17,7 +17,7 @@ from typing import cast
 
 import typer
 
-from ..util.errors import DeepSegError
+from ..util.errors import DeepSegError, OutputError
 from ..util.openmp import openmp_settings
 from .console import Console, ending_like_ctrl_c, print_error
 from .help import without_types
@@ -76,6 +76,16 @@ def _command_line(only: str = "") -> Callable[..., object]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (the README lists them)."""
+    try:
+        code = _run(arguments)
+        if sys.stdout is not None:  # else Python writes what is left at its end, and no sentence tells of an error
+            sys.stdout.flush()
+    except OSError as error:  # of standard output; all others are told
+        return _without_output(error)
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
@@ -109,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and not _is_written():
+            raise
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             longest = max(Path(str(error.filename)).parts, key=len, default="")
             sentence = f"The name {longest[:40]}… is too long: it has {len(os.fsencode(longest))} bytes."
@@ -119,6 +131,26 @@ def main(arguments: list[str] | None = None) -> int:
         unknown = told.code == DeepSegError.code
         remedy = "Run again with --debug and report the output, with that of `deepseg doctor`."
         return print_error(as_json, told.code, told.message, remedy if unknown else told.remedy, told.exit_code)
+
+
+def _is_written() -> bool:
+    """Whether standard output takes what is printed."""
+    try:
+        if sys.stdout is not None:
+            print(end=" ", flush=True)  # what was printed may be lost; a space changes no text, and no JSON
+    except OSError:
+        return False
+    return True
+
+
+def _without_output(error: OSError) -> int:
+    """Tell that standard output cannot be written; returns the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it goes nowhere, without an error
+    if error.errno == errno.EPIPE:  # the reader of our output has gone
+        return 130
+    sentence = f"Standard output cannot be written ({error.strerror})."
+    remedy = "Free some space, or send it elsewhere. Files that were written are complete."
+    return print_error(False, "output.stdout", sentence, remedy, OutputError.exit_code)
 
 
 def run() -> None:

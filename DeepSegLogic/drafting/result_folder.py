@@ -11,7 +11,7 @@ from typing import Any
 from ..data.label_map import LabelMap
 from ..followup.change import Change
 from ..io.read import read_label_map
-from ..io.result_files import LABEL_MAP_FILES, label_map_in
+from ..io.result_files import LABEL_MAP_FILES, label_map_in, provenance_of, was_changed
 from ..planning import Plan
 from ..results.draft import Draft, write_draft
 from ..results.preview import key_slices
@@ -51,7 +51,7 @@ def draft_report(
         read: reads the segmentation; for untrusted folders, a reader in a process of its own.
 
     Raises:
-        InputError: a folder lacks a file, or one is damaged.
+        InputError: a folder lacks a file, or one is damaged; the label map was corrected after it was measured.
         DeepSegError: see :func:`~DeepSegLogic.drafting.draft.word`.
         Cancelled: ``cancel`` returned True; nothing was written.
 
@@ -65,7 +65,14 @@ def draft_report(
     rows = _rows(folder / "measurements.csv")
     confidence = {row.name: row.confidence for row in rows if row.confidence is not None}
     changed = _changes(Path(changes) / "summary.json") if changes is not None else []
-    label_map = read(label_map_in(folder) or folder / LABEL_MAP_FILES["seg.nrrd"])
+    labels = label_map_in(folder) or folder / LABEL_MAP_FILES["seg.nrrd"]
+    if was_changed(labels, provenance_of(folder)):
+        raise InputError(
+            f"{labels.name} in {folder} was corrected afterwards: measurements.csv has the numbers of before.",
+            "Open the segmentation in 3D Slicer and draft there: it is measured again.",
+            code="input.changed",
+        )
+    label_map = read(labels)
     table = table_of(label_map, rows, confidence=confidence, plan=plan, changes=changed)
     picture = key_slices(folder / "preview.png") if endpoint.pictures else None
     draft = word(table, endpoint, picture, progress, cancel)

@@ -42,7 +42,8 @@ def patch_positions(
         centre: of the patch in the source, mm (Z, Y, X).
         turn: largest rotation about each axis, radians.
         scale: largest logarithm of the change in size.
-        bend: largest sd of the coarse elastic displacement, mm; the fine one has a quarter of it.
+        bend: largest sd of the coarse elastic displacement, mm; the fine one has a quarter of it. Both are halved until
+            nothing folds, as they would in a patch that is small beside them.
 
     Returns:
         (3, Z, Y, X) float32, mm along (Z, Y, X) in the source.
@@ -55,12 +56,19 @@ def patch_positions(
     axes = [(torch.arange(n) - (n - 1) / 2) * s for n, s in zip(shape, sizes, strict=True)]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     positions = torch.einsum("ab,bzyx->azyx", affine, grid)
-    amount = bend * rng.uniform(0, 1)
-    for axis in range(3):
-        positions[axis] += amount * smooth_noise(shape, [80 / s for s in sizes], rng)
-        positions[axis] += amount / 4 * smooth_noise(shape, [30 / s for s in sizes], rng)
-        positions[axis] += float(centre[axis])
-    return positions
+    amount, scales = bend * rng.uniform(0, 1), [[mm / s for s in sizes] for mm in (80, 30)]
+    fields = [smooth_noise(shape, scale, rng) for _ in range(3) for scale in scales]
+    bent = amount * torch.stack(fields[::2]) + amount / 4 * torch.stack(fields[1::2])
+    while _folds(positions + bent):
+        bent /= 2
+    return positions + bent + torch.as_tensor(centre, dtype=torch.float32).view(3, 1, 1, 1)
+
+
+def _folds(positions: torch.Tensor) -> bool:
+    """Whether the neighbours of a voxel (3, Z, Y, X) are somewhere those of its mirror image."""
+    z, y, x = positions[:, 1:, :-1, :-1], positions[:, :-1, 1:, :-1], positions[:, :-1, :-1, 1:]
+    first = positions[:, :-1, :-1, :-1]
+    return bool(((z - first).cross(y - first, dim=0) * (x - first)).sum(0).le(0).any())
 
 
 def _per_axis(value: float | Sequence[float]) -> Sequence[float]:

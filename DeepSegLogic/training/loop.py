@@ -150,6 +150,13 @@ class Training:
                 code="input.checkpoint",
             )
         try:
+            groups = state["optimizer"]["param_groups"]
+            if groups[0].keys() != self._optimizer.param_groups[0].keys():
+                raise InputError(
+                    f"The checkpoint {self._path} belongs to a training with another optimizer.",
+                    "Choose that optimizer, another output, or delete that folder to begin anew.",
+                    code="input.checkpoint",
+                )
             self.network.load_state_dict(state["network"])
             self._averaged.load_state_dict(state["average"])
             self._optimizer.load_state_dict(state["optimizer"])

@@ -26,12 +26,13 @@ Loss = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], torch.Tensor]
 
 _FOREGROUND = {"include_background": False, "to_onehot_y": True, "softmax": True}
 _BATCH = {**_FOREGROUND, "batch": True}
-_WEIGHTED = {"DiceLoss": 1, "DiceCELoss": 0, "FocalLoss": 0, "DiceFocalLoss": 1}  # classes of MONAI; first weight used
+_FOCAL = {"to_onehot_y": True, "use_softmax": True}  # MONAI's DiceFocalLoss has sigmoids, which no output is read by
+_WEIGHTED = {"DiceLoss": 1, "DiceCELoss": 0, "FocalLoss": 0}  # classes of MONAI; first weight used
 _LOSSES: Mapping[str, Sequence[tuple[str, float, dict[str, Any]]]] = {  # class in monai.losses, weight, arguments
     "dice": [("DiceLoss", 1.0, _BATCH)],
     "dice-ce": [("DiceCELoss", 1.0, _BATCH)],
-    "focal": [("FocalLoss", 1.0, {"to_onehot_y": True, "use_softmax": True})],
-    "dice-focal": [("DiceFocalLoss", 1.0, _BATCH)],
+    "focal": [("FocalLoss", 1.0, _FOCAL)],
+    "dice-focal": [("DiceLoss", 1.0, _BATCH), ("FocalLoss", 1.0, _FOCAL)],
     "tversky": [("TverskyLoss", 1.0, {**_BATCH, "alpha": 0.3, "beta": 0.7})],
     "cldice": [("DiceCELoss", 1.0, _BATCH), ("SoftclDiceLoss", 1.0, _FOREGROUND)],
     "boundary": [("DiceCELoss", 1.0, _BATCH), ("BoundaryLoss", 0.05, _FOREGROUND)],

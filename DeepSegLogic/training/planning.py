@@ -30,7 +30,13 @@ from .nnunet_rules import (
 from .regions import Regions
 
 DEFAULT_NETWORK = "unet"
-_SIDE = re.compile(r"(?<![^\W_])(l|r|lt|rt)(?![^\W_])", re.IGNORECASE)  # words of their own, as in Kidney_L
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")  # Kidney_L, KidneyL and LKidney are two
+_SIDES = re.compile(
+    r"l|r|lt|rt|.*left|(?!bright|upright).*right|left.*|right.*|linke?[rsmn]?|rechte?[rsmn]?|sin|sinister|dext?|dexter|"
+    r"gauche|droite?|izquierd[oa]|derech[oa]|sinistr[oa]|destr[oa]",
+    re.IGNORECASE,
+)
+"""Words for a side; one too many costs mirroring, one too few makes a model that takes left for right."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class TrainingPlan:
     @property
     def sided(self) -> str:
         """The first structure of the left or right, for which patches are not mirrored; empty if there is none."""
-        return next((name for name in self.structures if structure_for(name, 1).laterality or _SIDE.search(name)), "")
+        return next((name for name in self.structures if structure_for(name, 1).laterality or _has_side(name)), "")
 
     @property
     def is_unet(self) -> bool:
@@ -207,6 +213,10 @@ def _check_fusion(fusion: str, network: str, images: int) -> None:
             f"Choose {' or '.join(REFERENCE_SIZE)}, or another fusion.",
             code="usage.fusion",
         )
+
+
+def _has_side(name: str) -> bool:
+    return any(_SIDES.fullmatch(word) for word in _WORDS.split(name))
 
 
 def _up(value: float) -> int:

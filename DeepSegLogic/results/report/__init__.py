@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, TypeVar
 
+from ...data.boxes import boxes_by_label
 from ...data.label_map import LabelMap
 from ...io import read_label_map
 from ...io.result_files import LABEL_MAP_FILES, label_map_in, was_changed
@@ -31,7 +32,7 @@ T = TypeVar("T")
 _HERE = Path(__file__).parent
 STYLE = _HERE / "style.css"
 """The look of all reports."""
-_CORRECTED = "{} was corrected afterwards: the numbers of the table and the pictures are those of before."
+_CORRECTED = "{} was corrected afterwards: the numbers of the table and the slices are those of before."
 
 
 def write_report(
@@ -69,9 +70,11 @@ def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> 
     header, cells = _read(read_table, folder / "measurements.csv")
     rows = [dict(zip(header, row, strict=True)) for row in cells]
     labels = label_map_in(folder) or folder / LABEL_MAP_FILES["seg.nrrd"]
-    label_map = _named_as(rows, read(labels))
+    label_map, note = read(labels), ""
     facts = json.loads(_read(Path.read_text, folder / "provenance.json", encoding="utf-8"))
-    corrected = _CORRECTED.format(labels.name) if was_changed(labels, facts) else ""
+    if corrected := was_changed(labels, facts):
+        rows, note = _without_removed(rows, label_map, labels.name)
+    label_map = _named_as(rows, label_map)
     told = (facts.get("model", {}).get("id", ""), facts["created"].replace("T", " ")[:16])
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         style=STYLE.read_text(encoding="utf-8"),
@@ -79,14 +82,30 @@ def _page(folder: Path, read: Callable[[Path], LabelMap], plan: Plan | None) -> 
         facts=escape(" · ".join(filter(None, told))),
         rows="\n".join(_row(row, label_map) for row in rows if int(row["voxels"])),
         missing=escape(_missing([row["structure"] for row in rows if not int(row["voxels"])])),
-        legend=escape(f"{CUT_LEGEND} {corrected}".rstrip()),
+        legend=escape(f"{CUT_LEGEND} {note}".rstrip()),
         draft=draft_section(read_draft(folder)),
         picture=_picture(folder / "preview.png"),
         plan=plan_section(plan.checked(label_map), label_map) if plan is not None else "",
         provenance=escape(json.dumps({k: v for k, v in facts.items() if k != "files"}, indent=2, ensure_ascii=False)),
-        glb=_base64(_glb(folder, label_map)),
+        glb=_base64(_glb(folder, label_map, corrected)),
         viewer=(_HERE / "viewer.js").read_text(encoding="utf-8"),
     )
+
+
+def _without_removed(rows: list[dict[str, str]], label_map: LabelMap, file: str) -> tuple[list[dict[str, str]], str]:
+    """The rows of structures that a correction neither removed nor added, and what the legend says of it."""
+    values = {value for layer in label_map.layers or [label_map] for value in boxes_by_label(layer.array)}
+    there = [s for s in label_map.structures if s.value in values]
+    named = {s.name for s in there} | {s.title for s in there}
+    measured = [row for row in rows if int(row["voxels"])]
+    kept = [row for row in rows if bool(named & {row["name"], row["structure"]}) == (row in measured)]
+    told = {text for row in measured for text in (row["name"], row["structure"])}
+    groups = {
+        "Removed": [row["structure"] for row in measured if row not in kept],
+        "Added, and not measured": [s.title or s.name for s in there if not told & {s.name, s.title}],
+    }
+    words = [f"{what}: {', '.join(names)}." for what, names in groups.items() if names]
+    return kept, " ".join([_CORRECTED.format(file), *words])
 
 
 def _named_as(rows: list[dict[str, str]], label_map: LabelMap) -> LabelMap:
@@ -135,9 +154,9 @@ def _picture(path: Path) -> str:
     return f'<h2>Slices</h2><img alt="Slices with outlined structures" src="{source}">'
 
 
-def _glb(folder: Path, label_map: LabelMap) -> bytes:
+def _glb(folder: Path, label_map: LabelMap, corrected: bool) -> bytes:
     made = folder / "surfaces" / "organs.glb"
-    if made.exists():
+    if made.exists() and not corrected:
         return made.read_bytes()
     if not label_map.array.any():
         raise InputError(

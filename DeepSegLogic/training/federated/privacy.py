@@ -41,9 +41,10 @@ class Privacy:
     def applied(self, before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """``before`` plus the clipped and noised way to ``after``.
 
-        The noise is not that of the training's seed, which others could know.
+        The noise is not that of the training's seed, which others could know. Weights that are not finite, whose way
+        has no length to clip, are sent as they came.
         """
-        steps = {name: after[name].float().cpu() - before[name] for name in before}
+        steps = {name: (after[name].float().cpu() - before[name]).nan_to_num(0.0, 0.0, 0.0) for name in before}
         length = math.sqrt(sum(float(step.double().square().sum()) for step in steps.values()))
         factor, rng = min(1.0, self.clip / max(length, 1e-12)), np.random.default_rng()
         sent = {}

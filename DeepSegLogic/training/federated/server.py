@@ -77,7 +77,7 @@ def serve(
 
     with listening(link, layout.size + SLACK) as manager, _watched(manager, cancel):
         averaging = Averaging(recipe, link, terms, layout, state, measured, keep, progress, cancel)
-        left = max(1, terms.rounds - len(state.rounds))  # the last one again, for sites that did not get the model
+        left = max(1, terms.rounds - state.last)  # the last one again, for sites that did not get the model
         averaging.before = terms.rounds - left
         server = Server(client_manager=manager, strategy=averaging)
         server.fit(left, 60 * terms.minutes)

@@ -69,6 +69,11 @@ class State:
     rounds: list[Round] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def last(self) -> int:
+        """The number of the last round; rounds without the weights of any site are counted, too."""
+        return self.rounds[-1].number if self.rounds else 0
+
 
 def read_state(path: Path, kind: str, layout: Layout) -> State | None:
     if not path.is_file():

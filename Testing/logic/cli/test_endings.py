@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
@@ -45,6 +46,31 @@ def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, chest_ct, name):
     assert (process.returncode, errors.strip()) == (130, "Cancelled.")
     assert json.loads(rest.splitlines()[-1])["code"] == "cancelled"
     assert [p.name for p in tmp_path.iterdir()] == ["segmentation.nii.gz"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+@pytest.mark.parametrize("asked", [["--version"], ["--help"], ["estimate"], ["estimate", "--json"]])
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_standard_output_on_a_full_disk_is_told(small_ct, asked, buffered):
+    with Path("/dev/full").open("w") as full:
+        image = [small_ct] if asked[0] == "estimate" else []
+        process = started(*asked, *image, stdout=full, env=os.environ | {"PYTHONUNBUFFERED": buffered})
+        errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 5
+    said = [line for line in errors.splitlines() if not line.startswith("Warning")]
+    assert said == [
+        "Error: Standard output cannot be written (No space left on device). Free some space, or send it elsewhere. "
+        "Files that were written are complete."
+    ]
+
+
+@posix
+@pytest.mark.parametrize("asked", [["--version"], ["estimate"], ["estimate", "--json"]])
+def test_a_reader_that_has_gone_is_no_error(small_ct, asked):
+    process = started(*asked, *([small_ct] if asked[0] == "estimate" else []))
+    process.stdout.close()
+    assert process.wait(120) == 130
+    assert all(line.startswith("Warning") for line in process.stderr)
 
 
 def test_ctrl_c_where_nothing_listens_is_told_too(monkeypatch, capfd):

@@ -1,5 +1,7 @@
 """What somebody corrected in a folder of results is told from what is damaged."""
 
+import base64
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,23 @@ def test_a_report_says_that_its_numbers_are_those_before_a_correction(result, na
     write_label_map(corrected, result / name)
     write_report(result, page)
     assert told in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_report_says_which_structures_a_correction_removed_and_added(result, name, listed):
+    corrected = read_label_map(result / name)
+    corrected.array[corrected.array == 1] = 2
+    spleen = Structure(2, "spleen", "Spleen")
+    corrected.structures = [*(corrected.structures if listed else []), spleen]
+    write_label_map(corrected, result / name)
+    page = result.parent / "report.html"
+    (result / "surfaces").mkdir()
+    (result / "surfaces" / "organs.glb").write_bytes(b"surfaces of before")
+    write_report(result, page)
+    text = page.read_text("utf-8")
+    assert "Removed: Liver. Added, and not measured: Spleen." in text and "Not found" not in text
+    assert 'value="liver"' not in text and base64.b64encode(b"surfaces of before").decode() not in text
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,6 +14,7 @@ from DeepSegLogic.training.federated import flower
 from DeepSegLogic.training.federated.exchange import LARGEST, Layout, put_into
 from DeepSegLogic.training.federated.flower import Link
 from DeepSegLogic.training.federated.privacy import Ledger, Privacy, epsilon
+from DeepSegLogic.training.federated.state import Round, State
 from DeepSegLogic.training.federated.task import Task
 from DeepSegLogic.training.plan_file import plan_from_json, plan_to_json
 from DeepSegLogic.training.planning import plan_training
@@ -126,12 +127,21 @@ def test_updates_are_clipped_and_noised():
     torch.testing.assert_close(clipped["b"] - 1, torch.full((3,), 4.0) / length)
     short = Privacy(100.0, 0.0).applied(before, after)
     torch.testing.assert_close(short["a"], after["a"])
+    broken = Privacy(1.0, 0.0).applied(before, after | {"b": torch.tensor([math.nan, math.inf, 5.0])})
+    assert all(torch.isfinite(sent).all() for sent in broken.values())
+    length = math.sqrt(sum(float((broken[name] - before[name]).square().sum()) for name in before))
+    assert length == pytest.approx(1.0), "what is no number opens no way around the clipping"
     large = {"a": torch.zeros(200_000)}
     torch.manual_seed(0)
     one = Privacy(0.5, 3.0).applied(large, large)["a"]
     torch.manual_seed(0)
     assert not torch.equal(one, Privacy(0.5, 3.0).applied(large, large)["a"]), "not of a seed that others know"
     assert abs(float(one.std()) - 1.5) < 0.02 and abs(float(one.mean())) < 0.02
+
+
+def test_a_round_without_weights_is_no_round_to_do_again():
+    rounds = [Round(number, 2, 5, 0.5, 0.5) for number in (1, 2, 4)]
+    assert (State({}).last, State({}, rounds).last) == (0, 4)
 
 
 def hockey_stick(ratio, eps):

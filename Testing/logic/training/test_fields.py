@@ -1,6 +1,7 @@
 """Deformation and interpolation, against scipy."""
 
 import numpy as np
+import pytest
 import torch
 from scipy import ndimage
 
@@ -26,6 +27,20 @@ def test_left_and_right_are_never_exchanged():
         steps = np.stack([np.diff(grid, axis=a)[:, :19, :19, :19] for a in (1, 2, 3)])
         mean = steps.mean((2, 3, 4))
         assert np.linalg.det(mean) > 0 and (np.diag(mean) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"), [((16, 16, 16), 1.0), ((20, 64, 64), (5.0, 0.8, 0.8)), ((48, 48, 48), 3.0)]
+)
+def test_nothing_folds(shape, spacing):
+    sizes = np.broadcast_to(spacing, 3)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        grid = patch_positions(shape, spacing, (50.0, 60.0, 70.0), rng, 0.5, 0.3, 8.0).double().numpy()
+        change = [
+            np.diff(grid, axis=a + 1)[:, : shape[0] - 1, : shape[1] - 1, : shape[2] - 1] / sizes[a] for a in range(3)
+        ]
+        assert np.linalg.det(np.stack(change).transpose(2, 3, 4, 1, 0)).min() > 0
 
 
 def test_the_seed_decides():

@@ -117,6 +117,9 @@ def test_a_checkpoint_of_another_plan_or_with_code_is_refused(tmp_path):
     with pytest.raises(ModelError, match="does not fit"):
         training(tmp_path, kind="one", network=wider).run()
 
+    with pytest.raises(InputError, match="another optimizer"):
+        training(tmp_path, kind="one", options={"optimizer": "sgd", "steps": STEPS + 1}).run()
+
     class Harm:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "harm",))

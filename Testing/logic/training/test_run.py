@@ -129,6 +129,24 @@ def test_with_all_looked_for_a_loss_is_monais():
     assert torch.equal(target, (labels == 2).long())
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_changes_no_probability_changes_no_loss(name):
+    logits, labels = torch.randn(2, 3, 6, 6, 6), torch.randint(0, 3, (2, 6, 6, 6))
+    loss = CaseLoss(name, [(1, 2)])
+    found = loss(logits + torch.randn(2, 1, 6, 6, 6), labels, [0, 0])
+    torch.testing.assert_close(found, loss(logits, labels, [0, 0]), rtol=1e-4, atol=1e-5)
+
+
+def test_dice_focal_is_dice_plus_the_focal_loss_of_the_probabilities():
+    logits, labels = torch.randn(2, 4, 5, 6, 7), torch.randint(0, 4, (2, 5, 6, 7))
+    chance, truth = logits.softmax(1), torch.nn.functional.one_hot(labels, 4).movedim(-1, 1)
+    right = (chance * truth).sum(1)
+    overlap, sizes = (chance * truth).sum((0, 2, 3, 4)), (chance + truth).sum((0, 2, 3, 4))
+    expected = (1 - 2 * overlap / sizes)[1:].mean() - ((1 - right) ** 2 * right.log()).mean() / 4
+    found = CaseLoss("dice-focal", [(1, 2, 3)])(logits, labels, [0, 0])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_coarser_levels_count_half():
     labels = torch.randint(0, 2, (1, 4, 4, 4))
     outputs = [torch.randn(1, 2, 4, 4, 4), torch.randn(1, 2, 2, 4, 2)]
