@@ -1,10 +1,11 @@
-"""The panel fits into the width that Slicer gives it, and its buttons stand in line."""
+"""The panel fits into the width that Slicer gives it, its buttons stand in line, and its texts can be read."""
 
 import re
 
+import numpy as np
 import pytest
 from host.pythonqt import unwrap
-from PySide6 import QtWidgets
+from PySide6 import QtGui, QtWidgets
 
 NARROW = 330  # px; Slicer's panel is about 500 wide at first, and people make it narrower
 SECTIONS = (
@@ -70,3 +71,26 @@ def test_the_buttons_of_the_plan_stand_in_line(ready, desktop, tmp_path, width):
         for lefts, widths in (zip(*column, strict=True) for column in columns):
             assert max(lefts) - min(lefts) <= 1 and max(widths) - min(widths) <= 1
     assert max(w for row in places.values() for _, w in row if len(row) == 3) <= width / 3
+
+
+def _luminance(color):
+    """Relative luminance by WCAG 2.2."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color.getRgbF()[:3]]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("window", ["#ffffff", "#efefef", "#353535", "#1e1e1e"])
+def test_warnings_can_be_read_in_light_and_dark_style(user, small, window):
+    application, label = QtWidgets.QApplication.instance(), unwrap(user.ui.notesLabel)
+    before = application.palette()
+    application.setPalette(QtGui.QPalette(QtGui.QColor(window)))
+    try:
+        user.desktop.pump(0.1)
+        user.load(*small)
+        user.desktop.pump(0.1)
+        assert "10 mm thick" in label.text()
+        text = label.palette().color(QtGui.QPalette.WindowText)
+        low, high = sorted(map(_luminance, (text, QtGui.QColor(window))))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+    finally:
+        application.setPalette(before)
