@@ -38,6 +38,23 @@ def test_the_panel_fits_into_a_narrow_one_whatever_is_open(ready, desktop):
     assert {section: width for section, width in widths.items() if width > NARROW} == {}
 
 
+@pytest.mark.parametrize("height", [300, 1200])
+def test_no_wrapped_text_is_cut(ready, desktop, height):
+    """In a scroll area, as Slicer's panel is, lower and higher than what is in it."""
+    panel, area = unwrap(ready.panel.parent), QtWidgets.QScrollArea()
+    for section in ("model", "detect", "learn"):
+        getattr(ready.ui, f"{section}CollapsibleButton").collapsed = False
+    area.setWidgetResizable(True)
+    area.setWidget(panel)
+    area.resize(NARROW + 30, height)
+    area.show()
+    desktop.pump(0.1)
+    labels = [w for w in panel.findChildren(QtWidgets.QLabel) if w.wordWrap() and w.isVisible() and w.text()]
+    cut = [w.objectName() for w in labels if w.height() < w.heightForWidth(w.width())]
+    area.takeWidget()
+    assert len(labels) >= 4 and not cut
+
+
 def test_what_can_be_pressed_says_what_it_does(lung):
     """Where the text on it is not a whole sentence, a tooltip is."""
     kinds = (QtWidgets.QPushButton, QtWidgets.QCheckBox, QtWidgets.QComboBox, QtWidgets.QSlider)
