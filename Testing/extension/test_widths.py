@@ -55,6 +55,27 @@ def test_no_wrapped_text_is_cut(ready, desktop, height):
     assert len(labels) >= 4 and not cut
 
 
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("modelTree", ["Whole body, 117 structures, 1.5 mm", "1.1 GB", "Apache-2.0"]),
+        ("resultTree", ["Left deep back muscles", "≥ 2076.0", "0.64  check"]),
+        ("opinionTree", ["Left deep back muscles", "0.962", "352.3"]),
+        ("caseTree", ["Abdomen with contrast medium", "29", "24 MB"]),
+        ("offerTree", ["Left deep back muscles", "12", "0.962", "0.971"]),
+    ],
+)
+def test_all_columns_of_a_table_are_in_the_narrow_panel(ready, desktop, tmp_path, name, row):
+    tree = unwrap(getattr(ready.ui, name))
+    section = tree.parent()
+    section.setEnabled(True)
+    section.setProperty("collapsed", False)
+    tree.setVisible(True)
+    QtWidgets.QTreeWidgetItem(tree, row)
+    desktop.screenshot(ready.panel.parent, tmp_path / "panel.png", NARROW)
+    assert tree.isVisible() and tree.header().length() <= tree.viewport().width()
+
+
 def test_what_can_be_pressed_says_what_it_does(lung):
     """Where the text on it is not a whole sentence, a tooltip is."""
     kinds = (QtWidgets.QPushButton, QtWidgets.QCheckBox, QtWidgets.QComboBox, QtWidgets.QSlider)
