@@ -34,7 +34,7 @@ class ExportSection:
         for box in map(self._box, DICOM_FORMATS):
             box.enabled = not why
             box.checked = box.checked and not why
-        self.ui.dicomLabel.text = why and _("No DICOM: {}").format(why)
+        self.ui.dicomLabel.text = why and _("No DICOM formats. {}").format(why)
         self.ui.dicomLabel.visible = bool(why)
 
     def showFiles(self, paths):

@@ -11,6 +11,9 @@ from DeepSegLogic.classify.outline import outline_png
 from DeepSegLogic.session import WayOut
 from DeepSegLogic.session.texts import estimate_text
 
+ON_LIGHT, ON_DARK = "#8a5200", "#ffb84d"
+"""Amber of the notes: a contrast of at least 4.5 with Slicer's light and dark style."""
+
 
 class InputSection:
     """Which volume, what is known about it, and how to run."""
@@ -102,6 +105,8 @@ class InputSection:
         lines += filter(None, (self.scene.inputError, self.scene.resultError))
         ui.notesLabel.text = "\n".join(lines)
         ui.notesLabel.visible = bool(lines)
+        dark = ui.mainWidget.palette.color(qt.QPalette.Window).lightness() < 128
+        ui.notesLabel.styleSheet = f"color: {ON_DARK if dark else ON_LIGHT}"
         ways = self.scene.waysOut
         ui.cropButton.visible = WayOut.CROP in ways
         ui.resampleButton.visible = WayOut.RESAMPLE in ways

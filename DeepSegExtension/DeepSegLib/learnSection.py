@@ -15,6 +15,7 @@ class LearnSection:
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.adaptation = ui, sceneSession, sceneSession.session.adaptation
         for tree in (ui.caseTree, ui.offerTree):
+            tree.header().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
             tree.header().setSectionResizeMode(0, qt.QHeaderView.Stretch)
             tree.header().setStretchLastSection(False)
         ui.minutesSpinBox.value = self.adaptation.minutes

@@ -10,7 +10,7 @@ from DeepSegLogic.util.i18n import mark as N_
 
 DRAWING = {
     "": "",
-    "branch": N_("Click along the branch, then press Draw Branch again."),
+    "branch": N_("Click along the branch, then press Draw branch again."),
     "path": N_("Click the entry, then the target."),
 }
 

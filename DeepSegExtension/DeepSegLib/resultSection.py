@@ -129,6 +129,7 @@ class ResultSection:
         for row in (r for r in measurements if r.voxels):
             item = qt.QTreeWidgetItem(tree)
             item.setText(0, row.title)
+            item.setToolTip(0, row.title)  # a narrow column cuts it
             hidden = node is not None and not node.GetDisplayNode().GetSegmentVisibility(row.name)
             item.setCheckState(0, qt.Qt.Unchecked if hidden else qt.Qt.Checked)
             swatch = qt.QPixmap(12, 12)

@@ -16,6 +16,7 @@ class SureSection:
         self._others, self._names = [], []  # by row
         header = ui.opinionTree.header()
         header.setStretchLastSection(False)
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         ui.explainMethodComboBox.addItems([sessionText(title) for title in METHODS.values()])
         ui.explainButton.connect("clicked(bool)", self.onExplain)

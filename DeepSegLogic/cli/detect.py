@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..util.words import place_text
 from .checks import before_reading
 from .console import Console
 from .models import obtain
@@ -139,7 +140,7 @@ def _table(findings: list[BoxFinding]) -> Table:
         caption=f"and {hidden} more in findings.csv" if hidden > 0 else None,
     )
     for number, one in enumerate(findings[:_MOST_ROWS], start=1):
-        center, size = (", ".join(f"{x:.1f}" for x in values) for values in (one.center_ras, one.size_mm))
+        center, size = (place_text(values, 1) for values in (one.center_ras, one.size_mm))
         table.add_row(str(number), escape(one.kind.replace("_", " ")), f"{one.score:.2f}", center, size)
     return table
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..models.card import DEMO_MODEL
+from ..util.words import place_text
 from .checks import before_reading
 from .console import Console
 from .models import obtain
@@ -160,7 +161,7 @@ def _table(rows: Sequence[Disagreement], titles: Sequence[str]) -> Table:
     for row in rows:
         if row.dice is not None:
             shown = row.volumes_ml if few else (min(row.volumes_ml), max(row.volumes_ml))
-            place = "" if row.at is None else ", ".join(f"{x:.0f}" for x in row.at)
+            place = "" if row.at is None else place_text(row.at)
             cells = [f"{row.dice:.3f}", f"{row.differing_ml:.1f}", *(f"{v:.1f}" for v in shown), place]
             table.add_row(escape(row.title), *cells)
     return table

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..models.card import DEMO_MODEL
+from ..util.words import place_text
 from .checks import before_reading
 from .console import Console
 from .models import obtain
@@ -72,7 +73,7 @@ def explain(
         write_array(found.array, found.ijk_to_ras, output)
     for sentence in [*volume.warnings, *warnings]:
         console.warning(sentence)
-    where = ", ".join(f"{x:.0f}" for x in found.at)
+    where = place_text(found.at)
     console.say(f"{card.id} gives {found.structure} a probability of {found.probability:.2f} around {where} (RAS, mm).")
     console.say(f"The map is strongest {found.away_mm:.0f} mm from there.")
     if found.largest is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..util.words import place_text
 from .checks import before_reading
 from .console import Console
 from .options import ImageOfLabels, Json, Labels, Quiet, given_path, output_folder, split
@@ -154,7 +155,7 @@ def _sentence(found: Any, titles: dict[str, str]) -> str:
     from ..planning import Contact, Distance, DistanceMap, Encasement, Thickness, VesselDiameters
 
     if isinstance(found, Distance):
-        a, b = (" ".join(f"{x:.1f}" for x in place) for place in found.points_ras)
+        a, b = (place_text(place, 1) for place in found.points_ras)
         return f"{titles[found.one]} to {titles[found.other]}: {found.distance_mm:.1f} mm, from ({a}) to ({b})."
     if isinstance(found, Thickness):
         range_ = f"5 to 95 % of the surface: {found.thin_mm:.1f} to {found.thick_mm:.1f} mm"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ..util.words import number_text
 from .checks import before_reading, must_end
 from .console import Console
 from .options import Image, Json, Quiet, given_path
@@ -41,7 +42,8 @@ def what(
         phase = _phase_by_rule(console, volume, image, labels) if labels is not None else ""
     console.say(f"{scan.modality or 'Unknown modality'}: {shown(scan) or 'unknown region'}")
     for part in reversed(scan.parts):
-        console.say(f"  {part.region:<8} S {part.low_mm:.0f} to {part.high_mm:.0f} mm, {part.probability:.0%} sure")
+        span = f"S {number_text(part.low_mm)} to {number_text(part.high_mm)} mm"
+        console.say(f"  {part.region:<8} {span}, {part.probability:.0%} sure")
     if labels is not None:
         console.say(phase_text(phase))
     for text, remedy in doubts(scan):

@@ -12,6 +12,7 @@ from ..data.affine import ijk_to_ras_points, ras_to_ijk, spacing_ijk
 from ..data.boxes import between, common, size_of, within
 from ..data.types import Affine, FloatArray, MaskArray, PointsRas, Slices
 from ..util.errors import InputError
+from ..util.words import number_text
 from .prompts import Box, Lasso, Point, Prompt, Scribble
 
 
@@ -101,7 +102,8 @@ def _no_voxel(prompt: Prompt, shape: Sequence[int], ijk_to_ras: Affine, number: 
     ends = np.array(np.meshgrid(*[(0, n - 1) for n in shape[::-1]])).reshape(3, -1).T
     corners = ijk_to_ras_points(ends, ijk_to_ras)
     span = ", ".join(
-        f"{axis} {low:.0f} to {high:.0f}" for axis, low, high in zip("RAS", corners.min(0), corners.max(0), strict=True)
+        f"{axis} {number_text(low)} to {number_text(high)}"
+        for axis, low, high in zip("RAS", corners.min(0), corners.max(0), strict=True)
     )
     return InputError(
         f"{which} lies outside the volume, which spans {span} mm.",

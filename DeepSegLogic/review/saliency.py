@@ -20,6 +20,7 @@ from ..inference.sliding_window import WindowGrid
 from ..models.plan import Plan
 from ..util.errors import InputError, ModelError
 from ..util.progress import Cancel, Progress, check
+from ..util.words import place_text
 
 RADIUS_MM = 10.0
 """Of the sphere around a place, whose voxels are explained together."""
@@ -46,9 +47,8 @@ class Window:
         grid, patch = prepared.grid, plan.patch_size
         centre = np.rint(ras_to_ijk([at], grid.grid_to_ras)[0][::-1]).astype(int)
         if (centre < 0).any() or (centre >= grid.shape).any():
-            place = ", ".join(f"{x:.0f}" for x in at)
             raise InputError(
-                f"The place {place} lies outside of {name}.", "Name one inside, in RAS mm.", code="input.place"
+                f"The place {place_text(at)} lies outside of {name}.", "Name one inside, in RAS mm.", code="input.place"
             )
         starts = [int(np.clip(c - p // 2, 0, max(0, n - p))) for c, p, n in zip(centre, patch, grid.shape, strict=True)]
         z, y, x = (slice(s, min(s + p, n)) for s, p, n in zip(starts, patch, grid.shape, strict=True))

@@ -17,6 +17,21 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+def number_text(number: float, digits: int = 0) -> str:
+    """A number without a minus before zero.
+
+    Example:
+        >>> number_text(-0.2), number_text(-0.2, 1)
+        ('0', '-0.2')
+    """
+    return f"{round(float(number), digits) + 0.0:.{digits}f}"
+
+
+def place_text(ras: Iterable[float], digits: int = 0) -> str:
+    """The coordinates of a place, separated by commas."""
+    return ", ".join(number_text(x, digits) for x in ras)
+
+
 def size_text(number: int | None) -> str:
     """Bytes for people; ``"?"`` where unknown."""
     if number is None:

@@ -74,7 +74,7 @@ def test_without_its_files_the_reason_is_said(user, series):
     volume = user.session.choices.volume
     user.scene.adopt(dicom_series.organs(volume.ijk_to_ras), FACTS)
     assert not user.ui.format_dcm_seg.enabled and not user.ui.format_rtstruct.enabled
-    assert user.ui.dicomLabel.text == "No DICOM: The DICOM files of the CT are not there any more."
+    assert user.ui.dicomLabel.text == "No DICOM formats. The DICOM files of the CT are not there any more."
 
 
 def tag_of(segment):

@@ -1,9 +1,13 @@
-"""The panel fits into the width that Slicer gives it, and its buttons stand in line."""
+"""The panel fits into the width that Slicer gives it, its buttons stand in line, and its texts can be read."""
 
+import re
+
+import numpy as np
 import pytest
 from host.pythonqt import unwrap
+from PySide6 import QtGui, QtWidgets
 
-WIDEST = 400  # px; Slicer's panel is about 500 wide at first, and people make it narrower
+NARROW = 330  # px; Slicer's panel is about 500 wide at first, and people make it narrower
 SECTIONS = (
     "input",
     "model",
@@ -19,19 +23,78 @@ SECTIONS = (
 )
 
 
-def test_an_open_section_is_not_wider_than_the_panel(ready):
+def test_the_panel_fits_into_a_narrow_one_whatever_is_open(ready, desktop):
     title = "A model with a very long title, as those of the catalogue have now and then"
     ready.ui.planOneComboBox.addItem(title)
     ready.ui.detectorComboBox.addItem(title)
+    ready.ui.opinionComboBox.addItem(title)
+    panel = unwrap(ready.panel.parent)
     widths = {}
-    for section in SECTIONS:
-        button = getattr(ready.ui, f"{section}CollapsibleButton")
-        button.collapsed = False
-        widths[section] = button.minimumSizeHint.width()
-    assert {section: width for section, width in widths.items() if width > WIDEST} == {}
+    for opened in SECTIONS:
+        for section in SECTIONS:
+            getattr(ready.ui, f"{section}CollapsibleButton").collapsed = section != opened
+        desktop.pump(0.05)
+        widths[opened] = panel.minimumSizeHint().width()
+    assert {section: width for section, width in widths.items() if width > NARROW} == {}
 
 
-@pytest.mark.parametrize("width", [WIDEST, 640])
+@pytest.mark.parametrize("height", [300, 1200])
+def test_no_wrapped_text_is_cut(ready, desktop, height):
+    """In a scroll area, as Slicer's panel is, lower and higher than what is in it."""
+    panel, area = unwrap(ready.panel.parent), QtWidgets.QScrollArea()
+    for section in ("model", "detect", "learn"):
+        getattr(ready.ui, f"{section}CollapsibleButton").collapsed = False
+    area.setWidgetResizable(True)
+    area.setWidget(panel)
+    area.resize(NARROW + 30, height)
+    area.show()
+    desktop.pump(0.1)
+    labels = [w for w in panel.findChildren(QtWidgets.QLabel) if w.wordWrap() and w.isVisible() and w.text()]
+    cut = [w.objectName() for w in labels if w.height() < w.heightForWidth(w.width())]
+    area.takeWidget()
+    assert len(labels) >= 4 and not cut
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("modelTree", ["Whole body, 117 structures, 1.5 mm", "1.1 GB", "Apache-2.0"]),
+        ("resultTree", ["Left deep back muscles", "≥ 2076.0", "0.64  check"]),
+        ("opinionTree", ["Left deep back muscles", "0.962", "352.3"]),
+        ("caseTree", ["Abdomen with contrast medium", "29", "24 MB"]),
+        ("offerTree", ["Left deep back muscles", "12", "0.962", "0.971"]),
+    ],
+)
+def test_all_columns_of_a_table_are_in_the_narrow_panel(ready, desktop, tmp_path, name, row):
+    tree = unwrap(getattr(ready.ui, name))
+    section = tree.parent()
+    section.setEnabled(True)
+    section.setProperty("collapsed", False)
+    tree.setVisible(True)
+    QtWidgets.QTreeWidgetItem(tree, row)
+    desktop.screenshot(ready.panel.parent, tmp_path / "panel.png", NARROW)
+    assert tree.isVisible() and tree.header().length() <= tree.viewport().width()
+
+
+def test_what_can_be_pressed_says_what_it_does(lung):
+    """Where the text on it is not a whole sentence, a tooltip is."""
+    kinds = (QtWidgets.QPushButton, QtWidgets.QCheckBox, QtWidgets.QComboBox, QtWidgets.QSlider)
+    plain = {"segmentButton", "exportButton"}  # as the section or the step is called
+    silent = {
+        name
+        for name, shown in ((n, unwrap(getattr(lung.ui, n))) for n in vars(lung.ui))
+        if isinstance(shown, kinds) and not shown.toolTip() and not name.endswith("CollapsibleButton")
+    }
+    assert silent - plain == set()
+
+
+def test_buttons_are_in_sentence_case(user):
+    buttons = (unwrap(getattr(user.ui, n)) for n in vars(user.ui))
+    texts = [b.text() for b in buttons if isinstance(b, QtWidgets.QPushButton)]
+    assert [text for text in texts if re.search(" [A-Z][a-z]", text)] == []
+
+
+@pytest.mark.parametrize("width", [NARROW, 640])
 def test_the_buttons_of_the_plan_stand_in_line(ready, desktop, tmp_path, width):
     ready.ui.planCollapsibleButton.collapsed = False
     desktop.screenshot(ready.panel.parent, tmp_path / "panel.png", width)
@@ -46,3 +109,26 @@ def test_the_buttons_of_the_plan_stand_in_line(ready, desktop, tmp_path, width):
         for lefts, widths in (zip(*column, strict=True) for column in columns):
             assert max(lefts) - min(lefts) <= 1 and max(widths) - min(widths) <= 1
     assert max(w for row in places.values() for _, w in row if len(row) == 3) <= width / 3
+
+
+def _luminance(color):
+    """Relative luminance by WCAG 2.2."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color.getRgbF()[:3]]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("window", ["#ffffff", "#efefef", "#353535", "#1e1e1e"])
+def test_warnings_can_be_read_in_light_and_dark_style(user, small, window):
+    application, label = QtWidgets.QApplication.instance(), unwrap(user.ui.notesLabel)
+    before = application.palette()
+    application.setPalette(QtGui.QPalette(QtGui.QColor(window)))
+    try:
+        user.desktop.pump(0.1)
+        user.load(*small)
+        user.desktop.pump(0.1)
+        assert "10 mm thick" in label.text()
+        text = label.palette().color(QtGui.QPalette.WindowText)
+        low, high = sorted(map(_luminance, (text, QtGui.QColor(window))))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+    finally:
+        application.setPalette(before)

@@ -60,6 +60,12 @@ def test_options_that_a_page_names_exist(page):
     assert not wrong
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_installs_deepseg_from_an_index(page):
+    """It is on none: whoever takes the name there would be installed."""
+    assert not re.findall(r"pip install [^`\n]*deepseg", page.read_text("utf-8"))
+
+
 def test_each_fault_of_a_server_has_its_test():
     text = (CHECKOUT / "docs" / "server.md").read_text("utf-8")
     faults = re.findall(r"^\| .* \| .* \| (`.*) \|$", text.partition("## What goes wrong")[2], re.M)

@@ -7,11 +7,20 @@ from DeepSegLogic import UsageError, write_surfaces
 from DeepSegLogic.data.label_map import LabelMap, unknown_structure
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.segmentation import segment
-from DeepSegLogic.util.words import counted
+from DeepSegLogic.util.words import counted, number_text, place_text
 
 
 def test_numbers_with_their_nouns():
     assert [counted(n, "case") for n in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2])
+def test_zero_has_no_sign(digits):
+    rng = np.random.default_rng(0)
+    for x in [-0.0, -0.5, -0.04, *rng.normal(0, 0.1, 200), *rng.normal(0, 300, 200)]:
+        text = number_text(x, digits)
+        assert float(text) == round(float(x), digits) and not (float(text) == 0 and text.startswith("-"))
+    assert place_text([84.2, -0.3, -290]) == "84, 0, -290"
 
 
 def test_a_text_is_no_list_of_names(tmp_path):
