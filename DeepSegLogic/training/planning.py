@@ -32,7 +32,7 @@ from .regions import Regions
 DEFAULT_NETWORK = "unet"
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")  # Kidney_L, KidneyL and LKidney are two
 _SIDES = re.compile(
-    r"l|r|lt|rt|.*left|(?!bright|upright).*right|left.*|right.*|linke?[rsmn]?|rechte?[rsmn]?|sin|sinister|dext?|dexter|"
+    r"l|r|lt|rt|.*left|(?!bright|upright).*right|left.*|right.*|link(e[rsmn]?|s)|recht(e[rsmn]?|s)|sin|sinister|dext?|dexter|"
     r"gauche|droite?|izquierd[oa]|derech[oa]|sinistr[oa]|destr[oa]",
     re.IGNORECASE,
 )
