@@ -86,8 +86,10 @@ class PromptContext:
             return resampled(gaussian_filter(array.astype(np.float32), 0.4 * (steps - 1)), steps, shape)
 
         seeds = np.zeros(shape, bool)
-        middle = (np.array(self.goal.shape) - 1) / 2
-        at = np.rint((np.argwhere(self.seeds) - middle) / steps + (shape - 1) / 2).astype(int)
+        middle, half = (shape - 1) / 2, (shape - 1) / 2 % 1
+        place = (np.argwhere(self.seeds) - (np.array(self.goal.shape) - 1) / 2) / steps
+        away = np.floor(np.abs(place) - half + 0.5) + half  # half-way is outwards: what is mirrored stays so
+        at = np.rint(middle + np.where(place < 0, -away, away)).astype(int)
         seeds[tuple(np.clip(at, 0, shape - 1).T)] = True
         candidates = (thinned(self.candidates) > 0.5) | seeds
         return replace(

@@ -17,6 +17,7 @@ from DeepSegLogic.data.probabilities import TopProbabilities
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume, volume_digest
 from DeepSegLogic.refinement import Box, Lasso, Point, Scribble, propose, refine, region
+from DeepSegLogic.refinement.prompt_context import PromptContext
 from DeepSegLogic.session.reach import MOST_NOTCHES, reach_after
 from DeepSegLogic.util.errors import UsageError
 
@@ -301,6 +302,21 @@ def test_a_mirrored_prompt_gives_the_mirrored_change():
         if prompt.kind == "box" and prompt.positive:  # its middle voxel may be the next one
             continue
         assert differ <= 0.01 * np.count_nonzero(here), (prompt, differ)
+
+
+@pytest.mark.parametrize("length", [97, 83, 80, 79])
+def test_mirrored_marks_are_mirrored_on_coarser_voxels(length):
+    """Also where a mark lies half-way between two of them."""
+    everywhere, steps = np.ones((length, 4, 4), bool), np.array([2, 1, 1])
+    for place in (k for k in range(length) if 2 * k != length - 1):  # the middle is its own mirror image
+        marks = np.zeros(everywhere.shape, bool)
+        marks[place, 1, 2] = True
+        one, other = (
+            PromptContext(m.astype(np.int16), everywhere, m, ~everywhere, np.ones(3), 5.0).coarser(steps).seeds
+            for m in (marks, marks[::-1])
+        )
+        assert one.sum() == 1
+        np.testing.assert_array_equal(one, other[::-1])
 
 
 def _hole(body, centre, radius):
