@@ -292,7 +292,7 @@ def _array(places) -> np.ndarray:
 
 
 def _shown_after(notches: float) -> float:
-    """What the slider shows, in doublings of the volume, after the wheel was turned up by so many notches."""
+    """What the slider shows, in doublings of the reach, after the wheel was turned up by so many notches."""
     return counting(notches) / NOTCHES
 
 

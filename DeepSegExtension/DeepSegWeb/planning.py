@@ -27,8 +27,7 @@ HINTS = {
     "path": "Click the entry in a slice, then the target.",
 }
 INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
-INITIAL |= {"plan_redo": False}
-INITIAL |= {"plan_along": False, "plan_drawn": "", "plan_hint": ""}
+INITIAL |= {"plan_redo": False, "plan_along": False, "plan_drawn": "", "plan_hint": ""}
 INITIAL |= {"plan_look": None, "plan_clip": False, "plan_bar": False}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -190,11 +189,11 @@ def _elsewhere(volume: Volume, card: ModelCard, structures: list[str] | None) ->
 
 def _facts_of_finished(folder: Path, source: Path, request: dict[str, Any]) -> dict[str, Any] | None:
     """The provenance of earlier results with this input and request; None if there are none."""
-    from ..io.result_files import PROVENANCE
+    from ..io.result_files import provenance_of
     from ..models.provenance import identity
 
+    facts = provenance_of(folder)
     try:
-        facts: dict[str, Any] = json.loads((folder / PROVENANCE).read_text("utf-8"))
         same = facts["request"] == request and facts["input"] == identity(source)
         return facts if same and isinstance(facts["warnings"], list) else None
     except (OSError, ValueError, LookupError, TypeError):

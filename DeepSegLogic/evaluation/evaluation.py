@@ -11,8 +11,7 @@ from ..data.label_grid import on_common_grid
 from ..data.label_map import LabelMap, Structure, known_structure
 from ..io import read_label_map
 from ..io.probabilities import read_probabilities
-from ..io.result_files import is_of_result
-from ..models.files import read_json
+from ..io.result_files import is_of_result, provenance_of
 from ..models.find import models_here
 from ..util.errors import InputError, ResourceError, UsageError
 from ..util.packages import can_import
@@ -172,8 +171,8 @@ def _told(pair: CasePair, prediction: LabelMap, reference: LabelMap, case: CaseS
 
 def _trained_on(folder: Path) -> bool:
     """Whether the model's card names the image that was segmented, by the digest of its file or of its voxels."""
+    facts = provenance_of(folder)
     try:
-        facts = read_json(folder / "provenance.json")
         told = json.dumps(models_here()[facts["model"]["id"]].provenance)
         digests = (facts["input"].get("digest"), facts.get("volume_digest"))
         return any(f'"{digest}"' in told for digest in digests if digest)

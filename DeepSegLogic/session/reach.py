@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 NOTCHES = 4
-"""Of the wheel, or steps of a slider, that double the volume."""
+"""Of the wheel, or steps of a slider, that double the reach."""
 
 MOST_NOTCHES = 24
 """Either way."""
