@@ -80,14 +80,16 @@ class PromptContext:
         """The same on voxels that are larger by integer factors along (K, J, I), about the same middle."""
         from scipy.ndimage import gaussian_filter
 
-        shape = -(-np.array(self.goal.shape) // steps)
+        fine = np.array(self.goal.shape)
+        shape = -(-fine // steps)
+        shape += (fine - shape) % 2  # the middle stays the middle of a voxel, or between two
 
         def thinned(array: npt.NDArray[Any]) -> ScalarArray:
             return resampled(gaussian_filter(array.astype(np.float32), 0.4 * (steps - 1)), steps, shape)
 
         seeds = np.zeros(shape, bool)
         middle, half = (shape - 1) / 2, (shape - 1) / 2 % 1
-        place = (np.argwhere(self.seeds) - (np.array(self.goal.shape) - 1) / 2) / steps
+        place = (np.argwhere(self.seeds) - (fine - 1) / 2) / steps
         away = np.floor(np.abs(place) - half + 0.5) + half  # half-way is outwards: what is mirrored stays so
         at = np.rint(middle + np.where(place < 0, -away, away)).astype(int)
         seeds[tuple(np.clip(at, 0, shape - 1).T)] = True
