@@ -84,7 +84,7 @@ def _names_in_regions(regions: Mapping[str, set[int]], order: list[int], values:
     last = {value: index for index, own in enumerate(regions.values()) for value in own}
     if [last.get(value) for value in order] != list(range(len(regions))):
         raise ValueError("regions_class_order")
-    found = {}
+    found: dict[int, str] = {}
     for index, name in enumerate(remaining_names(regions)):
         own = {value for value in last if last[value] == index}
         divided = bool(own.intersection(values) - {order[index]})
