@@ -49,7 +49,7 @@ def report(
     for note in notes:
         console.warning(note)
     if notes and image is None:
-        console.warning("With --image the report has all numbers and slices of the corrected structures.")
+        console.warning("Give the CT with --image to have them.")
     size = output.stat().st_size
     console.say(f"Written to {output} ({size / 1e6:.1f} MB). Research use only.")
     console.event("result", output=str(output), bytes=size)
