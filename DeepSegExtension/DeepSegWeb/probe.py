@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from slicer import vtkMRMLCrosshairNode
 
+from DeepSegLogic.util.words import anatomical_place_text
+
 
 class Probe:
     """Tells the page's state, as ``probe``: the view that the mouse is in, and what lies there.
@@ -34,14 +36,8 @@ class Probe:
         if not all(0 <= n < size for n, size in zip((k, j, i), volume.shape_kji, strict=True)):
             return {}
         unit = " HU" if volume.modality in (None, "CT") else ""
-        told = {"value": f"{volume.array[k, j, i]:g}{unit}".replace("-", "−"), "place": place_text(place)}
+        told = {"value": f"{volume.array[k, j, i]:g}{unit}".replace("-", "−"), "place": anatomical_place_text(place)}
         label = correction.label_map.array[k, j, i] if correction is not None else 0
         structures = correction.label_map.structures if label else ()
         found = next((s for s in structures if s.value == label), None)
         return told | ({"title": found.title, "color": "rgb({}, {}, {})".format(*found.color)} if found else {})
-
-
-def place_text(ras: list[float]) -> str:
-    """A place by the patient's sides, counted from the origin."""
-    letters = (sides[x > 0] for sides, x in zip(("LR", "PA", "IS"), ras, strict=True))
-    return " ".join(f"{letter} {abs(x):.1f}" for letter, x in zip(letters, ras, strict=True)) + " mm"

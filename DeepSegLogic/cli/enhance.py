@@ -159,5 +159,6 @@ def _table(found: Changes) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for drift in found.drifts[:_MOST_ROWS]:
-        table.add_row(escape(drift.title), f"{drift.before:.0f}", f"{drift.after:.0f}", f"{drift.hu:+.1f}")
+        change = f"{round(drift.hu, 1) + 0.0:+.1f}"  # no minus before zero
+        table.add_row(escape(drift.title), f"{drift.before:.0f}", f"{drift.after:.0f}", change)
     return table

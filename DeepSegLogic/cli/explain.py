@@ -74,10 +74,10 @@ def explain(
     for sentence in [*volume.warnings, *warnings]:
         console.warning(sentence)
     where = place_text(found.at)
-    console.say(f"{card.id} gives {found.structure} a probability of {found.probability:.2f} around {where} (RAS, mm).")
+    console.say(f"{card.id} gives {found.structure} a probability of {found.probability:.3f} around {where} (RAS, mm).")
     console.say(f"The map is strongest {found.away_mm:.0f} mm from there.")
     if found.largest is not None:
-        console.say(f"Without the part of the image that matters most, it falls by {found.largest:.2f}.")
+        console.say(f"Without the part of the image that matters most, it falls by {found.largest:.3f}.")
     console.say(f"Written to {output}.\nResearch use only.")
     console.event(
         "result",

@@ -12,7 +12,7 @@ import typer
 from ..models.card import ModelCard
 from ..util.errors import Cancelled, ModelError, UsageError
 from ..util.json_text import json_of
-from ..util.words import size_text
+from ..util.words import counted, size_text
 from .checks import before_reading
 from .console import Console, somebody_there
 from .model_views import show_card, show_damaged, show_models
@@ -104,7 +104,7 @@ def import_(
     model, or a zip file of one; an archive of the catalogue downloaded elsewhere; or a TorchScript or state_dict file
     with a card.
     """
-    from ..models.import_export import import_model, lacks
+    from ..models.import_export import NO_LICENCE, import_model, lacks
     from ..models.trust import is_trusted
     from ..models.trust import trust as trust_model
 
@@ -119,9 +119,8 @@ def import_(
         trust_model(installed)
     _tell_installed(console, installed)
     if missing := lacks(installed):
-        console.say(
-            f"Its card does not say {' and '.join(missing)}. Import it again with --replace, and --licence or --card."
-        )
+        option = "--licence" if missing == [NO_LICENCE] else "--card"
+        console.say(f"Its card does not say {' and '.join(missing)}. Import it again with --replace and {option}.")
     if not is_trusted(installed):
         console.say(f"It can contain code. Before you use it, run `deepseg models trust {installed.id}`.")
 
@@ -257,7 +256,7 @@ def _offer(console: Console, card: ModelCard, name: str, yes: bool) -> None:
         source = (
             f"Copied from TotalSegmentator's folder {results_folder()}; nothing is downloaded"
             if copied
-            else f"Download: {size_text(card.download_bytes)} in {len(card.parts)} file(s) from {card.source}"
+            else f"Download: {size_text(card.download_bytes)} in {counted(len(card.parts), 'file')} from {card.source}"
         )
         why = "" if card.id == name else f" {name} needs it."
         print(

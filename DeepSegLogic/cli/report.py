@@ -13,6 +13,7 @@ from .console import Console
 from .options import ImageOfLabels, Json, Quiet, given_path, output_file, path_argument
 
 if TYPE_CHECKING:
+    from ..data.volume import Volume
     from ..planning import Plan
 
 
@@ -33,7 +34,7 @@ def report(
     """Write one HTML file with 3D model, slices and table, which any browser opens offline."""
     from ..planning import read_plan
     from ..results.report import write_report
-    from ..worker.isolated import read_label_map
+    from ..worker.isolated import read_label_map, read_volume
 
     if changes is not None and not draft:
         raise UsageError("--changes is given without --draft.", "Give both.", code="usage.option")
@@ -41,15 +42,27 @@ def report(
     must_end(output, ".html")
     planned = read_plan(plan) if plan is not None else None
     before_reading(result, image, plan, changes, file=output)
+    volume = read_volume(image, cancel=console.cancelled) if image is not None else None
     if draft:
-        _draft(console, result, image, planned, changes)
-    write_report(result, output, lambda path: read_label_map(path, image), planned)
+        _draft(console, result, image, volume, planned, changes)
+    notes = write_report(result, output, lambda path: read_label_map(path, image), planned, volume)
+    for note in notes:
+        console.warning(note)
+    if notes and image is None:
+        console.warning("Give the CT with --image to have them.")
     size = output.stat().st_size
     console.say(f"Written to {output} ({size / 1e6:.1f} MB). Research use only.")
     console.event("result", output=str(output), bytes=size)
 
 
-def _draft(console: Console, folder: Path, image: Path | None, plan: Plan | None, changes: Path | None) -> None:
+def _draft(
+    console: Console,
+    folder: Path,
+    image: Path | None,
+    volume: Volume | None,
+    plan: Plan | None,
+    changes: Path | None,
+) -> None:
     from ..drafting.endpoint import the_endpoint
     from ..drafting.result_folder import draft_report
     from ..worker.isolated import read_label_map
@@ -63,6 +76,7 @@ def _draft(console: Console, folder: Path, image: Path | None, plan: Plan | None
             endpoint,
             plan=plan,
             changes=changes,
+            volume=volume,
             read=lambda path: read_label_map(path, image, cancel=console.cancelled),
             progress=console.progress,
             cancel=console.cancelled,

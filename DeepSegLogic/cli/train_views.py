@@ -52,21 +52,22 @@ def pictures(work: Path) -> Iterator[Show]:
 
 
 def cases_table(report: Report) -> Table:
-    """One row per case."""
+    """One row per case; images without labels have no structures to tell of."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("Case", "Voxels", "Spacing (mm)", "Structures", "Looked for", "Remark")
+    labelled = ["Structures", "Looked for"] if any(facts.voxels for facts in report.cases) else []
+    table = Table("Case", "Voxels", "Spacing (mm)", *labelled, "Remark", caption="Voxels and spacing: Z × Y × X.")
     for facts in report.cases:
         found = sum(count > 0 for count in facts.voxels.values())
         asked = (facts.looked_for or frozenset()) & set(report.structures)
+        told = str(found), "all" if len(asked) == len(report.structures) else str(len(asked))
         remark = facts.error.message if facts.error is not None else " ".join(facts.warnings)
         table.add_row(
             escape(facts.files.name),
             " × ".join(map(str, facts.shape)),
             " × ".join(f"{s:.3g}" for s in facts.spacing),
-            str(found),
-            "all" if len(asked) == len(report.structures) else str(len(asked)),
+            *told[: len(labelled)],
             escape(remark),
         )
     return table

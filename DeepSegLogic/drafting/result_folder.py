@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ..data.label_map import LabelMap
+from ..data.volume import Volume
 from ..followup.change import Change
 from ..io.read import read_label_map
-from ..io.result_files import LABEL_MAP_FILES, label_map_in, provenance_of, was_changed
 from ..planning import Plan
 from ..results.draft import Draft, write_draft
+from ..results.measured import MeasuredResult, preview_of, read_measured
 from ..results.preview import key_slices
-from ..review.measurements import Measurement
 from ..util.errors import InputError
 from ..util.given import not_paths
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
-from ..util.tables import read_table
 from .draft import word
 from .endpoint import Endpoint
 from .table import table_of
@@ -34,6 +33,7 @@ def draft_report(
     *,
     plan: Plan | None = None,
     changes: Path | str | None = None,
+    volume: Volume | None = None,
     read: Callable[[Path], LabelMap] = read_label_map,
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
@@ -48,10 +48,11 @@ def draft_report(
         endpoint: where the model runs; ``endpoint.pictures`` sends the slices of the result's preview.
         plan: of an operation on this segmentation.
         changes: folder of a follow-up, as :func:`~DeepSegLogic.write_follow_up` writes it.
+        volume: that was segmented. A label map that was corrected is measured again; without the volume, no densities.
         read: reads the segmentation; for untrusted folders, a reader in a process of its own.
 
     Raises:
-        InputError: a folder lacks a file, or one is damaged; the label map was corrected after it was measured.
+        InputError: a folder lacks a file, or one is damaged; the volume lies elsewhere.
         DeepSegError: see :func:`~DeepSegLogic.drafting.draft.word`.
         Cancelled: ``cancel`` returned True; nothing was written.
 
@@ -62,45 +63,28 @@ def draft_report(
         'The liver has a volume of 1503.4 ml and a mean density of 54 HU.'
     """
     folder = Path(folder)
-    rows = _rows(folder / "measurements.csv")
-    confidence = {row.name: row.confidence for row in rows if row.confidence is not None}
     changed = _changes(Path(changes) / "summary.json") if changes is not None else []
-    labels = label_map_in(folder) or folder / LABEL_MAP_FILES["seg.nrrd"]
-    if was_changed(labels, provenance_of(folder)):
-        raise InputError(
-            f"{labels.name} in {folder} was corrected afterwards: measurements.csv has the numbers of before.",
-            "Open the segmentation in 3D Slicer and draft there: it is measured again.",
-            code="input.changed",
-        )
-    label_map = read(labels)
-    table = table_of(label_map, rows, confidence=confidence, plan=plan, changes=changed)
-    picture = key_slices(folder / "preview.png") if endpoint.pictures else None
+    try:
+        found = read_measured(folder, read, volume)
+    except (OSError, ValueError, LookupError) as error:
+        raise _damaged(folder / "measurements.csv") from error
+    confidence = {row.name: row.confidence for row in found.rows if row.confidence is not None}
+    table = table_of(found.label_map, found.rows, confidence=confidence, plan=plan, changes=changed)
+    picture = _slices(folder, found, volume) if endpoint.pictures else None
     draft = word(table, endpoint, picture, progress, cancel)
     write_draft(folder, draft)
     return draft
 
 
-def _rows(path: Path) -> list[Measurement]:
-    try:
-        header, cells = read_table(path)
-        rows = [dict(zip(header, row, strict=True)) for row in cells]
-        return [
-            Measurement(
-                row["name"],
-                row["structure"],
-                int(row["voxels"]),
-                float(row["volume_ml"]),
-                float(row["mean_hu"]) if row["mean_hu"] else None,
-                float(row["sd_hu"]) if row["sd_hu"] else None,
-                None,
-                None,
-                float(row["confidence"]) if row.get("confidence") else None,
-                cut=row.get("cut") == "yes",
+def _slices(folder: Path, found: MeasuredResult, volume: Volume | None) -> bytes:
+    with preview_of(folder, found, volume) as path:
+        if path is None:
+            raise InputError(
+                f"The slices in {folder} are those before its label map was corrected.",
+                "Give the CT that was segmented, or set up the language model without pictures.",
+                code="input.preview",
             )
-            for row in rows
-        ]
-    except (OSError, ValueError, LookupError) as error:
-        raise _damaged(path) from error
+        return key_slices(path)
 
 
 def _changes(path: Path) -> list[Change]:

@@ -7,18 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 
-import numpy as np
-
 from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
 from ..evaluation.cases import the_case
 from ..io import read_label_map, read_volume
 from ..io.files import is_dicom
-from ..io.result_files import is_of_result
-from ..review.measurements import Measurement, measure
+from ..io.result_files import is_of_result, provenance_of, was_changed
+from ..review.measurements import Measurement, measure, read_measurements, same_voxels
 from ..util.errors import InputError
-from ..util.tables import read_table
 
 
 @dataclass
@@ -46,9 +43,8 @@ class TimePoint:
         """Measures of every structure on the scan's own grid."""
         if self.volume is not None:
             return measure(self.label_map, self.volume, self.confidence, cut=self.cut)
-        blank = Volume(np.broadcast_to(np.int16(0), self.label_map.shape_kji), self.label_map.ijk_to_ras)
-        rows = measure(self.label_map, blank, self.confidence, cut=self.cut)
-        return [replace(row, mean_hu=self.mean_hu.get(row.name), sd_hu=None) for row in rows]
+        rows = measure(self.label_map, None, self.confidence, cut=self.cut)
+        return [replace(row, mean_hu=self.mean_hu.get(row.name)) for row in rows]
 
 
 def read_time_point(
@@ -76,9 +72,8 @@ def read_time_point(
     """
     file, scan = the_case(Path(path)), None if ct is None else Path(ct)
     point = TimePoint(read_labels(file, scan))
-    table = file.parent / "measurements.csv"
-    if is_of_result(file) and table.is_file():
-        _take_measured(point, table)
+    if is_of_result(file) and (file.parent / "measurements.csv").is_file():
+        _take_measured(point, file)
     if scan is not None:
         point.volume = read_image(scan)
         point.label_map = placed_on(point.volume, point.label_map)
@@ -91,20 +86,21 @@ def date_of(volume: Volume | None) -> date | None:
     return _date_of(Path(volume.source)) if volume is not None and volume.source else None
 
 
-def _take_measured(point: TimePoint, table: Path) -> None:
-    """Take from ``measurements.csv`` what label map and scan do not tell."""
+def _take_measured(point: TimePoint, file: Path) -> None:
+    """Take from ``measurements.csv`` what label map and scan do not tell, as far as it holds for corrected labels."""
+    table = file.parent / "measurements.csv"
     try:
-        header, rows = read_table(table)
-        named = {row[header.index("name")]: dict(zip(header, row, strict=True)) for row in rows}
-        point.confidence, point.mean_hu = (
-            {name: float(row[column]) for name, row in named.items() if row[column]}
-            for column in ("confidence", "mean_hu")
-        )
-        point.cut = frozenset(name for name, row in named.items() if row.get("cut"))
+        rows = read_measurements(table)
     except (OSError, ValueError, LookupError) as error:
         raise InputError(
             f"{table} is damaged.", "Segment the scan again, or choose its label map.", code="input.table"
         ) from error
+    point.cut = frozenset(row.name for row in rows if row.cut)
+    if was_changed(file, provenance_of(file.parent)):
+        now = {row.name: row for row in measure(point.label_map, None)}
+        rows = [row for row in rows if row.name in now and same_voxels(now[row.name], row)]
+    point.confidence = {row.name: row.confidence for row in rows if row.confidence is not None}
+    point.mean_hu = {row.name: row.mean_hu for row in rows if row.mean_hu is not None}
 
 
 def _date_of(scan: Path) -> date | None:

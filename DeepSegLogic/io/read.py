@@ -85,8 +85,9 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
     """Read a label map: any image of whole numbers, 3D Slicer's ``.seg.nrrd``, or DICOM SEG.
 
     A ``.seg.nrrd`` holds names, colours and codes; a NIfTI by DeepSeg or TotalSegmentator holds names, and nnU-Net's
-    ``dataset.json`` beside a label map or in the folder above has them. Values of other images are named after the 117
-    structures of TotalSegmentator's ``total`` task, with a warning; a value above 117 becomes ``label_N``.
+    ``dataset.json`` beside a label map or in the folder above has them. Where its regions overlap, a label is named for
+    what it marks: ``kidney_without_masses``. Values of other images are named after the 117 structures of
+    TotalSegmentator's ``total`` task, with a warning; a value above 117 becomes ``label_N``.
 
     Args:
         path: a file, a folder of results, or a folder with a single DICOM file.

@@ -129,10 +129,13 @@ def export_model(
     return target
 
 
+NO_LICENCE = "its licence"
+
+
 def lacks(card: ModelCard) -> list[str]:
     """What is missing in a card, in words."""
     missing = {
-        "its licence": card.licence in ("", "unknown"),
+        NO_LICENCE: card.licence in ("", "unknown"),
         "whom to cite": not card.citation,
         "its modality": card.modality is None,
         "the names of its structures": not card.structures,

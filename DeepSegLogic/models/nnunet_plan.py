@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from ..io.dataset_names import remaining_names
 from ..networks.names import EARLY_NETWORKS, NETWORKS, refuse_others
 from .card import ModelCard
 from .plan import Normalization, Plan, Resampling, triple
@@ -122,14 +123,8 @@ def labels_of(dataset: dict[str, Any]) -> tuple[dict[int, str], tuple[int, ...] 
     order = tuple(whole(v, "regions_class_order", 1, 65535) for v in dataset["regions_class_order"])
     if len(set(order)) < len(order):
         raise ValueError(f"regions_class_order = {list(order)[:20]}")
-    regions = [{int(x) for x in (v if isinstance(v, list) else [v])} for v in named.values()]
-    names, blank = list(named), " " if any(" " in name for name in named) else "_"
-    for index, region in enumerate(regions):
-        later = [n for n in range(index + 1, len(regions)) if regions[n] & region]
-        parts = [names[n] for n in later if not any(regions[n] < regions[other] for other in later)]
-        if parts:
-            names[index] += f"{blank}without{blank}" + f"{blank}and{blank}".join(parts)
-    return dict(zip(order, names, strict=True)), order
+    regions = {n: {int(x) for x in (v if isinstance(v, list) else [v])} for n, v in named.items()}
+    return dict(zip(order, remaining_names(regions), strict=True)), order
 
 
 def _values(dataset: dict[str, Any]) -> tuple[int, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..io.result_files import label_map_in, was_changed
 from ..util.atomic_write import atomic_folder
 from ..util.digests import file_digest
 from ..util.errors import InputError
@@ -14,6 +15,7 @@ from .folder import PROVENANCE
 
 DRAFT_FILE = "draft.json"
 _MARK = "Draft by a language model ({model}). Read and correct it: nobody has checked or signed it."
+_STALE = "The label map was corrected after this draft was written. Its numbers no longer hold."
 _LARGEST = 1_000_000
 
 
@@ -83,6 +85,8 @@ def write_draft(folder: Path, draft: Draft) -> None:
             made = temporary / DRAFT_FILE
             made.write_text(json.dumps(draft.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
             facts["draft"] = {name: value for name, value in draft.as_json().items() if name != "text"}
+            if (labels := label_map_in(folder)) is not None:
+                facts["draft"]["files"] = {labels.name: {"digest": file_digest(labels)}}
             facts["files"][DRAFT_FILE] = {"bytes": made.stat().st_size, "digest": file_digest(made)}
             (temporary / PROVENANCE).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -92,18 +96,23 @@ def write_draft(folder: Path, draft: Draft) -> None:
 
 
 def read_draft(folder: Path) -> Draft | None:
-    """The draft of a result; None if it has none, or only one of an earlier result in that folder.
+    """The draft of a result; None if it has none, or only one of an earlier result in that folder. A note says if the
+    label map was changed since.
 
     Raises:
         InputError: it is damaged.
     """
     path = folder / DRAFT_FILE
     try:
-        known = json.loads((folder / PROVENANCE).read_text("utf-8")).get("files", {}).get(DRAFT_FILE)
+        facts = json.loads((folder / PROVENANCE).read_text("utf-8"))
+        known = facts.get("files", {}).get(DRAFT_FILE)
         if known is None:
             return None
         if path.stat().st_size > _LARGEST or file_digest(path) != known["digest"]:
             raise ValueError("it was changed")
-        return Draft.of_json(json.loads(path.read_text("utf-8")))
+        draft, labels = Draft.of_json(json.loads(path.read_text("utf-8"))), label_map_in(folder)
+        drafted = facts.get("draft") or {}
+        stale = labels is not None and was_changed(labels, drafted if "files" in drafted else facts)
+        return replace(draft, notes=(_STALE, *draft.notes)) if stale else draft
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}).", "Draft the report again.", code="input.draft") from error

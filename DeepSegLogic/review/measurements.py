@@ -17,10 +17,11 @@ from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, FloatArray, LabelArray
 from ..data.volume import Volume
 from ..util.given import not_paths
-from ..util.tables import write_table
+from ..util.tables import read_table, write_table
 from .field_of_view import bounded, cut_labels
 
-_ML_DECIMALS, _HU_DECIMALS = 3, 1  # in measurements.csv
+_ML_DECIMALS, _HU_DECIMALS, _MM_DECIMALS = 3, 1, 2  # in measurements.csv
+_BOX_ROUNDING_MM = 0.01
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Measurement:
 @not_paths
 def measure(
     label_map: LabelMap,
-    volume: Volume,
+    volume: Volume | None,
     confidence: dict[str, float] | None = None,
     boundary_margin: dict[str, float] | None = None,
     cut: Collection[str] = (),
@@ -67,6 +68,7 @@ def measure(
     """Measure every structure of a label map in the volume that it was made from.
 
     Args:
+        volume: None if it is not at hand: no grey values, and padding around a field of view is not seen.
         confidence, boundary_margin, cut: as in :class:`~DeepSegLogic.segmentation.Result`. Structures that the field of
             view cuts are found.
 
@@ -79,6 +81,10 @@ def measure(
         >>> lung.name, round(lung.volume_ml), round(lung.mean_hu)
         ('left_lung', 1880, -835)
     """
+    if volume is None:
+        blank = Volume(np.broadcast_to(np.int16(0), label_map.shape_kji), label_map.ijk_to_ras)
+        rows = measure(label_map, blank, confidence, boundary_margin, cut)
+        return [replace(row, mean_hu=None, sd_hu=None) for row in rows]
     if label_map.shape_kji != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, 1e-2):
         label_map = placed_on(volume, label_map)
     if label_map.layers:
@@ -95,6 +101,16 @@ def measure(
         )
         for s in label_map.structures
     ]
+
+
+def same_voxels(one: Measurement, other: Measurement) -> bool:
+    """Whether two measurements are of the same voxels, as far as they tell: by their number and their box."""
+
+    def box(row: Measurement) -> list[float]:
+        return [*(row.box_min or ()), *(row.box_max or ())]
+
+    same = len(box(one)) == len(box(other)) and np.allclose(box(one), box(other), rtol=0, atol=_BOX_ROUNDING_MM)
+    return one.voxels == other.voxels and bool(same)
 
 
 def confidence_note(confidence: float | None, boundary_margin: float | None) -> str:
@@ -125,12 +141,45 @@ def write_measurements(rows: list[Measurement], path: Path) -> None:
     write_table(path, header, map(_cells, rows))
 
 
+def read_measurements(path: Path) -> list[Measurement]:
+    """Read what :func:`write_measurements` wrote, rounded as it is there; tables of earlier versions lack columns.
+
+    Raises:
+        OSError, ValueError, LookupError: the file is missing or damaged.
+    """
+    header, cells = read_table(path)
+    return [_row(dict(zip(header, row, strict=True))) for row in cells]
+
+
+def _row(cells: dict[str, str]) -> Measurement:
+    def number(column: str) -> float | None:
+        return float(cells[column]) if cells.get(column) else None
+
+    def corner(end: str) -> tuple[float, float, float] | None:
+        r, a, s = (number(f"{end}_{axis}_mm") for axis in ("R", "A", "S"))
+        return None if r is None or a is None or s is None else (r, a, s)
+
+    return Measurement(
+        cells["name"],
+        cells["structure"],
+        int(cells["voxels"]),
+        float(cells["volume_ml"]),
+        number("mean_hu"),
+        number("sd_hu"),
+        corner("min"),
+        corner("max"),
+        number("confidence"),
+        number("boundary_margin"),
+        cells.get("cut") == "yes",
+    )
+
+
 def _cells(row: Measurement) -> list[object]:
     box = [*(row.box_min or ("",) * 3), *(row.box_max or ("",) * 3)]
     numbers: list[object] = [round(row.volume_ml, _ML_DECIMALS), row.voxels]
     numbers += [_short(row.mean_hu, _HU_DECIMALS), _short(row.sd_hu, _HU_DECIMALS)]
     belief = [_short(row.confidence, 4), _short(row.boundary_margin, 4)]
-    return [row.title, row.name, *numbers, *(_short(b, 2) for b in box), *belief, "yes" if row.cut else ""]
+    return [row.title, row.name, *numbers, *(_short(b, _MM_DECIMALS) for b in box), *belief, "yes" if row.cut else ""]
 
 
 class _Sums:

@@ -96,7 +96,7 @@ class Drafting:
             drafted,
             label_map=label_map,
             volume=volume,
-            confidence=result.confidence,
+            confidence=self._outcome.belief_in(label_map)[0],
             plan=planning.as_plan().as_json() if planning is not None and planning.entries else None,
             changes=self._outcome.changes,
             endpoint=asdict(endpoint),

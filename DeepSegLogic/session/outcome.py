@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.label_map import LabelMap
+from ..data.label_map import LabelMap, changed_structures
 from ..data.run_record import Provenance
 from ..data.volume import Volume
 from ..io.segment_tags import stored_facts
@@ -181,6 +181,16 @@ class Outcome:
                 confidence=self.result.confidence,
                 boundary_margin=self.result.boundary_margin,
             )
+
+    def belief_in(self, label_map: LabelMap) -> tuple[dict[str, float], dict[str, float]]:
+        """Confidence and margin at the border of the run, of the structures that were not corrected since."""
+        assert self.result is not None
+        changed = changed_structures(self.result.label_map, label_map)
+        confidence, margin = (
+            {name: value for name, value in values.items() if name not in changed}
+            for values in (self.result.confidence, self.result.boundary_margin)
+        )
+        return confidence, margin
 
     def review(self, label_map: LabelMap) -> None:
         """Look for places to check in the result, or in a corrected label map."""

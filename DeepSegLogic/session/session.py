@@ -244,12 +244,13 @@ class Session:
         result, volume = self._shown(_("Nothing to export."))
         planning, shown = self.outcome.planning, label_map or result.label_map
         draft = self.drafting.of(shown)
+        confidence, boundary_margin = self.outcome.belief_in(shown)
         return {
             "label_map": shown,
             "volume": volume,
             "source": volume.source,
-            "confidence": result.confidence,
-            "boundary_margin": result.boundary_margin,
+            "confidence": confidence,
+            "boundary_margin": boundary_margin,
             "provenance": result.provenance,
             "plan": planning.as_plan().as_json() if planning is not None and planning.entries else None,
             "draft": draft.as_json() if draft is not None else None,

@@ -110,7 +110,7 @@ class TrainingPlan:
         overlapping = " (overlapping, trained as regions)" if self.regions is not None else ""
         return [
             ("Network", f"{self.network}: {trainable(self.network).title}{fusion}"),
-            ("Structures", (", ".join(self.structures) or "none") + overlapping),
+            *([("Structures", ", ".join(self.structures) + overlapping)] if self.structures else []),
             ("Spacing", f"{_by(self.spacing, '.3g')} mm (Z × Y × X)"),
             ("Patch", f"{_by(self.patch)} voxels, {_by(extent, '.0f')} mm"),
             ("Batch", f"{self.batch} patch" + "es" * (self.batch > 1)),

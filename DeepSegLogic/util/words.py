@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .errors import UsageError
 
@@ -28,8 +28,24 @@ def number_text(number: float, digits: int = 0) -> str:
 
 
 def place_text(ras: Iterable[float], digits: int = 0) -> str:
-    """The coordinates of a place, separated by commas."""
+    """The coordinates of a place, separated by commas, as commands take them.
+
+    Example:
+        >>> place_text([84.2, -0.3, -290])
+        '84, 0, -290'
+    """
     return ", ".join(number_text(x, digits) for x in ras)
+
+
+def anatomical_place_text(ras: Sequence[float]) -> str:
+    """A place by the patient's sides, counted from the origin, as 3D Slicer shows it.
+
+    Example:
+        >>> anatomical_place_text([84.2, -0.3, -290])
+        'R 84.2 P 0.3 I 290.0 mm'
+    """
+    letters = (sides[x > 0] for sides, x in zip(("LR", "PA", "IS"), ras, strict=True))
+    return " ".join(f"{letter} {abs(x):.1f}" for letter, x in zip(letters, ras, strict=True)) + " mm"
 
 
 def size_text(number: int | None) -> str:

@@ -1,13 +1,16 @@
 """The docs site builds without a warning, and the docs name only what is there."""
 
+import importlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import DeepSegLogic
 from DeepSegLogic.cli import _command_line
 from DeepSegLogic.cli.help import all_commands
 
@@ -32,6 +35,26 @@ def test_the_site_builds_without_a_warning(tmp_path):
         r'<link[^>]+rel="stylesheet"[^>]+href="(https?:[^"]+)"', api
     )
     assert not loaded, "the site loads something from elsewhere"
+
+
+def test_the_api_page_says_from_where_each_name_is_imported():
+    """From ``DeepSegLogic``, or from what the line above says; and it has all public names."""
+    home, told = DeepSegLogic, set()
+    for line in (CHECKOUT / "docs" / "api.md").read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            home = DeepSegLogic
+        elif said := re.search(r"[Ff]rom `(DeepSegLogic[\w.]*)`:$", line):
+            home = importlib.import_module(said[1])
+        elif line.startswith("::: "):
+            parent, _, name = line.removeprefix("::: ").rpartition(".")
+            shown = getattr(importlib.import_module(parent), name, None)
+            if shown is None or isinstance(shown, ModuleType):
+                shown = importlib.import_module(f"{parent}.{name}")
+                told |= set(vars(shown))
+            else:
+                assert getattr(home, name) is shown, line
+                told.add(name)
+    assert {*DeepSegLogic.__all__} - told == {"__version__"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

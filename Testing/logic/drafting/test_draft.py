@@ -13,10 +13,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from DeepSegLogic import Cancelled, DeepSegError, Draft, Endpoint, InputError, UsageError, draft_report
+from DeepSegLogic import (
+    Cancelled,
+    DeepSegError,
+    Draft,
+    Endpoint,
+    InputError,
+    UsageError,
+    draft_report,
+    read_label_map,
+    write_label_map,
+)
 from DeepSegLogic.cli import main
 from DeepSegLogic.drafting import chat
 from DeepSegLogic.drafting.endpoint import configured
+from DeepSegLogic.io.result_files import label_map_in
 from DeepSegLogic.results.draft import read_draft, write_draft
 from DeepSegLogic.results.folder import what_is_wrong
 from DeepSegLogic.results.report import write_report
@@ -97,6 +108,24 @@ def test_key_slices_are_sent_only_to_a_model_that_sees_and_without_names(result,
     Image.new("RGB", (300, 300)).save(result / "preview.png")
     with pytest.raises(InputError, match="is no preview by DeepSeg"):
         draft_report(result, Endpoint(scripted.url, pictures=True))
+
+
+def test_a_corrected_result_is_measured_again_and_an_earlier_draft_says_so(result, organs, scripted):
+    volume, _labels = organs
+    scripted.text = "The liver has 24.0 ml, or 12.0 ml."
+    draft_report(result, Endpoint(scripted.url))
+    labels = label_map_in(result)
+    corrected = read_label_map(labels)
+    corrected.array[5:15, 5:25, 3:13] = 0
+    write_label_map(corrected, labels)
+    assert "Its numbers no longer hold" in read_draft(result).notes[0]
+    draft = draft_report(result, Endpoint(scripted.url), volume=volume)
+    assert "Liver: volume 12.0 ml, mean 54 HU" in draft.prompt and "~~24.0 ml~~" in draft.text
+    assert read_draft(result) == draft, "it was written for the labels as they are"
+    assert "Liver: volume 12.0 ml\n" in draft_report(result, Endpoint(scripted.url)).prompt, "no CT, no HU"
+    with pytest.raises(InputError, match="those before its label map was corrected"):
+        draft_report(result, Endpoint(scripted.url, pictures=True))
+    assert draft_report(result, Endpoint(scripted.url, pictures=True), volume=volume).pictures
 
 
 def test_the_report_shows_hostile_words_as_text(result, scripted, tmp_path):

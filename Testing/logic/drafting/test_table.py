@@ -15,12 +15,9 @@ from DeepSegLogic import (
     draft_report,
     follow_up,
     measure,
-    read_label_map,
     write_follow_up,
-    write_label_map,
 )
 from DeepSegLogic.drafting.table import table_of
-from DeepSegLogic.io.result_files import label_map_in
 from DeepSegLogic.planning import Plan, evaluate_plan, write_plan
 from DeepSegLogic.review.findings import review
 
@@ -111,15 +108,6 @@ def test_changes_and_a_plan_from_files(result, organs, tmp_path, monkeypatch):
 
 def _stop():
     raise StopIteration
-
-
-def test_numbers_of_before_a_correction_are_not_drafted(result):
-    labels = label_map_in(result)
-    corrected = read_label_map(labels)
-    corrected.array[corrected.array == corrected.structures[0].value] = 0
-    write_label_map(corrected, labels)
-    with pytest.raises(InputError, match=f"{labels.name} in .* was corrected afterwards"):
-        draft_report(result, Endpoint("http://127.0.0.1:1"))
 
 
 def test_a_damaged_table_of_measurements(result):

@@ -360,6 +360,51 @@ def test_the_dataset_json_of_nnunet_names_label_maps(tmp_path, place):
     assert [s.name for s in read_label_map(path).structures] == ["heart", "aorta"]
 
 
+KIDNEY = {"labels": {"kidney": [1, 2, 3], "masses": [2, 3], "tumor": 2}, "regions_class_order": [1, 3, 2]}
+PARTS = {"labels": {"background": 0, "organs": [1, 2, 3], "tumor": [3]}, "regions_class_order": [1, 3]}
+
+
+@pytest.mark.parametrize(
+    "table, values, named",
+    [
+        (KIDNEY, [1, 2, 3], {1: "kidney_without_masses", 3: "masses_without_tumor", 2: "tumor"}),
+        (KIDNEY, [2], {1: "kidney_without_masses", 3: "masses_without_tumor", 2: "tumor"}),
+        (PARTS, [1, 3], {1: "organs_without_tumor", 3: "tumor"}),
+        (PARTS, [1, 2, 3], {1: "organs_without_tumor_1", 2: "organs_without_tumor_2", 3: "tumor"}),
+        (PARTS, [4], None),
+        (KIDNEY | {"regions_class_order": [1, 2]}, [1], None),
+        (KIDNEY | {"regions_class_order": [3, 1, 2]}, [1], None),
+        (KIDNEY | {"regions_class_order": "132"}, [1], None),
+        ({"labels": {"tumor": 2, "kidney": [1, 2]}, "regions_class_order": [2, 1]}, [1], None),
+    ],
+)
+def test_the_regions_of_nnunet_name_label_maps(tmp_path, table, values, named):
+    """Names are those of a result by such a model, with which a label map is compared."""
+    array = np.zeros((4, 5, 6), np.uint8)
+    array[0, 0, : len(values)] = values
+    (tmp_path / "dataset.json").write_text(json.dumps(table))
+    label_map = read_label_map(save(tmp_path / "a.nii.gz", array))
+    if named is None:
+        assert "does not name its structures" in label_map.warnings[0]
+    else:
+        assert {s.value: s.name for s in label_map.structures} == named and not label_map.warnings
+
+
+def test_region_names_follow_nnunets_own_label_map(tmp_path):
+    """Written one after the other, each region leaves what its label is named after."""
+    regions = {name: np.isin(np.arange(4), own) for name, own in KIDNEY["labels"].items()}
+    written = np.zeros(4, np.uint8)
+    for value, region in zip(KIDNEY["regions_class_order"], regions.values(), strict=True):
+        written[region] = value
+    assert written.tolist() == [0, 1, 2, 3]
+    (tmp_path / "dataset.json").write_text(json.dumps(KIDNEY))
+    label_map = read_label_map(save(tmp_path / "a.nii.gz", np.tile(written, (2, 2, 1))))
+    for value, name in ((s.value, s.name) for s in label_map.structures):
+        whole, _, without = name.partition("_without_")
+        left = regions[whole] & ~regions[without] if without else regions[whole]
+        assert np.array_equal(written == value, left)
+
+
 def test_gzip_with_garbage_behind_it_is_not_taken_for_whole(tmp_path):
     path = save(tmp_path / "a.nii.gz")
     content = gzip.decompress(path.read_bytes())

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from DeepSegLogic.cli import main
 from DeepSegLogic.models import find_model, load_model
 from DeepSegLogic.models.import_export import export_model, import_model, lacks
 from DeepSegLogic.models.install import download_model
@@ -49,6 +50,13 @@ def test_a_plain_results_folder_is_imported_without_the_patients_images(networks
     assert not list(card.folder.rglob("*.nii.gz"))
     assert lacks(card) == ["whom to cite"]
     assert load_model(card).labels == {1: "liver", 2: "spleen"}
+
+
+@pytest.mark.parametrize(("own", "option"), [({"citation": "Doe"}, "--licence"), ({"licence": "MIT"}, "--card")])
+def test_the_command_names_the_option_that_completes_a_card(networks, tmp_path, capfd, own, option):
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    assert main(["models", "import", str(networks["organs"]), "--card", str(tmp_path / "own.json")]) == 0
+    assert f"Import it again with --replace and {option}." in " ".join(capfd.readouterr().out.split())
 
 
 def test_plans_of_early_nnunet_versions_describe_the_same_network(networks):

@@ -1,11 +1,21 @@
 """What somebody corrected in a folder of results is told from what is damaged."""
 
 import base64
+import re
 
 import numpy as np
 import pytest
 
-from DeepSegLogic import OutputError, Structure, evaluate, read_label_map, write_label_map
+from DeepSegLogic import (
+    InputError,
+    OutputError,
+    Structure,
+    evaluate,
+    read_label_map,
+    read_time_point,
+    read_volume,
+    write_label_map,
+)
 from DeepSegLogic.cli import main
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.volume import Volume
@@ -29,9 +39,8 @@ def result(tmp_path):
     label_map = LabelMap(array, np.diag([1.0, 1.0, 2.0, 1.0]), [Structure(1, "liver", "Liver")])
     volume = Volume(array.astype(np.int16) * 50, label_map.ijk_to_ras, "ct", "CT")
     folder = tmp_path / "out"
-    write_outputs(
-        folder, volume, Result(label_map, {}), source=None, formats=[], progress=ignore_progress, cancel=never_cancel
-    )
+    found, quiet = Result(label_map, {"liver": 0.97}), {"progress": ignore_progress, "cancel": never_cancel}
+    write_outputs(folder, volume, found, source=None, formats=[], **quiet)
     write_volume(volume, tmp_path / "ct.nii.gz")
     return folder
 
@@ -48,33 +57,90 @@ def test_a_corrected_label_map_is_not_replaced(result, name):
         must_not_be_corrected(result, read_label_map)
 
 
+def correct(result, name, change):
+    """Correct a label map in a folder of results, as another program would."""
+    label_map = read_label_map(result / name)
+    change(label_map)
+    write_label_map(label_map, result / name)
+
+
+def one_slice_more(label_map):
+    label_map.array[4, 2:5, 2:6] = 1
+
+
+def reported(result, **options):
+    """Text of the report, its sentences about the correction, and the cells of its rows."""
+    page = result.parent / "report.html"
+    notes = write_report(result, page, **options)
+    text = page.read_text("utf-8")
+    number = '<td class="num"[^>]*>([^<]*)</td>'
+    rows = re.findall(f"</span>([^<]*)</td>{number}{number}{number}", text)
+    return text, " ".join(notes), rows
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_report_says_that_its_numbers_are_those_before_a_correction(result, name):
-    page, told = result.parent / "report.html", f"{name} was corrected afterwards"
-    write_report(result, page)
-    assert told not in page.read_text("utf-8")
-    corrected = read_label_map(result / name)
-    corrected.array[0] = 1
-    write_label_map(corrected, result / name)
-    write_report(result, page)
-    assert told in page.read_text("utf-8")
+def test_a_report_has_the_numbers_of_the_labels_that_it_shows(result, name):
+    text, notes, rows = reported(result)
+    assert notes == "" and rows == [("Liver", "0.0", "50", "0.97")]
+    correct(result, name, one_slice_more)
+    volume = read_volume(result.parent / "ct.nii.gz")
+    text, notes, rows = reported(result, volume=volume)
+    ((_name, ml, hu, confidence),) = rows
+    assert (ml, hu, confidence) == ("0.1", "33", ""), "36 voxels of 2 mm³; 24 of 50 HU and 12 of 0; nobody was asked"
+    assert f"{name} was corrected" in notes and notes in text and "<h2>Slices" in text
+    correct(result, name, lambda labels: labels.array.fill(0) or labels.array[2:4, 2:5, 2:6].fill(1))
+    assert reported(result, volume=volume)[2] == [("Liver", "0.0", "50", "0.97")], "as it was found"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_the_ct_a_report_of_a_correction_shows_nothing_of_before(result, name):
+    correct(result, name, one_slice_more)
+    text, notes, rows = reported(result)
+    assert rows == [("Liver", "0.1", "", "")]
+    assert "need the CT" in notes and "<h2>Slices" not in text
+
+
+def test_structures_that_were_not_corrected_keep_their_numbers(result):
+    def with_a_spleen(label_map):
+        label_map.array[0, 0, 0] = 2
+        label_map.structures = [*label_map.structures, Structure(2, "spleen", "Spleen")]
+
+    correct(result, NAMES[1], with_a_spleen)
+    assert reported(result)[2] == [("Liver", "0.0", "50", "0.97"), ("Spleen", "0.0", "", "")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_volume_of_another_result_is_refused(result, name):
+    correct(result, name, one_slice_more)
+    volume = read_volume(result.parent / "ct.nii.gz")
+    volume.ijk_to_ras = volume.ijk_to_ras + np.eye(4)[:, [3, 0, 1, 2]] * 0.3
+    with pytest.raises(InputError, match="does not have the voxels"):
+        reported(result, volume=volume)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_report_says_which_structures_a_correction_removed_and_added(result, name, listed):
-    corrected = read_label_map(result / name)
-    corrected.array[corrected.array == 1] = 2
-    spleen = Structure(2, "spleen", "Spleen")
-    corrected.structures = [*(corrected.structures if listed else []), spleen]
-    write_label_map(corrected, result / name)
-    page = result.parent / "report.html"
+    def liver_to_spleen(label_map):
+        label_map.array[label_map.array == 1] = 2
+        label_map.structures = [*(label_map.structures if listed else []), Structure(2, "spleen", "Spleen")]
+
+    correct(result, name, liver_to_spleen)
     (result / "surfaces").mkdir()
     (result / "surfaces" / "organs.glb").write_bytes(b"surfaces of before")
-    write_report(result, page)
-    text = page.read_text("utf-8")
-    assert "Removed: Liver. Added, and not measured: Spleen." in text and "Not found" not in text
+    text, _notes, rows = reported(result)
+    assert "Removed: Liver. Added: Spleen." in text and "Not found" not in text
+    assert [row[:2] for row in rows] == [("Spleen", "0.0")]
     assert 'value="liver"' not in text and base64.b64encode(b"surfaces of before").decode() not in text
+
+
+def test_a_comparison_with_a_corrected_result_has_no_numbers_of_before(result):
+    point = read_time_point(result)
+    assert point.confidence == {"liver": 0.97} and point.mean_hu == {"liver": 50}
+    correct(result, NAMES[1], one_slice_more)
+    point = read_time_point(result)
+    assert point.confidence == {} and point.mean_hu == {}
+    assert [(row.voxels, row.mean_hu) for row in point.measured()] == [(36, None)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,5 +1,6 @@
 """A session with a real worker and the bundled model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import SimpleITK as sitk
 import trimesh
 
 from DeepSegLogic.data.label_map import LabelMap, Structure
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_volume
-from DeepSegLogic.review.measurements import measure
+from DeepSegLogic.review.measurements import measure, read_measurements
 from DeepSegLogic.session import Phase, Session, Signal
 from DeepSegLogic.util.errors import ResourceError, UsageError
 from DeepSegLogic.worker import Event
@@ -247,3 +249,21 @@ def test_a_face_that_cannot_show_one_answer_gets_the_next(small_ct):
     session.poll()
     session.outcome.measure(label_map)
     assert client.asked.count("measure") == 2  # the first one is known to have ended
+
+
+def test_an_export_after_a_correction_has_the_numbers_of_the_corrected_labels(session, small_ct, tmp_path):
+    array = np.zeros(small_ct.shape_kji, np.uint8)
+    array[2:6, 2:6, 2:6], array[2:6, 8:12, 2:6] = 1, 2
+    found = LabelMap(array, small_ct.ijk_to_ras, [structure_for("liver", 1), structure_for("spleen", 2)])
+    session.outcome.adopt(small_ct, found, {}, {"liver": 0.91, "spleen": 0.82}, {"liver": 0.5, "spleen": 0.4})
+    corrected = replace(found, array=array.copy())
+    corrected.array[2:6, 11, 2:6] = 0
+    session.export(tmp_path / "out", ["csv", "html"], corrected)
+    wait(session, lambda: not session.jobs.run.busy)
+    assert session.jobs.run.phase is Phase.DONE, session.jobs.run.error
+    liver, spleen = read_measurements(tmp_path / "out" / "measurements.csv")
+    assert (liver.voxels, liver.confidence, liver.boundary_margin) == (64, 0.91, 0.5)
+    assert (spleen.voxels, spleen.confidence, spleen.boundary_margin) == (48, None, None)
+    assert spleen.mean_hu == pytest.approx(small_ct.array[corrected.array == 2].mean(), abs=0.05)
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert ">0.91</td>" in page and ">0.82</td>" not in page

@@ -1,12 +1,14 @@
 """Pre-training without labels: what is covered is restored, and a training begins with the encoder."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from DeepSegLogic.cli import main
+from DeepSegLogic.cli.train_views import cases_table
 from DeepSegLogic.io import write_volume
 from DeepSegLogic.models import find_model
 from DeepSegLogic.training.checks import check_cases
@@ -15,7 +17,9 @@ from DeepSegLogic.training.covering import Covered, restoration_loss
 from DeepSegLogic.training.dataset import find_cases, find_images
 from DeepSegLogic.training.encoder import read_encoder
 from DeepSegLogic.training.patches import Patches
+from DeepSegLogic.training.planning import plan_training
 from DeepSegLogic.training.prepared import PreparedCase
+from DeepSegLogic.training.pretraining import look_at_images
 from DeepSegLogic.training.recipe import Recipe
 from DeepSegLogic.util.errors import InputError, ModelError
 
@@ -54,6 +58,16 @@ def test_images_are_found_without_labels(images, tmp_path):
     for nothing, said in (("", "has no images"), ("absent", "There is no folder"), ("file", "not a folder")):
         with pytest.raises(InputError, match=said):
             find_images(tmp_path / nothing)
+
+
+def test_tables_of_images_without_labels_tell_of_no_structures(images, report):
+    shown = [
+        [column.header for column in cases_table(r).columns] for r in (look_at_images(find_images(images)), report)
+    ]
+    assert shown[0] == ["Case", "Voxels", "Spacing (mm)", "Remark"]
+    assert shown[1] == ["Case", "Voxels", "Spacing (mm)", "Structures", "Looked for", "Remark"]
+    plan = plan_training(report, width=8)
+    assert "Structures" in dict(plan.lines()) and "Structures" not in dict(replace(plan, structures=()).lines())
 
 
 def test_the_loss_sees_covered_voxels_only(tmp_path):

@@ -7,7 +7,7 @@ from DeepSegLogic import UsageError, write_surfaces
 from DeepSegLogic.data.label_map import LabelMap, unknown_structure
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.segmentation import segment
-from DeepSegLogic.util.words import counted, number_text, place_text
+from DeepSegLogic.util.words import anatomical_place_text, counted, number_text, place_text
 
 
 def test_numbers_with_their_nouns():
@@ -21,6 +21,11 @@ def test_zero_has_no_sign(digits):
         text = number_text(x, digits)
         assert float(text) == round(float(x), digits) and not (float(text) == 0 and text.startswith("-"))
     assert place_text([84.2, -0.3, -290]) == "84, 0, -290"
+
+
+def test_places_by_the_patients_sides():
+    assert anatomical_place_text([84.2, -0.3, -290]) == "R 84.2 P 0.3 I 290.0 mm"
+    assert anatomical_place_text([-7, 12.34, 0.02]) == "L 7.0 A 12.3 S 0.0 mm"
 
 
 def test_a_text_is_no_list_of_names(tmp_path):
