@@ -42,10 +42,11 @@ class PatchDice:
         self._table = None if table is None else torch.from_numpy(table)
         self._patches = Patches(cases, plan.patch, plan.spacing, _SEED, augment=False)
         self._known, self._device = [case.looked_for for case in cases], device
+        self._structures = len(plan.structures)
 
     def __call__(self, network: nn.Module) -> float:
         """From a network to its Dice, 0 to 1; NaN if no structure occurs."""
-        both, either = np.zeros((2, max(map(max, self._known), default=0) + 1))
+        both, either = np.zeros((2, 1 + self._structures))
         occurs = np.zeros(len(both), bool)
         with torch.inference_mode():
             for n in range(_PATCHES):
