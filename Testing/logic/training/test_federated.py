@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import types
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,9 +31,10 @@ from DeepSegLogic.util.errors import Cancelled, DeepSegError, InputError, Resour
 from .ends import Thread, free_address, wait_for
 from .phantom import write_raw
 
-pytest.importorskip("flwr")
 pytest.importorskip("monai")
-require_flower()
+if find_spec("flwr") is None:
+    pytest.skip("needs Flower", allow_module_level=True)
+require_flower()  # before gRPC is loaded, which it tells to leave forks alone
 common, client = pytest.importorskip("flwr.common"), pytest.importorskip("flwr.client")
 averaging, server, site, state = (
     pytest.importorskip(f"DeepSegLogic.training.federated.{name}") for name in ("averaging", "server", "site", "state")
