@@ -18,7 +18,6 @@ import torch
 from ..data.types import LabelArray
 from ..inference.presets import quality
 from ..inference.volume_run import Clock, VolumeRun
-from ..io.dataset_names import IGNORE
 from ..models.files import read_json
 from ..models.model import Model
 from ..networks.table import build_network
@@ -151,7 +150,7 @@ def means(scores: Scores) -> dict[str, float | None]:
 def case_dice(found: LabelArray, case: ReadCase, plan: TrainingPlan, asked: frozenset[str]) -> dict[str, float | None]:
     """Dice by structure of labels (K, J, I) that a network of a plan gave for a case; voxels to ignore do not count."""
     result: dict[str, float | None] = {}
-    counted = ~np.isin(case.labels, [value for value, name in case.names.items() if name == IGNORE])
+    counted = case.counted
     for value, name in enumerate(plan.structures, 1):
         if name in asked:
             own = (value,) if plan.regions is None else plan.regions.values[name]
