@@ -103,9 +103,11 @@ def compare(
     known, labels = regions_in(before), [_labels_of(card) for card in (before, after)]
     for place, (case, old, new) in enumerate(zip(cases, *found, strict=True)):
         truth, role = read_case(replace(case.files, model=known)), _ROLES[place >= len(held_out)]
-        asked = truth.looked_for or frozenset()
+        asked, counted = truth.looked_for or frozenset(), truth.counted
         for name in dict.fromkeys([*(n for n in truth.structures if n in asked), *labels[0]]):
-            ours = [_mask(label_map, own.get(name, ())) for label_map, own in zip((old, new), labels, strict=True)]
+            ours = [
+                _mask(label_map, own.get(name, ())) & counted for label_map, own in zip((old, new), labels, strict=True)
+            ]
             target = np.isin(truth.labels, truth.structures[name]) if name in asked else ours[0]
             if any(mask.any() for mask in (target, *ours)):  # else nobody expects or finds it
                 pair = dice(target, ours[0]), dice(target, ours[1])

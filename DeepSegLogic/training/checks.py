@@ -5,6 +5,8 @@ Every case is read once here, for its facts; nothing of it is kept in memory but
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from ..data.volume_checks import ct_doubts, reject_unusable
 from ..util.errors import DeepSegError, InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .dataset import CaseFiles
-from .reading import read_case
+from .reading import ReadCase, read_case
 from .regions import Combination, Regions, agreeing, check_number, overlap_sentences, regions_of
 
 SAMPLED_VOXELS = 10_000  # of the labelled voxels of a case, as in nnU-Net's fingerprint
@@ -44,6 +46,7 @@ class CaseFacts:
         intensities: (channels, n) sample of the labelled voxels.
         not_ct: reasons why it does not look like CT.
         digest: of the image.
+        labels_digest: of the labels, their names and the further images.
     """
 
     files: CaseFiles
@@ -57,6 +60,7 @@ class CaseFacts:
     intensities: FloatArray = field(default_factory=lambda: np.zeros((1, 0)))
     not_ct: list[str] = field(default_factory=list)
     digest: str = ""
+    labels_digest: str = ""
 
 
 Show = Callable[[CaseFacts, Volume, LabelMap], None]
@@ -135,7 +139,7 @@ def look_at(files: CaseFiles, show: Show | None = None) -> CaseFacts:
     images = (case.volume.array, *case.further)
     facts.intensities = np.array([image.ravel()[chosen] for image in images], float)
     facts.not_ct = ct_doubts(case.volume, greys)[0]
-    facts.digest = volume_digest(case.volume)
+    facts.digest, facts.labels_digest = volume_digest(case.volume), _labels_digest(case)
     if show is not None:
         structures = [structure_for(name, value) for value, name in case.names.items()]
         show(facts, case.volume, LabelMap(case.labels, case.volume.ijk_to_ras, structures))
@@ -247,6 +251,14 @@ def joined_regions(cases: Sequence[CaseFacts], known: Combination, given: Region
 
 def _asked(facts: CaseFacts, known: Combination) -> Combination:
     return known if facts.looked_for is None else facts.looked_for & known
+
+
+def _labels_digest(case: ReadCase) -> str:
+    names = json.dumps([sorted(case.names.items()), sorted(case.structures.items())])
+    digest = hashlib.sha256(names.encode())
+    for array in (case.labels, *case.further):
+        digest.update(np.ascontiguousarray(array).data)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _named(name: str, error: DeepSegError) -> DeepSegError:

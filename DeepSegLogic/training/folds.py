@@ -1,9 +1,13 @@
-"""Cross-validation in nnU-Net's manner: every case is held out once, and the networks are an ensemble."""
+"""Cross-validation in nnU-Net's manner: every case is held out once, and the networks are an ensemble.
+
+As there, a fold ends with its last network, not with the one that was best on the cases that it is measured on.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,11 +123,11 @@ def cross_validate(
         cases = [case for case in prepared if case.name not in apart[number]]
         others = [case for case in prepared if case.name in apart[number]]
         own = work / f"fold_{number}"
-        outcome = train_network(recipe, cases, others, own, told, cancel)
+        outcome = train_network(recipe, cases, others, own, told, cancel, best=False)
         plan, scores = final_plan(recipe.plan, outcome), Scores()
         if not outcome.stopped:
             held_out = [facts for facts in recipe.report.cases if facts.files.name in apart[number]]
-            scores = _scores(own, held_out, plan, outcome, recipe.device, told, cancel)
+            scores = _scores(own, held_out, plan, outcome.weights, recipe.device, told, cancel)
         done.append(Fold(number, outcome, scores))
         facts = recipe.provenance(outcome) | {"folds": _folds(work, folds)}
         name = title or output.resolve().name
@@ -144,12 +148,13 @@ def means(scores: Scores) -> dict[str, float | None]:
 
 
 def case_dice(found: LabelArray, case: ReadCase, plan: TrainingPlan, asked: frozenset[str]) -> dict[str, float | None]:
-    """Dice by structure of labels (K, J, I) that a network of a plan gave for a case."""
+    """Dice by structure of labels (K, J, I) that a network of a plan gave for a case; voxels to ignore do not count."""
     result: dict[str, float | None] = {}
+    counted = case.counted
     for value, name in enumerate(plan.structures, 1):
         if name in asked:
             own = (value,) if plan.regions is None else plan.regions.values[name]
-            mask, truth = np.isin(found, own), np.isin(case.labels, case.structures.get(name, ()))
+            mask, truth = np.isin(found, own) & counted, np.isin(case.labels, case.structures.get(name, ()))
             size = int(mask.sum() + truth.sum())
             result[name] = 2 * int((mask & truth).sum()) / size if size else None
     return result
@@ -159,19 +164,20 @@ def _scores(
     own: Path,
     cases: Sequence[CaseFacts],
     plan: TrainingPlan,
-    outcome: Outcome,
+    weights: Mapping[str, torch.Tensor],
     device: torch.device,
     progress: Progress,
     cancel: Cancel,
 ) -> Scores:
-    """Dice of whole cases on their own grid, as the engine gives them; those of an earlier call if there are."""
-    path = own / _VALIDATION
+    """Dice of whole cases on their own grid, as the engine gives them; those of an earlier call with the same weights
+    and cases if there are."""
+    path, made_of = own / _VALIDATION, _made_of(weights, cases)
     kept = read_json(path) if path.is_file() else {}
-    if kept.get("step") == outcome.step:
+    if kept.get("made_of") == made_of:
         earlier: Scores = kept["dice"]
         return earlier
     network = build_network(plan.architecture, plan.outputs, plan.inputs)
-    network.load_state_dict(outcome.weights)
+    network.load_state_dict(weights)
     model = Model(model_card(plan, "model", "model"), engine_plan(plan), [network.eval()])
     found: Scores = {}
     for number, facts in enumerate(cases):
@@ -183,8 +189,16 @@ def _scores(
         found[facts.files.name] = case_dice(run.labels, case, plan, facts.looked_for or frozenset())
     progress("validate", 1.0, f"{len(cases)} cases")
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps({"step": outcome.step, "dice": found}), "utf-8")
+        temporary.write_text(json.dumps({"made_of": made_of, "dice": found}), "utf-8")
     return found
+
+
+def _made_of(weights: Mapping[str, torch.Tensor], cases: Sequence[CaseFacts]) -> str:
+    """A digest of all that scores depend on."""
+    digest = hashlib.sha256(json.dumps([[facts.digest, facts.labels_digest] for facts in cases]).encode())
+    for tensor in weights.values():
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _validations(work: Path, folds: int) -> Iterator[tuple[int, Scores]]:

@@ -55,6 +55,7 @@ class Training:
         kind: what must be the same for a checkpoint to be continued.
         options, device: see :class:`Options`.
         validate: from the network with averaged weights to its mean Dice on held-out patches.
+        best: whether the weights with the highest of these Dice are the result; else the last ones.
         also: a further loss, from images, logits, labels and cases.
         smaller: the next smaller patch, or None; for a lack of memory.
         slower: factors of the learning rate by name of parameter; 1 for those without.
@@ -71,6 +72,7 @@ class Training:
     options: Options = field(default_factory=Options)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     validate: Callable[[nn.Module], float] | None = None
+    best: bool = True
     also: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Sequence[int]], torch.Tensor] | None = None
     smaller: Callable[[Size], Size | None] = _no_smaller
     slower: Mapping[str, float] = field(default_factory=dict)
@@ -277,7 +279,7 @@ class Training:
         if self.validate is not None and self._pace.step:
             dice = self.validate(self._averaged)
             self._log.validated(dice)
-            if math.isfinite(dice) and (self._best is None or dice >= self._best[0]):
+            if math.isfinite(dice) and (not self.best or self._best is None or dice >= self._best[0]):
                 self._best = dice, copy.deepcopy(self._averaged.state_dict())
         state = self.facts | {
             "kind": self.kind,

@@ -1,8 +1,8 @@
 """Losses for cases in which not everything was looked for.
 
 What was not looked for in a case is not learnt as background there: its probability is added to that of the background
-(marginal loss: Shi et al., Medical Image Analysis 2021, doi:10.1016/j.media.2021.101979). MONAI's losses are then
-computed on what is left.
+(marginal loss: Shi et al., Medical Image Analysis 2021, doi:10.1016/j.media.2021.101979). MONAI's losses and
+cross-entropy are then computed on what is left. Means over voxels leave out those that are ignored, as nnU-Net's do.
 """
 
 from __future__ import annotations
@@ -21,22 +21,26 @@ IGNORED = -1
 """The label of voxels that nothing is learnt from."""
 
 _SURE = 30.0  # logit
+_LEAST = 1e-6  # sum of weights of voxels
 Loss = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], torch.Tensor]
 """From logits (N, C, Z, Y, X), labels (N, Z, Y, X) and the numbers of the N cases to a scalar."""
 
 _FOREGROUND = {"include_background": False, "to_onehot_y": True, "softmax": True}
 _BATCH = {**_FOREGROUND, "batch": True}
 _FOCAL = {"to_onehot_y": True, "use_softmax": True}  # MONAI's DiceFocalLoss has sigmoids, which no output is read by
-_WEIGHTED = {"DiceLoss": 1, "DiceCELoss": 0, "FocalLoss": 0}  # classes of MONAI; first weight used
-_LOSSES: Mapping[str, Sequence[tuple[str, float, dict[str, Any]]]] = {  # class in monai.losses, weight, arguments
+_WEIGHTED = {"DiceLoss": 1, "FocalLoss": 0, "CrossEntropy": 0}  # first weight used
+_OVER_VOXELS = ("FocalLoss", "BoundaryLoss")  # of MONAI: means over all voxels, also those that are ignored
+_Parts = Sequence[tuple[str, float, dict[str, Any]]]  # class here or in monai.losses, factor, arguments
+_DICE_CE: _Parts = [("DiceLoss", 1.0, _BATCH), ("CrossEntropy", 1.0, {})]
+_LOSSES: Mapping[str, _Parts] = {
     "dice": [("DiceLoss", 1.0, _BATCH)],
-    "dice-ce": [("DiceCELoss", 1.0, _BATCH)],
+    "dice-ce": _DICE_CE,
     "focal": [("FocalLoss", 1.0, _FOCAL)],
     "dice-focal": [("DiceLoss", 1.0, _BATCH), ("FocalLoss", 1.0, _FOCAL)],
     "tversky": [("TverskyLoss", 1.0, {**_BATCH, "alpha": 0.3, "beta": 0.7})],
-    "cldice": [("DiceCELoss", 1.0, _BATCH), ("SoftclDiceLoss", 1.0, _FOREGROUND)],
-    "boundary": [("DiceCELoss", 1.0, _BATCH), ("BoundaryLoss", 0.05, _FOREGROUND)],
-    "ce": [],
+    "cldice": [*_DICE_CE, ("SoftclDiceLoss", 1.0, _FOREGROUND)],
+    "boundary": [*_DICE_CE, ("BoundaryLoss", 0.05, _FOREGROUND)],
+    "ce": [("CrossEntropy", 1.0, {})],
 }
 LOSSES = tuple(_LOSSES)
 """Names of losses. clDice is for vessels (Shit et al., CVPR 2021), the boundary loss for thin and small structures
@@ -58,8 +62,7 @@ class CaseLoss:
 
     def __init__(self, name: str, looked_for: Sequence[Sequence[int]], weights: Sequence[float] = ()) -> None:
         self._looked_for = [tuple(known) for known in looked_for]
-        self._weights = {known: _weights_of(known, weights) for known in self._looked_for}
-        self._rules = {known: _rules(name, own) for known, own in self._weights.items()}
+        self._rules = {known: _rules(name, _weights_of(known, weights)) for known in self._looked_for}
 
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor, cases: Sequence[int]) -> torch.Tensor:
         """The mean over the patches; see :data:`Loss`. Labels are classes, or :data:`IGNORED`."""
@@ -69,14 +72,40 @@ class CaseLoss:
             chosen = [n for n, other in enumerate(asked) if other == known]
             if known:
                 narrow, target = narrowed(logits[chosen].float(), labels[chosen], known)
-                total = total + len(chosen) * self._loss(narrow, target, known)
+                total = total + len(chosen) * self._loss(narrow, target, labels[chosen] != IGNORED, known)
         return total / len(asked)
 
-    def _loss(self, logits: torch.Tensor, target: torch.Tensor, known: tuple[int, ...]) -> torch.Tensor:
-        rules, weights = self._rules[known], self._weights[known]
-        if not rules:
-            return functional.cross_entropy(logits, target, None if weights is None else weights.to(logits))
-        return torch.stack([factor * rule.to(logits.device)(logits, target[:, None]) for factor, rule in rules]).sum()
+    def _loss(
+        self, logits: torch.Tensor, target: torch.Tensor, seen: torch.Tensor, known: tuple[int, ...]
+    ) -> torch.Tensor:
+        parts = []
+        for factor, rule in self._rules[known]:
+            if isinstance(rule, CrossEntropy):
+                parts.append(factor * rule.to(logits.device)(logits, target, seen))
+                continue
+            value = rule.to(logits.device)(logits, target[:, None])
+            if type(rule).__name__ in _OVER_VOXELS:
+                value = value * (seen.numel() / seen.sum().clamp(min=1))
+            parts.append(factor * value)
+        return torch.stack(parts).sum()
+
+
+class CrossEntropy(nn.Module):
+    """torch's cross-entropy as a mean over the voxels that are seen; 0 where none is.
+
+    Args:
+        weight: of each class; none for 1 each.
+    """
+
+    def __init__(self, weight: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """From logits (N, C, …), classes (N, …) and bool (N, …) to a scalar."""
+        costs = functional.cross_entropy(logits, target, self.weight, reduction="none")  # type: ignore[arg-type]
+        counted = seen if self.weight is None else self.weight[target] * seen  # type: ignore[index]
+        return (costs * seen).sum() / counted.sum().clamp(min=_LEAST)
 
 
 class RegionLoss:
@@ -193,8 +222,8 @@ def _weights_of(known: tuple[int, ...], weights: Sequence[float]) -> torch.Tenso
 def _rules(name: str, weights: torch.Tensor | None) -> list[tuple[float, nn.Module]]:
     """The parts of a loss, each with its factor."""
     parts = _LOSSES[name]
-    if weights is not None and parts and not any(kind in _WEIGHTED for kind, _, _ in parts):
-        known = ", ".join(n for n, own in _LOSSES.items() if not own or any(kind in _WEIGHTED for kind, _, _ in own))
+    if weights is not None and not any(kind in _WEIGHTED for kind, _, _ in parts):
+        known = ", ".join(n for n, own in _LOSSES.items() if any(kind in _WEIGHTED for kind, _, _ in own))
         raise UsageError(f"The loss {name} has no weights.", f"Choose one of {known}.", code="usage.option")
     return [(factor, _made(kind, arguments, weights)) for kind, factor, arguments in parts]
 
@@ -203,6 +232,8 @@ def _made(kind: str, arguments: dict[str, Any], weights: torch.Tensor | None) ->
     from monai import losses
 
     own = {} if weights is None or kind not in _WEIGHTED else {"weight": weights[_WEIGHTED[kind] :]}
+    if kind == CrossEntropy.__name__:
+        return CrossEntropy(**own)
     try:
         rule: nn.Module = getattr(losses, kind)(**arguments, **own)
     except (AttributeError, TypeError) as error:

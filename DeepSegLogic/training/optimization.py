@@ -55,7 +55,8 @@ class Outcome:
     """What a training gave.
 
     Attributes:
-        weights: of the best average on held-out patches; of the last one if there are none.
+        weights: of the best average on held-out patches; of the last one if there are none, see
+            :attr:`~.loop.Training.best`.
         step, steps: done and planned.
         dice: mean on held-out patches of ``weights``; None if there are none.
         loss: mean of the last 50 steps.

@@ -162,11 +162,7 @@ def _places(labels: Labels) -> npt.NDArray[np.int64]:
 
 def _kind(cases: Sequence[CaseFacts], plan: TrainingPlan) -> str:
     """A digest of all that the prepared files depend on."""
-    files = [
-        [f.files.name, f.digest, sorted(f.voxels.items()), looked_for(f, plan)]
-        + [path.stat().st_mtime_ns for path in (f.files.labels, *f.files.further)]
-        for f in cases
-    ]
+    files = [[f.files.name, f.digest, f.labels_digest, looked_for(f, plan)] for f in cases]
     rules = [asdict(rule) for rule in (plan.normalization, *plan.further)]
     regions = None if plan.regions is None else asdict(plan.regions)
     grid = [plan.structures, plan.spacing, rules, plan.is_unet, plan.separate_z, regions]

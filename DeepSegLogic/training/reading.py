@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.channels import on_grid_of
 from ..data.label_map import LabelMap
-from ..data.types import LabelArray, VolumeArray
+from ..data.types import LabelArray, MaskArray, VolumeArray
 from ..data.volume import Volume
 from ..io.dataset_names import IGNORE
 from ..io.nifti_names import read_names
@@ -45,6 +45,11 @@ class ReadCase:
     structures: dict[str, tuple[int, ...]]
     looked_for: frozenset[str] | None
     warnings: list[str]
+
+    @property
+    def counted(self) -> MaskArray:
+        """(K, J, I) bool: the voxels that are not to be ignored."""
+        return ~np.isin(self.labels, [value for value, name in self.names.items() if name == IGNORE])
 
     def combinations(self) -> dict[int, Combination]:
         """The structures that the voxels of each label value belong to; ``"ignore"`` has none."""

@@ -98,8 +98,9 @@ class Recipe:
         Args:
             apart: names of the cases that are held out.
         """
+        cases = [[one.digest, one.labels_digest, *sorted(one.looked_for or ())] for one in self.report.cases]
         facts = {
-            "cases": sorted(facts.digest for facts in self.report.cases),
+            "cases": sorted(cases),
             "apart": sorted(apart),
             "plan": asdict(self.plan),
             "loss": self.loss,
@@ -142,12 +143,14 @@ def train_network(
     progress: Progress,
     cancel: Cancel,
     ranks: Ranks = ALONE,
+    best: bool = True,
 ) -> Outcome:
     """Train on some cases, and measure on patches of others.
 
     Args:
         work: folder of the checkpoint and the curves.
         ranks: the processes that train together.
+        best: see :class:`~.loop.Training`.
     """
     plan, options = recipe.plan, replace(recipe.options, batch=recipe.plan.batch)
     known = [case.looked_for for case in cases]
@@ -167,6 +170,7 @@ def train_network(
         options=options,
         device=recipe.device,
         validate=PatchDice(apart, plan, recipe.device) if apart else None,
+        best=best,
         also=also,
         smaller=smaller_patch(plan),
         slower=slower,

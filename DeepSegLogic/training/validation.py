@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
@@ -29,7 +29,7 @@ def held_out(cases: Sequence[PreparedCase]) -> tuple[list[PreparedCase], list[Pr
 
 
 class PatchDice:
-    """The mean Dice over structures, each over the patches in which it occurs.
+    """The mean Dice over the structures that occur in some patch, each over the voxels of all patches together.
 
     Args:
         cases: to measure on; at least one.
@@ -42,12 +42,12 @@ class PatchDice:
         self._table = None if table is None else torch.from_numpy(table)
         self._patches = Patches(cases, plan.patch, plan.spacing, _SEED, augment=False)
         self._known, self._device = [case.looked_for for case in cases], device
+        self._structures = len(plan.structures)
 
     def __call__(self, network: nn.Module) -> float:
         """From a network to its Dice, 0 to 1; NaN if no structure occurs."""
-        from monai.metrics import compute_dice
-
-        rows = []
+        both, either = np.zeros((2, 1 + self._structures))
+        occurs = np.zeros(len(both), bool)
         with torch.inference_mode():
             for n in range(_PATCHES):
                 image, labels, case = self._patches[n]
@@ -56,24 +56,26 @@ class PatchDice:
                     continue
                 logits = network(image[None].to(self._device)).float().cpu()
                 found, wanted = self._masks(logits, labels[None], known)
-                row = np.full(logits.shape[1] + 1, np.nan)
-                row[known] = compute_dice(found, wanted)[0].numpy()
-                rows.append(row)
-        if not rows:
-            return math.nan
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of structures that do not occur
-            return float(np.nanmean(np.nanmean(rows, 0)))
+                both[known] += _voxels(found & wanted)
+                either[known] += _voxels(found) + _voxels(wanted)
+                occurs[known] |= _voxels(wanted) > 0
+        return float((2 * both[occurs] / either[occurs]).mean()) if occurs.any() else math.nan
 
     def _masks(self, logits: torch.Tensor, labels: torch.Tensor, known: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where the network and the labels have each known structure, (1, known, Z, Y, X)."""
+        """Where the network and the labels have each known structure, (1, known, Z, Y, X) bool."""
         if self._table is not None:
             rows = [n - 1 for n in known]
             truth = torch.stack([in_region(labels, self._table[row]) for row in rows], 1)
             return (logits[:, rows] > 0) & (truth != IGNORED), truth == 1
         narrow, target = narrowed(logits, labels, known)
         found, wanted = (
-            functional.one_hot(label * (labels != IGNORED), len(known) + 1).movedim(-1, 1)[:, 1:]
+            functional.one_hot(label * (labels != IGNORED), len(known) + 1).movedim(-1, 1)[:, 1:].bool()
             for label in (narrow.argmax(1), target)
         )
         return found, wanted
+
+
+def _voxels(masks: torch.Tensor) -> npt.NDArray[np.int64]:
+    """How many are in each mask (1, n, Z, Y, X)."""
+    counts: npt.NDArray[np.int64] = masks.sum((0, 2, 3, 4)).numpy()
+    return counts

@@ -23,7 +23,8 @@ from flwr.server.strategy import FedAvg
 from ...util.errors import ModelError
 from ...util.progress import Cancel, Progress, check
 from ..recipe import Recipe
-from .exchange import Layout
+from .bounding import longest_update
+from .exchange import Layout, length
 from .flower import Link, drop
 from .state import Round, State, Terms
 from .task import Task
@@ -51,7 +52,7 @@ class Averaging(FedAvg):  # type: ignore[misc]
         super().__init__(initial_parameters=Parameters(layout.pack(state.weights), layout.kind))
         self._link, self._terms, self._layout, self._state = link, terms, layout, state
         self._measured, self._keep, self._progress, self._cancel = measured, keep, progress, cancel
-        self._rate, self._known, self._failed, self.before = recipe.options.rate, set[str](), 0, 0
+        self._rate, self._known, self._failed, self.before = recipe.options.rate, dict[str, str](), 0, 0
         self._task = Task(recipe.plan, recipe.loss, 1, terms.rounds, terms.steps, self._rate, terms.proximal)
 
     def configure_fit(self, server_round: int, parameters: Parameters, client_manager: Any) -> list[Any]:
@@ -67,20 +68,11 @@ class Averaging(FedAvg):  # type: ignore[misc]
     ) -> tuple[Parameters | None, dict[str, Any]]:
         """Average the weights that can be used."""
         check(self._cancel)
-        number, good, losses = self.before + server_round, [], []
+        number = self.before + server_round
         if failures:
             self._warn(f"Round {number}: {len(failures)} of {len(failures) + len(results)} sites did not answer.")
-        for client, result in results:
-            try:
-                weights = self._layout.unpack(result.parameters.tensors, result.parameters.tensor_type)
-                if not 1 <= result.num_examples <= _MOST_CASES:
-                    raise ValueError(f"{result.num_examples} cases")
-            except ValueError as error:
-                self._warn(f"Round {number}: a site was left out ({error}).")
-                continue
-            result.parameters = ndarrays_to_parameters([tensor.numpy() for tensor in weights.values()])
-            good.append((client, result))
-            losses.append(_loss(result.metrics))
+        good = self._bounded(number, self._readable(number, results))
+        losses = [_loss(result.metrics) for _, result in good]
         averaged, _ = super().aggregate_fit(server_round, good, [])
         if averaged is None:
             self._failed += 1
@@ -104,6 +96,33 @@ class Averaging(FedAvg):  # type: ignore[misc]
         words = f"round {number} of {self._terms.rounds}, {len(good)} sites, loss {loss:.3f}, Dice {done.dice:.3f}"
         self._progress("train", number / self._terms.rounds, words)
         return Parameters(self._layout.pack(self._state.weights), self._layout.kind), {}
+
+    def _readable(self, number: int, results: Sequence[Any]) -> list[tuple[Any, Any, float]]:
+        """The answers whose weights fit the network, and the length of their updates."""
+        found, before = [], self._state.weights
+        for client, result in results:
+            try:
+                weights = self._layout.unpack(result.parameters.tensors, result.parameters.tensor_type)
+                if not 1 <= result.num_examples <= _MOST_CASES:
+                    raise ValueError(f"{result.num_examples} cases")
+            except ValueError as error:
+                self._left_out(number, client, str(error))
+                continue
+            result.parameters = ndarrays_to_parameters([tensor.numpy() for tensor in weights.values()])
+            update = length(weights[name].double() - before[name] for name in weights)
+            found.append((client, result, update))
+        return found
+
+    def _bounded(self, number: int, answers: Sequence[tuple[Any, Any, float]]) -> list[tuple[Any, Any]]:
+        """The answers whose updates are not out of all proportion, see :mod:`.bounding`."""
+        most, kept = longest_update([u for *_, u in answers], length(self._state.weights.values())), []
+        for client, result, update in answers:
+            if update > most:
+                why = f"its update has a length of {update:.3g}, and {most:.3g} is the most that is averaged"
+                self._left_out(number, client, f"{why}: check its data and noise, and whether you trust it")
+            else:
+                kept.append((client, result))
+        return kept
 
     def configure_evaluate(self, server_round: int, parameters: Parameters, client_manager: Any) -> list[Any]:
         """After the last round, give all sites the result."""
@@ -144,8 +163,11 @@ class Averaging(FedAvg):  # type: ignore[misc]
                 self._warn("A site that does not know the token was turned away.")
                 drop(manager, client)
                 return False
-        self._known.add(client.cid)
+        self._known[client.cid] = f"{len(self._known) + 1} at {client.address}"
         return True
+
+    def _left_out(self, number: int, client: Any, why: str) -> None:
+        self._warn(f"Round {number}: site {self._known[client.cid]} was left out ({why}).")
 
     def _warn(self, sentence: str) -> None:
         if sentence not in self._state.warnings:

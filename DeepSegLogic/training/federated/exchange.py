@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,7 @@ class Layout:
         """The tensors of a message from elsewhere.
 
         Raises:
-            ValueError: they are of another network, or a number is not finite.
+            ValueError: they are of another network, a number is not finite, or a variance of a batch norm is negative.
         """
         if kind != self.kind or len(tensors) != len(self.shapes):
             raise ValueError("weights of another network")
@@ -66,8 +66,20 @@ class Layout:
             values = np.frombuffer(content, "<f4").astype(np.float32)
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} has numbers that are not finite")
+            if is_variance(name) and (values < 0).any():
+                raise ValueError(f"{name} has negative variances")
             found[name] = torch.from_numpy(values.reshape(shape))
         return found
+
+
+def is_variance(name: str) -> bool:
+    """Whether a tensor of this name has the variances of a batch norm, of which the root is taken."""
+    return name.endswith("running_var")
+
+
+def length(tensors: Iterable[torch.Tensor]) -> float:
+    """The Euclidean norm over all numbers of some tensors."""
+    return math.sqrt(sum(float(tensor.double().square().sum()) for tensor in tensors))
 
 
 def put_into(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

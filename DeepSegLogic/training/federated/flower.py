@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -128,6 +129,8 @@ def require_flower() -> None:
 def listening(link: Link, most_bytes: int) -> Iterator[Any]:
     """In the ``with`` block, sites can join; gives Flower's ``ClientManager`` of those that did.
 
+    Each of them has an ``address``, that of its machine or of the proxy before it.
+
     Args:
         most_bytes: of a message.
 
@@ -135,25 +138,36 @@ def listening(link: Link, most_bytes: int) -> Iterator[Any]:
         UsageError: the address is taken, or not of this machine; or the certificate cannot be used.
     """
     from flwr.server.client_manager import SimpleClientManager
-    from flwr.server.superlink.fleet.grpc_bidi.grpc_server import start_grpc_server
+    from flwr.server.superlink.fleet.grpc_bidi import grpc_server
+
+    peer: ContextVar[str] = ContextVar("peer", default="")
 
     class Sites(SimpleClientManager):  # type: ignore[misc]
         """A bounded number of sites."""
 
         def register(self, client: Any) -> bool:
+            client.address = peer.get().partition(":")[2].rpartition(":")[0]  # of ipv4:10.0.0.7:51234
             return len(self.clients) < _MOST_SITES and bool(super().register(client))
+
+    class Servicer(grpc_server.FlowerServiceServicer):  # type: ignore[misc]
+        """Flower's own, which does not say where a client is."""
+
+        def Join(self, requests: Any, context: Any) -> Iterator[Any]:
+            peer.set(context.peer())
+            yield from super().Join(requests, context)
 
     manager, certificates = Sites(), None
     if link.certificate is not None and link.key is not None:
         shown = link.pem(link.certificate)
         certificates = (shown, shown, link.pem(link.key))
     try:
-        server = start_grpc_server(
-            client_manager=manager,
+        server = grpc_server.generic_create_grpc_server(
+            servicer_and_add_fn=(Servicer(manager), grpc_server.add_FlowerServiceServicer_to_server),
             server_address=link.address,
             max_message_length=most_bytes,
             certificates=certificates,
         )
+        server.start()
     except (RuntimeError, SystemExit) as error:
         raise UsageError(
             f"The server cannot listen on {link.address}.",

@@ -21,6 +21,7 @@ from scipy.stats import norm
 from ...models.files import read_json
 from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
+from .exchange import is_variance, length
 
 DELTA = 1e-5
 _LARGEST_EPSILON = 1e6
@@ -41,16 +42,17 @@ class Privacy:
     def applied(self, before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """``before`` plus the clipped and noised way to ``after``.
 
-        The noise is not that of the training's seed, which others could know. Weights that are not finite, whose way
-        has no length to clip, are sent as they came.
+        The noise is not that of the training's seed, which others could know, and is added before anything is rounded
+        to float32. Weights that are not finite, whose way has no length to clip, are sent as they came. Noise does not
+        make the variance of a batch norm less than a tenth of what it was: below 0 it would have no root.
         """
-        steps = {name: (after[name].float().cpu() - before[name]).nan_to_num(0.0, 0.0, 0.0) for name in before}
-        length = math.sqrt(sum(float(step.double().square().sum()) for step in steps.values()))
-        factor, rng = min(1.0, self.clip / max(length, 1e-12)), np.random.default_rng()
+        steps = {name: (after[name].cpu().double() - before[name]).nan_to_num(0.0, 0.0, 0.0) for name in before}
+        factor, rng = min(1.0, self.clip / max(length(steps.values()), 1e-12)), np.random.default_rng()
         sent = {}
         for name, step in steps.items():
-            drawn = torch.from_numpy(rng.normal(0.0, 1.0, tuple(step.shape)).astype(np.float32))
-            sent[name] = before[name] + factor * step + self.noise * self.clip * drawn
+            drawn = torch.from_numpy(rng.normal(0.0, 1.0, tuple(step.shape)))
+            found = (before[name] + (factor * step + self.noise * self.clip * drawn)).float()
+            sent[name] = torch.maximum(found, 0.1 * before[name]) if is_variance(name) else found
         return sent
 
 

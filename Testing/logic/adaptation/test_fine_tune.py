@@ -1,11 +1,13 @@
 """A model learns from corrected cases: it improves on one that it never saw, and nothing is lost on the way."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from DeepSegLogic.adaptation import comparison
 from DeepSegLogic.adaptation.cases import CorrectedCases
 from DeepSegLogic.adaptation.comparison import dice
 from DeepSegLogic.adaptation.fine_tune import adapt
@@ -189,3 +191,19 @@ def test_dice_is_that_of_monai():
         reference = theirs.compute_dice(*(torch.from_numpy(m)[None, None] for m in (one, other)))
         assert dice(one, other) == pytest.approx(float(reference))
     assert dice(np.zeros(3, bool), np.zeros(3, bool)) == 1 and dice(np.ones(3, bool), np.zeros(3, bool)) == 0
+
+
+def test_what_a_correction_ignores_does_not_count_before_or_after(tmp_path, monkeypatch):
+    """A model that is right where somebody looked, and marks all of the part where nobody did."""
+    volume, labels = phantom.case(1)
+    half = labels.copy()
+    half[: len(half) // 2] = 3
+    monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "models"))
+    names = {**phantom.NAMES, 3: "ignore"}
+    case = CorrectedCases("ct_demo", tmp_path / "corrections").add(volume, phantom.label_map(volume, half, names))
+    found = phantom.label_map(volume, np.where(half == 3, 1, labels).astype(np.uint8))
+    monkeypatch.setattr(comparison, "load_model", lambda card: card)
+    monkeypatch.setattr(comparison, "segment", lambda *_, **__: SimpleNamespace(label_map=found))
+    card = ModelCard("one", "One", structures=["liver", "spleen"], backend="torchscript")
+    rows = comparison.compare(card, card, [case], [], "cpu", lambda *_: None, bool)
+    assert {(row.structure, row.before, row.after) for row in rows} == {("liver", 1.0, 1.0), ("spleen", 1.0, 1.0)}

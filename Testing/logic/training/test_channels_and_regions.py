@@ -122,7 +122,7 @@ def test_patches_keep_both_images_together_and_a_perfect_network_has_dice_one(re
 
     class Knows(torch.nn.Module):
         def forward(self, x):
-            spleen = x[:, 1] > float(torch.quantile(x[:, 1], 0.99)) / 2
+            spleen = x[:, 1] > 3.7  # deviations: half of what it has in the PET, and none in a patch without it
             return torch.stack([spleen, spleen], 1).float() - 0.5
 
     found = PatchDice(cases, plan, torch.device("cpu"))(Knows())

@@ -4,9 +4,12 @@ import csv
 import dataclasses
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
+import types
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,12 +31,13 @@ from DeepSegLogic.util.errors import Cancelled, DeepSegError, InputError, Resour
 from .ends import Thread, free_address, wait_for
 from .phantom import write_raw
 
-pytest.importorskip("flwr")
 pytest.importorskip("monai")
-require_flower()
+if find_spec("flwr") is None:
+    pytest.skip("needs Flower", allow_module_level=True)
+require_flower()  # before gRPC is loaded, which it tells to leave forks alone
 common, client = pytest.importorskip("flwr.common"), pytest.importorskip("flwr.client")
-server, site, state = (
-    pytest.importorskip(f"DeepSegLogic.training.federated.{name}") for name in ("server", "site", "state")
+averaging, server, site, state = (
+    pytest.importorskip(f"DeepSegLogic.training.federated.{name}") for name in ("averaging", "server", "site", "state")
 )
 SHAPE = (16, 24, 24)
 
@@ -148,10 +152,10 @@ class Executed:
 
 
 def test_hostile_sites_change_nothing(reports, tmp_path, monkeypatch):
-    """Of a round with sites that send NaN, pickles, other shapes, too much or too many cases, one site's weights stay;
-    who does not know the token is turned away."""
+    """Of a round with sites that send NaN, pickles, other shapes, too much, too many cases or huge numbers, one site's
+    weights stay; who does not know the token is turned away."""
     link = Link(free_address(), token="a long secret")
-    rule, terms = recipe(reports[0]), state.Terms(rounds=1, sites=6, steps=1)
+    rule, terms = recipe(reports[0]), state.Terms(rounds=1, sites=7, steps=1)
     serving = Thread(server.serve, rule, tmp_path / "server", link, terms)
     monkeypatch.setattr(
         Hostile,
@@ -179,6 +183,7 @@ def test_hostile_sites_change_nothing(reports, tmp_path, monkeypatch):
         Hostile(lambda tensors: [tensors[0][:-4], *tensors[1:]]),
         Hostile(lambda tensors: [*tensors[:-1], bytes(2**26)]),
         Hostile(lambda tensors: tensors, count=10**9),
+        Hostile(lambda tensors: [np.full(len(one) // 4, 3e38, "<f4").tobytes() for one in tensors]),
     ):
         Thread(client.start_client, server_address=link.address, client=hostile, insecure=True)
     honest = Thread(site.take_part, reports[1], tmp_path / "honest", link)
@@ -186,13 +191,41 @@ def test_hostile_sites_change_nothing(reports, tmp_path, monkeypatch):
     honest.get()
     assert [(one.sites, one.cases) for one in done.rounds] == [(1, 2)]
     said = " ".join(done.warnings)
-    for words in ("not finite", "another network", "another size", "1000000000 cases", "1 of 6 sites did not answer"):
+    for words in ("not finite", "another network", "another size", "1000000000 cases", "1 of 7 sites did not answer"):
         assert words in said
+    assert re.search(r"site \d at 127\.0\.0\.1 was left out \(its update has a length of \d\.\d+e\+40", said)
+    assert all(torch.isfinite(tensor).all() and tensor.abs().max() < 10 for tensor in done.weights.values())
     assert "does not know the token was turned away" in said
     monkeypatch.setattr(site, "_PATIENCE_S", 0.0)
     with pytest.raises(ResourceError):
         stranger.get()
     assert holds_nothing(tmp_path / "stranger")
+
+
+def test_a_site_that_goes_too_far_is_named_and_the_others_are_averaged(reports):
+    rule = recipe(reports[0])
+    torch.manual_seed(0)
+    network = rule.network([(1, 2)])[0]
+    layout = Layout.of(network)
+    first = {name: network.state_dict()[name].clone() for name in layout.shapes}
+    held = state.State(first)
+    made = averaging.Averaging(
+        rule, Link("127.0.0.1:1"), state.Terms(rounds=3), layout, held, lambda _: 0.5, list, lambda *_: None, bool
+    )
+    sites = [types.SimpleNamespace(cid=str(n), address=f"10.0.0.{n}") for n in range(3)]
+    assert all(made._may(None, one) for one in sites)
+
+    def answers(*steps):
+        for one, step, count in zip(sites, steps, (1, 2, 9), strict=True):
+            moved = {name: tensor + step for name, tensor in first.items()}
+            parameters = common.Parameters(layout.pack(moved), layout.kind)
+            yield one, common.FitRes(common.Status(common.Code.OK, ""), parameters, count, {})
+
+    made.aggregate_fit(1, list(answers(0.01, 0.04, 1e30)), [])
+    for name, tensor in held.weights.items():
+        torch.testing.assert_close(tensor, first[name] + 0.03)
+    (warning,) = held.warnings
+    assert warning.startswith("Round 1: site 3 at 10.0.0.2 was left out (its update has a length of ")
 
 
 def test_a_stopped_server_goes_on_and_tls_protects_the_way(reports, tmp_path):

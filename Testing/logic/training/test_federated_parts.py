@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.training.federated import flower
+from DeepSegLogic.training.federated.bounding import longest_update
 from DeepSegLogic.training.federated.exchange import LARGEST, Layout, put_into
 from DeepSegLogic.training.federated.flower import Link
 from DeepSegLogic.training.federated.privacy import Ledger, Privacy, epsilon
@@ -137,6 +138,37 @@ def test_updates_are_clipped_and_noised():
     torch.manual_seed(0)
     assert not torch.equal(one, Privacy(0.5, 3.0).applied(large, large)["a"]), "not of a seed that others know"
     assert abs(float(one.std()) - 1.5) < 0.02 and abs(float(one.mean())) < 0.02
+
+
+def test_noise_leaves_no_variance_below_zero_and_none_is_averaged():
+    net = network().eval()
+    layout = Layout.of(net)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items() if name in layout.shapes}
+    sent = Privacy(1.0, 50.0).applied(before, before)
+    assert any((tensor < 0).any() for tensor in sent.values())
+    put_into(net, layout.unpack(layout.pack(sent), layout.kind))
+    assert torch.isfinite(net(torch.randn(1, 1, 8, 8, 8))).all()
+    with pytest.raises(ValueError, match=r"1\.running_var has negative variances"):
+        layout.unpack(layout.pack(sent | {"1.running_var": torch.tensor([1.0, -0.1, 1.0])}), layout.kind)
+
+
+def test_noise_is_added_before_anything_is_rounded():
+    """A server may send weights so large that float32 rounds a site's update up: noise must not come after that."""
+    before = {"a": torch.full((100_000,), 2.0**24 + 2)}  # between two such numbers lie 2
+    after = {"a": before["a"] + 2}
+    clip = 1.2 * math.sqrt(len(before["a"]))  # each weight goes 1.2
+    sent = Privacy(clip, 0.3 / clip).applied(before, after)["a"] - before["a"]
+    expected = norm.sf((1.0 - 1.2) / 0.3)  # of 1.2 plus noise beyond the middle, 1
+    assert float((sent == 2).float().mean()) == pytest.approx(expected, abs=0.01)
+
+
+def test_what_is_out_of_all_proportion_is_not_averaged():
+    usual = [5.0, 7.0, 6.0]
+    assert longest_update([*usual, 3e38], 24.0) == 65.0
+    assert longest_update([*usual, 59.0], 24.0) >= 59.0, "nobody is left out for nine times what others do"
+    assert longest_update([0.1, 0.1, 20.0], 24.0) >= 20.0, "nor beside sites that clip what they send"
+    assert longest_update([5000.0, 5100.0, 4900.0], 24.0) >= 5100.0, "nor where all add noise"
+    assert longest_update([6.0], 24.0) == longest_update([6.0, 3e38], 24.0) == 240.0
 
 
 def test_a_round_without_weights_is_no_round_to_do_again():

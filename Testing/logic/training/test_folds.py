@@ -3,20 +3,31 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
 import torch
 
 from DeepSegLogic.cli import main
+from DeepSegLogic.io import write_label_map
 from DeepSegLogic.models import find_model, load_model
 from DeepSegLogic.segmentation import segment
-from DeepSegLogic.training.folds import means, split
+from DeepSegLogic.training.checks import check_cases
+from DeepSegLogic.training.dataset import find_cases
+from DeepSegLogic.training.folds import case_dice, cross_validate, means, split
+from DeepSegLogic.training.loop import CHECKPOINT
 from DeepSegLogic.training.losses import CaseLoss, RegionLoss
+from DeepSegLogic.training.optimization import Options
+from DeepSegLogic.training.planning import plan_training
+from DeepSegLogic.training.reading import read_case
+from DeepSegLogic.training.recipe import Recipe
 from DeepSegLogic.training.run import work_folder
+from DeepSegLogic.training.validation import PatchDice
 from DeepSegLogic.util.errors import UsageError
 
-from .phantom import NAMES, case, write_raw
+from .phantom import NAMES, case, label_map, write_raw
 
 losses = pytest.importorskip("monai.losses")
 SMALL = {"shape": (16, 24, 24)}
@@ -81,6 +92,53 @@ def test_the_model_is_the_ensemble_and_the_table_has_the_dice_of_cases_that_a_fo
         assert float(told[name]) == pytest.approx(expected, abs=0.01)  # the model is stored in half precision
     card = find_model(lab)
     assert set(card.provenance["folds"]) == {"0", "1", "2"} and '"c0"' not in json.dumps(card.provenance)
+
+
+def test_voxels_to_ignore_do_not_count_against_a_network(tmp_path):
+    """Half of a case was never labelled; the network is right in the other half, and all over the first."""
+    names = {**NAMES, 3: "ignore"}
+    volume, labels = case(0, **SMALL)
+    raw, half = write_raw(tmp_path / "raw", 1, names=names, **SMALL), labels.copy()
+    half[:8] = 3
+    write_label_map(label_map(volume, half, names), raw / "labelsTr" / "c0.nii.gz")
+    report = check_cases(find_cases(raw), "CT")
+    plan = plan_training(report, spacing=(4, 4, 4), patch=SMALL["shape"])
+    read = read_case(report.cases[0].files)
+    assert case_dice(labels, read, plan, frozenset(NAMES.values())) == {"liver": 1.0, "spleen": 1.0}
+    everywhere = np.where(np.arange(16)[:, None, None] < 8, 1, labels).astype(np.uint8)
+    assert case_dice(everywhere, read, plan, frozenset(NAMES.values())) == {"liver": 1.0, "spleen": 1.0}
+
+
+def one_fold(recipe, output):
+    return cross_validate(recipe, output, 3, 0)[0]
+
+
+@pytest.fixture
+def short(data):
+    report = check_cases(find_cases(data), "CT")
+    plan = plan_training(report, width=8, spacing=(4, 4, 4), patch=SMALL["shape"], batch=1)
+    return Recipe(report, plan, Options(steps=2, every=0.0))
+
+
+def test_a_fold_ends_with_its_last_network_not_with_the_best_on_the_cases_it_is_measured_on(
+    short, tmp_path, monkeypatch
+):
+    falling = iter([0.9, 0.5, 0.1])
+    monkeypatch.setattr(PatchDice, "__call__", lambda self, network: next(falling))
+    outcome = one_fold(short, tmp_path / "lab").outcome
+    last = torch.load(work_folder(tmp_path / "lab") / "fold_0" / CHECKPOINT, weights_only=True)["average"]
+    assert outcome.dice == 0.1 and all(torch.equal(outcome.weights[name], tensor) for name, tensor in last.items())
+
+
+def test_scores_are_those_of_the_present_network_and_labels(short, tmp_path, monkeypatch):
+    """Not those of a network that was trained as long before its checkpoint was deleted."""
+    measured = count(1)
+    monkeypatch.setattr("DeepSegLogic.training.folds.case_dice", lambda *_: {"liver": float(next(measured))})
+    output = tmp_path / "lab"
+    assert one_fold(short, output).means() == one_fold(short, output).means() == {"liver": 1.0}
+    (work_folder(output) / "fold_0" / CHECKPOINT).unlink()
+    shutil.rmtree(output)
+    assert one_fold(replace(short, loss="ce"), output).means() == {"liver": 2.0}
 
 
 def test_what_is_done_is_not_done_again_and_folds_can_be_trained_one_by_one(data, lab, tmp_path):

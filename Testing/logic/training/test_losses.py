@@ -1,10 +1,11 @@
-"""The loss against torch's and MONAI's where all is known, and what it does not punish where it is not."""
+"""The losses against torch's and MONAI's where all is known, and what they do not punish where it is not."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from DeepSegLogic.training.losses import dice_and_cross_entropy
+from DeepSegLogic.training.losses import IGNORED, CaseLoss, RegionLoss, dice_and_cross_entropy
 
 
 @pytest.fixture
@@ -51,3 +52,34 @@ def test_a_patch_without_anything_known_has_no_gradient(logits):
     loss = dice_and_cross_entropy(logits, torch.ones(4, 300, dtype=torch.bool))
     loss.backward()
     assert loss.item() == 0 and logits.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("weights", [(), (3.0, 0.5)])
+@pytest.mark.parametrize("name", ["ce", "dice", "dice-ce", "focal", "dice-focal"])
+def test_what_is_ignored_does_not_thin_out_what_is_not(name, weights):
+    """With most of a patch ignored, as scribbles leave it, the loss is that of the rest by itself."""
+    pytest.importorskip("monai.losses")
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 10, 6, 6, generator=rng)
+    labels = torch.randint(0, 3, (2, 10, 6, 6), generator=rng)
+    labels[:, 1:] = IGNORED
+    loss = CaseLoss(name, [(1, 2)], weights)
+    torch.testing.assert_close(loss(logits, labels, [0, 0]), loss(logits[:, :, :1], labels[:, :1], [0, 0]))
+    if name == "ce":
+        weight = torch.tensor([1.0, *weights]) if weights else None
+        torch.testing.assert_close(
+            loss(logits, labels, [0, 0]), functional.cross_entropy(logits, labels, weight, ignore_index=IGNORED)
+        )
+    regions = RegionLoss(name, [(1, 2)], np.array([[0, 1, 1], [0, 0, 1]], bool), weights)
+    torch.testing.assert_close(
+        regions(logits[:, 1:], labels, [0, 0]), regions(logits[:, 1:, :1], labels[:, :1], [0, 0])
+    )
+
+
+@pytest.mark.parametrize("name", ["ce", "dice-ce", "focal", "boundary"])
+def test_a_patch_of_which_all_is_ignored_has_no_gradient(name):
+    pytest.importorskip("monai.losses")
+    logits = torch.randn(1, 3, 6, 6, 6, requires_grad=True)
+    loss = CaseLoss(name, [(1, 2)])(logits, torch.full((1, 6, 6, 6), IGNORED), [0])
+    loss.backward()
+    assert torch.isfinite(loss) and logits.grad.abs().max() == 0

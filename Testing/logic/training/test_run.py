@@ -11,6 +11,7 @@ from PIL import Image
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.data.terminology import structure_for
+from DeepSegLogic.io import write_label_map
 from DeepSegLogic.models import find_model
 from DeepSegLogic.segmentation import segment
 from DeepSegLogic.training.checks import check_cases
@@ -23,7 +24,7 @@ from DeepSegLogic.training.recipe import smaller_patch
 from DeepSegLogic.training.run import work_folder
 from DeepSegLogic.training.validation import PatchDice, held_out
 
-from .phantom import case, write_raw
+from .phantom import case, label_map, write_raw
 
 theirs = pytest.importorskip("monai.losses")
 
@@ -215,6 +216,41 @@ def test_every_fifth_case_is_held_out_and_a_perfect_network_has_dice_one(prepare
             return torch.stack([hu < 150, (hu > 150) & (hu < 195), hu > 195], 1).float() * 9
 
     assert PatchDice(apart, plan, torch.device("cpu"))(Knows()) > 0.4
+
+
+def test_the_dice_of_patches_is_monais_of_all_their_voxels_together(prepared):
+    """So what a network invents in a patch without the structure counts, as in nnU-Net's pseudo Dice."""
+    metrics = pytest.importorskip("monai.metrics")
+    plan, cases = prepared
+    seen = []
+
+    class Guesses(torch.nn.Module):
+        def forward(self, x):
+            seen.append(torch.randn(1, 3, *x.shape[2:], generator=torch.Generator().manual_seed(len(seen))))
+            return seen[-1]
+
+    measured = PatchDice(cases, plan, torch.device("cpu"))
+    dice, labels = measured(Guesses()), [measured._patches[n][1] for n in range(len(seen))]
+    assert any(not (one == value).any() for one in labels for value in (1, 2)), "a patch without a structure"
+    counted = torch.cat([one != IGNORED for one in labels], 0)[None]
+    found = torch.cat([logits.argmax(1)[0] for logits in seen], 0)[None]
+    masks = [torch.stack([(one == value) & counted for value in (1, 2)], 1) for one in (found, torch.cat(labels)[None])]
+    assert dice == pytest.approx(float(metrics.compute_dice(*masks).mean()))
+
+
+def test_a_training_is_not_continued_with_other_labels(tmp_path):
+    """Of MR, as the plan for CT would tell, whose intensities are those of the labelled voxels."""
+    raw = write_raw(tmp_path / "raw", 1, shape=(16, 24, 24))
+    facts = json.loads((raw / "dataset.json").read_text("utf-8"))
+    (raw / "dataset.json").write_text(json.dumps(facts | {"channel_names": {"0": "MR"}}), "utf-8")
+    command = ["train", str(raw), "-o", str(tmp_path / "lab"), "--device", "cpu", "--quiet", "--steps", "1"]
+    command += ["--spacing", "4", "--patch", "16,24,24"]
+    assert main(command) == 0
+    (raw / "labelsTr" / "c0.nii.gz").touch()
+    assert main(command) == 0, "the same labels"
+    volume, labels = case(0, shape=(16, 24, 24))
+    write_label_map(label_map(volume, np.roll(labels, 3, 0)), raw / "labelsTr" / "c0.nii.gz")
+    assert main(command) == 3
 
 
 def test_a_patch_gets_smaller_only_where_the_network_allows_it(data):
