@@ -31,6 +31,16 @@ def reject_unusable(volume: Volume) -> tuple[float, float]:
     Raises:
         InputError: no model can use the volume: it is not 3D, is empty, or has no usable voxel size.
     """
+    reject_unusable_grid(volume)
+    return reject_unusable_voxels(volume.array, volume.name)
+
+
+def reject_unusable_grid(volume: Volume) -> None:
+    """Check all but the voxels of a volume.
+
+    Raises:
+        InputError: as :func:`reject_unusable`.
+    """
     array = volume.array
     if array.ndim != 3 or 0 in array.shape:
         raise InputError(
@@ -38,7 +48,6 @@ def reject_unusable(volume: Volume) -> tuple[float, float]:
             "Choose a 3D scalar volume.",
             code="input.dimension",
         )
-    greys = reject_unusable_voxels(array, volume.name)
     if not np.isfinite(volume.ijk_to_ras).all() or (volume.spacing_ijk <= 0).any():
         raise InputError(
             f"{volume.name} has no usable voxel size ({volume.spacing_ijk} mm).",
@@ -52,7 +61,6 @@ def reject_unusable(volume: Volume) -> tuple[float, float]:
             "Correct its header.",
             code="input.spacing",
         )
-    return greys
 
 
 def reject_unusable_voxels(array: npt.NDArray[np.generic], name: Path | str) -> tuple[float, float]:

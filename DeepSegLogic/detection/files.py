@@ -17,6 +17,7 @@ from .finding import STATES, BoxFinding, Position, State
 
 CSV_FILE, MARKUPS_FILE, REPORT_FILE = "findings.csv", "findings.mrk.json", "findings.sr.dcm"
 MASKS_FILE = "findings.seg.nrrd"
+PROVENANCE_FILE = "findings.provenance.json"  # a segmentation in the same folder has its own
 _COLUMNS = (
     *("number", "kind", "score", "state"),
     *("center_r_mm", "center_a_mm", "center_s_mm", "size_r_mm", "size_a_mm", "size_s_mm"),

@@ -11,7 +11,15 @@ from ..io.write import write_label_map
 from ..util.atomic_write import atomic_folder
 from ..util.errors import UsageError
 from ..util.given import not_paths
-from .files import CSV_FILE, MARKUPS_FILE, MASKS_FILE, REPORT_FILE, write_findings_csv, write_roi_markups
+from .files import (
+    CSV_FILE,
+    MARKUPS_FILE,
+    MASKS_FILE,
+    PROVENANCE_FILE,
+    REPORT_FILE,
+    write_findings_csv,
+    write_roi_markups,
+)
 from .finding import BoxFinding, BoxFindings
 from .masks import masks_of
 
@@ -48,7 +56,7 @@ def write_findings(
     check_formats(formats)
     check_source(formats, volume)
     kept: list[BoxFinding] = [one for one in found.findings if one.state != "rejected"]
-    names = ["provenance.json"]
+    names = [PROVENANCE_FILE]
     with atomic_folder(folder) as temporary:
         (temporary / names[0]).write_text(json.dumps(found.provenance, indent=1), "utf-8")
         if "csv" in formats:

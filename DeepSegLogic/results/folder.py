@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume, volume_digest
-from ..io.result_files import PROVENANCE
+from ..io.result_files import PROVENANCE, provenance_of
 from ..io.write import write_array
 from ..models.provenance import identity
 from ..review.measurements import Measurement, measure, write_measurements
@@ -38,7 +39,7 @@ def write_outputs(
     """Write label maps, surfaces, measurements, preview and provenance.
 
     All files are staged and moved into place at the end, so a failure or a cancellation leaves earlier results
-    unchanged.
+    unchanged. Files of an earlier result that this one does not replace are removed, unless they were changed since.
 
     Args:
         source: the file or folder that was segmented, for the provenance; None if unknown.
@@ -58,7 +59,7 @@ def write_outputs(
     from .preview import write_preview
 
     label_map = result.label_map
-    with atomic_folder(folder, last=PROVENANCE) as temporary:
+    with atomic_folder(folder, last=PROVENANCE, outdated=_of_earlier(folder)) as temporary:
         progress("write", 0.0, "label maps")
         with ThreadPoolExecutor() as pool:  # compression, which is most of it, runs outside Python's lock
             writers = label_writers(
@@ -186,11 +187,23 @@ def what_is_wrong(folder: Path, facts: dict[str, Any]) -> str:
             file = folder / name
             if not file.is_file():
                 return f"{name} is missing"
-            if file.stat().st_size != told["bytes"] or file_digest(file) != told["digest"]:
+            if not _is_as_written(file, told):
                 return f"{name} is damaged or was changed"
     except (OSError, LookupError, TypeError, AttributeError):
         return "its files cannot be checked"
     return ""
+
+
+def _of_earlier(folder: Path) -> list[str]:
+    """The files of an earlier result in a folder that are as they were written: readers would take them for the new."""
+    with suppress(OSError, LookupError, TypeError, AttributeError):  # of a provenance that somebody changed
+        told = provenance_of(folder).get("files", {}).items()
+        return [name for name, facts in told if (folder / name).is_file() and _is_as_written(folder / name, facts)]
+    return []
+
+
+def _is_as_written(file: Path, told: dict[str, Any]) -> bool:
+    return bool(file.stat().st_size == told["bytes"] and file_digest(file) == told["digest"])
 
 
 def _files(folder: Path) -> dict[str, Path]:

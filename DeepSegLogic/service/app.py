@@ -233,6 +233,8 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
     def put(job: JobName, wanted: Annotated[schema.Request, Body()], user: User) -> schema.JobState:
         """Queue a job under an id that the client chooses. Once more does no harm: it is the same job."""
         store = service.volumes(user)
+        if isinstance(wanted, schema.Estimate):
+            store.must_take(wanted.nbytes)
         if not all(store.is_complete(volume) for volume in wanted.volumes):
             raise unknown_volume()
         for volume in wanted.volumes:

@@ -61,7 +61,7 @@ class Guard:
     def _check(self, scope: Scope) -> int:
         """Check a request before its body; returns the largest body that it may have."""
         path = scope["path"]
-        if (version := re.match(r"/v(\d+)/", path)) and int(version[1]) != VERSION:
+        if (version := re.match(r"/v([0-9]{1,9})/", path)) and int(version[1]) != VERSION:
             raise ServiceError(
                 404,
                 "usage.protocol",

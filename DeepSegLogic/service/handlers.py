@@ -14,6 +14,7 @@ from ..util.atomic_write import atomic_path
 from ..util.errors import ModelError
 from ..worker import handlers
 from ..worker.job_loop import Handler, Job
+from .volumes import THE_VOLUME
 
 if TYPE_CHECKING:
     from ..data.label_map import LabelMap
@@ -113,10 +114,15 @@ def _surfaces(job: Job, request: dict[str, Any], volumes: Path, output: Path, de
 
 
 def _estimate(job: Job, request: dict[str, Any], volumes: Path, output: Path, device: str) -> None:
+    from ..data.volume import Volume
+    from ..data.volume_checks import reject_unusable_grid
+
+    shape, matrix = request["shape"], np.array(request["ijk_to_ras"]).reshape(4, 4)
+    reject_unusable_grid(Volume(np.broadcast_to(np.int16(0), shape), matrix, THE_VOLUME))
     plan = handlers.estimate(
         job,
-        shape=request["shape"],
-        ijk_to_ras=np.array(request["ijk_to_ras"]).reshape(4, 4),
+        shape=shape,
+        ijk_to_ras=matrix,
         model=_model(request["model"]),
         device=device,
         quality=request["quality"],
@@ -154,7 +160,7 @@ def _volume(volumes: Path, name: str, modality: str | None) -> Volume:
     array, matrix = _array(volumes, name)
     if array.dtype.name not in ("int16", "float32"):
         array = compact(array)
-    return Volume(array, matrix, "The volume", modality)
+    return Volume(array, matrix, THE_VOLUME, modality)
 
 
 def _label_map(volumes: Path, reference: dict[str, Any]) -> LabelMap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -25,15 +26,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Grid(_Strict):
-    """A volume or label map before its voxels: size, type, place in space, and digest of the raw voxels."""
-
+class _Placed(_Strict):
     shape: Annotated[list[Side], Field(min_length=3, max_length=3, description="Voxels along (K, J, I).")]
-    dtype: Literal["int16", "float32", "uint8", "uint16"] = Field(
-        description="Little-endian. int16 and float32 for volumes, uint8 and uint16 for label maps."
-    )
     ijk_to_ras: Matrix = Field(description="4×4 by rows: (I, J, K, 1) to RAS in mm.")
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="Of the voxels, as `sha256sum` prints it.")]
 
     @field_validator("ijk_to_ras")
     @classmethod
@@ -42,6 +37,15 @@ class Grid(_Strict):
         if list(matrix[3]) != [0, 0, 0, 1] or not abs(np.linalg.det(matrix[:3, :3])) > 1e-9:
             raise ValueError("not an invertible matrix whose last row is 0, 0, 0, 1")
         return value
+
+
+class Grid(_Placed):
+    """A volume or label map before its voxels: size, type, place in space, and digest of the raw voxels."""
+
+    dtype: Literal["int16", "float32", "uint8", "uint16"] = Field(
+        description="Little-endian. int16 and float32 for volumes, uint8 and uint16 for label maps."
+    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="Of the voxels, as `sha256sum` prints it.")]
 
     def header(self) -> GridHeader:
         """As client and server use it."""
@@ -156,12 +160,10 @@ class Surfaces(_Strict):
         return self.label_map.volumes
 
 
-class Estimate(_Strict):
+class Estimate(_Placed):
     """Estimate time and memory of a run on the server's hardware. Needs no volume."""
 
     request: Literal["estimate"]
-    shape: Annotated[list[Side], Field(min_length=3, max_length=3)]
-    ijk_to_ras: Matrix
     model: ModelId
     quality: Quality = "standard"
 
@@ -169,6 +171,11 @@ class Estimate(_Strict):
     def volumes(self) -> set[str]:
         """Ids of all that it needs."""
         return set()
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the voxels, if the volume were sent."""
+        return math.prod(self.shape) * np.dtype(np.int16).itemsize
 
 
 Request = Annotated[Segment | Refine | Surfaces | Estimate, Field(discriminator="request")]

@@ -57,13 +57,7 @@ class VolumeStore:
         Raises:
             ServiceError: too large, or no room.
         """
-        if header.nbytes > self._settings.largest:
-            raise ServiceError(
-                413,
-                "usage.too_large",
-                f"The volume has {_mb(header.nbytes)}; this server takes at most {_mb(self._settings.largest)}.",
-                "Crop it, or resample it to larger voxels.",
-            )
+        self.must_take(header.nbytes)
         with self._lock:
             place = self.folder / header.id
             if not place.is_dir():
@@ -71,6 +65,16 @@ class VolumeStore:
                 place.mkdir(mode=0o700)
                 write_json(place / "header.json", header.as_json())
             return self.received(header.id)
+
+    def must_take(self, nbytes: int) -> None:
+        """Raise :class:`ServiceError` for a volume that is too large."""
+        if nbytes > self._settings.largest:
+            raise ServiceError(
+                413,
+                "usage.too_large",
+                f"The volume has {_mb(nbytes)}; this server takes at most {_mb(self._settings.largest)}.",
+                "Crop it, or resample it to larger voxels.",
+            )
 
     def received(self, volume: str) -> int:
         """Bytes of a volume that are here; all only once they were checked.

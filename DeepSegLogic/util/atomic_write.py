@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(folder: Path | str, last: str = "") -> Iterator[Path]:
+def atomic_folder(folder: Path | str, last: str = "", outdated: Sequence[str] = ()) -> Iterator[Path]:
     """A temporary folder whose files and sub-folders move into ``folder`` at the end, all or none.
 
     Other files in ``folder`` stay; a sub-folder is replaced as a whole. If the program is killed during the move, the
@@ -48,6 +48,7 @@ def atomic_folder(folder: Path | str, last: str = "") -> Iterator[Path]:
 
     Args:
         last: name of the file that is moved after all others; it marks a complete result.
+        outdated: paths of files in ``folder``, with ``/``, that are removed in the same step unless they are replaced.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -57,7 +58,7 @@ def atomic_folder(folder: Path | str, last: str = "") -> Iterator[Path]:
         yield temporary
         if not is_there(temporary):
             raise _gone(folder)
-        put_in_place(temporary, folder, last)
+        put_in_place(temporary, folder, last, outdated)
 
 
 def check_output_folder(folder: Path) -> None:

@@ -8,22 +8,24 @@ place, all others are removed. Folders of other users and of other machines are 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 PREFIX = ".deepseg-"
 """Prefix of the names of staging folders for results."""
 
 _TEMPORARY = "deepseg-"
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-_LOCK, _FILES, _COMPLETE, _RETIRED = ".lock", "files", "complete", "retired"  # names inside a staging folder
+# Names inside a staging folder.
+_LOCK, _FILES, _COMPLETE, _RETIRED, _OUTDATED = ".lock", "files", "complete", "retired", "outdated"
 _TRIES = 5
 
 
@@ -85,7 +87,7 @@ def sweep_temporary() -> list[str]:
     return sweep(Path(tempfile.gettempdir()), f"{_TEMPORARY}{_HOST}-*")
 
 
-def put_in_place(staging: Path, folder: Path, last: str = "") -> None:
+def put_in_place(staging: Path, folder: Path, last: str = "", outdated: Sequence[str] = ()) -> None:
     """Move all files and sub-folders of a staging folder into ``folder``; they replace those of the same names.
 
     Before that they are flushed to disk and marked as complete: if the program is killed during the move,
@@ -93,12 +95,17 @@ def put_in_place(staging: Path, folder: Path, last: str = "") -> None:
 
     Args:
         last: name of the file that is moved after all others.
+        outdated: paths of files in ``folder``, with ``/``, that are removed in the same step.
 
     Raises:
         OSError: a file cannot be moved; ``folder`` is unchanged.
     """
     place = staging.parent
     flush(staging)
+    new = {item.name for item in staging.iterdir()}
+    gone = [name for name in outdated if PurePosixPath(name).parts[0] not in new]
+    (place / _OUTDATED).write_text(json.dumps(gone), "utf-8")
+    flush(place / _OUTDATED)
     (place / _COMPLETE).touch()
     flush(place, deep=False)
     try:
@@ -194,9 +201,14 @@ def _settle(left: Path, folder: Path) -> str:
 
 
 def _move_all(place: Path, folder: Path, last: str = "") -> None:
-    """Move the remaining files; all or none, unless the program is killed."""
+    """Move the remaining files, and what is outdated away; all or none, unless the program is killed."""
     retired, moves = Path(tempfile.mkdtemp(prefix=_RETIRED, dir=place)), []
+    outdated = _outdated(place, folder)
     try:
+        for path in outdated:
+            (retired / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).replace(retired / path)
+            moves.append((folder / path, retired / path))
         for item in sorted((place / _FILES).iterdir(), key=lambda p: (p.name == last, p.name)):
             target = folder / item.name
             for origin, goal in ((target, retired / item.name), (item, target)):
@@ -208,3 +220,17 @@ def _move_all(place: Path, folder: Path, last: str = "") -> None:
         for origin, goal in reversed(moves):
             goal.replace(origin)
         raise
+    for inner in {path.parent for path in outdated} - {Path()}:
+        with suppress(OSError):  # not empty
+            (folder / inner).rmdir()
+
+
+def _outdated(place: Path, folder: Path) -> list[Path]:
+    """The files in ``folder`` that a staging folder lists to be removed. The list may be crafted, as in a results
+    folder from elsewhere: what it says of other folders does not count."""
+    with suppress(OSError, ValueError, TypeError):
+        paths = [Path(name) for name in json.loads((place / _OUTDATED).read_text("utf-8"))]
+        plain = [path for path in paths if not path.is_absolute() and ".." not in path.parts]
+        inside = [path for path in plain if (folder / path).parent.resolve().is_relative_to(folder.resolve())]
+        return [path for path in inside if (folder / path).is_file()]
+    return []

@@ -85,7 +85,7 @@ def test_find_decide_segment_and_take_home(page):
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Save findings").click()
     written = unzip(waiting.value.path().read_bytes())
-    assert set(written.namelist()) == {"findings.csv", "findings.mrk.json", "provenance.json"}
+    assert set(written.namelist()) == {"findings.csv", "findings.mrk.json", "findings.provenance.json"}
     lines = list(csv.DictReader(written.read("findings.csv").decode().splitlines()))
     assert [line["state"] for line in lines] == ["accepted", "rejected"]
     page.get_by_role("tab", name="Result").click()

@@ -77,7 +77,7 @@ def test_from_search_to_segment_and_files(finder, tmp_path):
     assert {p.name for p in (tmp_path / "findings").iterdir()} == {
         "findings.csv",
         "findings.mrk.json",
-        "provenance.json",
+        "findings.provenance.json",
     }
 
 

@@ -59,10 +59,13 @@ def content(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): p.read_text("utf-8") for p in folder.rglob("*") if p.is_file()}
 
 
+EARLIER = ["earlier.txt", "earlier/apart.txt"]
+
+
 def write(folder: Path, text: str) -> None:
-    with atomic_folder(folder, last="told.json") as temporary:
+    with atomic_folder(folder, last="told.json", outdated=[*EARLIER, "labels.txt", "surfaces/old.txt"]) as temporary:
         (temporary / "surfaces").mkdir()
-        for name in ("told.json", "labels.txt", f"surfaces/{text}.txt"):
+        for name in ("told.json", "labels.txt", f"surfaces/{text}.txt", *(EARLIER if text == "old" else ())):
             with atomic_path(temporary / name) as path:
                 path.write_text(text, "utf-8")
 
@@ -91,6 +94,7 @@ def test_a_folder_is_wholly_old_or_new_wherever_its_writer_is_killed(tmp_path):
         number += 1
     assert seen == sorted(seen, key=lambda s: s[0]), "once new, it stays new"
     assert {(False, True), (True, True)} <= set(seen), "some were cleared, some were finished, and it was said"
+    assert not [name for name in EARLIER if name in content(new)] and not (new / "earlier").exists()
 
 
 @posix
@@ -140,6 +144,22 @@ def test_an_installed_model_is_old_or_new_wherever_its_import_is_killed(tmp_path
         install(store, "newest")
         assert (store.root / "mine" / "weights.txt").read_text("utf-8") == "newest"
         number += 1
+
+
+@pytest.mark.parametrize(
+    "listed", ['["../mine.txt", "{}/mine.txt", "link/mine.txt", "a/../../mine.txt", ""]', "{}", "["]
+)
+def test_a_crafted_list_of_outdated_files_removes_nothing_elsewhere(tmp_path, listed):
+    mine, results = tmp_path / "mine.txt", tmp_path / "results"
+    mine.write_text("the user's own", "utf-8")
+    left = results / f"{staging.PREFIX}crafted"
+    (left / "files").mkdir(parents=True)
+    (results / "link").symlink_to(tmp_path)
+    (left / "files" / "new.txt").write_text("new", "utf-8")
+    (left / "outdated").write_text(listed.replace("{}", str(tmp_path)) if "mine" in listed else listed, "utf-8")
+    (left / "complete").touch()
+    assert "the move is now complete" in staging.sweep(results)[0]
+    assert mine.read_text("utf-8") == "the user's own" and (results / "new.txt").exists() and not left.exists()
 
 
 def test_what_is_in_use_or_somebody_elses_is_left_alone(tmp_path):

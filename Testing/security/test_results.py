@@ -1,6 +1,8 @@
 """Results that are good are never called damaged, whatever structures are called; nor is half a result called whole."""
 
+import base64
 import csv
+import io
 import json
 import re
 import shutil
@@ -10,6 +12,7 @@ from html import unescape
 
 import numpy as np
 import pytest
+import trimesh
 
 from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.data.probabilities import TopProbabilities
@@ -47,10 +50,10 @@ def blocks(structures):
     return LabelMap(array, np.eye(4), list(structures)), Volume(np.full(array.shape, -50, np.int16), np.eye(4))
 
 
-def written(folder, label_map, volume, formats=()):
+def written(folder, label_map, volume, formats=(), **options):
     shares = {s.name: 0.5 for s in label_map.structures}
     result = Result(label_map, shares, shares, provenance={"model": {"id": "some model"}})
-    options = {"progress": ignore_progress, "cancel": never_cancel}
+    options |= {"progress": ignore_progress, "cancel": never_cancel}
     return write_outputs(folder, volume, result, source=None, formats=list(formats), **options)
 
 
@@ -171,6 +174,29 @@ def test_the_provenance_knows_its_files(tmp_path):
             assert name in what_is_wrong(folder, facts)
     for broken in ({}, {"files": []}, {"files": {}}, {"files": {"segmentation.nii.gz": 5}}, {"files": {"x": {}}}):
         assert what_is_wrong(tmp_path / "out", broken)
+
+
+def test_nothing_of_an_earlier_result_is_taken_for_the_new_one(tmp_path):
+    folder, page = tmp_path / "out", tmp_path / "report.html"
+    written(folder, *blocks([structure_for("liver", 1), structure_for("spleen", 2)]), ["glb"])
+    (folder / "notes.txt").write_text("the user's own", "utf-8")
+    label_map, volume = blocks([structure_for("heart", 1)])
+    written(folder, label_map, volume, labels=["nii.gz"])
+    facts = json.loads((folder / "provenance.json").read_text("utf-8"))
+    assert {p.name for p in folder.iterdir()} == {*facts["files"], "provenance.json", "notes.txt"}
+    assert [s.name for s in read_label_map(folder).structures] == ["heart"]
+    write_report(folder, page)
+    shown = re.search(r'id="glb">([^<]*)<', page.read_text("utf-8"))[1]
+    glb = trimesh.load(io.BytesIO(base64.b64decode(shown)), file_type="glb")
+    assert list(glb.geometry) == ["heart"]
+
+
+def test_a_file_that_was_changed_outlives_the_result_that_it_was_of(tmp_path):
+    folder = tmp_path / "out"
+    written(folder, *blocks([structure_for("liver", 1)]), ["stl"])
+    change(folder / "surfaces" / "liver.stl")
+    written(folder, *blocks([structure_for("heart", 1)]))
+    assert [p.name for p in (folder / "surfaces").iterdir()] == ["liver.stl"]
 
 
 def cut(path):

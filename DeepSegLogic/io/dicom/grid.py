@@ -128,7 +128,8 @@ def on_even_grid(
         )
     if grid.uneven > _UNEVEN:
         warnings.append(f"The slices are unevenly spaced (by up to {grid.uneven:.0%}); they were interpolated.")
-    return np.rint(straight[upper - 1] * (1 - weight) + straight[upper] * weight), matrix
+    made = straight[upper - 1] * (1 - weight) + straight[upper] * weight
+    return made if array.dtype.kind == "f" else np.rint(made), matrix
 
 
 def _mm(distance: float) -> str:

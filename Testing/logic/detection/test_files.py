@@ -14,6 +14,8 @@ from bright_detector import phantom
 from DeepSegLogic import (
     BoxFinding,
     InputError,
+    LabelMap,
+    Structure,
     UsageError,
     read_findings_csv,
     read_volume,
@@ -25,6 +27,10 @@ from DeepSegLogic.cli import main
 from DeepSegLogic.detection.files import write_roi_markups
 from DeepSegLogic.detection.finding import BoxFindings
 from DeepSegLogic.io.dicom.box_report import write_box_report
+from DeepSegLogic.io.result_files import provenance_of
+from DeepSegLogic.results.folder import what_is_wrong, write_outputs
+from DeepSegLogic.segmentation import Result
+from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 NODULE = BoxFinding("lung_nodule", 0.91, (-60.0, 10.0, 100.0), (-50.0, 18.0, 106.0), "accepted")
 OTHER = BoxFinding("lung_nodule", 0.42, (20.0, -10.0, 80.0), (32.0, -4.0, 90.0))
@@ -125,6 +131,16 @@ def test_nothing_to_report_is_refused(series, tmp_path):
     assert not (tmp_path / "out").exists() and not (tmp_path / "a.dcm").exists()
 
 
+def test_findings_beside_a_segmentation_leave_it_as_it_was(tmp_path):
+    volume = phantom([(30.0, 40.0, 50.0)])
+    label_map = LabelMap((volume.array > volume.array.mean()).astype(np.uint8), volume.ijk_to_ras, [Structure(1, "a")])
+    options = {"formats": [], "progress": ignore_progress, "cancel": never_cancel}
+    write_outputs(tmp_path, volume, Result(label_map, {}), source=None, **options)
+    facts = provenance_of(tmp_path)
+    write_findings(BoxFindings([NODULE]), tmp_path)
+    assert provenance_of(tmp_path) == facts and what_is_wrong(tmp_path, facts) == ""
+
+
 def test_the_command_line_finds_writes_and_judges(bright_model, tmp_path, capfd):
     centers = [(30.0, 40.0, 50.0), (90.0, 60.0, 60.0)]
     write_volume(phantom(centers), tmp_path / "ct.nii.gz")
@@ -146,7 +162,7 @@ def test_the_command_line_finds_writes_and_judges(bright_model, tmp_path, capfd)
         == 0
     )
     assert "bright spot" in capfd.readouterr().out
-    assert {p.name for p in out.iterdir()} == {"findings.csv", "findings.mrk.json", "provenance.json"}
+    assert {p.name for p in out.iterdir()} == {"findings.csv", "findings.mrk.json", "findings.provenance.json"}
     truth = [BoxFinding("bright_spot", 1, tuple(np.array(c) - 6), tuple(np.array(c) + 6)) for c in centers]
     write_findings_csv(truth, tmp_path / "true" / "case.csv")
     judged = [

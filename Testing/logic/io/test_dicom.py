@@ -215,6 +215,19 @@ def test_slightly_uneven_slices_are_interpolated(tmp_path):
     assert "unevenly" in volume.warnings[0]
 
 
+def test_fractions_stay_where_slices_are_interpolated(tmp_path):
+    """SUV of PET, for example, are a few units."""
+    positions, slope = [k * STEP + (0.3 if k == 3 else 0) for k in range(COUNT)], 0.001
+    for k, z in enumerate(positions):
+        pixels = np.full((ROWS, COLUMNS), round(100 * z))
+        pixels[0] += 7
+        write_slice(tmp_path / f"{k}", k, z, pixels, RescaleSlope=slope, RescaleIntercept=0, Modality="PT")
+    volume = read_volume(tmp_path)
+    expected = [0.1 * k * STEP for k in range(COUNT)]
+    np.testing.assert_allclose(volume.array[:, 1, 0], expected, atol=slope)
+    np.testing.assert_allclose(volume.array[:, 0, 0], np.add(expected, 0.007), atol=slope)
+
+
 def test_a_tilted_gantry_is_straightened(tmp_path):
     """A tilted bar, constant along the tilt's own direction, stands upright afterwards."""
     folder, shift = tmp_path / "d", 0.8  # one voxel per slice

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import zlib
+from uuid import uuid4
 
 import jsonschema
 import numpy as np
@@ -218,6 +219,33 @@ def test_a_job_that_is_none_is_refused(server, body):
 def test_another_version_gets_a_sentence(server):
     answer = requests.get(f"{server.url}/v2/jobs", headers=server.headers())
     assert answer.status_code == 404 and "version 1 of the protocol, not 2" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("user", ["anna", None])
+def test_a_version_of_thousands_of_digits_is_answered(server, user):
+    headers = server.headers(user) if user else {}
+    answer = requests.get(f"{server.url}/v{'9' * 5000}/jobs", headers=headers)
+    assert answer.status_code == (404 if user else 401) and answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        ({"shape": [1 << 15] * 3}, "usage.too_large"),  # 70 TB
+        ({"ijk_to_ras": [0.0] * 16}, "usage.request"),
+        ({"ijk_to_ras": np.diag([1e5, 1e5, 1e5, 1.0]).ravel().tolist()}, "input.spacing"),  # 10 km: 10^12 windows
+    ],
+)
+def test_an_estimate_for_a_volume_that_would_be_refused_is_refused(server, change, code):
+    address = f"{server.url}/v1/jobs/{uuid4().hex}"
+    job = {"request": "estimate", "shape": [99, 99, 99], "ijk_to_ras": GRID["ijk_to_ras"], "model": "ct_demo", **change}
+    answer = requests.put(address, json=job, headers=server.headers())
+    if answer.status_code == 200:
+        state = lambda: requests.get(address, headers=server.headers()).json()  # noqa: E731
+        assert server.until(lambda: state()["ended"])
+        assert state()["error"]["code"] == code
+    else:
+        assert answer.json()["code"] == code
 
 
 def test_a_volume_that_a_job_needs_stays(make_server):
