@@ -10,7 +10,7 @@ from trame.widgets import vuetify3 as v3
 
 from . import dialogs, panels
 from .archive_dialog import archive_button, archive_dialog
-from .scene import WINDOWS
+from .scene import AUTO, WINDOWS
 from .widgets import call
 
 ASSETS = {
@@ -99,8 +99,10 @@ def _windows(app, **place) -> None:
             raw_attrs=[*attributes, f'title="{tip}"'],
         )
         with v3.VBtnGroup(density="compact", variant="text"):
-            for key, (name, (width, level)) in enumerate(WINDOWS.items(), 1):
-                tip = f"{level - width / 2:.0f} to {level + width / 2:.0f} HU ({key})".replace("-", "−")
+            ranges = (f"{level - width / 2:.0f} to {level + width / 2:.0f} HU" for width, level in WINDOWS.values())
+            tips = dict(zip(WINDOWS, ranges, strict=True)) | {AUTO: "From the grey values of this image"}
+            for key, (name, range_tip) in enumerate(tips.items(), 1):
+                tip = f"{range_tip} ({key})".replace("-", "−")
                 shown = f"greys === '{name}'"
                 attributes = [f'aria-label="Window: {name}"', f':aria-pressed="{shown}"', f'aria-keyshortcuts="{key}"']
                 v3.VBtn(
