@@ -86,9 +86,12 @@ fuzz: $(READY)
 lint: check
 	$(BIN)/python Testing/security/supply.py
 
-# README's and docs' pictures of the panel and the page: make pictures [CT=FILE]
+# README's and docs' pictures of the panel and the page: make pictures [CT=FILE] [DETECTOR=FOLDER]
+# A detector is trained by Testing/reference/train_lesion_detector.py; without one, its pictures stay.
 pictures: $(READY)
 	PYTHONPATH=Testing $(BIN)/python Testing/tools/screenshots.py $(if $(CT),--ct $(CT))
+	$(if $(DETECTOR),$(BIN)/python Testing/tools/detection_faces.py panel $(DETECTOR))
+	$(if $(DETECTOR),$(BIN)/python Testing/tools/detection_faces.py page $(DETECTOR))
 
 # The template for translators, with all texts of the panel.
 i18n:

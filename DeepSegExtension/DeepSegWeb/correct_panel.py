@@ -11,7 +11,7 @@ from DeepSegLogic.session.reach import MOST_NOTCHES, NOTCHES
 
 from .correctors import corrector_list
 from .editing import BRUSHES, LIMITED, PROMPTS
-from .widgets import slider, title
+from .widgets import current_title, slider, title
 
 
 def correct_panel(app) -> None:
@@ -20,7 +20,7 @@ def correct_panel(app) -> None:
     html.Div("Select a structure in the list first.", v_if=("!current",), classes="ds-note")
     with html.Div(v_else=True):
         with html.Div(classes="d-flex align-center justify-space-between mb-1"):
-            html.Span("{{ rows.find((r) => r.name === current)?.title }}", classes="text-body-2 font-weight-medium")
+            html.Span(current_title(), classes="text-body-2 font-weight-medium")
             with html.Div():
                 _icon("mdi-undo", "Undo", "Control+Z", app.correcting.undo, "!can_undo")
                 _icon("mdi-redo", "Redo", "Control+Y Control+Shift+Z", app.correcting.redo, "!can_redo")
@@ -38,7 +38,7 @@ def correct_panel(app) -> None:
             _tool(app, "erase", "Erase", "E", "mdi-eraser")
             _tool(app, "draw", "Draw", "D", "mdi-draw")
             _tool(app, "cut", "Cut", "C", "mdi-content-cut")
-        with html.Div(v_if=(_among(PROMPTS),)):
+        with html.Div(v_if=(_among(PROMPTS),), classes="mt-2"):
             told = "Reach, {{ (2 ** reach).toPrecision(2) }}"
             slider("reach", told, -MOST_NOTCHES / NOTCHES, MOST_NOTCHES / NOTCHES, 1 / NOTCHES)
         html.Div("{{ told }}", classes="ds-note", raw_attrs=['aria-live="polite"'])

@@ -194,6 +194,7 @@ class Correcting:
                 self._tell_outline(self.work.corrections.preview(prompt, self._reach))
             except DeepSegError as error:
                 self.work.corrections.endPreview()
+                state.outlined = {}
                 self._tell(f"{error.message} {error.remedy_in(WORDS)}".strip())
 
     def _tell_outline(self, told: str) -> None:

@@ -24,8 +24,9 @@ def detect_panel(app) -> None:
                 no_data_text="Import a model for detection first.",
             )
             _button("Find", (detecting.find, "[detector]"), "!!detect_why_not || !!reading", "detect_why_not")
-        slider("min_score", "Lowest score, {{ min_score.toFixed(2) }}")
-        html.Div("{{ detect_told }}", classes="ds-note", raw_attrs=['role="status"'])
+        with html.Div(classes="mt-2"):
+            slider("min_score", "Lowest score, {{ min_score.toFixed(2) }}")
+        html.Div("{{ detect_told }}", classes="ds-note mb-1", raw_attrs=['role="status"'])
         with (
             html.Div(v_if=("boxes.length",), classes="ds-scroll"),
             html.Table(classes="ds-table", raw_attrs=['aria-label="Findings"']),

@@ -41,7 +41,7 @@ class Gestures:
     The browser tells how far fingers have come since they touched the view. VTK wants to know it since the last event:
     it multiplies what it is told, and a slice would zoom away at once. It does not know where the fingers are, so a
     slice would zoom about its corner. And it does not know the end of a rotation; to Slicer's views all ends are the
-    same.
+    same. And handles of a plan learn from a move that the mouse is at them, which a finger does not make.
 
     Args:
         adapter: of the view; takes the events.
@@ -61,6 +61,8 @@ class Gestures:
         gesture = kind.removeprefix("Start").removeprefix("End")
         if kind in _UNKNOWN or gesture in self._ignored:
             return
+        if kind == "LeftButtonPress":  # of a finger, nothing comes before
+            self._pass_on(origin, {**event, "type": "MouseMove"})
         if gesture in _MEASURES:
             key, none, change = _MEASURES[gesture]
             before = none if kind.startswith("Start") else self._last

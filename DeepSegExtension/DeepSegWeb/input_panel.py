@@ -11,18 +11,7 @@ from .widgets import call, careful, title
 def input_panel(app) -> None:
     """What is known about the input, and what can be done about it."""
     title("Input")
-    with html.Div(v_if=("reading || uploading",), classes="ds-note"):
-        v3.VProgressLinear(indeterminate=True, color="primary", classes="mb-1", raw_attrs=['aria-label="Reading"'])
-        with html.Div(classes="d-flex align-center justify-space-between"):
-            html.Span("{{ reading ? `Reading ${reading}` : `Uploading, ${uploading}` }}")
-            v3.VBtn(
-                "Cancel upload",
-                v_if=("!reading",),
-                size="small",
-                variant="text",
-                click="window.deepseg.cancelUpload()",
-            )
-    with html.Div(v_else_if=("!facts",), classes="ds-note"):
+    with html.Div(v_if=("!facts",), classes="ds-note"):
         html.Span("No CT loaded. Open a file, a DICOM folder or a scene (.mrb).")
     with html.Div(v_else=True):
         html.Div("{{ volume_name }}", classes="text-body-2 font-weight-medium text-truncate")

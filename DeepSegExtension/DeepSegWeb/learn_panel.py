@@ -25,20 +25,18 @@ def learn_panel(app) -> None:
         )
     with html.Div(classes="d-flex flex-wrap ga-2 align-center mt-1"):
         _button("Collect result", learning.ask, "!!learning.collect", "learning.collect")
-        v3.VTextField(
-            v_model_number=("minutes",),
+        _button("Go back", learning.back, "!!learning.back", "learning.back")
+    with html.Div(classes="d-flex ga-2 align-center mt-2"):
+        _button("Learn", (learning.learn, "[minutes]"), "!!learning.learn", "learning.learn")
+        html.Input(
+            v_model=("minutes",),
             type="number",
             min=1,
             max=1440,
-            suffix="min",
-            density="compact",
-            variant="outlined",
-            hide_details=True,
-            style="max-width: 110px",
+            classes="ds-number",
             raw_attrs=['aria-label="Minutes to learn"'],
         )
-        _button("Learn", (learning.learn, "[minutes]"), "!!learning.learn", "learning.learn")
-        _button("Go back", learning.back, "!!learning.back", "learning.back")
+        html.Span("min", classes="ds-note")
     html.Div("{{ learning.note }}", v_if=("learning.note",), classes="ds-note mt-1")
     with html.Div(v_if=("offer",), classes="mt-2"):
         html.Div("A new version is offered. {{ offer?.notes.join(' ') }}", classes="ds-note")

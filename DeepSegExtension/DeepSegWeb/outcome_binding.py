@@ -11,6 +11,7 @@ from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.findings import Finding
 from DeepSegLogic.review.measurements import Measurement, confidence_note, volume_text
 from DeepSegLogic.session import is_doubtful
+from DeepSegLogic.util.words import signed_text
 
 if TYPE_CHECKING:
     from DeepSegLogic.evaluation.scoring import Score
@@ -52,7 +53,7 @@ def comparison_state(scores: list[Score]) -> dict:
                 "dice": f"{s.values['dice']:.3f}",
                 "surface_dice": f"{s.values['surface_dice']:.3f}",
                 "hd95": f"{s.values['hd95_mm']:.1f}" if math.isfinite(s.values["hd95_mm"]) else "–",
-                "error": f"{s.values['volume_error_ml']:+.1f}",
+                "error": signed_text(s.values["volume_error_ml"]),
             }
             for s in scores
             if math.isfinite(s.values["dice"])
@@ -68,7 +69,7 @@ def changes_state(changes: list[Change]) -> dict:
                 "title": c.full_title,
                 "before": volume_text(c.before_ml, c.cut_before),
                 "after": volume_text(c.after_ml, c.cut_after),
-                "percent": "–" if c.change_percent is None else f"{c.change_percent:+.1f}",
+                "percent": "–" if c.change_percent is None else signed_text(c.change_percent),
                 "note": c.sentence,
             }
             for c in changes

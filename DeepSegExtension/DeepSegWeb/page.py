@@ -10,7 +10,7 @@ from trame.widgets import vuetify3 as v3
 
 from . import dialogs, panels
 from .archive_dialog import archive_button, archive_dialog
-from .scene import WINDOWS
+from .scene import AUTO, WINDOWS
 from .widgets import call
 
 ASSETS = {
@@ -29,7 +29,7 @@ _COLORS = {
 }
 _THEME = {"theme": {"defaultTheme": "deepseg", "themes": {"deepseg": {"dark": True, "colors": _COLORS}}}}
 _NARROW = "700"  # pixels of a page whose drawer lies over the views
-_TIGHT = "$vuetify.display.width < (has_shelf || has_archive ? 1200 : 800)"  # windows get a line of their own
+_TIGHT = "$vuetify.display.width < (has_shelf || has_archive ? 1260 : 860)"  # windows get a line of their own
 
 
 def build_page(app, layouts) -> client.JSEval:
@@ -99,8 +99,10 @@ def _windows(app, **place) -> None:
             raw_attrs=[*attributes, f'title="{tip}"'],
         )
         with v3.VBtnGroup(density="compact", variant="text"):
-            for key, (name, (width, level)) in enumerate(WINDOWS.items(), 1):
-                tip = f"{level - width / 2:.0f} to {level + width / 2:.0f} HU ({key})".replace("-", "−")
+            ranges = (f"{level - width / 2:.0f} to {level + width / 2:.0f} HU" for width, level in WINDOWS.values())
+            tips = dict(zip(WINDOWS, ranges, strict=True)) | {AUTO: "From the grey values of this image"}
+            for key, (name, range_tip) in enumerate(tips.items(), 1):
+                tip = f"{range_tip} ({key})".replace("-", "−")
                 shown = f"greys === '{name}'"
                 attributes = [f'aria-label="Window: {name}"', f':aria-pressed="{shown}"', f'aria-keyshortcuts="{key}"']
                 v3.VBtn(

@@ -256,6 +256,17 @@ def run_panel(app) -> None:
             disabled=("run.phase === 'cancelling'",),
             click=app.cancel,
         )
+    with html.Div(v_else_if=("reading || uploading",), classes="ds-note"):
+        html.Div("{{ reading ? `Reading ${reading}` : `Uploading, ${uploading}` }}", classes="text-truncate")
+        v3.VProgressLinear(
+            indeterminate=True,
+            color="primary",
+            height=8,
+            rounded=True,
+            classes="my-2",
+            raw_attrs=['aria-label="Reading"'],
+        )
+        v3.VBtn("Cancel upload", v_if=("!reading",), block=True, variant="tonal", click="window.deepseg.cancelUpload()")
     with html.Div(v_else=True):
         html.Div("Cancelled.", v_if=("run.phase === 'cancelled'",), classes="ds-note mb-1")
         html.Div(
@@ -270,6 +281,6 @@ def run_panel(app) -> None:
             "Segment",
             block=True,
             color="primary",
-            disabled=("!!why_not || !!reading",),
+            disabled=("!!why_not",),
             click=careful(app, app.segment, shown),
         )

@@ -7,7 +7,7 @@ from trame.widgets import vuetify3 as v3
 
 from DeepSegLogic.planning.looks import PRESETS, VIEWS
 
-from .widgets import title
+from .widgets import current_title, title
 
 _SWITCHED = (
     "$event.target.checked ? [...row.removed, part.number] : row.removed.filter((number) => number !== part.number)"
@@ -21,6 +21,7 @@ def plan_panel(app) -> None:
         "Select the structure to plan with in the list.", v_if=("!current && !plan_rows.length",), classes="ds-note"
     )
     with html.Div(v_if=("current",)):
+        html.Div(current_title(), classes="text-body-2 font-weight-medium mb-2")
         _measures(app.planning)
     _table(app.planning)
     html.Div("{{ plan_told }}", v_if=("plan_told",), classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])

@@ -175,17 +175,12 @@ class PagePlan:
 
     async def receive(self, source: Path) -> None:
         """Open an uploaded plan file; returns when its numbers are there, or it failed."""
-        try:
-            plan = await asyncio.to_thread(read_plan, source)
-            with self.state:
-                self.state.alert = None
-                self.work.plan.planning.take(plan)
-            while self.work.session.jobs.run.busy:
-                await asyncio.sleep(POLL_S)
-        finally:
-            with self.state:
-                self.state.tab = "result"  # an upload shows the other one, which the server may not know yet
-                self.state.dirty("tab")
+        plan = await asyncio.to_thread(read_plan, source)
+        with self.state:
+            self.state.alert = None
+            self.work.plan.planning.take(plan)
+        while self.work.session.jobs.run.busy:
+            await asyncio.sleep(POLL_S)
 
     def _shown_by(self, change: Callable[[Any], None], value: Any) -> None:
         with self._saying():

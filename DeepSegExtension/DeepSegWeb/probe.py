@@ -17,7 +17,7 @@ class Probe:
     """
 
     def __init__(self, state, scene):
-        self._state, self._work = state, scene.work
+        self._state, self._scene, self._work = state, scene, scene.work
         state.probe = {}
         node = scene.app.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         node.AddObserver(vtkMRMLCrosshairNode.CursorPositionModifiedEvent, self._look)
@@ -35,7 +35,7 @@ class Probe:
         i, j, k = np.rint(np.linalg.inv(volume.ijk_to_ras) @ [*place, 1])[:3].astype(int)
         if not all(0 <= n < size for n, size in zip((k, j, i), volume.shape_kji, strict=True)):
             return {}
-        unit = " HU" if volume.modality in (None, "CT") else ""
+        unit = " HU" if self._scene.in_hu else ""
         told = {"value": f"{volume.array[k, j, i]:g}{unit}".replace("-", "−"), "place": anatomical_place_text(place)}
         label = correction.label_map.array[k, j, i] if correction is not None else 0
         structures = correction.label_map.structures if label else ()

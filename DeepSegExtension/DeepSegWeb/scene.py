@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import vtk
 from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.planLook import PlanLook
@@ -13,6 +15,7 @@ from trame_slicer.core import SlicerApp
 from vtk.util import numpy_support
 
 from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.data.volume_checks import is_in_hu
 from DeepSegLogic.session import Signal
 from DeepSegLogic.util.errors import OutputError
 
@@ -20,6 +23,8 @@ from .attention import Attention
 
 WINDOWS = {"Soft tissue": (400.0, 40.0), "Lung": (1500.0, -600.0), "Bone": (1800.0, 400.0), "Brain": (80.0, 40.0)}
 """Window and level in HU, as radiologists commonly set them."""
+AUTO = "Auto"
+"""The name of the window and level that Slicer finds from the grey values, beside those of :data:`WINDOWS`."""
 RENDERINGS = {"Bones": "CT-Bones", "Chest": "CT-Chest-Contrast-Enhanced", "Lung": "CT-Lung", "Muscle": "CT-Muscle"}
 """Slicer's presets of volume rendering."""
 
@@ -31,6 +36,7 @@ class PageScene:
         app: the Slicer application: MRML scene, views, segmentation editor.
         work: the session on the scene.
         attention: which views are drawn at once.
+        in_hu: whether the grey values of the volume are HU.
         window_changed: carries :attr:`window`.
     """
 
@@ -41,7 +47,9 @@ class PageScene:
         self.attention = Attention()
         self.work.corrections.outlining = self.attention.following
         self.window_changed: Signal[tuple[float, float]] = Signal()
+        self.in_hu = False
         self._kept_window = next(iter(WINDOWS.values()))  # for the next CT
+        self._auto_window: tuple[float, float] | None = None  # of the volume, once it was asked for
         self._enhanced = None  # node of the volume that the model saw instead of the CT
         self.app.segmentation_editor.set_surface_representation_enabled(True)  # else it would remove ours
 
@@ -56,11 +64,11 @@ class PageScene:
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
         node.SetAndObserveDisplayNodeID(display.GetID())
         self.work.setVolumeNode(node)
-        if self._fits_model:
+        self.in_hu, self._auto_window = is_in_hu(volume), None
+        if self.in_hu:
             self.set_window(*self._kept_window)
         else:  # it may be anything
-            display.AutoWindowLevelOn()
-            self.window_changed.emit(self.window)
+            self.choose_window(AUTO)
         self.app.display_manager.show_volume_in_slice_background(node)
         self.app.display_manager.reset_views()
 
@@ -92,35 +100,54 @@ class PageScene:
         return node
 
     @property
-    def _fits_model(self) -> bool:
-        return self.work.session.choices.input.preflight.ready
-
-    @property
     def window(self) -> tuple[float, float] | None:
-        """Window and level of the slices, in HU; None without a volume."""
+        """Window and level of the slices; None without a volume."""
         node = self.work.volumeNode
         return None if node is None else (node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel())
 
+    @property
+    def window_name(self) -> str:
+        """Which of :data:`WINDOWS`, or :data:`AUTO`, the slices have; empty: none."""
+        known = {**WINDOWS, AUTO: self._auto_window or (0.0, 0.0)}
+        return next((name for name, window in known.items() if np.allclose(self.window, window)), "")
+
+    def choose_window(self, name: str) -> None:
+        """Take a window and level by its name: one of :data:`WINDOWS`, or :data:`AUTO`."""
+        if self.work.volumeNode is None:
+            return
+        if name == AUTO and self._auto_window is None:
+            self.work.volumeNode.GetDisplayNode().AutoWindowLevelOn()  # finds them at once
+            self._auto_window = self.window
+        self.set_window(*(self._auto_window if name == AUTO else WINDOWS[name]))
+
     def set_window(self, width: float, level: float) -> None:
-        """Set window and level of the slices, in HU. They stay for the next CT."""
+        """Set window and level of the slices. Those in HU stay for the next CT."""
         if self.work.volumeNode is None:
             return
         for node in filter(None, (self.work.volumeNode, self._enhanced)):
             node.GetDisplayNode().AutoWindowLevelOff()
             node.GetDisplayNode().SetWindowLevel(width, level)
-        if self._fits_model:
+        if self.in_hu:
             self._kept_window = width, level
         self.window_changed.emit(self.window)
 
-    def handle_held(self, view: str) -> bool:
-        """Whether the mouse is at a handle of a plan; Slicer first learns that it has left all views but one.
+    def handle_at(self, view: str, place: Sequence[float]) -> bool:
+        """Whether a handle of a plan is at a place in a view; Slicer learns that the mouse is there, and nowhere else.
+
+        What the page tells here overtakes what trame tells of the mouse, and of a finger there is nothing before it
+        touches the view.
 
         Args:
             view: its singleton tag.
+            place: from (0, 0) at the view's lower left corner to (1, 1).
         """
-        for other in self.app.view_manager.get_views():
-            if other.get_singleton_tag() != view:
-                other.interactor().InvokeEvent(vtk.vtkCommand.LeaveEvent)
+        for shown in self.app.view_manager.get_views():
+            interactor = shown.interactor()
+            if shown.get_singleton_tag() != view:
+                interactor.InvokeEvent(vtk.vtkCommand.LeaveEvent)
+            elif np.isfinite(place).all():
+                interactor.SetEventPosition(*np.multiply(place, shown.render_window().GetSize()).astype(int).tolist())
+                interactor.InvokeEvent(vtk.vtkCommand.MouseMoveEvent)
         kind, scene = "vtkMRMLMarkupsDisplayNode", self.app.scene
         displays = (scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind)))
         return any(display.GetActiveComponentType() != display.ComponentNone for display in displays)

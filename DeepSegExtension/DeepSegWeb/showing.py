@@ -61,8 +61,6 @@ class Showing:
         self.state.update(binding.run_state(run))
         if run.task == "correct":
             self._correcting.tell_run()
-        if run.task in ("compare", "follow_up") and run.phase is Phase.DONE:
-            self.state.tab = "result"
         if run.error is not None and run.phase is Phase.FAILED:
             self._say(run.error)
         elif run.task in ("segment", "install", "accept", "back") and not run.busy:

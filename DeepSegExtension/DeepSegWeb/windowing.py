@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from .scene import WINDOWS, PageScene
+from .scene import AUTO, WINDOWS, PageScene
 
 DRAG_PX = 200
 """Of the page, to the right: doubles the window; upwards: raises the level by the window, as far as in 3D Slicer's."""
@@ -29,27 +27,28 @@ class Windowing:
         scene.window_changed.connect(self._tell)
 
     def choose(self, name: str) -> None:
-        """Take a preset, by its name in :data:`~.scene.WINDOWS`."""
-        if name in WINDOWS:
-            self._scene.set_window(*WINDOWS[name])
+        """Take a preset, by its name in :data:`~.scene.WINDOWS`, or :data:`~.scene.AUTO`."""
+        if name in (*WINDOWS, AUTO):
+            self._scene.choose_window(name)
 
-    def drag(self, view: str, right: float, up: float, begins: bool) -> None:
+    def drag(self, view: str, right: float, up: float, start: list[float] | None) -> None:
         """A slice is dragged; one that begins at the handle of a plan moves that instead.
 
         Args:
             view: its singleton tag.
             right, up: pixels of the page since the button was pressed; none: as it was before.
-            begins: whether the page tells of this drag for the first time.
+            start: where that was, from (0, 0) at the view's lower left corner to (1, 1), when the page tells of this
+                drag for the first time.
         """
-        if begins:
-            self._start = None if self._scene.handle_held(view) else self._scene.window
+        if start is not None:
+            self._start = None if self._scene.handle_at(view, start) else self._scene.window
         if self._start is not None and math.isfinite(right) and math.isfinite(up):
             self._scene.attention.hand = view
             with self._state, self._scene.attention.following():
                 self._scene.set_window(*dragged(*self._start, right, up))
 
     def _tell(self, window: tuple[float, float]) -> None:
-        self._state.greys = next((name for name, known in WINDOWS.items() if np.allclose(window, known)), "")
+        self._state.greys = self._scene.window_name
         self._state.window_level = window_text(*window)
 
 

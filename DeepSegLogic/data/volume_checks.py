@@ -127,6 +127,14 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
     return ([], sentences + small_doubts) if volume.modality == "CT" else (sentences, small_doubts)
 
 
+def is_in_hu(volume: Volume) -> bool:
+    """Whether a volume's values are HU, as far as its header and its values tell; see :func:`ct_doubts`."""
+    try:
+        return not ct_doubts(volume, reject_unusable(volume))[0]
+    except InputError:
+        return False
+
+
 def is_label_map_of(volume: Volume, other: Volume) -> bool:
     """Whether a volume on the voxels of another one looks like its label map, as many programs write them to NIfTI."""
     if volume.shape_kji != other.shape_kji or not same_grid(volume.ijk_to_ras, other.ijk_to_ras):

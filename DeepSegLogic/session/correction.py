@@ -15,6 +15,7 @@ from ..refinement.undo import Entry, History
 from ..util.errors import UsageError
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
+from ..util.words import signed_text
 from .drawn import NAMES, check_drawn
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class Proposed:
 
 def _signed(ml: float) -> str:
     """A change of a volume; one of a few voxels is not rounded to nothing."""
-    return f"{ml:+.1f} ml" if abs(ml) >= 0.05 or ml == 0 else f"{ml:+.1g} ml"
+    return f"{signed_text(ml, '.1f' if abs(ml) >= 0.05 or ml == 0 else '.1g')} ml"
 
 
 def entry_text(entry: Entry, label_map: LabelMap) -> str:

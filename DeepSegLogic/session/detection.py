@@ -239,7 +239,8 @@ class Detection:
         self.found, self.volume, self.findings, self.at = found, volume, list(found.findings), None
         run = self._jobs.run
         run.warnings += [w for w in found.warnings if w not in run.warnings]
-        run.summary = self.text if found.findings else _("No lesions found.")
+        count = len(found.findings)
+        run.summary = _("Findings: {}, listed under Find lesions.").format(count) if count else _("No lesions found.")
         self._look_at_input()
         self.step(1)
 

@@ -66,3 +66,14 @@ def check_list(names: Iterable[str]) -> None:
     """
     if isinstance(names, str):
         raise UsageError(f"{names!r} is a text, not a list of names.", f"Give [{names!r}].", code="usage.names")
+
+
+def signed_text(number: float, spec: str = ".1f") -> str:
+    """A change with its sign.
+
+    Example:
+        >>> signed_text(3.14), signed_text(-20.7), signed_text(-0.04)
+        ('+3.1', '−20.7', '+0.0')
+    """
+    text = f"{number:+{spec}}"
+    return (text if float(text) else text.replace("-", "+")).replace("-", "−")

@@ -136,7 +136,7 @@ def test_the_bar_is_whole_at_every_width(page, everything):
     """Also with what opens files of the server and of an archive."""
     show = "(on) => ['has_shelf', 'has_archive'].forEach((name) => window.trame.state.set(name, on))"
     page.evaluate(show, everything)
-    for width in (320, 600, 690, 710, 790, 810, 1001, 1190, 1210, 1280):
+    for width in (320, 600, 690, 710, 790, 850, 870, 1001, 1250, 1270, 1280):
         page.set_viewport_size({"width": width, "height": 720})
         controls = settled_bar(page)
         assert len(controls) > 6

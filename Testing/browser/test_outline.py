@@ -35,9 +35,14 @@ def scene():
     scene.work.session.close()
 
 
-@pytest.mark.parametrize(("modality", "told"), [("CT", "7 HU"), (None, "7 HU"), ("MR", "7")])
-def test_only_grey_values_of_a_ct_are_told_in_hu(scene, modality, told):
-    scene.show_volume(Volume(np.full((24, 24, 24), 7, np.int16), np.eye(4), "scan", modality))
+@pytest.mark.parametrize(
+    ("modality", "shift", "told"), [("CT", 0, "7 HU"), (None, 0, "7 HU"), ("MR", 0, "7"), (None, 1100, "1107")]
+)
+def test_only_grey_values_of_a_ct_are_told_in_hu(scene, modality, shift, told):
+    """Soft tissue and air; an MR without a header has no negative values."""
+    greys = np.random.default_rng(0).normal(40, 20, (24, 24, 24)).astype(np.int16)
+    greys[:, :, 12:], greys[3, 0, 3] = -1000, 7
+    scene.show_volume(Volume(greys + np.int16(shift), np.eye(4), "scan", modality))
     probe = importlib.import_module("DeepSegWeb.probe").Probe(State(), scene)
     assert probe._told([3.0, -0.2, 3.0]) == {"value": told, "place": "R 3.0 P 0.2 S 3.0 mm"}
     assert probe._told([3.0, -2.0, 3.0]) == {}, "outside"
@@ -137,6 +142,19 @@ def test_a_step_ends_the_outline_of_the_labels_before(scene):
     corrections.redo()
     assert not corrections.previewing
     assert scene.app.scene.GetFirstNodeByName("DeepSegProposal") is None
+
+
+def test_what_is_drawn_on_and_changes_nothing_any_more_has_no_outline_told(correcting):
+    correcting.state.update(tool="remove", shape="lasso", current="liver")
+    correcting._attention.hand = "Red"
+    ras_to_view = np.eye(4)
+    ras_to_view[2, 3] = -8  # in the middle of the liver
+    correcting._sketch = np.array([(10.0, 10.0)]), ras_to_view
+    correcting._outline()
+    assert correcting.state.outlined == {"view": "Red", "text": correcting.state.told.partition(". Turn")[0]}
+    correcting._sketch = np.array([(10.3, 10.3), (10.4, 10.3), (10.4, 10.4)]), ras_to_view  # between voxels
+    correcting._outline()
+    assert correcting.state.outlined == {} and "nothing was corrected" in correcting.state.told
 
 
 def test_a_click_beside_all_islands_says_so(correcting):

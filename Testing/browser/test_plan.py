@@ -13,8 +13,9 @@ from DeepSegLogic.io import read_volume
 from DeepSegLogic.planning import distance, read_plan
 from DeepSegLogic.planning.plan_file import cut_of
 
-from .conftest import start, stop
+from .conftest import shown, start, stop
 from .steps import download, unzip, wait_until
+from .test_touch import Fingers
 
 pytestmark = pytest.mark.timeout(600)
 FACTS = {"model": {"id": "m", "version": "1"}, "settings": {"quality": "fast"}, "versions": {"deepseg": "0"}}
@@ -124,3 +125,23 @@ def test_measure_drag_a_plane_and_take_it_home(page, organs, tmp_path):
     assert "?" not in "".join(plan(page).values())
     page.get_by_role("button", name="Undo", exact=True).click()
     page.get_by_role("button", name="Liver", exact=True).wait_for()
+
+
+@pytest.mark.parametrize("pause_ms", [0, 500])
+def test_a_finger_moves_a_plane_and_leaves_the_window(browser, server, pause_ms):
+    with shown(browser, server, size=(1180, 820), has_touch=True) as page:
+        page.get_by_role("button", name="Liver", exact=True).tap()
+        page.get_by_role("button", name="Add plane").tap()
+        title = page.get_by_role("button", name="Liver, remnant", exact=True).last
+        title.tap()  # the views are centered on the plane
+        page.wait_for_timeout(2000)
+        fingers, told = Fingers(page, 0), page.locator(".ds-window").first
+        before, window = plan(page)["Liver, remnant"], told.inner_text()
+        fingers.move(*([(d, d)] for d in range(0, 26, 5)), pause_ms=pause_ms)
+        wait_until(page, lambda: plan(page)["Liver, remnant"] != before)
+        page.wait_for_timeout(1000)
+        assert told.inner_text() == window
+        fingers.move(*([(-150, 150 - d)] for d in range(0, 26, 5)), pause_ms=pause_ms)  # beside all handles
+        wait_until(page, lambda: told.inner_text() != window)
+        page.get_by_role("button", name="Remove: Liver, remnant").last.tap()
+        title.wait_for(state="detached")

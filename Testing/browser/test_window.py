@@ -191,7 +191,7 @@ def windowing(chest_ct):
 
     state, scene = State(), PageScene()
     made = Windowing(state, scene)
-    made.drag("Red", 10, 10, True)  # without a volume
+    made.drag("Red", 10, 10, [0.5, 0.5])  # without a volume
     scene.show_volume(read_volume(chest_ct))
     yield made, state, scene
     scene.work.session.close()
@@ -201,20 +201,20 @@ def test_window_and_level_stay_within_bounds_whatever_a_page_says(windowing):
     made, state, scene = windowing
     assert (state.window_level, state.greys) == ("W 400 L 40", "Soft tissue")
     made.choose("nothing")
-    made.drag("Red", 0, 0, True)
+    made.drag("Red", 0, 0, [0.5, 0.5])
     for right, up in ((math.nan, 0), (0, math.inf), (-math.inf, 5)):
-        made.drag("Red", right, up, False)
+        made.drag("Red", right, up, None)
         assert scene.window == (400, 40)
     for rubbish in ("a", None, [1], {}):
         with contextlib.suppress(TypeError):
-            made.drag("Red", rubbish, 0, False)
+            made.drag("Red", rubbish, 0, None)
         assert scene.window == (400, 40)
     for right, up in ((1e300, 1e300), (-1e300, -1e300), (10**400, -(10**400))):
         with contextlib.suppress(OverflowError):
-            made.drag("Red", right, up, False)
+            made.drag("Red", right, up, None)
         width, level = scene.window
         assert 1e-3 * 0.999 <= width <= 1e6 * 1.001 and abs(level) <= 1e6
-    made.drag("Red", 0, 0, False)
+    made.drag("Red", 0, 0, None)
     assert scene.window == (400, 40)  # as a second finger brings it back
 
 
@@ -231,15 +231,46 @@ def test_the_handle_of_a_plan_is_moved_instead_in_the_view_that_the_mouse_is_in(
     node = scene.app.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
     node.CreateDefaultDisplayNodes()
     node.AddControlPoint(*views[0].get_view_node().GetXYToRAS().MultiplyPoint((150, 150, 0, 1))[:3])
-    for x, dragged, width in ((150, "Red", 400), (150, "Green", 800), (60, "Red", 800)):
+    for mouse, start, dragged, width in (
+        (150, 150, "Red", 400),
+        (150, 60, "Green", 800),
+        (60, 60, "Red", 800),
+        (60, 150, "Red", 400),  # a finger, or the mouse, of which the server does not know yet
+        (150, 60, "Red", 800),
+    ):
         for view in views:
             view.render()
-        views[0].interactor().SetEventInformation(x, 150, 0, 0)
+        views[0].interactor().SetEventInformation(mouse, 150, 0, 0)
         views[0].interactor().InvokeEvent("MouseMoveEvent")
         scene.set_window(400, 40)
-        made.drag(dragged, 0, 0, True)
-        made.drag(dragged, 200, 0, False)
+        made.drag(dragged, 0, 0, [start / 300, 0.5])
+        made.drag(dragged, 200, 0, None)
         assert scene.window == (width, 40)
+
+
+def test_a_volume_that_is_no_ct_goes_back_to_its_automatic_window(windowing, chest_ct):
+    from DeepSegLogic import Volume
+    from DeepSegLogic.io import read_volume
+
+    made, state, scene = windowing
+    ct = read_volume(chest_ct)
+    mr = Volume((ct.array.clip(-1000, 1000) + 1000).astype("int16"), ct.ijk_to_ras, "mr", "MR")
+    scene.show_volume(mr)
+    automatic = scene.window
+    low, high = np.percentile(mr.array, (0.1, 99.9))  # of which 3D Slicer makes it
+    assert automatic == pytest.approx((high - low, (low + high) / 2), rel=0.02)
+    assert state.greys == "Auto" and not scene.in_hu
+    made.drag("Red", 0, 0, [0.5, 0.5])
+    made.drag("Red", 120, 40, None)
+    assert state.greys == "" and scene.window != automatic
+    made.choose("Auto")
+    assert scene.window == automatic and state.greys == "Auto"
+    scene.show_volume(ct)
+    assert scene.window == (400, 40) and scene.in_hu, "the window of the MR is not kept for a CT"
+    made.choose("Auto")
+    assert state.greys == "Auto" and scene.window != automatic
+    scene.show_volume(mr)
+    assert scene.window == automatic
 
 
 def test_the_enhanced_volume_follows(windowing):

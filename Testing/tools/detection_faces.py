@@ -42,6 +42,7 @@ def panel(volume, model: str, output: Path) -> None:
     user.ui.acceptFindingButton.click()
     user.ui.nextFindingButton.click()
     user.ui.segmentFindingButton.click()
+    user.wait(lambda: user.ui.undoButton.enabled)  # with the measurements
     for name in ("model", "result"):
         getattr(user.ui, f"{name}CollapsibleButton").collapsed = True
     user.ui.detectCollapsibleButton.collapsed = False

@@ -60,7 +60,6 @@
     };
     request.open("POST", address);
     show("alert", null);
-    show("tab", "segment");  // which shows how far it is
     show("uploading", "0 %");
     request.send(form);
   }

@@ -8,9 +8,9 @@
     if (drag.telling) return;
     drag.telling = true;
     for (let told; told !== drag.place; ) {
-      const begins = !drag.told;
+      const start = drag.told ? null : drag.start;
       drag.told = told = drag.place;
-      await window.trame.trigger("window", [drag.view, ...told, begins]);
+      await window.trame.trigger("window", [drag.view, ...told, start]);
     }
     drag.telling = false;
   }
@@ -31,7 +31,9 @@
       const held = event.shiftKey || event.ctrlKey || event.altKey || event.metaKey;  // Slicer's own
       if (!view || view === "ThreeD" || held || event.button || !event.isPrimary) return;
       if (shown("tool") || shown("plan_drawn")) return;
-      drag = { view, x: event.clientX, y: event.clientY };
+      const { left, top, width, height } = area.getBoundingClientRect();
+      const start = [(event.clientX - left) / width, 1 - (event.clientY - top) / height];
+      drag = { view, x: event.clientX, y: event.clientY, start };
     },
     pointermove(event) {
       if (!drag) return;
