@@ -63,7 +63,7 @@ def test_a_broken_upload_gives_a_sentence_and_leaves_nothing(page, server, tmp_p
     alert = page.get_by_role("alert").filter(has_text="broken.nrrd")
     alert.wait_for()
     assert "Traceback" not in alert.inner_text()
-    assert not list(Path(server.temporary).rglob("broken*"))
+    wait_until(page, lambda: not list(Path(server.temporary).rglob("broken*")))
     page.get_by_text("128×128×34 voxels").wait_for()  # the volume before is still there
 
 
@@ -79,7 +79,7 @@ def test_an_upload_can_be_cancelled_and_leaves_nothing(page, server, tmp_path):
     page.get_by_text("Uploading").wait_for(state="detached")
     network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
     wait_until(page, lambda: not list(Path(server.temporary).rglob("large*")))
-    assert page.get_by_role("button", name="Open file").is_enabled()
+    wait_until(page, page.get_by_role("button", name="Open file").is_enabled)
     assert not page.locator(".ds-run").get_by_role("alert").is_visible()
     assert page.get_by_text("128×128×34 voxels").is_visible()
 
@@ -120,7 +120,7 @@ def test_a_dicom_folder_is_opened(page, tmp_path):
         page.get_by_role("button", name="DICOM folder").click()
     chooser.value.set_files(folder)
     page.get_by_text("40×32×12 voxels of 2 × 2 × 4 mm").wait_for()
-    assert page.get_by_text("CT · 40").is_visible()
+    page.get_by_text("CT · 40").wait_for()
 
 
 def test_a_second_tab_takes_over_and_the_first_says_so(browser, server):
