@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from free_ports import free_port
 
 from DeepSegLogic import Volume
 from DeepSegLogic.remote.server import Server
@@ -26,13 +27,12 @@ class Running:
         self.users = Users(folder / "server")
         self.tokens = {name: self.users.add(name) for name in ("anna", "ben")}
         self.url = self.fingerprint = ""
-        self._process = None
+        self._port, self._process = free_port(), None
         self.start()
 
     def start(self, **options):
         self.options.update(options)
-        port = int(self.url.rpartition(":")[2] or 0) if self.url else 0
-        told = json.dumps({"folder": str(self.folder / "server"), "port": port, **self.options})
+        told = json.dumps({"folder": str(self.folder / "server"), "port": self._port, **self.options})
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(HERE / "server_process.py"), told],

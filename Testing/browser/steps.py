@@ -32,8 +32,8 @@ def wait_for_volume(page, title, wanted) -> None:
 
 
 def wait_until(page, true) -> None:
-    """Until something holds that the page's own elements do not tell."""
-    for _ in range(300):
+    """Until something holds that the page's own elements do not tell; as patient as `visit` is with these."""
+    for _ in range(600):
         if true():
             return
         page.wait_for_timeout(100)

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
+from free_ports import free_port
 
 from .conftest import start, stop
 from .steps import wait_until
@@ -25,6 +26,7 @@ def ask(server, path, method="GET", body=None, **headers) -> http.client.HTTPRes
 
 def test_nothing_is_asked_of_other_hosts(browser, server):
     page, asked, errors = browser.new_page(), [], []
+    page.set_default_timeout(60_000)
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(server.url)
@@ -125,6 +127,7 @@ def test_a_dicom_folder_is_opened(page, tmp_path):
 
 def test_a_second_tab_takes_over_and_the_first_says_so(browser, server):
     context = browser.new_context()
+    context.set_default_timeout(60_000)
     first, second = context.new_page(), context.new_page()
     first.goto(server.url)
     first.get_by_text("Research use only").wait_for()
@@ -137,8 +140,8 @@ def test_a_second_tab_takes_over_and_the_first_says_so(browser, server):
 
 
 def test_the_page_says_when_the_server_is_gone_or_another_and_nothing_is_left(browser, chest_ct, tmp_path):
-    server = start(chest_ct, tmp_path)
-    port = urlsplit(server.url).port
+    port = free_port()
+    server = start(chest_ct, tmp_path, "--port", port)
     page = browser.new_page()
     page.goto(server.url)
     page.get_by_text("About").wait_for(timeout=60_000)  # the estimate: the worker runs
