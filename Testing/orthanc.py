@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from free_ports import free_port
 
 USER, PASSWORD = "deepseg", "secret-of-the-test"
 _PLUGINS = (Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so"),)
@@ -22,9 +22,7 @@ def running(folder: Path):
     plugin = next((p for p in _PLUGINS if p.exists()), None)
     if program is None or plugin is None:
         pytest.skip("needs Orthanc with DICOMweb (apt-get install orthanc orthanc-dicomweb)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {
         "Name": "DeepSeg",
         "StorageDirectory": str(folder / "storage"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from free_ports import free_port
 
 from DeepSegLogic import Volume
 from DeepSegLogic.remote.server import Server
@@ -26,13 +27,12 @@ class Running:
         self.users = Users(folder / "server")
         self.tokens = {name: self.users.add(name) for name in ("anna", "ben")}
         self.url = self.fingerprint = ""
-        self._process = None
+        self._port, self._process = free_port(), None
         self.start()
 
     def start(self, **options):
         self.options.update(options)
-        port = int(self.url.rpartition(":")[2] or 0) if self.url else 0
-        told = json.dumps({"folder": str(self.folder / "server"), "port": port, **self.options})
+        told = json.dumps({"folder": str(self.folder / "server"), "port": self._port, **self.options})
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(HERE / "server_process.py"), told],
@@ -66,7 +66,7 @@ class Running:
         self._process.stdout.close()
 
     def client(self, user="anna", **options):
-        return Server(self.url, self.tokens[user], self.fingerprint, **{"patience_s": 30, **options})
+        return Server(self.url, self.tokens[user], self.fingerprint, **options)
 
     def headers(self, user="anna"):
         return {"Authorization": f"Bearer {self.tokens[user]}"}
@@ -76,9 +76,9 @@ class Running:
         path = self.folder / "starts"
         return path.read_text().splitlines() if path.exists() else []
 
-    def close_gate(self):
-        """All models wait."""
-        (self.folder / "closed").touch()
+    def close_gate(self, after=0):
+        """All models wait, once so many runs were started."""
+        (self.folder / "closed").write_text(str(after))
 
     def open_gate(self):
         (self.folder / "gate").touch()

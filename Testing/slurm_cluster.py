@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 
 SETTINGS = """
 ClusterName=deepseg
@@ -72,7 +73,11 @@ def running() -> Iterator[Cluster]:
         folder = Path(name)
         for inside in ("state", "spool"):
             (folder / inside).mkdir()
-        facts = {"host": socket.gethostname().partition(".")[0], "user": getpass.getuser(), "ports": _free_ports(2)}
+        facts = {
+            "host": socket.gethostname().partition(".")[0],
+            "user": getpass.getuser(),
+            "ports": (free_port(), free_port()),
+        }
         (folder / "slurm.conf").write_text(SETTINGS.format(folder=folder, **facts), "utf-8")
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o400)
@@ -98,14 +103,6 @@ def running() -> Iterator[Cluster]:
         stack.callback(cluster.until_ended)
         stack.callback(lambda: cluster.call("scancel", "--user", facts["user"]))
         yield cluster
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

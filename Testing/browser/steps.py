@@ -1,7 +1,16 @@
 """What a user does on the page, and reads there."""
 
 import io
+import operator
 import zipfile
+
+CELLS = """(table) => [...table.tBodies].flatMap((body) => [...body.rows])
+  .map((row) => [...row.cells].map((cell) => cell.innerText.trim()))"""
+
+
+def cells(table) -> list[list[str]]:
+    """The texts of a table's body, read in one step: the page may be about to show other rows."""
+    return table.evaluate(CELLS)
 
 
 def volume_of(page, title) -> float:
@@ -23,23 +32,73 @@ def wait_for_volume(page, title, wanted) -> None:
 
 
 def wait_until(page, true) -> None:
-    """Until something holds that the page's own elements do not tell."""
-    for _ in range(300):
+    """Until something holds that the page's own elements do not tell; as patient as `visit` is with these."""
+    for _ in range(600):
         if true():
             return
         page.wait_for_timeout(100)
     assert true()
 
 
-def download(page, formats) -> bytes:
+def probe(page, view, x, y) -> str:
+    """What a view tells of a place of the page that the mouse goes to: the grey value, the structure, the place."""
+    answered(page)  # of where the mouse was before
+    told = page.locator(".layout-grid-item").nth(view).locator(".ds-probe")
+    before = told.all_inner_texts()
+    page.mouse.move(x, y)
+    wait_until(page, lambda: told.all_inner_texts() not in ([], before))
+    return told.inner_text()
+
+
+def grey(told) -> float:
+    """The grey value in what a view tells."""
+    return float(told.partition(" HU")[0].replace("−", "-"))
+
+
+ANSWERED = """async () => {
+  const session = window.trame.client.getConnection().getSession();
+  for (let turn = 0; turn < 2; turn++) await session.call("trame.force.push", []);
+}"""
+"""Asks for nothing, twice: the server answers in turn, and what waits for an answer is told before the second one."""
+
+
+def answered(page) -> None:
+    """Until the server has taken what the page told it."""
+    page.evaluate(ANSWERED)
+
+
+def settled(page, read, same=operator.eq):
+    """What `read` gives once it no longer changes, half a second after the server has taken what it was told."""
+    readings = [read()]
+
+    def still() -> bool:
+        answered(page)
+        page.wait_for_timeout(500)
+        answered(page)  # it may be at work
+        readings.append(read())
+        return same(*readings[-2:])
+
+    wait_until(page, still)
+    return readings[-1]
+
+
+def choose_formats(page, formats):
+    """Open the dialog of exports, and tick these formats and no other; returns the button that downloads them."""
     page.get_by_role("button", name="Export").click()
-    dialog = page.get_by_role("dialog")
+    dialog = page.get_by_role("dialog", name="Export")
+    button = dialog.get_by_role("button", name="Download")
+    button.wait_for()  # the boxes are there, too
     for box in dialog.get_by_role("checkbox").all():
         box.uncheck()
     for label in formats:
         dialog.get_by_label(label, exact=label == "STL").check()
+    return button
+
+
+def download(page, formats) -> bytes:
+    button = choose_formats(page, formats)
     with page.expect_download() as waiting:
-        dialog.get_by_role("button", name="Download").click()
+        button.click()
     return waiting.value.path().read_bytes()
 
 

@@ -11,7 +11,7 @@ from DeepSegLogic.io.dicom.archive_settings import ArchiveSettings
 from DeepSegLogic.io.dicom.web_archive import Archive
 
 from .conftest import start, stop, visit
-from .steps import volume_of
+from .steps import wait_for_volume
 
 pytest.importorskip("dicomweb_client", reason='needs dicomweb-client (pip install -e ".[archive]")')
 pytest.importorskip("highdicom", reason='needs highdicom (pip install -e ".[dicom]")')
@@ -91,11 +91,11 @@ def test_a_series_comes_its_result_goes_and_comes_again(opened, pacs):
     page.get_by_role("table", name="Structures found").wait_for()
     for structure in labels.structures:
         known = np.count_nonzero(labels.mask(structure.name)) * labels.voxel_ml
-        assert volume_of(page, structure.title) == pytest.approx(known, abs=0.06)
+        wait_for_volume(page, structure.title, lambda ml, known=known: ml == pytest.approx(known, abs=0.06))
 
     page.get_by_role("button", name="Export").click()
     dialog = page.get_by_role("dialog")
-    assert dialog.get_by_role("button", name="Send to archive").is_disabled()  # no DICOM format is ticked
+    dialog.get_by_role("button", name="Send to archive", disabled=True).wait_for()  # no DICOM format is ticked
     for label in ("DICOM SEG", "RTSTRUCT", "DICOM SR"):
         dialog.get_by_label(label).check()
     dialog.get_by_role("button", name="Send to archive").click()

@@ -8,6 +8,7 @@ import pytest
 from DeepSegLogic.models.import_export import import_model
 
 from .conftest import start, stop, visit
+from .steps import wait_until
 
 pytestmark = pytest.mark.timeout(200)
 KINDS = Path(__file__).parents[1] / "data" / "nnunet_kinds"
@@ -46,4 +47,4 @@ def test_a_run_starts_once_each_channel_has_its_volume(page):
     page.get_by_text("T1: image_2").wait_for()
     page.get_by_role("button", name="Segment", exact=True).click()
     page.locator("table").wait_for(timeout=100_000)
-    assert len(page.locator("tbody tr").all()) == 3
+    wait_until(page, lambda: page.locator("tbody tr").count() == 3)

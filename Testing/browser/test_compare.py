@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from .steps import download
+from .steps import cells, download
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,9 +26,8 @@ def test_the_result_compared_with_itself_is_perfect(done, tmp_path):
     compare(done, reference)
     table = done.get_by_role("table", name="Comparison with the reference")
     table.wait_for()
-    assert not done.get_by_text("notes.nrrd").is_visible()
-    cells = [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()]
-    scores = {title: numbers for title, *numbers in cells}
+    done.get_by_text("notes.nrrd").wait_for(state="hidden")
+    scores = {title: numbers for title, *numbers in cells(table)}
     assert scores["Left lung"] == ["1.000", "1.000", "0.0", "+0.0"] and len(scores) > 3
 
 
@@ -39,10 +38,10 @@ def test_the_result_compared_with_itself_as_an_earlier_scan_has_not_changed(done
     compare(done, earlier, "Compare with an earlier scan")
     table = done.get_by_role("table", name="Changes since the earlier scan")
     table.wait_for()
-    cells = [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()]
-    assert len(cells) > 3 and all(before == after for _, before, after, _ in cells)
-    assert {percent for *_, percent in cells} <= {"+0.0", "–"}
-    assert done.get_by_text("90 days between the scans.").is_visible()
+    changes = cells(table)
+    assert len(changes) > 3 and all(before == after for _, before, after, _ in changes)
+    assert {percent for *_, percent in changes} <= {"+0.0", "–"}
+    done.get_by_text("90 days between the scans.").wait_for()
     with done.expect_download() as report:
         done.get_by_role("button", name="Save the report").click()
     content = zipfile.ZipFile(report.value.path())

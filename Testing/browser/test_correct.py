@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from .steps import download, take, volume_of, wait_for_volume, wait_until
+from .steps import download, settled, take, volume_of, wait_for_volume, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -102,7 +102,7 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
     assert not done.get_by_role("alert").is_visible()
     undo_to(done, "Left lung", erased)
     undo_to(done, "Left lung", before)
-    assert done.get_by_role("button", name="Undo", exact=True).is_disabled()
+    done.get_by_role("button", name="Undo", exact=True, disabled=True).wait_for()
 
 
 @pytest.mark.parametrize(
@@ -337,12 +337,7 @@ def test_what_is_outlined_is_what_releasing_applies(done):
     take(done, "Lasso")
     with mouse_down(done, (0, 0), (20, 0), (24, 12), (20, 24), (0, 24), (-6, 12)):
         told = done.locator(".layout-grid-item").first.get_by_text("Left lung, remove: lasso (")
-        told.wait_for()
-        texts = [""]
-        while len(texts) < 3 or len(set(texts[-3:])) > 1:
-            texts.append(told.inner_text())
-            done.wait_for_timeout(500)
-    change = texts[-1].partition("(")[2].partition(")")[0]
+        change = settled(done, told.inner_text).partition("(")[2].partition(")")[0]
     done.get_by_text(f"Left lung, remove: lasso (Left lung {change})").wait_for()
     undo_to(done, "Left lung", before)
 

@@ -13,7 +13,7 @@ from DeepSegLogic.io import write_volume
 from DeepSegLogic.models.import_export import import_model
 
 from .conftest import start, stop
-from .steps import unzip, volume_of, wait_until
+from .steps import cells, unzip, volume_of, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 CENTERS = [(60.0, 100.0, 30.0), (190.0, 130.0, 34.0)]
@@ -34,8 +34,7 @@ def server(browser, tmp_path_factory):
 
 def rows(page) -> list[list[str]]:
     """The table of findings."""
-    table = page.get_by_role("table", name="Findings")
-    return table.evaluate("table => [...table.tBodies[0].rows].map((r) => [...r.cells].map((c) => c.innerText.trim()))")
+    return cells(page.get_by_role("table", name="Findings"))
 
 
 def boxed(page, state) -> int:
@@ -59,7 +58,7 @@ def test_find_decide_segment_and_take_home(page):
     table = page.get_by_role("table", name="Findings")
     table.wait_for()
     page.get_by_text("2 of 2 findings are shown, 0 accepted.").wait_for()
-    assert rows(page) == [[f"{n} bright spot", "16 × 16 × 16", "0.99", ""] for n in (1, 2)]
+    wait_until(page, lambda: rows(page) == [[f"{n} bright spot", "16 × 16 × 16", "0.99", ""] for n in (1, 2)])
 
     page.get_by_role("button", name="Next", exact=True).click()
     table.locator("tr.current", has_text="2 bright spot").wait_for()

@@ -43,11 +43,10 @@ def test_a_report_is_drafted_corrected_and_exported(page, model):
     model.text = lambda handler: language_models.say(handler, f"{lung()}. The left lung has 7.5 ml.")
     page.get_by_role("button", name="Draft report").click()
     words = page.get_by_role("textbox", name="Draft of the findings")
-    words.wait_for()
-    assert words.input_value() == f"{lung()}. The left lung has ~~7.5 ml~~ [?]."
-    assert page.get_by_text("nobody has checked or signed it").is_visible()
+    wait_until(page, lambda: words.input_value() == f"{lung()}. The left lung has ~~7.5 ml~~ [?].")
+    page.get_by_text("nobody has checked or signed it").wait_for()
     words.fill(f"{lung()}. Seen by a reader. No 9.5 ml.")
-    wait_until(page, lambda: page.get_by_text("Not in the table: 9.5 ml").is_visible())
+    page.get_by_text("Not in the table: 9.5 ml").wait_for()
     assert words.input_value() == f"{lung()}. Seen by a reader. No 9.5 ml.", "a person's words stay as typed"
     report = download(page, ["Report"])
     report = report if report.startswith(b"<") else unzip(report).read("report.html")

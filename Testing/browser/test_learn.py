@@ -14,7 +14,7 @@ from DeepSegLogic.models.import_export import import_model
 from ..logic.adaptation.conftest import trained  # noqa: F401  # a fixture
 from ..logic.training import phantom
 from .conftest import start, stop, visit
-from .steps import wait_until
+from .steps import cells, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -62,7 +62,7 @@ def test_a_correction_is_collected_learnt_accepted_and_taken_back(page):
     question.get_by_role("button", name="Collect", exact=True).click()
     table = page.get_by_role("table", name="Dice before and after")
     table.get_by_text("Learnt from").wait_for()
-    assert len(table.locator("tbody tr").first.locator("td").all()) == 4
+    assert len(cells(table)[0]) == 4
     page.get_by_role("button", name="Accept", exact=True).click()
     table.wait_for(state="detached")
     wait_until(page, page.get_by_role("button", name="Go back", exact=True).is_enabled)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import start, stop, visit
+from .steps import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -49,7 +50,7 @@ def test_a_model_is_imported_and_removed(own_page, tmp_path):
     assert (folder / "fold_0" / "checkpoint_final.pth").read_bytes() == (
         TINY / "fold_0" / "checkpoint_final.pth"
     ).read_bytes()
-    assert not list((tmp_path / "tmp").rglob("Tiny*")), "the upload is deleted"
+    wait_until(page, lambda: not list((tmp_path / "tmp").rglob("Tiny*")))  # the upload is deleted
 
     page.get_by_role("button", name="More models").click()
     page.get_by_role("dialog", name="Models").wait_for()
@@ -82,7 +83,7 @@ def test_what_is_no_model_is_told(own_page, tmp_path):
     alert = page.get_by_role("alert").filter(has_text="no model.zip")
     alert.wait_for()
     assert str(tmp_path) not in alert.inner_text()
-    assert page.get_by_role("button", name="Segment", exact=True).is_enabled()
+    wait_until(page, page.get_by_role("button", name="Segment", exact=True).is_enabled)
 
 
 def test_the_model_that_finds_the_region_is_offered_too(own_page):

@@ -14,7 +14,7 @@ from DeepSegLogic.planning import distance, read_plan
 from DeepSegLogic.planning.plan_file import cut_of
 
 from .conftest import shown, start, stop
-from .steps import download, unzip, wait_until
+from .steps import answered, cells, download, settled, unzip, wait_until
 from .test_touch import Fingers
 
 pytestmark = pytest.mark.timeout(600)
@@ -51,8 +51,7 @@ def server(browser, organs, tmp_path_factory):
 
 def plan(page) -> dict[str, str]:
     """The plan's lines: title → value."""
-    rows = [row.locator("td").all_inner_texts() for row in page.get_by_role("table", name="Plan").locator("tr").all()]
-    return {title.strip(): value.strip() for title, value, *_ in rows}
+    return {title: value for title, value, *_ in cells(page.get_by_role("table", name="Plan"))}
 
 
 def threed(page) -> np.ndarray:
@@ -62,16 +61,18 @@ def threed(page) -> np.ndarray:
 
 
 def drag(page, pixels) -> None:
-    """Drag askew from the middle of the axial view, slowly: what waits for the server is overtaken."""
+    """Drag askew from the middle of the axial view, step by step: what waits for the server is overtaken."""
     box = page.locator(".layout-grid-item").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     for n in range(4):
         page.mouse.move(x - 12 + 4 * n, y)
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(100)
+        answered(page)
     page.mouse.down()
     for n in range(1, 6):
         page.mouse.move(x + n * pixels / 5, y + n * pixels / 5)
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(100)
+        answered(page)
     page.mouse.up()
 
 
@@ -82,7 +83,8 @@ def test_measure_drag_a_plane_and_take_it_home(page, organs, tmp_path):
     page.get_by_role("option", name="Spleen").click()
     page.get_by_role("button", name="Distance", exact=True).click()
     page.get_by_role("button", name="Liver – Spleen", exact=True).wait_for()
-    assert plan(page)["Liver – Spleen"] == f"{distance(label_map, 'liver', 'spleen').distance_mm:.1f} mm"
+    found = f"{distance(label_map, 'liver', 'spleen').distance_mm:.1f} mm"
+    wait_until(page, lambda: plan(page)["Liver – Spleen"] == found)
 
     page.get_by_role("button", name="Draw path").click()
     hint = page.get_by_text("Click the entry in a slice, then the target.")
@@ -90,7 +92,7 @@ def test_measure_drag_a_plane_and_take_it_home(page, organs, tmp_path):
     page.get_by_role("button", name="End path").click()
     hint.wait_for(state="hidden")
 
-    bare = threed(page)
+    bare = settled(page, lambda: threed(page), np.array_equal)
     page.get_by_role("button", name="Add plane").click()
     # translucent, and larger than the liver; the view is drawn anew a moment later
     wait_until(page, lambda: (np.abs(threed(page) - bare).max(2) > 8).mean() > 0.05)
@@ -99,30 +101,24 @@ def test_measure_drag_a_plane_and_take_it_home(page, organs, tmp_path):
         page.get_by_role("button", name=f"{step} in the plan").click()
         title.wait_for(state=state)
     title.click()  # the views are centered on the plane
-    before = plan(page)["Liver, remnant"]
-    for _ in range(5):
-        window = page.locator(".ds-window").first.inner_text()
-        drag(page, 15)
-        page.wait_for_timeout(1500)
-        if plan(page)["Liver, remnant"] != before:
-            assert page.locator(".ds-window").first.inner_text() == window
-            break
-        title.click()
+    before = settled(page, lambda: plan(page)["Liver, remnant"])
+    window = page.locator(".ds-window").first.inner_text()
+    drag(page, 15)
     wait_until(page, lambda: plan(page)["Liver, remnant"] != before)
-    page.wait_for_timeout(1000)  # it has its place
+    assert page.locator(".ds-window").first.inner_text() == window
+    shown = settled(page, lambda: plan(page))  # it has its place
     written = unzip(download(page, ["Plan (JSON)", "Report (HTML)"]))
     (tmp_path / "plan.json").write_bytes(written.read("plan.json"))
     saved = read_plan(tmp_path / "plan.json")
     (cut,) = saved.entries["resections"][0]["cuts"]
     found = Organ(label_map, "liver").cut([cut_of(cut)])
-    shown = plan(page)
     assert shown["Liver, remnant"] == f"{found.remnant_ml:.0f} ml ({found.remnant_percent:.1f} %)"
     report = written.read("report.html").decode()
     assert shown["Liver, remnant"] in report and "What was assumed" in report
 
     page.get_by_role("button", name="Make structures").click()
     page.get_by_role("button", name="Liver, part 1", exact=True).wait_for()
-    assert "?" not in "".join(plan(page).values())
+    wait_until(page, lambda: "?" not in "".join(plan(page).values()))
     page.get_by_role("button", name="Undo", exact=True).click()
     page.get_by_role("button", name="Liver", exact=True).wait_for()
 

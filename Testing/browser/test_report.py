@@ -20,6 +20,8 @@ from DeepSegLogic.results.report import write_report
 from DeepSegLogic.review.measurements import measure, write_measurements
 from DeepSegLogic.util.errors import InputError
 
+from .steps import wait_until
+
 
 @pytest.fixture
 def result(tmp_path):
@@ -57,10 +59,9 @@ def test_the_report_shows_model_and_table_from_a_file(browser, result, tmp_path)
     assert page.get_by_text("Not found: Spleen.").is_visible()
     assert page.get_by_role("heading", name="<b>ct</b>.nii").is_visible()
     color = structure_for("liver", 1).color
-    assert share_of(page, color) > 0.1
+    wait_until(page, lambda: share_of(page, color) > 0.1)
     page.get_by_label("Show Liver").uncheck()
-    page.wait_for_timeout(300)
-    assert share_of(page, color) == 0
+    wait_until(page, lambda: share_of(page, color) == 0)
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert errors == []
     page.close()

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
+from free_ports import free_port
 
 from .conftest import start, stop
 from .steps import wait_until
@@ -25,6 +26,7 @@ def ask(server, path, method="GET", body=None, **headers) -> http.client.HTTPRes
 
 def test_nothing_is_asked_of_other_hosts(browser, server):
     page, asked, errors = browser.new_page(), [], []
+    page.set_default_timeout(60_000)
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(server.url)
@@ -63,7 +65,7 @@ def test_a_broken_upload_gives_a_sentence_and_leaves_nothing(page, server, tmp_p
     alert = page.get_by_role("alert").filter(has_text="broken.nrrd")
     alert.wait_for()
     assert "Traceback" not in alert.inner_text()
-    assert not list(Path(server.temporary).rglob("broken*"))
+    wait_until(page, lambda: not list(Path(server.temporary).rglob("broken*")))
     page.get_by_text("128×128×34 voxels").wait_for()  # the volume before is still there
 
 
@@ -79,7 +81,7 @@ def test_an_upload_can_be_cancelled_and_leaves_nothing(page, server, tmp_path):
     page.get_by_text("Uploading").wait_for(state="detached")
     network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
     wait_until(page, lambda: not list(Path(server.temporary).rglob("large*")))
-    assert page.get_by_role("button", name="Open file").is_enabled()
+    wait_until(page, page.get_by_role("button", name="Open file").is_enabled)
     assert not page.locator(".ds-run").get_by_role("alert").is_visible()
     assert page.get_by_text("128×128×34 voxels").is_visible()
 
@@ -120,11 +122,12 @@ def test_a_dicom_folder_is_opened(page, tmp_path):
         page.get_by_role("button", name="DICOM folder").click()
     chooser.value.set_files(folder)
     page.get_by_text("40×32×12 voxels of 2 × 2 × 4 mm").wait_for()
-    assert page.get_by_text("CT · 40").is_visible()
+    page.get_by_text("CT · 40").wait_for()
 
 
 def test_a_second_tab_takes_over_and_the_first_says_so(browser, server):
     context = browser.new_context()
+    context.set_default_timeout(60_000)
     first, second = context.new_page(), context.new_page()
     first.goto(server.url)
     first.get_by_text("Research use only").wait_for()
@@ -137,8 +140,8 @@ def test_a_second_tab_takes_over_and_the_first_says_so(browser, server):
 
 
 def test_the_page_says_when_the_server_is_gone_or_another_and_nothing_is_left(browser, chest_ct, tmp_path):
-    server = start(chest_ct, tmp_path)
-    port = urlsplit(server.url).port
+    port = free_port()
+    server = start(chest_ct, tmp_path, "--port", port)
     page = browser.new_page()
     page.goto(server.url)
     page.get_by_text("About").wait_for(timeout=60_000)  # the estimate: the worker runs

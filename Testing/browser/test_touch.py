@@ -10,7 +10,7 @@ from PIL import Image
 from vtkmodules.vtkRenderingCore import vtkRenderWindowInteractor
 
 from .conftest import DRAWN, segmented, shown
-from .steps import take, wait_until
+from .steps import settled, take, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -75,19 +75,20 @@ def test_two_fingers_zoom_a_slice_about_their_middle_and_move_it(tablet):
     fingers = Fingers(tablet, 0)
     tablet.get_by_role("button", name="Fit Axial view").tap()
     wait_until(tablet, lambda: fingers.picture().std() > 20)  # black before the first picture comes
-    whole = fingers.picture()
+    whole = settled(tablet, fingers.picture, np.array_equal)
     fingers.move(*([(-d, 0), (d, 0)] for d in range(40, 81, 5)))
     factors = np.linspace(1.6, 2, 9)  # Slicer's views wait until fingers have moved a little
     wait_until(tablet, lambda: max(alike(fingers.picture(), zoomed(whole, factor)) for factor in factors) > 0.95)
-    near = fingers.picture()
+    near = settled(tablet, fingers.picture, np.array_equal)
     fingers.move(*([(-30, y), (30, y)] for y in range(0, 61, 6)))
     moves = range(40, 61)
     wait_until(tablet, lambda: max(alike(fingers.picture()[move:], near[:-move]) for move in moves) > 0.95)
-    far = fingers.picture()
+    far = settled(tablet, fingers.picture, np.array_equal)
     fingers.move(*TURN)
     tablet.get_by_role("button", name="Window: Bone").tap()
     wait_until(tablet, lambda: alike(fingers.picture(), far) < 0.999)
-    assert alike(fingers.picture(), far) > 0.8, "two fingers do not turn a slice"
+    turned = settled(tablet, fingers.picture, np.array_equal)
+    assert alike(turned, far) > 0.8, "two fingers do not turn a slice"
 
 
 def test_two_fingers_draw_nothing_and_one_draws(tablet):
@@ -166,7 +167,7 @@ def test_the_first_of_two_fingers_does_not_paint_in_3d(tablet, late):
     tablet.wait_for_timeout(6000 if late else 1500)
     assert undo.is_disabled()
     tablet.get_by_role("button", name="Fit 3D view").tap()
-    tablet.wait_for_timeout(1000)
+    settled(tablet, fingers.picture, np.array_equal)
     fingers.move(*([(x, 0)] for x in range(20, 61, 10)))  # over ribs
     wait_until(tablet, lambda: undo.is_enabled())
     undo.tap()
@@ -184,7 +185,7 @@ def test_fingers_turn_the_3d_view_and_one_still_does_afterwards(tablet):
         [[(-d, 0), (d, 0)] for d in range(40, 81, 5)],
         [[(d, d)] for d in range(0, 61, 6)],
     ):
-        before = fingers.picture()
+        before = settled(tablet, fingers.picture, np.array_equal)
         fingers.move(*steps)
         wait_until(tablet, lambda before=before: alike(fingers.picture(), before) < 0.9)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from .conftest import DRAWN, segmented
-from .steps import take, wait_until
+from .steps import grey, probe, settled, take, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -47,13 +47,13 @@ def axial(page):
     """The page, with all of the axial slice in its view, in soft tissue window."""
     preset(page, "Soft tissue")
     page.get_by_role("button", name="Fit Axial view").click()
-    assert window_of(page) == (400, 40)
+    wait_until(page, lambda: window_of(page) == (400, 40))
     return page
 
 
 def test_a_drag_changes_window_and_level_as_the_picture_shows(axial):
     """Against the linear map of DICOM's VOI: black at the lower end, white at the upper one."""
-    coronal = picture_of(axial, 2)
+    coronal = settled(axial, lambda: picture_of(axial, 2), np.array_equal)
     drag(axial, 100, 50)
     wait_until(axial, lambda: window_of(axial) == (round(400 * 2**0.5), 40 + 400 / 4))
     drag(axial, 120, -80)
@@ -61,13 +61,11 @@ def test_a_drag_changes_window_and_level_as_the_picture_shows(axial):
     wait_until(axial, lambda: window_of(axial) == (round(width), round(level)))
     assert axial.locator("[aria-label^='Window: '][aria-pressed=true]").count() == 0
     wait_until(axial, lambda: np.abs(picture_of(axial, 2) - coronal).mean() > 5)  # other slices follow
-    picture, box = picture_of(axial, 0), axial.locator(".layout-grid-item").first.bounding_box()
-    told, differences = axial.locator(".ds-probe > span").first, []
+    picture = settled(axial, lambda: picture_of(axial, 0), np.array_equal)
+    box, differences = axial.locator(".layout-grid-item").first.bounding_box(), []
     for right in range(-120, 121, 15):
         row, column = int(box["height"] / 2), int(box["width"] / 2) + right
-        axial.mouse.move(box["x"] + column + 0.5, box["y"] + row + 0.5)
-        axial.wait_for_timeout(300)
-        value = float(told.inner_text().strip().removesuffix(" HU").replace("−", "-"))
+        value = grey(probe(axial, 0, box["x"] + column + 0.5, box["y"] + row + 0.5))
         differences.append(picture[row, column] - np.clip((value - level) / width + 0.5, 0, 1) * 255)
     assert np.median(np.abs(differences)) < 6
 
@@ -103,7 +101,7 @@ def test_a_tool_keeps_the_mouse_until_window_level_is_taken(axial):
     page = segmented(axial)
     page.get_by_role("button", name="Left lung", exact=True).click()
     mode = page.get_by_role("button", name="Window/level")
-    assert mode.get_attribute("aria-pressed") == "true"
+    wait_until(page, lambda: mode.get_attribute("aria-pressed") == "true")
     take(page, "Remove")
     wait_until(page, lambda: mode.get_attribute("aria-pressed") == "false")
     drag(page, 60, 0)
@@ -114,24 +112,24 @@ def test_a_tool_keeps_the_mouse_until_window_level_is_taken(axial):
     page.get_by_role("button", name="Window/level", pressed=True).wait_for()
     drag(page, 60, 0)
     wait_until(page, lambda: window_of(page) == (round(400 * 2**0.3), 40))
-    assert page.get_by_role("button", name="Undo", exact=True).is_disabled()
+    page.get_by_role("button", name="Undo", exact=True, disabled=True).wait_for()
 
 
 def _bar(page, view) -> tuple[float, float]:
     """The scale bar of a view: its width in pixels, and the mm that it tells."""
     bar = page.locator(".layout-grid-item").nth(view).locator(".ds-scale")
-    number, unit = bar.inner_text().split()
-    return bar.bounding_box()["width"], float(number) * {"mm": 1, "cm": 10}[unit]
+    text, pixels = bar.evaluate("(bar) => [bar.innerText, bar.getBoundingClientRect().width]")
+    number, unit = text.split()
+    return pixels, float(number) * {"mm": 1, "cm": 10}[unit]
 
 
 def _mm_per_pixel(page, view, axis) -> float:
     """By the places that the page tells of two points side by side."""
     box = page.locator(".layout-grid-item").nth(view).bounding_box()
-    told, found = page.locator(".layout-grid-item").nth(view).locator(".ds-probe > div"), []
+    found = []
     for right in (-60, 60):
-        page.mouse.move(box["x"] + box["width"] / 2 + right, box["y"] + box["height"] / 2)
-        page.wait_for_timeout(1000)
-        words = told.inner_text().split()
+        told = probe(page, view, box["x"] + box["width"] / 2 + right, box["y"] + box["height"] / 2)
+        words = told.splitlines()[-1].split()
         found.append(float(words[2 * axis + 1]) * (1 if words[2 * axis] in "RAS" else -1))
     return abs(found[1] - found[0]) / 120
 
@@ -142,24 +140,24 @@ def test_the_scale_bar_is_exact_and_follows_the_zoom(axial):
     for zoom in (0, -70, -70, 40):
         box = page.locator(".layout-grid-item").first.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        before = settled(page, lambda: _bar(page, 0))
         if zoom:
             page.mouse.down(button="right")
             page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 + zoom, steps=5)
             page.mouse.up(button="right")
-            page.wait_for_timeout(1000)
-        pixels, mm = _bar(page, 0)
+            wait_until(page, lambda before=before: _bar(page, 0) != before)
+        pixels, mm = settled(page, lambda: _bar(page, 0))
         assert pixels * _mm_per_pixel(page, 0, 0) == pytest.approx(mm, rel=0.01)
         assert 0.1 < pixels / box["width"] <= 0.3
         seen.add((round(pixels), mm))
     assert len(seen) > 2
     for view in ("Axial", "Coronal"):
         page.get_by_role("button", name=f"Fit {view} view").click()
-    before = _bar(page, 2)
+    before = settled(page, lambda: _bar(page, 2))
     page.set_viewport_size({"width": 700, "height": 900})
     page.wait_for_function(DRAWN)
     wait_until(page, lambda: _bar(page, 2) != before)
-    page.wait_for_timeout(1000)  # views tell where the mouse is by their new places
-    pixels, mm = _bar(page, 2)
+    pixels, mm = settled(page, lambda: _bar(page, 2))  # views tell where the mouse is by their new places
     assert pixels * _mm_per_pixel(page, 2, 0) == pytest.approx(mm, rel=0.01)
 
 

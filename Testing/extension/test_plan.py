@@ -1,6 +1,7 @@
 """The plan section: a line for a distance, a plane to drag, a margin as a model, parts as segments, a saved scene."""
 
 import json
+import math
 import time
 
 import numpy as np
@@ -127,7 +128,9 @@ def test_a_distance_is_a_line_and_a_margin_a_model(planner):
     assert nodes(MODEL) == [] and len(tree(planner)) == 1
 
 
-def test_a_plane_that_is_dragged_tells_the_volumes_and_its_parts_become_segments(planner):
+def test_a_plane_that_is_dragged_tells_the_volumes_and_its_parts_become_segments(planner, monkeypatch):
+    from DeepSegLib import scenePlan
+
     ui, label_map = planner.ui, planner.scene.labelMap()
     whole = int(label_map.mask(ONE).sum())
     ui.planeButton.click()
@@ -141,8 +144,10 @@ def test_a_plane_that_is_dragged_tells_the_volumes_and_its_parts_become_segments
     expected = Organ(label_map, ONE).cut([Plane(tuple(place), (0.6, 0, 0.8))])
     told = f"Left lung, remnant: {expected.remnant_ml:.0f} ml ({expected.remnant_percent:.1f} %)"
     before = entries(planner)
-    planner.wait(lambda: ui.planLabel.text.startswith(told))
-    assert entries(planner) is before  # while it moves
+    with monkeypatch.context() as patch:
+        patch.setattr(scenePlan, "SETTLED_S", math.inf)
+        planner.wait(lambda: ui.planLabel.text.startswith(told))
+        assert entries(planner) is before  # while it moves
     settle(planner)
     assert entries(planner)[0].numbers["remnant_ml"] == pytest.approx(expected.remnant_ml)
     ui.undoPlanButton.click()

@@ -111,6 +111,7 @@ def test_cancel_and_a_killed_worker_lose_nothing(ready):
     session = ready.session
     ready.run()
     kept, node = session.outcome.result, ready.scene.resultNode
+    ready.ui.qualityComboBox.currentText = "best"  # so that it is not over by then
     for end in (ready.ui.segmentButton.click, session._client.kill):
         ready.ui.segmentButton.click()
         ready.wait(lambda: session.jobs.run.stage == "Segmenting")

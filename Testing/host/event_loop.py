@@ -29,7 +29,7 @@ class Loop:
     def away(self, slot: str = ""):
         """Around code that keeps the event loop waiting: a slot, or one pass of the loop itself."""
         if not self._depth:
-            self._since, self._last_slot = _now(), slot
+            self._since, self._last_slot = own_time(), slot
         self._last_slot = slot or self._last_slot
         self._depth += 1
         try:
@@ -48,7 +48,7 @@ class Loop:
         try:
             yield
         finally:
-            self._depth, self._since = depth, _now()
+            self._depth, self._since = depth, own_time()
 
     def run_slot(self, function, args):
         """Call a slot as PythonQt does: an exception is printed and ends there."""
@@ -64,12 +64,12 @@ class Loop:
         traceback.print_exception(kind, error, trace)
 
     def _note(self) -> None:
-        seconds = _now() - self._since
+        seconds = own_time() - self._since
         if seconds > self.longest:
             self.longest, self.culprit = seconds, self._last_slot
 
 
-def _now() -> float:
+def own_time() -> float:
     """Seconds of wall clock, on Linux without those in which other programs had the processor."""
     try:
         waited = int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9

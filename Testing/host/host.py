@@ -10,7 +10,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from . import namespaces, signals, slicer_modules
 from .application import qSlicerApplication
 from .dialogs import DIALOGS
-from .event_loop import LOOP
+from .event_loop import LOOP, own_time
 from .packaging import Pip
 from .pythonqt import unwrap, wrap
 
@@ -89,17 +89,21 @@ class Host:
     def pump(self, seconds: float = 0.1, until=None) -> bool:
         """Run the event loop for some time, or until a condition holds.
 
+        Args:
+            seconds: without those in which other programs had the processor. What is due by then has happened.
+
         Returns:
             Whether the condition held; without one, True.
         """
-        end = time.perf_counter() + seconds
+        end = own_time() + seconds
         while True:
+            over = own_time() >= end
             with LOOP.away():
                 self._app.sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
                 QtWidgets.QApplication.processEvents(QtCore.QEventLoop.AllEvents, 5)
             if until is not None and until():
                 return True
-            if time.perf_counter() >= end:
+            if over:
                 return until is None
             time.sleep(0.001)
 

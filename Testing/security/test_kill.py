@@ -165,19 +165,22 @@ def left_in(folder: Path) -> set[str]:
     staged = {str(p) for p in (folder / "models" / ".staging").glob("*")}
     temporary = {str(p) for p in (folder / "tmp").iterdir() if not p.name.startswith("dask")}
     shared, end = blocks(), time.monotonic() + 10
-    while shared and time.monotonic() < end:  # those of tests that run beside these are gone by then
+    while shared and time.monotonic() < end:  # what tests beside these kill is gone by then
         time.sleep(0.1)
         shared &= blocks()
     return hidden | staged | temporary | shared
 
 
 def blocks() -> set[str]:
-    """Shared memory that is new since these tests began."""
-    found = set()
+    """Shared memory that is new since these tests began, and whose sender has ended: until then it is locked."""
+    found = {}
     for path in Path("/dev/shm").glob("deepseg_*"):
         with suppress(FileNotFoundError):  # gone meanwhile
-            found |= {str(path)} if path.stat().st_mtime > STARTED else set()
-    return found
+            told = path.stat()
+            if told.st_mtime > STARTED:
+                found[f"{os.major(told.st_dev):02x}:{os.minor(told.st_dev):02x}:{told.st_ino}"] = str(path)
+    locked = Path("/proc/locks").read_text("ascii").split()
+    return {path for place, path in found.items() if place not in locked}
 
 
 STARTED = time.time()

@@ -239,48 +239,48 @@ while not client.hello:
     time.sleep(0.01)
 os.kill(client.hello["pid"], 19)  # SIGSTOP: it will not read what we send
 client.submit("ping", array=np.ones(1000))
-print(client.hello["pid"], flush=True)
+print(client.hello["pid"], client._connection.link.share, flush=True)
 time.sleep(600)
 """
 
 
-def blocks() -> set[str]:
-    return {p.name for p in Path("/dev/shm").glob(f"{shared.NAME}*")}
+def blocks(prefix: str) -> set[str]:
+    return {p.name for p in Path("/dev/shm").glob(f"{prefix}*")}
 
 
 @linux
 def test_shared_memory_goes_when_client_and_worker_die_together(tmp_path):
-    before = blocks()
     process = subprocess.Popen([sys.executable, "-c", SENDER], stdout=subprocess.PIPE, encoding="utf-8")
-    worker, deadline = int(process.stdout.readline()), time.monotonic() + 30
-    while not (mine := blocks() - before):  # a thread sends it
+    (worker, share), deadline = process.stdout.readline().split(), time.monotonic() + 30
+    while not (mine := blocks(share)):  # a thread sends it
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert len(mine) == 1
     shared.sweep()
-    assert mine <= blocks(), "it is in use"
+    assert blocks(share) == mine, "it is in use"
     process.kill()
-    os.kill(worker, signal.SIGKILL)
+    os.kill(int(worker), signal.SIGKILL)
     process.communicate()
     with WorkerClient() as client:
         assert client.call("ping")["pid"]
-        assert not mine & blocks()
+        assert not blocks(share)
 
 
 @linux
 def test_a_block_that_is_swept_while_it_is_made_is_made_again(monkeypatch):
-    swept = []
+    left = []
     lock = shared._flock
+    name = f"{shared.NAME}{os.getpid()}_{time.monotonic_ns() % 10**6}"
 
     def late(file, wait=True):
-        if wait and not swept:
-            swept.append(shared.sweep())
+        if wait and not left:
+            shared.sweep()
+            left.append(blocks(name))
         lock(file, wait)
 
     monkeypatch.setattr(shared, "_flock", late)
-    name = f"{shared.NAME}{os.getpid()}_{time.monotonic_ns() % 10**6}"
     block = shared.create(name, 1000)
-    assert swept == [1] and name in blocks()
+    assert left == [set()] and blocks(name) == {name}
     np.ndarray(1000, np.uint8, block.buf)[:] = 1
     block.close()
     assert shared.remove(name)

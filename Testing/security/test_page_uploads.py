@@ -196,19 +196,19 @@ def test_an_upload_that_comes_to_a_halt_is_given_up(tmp_path, drip):
 
 def test_one_upload_at_a_time(tmp_path):
     async def act(session, url):
-        begun = asyncio.Event()
+        refused = asyncio.Event()
 
         async def slowly():
             body = form(("a.nrrd", b"first"))[0]
             yield body[:-10]
-            begun.set()
-            await asyncio.sleep(0.3)
+            await refused.wait()
             yield body[-10:]
 
         first = asyncio.ensure_future(_send(slowly())(session, url))
-        await begun.wait()
-        await asyncio.sleep(0.1)
+        while not list(tmp_path.iterdir()):  # its folder
+            await asyncio.sleep(0.01)
         others = [await _send(form(("b.nrrd", b"other"))[0])(session, url) for _ in range(5)]
+        refused.set()
         return [await first, *others, await _send(form(("c.nrrd", b"next"))[0])(session, url)]
 
     codes, told, received = run_uploads(tmp_path, act)

@@ -1,6 +1,7 @@
 """Stands in for networks in tests of the server: the "model" says what happens. Every start is noted in a file."""
 
 import errno
+import math
 import os
 import signal
 import time
@@ -21,6 +22,15 @@ class OutOfMemoryError(RuntimeError):
     """As torch's, which nothing here imports."""
 
 
+def _starts():
+    return len((HERE / "starts").read_text().splitlines())
+
+
+def _most_before_the_gate():
+    path = HERE / "closed"
+    return int(path.read_text()) if path.exists() else math.inf
+
+
 def run(job, *, wanted, volumes, output, device):
     if wanted["request"] != "segment":
         return handlers.run(job, wanted=wanted, volumes=volumes, output=output, device=device)
@@ -38,7 +48,7 @@ def run(job, *, wanted, volumes, output, device):
     if wanted["model"] == "odd":
         return handlers._write({"not": "a result"}, Path(output))
     step = 0
-    gated = wanted["model"] == "gated" or (HERE / "closed").exists()
+    gated = wanted["model"] == "gated" or _starts() > _most_before_the_gate()
     while gated and not (HERE / "gate").exists():
         step += 1
         job.progress("inference", min(0.9, step / 1000), f"window {step}")

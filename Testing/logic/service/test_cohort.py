@@ -145,18 +145,16 @@ def test_a_server_whose_model_was_replaced_gets_no_more_cases(make_server, cases
 
 def test_without_a_server_the_rest_fails_at_once_and_the_next_run_goes_on(make_server, cases, settings, saved):
     server = make_server()
+    server.close_gate(after=1)
     run = Run(cases, settings, saved(server))
-    server.until(lambda: len(run.ended) == 1)
-    server.close_gate()
-    began = len(server.starts)
-    server.until(lambda: len(server.starts) > began or len(run.ended) + 1 == len(server.starts))
+    server.until(lambda: len(run.ended) == 1 and len(server.starts) == 2)
     server.kill()
     killed = time.monotonic()
     statuses = run.statuses()
     assert time.monotonic() - killed < 15  # not the patience for each
     done = [name for name, status in statuses.items() if status == "done"]
     failed = [outcome for outcome in run.ended.values() if outcome.status == "failed"]
-    assert 1 <= len(done) < 3 and len(done) + len(failed) == 3
+    assert len(done) == 1 and len(failed) == 2
     assert {outcome.code for outcome in failed} == {"resource.server"} and all(o.remedy for o in failed)
     server.open_gate()
     server.start()

@@ -106,7 +106,7 @@ def test_a_job_that_ended_the_server_thrice_is_given_up(make_server):
 def test_killed_in_mid_download_nothing_runs_twice(make_server):
     server = make_server()
     with Proxy(server.url) as proxy:
-        client, cut = Server(proxy.url, server.tokens["anna"], patience_s=20), []
+        client, cut = Server(proxy.url, server.tokens["anna"]), []
 
         def once_it_sends_the_result(request):
             if b"/result " in request and not cut:

@@ -4,10 +4,11 @@ import socket
 import threading
 import time
 
+from free_ports import free_port
+
 
 def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"127.0.0.1:{taken.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def wait_for(address):

@@ -2,13 +2,13 @@
 
 import csv
 import os
-import socket
 import sys
 from pathlib import Path
 
 import forked
 import pytest
 import torch
+from free_ports import free_port
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.models import find_model, load_model
@@ -25,9 +25,8 @@ LOADED = ("DeepSegLogic.cli", "DeepSegLogic.training.recipe", "monai", "torch._d
 
 def two(program, *arguments):
     """Run a Python program in two processes as torchrun does."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-    given = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    given = {**os.environ, **meeting, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", program, *map(str, arguments)]
     started = [forked.popen(LOADED, command, env={**given, "RANK": str(rank)}) for rank in range(2)]
     assert [process.wait(400) for process in started] == [0, 0]

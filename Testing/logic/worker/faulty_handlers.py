@@ -59,6 +59,8 @@ def deaf(job):
 def hold_the_lock(job):
     """A C function that keeps the interpreter lock: no other thread of this process runs."""
     job.progress("inference", 0.0)
+    while job.channel._outbox.qsize():  # it is told by another thread
+        time.sleep(0.01)
     time.sleep(0.2)
     ctypes.PyDLL(None).sleep(600)
 
@@ -76,8 +78,10 @@ def fail(job, *, how):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
-def die(job, *, how):
-    time.sleep(0.3)  # so that the next request is here when it happens
+def die(job, *, how, gate):
+    """Once the file ``gate`` is there."""
+    while not Path(gate).exists():
+        time.sleep(0.01)
     if how == "segfault":
         ctypes.string_at(0)
     elif how == "kill":

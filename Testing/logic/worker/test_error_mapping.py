@@ -71,9 +71,11 @@ def test_work_that_ignores_cancel_is_killed_with_its_children(new_client):
         ("exit", DeepSegError, "internal.crash", "exit code 3"),
     ],
 )
-def test_death_is_explained_and_the_next_submit_starts_anew(client, how, error, code, words):
+def test_death_is_explained_and_the_next_submit_starts_anew(client, tmp_path, how, error, code, words):
     client.call("ping")
-    jobs = [client.submit("die", how=how), client.submit("echo", a=np.ones(1 << 20))]
+    gate = tmp_path / "gate"
+    jobs = [client.submit("die", how=how, gate=gate), client.submit("echo", a=np.ones(1 << 20))]
+    gate.touch()
     events = run_until(client, lambda e: is_end(e) and e.job == jobs[1])
     for end in filter(is_end, events):
         assert type(end.error) is error and end.error.code == code
