@@ -130,13 +130,11 @@ def test_a_finger_moves_a_plane_and_leaves_the_window(browser, server, pause_ms)
         page.get_by_role("button", name="Add plane").tap()
         title = page.get_by_role("button", name="Liver, remnant", exact=True).last
         title.tap()  # the views are centered on the plane
-        page.wait_for_timeout(2000)
         fingers, told = Fingers(page, 0), page.locator(".ds-window").first
-        before, window = plan(page)["Liver, remnant"], told.inner_text()
+        before, window = settled(page, lambda: plan(page)["Liver, remnant"]), told.inner_text()
         fingers.move(*([(d, d)] for d in range(0, 26, 5)), pause_ms=pause_ms)
         wait_until(page, lambda: plan(page)["Liver, remnant"] != before)
-        page.wait_for_timeout(1000)
-        assert told.inner_text() == window
+        assert settled(page, told.inner_text) == window
         fingers.move(*([(-150, 150 - d)] for d in range(0, 26, 5)), pause_ms=pause_ms)  # beside all handles
         wait_until(page, lambda: told.inner_text() != window)
         page.get_by_role("button", name="Remove: Liver, remnant").last.tap()
