@@ -4,9 +4,12 @@ python Testing/tools/plan_faces.py panel|page|report --data ../shared/data -o do
 """
 
 import argparse
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import plan_tutorial
 

@@ -60,7 +60,7 @@ def page(ct: Path, folder: Path) -> None:
         shown.mouse.down()
         for dx, dy in ((-30, -40), (30, -45), (60, 0), (20, 40), (-40, 30)):
             shown.mouse.move(x + dx, y + dy, steps=5)
-        shown.wait_for_timeout(1000)
+        shown.wait_for_timeout(8000)  # until all of it is outlined, also on a busy machine
         shown.screenshot(path=folder / "web-correct.png")
         browser.close()
         stop(server)

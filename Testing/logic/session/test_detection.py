@@ -45,7 +45,8 @@ def test_a_session_from_search_to_files(session, tmp_path):
     detection.search()
     assert detection.why_not == "Wait for the running task."
     run = ended(session)
-    assert run.summary == "3 of 3 findings are shown, 0 accepted."
+    assert run.summary == "Findings: 3, listed under Find lesions."
+    assert detection.text == "3 of 3 findings are shown, 0 accepted."
     centers = np.array([f.center_ras for f in detection.findings])
     assert np.linalg.norm(centers[:, None] - np.array(CENTERS), axis=2).min(0).max() < 4.5
     assert detection.at == 0 and shown == [detection.findings[0]]
