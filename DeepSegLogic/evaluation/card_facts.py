@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.label_map import LabelMap, Structure
+from ..data.volume import volume_digest
 from ..models.card import ModelCard
 from ..models.files import CARD_FILE
 from ..models.model import load_model
+from ..models.provenance import learnt_from
 from ..util.atomic_write import atomic_path
 from ..util.errors import ModelError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
@@ -50,11 +52,13 @@ class Calibrated:
     Attributes:
         temperature: of all labels, or of each output where structures overlap.
         structures: of the outputs; empty for labels that exclude each other.
+        warnings: one sentence each.
     """
 
     temperature: float | list[float]
     cases: list[CaseCalibration]
     structures: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -86,7 +90,7 @@ def fit_to(
     model = load_model(replace(card, temperature=1.0))
     regions = regions_in(card) if model.plan is not None and model.plan.regions is not None else None
     outputs = list(regions.values) if regions is not None else _outputs(model)
-    names: list[str] = []
+    names, seen = list[str](), list[str]()
     found: list[list[HeldOut]] = []
     files = find_cases(data)
     for number, case in enumerate(files):
@@ -106,10 +110,14 @@ def fit_to(
         else:
             found.append([held_out(read.volume, model, reference, **options)])
         names.append(case.name)
+        if learnt_from(card, volume_digest(read.volume)):
+            seen.append(f"{card.id} was trained on {case.name}: it is surer there than on new images.")
     if outputs:
-        return calibrated_outputs(names, found, outputs, card.temperature)
-    assert not isinstance(card.temperature, list)  # as the model would not load
-    return calibrated(names, [case for [case] in found], card.temperature)
+        fitted = calibrated_outputs(names, found, outputs, card.temperature)
+    else:
+        assert not isinstance(card.temperature, list)  # as the model would not load
+        fitted = calibrated(names, [case for [case] in found], card.temperature)
+    return replace(fitted, warnings=seen)
 
 
 def _outputs(model: Model) -> list[str]:

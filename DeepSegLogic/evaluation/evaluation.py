@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..io import read_label_map
 from ..io.probabilities import read_probabilities
 from ..io.result_files import is_of_result, provenance_of
 from ..models.find import models_here
+from ..models.provenance import learnt_from
 from ..util.errors import InputError, ResourceError, UsageError
 from ..util.packages import can_import
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
@@ -173,9 +173,8 @@ def _trained_on(folder: Path) -> bool:
     """Whether the model's card names the image that was segmented, by the digest of its file or of its voxels."""
     facts = provenance_of(folder)
     try:
-        told = json.dumps(models_here()[facts["model"]["id"]].provenance)
-        digests = (facts["input"].get("digest"), facts.get("volume_digest"))
-        return any(f'"{digest}"' in told for digest in digests if digest)
+        card = models_here()[facts["model"]["id"]]
+        return learnt_from(card, facts["input"].get("digest"), facts.get("volume_digest"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # unknown
         return False
 

@@ -67,8 +67,11 @@ class Worst:
         reference: MaskArray,
         spacing_kji: FloatArray,
     ) -> None:
-        """Keep the picture if it is among the worst; arguments as of :func:`difference_picture`."""
-        if dice == 1 or (len(self.found) == self._number and dice >= self.found[-1].dice):
+        """Keep the picture if it is among the worst; arguments as of :func:`difference_picture`.
+
+        None of a Dice that is no number, where both masks are empty.
+        """
+        if not dice < 1 or (len(self.found) == self._number and dice >= self.found[-1].dice):
             return
         self.found.append(difference_picture(case, title, dice, prediction, reference, spacing_kji))
         self.found = sorted(self.found, key=lambda one: one.dice)[: self._number]

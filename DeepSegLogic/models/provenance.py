@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def digest_of(card: ModelCard) -> str:
         ModelError: files are missing, cannot be read, or are links.
     """
     return model_digest(card.digests or file_digests(files_of(card)))
+
+
+def learnt_from(card: ModelCard, *digests: str | None) -> bool:
+    """Whether a model's card says that it was trained on an image.
+
+    Args:
+        digests: of the image: of its file, or of its voxels; None or empty if unknown.
+    """
+    told = json.dumps(card.provenance)
+    return any(f'"{digest}"' in told for digest in digests if digest)
 
 
 def stamp_of(card: ModelCard) -> tuple[tuple[str, str, int], ...]:

@@ -6,7 +6,7 @@
 - image and label files: ``NAME.nii.gz`` with ``NAME_seg.nii.gz`` or ``NAME.seg.nrrd``, a folder per case, or the
   folders ``images`` and ``labels``; a ``dataset.json`` there names the labels
 - scenes of 3D Slicer (``.mrb``), each with an image and its segmentation; also among results or image files
-- a table ``cases.csv`` with the columns ``image``, ``label`` and, if need be, ``looked_for``
+- a table ``cases.csv`` with the columns ``image``, ``label`` and, if need be, ``looked_for``: names, separated by ``;``
 """
 
 from __future__ import annotations
@@ -268,8 +268,16 @@ def _from_csv(path: Path) -> list[CaseFiles]:
                 f"Paths are relative to {path.parent}.",
                 code="input.data",
             )
-        asked = frozenset(filter(None, re.split(r"[;,|\s]+", cells.get("looked_for", ""))))
+        asked = _asked(cells.get("looked_for", ""), names)
         own = _stem(image) if all(_stem(image) != case.name for case in cases) else f"line_{number}"
         case = CaseFiles(own, image, label, names, asked or None, regions=regions)
         cases.append(replace(case, names=None, regions=None) if case.is_scene else case)
     return cases
+
+
+def _asked(text: str, names: Mapping[int, str] | None) -> frozenset[str]:
+    """The structures in ``"left lung; liver"``. Spaces separate where nothing else does, unless the text is a name."""
+    parts = re.split(r"[;,|]", text)
+    if len(parts) == 1 and text not in (names or {}).values():
+        parts = text.split()
+    return frozenset(filter(None, map(str.strip, parts)))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..models.provenance import digest_of
+from ..models.provenance import digest_of, learnt_from
 from ..networks import unet
 from ..networks.table import build_network, strides_of, trainable
 from ..util.progress import Cancel, Progress
@@ -176,7 +176,19 @@ def train_network(
         slower=slower,
         ranks=ranks,
     )
-    return training.run(progress, cancel)
+    outcome = training.run(progress, cancel)
+    outcome.warnings += _seen_before(recipe, apart)
+    return outcome
+
+
+def _seen_before(recipe: Recipe, apart: Sequence[PreparedCase]) -> list[str]:
+    """A sentence if the model to begin with has learnt from cases that are held out."""
+    if recipe.origin is None:
+        return []
+    card, digests = recipe.origin.card, {facts.files.name: facts.digest for facts in recipe.report.cases}
+    count = sum(learnt_from(card, digests[case.name]) for case in apart)
+    told = f"The model {card.id} was trained on {count} of {len(apart)} held-out cases: their Dice is too high."
+    return [told] if count else []
 
 
 def final_plan(plan: TrainingPlan, outcome: Outcome) -> TrainingPlan:

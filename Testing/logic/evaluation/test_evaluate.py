@@ -70,6 +70,13 @@ def test_without_a_common_name_values_decide_and_it_is_told(reference):
     assert scores(evaluate(swapped, reference, by_value=True))["case", "liver"] == 1
 
 
+def test_a_structure_that_is_only_where_nobody_looked_has_no_picture(reference):
+    """Its Dice is no number, with which nothing can be sorted."""
+    ignoring = label_map(LIVER, np.zeros_like(LIVER), AORTA, structures=[*ORGANS, Structure(3, "ignore")])
+    found = evaluate(reference, ignoring)
+    assert math.isnan(scores(found)["case", "aorta"]) and found.worst == []
+
+
 def test_what_the_reference_ignores_does_not_count(reference, tmp_path):
     """As with nnU-Net: nobody labelled it. The scores are those of a prediction that has nothing there."""
     nowhere = np.zeros_like(LIVER)

@@ -73,6 +73,19 @@ def test_results_say_what_was_looked_for_and_keep_their_image(tmp_path):
         find_cases(tmp_path)
 
 
+def test_names_in_a_table_may_have_spaces(tmp_path):
+    raw = write_raw(tmp_path, 1, {1: "left lung", 2: "spleen"}, shape=(16, 24, 24))
+    for asked, names in (
+        ("left lung;spleen", {"left lung", "spleen"}),
+        ("left lung", {"left lung"}),
+        ("liver spleen", {"liver", "spleen"}),
+        ("liver | left lung", {"liver", "left lung"}),
+    ):
+        row = f"imagesTr/c0_0000.nii.gz,labelsTr/c0.nii.gz,{asked}"
+        (raw / "cases.csv").write_text(f"image,label,looked_for\n{row}\n", "utf-8")
+        assert find_cases(raw / "cases.csv")[0].looked_for == names
+
+
 def test_a_table_says_what_was_looked_for(tmp_path):
     write(tmp_path, 0, "x.nii.gz", "x_l.nii.gz")
     write(tmp_path, 1, "y.nii.gz", "y_l.nii.gz")

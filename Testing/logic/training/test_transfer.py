@@ -1,5 +1,7 @@
 """A training that begins with a model: what it takes, what it keeps, and that it forgets without distillation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -127,6 +129,19 @@ def test_a_model_learns_a_structure_that_it_lacked(tmp_path):
     assert result.structures == ["liver", "spleen", "cyst"]
     assert result.provenance["began_with"]["id"] == card.id and result.provenance["began_with"]["digest"]
     assert (work_folder(tmp_path / "next") / "training.csv").is_file()
+
+
+def test_held_out_cases_that_the_model_to_begin_with_has_learnt_from_are_told(tmp_path):
+    card = saved(tmp_path)
+    report = check_cases(find_cases(write_raw(tmp_path / "new", 5, shape=(16, 24, 24))), "CT")
+    images = [facts.digest for facts in report.cases]
+    for name, seen, told in (
+        ("all", images, ["The model model was trained on 1 of 1 held-out cases: their Dice is too high."]),
+        ("others", ["sha256:1"], []),
+    ):
+        origin = begin_with(replace(card, provenance={"images": seen}), report)
+        outcome = train_model(report, origin.plan, tmp_path / name, origin=origin, options=Options(steps=1))
+        assert outcome.warnings == told
 
 
 def test_a_model_that_cannot_be_trained_says_why(tmp_path):
