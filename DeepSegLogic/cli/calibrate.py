@@ -55,6 +55,8 @@ def calibrate(
     if found is not None:
         console.show(_table(found))
         console.say(_temperature(found))
+        for sentence in found.warnings:
+            console.warning(sentence)
     console.say(f"Written to the card of {card.id}.")
     facts = found.as_json() if found is not None else {}
     console.event("result", model=card.id, training_statistics=statistics or {}, **facts)

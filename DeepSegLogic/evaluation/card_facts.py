@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.label_map import LabelMap, Structure
+from ..data.volume import volume_digest
 from ..models.card import ModelCard
 from ..models.files import CARD_FILE
 from ..models.model import load_model
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..models import Model
     from ..training.dataset import CaseFiles
 
+_LEARNT = "The model was trained on these cases, on which it is surer than on new ones: {}."
 _WINDOWS = 24  # of a case that are looked at
 
 
@@ -50,11 +52,13 @@ class Calibrated:
     Attributes:
         temperature: of all labels, or of each output where structures overlap.
         structures: of the outputs; empty for labels that exclude each other.
+        warnings: one sentence each.
     """
 
     temperature: float | list[float]
     cases: list[CaseCalibration]
     structures: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -87,6 +91,7 @@ def fit_to(
     regions = regions_in(card) if model.plan is not None and model.plan.regions is not None else None
     outputs = list(regions.values) if regions is not None else _outputs(model)
     names: list[str] = []
+    learnt: list[str] = []
     found: list[list[HeldOut]] = []
     files = find_cases(data)
     for number, case in enumerate(files):
@@ -106,10 +111,13 @@ def fit_to(
         else:
             found.append([held_out(read.volume, model, reference, **options)])
         names.append(case.name)
+        if card.was_trained_on(volume_digest(read.volume)):
+            learnt.append(case.name)
+    warnings = [_LEARNT.format(", ".join(learnt))] if learnt else []
     if outputs:
-        return calibrated_outputs(names, found, outputs, card.temperature)
+        return replace(calibrated_outputs(names, found, outputs, card.temperature), warnings=warnings)
     assert not isinstance(card.temperature, list)  # as the model would not load
-    return calibrated(names, [case for [case] in found], card.temperature)
+    return replace(calibrated(names, [case for [case] in found], card.temperature), warnings=warnings)
 
 
 def _outputs(model: Model) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,9 +172,9 @@ def _trained_on(folder: Path) -> bool:
     """Whether the model's card names the image that was segmented, by the digest of its file or of its voxels."""
     facts = provenance_of(folder)
     try:
-        told = json.dumps(models_here()[facts["model"]["id"]].provenance)
-        digests = (facts["input"].get("digest"), facts.get("volume_digest"))
-        return any(f'"{digest}"' in told for digest in digests if digest)
+        return models_here()[facts["model"]["id"]].was_trained_on(
+            facts["input"].get("digest"), facts.get("volume_digest")
+        )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # unknown
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -255,6 +256,11 @@ class ModelCard:
             f"Digest of {files}: recorded at the first download, not stated by the publisher; "
             "later downloads must match it."
         )
+
+    def was_trained_on(self, *digests: str | None) -> bool:
+        """Whether its provenance names an image, by a digest of the file or of the voxels; False if it names none."""
+        told = json.dumps(self.provenance)
+        return any(f'"{digest}"' in told for digest in digests if digest)
 
     def to_json(self) -> dict[str, Any]:
         """The card as plain JSON values."""
