@@ -235,7 +235,7 @@ def _result(data: Path, folder: Path) -> CaseFiles:
         raise InputError(
             f"The image {source} of the result {folder} is not there.",
             f"Put it into {folder} or {folder.parent}, or use a CSV with the columns image and label.",
-            code="input.data",
+            code="input.image",
         )
     if digest and identity(image)["digest"] != digest:
         raise InputError(
