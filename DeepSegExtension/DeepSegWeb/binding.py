@@ -32,6 +32,7 @@ from DeepSegLogic.session.texts import (
     titles,
 )
 from DeepSegLogic.util.errors import DeepSegError
+from DeepSegLogic.util.words import counted
 
 from .remedies import WORDS
 
@@ -160,7 +161,7 @@ def models_state(models: Models) -> dict:
         {
             "value": e.card.id,
             "title": e.card.title,
-            "subtitle": f"{len(e.card.structures)} structures · {e.card.licence}",
+            "subtitle": f"{counted(len(e.card.structures), 'structure')} · {e.card.licence}",
             "installed": e.installed,
             "missing": bool(e.missing),
             "size": size_text(e.size_bytes) if e.size_bytes else "size unknown",

@@ -96,7 +96,15 @@ def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedRe
     """
     if image is not None and (labels := label_map_in(data)) is not None:
         return [CorrectedResult(data, image, labels, provenance_of(data))]
-    found = [case for case in find_cases(data) if (case.labels.parent / PROVENANCE).is_file()]
+    try:
+        cases = find_cases(data)
+    except InputError as error:
+        if error.code != "input.image":
+            raise
+        raise InputError(
+            error.message, "Put it beside the folder, or name it.", code=error.code, action="give_image"
+        ) from error
+    found = [case for case in cases if (case.labels.parent / PROVENANCE).is_file()]
     if not found or image is not None:
         raise InputError(
             f"{data} is not {'a single' if image is not None else 'a'} result of a segmentation.",

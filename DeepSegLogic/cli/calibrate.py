@@ -53,10 +53,10 @@ def calibrate(
             statistics = statistics_of(card, trained_on, progress=console.progress, cancel=console.cancelled)
         noted(card, found.temperature if found is not None else None, statistics)
     if found is not None:
-        for sentence in found.warnings:
-            console.warning(sentence)
         console.show(_table(found))
         console.say(_temperature(found))
+        for sentence in found.warnings:
+            console.warning(sentence)
     console.say(f"Written to the card of {card.id}.")
     facts = found.as_json() if found is not None else {}
     console.event("result", model=card.id, training_statistics=statistics or {}, **facts)

@@ -9,6 +9,7 @@ import typer
 
 from ..models.card import DEMO_MODEL, ModelCard
 from ..util.errors import Cancelled, UsageError
+from ..util.words import counted
 from .checks import before_reading
 from .console import Console
 from .models import obtain
@@ -128,7 +129,7 @@ def cohort(
     outcomes: list[Outcome] = []
     table = f"-{part.replace('/', '-of-')}" if part else ""
     with console.working():
-        console.progress("cohort", 0.0, f"{len(cases)} cases")
+        console.progress("cohort", 0.0, counted(len(cases), "case"))
         for ended in run_cohort(
             cases,
             settings,

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..models.card import ModelCard
 from ..util.errors import ModelError
-from ..util.words import size_text
+from ..util.words import counted, size_text
 from .console import Console
 
 
@@ -72,7 +72,7 @@ def _facts(card: ModelCard, here: dict[str, ModelCard]) -> dict[str, str]:
         "id": f"{card.id} (version {card.version})",
         "title": card.title,
         "description": card.description,
-        "marks": f"{len(card.structures)} structures: {', '.join(card.structures)}",
+        "marks": f"{counted(len(card.structures), 'structure')}: {', '.join(card.structures)}",
         "on request": ", ".join(card.on_request),
         "modality": card.modality or "not stated",
         "channels": ", ".join(f"{name} ({number})" for number, name in enumerate(card.channels)) or "one volume",

@@ -20,7 +20,7 @@ WORDS: Mapping[Action, str] = {
     "go_on_anyway": "For that, add --force.",
     "import_model": "Run `deepseg models import` with its file or folder.",
     "install_extra": "{how}.",
-    "keep_probabilities": "Run `deepseg segment --probabilities`.",
+    "keep_probabilities": "Run `deepseg segment --save-probabilities`.",
     "lower_quality": "Use --quality draft.",
     "make_surfaces": "`deepseg surfaces` makes organ models of a segmentation.",
     "rename_model": "Choose another id with --id.",

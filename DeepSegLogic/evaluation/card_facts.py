@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..models import Model
     from ..training.dataset import CaseFiles
 
+_LEARNT = "The model was trained on these cases, on which it is surer than on new ones: {}."
 _WINDOWS = 24  # of a case that are looked at
 
 
@@ -90,7 +91,8 @@ def fit_to(
     model = load_model(replace(card, temperature=1.0))
     regions = regions_in(card) if model.plan is not None and model.plan.regions is not None else None
     outputs = list(regions.values) if regions is not None else _outputs(model)
-    names, seen = list[str](), list[str]()
+    names: list[str] = []
+    learnt: list[str] = []
     found: list[list[HeldOut]] = []
     files = find_cases(data)
     for number, case in enumerate(files):
@@ -111,13 +113,12 @@ def fit_to(
             found.append([held_out(read.volume, model, reference, **options)])
         names.append(case.name)
         if learnt_from(card, volume_digest(read.volume)):
-            seen.append(f"{card.id} was trained on {case.name}: it is surer there than on new images.")
+            learnt.append(case.name)
+    warnings = [_LEARNT.format(", ".join(learnt))] if learnt else []
     if outputs:
-        fitted = calibrated_outputs(names, found, outputs, card.temperature)
-    else:
-        assert not isinstance(card.temperature, list)  # as the model would not load
-        fitted = calibrated(names, [case for [case] in found], card.temperature)
-    return replace(fitted, warnings=seen)
+        return replace(calibrated_outputs(names, found, outputs, card.temperature), warnings=warnings)
+    assert not isinstance(card.temperature, list)  # as the model would not load
+    return replace(calibrated(names, [case for [case] in found], card.temperature), warnings=warnings)
 
 
 def _outputs(model: Model) -> list[str]:

@@ -22,6 +22,7 @@ from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import ct_doubts, reject_unusable
 from ..util.errors import DeepSegError, InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from ..util.words import counted
 from .dataset import CaseFiles
 from .reading import ReadCase, read_case
 from .regions import Combination, Regions, agreeing, check_number, overlap_sentences, regions_of
@@ -171,7 +172,7 @@ def check_cases(
         check(cancel)
         progress("check", number / len(cases), files.name)
         found.append(look_at(files, show))
-    progress("check", 1.0, f"{len(cases)} cases")
+    progress("check", 1.0, counted(len(cases), "case"))
     errors = [_named(facts.files.name, facts.error) for facts in found if facts.error is not None]
     warnings = [f"{facts.files.name}: {sentence}" for facts in found for sentence in facts.warnings]
     usable = [facts for facts in found if facts.error is None]

@@ -24,6 +24,7 @@ from ..models.files import read_json
 from ..models.provenance import identity
 from ..util.errors import InputError
 from ..util.tables import read_table
+from ..util.words import counted
 from .dataset_json import channel_names, label_names
 from .regions import Regions
 
@@ -177,9 +178,8 @@ def _matched(folder: Path, images: dict[str, _T], labels: dict[str, Path]) -> li
     for kind, lacking in (("labels", images.keys() - labels.keys()), ("an image", labels.keys() - images.keys())):
         if lacking:
             few = ", ".join(sorted(lacking)[:5]) + (", …" if len(lacking) > 5 else "")
-            cases = "1 case" if len(lacking) == 1 else f"{len(lacking)} cases"
             raise InputError(
-                f"{cases} in {folder} without {kind}: {few}.",
+                f"{counted(len(lacking), 'case')} in {folder} without {kind}: {few}.",
                 f"Add {kind} of the same name, or remove the file without it.",
                 code="input.data",
             )
@@ -235,7 +235,7 @@ def _result(data: Path, folder: Path) -> CaseFiles:
         raise InputError(
             f"The image {source} of the result {folder} is not there.",
             f"Put it into {folder} or {folder.parent}, or use a CSV with the columns image and label.",
-            code="input.data",
+            code="input.image",
         )
     if digest and identity(image)["digest"] != digest:
         raise InputError(

@@ -25,6 +25,7 @@ from ..util.atomic_write import atomic_path
 from ..util.errors import UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
 from ..util.tables import write_table
+from ..util.words import counted
 from .checks import CaseFacts
 from .export import engine_plan, model_card, write_results
 from .loop import CHECKPOINT
@@ -187,7 +188,7 @@ def _scores(
         run = VolumeRun(case.volume, model, model.labels, quality("standard"), device, Clock(), channels=case.further)
         run.all_parts(ignore_progress, cancel)
         found[facts.files.name] = case_dice(run.labels, case, plan, facts.looked_for or frozenset())
-    progress("validate", 1.0, f"{len(cases)} cases")
+    progress("validate", 1.0, counted(len(cases), "case"))
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps({"made_of": made_of, "dice": found}), "utf-8")
     return found

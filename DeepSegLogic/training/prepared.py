@@ -22,6 +22,7 @@ from ..models.plan import Plan, Resampling
 from ..util.atomic_write import atomic_folder
 from ..util.errors import InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from ..util.words import counted
 from .checks import CaseFacts
 from .export import engine_plan
 from .losses import IGNORED
@@ -95,7 +96,7 @@ def prepare_cases(
                 np.save(temporary / f"{number}_labels.npy", labels)
                 np.save(temporary / f"{number}_places.npy", _places(labels))
             (temporary / _TABLE).write_text(json.dumps({"kind": kind}), "utf-8")
-        progress("prepare", 1.0, f"{len(cases)} cases")
+        progress("prepare", 1.0, counted(len(cases), "case"))
     return [_opened(folder, number, facts, plan) for number, facts in enumerate(cases)]
 
 

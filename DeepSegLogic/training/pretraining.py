@@ -24,6 +24,7 @@ from ..networks.table import build_network
 from ..util.atomic_write import atomic_folder
 from ..util.errors import DeepSegError, UsageError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from ..util.words import counted
 from .checks import CaseFacts, Report
 from .contrast import Contrasted, TwoViews
 from .covering import Covered, restoration_loss
@@ -66,7 +67,7 @@ def look_at_images(
             inside = body if body.size and not facts.not_ct else volume.array.ravel()
             facts.intensities = np.random.default_rng(0).choice(inside, (1, min(_SAMPLED, inside.size))).astype(float)
         cases.append(facts)
-    progress("check", 1.0, f"{len(images)} images")
+    progress("check", 1.0, counted(len(images), "image"))
     modality = "CT" if not any(facts.not_ct for facts in cases) else None
     return Report(cases, ["image"], modality, [], errors)
 
@@ -146,5 +147,5 @@ def _prepared(
             image = prepare(read_volume(facts.files.image), engine, torch.device("cpu")).image.numpy()
             np.save(temporary / f"{number}_image.npy", image.astype(np.float16))
             np.save(temporary / f"{number}_labels.npy", np.zeros(image.shape[1:], np.int16))
-    progress("prepare", 1.0, f"{len(report.cases)} images")
+    progress("prepare", 1.0, counted(len(report.cases), "image"))
     return [PreparedCase(facts.files.name, folder / str(n), {}, ()) for n, facts in enumerate(report.cases)]

@@ -72,15 +72,28 @@ def test_options_that_a_page_names_exist(page):
     """Each `deepseg COMMAND --option`, in code style or in a block of code; the changelog tells of the past."""
     if page.name == "CHANGELOG.md":
         pytest.skip("tells of the past")
+    assert not unknown_options(page.read_text("utf-8"))
+
+
+def test_options_that_texts_of_the_program_name_exist():
+    """In docstrings, errors, help and remedies: `deepseg COMMAND --option` in code style."""
+    sources = sorted([*CHECKOUT.glob("DeepSegLogic/**/*.py"), *CHECKOUT.glob("DeepSegExtension/**/*.py")])
+    named = {path: re.findall(r"`(deepseg [^`]+)`", path.read_text("utf-8")) for path in sources}
+    assert sum(map(len, named.values())) > 50
+    assert not {path.name: wrong for path in sources if (wrong := unknown_options("\n".join(named[path])))}
+
+
+def unknown_options(text):
+    """What a text names of the form ``deepseg COMMAND --option`` that is no option of that command."""
     commands = dict(all_commands(_command_line()))
     wrong = []
-    for line in re.findall(r"\bdeepseg (\w[^`|#;&\n]*)", page.read_text("utf-8").replace("\\\n", " ")):
+    for line in re.findall(r"\bdeepseg (\w[^`|#;&\n]*)", text.replace("\\\n", " ")):
         words = line.split()
         path = max((path for path in commands if tuple(words[: len(path)]) == path), key=len)
         known = {name for parameter in commands[path].params for name in parameter.opts} | {"--help", "-h", "--debug"}
         given = [re.sub(r"[=,.:)].*$", "", word) for word in words if re.match(r"--?[a-zA-Z]", word)]
         wrong += [f"deepseg {' '.join(path)} {name}" for name in given if name not in known]
-    assert not wrong
+    return wrong
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

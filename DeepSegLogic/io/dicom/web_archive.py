@@ -15,6 +15,7 @@ from ...util.errors import DeepSegError, InputError, ResourceError, UsageError
 from ...util.packages import can_import
 from ...util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ...util.version import how_to_install
+from ...util.words import counted
 from ..files import is_dicom, must_exist
 from .archive_settings import PREFIX, ArchiveSettings, login, must_be_safe
 
@@ -191,7 +192,7 @@ class Archive:
                 raise InputError(
                     f"The archive refuses {path}{why}.", "Look into the log of the archive.", code="input.archive"
                 )
-        progress("send", 1.0, f"{len(files)} files")
+        progress("send", 1.0, counted(len(files), "file"))
         return len(files)
 
     def _instance(self, study: str, series: str, instance: str) -> Any:

@@ -70,6 +70,12 @@ def test_tables_of_images_without_labels_tell_of_no_structures(images, report):
     assert "Structures" in dict(plan.lines()) and "Structures" not in dict(replace(plan, structures=()).lines())
 
 
+def test_one_image_is_counted_as_one(images):
+    told = []
+    look_at_images(find_images(images)[:1], lambda stage, share, detail: told.append(detail))
+    assert told[-1] == "1 image"
+
+
 def test_the_loss_sees_covered_voxels_only(tmp_path):
     image = np.random.default_rng(0).normal(size=(1, 20, 24, 24)).astype(np.float16)
     np.save(tmp_path / "0_image.npy", image)

@@ -8,6 +8,7 @@ import pytest
 
 from DeepSegLogic import Result, read_label_map, read_volume
 from DeepSegLogic.adaptation.result_folder import corrected_results
+from DeepSegLogic.cli.remedies import WORDS
 from DeepSegLogic.io import write_label_map, write_volume
 from DeepSegLogic.io.result_files import LABEL_MAP_FILES
 from DeepSegLogic.results.folder import write_outputs
@@ -87,6 +88,9 @@ def test_another_image_is_not_what_was_segmented(made, tmp_path):
     shutil.copytree(made / "dcm-seg", tmp_path / "dcm-seg")
     with pytest.raises(InputError, match="is not there"):
         find_cases(tmp_path)
+    with pytest.raises(InputError, match="is not there") as refused:
+        corrected_results(tmp_path)
+    assert "--image" in refused.value.remedy_in(WORDS) and "CSV" not in refused.value.remedy
     shutil.copytree(made / "ct", tmp_path / "ct")
     next((tmp_path / "ct").iterdir()).unlink()
     with pytest.raises(InputError, match="its digest differs"):
