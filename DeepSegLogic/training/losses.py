@@ -239,7 +239,7 @@ def _made(kind: str, arguments: dict[str, Any], weights: torch.Tensor | None) ->
     except (AttributeError, TypeError) as error:
         raise ResourceError(
             f"The installed MONAI has no {kind} as it is needed here.",
-            "Update MONAI to 1.6 or newer, or choose another loss.",
+            "Update MONAI to 1.6.1 or newer, or choose another loss.",
             code="resource.monai",
         ) from error
     return rule
