@@ -138,6 +138,11 @@ class WebApp:
             self.opening.check_free()  # else the result would belong to another volume than the one shown then
             self.work.segment()
 
+    def find(self, detector: str, shown: dict) -> None:
+        """Start to search for lesions, with what the page shows."""
+        self._take(shown)
+        self.detecting.find(detector)
+
     def cancel(self) -> None:
         """Stop the task."""
         self.session.jobs.cancel()

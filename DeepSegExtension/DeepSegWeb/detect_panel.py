@@ -23,7 +23,7 @@ def detect_panel(app) -> None:
                 hide_details=True,
                 no_data_text="Import a model for detection first.",
             )
-            _button("Find", (detecting.find, "[detector]"), "!!detect_why_not || !!reading", "detect_why_not")
+            _button("Find", (app.find, "[detector, {force}]"), "!!detect_why_not || !!reading", "detect_why_not")
         with html.Div(classes="mt-2"):
             slider("min_score", "Lowest score, {{ min_score.toFixed(2) }}")
         html.Div("{{ detect_told }}", classes="ds-note mb-1", raw_attrs=['role="status"'])

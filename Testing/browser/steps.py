@@ -62,6 +62,23 @@ ANSWERED = """async () => {
 """Asks for nothing, twice: the server answers in turn, and what waits for an answer is told before the second one."""
 
 
+LATE = """([late, ms]) => {
+  const { send } = WebSocket.prototype;
+  WebSocket.prototype.send = function (message) {
+    const name = new TextDecoder("latin1").decode(message);
+    setTimeout(() => send.call(this, message), name.includes(late) ? ms : 0);
+  };
+}"""
+"""What trame tells by one name comes late, as on a busy connection; what the page tells by others does not."""
+
+BEGUN = """() => {
+  window.begun = false;
+  const look = () => (window.begun ||= document.querySelector("[aria-label=Progress]") !== null);
+  new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+}"""
+"""From now on, notes whether the progress bar was there: it may be for a moment only."""
+
+
 def answered(page) -> None:
     """Until the server has taken what the page told it."""
     page.evaluate(ANSWERED)

@@ -13,7 +13,7 @@ from DeepSegLogic.io import write_volume
 from DeepSegLogic.models.import_export import import_model
 
 from .conftest import start, stop
-from .steps import cells, unzip, volume_of, wait_until
+from .steps import BEGUN, LATE, answered, cells, unzip, volume_of, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 CENTERS = [(60.0, 100.0, 30.0), (190.0, 130.0, 34.0)]
@@ -93,3 +93,17 @@ def test_find_decide_segment_and_take_home(page):
     page.get_by_role("button", name="Bright spot 1", exact=True).click()
     page.get_by_role("button", name="Undo", exact=True).click()
     page.get_by_role("button", name="Bright spot 1", exact=True).wait_for(state="detached")
+
+
+def test_find_takes_what_the_page_shows(page):
+    """Also what the server does not know yet."""
+    page.get_by_role("tab", name="Segment").click()
+    page.get_by_label("Segment anyway").uncheck()
+    answered(page)
+    page.evaluate(LATE, ["trame.state.update", 10**6])
+    page.get_by_label("Segment anyway").check()
+    page.evaluate(BEGUN)
+    page.get_by_role("button", name="Find", exact=True).click()
+    page.wait_for_function("window.begun")
+    page.get_by_label("Progress").wait_for(state="detached")
+    assert not page.get_by_role("alert").filter(has_text="does not look like a CT in HU").count()

@@ -46,7 +46,7 @@ def scene(browser, server, tmp_path_factory):
 
 def volumes(page) -> dict[str, list[str]]:
     """Volume and confidence of each structure that was found."""
-    table = page.get_by_role("table", name="Structures found")
+    table = page.locator("[aria-label='Structures found']")  # it may be on the other tab of the drawer
     return {title: values for _, title, *values in cells(table)}
 
 

@@ -11,7 +11,7 @@ from running_server import Running
 from DeepSegLogic.remote.known import WHAT_LEAVES, KnownServers
 
 from .conftest import THREADS, start, stop, visit, write_small
-from .steps import download, wait_until
+from .steps import BEGUN, download, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -59,20 +59,11 @@ def wait_for_place(page, title) -> None:
     page.locator(".v-select", has_text="Run on").filter(has_text=title).wait_for()
 
 
-BEGUN = """() => {
-  window.begun = new Promise((done) => {
-    const look = () => document.querySelector("[aria-label=Progress]") && done();
-    new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
-  });
-}"""
-"""A promise of the progress bar, which may be there for a moment only."""
-
-
 def segmented(page, tmp_path) -> np.ndarray:
     """Run, and export; the labels."""
     page.evaluate(BEGUN)
     page.get_by_role("button", name="Segment", exact=True).click()
-    page.evaluate("window.begun")
+    page.wait_for_function("window.begun")
     page.get_by_role("button", name="Segment", exact=True).wait_for(timeout=200_000)
     page.get_by_role("table", name="Structures found").wait_for()
     page.get_by_role("tab", name="Segment").click()

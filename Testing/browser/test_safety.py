@@ -135,7 +135,7 @@ def test_a_second_tab_takes_over_and_the_first_says_so(browser, server):
     first.get_by_text("DeepSeg is open in another tab").wait_for()
     first.get_by_text("Use it here").click()
     second.get_by_text("DeepSeg is open in another tab").wait_for()
-    assert first.get_by_text("Research use only").is_visible()
+    first.get_by_text("Research use only").wait_for()
     context.close()
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from vtkmodules.vtkRenderingCore import vtkRenderWindowInteractor
 
 from .conftest import DRAWN, segmented, shown
-from .steps import settled, take, wait_until
+from .steps import LATE, settled, take, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -102,10 +102,12 @@ def test_two_fingers_draw_nothing_and_one_draws(tablet):
     fingers.move([(-10, 0)], [(0, 0)], [(10, 0)])
     tablet.get_by_text("Left lung, remove: stroke (").first.wait_for()
     tablet.get_by_role("button", name="Undo", exact=True).tap()
+    tablet.get_by_role("button", name="Undo", exact=True, disabled=True).wait_for()
 
 
 def test_one_finger_changes_the_window_and_the_first_of_two_does_not(tablet):
     tablet.get_by_role("button", name="Window/level").tap()
+    tablet.get_by_role("button", name="Window/level", pressed=True).wait_for()
     tablet.get_by_role("button", name="Window: Soft tissue").tap()
     tablet.get_by_role("button", name="Fit Axial view").tap()
     fingers, told = Fingers(tablet, 0), tablet.locator(".ds-window").first
@@ -143,15 +145,6 @@ def test_the_first_of_two_fingers_does_not_paint(tablet, tool):
     wait_until(tablet, lambda: tablet.get_by_role("button", name="Undo", exact=True).is_disabled())
 
 
-LATE = """() => {
-  const session = window.trame.client.getConnection().getSession(), call = session.call.bind(session);
-  const pause = () => new Promise((done) => setTimeout(done, 500));
-  session.call = (name, ...told) =>
-    name === "trame.rca.event" ? pause().then(() => call(name, ...told)) : call(name, ...told);
-}"""
-"""What trame tells of fingers comes late, as from a server that is at work; what the page tells itself does not."""
-
-
 @pytest.mark.parametrize("late", [False, True])
 def test_the_first_of_two_fingers_does_not_paint_in_3d(tablet, late):
     segmented(tablet)
@@ -161,7 +154,7 @@ def test_the_first_of_two_fingers_does_not_paint_in_3d(tablet, late):
     fingers, undo = Fingers(tablet, 1), tablet.get_by_role("button", name="Undo", exact=True)
     wait_until(tablet, lambda: fingers.picture().std() > 20)
     if late:
-        tablet.evaluate(LATE)
+        tablet.evaluate(LATE, ["trame.rca.event", 500])
     fingers.move(*([(-d, 0), (d, 0)] for d in range(30, 51, 5)))
     fingers.move([(30, 0), (60, 0)], pause_ms=500)
     tablet.wait_for_timeout(6000 if late else 1500)
