@@ -38,7 +38,7 @@ def test_a_model_corrects_with_the_same_undo(done):
     done.get_by_text(LICENCE).wait_for()
     take(done, "Remove")
     drag(done, (0, 0))
-    done.get_by_text(f"Left lung, remove: point, {TITLE} (Left lung -").wait_for()
+    done.get_by_text(f"Left lung, remove: point, {TITLE} (Left lung −").wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml < before)
     lost = before - volume_of(done, "Left lung")
     undo_to(done, "Left lung", before)
@@ -46,7 +46,7 @@ def test_a_model_corrects_with_the_same_undo(done):
     correct_with(done, "DeepSeg's solver")
     done.get_by_text(LICENCE).wait_for(state="detached")
     drag(done, (0, 0))
-    done.get_by_text("Left lung, remove: point (Left lung -").first.wait_for()
+    done.get_by_text("Left lung, remove: point (Left lung −").first.wait_for()
     wait_for_volume(done, "Left lung", lambda ml: before - lost != ml < before)
     undo_to(done, "Left lung", before)
 
