@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     """Both tell size, voxel sizes, directions and origin."""
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+IMAGE_SUFFIXES = (*SUFFIXES, *SEGMENTATION_SUFFIXES)
+"""Of all files that may be in a zip file besides slices."""
 
 
 def read_volume(path: Path | str) -> Volume:
@@ -62,7 +64,7 @@ def read_volume(path: Path | str) -> Volume:
     path = Path(path).expanduser()
     files.must_exist(path)
     if path.is_file() and path.suffix.lower() == archive.SUFFIX:
-        with archive.unpacked(path, (*SUFFIXES, *SEGMENTATION_SUFFIXES)) as content:
+        with archive.unpacked(path, IMAGE_SUFFIXES) as content:
             return replace(read_volume(content), source="")
     if path.is_dir() or files.is_dicom(path):
         from .dicom.series import read_series
