@@ -109,6 +109,7 @@ def test_a_patient_with_two_cases_is_told_before_the_training_and_held_out_as_a_
     assert train(table, output, "--folds", "3") == 2
     told = capsys.readouterr().err
     assert "3 cases of 2 patients cannot be divided into 3 folds" in told and "MRN" not in told
+    assert "column patient of a table" in told
     assert train(table, output, "--folds", "2", "--json") == 0
     told = capsys.readouterr()
     plan = next(event for event in map(json.loads, told.out.splitlines()) if event["event"] == "plan")
