@@ -41,7 +41,7 @@ class Frames:
         self._volumeNode, self._browser = volumeNode, browserOf(volumeNode)
         self._volumes = self._browser.GetSequenceNode(self._volumeNode)
         self._count = self._volumes.GetNumberOfDataNodes()
-        self._results = {}  # frame → what the run knows of its result
+        self._results = {}  # frame → provenance of its result
         self._frame, self._shown = 0, self._browser.GetSelectedItemNumber()
 
     @property
@@ -69,7 +69,7 @@ class Frames:
             self._work.forgetResult()
             return
         if self._shown in self._results:  # of this session: more is known than a scene keeps
-            result = replace(result, **self._results[self._shown])
+            result = replace(result, provenance=self._results[self._shown])
         self._work.adoptShown(volume, result, ignored)
 
     def _segment(self, frame):
@@ -111,8 +111,7 @@ class Frames:
         browser.SetSelectedItemNumber(self._frame)
         self._emptyShown()
         browser.EndModify(waiting)
-        names = "confidence", "boundary_margin", "provenance"
-        self._results[self._frame] = {name: getattr(result, name) for name in names}
+        self._results[self._frame] = result.provenance
 
     def _emptyShown(self):
         """The browser is about to fill the result's node anew, from the sequence; into a full one, that is slow."""

@@ -11,6 +11,7 @@ from DeepSegLogic.io.segment_tags import NAMES, PLAN, PREFIX, stored_facts
 from DeepSegLogic.util.errors import InputError
 
 OF_THE_RUN = ("model", "version", "quality", "deepseg", "created")  # tags that all segments have
+BELIEF = ("confidence", "boundary_margin")  # tags of the segments that were not corrected
 
 
 def make(scene, volumeNode):
@@ -33,11 +34,8 @@ def fill(node, result, volumeNode):
         "deepseg": facts["versions"]["deepseg"],
         "created": facts.get("created") or datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-    known = {"confidence": result.confidence, "boundary_margin": result.boundary_margin}
-    own = {
-        s.name: {fact: f"{of[s.name]:.4f}" for fact, of in known.items() if s.name in of}
-        for s in result.label_map.structures
-    }
+    known = result.confidence, result.boundary_margin
+    own = {s.name: _belief(s.name, *known) for s in result.label_map.structures}
     bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags, own)
 
 
@@ -133,10 +131,14 @@ def note(node, ignored, corrector):
     for segmentID in _ids(node):
         segment = node.GetSegmentation().GetSegment(segmentID)
         kinds = sorted(kind for kind, structure in ignored if structure == segmentID)
-        before = _tags(segment)
-        for name, value in (("ignored", " ".join(kinds)), ("corrector", corrector)):
-            if value != before.get(name, ""):
-                segment.SetTag(PREFIX + name, value)
+        _setTags(segment, {"ignored": " ".join(kinds), "corrector": corrector})
+
+
+def noteBelief(node, confidence, boundaryMargin):
+    """Write into the segments how sure the run is of them, see :meth:`DeepSegLogic.session.Outcome.belief_in`."""
+    for segmentID in _ids(node):
+        tags = dict.fromkeys(BELIEF, "") | _belief(segmentID, confidence, boundaryMargin)
+        _setTags(node.GetSegmentation().GetSegment(segmentID), tags)
 
 
 def hasSurfaces(node):
@@ -157,6 +159,19 @@ def _ids(node):
 
 def _segments(node):
     return map(node.GetSegmentation().GetSegment, _ids(node))
+
+
+def _belief(name, *known):
+    """The tags :data:`BELIEF` of a structure, as far as they are known by its name."""
+    return {fact: f"{of[name]:.4f}" for fact, of in zip(BELIEF, known, strict=True) if name in of}
+
+
+def _setTags(segment, tags):
+    """Set DeepSeg's tags of a segment; without one, it is empty. What it has already is not touched."""
+    before = _tags(segment)
+    for name, value in tags.items():
+        if value != before.get(name, ""):
+            segment.SetTag(PREFIX + name, value)
 
 
 def _tags(segment):

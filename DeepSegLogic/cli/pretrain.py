@@ -65,7 +65,7 @@ def pretrain(
             batch=batch,
         )
         plan = replace(plan, structures=())
-        console.show(plan_table(plan))
+        console.show(plan_table(plan.lines()))
         seconds = None if steps is not None else 60 * (minutes or _MINUTES)
         options = Options(steps=steps, seconds=seconds, rate=rate_for(network, "adamw"))
         told = console.progress, console.cancelled

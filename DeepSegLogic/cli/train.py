@@ -28,7 +28,7 @@ from .federated import (
     run_site,
 )
 from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
-from .train_views import PICTURES, cases_table, folds_table, pictures, plan_table
+from .train_views import PICTURES, cases_table, folds_table, pictures, plan_lines, plan_table
 
 if TYPE_CHECKING:
     from ..training.checks import Report
@@ -190,8 +190,9 @@ def train(
                 fusion=fusion,
             )
         )
-        console.show(plan_table(plan))
-        console.event("plan", **dict(plan.lines()))
+        lines = plan_lines(plan, report)
+        console.show(plan_table(lines))
+        console.event("plan", **dict(lines))
         if dry_run:
             return
         seconds = None if steps is not None else 60 * (minutes or _MINUTES)

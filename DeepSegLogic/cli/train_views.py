@@ -73,13 +73,19 @@ def cases_table(report: Report) -> Table:
     return table
 
 
-def plan_table(plan: TrainingPlan) -> Table:
-    """Name and value of each part of a plan."""
+def plan_lines(plan: TrainingPlan, report: Report) -> list[tuple[str, str]]:
+    """Name and value of each part of a plan, and how many patients there are if some have several cases."""
+    patients, cases = len(report.patients), len(report.cases)
+    return [*([("Patients", f"{patients}, with {cases} cases")] if patients < cases else []), *plan.lines()]
+
+
+def plan_table(lines: Sequence[tuple[str, str]]) -> Table:
+    """A table of :func:`plan_lines`."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("Plan", "", show_header=False)
-    for name, value in plan.lines():
+    for name, value in lines:
         table.add_row(name, escape(value))
     return table
 

@@ -20,6 +20,9 @@ from .cases import Case
 from .signals import Signals
 
 if TYPE_CHECKING:
+    from ..data.label_map import LabelMap
+    from ..results.measured import MeasuredResult
+    from ..review.measurements import Measurement
     from ..segmentation import Result
 
 log = logging.getLogger(__name__)
@@ -58,12 +61,14 @@ class Outcome:
         seconds: duration.
         warnings: of the run, one sentence each.
         code, message, remedy, action, details: of the error, see :class:`~DeepSegLogic.util.errors.DeepSegError`.
+        corrected: the measurements of a label map that somebody corrected; None if those in the folder hold.
     """
 
     case: Case
     status: str
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    corrected: list[Measurement] | None = None
     code: str = ""
     message: str = ""
     remedy: str = ""
@@ -82,8 +87,10 @@ class Outcome:
         return [f"{self.message} {self.remedy}".strip()] if self.status == "failed" else self.warnings
 
     def as_json(self) -> dict[str, Any]:
-        """The outcome as JSON values: ``case`` is its name, ``input`` its path."""
-        return asdict(self) | {"case": self.case.name, "input": str(self.case.source)}
+        """The outcome as JSON values, without measurements: ``case`` is its name, ``input`` its path."""
+        told = asdict(replace(self, corrected=None)) | {"case": self.case.name, "input": str(self.case.source)}
+        del told["corrected"]
+        return told
 
 
 @dataclass(frozen=True)
@@ -155,10 +162,12 @@ def _segmented(case: Case, settings: Settings, place: Place, progress: Progress,
         return Outcome(case, "kept", warnings=[*told, *map(str, earlier["warnings"])])
     read = partial(read_label_map, cancel=cancel)
     if earlier and (corrected := corrections_in(folder, read)):
-        told.append(
-            f"{corrected[0].name} was corrected and is kept; its measurements and surfaces are those of before."
-        )
-        return Outcome(case, "kept", warnings=[*told, *map(str, earlier["warnings"])])
+        again = _measured_again(folder, case.source, read, cancel)
+        kept = "surfaces are" if again else "measurements and surfaces are"
+        told.append(f"{corrected[0].name} was corrected and is kept; its {kept} those of before.")
+        told += again.notes[1:] if again else ()  # the first one says that it was corrected
+        rows = again.rows if again else None
+        return Outcome(case, "kept", warnings=[*told, *map(str, earlier["warnings"])], corrected=rows)
     must_not_be_corrected(folder, read)
     if wrong:
         told.append(f"The case was repeated because its earlier results were incomplete: {wrong}.")
@@ -172,6 +181,23 @@ def _segmented(case: Case, settings: Settings, place: Place, progress: Progress,
     formats = settings.surfaces
     write_outputs(folder, volume, result, source=case.source, formats=formats, progress=progress, cancel=cancel)
     return Outcome(case, "done", warnings=[*told, *result.warnings])
+
+
+def _measured_again(
+    folder: Path, source: Path, read: Callable[[Path], LabelMap], cancel: Cancel
+) -> MeasuredResult | None:
+    """A corrected result with its present numbers; None if it cannot be measured."""
+    from ..io.read import UNNAMED
+    from ..results.measured import read_measured
+    from ..worker.isolated import read_volume
+
+    try:
+        found = read_measured(folder, read, read_volume(source, cancel=cancel))
+    except Cancelled:
+        raise
+    except (DeepSegError, OSError, ValueError, LookupError):
+        return None
+    return None if any(UNNAMED in warning for warning in found.label_map.warnings) else found
 
 
 def _elsewhere(volume: Volume, card: ModelCard, structures: list[str] | None) -> str:

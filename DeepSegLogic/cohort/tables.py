@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..review.measurements import measurement_table
 from ..util.atomic_write import atomic_path
 from ..util.errors import OutputError
 from ..util.tables import read_table, write_table
@@ -25,13 +26,14 @@ def write_tables(folder: Path, outcomes: Sequence[Outcome], part: str = "") -> N
     with atomic_path(folder / f"cohort{part}.csv") as path:
         write_table(path, columns, ([row[column] for column in columns] for row in told))
     header: list[str] = []
-    rows: list[list[str]] = []
+    rows: list[list[object]] = []
     gone: list[str] = []
-    for name in (o.case.name for o in outcomes if o.status in ("done", "kept")):
+    for outcome in (o for o in outcomes if o.status in ("done", "kept")):
+        name, own = outcome.case.name, outcome.corrected
         try:
-            found, own = read_table(folder / name / "measurements.csv")
+            found, cells = read_table(folder / name / "measurements.csv") if own is None else measurement_table(own)
             header = max(header, found, key=len)  # cases kept from earlier versions have fewer columns
-            rows += [[name, *row] for row in own]
+            rows += [[name, *row] for row in cells]
         except (OSError, ValueError):
             gone.append(name)
     with atomic_path(folder / f"measurements{part}.csv") as path:

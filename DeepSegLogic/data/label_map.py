@@ -152,8 +152,10 @@ def changed_structures(before: LabelMap, after: LabelMap) -> list[str]:
             for s in after.structures
             if (s.name, s.value) not in former or (before.mask(s.name) != after.mask(s.name)).any()
         ]
-    moved = before.array != after.array
-    touched = {*np.unique(before.array[moved]).tolist(), *np.unique(after.array[moved]).tolist()}
+    touched: set[int] = set()
+    for one, other in zip(before.array, after.array, strict=True):  # whole arrays of what moved would not fit the cache
+        if (moved := one != other).any():
+            touched.update(np.unique(one[moved]).tolist(), np.unique(other[moved]).tolist())
     return [s.name for s in after.structures if s.value in touched or (s.name, s.value) not in former]
 
 

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     """Both tell size, voxel sizes, directions and origin."""
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+IMAGE_SUFFIXES = (*SUFFIXES, *SEGMENTATION_SUFFIXES)
+"""Of all files that may be in a zip file besides slices."""
+UNNAMED = "does not name its structures"
+"""In the warning of a label map whose names are a guess."""
 
 
 def read_volume(path: Path | str) -> Volume:
@@ -62,7 +66,7 @@ def read_volume(path: Path | str) -> Volume:
     path = Path(path).expanduser()
     files.must_exist(path)
     if path.is_file() and path.suffix.lower() == archive.SUFFIX:
-        with archive.unpacked(path, (*SUFFIXES, *SEGMENTATION_SUFFIXES)) as content:
+        with archive.unpacked(path, IMAGE_SUFFIXES) as content:
             return replace(read_volume(content), source="")
     if path.is_dir() or files.is_dicom(path):
         from .dicom.series import read_series
@@ -130,7 +134,7 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
         names = {s.value: s.name for s in standard_structures()}
         if names.keys() & values:
             warnings.append(
-                f"{path.name} does not name its structures: they are called as in TotalSegmentator's total. "
+                f"{path.name} {UNNAMED}: they are called as in TotalSegmentator's total. "
                 "If its labels are others, the names are wrong."
             )
     taken: set[str] = set()

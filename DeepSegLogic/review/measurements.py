@@ -135,10 +135,14 @@ def hu_text(hu: float | None) -> str:
 
 def write_measurements(rows: list[Measurement], path: Path) -> None:
     """Write measurements as CSV: one row per structure, numbers with a point; ``cut`` says "yes" or nothing."""
+    write_table(path, *measurement_table(rows))
+
+
+def measurement_table(rows: list[Measurement]) -> tuple[list[str], list[list[object]]]:
+    """Header and rows of the table that :func:`write_measurements` writes."""
     header = ["structure", "name", "volume_ml", "voxels", "mean_hu", "sd_hu"]
     header += [f"{end}_{axis}_mm" for end in ("min", "max") for axis in ("R", "A", "S")]
-    header += ["confidence", "boundary_margin", "cut"]
-    write_table(path, header, map(_cells, rows))
+    return [*header, "confidence", "boundary_margin", "cut"], [*map(_cells, rows)]
 
 
 def read_measurements(path: Path) -> list[Measurement]:

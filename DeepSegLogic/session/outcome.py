@@ -172,14 +172,15 @@ class Outcome:
         """Measure a corrected label map of the result's volume."""
         if self.result is not None and self.planning is not None:
             self.planning.look()
+            confidence, boundary_margin = self.belief_in(label_map)
             self._jobs.submit_latest(
                 "measure",
                 self._of_result(self._measured),
                 self._of_result(self._not_measured),
                 label_map=label_map,
                 volume=self.volume,
-                confidence=self.result.confidence,
-                boundary_margin=self.result.boundary_margin,
+                confidence=confidence,
+                boundary_margin=boundary_margin,
             )
 
     def belief_in(self, label_map: LabelMap) -> tuple[dict[str, float], dict[str, float]]:
@@ -196,7 +197,7 @@ class Outcome:
         """Look for places to check in the result, or in a corrected label map."""
         if self.result is not None:
             found = self._of_result(self._reviewed)
-            self._jobs.submit("review", found, label_map=label_map, confidence=self.result.confidence)
+            self._jobs.submit("review", found, label_map=label_map, confidence=self.belief_in(label_map)[0])
 
     def ignore(self, finding: Finding) -> None:
         """Do not show this finding again for this result."""

@@ -20,6 +20,7 @@ from ..data.terminology import structure_for
 from ..data.types import FloatArray
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import ct_doubts, reject_unusable
+from ..io.patients import patient_of
 from ..util.errors import DeepSegError, InputError
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.words import counted
@@ -48,6 +49,7 @@ class CaseFacts:
         not_ct: reasons why it does not look like CT.
         digest: of the image.
         labels_digest: of the labels, their names and the further images.
+        patient: key of the patient: the table's, else that of the DICOM series; empty if neither tells.
     """
 
     files: CaseFiles
@@ -62,6 +64,7 @@ class CaseFacts:
     not_ct: list[str] = field(default_factory=list)
     digest: str = ""
     labels_digest: str = ""
+    patient: str = ""
 
 
 Show = Callable[[CaseFacts, Volume, LabelMap], None]
@@ -93,6 +96,14 @@ class Report:
         """The cases without an error."""
         return [facts for facts in self.cases if facts.error is None]
 
+    @property
+    def patients(self) -> list[list[str]]:
+        """The names of the cases of each patient; a case whose patient is not known has one of its own."""
+        found: dict[str, list[str]] = {}
+        for facts in self.cases:
+            found.setdefault(facts.patient or facts.files.name, []).append(facts.files.name)
+        return list(found.values())
+
     def raise_first(self) -> None:
         """Raise the first error, which tells how many others there are."""
         if self.errors:
@@ -111,6 +122,7 @@ def look_at(files: CaseFiles, show: Show | None = None) -> CaseFacts:
     try:
         case = read_case(files)
         greys = reject_unusable(case.volume)
+        facts.patient = files.patient or patient_of(files.image)
     except DeepSegError as error:
         facts.error = error
         return facts
@@ -203,10 +215,12 @@ def check_cases(
     if modality is None and usable and not any(facts.not_ct for facts in usable):
         modality = "CT"
     warnings += _far_apart(usable)
-    if len(found) == 1:
-        warnings.append("There is one case: the model will know this patient, and may fail on others.")
     named = tuple(channels) if len(channels) > 1 else ()
-    return Report(found, structures, modality, warnings, errors, named, regions)
+    report = Report(found, structures, modality, warnings, errors, named, regions)
+    if len(report.patients) == 1:
+        what = "There is one case" if len(found) == 1 else "All cases are of one patient"
+        warnings.append(f"{what}: the model will know this patient, and may fail on others.")
+    return report
 
 
 def _regions(cases: list[CaseFacts], structures: list[str]) -> tuple[Regions | None, list[str]]:

@@ -6,7 +6,8 @@
 - image and label files: ``NAME.nii.gz`` with ``NAME_seg.nii.gz`` or ``NAME.seg.nrrd``, a folder per case, or the
   folders ``images`` and ``labels``; a ``dataset.json`` there names the labels
 - scenes of 3D Slicer (``.mrb``), each with an image and its segmentation; also among results or image files
-- a table ``cases.csv`` with the columns ``image``, ``label`` and, if need be, ``looked_for``: names, separated by ``;``
+- a table ``cases.csv`` with the columns ``image``, ``label`` and, if need be, ``looked_for`` (names, separated by
+  ``;``) and ``patient``
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from ..io.patients import patient_key
 from ..io.read import SUFFIXES
 from ..io.result_files import PROVENANCE, label_map_in
 from ..io.slicer_scene import SUFFIX as SCENE
@@ -51,6 +53,7 @@ class CaseFiles:
         further: files of the further images (channels), at the same place as the first one.
         regions: the structures, if they overlap.
         model: those of the model to begin with, if they overlap: the labels may be a result of it.
+        patient: key of the patient (:func:`~DeepSegLogic.io.patients.patient_key`) that a table states; else empty.
     """
 
     name: str
@@ -61,6 +64,7 @@ class CaseFiles:
     further: tuple[Path, ...] = ()
     regions: Regions | None = None
     model: Regions | None = None
+    patient: str = ""
 
     @property
     def is_scene(self) -> bool:
@@ -270,7 +274,8 @@ def _from_csv(path: Path) -> list[CaseFiles]:
             )
         asked = _asked(cells.get("looked_for", ""), names)
         own = _stem(image) if all(_stem(image) != case.name for case in cases) else f"line_{number}"
-        case = CaseFiles(own, image, label, names, asked or None, regions=regions)
+        patient = patient_key(cells.get("patient", ""))
+        case = CaseFiles(own, image, label, names, asked or None, regions=regions, patient=patient)
         cases.append(replace(case, names=None, regions=None) if case.is_scene else case)
     return cases
 

@@ -1,4 +1,4 @@
-"""Cross-validation in nnU-Net's manner: every case is held out once, and the networks are an ensemble.
+"""Cross-validation in nnU-Net's manner: every patient is held out once, and the networks are an ensemble.
 
 As there, a fold ends with its last network, not with the one that was best on the cases that it is measured on.
 """
@@ -63,21 +63,27 @@ class Fold:
         return means(self.scores)
 
 
-def split(names: Sequence[str], folds: int) -> list[list[str]]:
-    """The cases that each fold holds out: nnU-Net's, for the same names.
+def split(patients: Sequence[Sequence[str]], folds: int) -> list[list[str]]:
+    """The cases that each fold holds out: nnU-Net's for the same names, if every patient has one case.
+
+    Args:
+        patients: names of the cases of each.
 
     Raises:
-        UsageError: there are fewer cases than folds, or one fold.
+        UsageError: there are fewer patients than folds, or one fold.
     """
-    if not 2 <= folds <= len(names):
+    if not 2 <= folds <= len(patients):
+        cases, number = sum(map(len, patients)), len(patients)
+        of = f" of {counted(number, 'patient')}" if number < cases else ""
         raise UsageError(
-            f"{len(names)} cases cannot be divided into {folds} folds.",
-            "Choose at least 2 folds, and at most as many as there are cases.",
+            f"{counted(cases, 'case')}{of} cannot be divided into {folds} folds.",
+            f"Choose at least 2 folds, and at most as many as there are {'patients' if of else 'cases'}."
+            + (" If the patients are others, name them in the column patient of a table of cases." if of else ""),
             code="usage.folds",
         )
-    order = np.arange(len(names))
+    ordered, order = sorted(map(sorted, patients)), np.arange(len(patients))
     np.random.RandomState(_SEED).shuffle(order)
-    return [[sorted(names)[n] for n in sorted(part)] for part in np.array_split(order, folds)]
+    return [sorted(name for n in part for name in ordered[n]) for part in np.array_split(order, folds)]
 
 
 def cross_validate(
@@ -99,11 +105,11 @@ def cross_validate(
         only: number of the only fold to train, from 0; the others are trained by other calls. None for all.
 
     Raises:
-        UsageError: too many folds for the cases, no such fold, or a network that cannot be an ensemble.
+        UsageError: too many folds for the patients, no such fold, or a network that cannot be an ensemble.
         DeepSegError: see :func:`~.run.train_model`.
     """
     recipe.report.raise_first()
-    apart = split([facts.files.name for facts in recipe.report.cases], folds)
+    apart = split(recipe.report.patients, folds)
     if only is not None and not 0 <= only < folds:
         raise UsageError(f"There is no fold {only} of {folds}.", f"Choose 0 to {folds - 1}.", code="usage.folds")
     if not recipe.plan.is_unet:

@@ -12,7 +12,7 @@ from ..data.types import LabelArray, MaskArray, VolumeArray
 from ..data.volume import Volume
 from ..io.dataset_names import IGNORE
 from ..io.nifti_names import read_names
-from ..io.read import read_volume
+from ..io.read import UNNAMED, read_volume
 from ..io.segmentations import holds_segments, read_segmentation_of
 from ..io.segments import OVERLAP
 from ..io.slicer_scene import read_slicer_scene
@@ -72,7 +72,7 @@ def read_case(files: CaseFiles) -> ReadCase:
         table = read_names(files.labels) if files.labels.name.lower().endswith((".nii", ".nii.gz")) else {}
         names = table | {s.value: s.name for s in label_map.structures}
         warnings += [w for w in label_map.warnings if not w.endswith(OVERLAP)]  # the checks name what overlaps
-        if looked_for is None and not any("does not name" in w for w in label_map.warnings):
+        if looked_for is None and not any(UNNAMED in w for w in label_map.warnings):
             looked_for = frozenset(names.values())
     else:
         names = by_segment or dict(files.names)

@@ -140,7 +140,7 @@ def train_recipe(
                 check_before(recipe, output, work / CHECKPOINT)
             prepared = prepare_cases(recipe.report.cases, recipe.plan, work / "cases", progress, cancel)
         ranks.wait()
-    outcome = train_network(recipe, *held_out(prepared), work, progress, cancel, ranks)
+    outcome = train_network(recipe, *held_out(prepared, recipe.report.patients), work, progress, cancel, ranks)
     if not ranks.is_first:
         return outcome
     name, plan = title or output.resolve().name, final_plan(recipe.plan, outcome)

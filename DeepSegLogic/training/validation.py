@@ -21,11 +21,19 @@ _SEED = 20_26
 _FIFTH = 5
 
 
-def held_out(cases: Sequence[PreparedCase]) -> tuple[list[PreparedCase], list[PreparedCase]]:
-    """Cases to train on and to measure on: every fifth one; none of fewer than five."""
-    order = np.random.default_rng(0).permutation(len(cases))
-    apart = set(order[: len(cases) // _FIFTH].tolist())
-    return [c for n, c in enumerate(cases) if n not in apart], [c for n, c in enumerate(cases) if n in apart]
+def held_out(
+    cases: Sequence[PreparedCase], patients: Sequence[Sequence[str]]
+) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """Cases to train on and to measure on: of whole patients, at most every fifth case; none of fewer than five.
+
+    Args:
+        patients: names of the cases of each.
+    """
+    apart: set[str] = set()
+    for number in np.random.default_rng(0).permutation(len(patients)):
+        if len(apart) + len(patients[number]) <= len(cases) // _FIFTH:
+            apart.update(patients[number])
+    return [c for c in cases if c.name not in apart], [c for c in cases if c.name in apart]
 
 
 class PatchDice:

@@ -1,4 +1,4 @@
-"""Digests of files, written ``"<algorithm>:<hex>"``."""
+"""Digests of files and texts, written ``"<algorithm>:<hex>"``."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def file_digest(*paths: Path, algorithm: str = "sha256") -> str:
             while block := file.read(_BLOCK):
                 state.update(block)
     return f"{algorithm}:{state.hexdigest()}"
+
+
+def text_digest(text: str) -> str:
+    """Digest of a text."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -83,8 +83,11 @@ def test_an_exported_scene_comes_back_to_be_corrected_and_exported(browser, scen
     page.mouse.move(x + 5, y, steps=4)
     page.mouse.up()
     wait_for_volume(page, "Left lung", lambda ml: ml < before)
+    now = volumes(page)
+    assert not now["Left lung"][1] and {**now, "Left lung": table["Left lung"]} == table
     page.get_by_role("button", name="Undo", exact=True).click()
     wait_for_volume(page, "Left lung", lambda ml: ml == before)
+    assert volumes(page) == table
     rows = download(page, ["Measurements"]).decode()
     line = next(line for line in rows.splitlines() if line.startswith("Left lung,"))
     assert float(line.split(",")[2]) == pytest.approx(before, abs=0.06)

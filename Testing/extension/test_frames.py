@@ -106,6 +106,9 @@ def test_a_correction_stays_with_its_frame(moving):
     browse(moving, 1)
     assert np.array_equal(moving.shown("lung_left"), corrected)
     assert np.array_equal(moving.scene.labelMap().mask("lung_left"), corrected)
+    moving.wait(lambda: moving.session.outcome.measurements and not moving.session.jobs.waiting)
+    sure = {row.name: row.confidence is not None for row in moving.session.outcome.measurements if row.voxels}
+    assert not sure.pop("lung_left") and all(sure.values()) and sure
 
 
 def test_cancel_keeps_the_frames_done(moving):

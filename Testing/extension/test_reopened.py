@@ -23,7 +23,7 @@ def seen(user):
         "editor": [node and node.GetName() for node in (editor.segmentationNode(), editor.sourceVolumeNode())],
         "labels": [s.name for s in outcome.result.label_map.structures],
         "voxels": int((user.scene.labelMap().array > 0).sum()),
-        "confidence": {name: f"{value:.4f}" for name, value in outcome.result.confidence.items()},
+        "confidence": {name: f"{value:.4f}" for name, value in outcome.belief_in(user.scene.labelMap())[0].items()},
         "model": outcome.result.provenance["model"]["id"],
     }
 
@@ -84,7 +84,8 @@ def test_a_scene_comes_back_as_it_was(worked, desktop, tmp_path):
 
     before = seen(worked)
     assert all(before["enabled"]) and before["rows"] and before["findings"]
-    assert all(row[2] for row in before["rows"])
+    corrected = {row[0] for row in before["rows"] if not row[2]}
+    assert corrected == {"Left lung", "Spleen", "Aorta"} and len(before["rows"]) > 3
     path = save(tmp_path)
 
     close()
@@ -132,6 +133,24 @@ def test_a_result_that_came_back_can_be_worked_with(worked, tmp_path):
     assert worked.ui.reviewList.count == 0 or worked.session.outcome.ignored
     worked.run()
     assert len(worked.rows()) > 5
+
+
+def test_what_was_undone_has_its_confidence_again_also_in_a_scene(lung, tmp_path):
+    def is_sure():
+        settle(lung)
+        return {row.text(0): bool(row.text(2)) for row in lung.rows()}
+
+    lung.scene.labelMap()  # takes the hole over as a step
+    lung.session.outcome.measure(lung.scene.labelMap())
+    before, corrected = is_sure(), save(tmp_path, "corrected.mrb")
+    assert not before["Left lung"] and before["Right lung"]
+    assert lung.scene.corrections.undo() is not None
+    assert is_sure() == {**before, "Left lung": True}
+    undone = save(tmp_path, "undone.mrb")
+    for path, expected in ((corrected, before), (undone, {**before, "Left lung": True})):
+        close()
+        load(path)
+        assert is_sure() == expected
 
 
 def test_of_two_segmentations_the_one_shown_comes_back(ready, tmp_path):

@@ -17,6 +17,7 @@ from unittest.mock import patch
 import numpy as np
 import psutil
 import pytest
+import SimpleITK
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.cohort import Case, case, run_cohort
@@ -108,6 +109,7 @@ def test_a_case_that_somebody_corrected_is_never_replaced(cohort, scheduler, nam
     work = file.read_bytes()
     (again,) = outcomes(cases[:1], settings, scheduler=scheduler).values()
     assert again.status == "kept" and f"{name} was corrected and is kept" in again.warnings[0]
+    assert "its surfaces are those of before" in again.warnings[0]
     other = replace(settings, structures=["lung_left"])
     (refused,) = outcomes(cases[:1], other, scheduler=scheduler).values()
     assert (refused.status, refused.code) == ("failed", "output.corrected") and name in refused.message
@@ -115,6 +117,47 @@ def test_a_case_that_somebody_corrected_is_never_replaced(cohort, scheduler, nam
     file.unlink()
     (done,) = outcomes(cases[:1], other, scheduler=scheduler).values()
     assert done.status == "done"
+
+
+def test_the_table_has_the_numbers_of_corrected_labels(cohort, piece, scheduler):
+    cases, settings = cohort[0][::2], cohort[1]  # without the broken one
+    outcomes(cases, settings, scheduler=scheduler)
+    before, file = rows(settings.output / "measurements.csv"), settings.output / "a" / "segmentation.nii.gz"
+    own = (settings.output / "a" / "measurements.csv").read_bytes()
+    corrected = read_label_map(file)
+    left, right = (corrected.structure(name).value for name in ("lung_left", "lung_right"))
+    corrected.array[: len(corrected.array) // 2][corrected.array[: len(corrected.array) // 2] == left] = 0
+    write_label_map(corrected, file)
+    again = outcomes(cases, settings, scheduler=scheduler)
+    now = rows(settings.output / "measurements.csv")
+    assert [(row["case"], row["name"]) for row in now] == [(row["case"], row["name"]) for row in before]
+    assert now[1:] == before[1:] and now[0]["name"] == "lung_left", "other structures and cases are as before"
+    mask = corrected.array == left
+    assert int(now[0]["voxels"]) == mask.sum() < int(before[0]["voxels"])
+    assert float(now[0]["volume_ml"]) == pytest.approx(mask.sum() * piece.voxel_ml, abs=1e-3)
+    assert float(now[0]["mean_hu"]) == pytest.approx(piece.array[mask].mean(), abs=0.1)
+    assert before[0]["confidence"] and not now[0]["confidence"]
+    assert (settings.output / "a" / "measurements.csv").read_bytes() == own
+    assert "corrected" not in again["a"].as_json()
+    corrected.array[corrected.array == right] = 0
+    write_label_map(corrected, file)
+    (kept,) = outcomes(cases[:1], settings, scheduler=scheduler).values()
+    assert "Removed: Right lung." in kept.warnings
+    assert [row["name"] for row in rows(settings.output / "measurements.csv")] == ["lung_left"]
+
+
+@pytest.mark.parametrize("why", ["names", "grid"])
+def test_corrected_labels_that_cannot_be_measured_keep_the_numbers_of_before(cohort, scheduler, why):
+    """As other programs write them: without names, or cut to another grid."""
+    cases, settings = cohort[0][:1], cohort[1]
+    outcomes(cases, settings, scheduler=scheduler)
+    before, file = rows(settings.output / "measurements.csv"), settings.output / "a" / "segmentation.nii.gz"
+    image = SimpleITK.ReadImage(str(file))
+    image = SimpleITK.Shrink(image, [2, 2, 2]) if why == "grid" else image + (image > 0)
+    SimpleITK.WriteImage(image, str(file))
+    (again,) = outcomes(cases, settings, scheduler=scheduler).values()
+    assert "its measurements and surfaces are those of before" in again.warnings[0]
+    assert rows(settings.output / "measurements.csv") == before
 
 
 def test_results_that_are_deleted_during_the_run_are_told(cohort, scheduler):

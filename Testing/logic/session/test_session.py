@@ -17,7 +17,7 @@ from DeepSegLogic.session import Phase, Session, Signal
 from DeepSegLogic.util.errors import ResourceError, UsageError
 from DeepSegLogic.worker import Event
 
-from .steps import wait
+from .steps import settle, wait
 
 
 @pytest.fixture(scope="module")
@@ -251,11 +251,41 @@ def test_a_face_that_cannot_show_one_answer_gets_the_next(small_ct):
     assert client.asked.count("measure") == 2  # the first one is known to have ended
 
 
-def test_an_export_after_a_correction_has_the_numbers_of_the_corrected_labels(session, small_ct, tmp_path):
-    array = np.zeros(small_ct.shape_kji, np.uint8)
+def adopt_organs(session, volume):
+    """A result with a liver and a spleen of 64 voxels each; the spleen has low confidence."""
+    array = np.zeros(volume.shape_kji, np.uint8)
     array[2:6, 2:6, 2:6], array[2:6, 8:12, 2:6] = 1, 2
-    found = LabelMap(array, small_ct.ijk_to_ras, [structure_for("liver", 1), structure_for("spleen", 2)])
-    session.outcome.adopt(small_ct, found, {}, {"liver": 0.91, "spleen": 0.82}, {"liver": 0.5, "spleen": 0.4})
+    found = LabelMap(array, volume.ijk_to_ras, [structure_for("liver", 1), structure_for("spleen", 2)])
+    session.outcome.adopt(volume, found, {}, {"liver": 0.91, "spleen": 0.42}, {"liver": 0.5, "spleen": 0.4})
+    return found, array
+
+
+def test_a_corrected_structure_has_the_confidence_of_the_model_again_after_undo(session, small_ct):
+    outcome = session.outcome
+    adopt_organs(session, small_ct)
+    correction = outcome.correction
+
+    def told():
+        """The table of both faces, and the structures that the review calls doubtful."""
+        outcome.measure(correction.label_map)
+        outcome.review(correction.label_map)
+        settle(session)
+        table = {row.name: (row.voxels, row.confidence, row.boundary_margin) for row in outcome.measurements}
+        return table, [finding.structure for finding in outcome.findings if finding.kind == "confidence"]
+
+    before = {"spleen": (64, 0.42, 0.4), "liver": (64, 0.91, 0.5)}, ["spleen"]
+    assert told() == before
+    plane = (slice(2, 6), slice(11, 12), slice(2, 6))
+    assert correction.edit("spleen", plane, np.ones((4, 1, 4), bool), give=False)
+    assert told() == ({"liver": (64, 0.91, 0.5), "spleen": (48, None, None)}, [])
+    correction.undo()
+    assert told() == before
+    correction.redo()
+    assert told()[0]["spleen"] == (48, None, None)
+
+
+def test_an_export_after_a_correction_has_the_numbers_of_the_corrected_labels(session, small_ct, tmp_path):
+    found, array = adopt_organs(session, small_ct)
     corrected = replace(found, array=array.copy())
     corrected.array[2:6, 11, 2:6] = 0
     session.export(tmp_path / "out", ["csv", "html"], corrected)
@@ -266,4 +296,4 @@ def test_an_export_after_a_correction_has_the_numbers_of_the_corrected_labels(se
     assert (spleen.voxels, spleen.confidence, spleen.boundary_margin) == (48, None, None)
     assert spleen.mean_hu == pytest.approx(small_ct.array[corrected.array == 2].mean(), abs=0.05)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert ">0.91</td>" in page and ">0.82</td>" not in page
+    assert ">0.91</td>" in page and ">0.42</td>" not in page

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,13 +25,19 @@ from DeepSegLogic.training.planning import plan_training
 from DeepSegLogic.training.reading import read_case
 from DeepSegLogic.training.recipe import Recipe
 from DeepSegLogic.training.run import work_folder
-from DeepSegLogic.training.validation import PatchDice
+from DeepSegLogic.training.validation import PatchDice, held_out
+from DeepSegLogic.util.digests import text_digest
 from DeepSegLogic.util.errors import UsageError
 
 from .phantom import NAMES, case, label_map, write_raw
 
 losses = pytest.importorskip("monai.losses")
 SMALL = {"shape": (16, 24, 24)}
+
+
+def alone(names):
+    """Patients with one case each."""
+    return [[name] for name in names]
 
 
 def train(data, output, *more):
@@ -60,11 +67,58 @@ def lab(data, tmp_path_factory):
 
 def test_the_folds_are_nnunets():
     """As ``sklearn.model_selection.KFold(folds, shuffle=True, random_state=12345)`` gives them."""
-    assert split(list("gfedcba"), 3) == [["d", "e", "g"], ["a", "b"], ["c", "f"]]
-    assert split(list("abcde"), 5) == [["a"], ["e"], ["d"], ["b"], ["c"]]
+    assert split(alone("gfedcba"), 3) == [["d", "e", "g"], ["a", "b"], ["c", "f"]]
+    assert split(alone("abcde"), 5) == [["a"], ["e"], ["d"], ["b"], ["c"]]
     for folds in (0, 1, 8):
         with pytest.raises(UsageError, match="7 cases cannot be divided"):
-            split(list("abcdefg"), folds)
+            split(alone("abcdefg"), folds)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_patient_is_on_both_sides(seed):
+    """Of random patients with random numbers of cases, in any order."""
+    rng = np.random.default_rng(seed)
+    patient_of = {f"c{n:02}": int(rng.integers(12)) for n in rng.permutation(int(rng.integers(8, 40)))}
+    patients = [[name for name, own in patient_of.items() if own == one] for one in dict.fromkeys(patient_of.values())]
+    apart = split(patients, int(rng.integers(2, len(patients) + 1)))
+    assert sorted(name for part in apart for name in part) == sorted(patient_of), "each case is held out once"
+    cases = [SimpleNamespace(name=name) for name in patient_of]
+    learnt, measured = ([case.name for case in part] for part in held_out(cases, patients))
+    assert sorted(learnt + measured) == sorted(patient_of) and len(measured) <= len(cases) // 5
+    for part in (*apart, measured):
+        assert part or part is measured
+        assert not {patient_of[n] for n in part} & {own for n, own in patient_of.items() if n not in part}
+    shuffled = [[*rng.permutation(one).tolist()] for one in patients]
+    assert split([shuffled[n] for n in rng.permutation(len(shuffled))], len(apart)) == apart, "whatever the order"
+    with pytest.raises(UsageError, match=r"cases( of .* patients?)? cannot be divided"):
+        split(patients, len(patients) + 1)
+
+
+def test_a_patient_with_more_than_a_fifth_of_the_cases_is_not_held_out():
+    patients = [[f"a{n}" for n in range(7)], ["b"], ["c"], ["d"]]
+    learnt, measured = held_out([SimpleNamespace(name=name) for one in patients for name in one], patients)
+    assert len(measured) == 2 and {case.name[0] for case in measured} < set("bcd")
+    assert {"a0", "a6"} < {case.name for case in learnt}
+
+
+def test_a_patient_with_two_cases_is_told_before_the_training_and_held_out_as_a_whole(data, tmp_path, capsys):
+    table, output = tmp_path / "cases.csv", tmp_path / "out" / "lab"
+    files = [(data / "imagesTr" / f"c{n}_0000.nii.gz", data / "labelsTr" / f"c{n}.nii.gz") for n in range(3)]
+    rows = [f"{image},{labels},MRN {7 + n % 2}" for n, (image, labels) in enumerate(files)]
+    table.write_text("\n".join(["image,label,patient", *rows]), "utf-8")
+    assert train(table, output, "--folds", "3") == 2
+    told = capsys.readouterr().err
+    assert "3 cases of 2 patients cannot be divided into 3 folds" in told and "MRN" not in told
+    assert "column patient of a table" in told
+    assert train(table, output, "--folds", "2", "--json") == 0
+    told = capsys.readouterr()
+    plan = next(event for event in map(json.loads, told.out.splitlines()) if event["event"] == "plan")
+    assert plan["Patients"] == "2, with 3 cases"
+    with (work_folder(output) / "cross_validation.csv").open(encoding="utf-8") as file:
+        folds = {row["case"]: row["fold"] for row in csv.DictReader(file)}
+    assert folds["c0_0000"] == folds["c2_0000"] != folds["c1_0000"]
+    written = [path for path in output.parent.rglob("*") if path.is_file()]
+    assert not any(word in path.read_bytes() for path in written for word in (b"MRN 7", text_digest("MRN 7").encode()))
 
 
 def test_the_model_is_the_ensemble_and_the_table_has_the_dice_of_cases_that_a_fold_did_not_see(lab, tmp_path):
@@ -83,10 +137,10 @@ def test_the_model_is_the_ensemble_and_the_table_has_the_dice_of_cases_that_a_fo
     shutil.copytree(lab, tmp_path / "first")
     for other in ("fold_1", "fold_2"):
         shutil.rmtree(tmp_path / "first" / other)
-    (held_out,) = split(["c0", "c1", "c2"], 3)[0]
-    volume, labels = case(int(held_out[1]), **SMALL)
+    (apart,) = split(alone(["c0", "c1", "c2"]), 3)[0]
+    volume, labels = case(int(apart[1]), **SMALL)
     found = segment(volume, tmp_path / "first", device="cpu").label_map.array
-    told = {row["structure"]: row["dice"] for row in rows if row["fold"] == "0" and row["case"] == held_out}
+    told = {row["structure"]: row["dice"] for row in rows if row["fold"] == "0" and row["case"] == apart}
     for value, name in NAMES.items():
         expected = 2 * ((found == value) & (labels == value)).sum() / ((found == value).sum() + (labels == value).sum())
         assert float(told[name]) == pytest.approx(expected, abs=0.01)  # the model is stored in half precision

@@ -4,12 +4,14 @@ import shutil
 
 import dicom_series
 import numpy as np
+import pydicom
 import pytest
 
 from DeepSegLogic import Result, read_label_map, read_volume
 from DeepSegLogic.adaptation.result_folder import corrected_results
 from DeepSegLogic.cli.remedies import WORDS
 from DeepSegLogic.io import write_label_map, write_volume
+from DeepSegLogic.io.patients import patient_of
 from DeepSegLogic.io.result_files import LABEL_MAP_FILES
 from DeepSegLogic.results.folder import write_outputs
 from DeepSegLogic.training.checks import check_cases
@@ -110,3 +112,33 @@ def test_labels_without_empty_margins_are_placed_on_the_image(tmp_path):
     write_label_map(found_cut, tmp_path / "pairs" / "a.seg.nrrd")
     [files] = find_cases(tmp_path / "pairs")
     assert np.array_equal(read_case(files).labels, found.array)
+
+
+def test_the_patient_of_a_case_is_that_of_its_dicom_series_unless_a_table_says_otherwise(tmp_path):
+    volume = read_volume(dicom_series.write_series(tmp_path / "first"))
+    dicom_series.write_series(tmp_path / "again", PatientID=" P1 ", StudyDate="20250102")
+    dicom_series.write_series(tmp_path / "other", PatientID="P2")
+    for number, left_out in enumerate(("", None)):
+        dicom_series.write_series(tmp_path / f"unknown{number}", PatientID=left_out)
+    for number, folder in enumerate(sorted(path for path in tmp_path.iterdir())):  # else the same image twice
+        for path in folder.iterdir():
+            slice_ = pydicom.dcmread(path)
+            slice_.RescaleIntercept = number - 1024
+            slice_.save_as(path)
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "first")
+    write_label_map(dicom_series.organs(volume.ijk_to_ras), tmp_path / "organs.seg.nrrd")
+    images = ["again/IM000", "first/IM000", "other/IM000", "unknown0/IM000", "unknown1/IM000"]
+
+    def patients(*rows):
+        (tmp_path / "cases.csv").write_text("\n".join(["image,label,patient", *rows]), "utf-8")
+        report = check_cases(find_cases(tmp_path / "cases.csv"))
+        assert not report.errors and "P1" not in repr(report) and "P2" not in repr(report)
+        place = {facts.files.name: facts.files.image.parent.name for facts in report.cases}
+        return sorted(sorted(place[name] for name in own) for own in report.patients)
+
+    expected = [["again", "first"], ["other"], ["unknown0"], ["unknown1"]]
+    assert patients(*(f"{image},organs.seg.nrrd," for image in images)) == expected
+    named = zip(images, ("A", "B", "A", "B", ""), strict=True)
+    expected = [["again", "other"], ["first", "unknown0"], ["unknown1"]]
+    assert patients(*(f"{image},organs.seg.nrrd,{patient}" for image, patient in named)) == expected
+    assert patient_of(tmp_path / "packed.zip") == patient_of(tmp_path / "first") != patient_of(tmp_path / "other")

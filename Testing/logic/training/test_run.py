@@ -206,8 +206,9 @@ def test_prepared_cases_are_used_again_for_the_same_plan_only(data, tmp_path):
 
 def test_every_fifth_case_is_held_out_and_a_perfect_network_has_dice_one(prepared):
     plan, cases = prepared
-    train, apart = held_out(cases)
-    assert (len(train), len(apart)) == (4, 1) and held_out(cases[:4])[1] == []
+    patients = [[case.name] for case in cases]
+    train, apart = held_out(cases, patients)
+    assert (len(train), len(apart)) == (4, 1) and held_out(cases[:4], patients[:4])[1] == []
     rule = plan.normalization
 
     class Knows(torch.nn.Module):
