@@ -1,8 +1,6 @@
 """Names of a plan's lines, whole and so that none covers another: in slices beside the lines, in 3D views in columns at
 the sides, with leader lines."""
 
-from itertools import pairwise
-
 import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
@@ -69,7 +67,7 @@ class _Labels:
 
 
 class _Beside(_Labels):
-    """In a slice: beside the parts of lines that lie in it."""
+    """In a slice: beside those points of a line that lie in it, and are drawn there."""
 
     def __init__(self, renderer, labels, node):
         self._node, self._points = node, [points for _text, _place, points, _color in labels]
@@ -80,13 +78,15 @@ class _Beside(_Labels):
         fromRas = np.linalg.inv(toNumpy(self._node.GetXYToRAS()))
         seen = []
         for actor, points in zip(self._actors, self._points, strict=True):
-            place = _inSlice(points @ fromRas[:3, :3].T + fromRas[:3, 3])
-            inView = place is not None and 0 <= place[0] <= width and 0 <= place[1] <= height
+            pixels = points @ fromRas[:3, :3].T + fromRas[:3, 3]
+            inSlice = pixels[abs(pixels[:, 2]) < 0.5]  # slices
+            x, y = inSlice[:, :2].mean(0).tolist() if len(inSlice) else (-1, -1)
+            inView = 0 <= x <= width and 0 <= y <= height
             actor.SetVisibility(inView)
             if inView:
                 long, tall = _sizeOf(actor, self._renderer)
-                start = min(place[0] + BESIDE, width - MARGIN - long)
-                seen.append((place[1] + BESIDE + tall / 2, tall + 4, max(MARGIN, start), actor))
+                start = min(x + BESIDE, width - MARGIN - long)
+                seen.append((y + BESIDE + tall / 2, tall + 4, max(MARGIN, start), actor))
         seen.sort(key=lambda label: label[0])
         heights = spread(*([label[n] for label in seen] for n in range(2)), MARGIN, height - TOP)
         for middle, (_wanted, tall, start, actor) in zip(heights, seen, strict=True):
@@ -133,17 +133,6 @@ class _Columns(_Labels):
         self._renderer.SetWorldPoint(*place)
         self._renderer.WorldToDisplay()
         return self._renderer.GetDisplayPoint()[:2]
-
-
-def _inSlice(points):
-    """Where a line through points, in px of the view and slices above it, lies in the slice: (x, y); None: nowhere."""
-    for one, other in pairwise(points):
-        low, high = sorted((one[2], other[2]))
-        if low <= 0.5 and high >= -0.5:
-            length = other[2] - one[2]
-            ends = np.clip((np.array([-0.5, 0.5]) - one[2]) / length, 0, 1) if length else np.array([0, 1])
-            return (one + ends.mean() * (other - one))[:2].tolist()
-    return None
 
 
 def _written(text, color):

@@ -12,7 +12,7 @@ from ..data.records import ArrayRecord
 from ..data.types import MaskArray, ScalarArray
 from ..data.volume import Volume
 from ..util.errors import InputError
-from ..util.words import counted, number_text
+from ..util.words import counted, number_text, signed_text
 from .degradations import thickened
 from .enhancement import Enhanced
 
@@ -77,7 +77,7 @@ class Changes(ArrayRecord):
         far = [d for d in self.drifts if abs(d.hu) >= MOST_DRIFT_HU]
         told = []
         if far:
-            worst = ", ".join(f"{d.title} {d.hu:+.0f} HU" for d in far[:3])
+            worst = ", ".join(f"{d.title} {signed_text(d.hu, '.0f')} HU" for d in far[:3])
             told.append(
                 f"Enhancing changed the mean HU of {counted(len(far), 'structure')} by {MOST_DRIFT_HU:g} HU or more: "
                 f"{worst}."

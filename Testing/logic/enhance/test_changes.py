@@ -41,7 +41,7 @@ def test_drift_of_an_organ_is_its_change_of_mean_and_5_hu_are_too_much(ct, organ
     found = changes(ct, with_values(ct, changed), organs)
     assert [(d.structure, round(d.hu, 2)) for d in found.drifts] == [("spleen", -7.0), ("liver", 4.0)]
     assert len(found.warnings) == 1
-    assert "1 structure by" in found.warnings[0] and "Spleen -7 HU" in found.warnings[0]
+    assert "1 structure by" in found.warnings[0] and "Spleen −7 HU" in found.warnings[0]
 
 
 @pytest.mark.parametrize(("hu", "word"), [(90, "added"), (-90, "removed")])
