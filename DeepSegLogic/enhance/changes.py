@@ -12,7 +12,7 @@ from ..data.records import ArrayRecord
 from ..data.types import MaskArray, ScalarArray
 from ..data.volume import Volume
 from ..util.errors import InputError
-from ..util.words import counted, number_text, signed_text
+from ..util.words import anatomical_place_text, counted, signed_text
 from .degradations import thickened
 from .enhancement import Enhanced
 
@@ -84,11 +84,10 @@ class Changes(ArrayRecord):
             )
         for word, places in (("added", [p for p in self.places if p.hu > 0]), ("removed", self.lost)):
             if places:
-                r, a, s = map(number_text, places[0].ras)
                 told.append(
                     f"Enhancing {word} structure in {counted(len(places), 'place')}, "
                     f"{sum(p.ml for p in places):.1f} ml; the largest is {places[0].ml:.1f} ml "
-                    f"at R {r}, A {a}, S {s} mm."
+                    f"at {anatomical_place_text(places[0].ras)}."
                 )
         return told
 
