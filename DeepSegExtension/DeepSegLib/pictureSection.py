@@ -22,7 +22,7 @@ class PictureSection:
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
         self.look = PlanLook(sceneSession)
-        self.labels = PlanLabels(sceneSession, self._renderers)
+        self.labels = PlanLabels(sceneSession, self._renderers, self._sliceViews)
         for preset, shown in PRESETS.items():
             ui.lookComboBox.addItem(sessionText(shown.title), preset)
         ui.lookComboBox.connect("activated(int)", self.onPreset)
@@ -72,7 +72,17 @@ class PictureSection:
     def _renderers():
         layout = slicer.app.layoutManager()
         views = [layout.threeDWidget(index).threeDView() for index in range(layout.threeDViewCount)]
-        return [view.renderWindow().GetRenderers().GetFirstRenderer() for view in views]
+        return [_rendererOf(view) for view in views]
+
+    @staticmethod
+    def _sliceViews():
+        layout = slicer.app.layoutManager()
+        widgets = [layout.sliceWidget(name) for name in layout.sliceViewNames()]
+        return [(_rendererOf(widget.sliceView()), widget.mrmlSliceNode()) for widget in widgets]
 
     def _view(self):
         return slicer.app.layoutManager().threeDWidget(0).threeDView()
+
+
+def _rendererOf(view):
+    return view.renderWindow().GetRenderers().GetFirstRenderer()

@@ -108,14 +108,15 @@ class PlanNodes:
 
 
 def displaysOf(node):
-    """The displays of markups whose name and length Slicer writes in slices; in 3D, :mod:`.planLabels` does."""
+    """The displays of markups in slices and in 3D. :mod:`.planLabels` writes name and length: Slicer's are cut off at
+    the sides of a view."""
     if node.GetNumberOfDisplayNodes() < 2:
         node.AddAndObserveDisplayNodeID(node.GetScene().AddNewNodeByClass(node.GetDisplayNode().GetClassName()).GetID())
     flat, solid = (node.GetNthDisplayNode(index) for index in range(2))
     for display, inSlices in ((flat, True), (solid, False)):
         display.SetVisibility2D(inSlices)
         display.SetVisibility3D(not inSlices)
-        display.SetPropertiesLabelVisibility(inSlices)
+        display.SetPropertiesLabelVisibility(False)
     return flat, solid
 
 

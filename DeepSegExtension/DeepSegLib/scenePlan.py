@@ -78,15 +78,20 @@ class ScenePlan:
 
     @property
     def labels(self):
-        """What is written beside lines and vessel branches in 3D: text, place in RAS mm, and color of each."""
+        """What is written beside lines and vessel branches: text, place in 3D, all points (N, 3), and color of each.
+
+        Places and points are in RAS mm.
+        """
         found, planning = [], self._outcome.planning
         for planned in planning.entries if planning is not None else ():
             color = YELLOW if self.holds(planned) else GRAY
             for name, (one, other) in planned.segments.items():
                 length = f"{np.linalg.norm(other - one):.1f} mm"
-                found.append((f"{self._lineTitle(planned, name)}\n{length}", (one + other) / 2, color))
+                text, ends = f"{self._lineTitle(planned, name)}\n{length}", np.array([one, other])
+                found.append((text, ends.mean(0), ends, color))
             for cut in planned.entry.get("cuts", []):
-                found += [(name, np.array(points[0]), color) for name, points in cut.get("marks", {}).items()]
+                marks = {name: np.array(points) for name, points in cut.get("marks", {}).items()}
+                found += [(name, points[0], points, color) for name, points in marks.items()]
         return found
 
     def addPlane(self, organ):

@@ -100,6 +100,7 @@ def initial() -> dict:
         "brush": 12,
         "reach": 0.0,
         "limited": False,
+        "in_hu": False,
         "low": -150,
         "high": 250,
         "told": "",

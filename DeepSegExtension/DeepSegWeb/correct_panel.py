@@ -45,10 +45,11 @@ def correct_panel(app) -> None:
         with html.Div(v_if=(_among(BRUSHES),)):
             slider("brush", "Brush, {{ brush }} mm", 2, 60, 1)
         with html.Div(v_if=(_among(LIMITED),), classes="d-flex align-center ga-1"):
-            v3.VCheckbox(v_model=("limited",), label="Limit to HU range", density="compact", hide_details=True)
-            _number("low", "Lowest HU")
+            label = "in_hu ? 'Limit to HU range' : 'Limit to grey values'"
+            v3.VCheckbox(v_model=("limited",), label=(label,), density="compact", hide_details=True)
+            _number("low", "Lowest")
             html.Span("to", classes="ds-note")
-            _number("high", "Highest HU")
+            _number("high", "Highest")
         with html.Div(classes="d-flex flex-wrap ga-2 mt-2"):
             _tool(app, "piece", "Delete island", "I", variant="tonal")
             v3.VBtn("Keep largest", size="small", variant="tonal", click=app.correcting.keep_largest)
@@ -105,5 +106,5 @@ def _number(name: str, label: str) -> None:
         step=10,
         classes="ds-number",
         disabled=("!limited",),
-        raw_attrs=[f'aria-label="{label}"'],
+        raw_attrs=[f":aria-label=\"'{label} ' + (in_hu ? 'HU' : 'grey value')\""],
     )

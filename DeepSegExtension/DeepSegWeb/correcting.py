@@ -16,6 +16,7 @@ from DeepSegLogic.session.newest import OUTLINE_PAUSE_S
 from DeepSegLogic.session.reach import NOTCHES, counting, reach_after
 from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
+from DeepSegLogic.util.words import minus_text
 
 from .drawing import prompt_of
 from .editing import BRUSHES, GIVING, LIMITED, PROMPTS, Editing
@@ -55,7 +56,7 @@ class Correcting:
 
     def __init__(self, state, scene):
         self.state, self.work, self.session = state, scene.work, scene.work.session
-        self._attention = scene.attention
+        self._scene, self._attention = scene, scene.attention
         self.editing = Editing(scene.app.segmentation_editor, self._painted)
         self._outlining = Newest(self._outline, later, OUTLINE_PAUSE_S)
         self._sketch: tuple[np.ndarray, np.ndarray] | None = None  # pixels, and matrix, of what is being drawn
@@ -112,7 +113,10 @@ class Correcting:
         greys = self._limit
         self.editing.use(state.tool, state.current, shape=state.shape, brush_mm=state.brush, greys=greys)
         told = HINTS[f"{state.tool} {state.shape}" if state.tool in PROMPTS else state.tool]
-        state.told = told + (" Only voxels from {:g} to {:g} HU change.".format(*greys) if greys else "")
+        if greys:
+            low, high = map(minus_text, greys)
+            told += f" Only voxels from {low} to {high}{self._scene.unit} change."
+        state.told = told
 
     def set_reach(self) -> None:
         """Change more or less, as the state says: what is outlined, or else what the last prompt changed."""
@@ -150,7 +154,7 @@ class Correcting:
 
     @property
     def _limit(self) -> list[float] | None:
-        """The HU range that the tool may change; None for all."""
+        """The grey values that the tool may change, from and to; None for all."""
         return self._greys if self.state.limited and self.state.tool in LIMITED else None
 
     @property

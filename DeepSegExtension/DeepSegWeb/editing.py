@@ -17,7 +17,7 @@ SHAPES = {"draw": "lasso", "cut": "lasso", "piece": "stroke"}
 GIVING = ("add", "paint", "draw")
 """Tools that add voxels to a structure; the others remove them."""
 LIMITED = (*BRUSHES, "draw", "cut")
-"""Tools that can be limited to a range of HU."""
+"""Tools that can be limited to a range of grey values."""
 
 
 class Editing:

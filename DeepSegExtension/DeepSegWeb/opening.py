@@ -142,6 +142,7 @@ class Opening:
         work = self.scene.work
         work.forgetResult()
         self.scene.show_volume(opened.volume)
+        self.state.in_hu = self.scene.in_hu
         if opened.label_map is not None:
             known = {"confidence": opened.confidence, "boundary_margin": opened.boundary_margin}
             plan = storedResult.planOf(opened.plan, opened.volume.name)

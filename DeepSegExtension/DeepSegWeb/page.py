@@ -8,6 +8,8 @@ from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import client, html
 from trame.widgets import vuetify3 as v3
 
+from DeepSegLogic.util.words import minus_text
+
 from . import dialogs, panels
 from .archive_dialog import archive_button, archive_dialog
 from .scene import AUTO, WINDOWS
@@ -99,10 +101,13 @@ def _windows(app, **place) -> None:
             raw_attrs=[*attributes, f'title="{tip}"'],
         )
         with v3.VBtnGroup(density="compact", variant="text"):
-            ranges = (f"{level - width / 2:.0f} to {level + width / 2:.0f} HU" for width, level in WINDOWS.values())
+            ranges = (
+                f"{minus_text(level - width / 2)} to {minus_text(level + width / 2)} HU"
+                for width, level in WINDOWS.values()
+            )
             tips = dict(zip(WINDOWS, ranges, strict=True)) | {AUTO: "From the grey values of this image"}
             for key, (name, range_tip) in enumerate(tips.items(), 1):
-                tip = f"{range_tip} ({key})".replace("-", "−")
+                tip = f"{range_tip} ({key})"
                 shown = f"greys === '{name}'"
                 attributes = [f'aria-label="Window: {name}"', f':aria-pressed="{shown}"', f'aria-keyshortcuts="{key}"']
                 v3.VBtn(

@@ -275,7 +275,9 @@ def run_panel(app) -> None:
             classes="ds-note mb-1",
         )
         html.Div("Preparing the download.", v_if=("delivering",), classes="ds-note mb-1")
-        html.Div("{{ why_not || estimate }}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
+        seen = "tab === 'segment' && notes.some((note) => why_not.startsWith(note.text))"
+        told = f"{seen} ? 'See the warning under Input.' : why_not || estimate"
+        html.Div(f"{{{{ {told} }}}}", classes="ds-note mb-1", raw_attrs=['aria-live="polite"'])
         shown = "[{model, quality, enhance, chosen, force}]"
         v3.VBtn(
             "Segment",

@@ -55,7 +55,12 @@ class PagePlan:
         self.state, self._scene, self.work, self._saying = state, scene, scene.work, saying
         self._corrected, self._written, self._folder = corrected, written, folder
         self._look = PlanLook(self.work)
-        PlanLabels(self.work, lambda: [view.renderer() for view in scene.app.view_manager.get_threed_views()])
+        views = scene.app.view_manager
+        PlanLabels(
+            self.work,
+            lambda: [view.renderer() for view in views.get_threed_views()],
+            lambda: [(view.renderer(), view.get_view_node()) for view in views.get_slice_views()],
+        )
         self._outcome = self.work.session.outcome
         state.update(INITIAL)
         self._outcome.plan_changed.connect(self._show)

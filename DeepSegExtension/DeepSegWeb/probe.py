@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from slicer import vtkMRMLCrosshairNode
 
-from DeepSegLogic.util.words import anatomical_place_text
+from DeepSegLogic.util.words import anatomical_place_text, minus_text
 
 
 class Probe:
@@ -35,8 +35,7 @@ class Probe:
         i, j, k = np.rint(np.linalg.inv(volume.ijk_to_ras) @ [*place, 1])[:3].astype(int)
         if not all(0 <= n < size for n, size in zip((k, j, i), volume.shape_kji, strict=True)):
             return {}
-        unit = " HU" if self._scene.in_hu else ""
-        told = {"value": f"{volume.array[k, j, i]:g}{unit}".replace("-", "−"), "place": anatomical_place_text(place)}
+        told = {"value": minus_text(volume.array[k, j, i]) + self._scene.unit, "place": anatomical_place_text(place)}
         label = correction.label_map.array[k, j, i] if correction is not None else 0
         structures = correction.label_map.structures if label else ()
         found = next((s for s in structures if s.value == label), None)

@@ -53,6 +53,11 @@ class PageScene:
         self._enhanced = None  # node of the volume that the model saw instead of the CT
         self.app.segmentation_editor.set_surface_representation_enabled(True)  # else it would remove ours
 
+    @property
+    def unit(self) -> str:
+        """What follows a grey value of the volume."""
+        return " HU" if self.in_hu else ""
+
     def show_volume(self, volume: Volume) -> None:
         """Make a volume the input, instead of the one before and its result."""
         self.clear_result()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from DeepSegLogic.util.words import minus_text
+
 from .scene import AUTO, WINDOWS, PageScene
 
 DRAG_PX = 200
@@ -62,4 +64,4 @@ def dragged(width: float, level: float, right: float, up: float) -> tuple[float,
 def window_text(width: float, level: float) -> str:
     """Window and level, to two digits of the window at least: MR may have a scale from 0 to 1."""
     digits = max(0, 1 - math.floor(math.log10(width)))
-    return f"W {width:.{digits}f} L {level:.{digits}f}".replace("-", "−")
+    return f"W {width:.{digits}f} L {minus_text(level, f'.{digits}f')}"

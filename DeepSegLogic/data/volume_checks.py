@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..util.errors import InputError
+from ..util.words import minus_text
 from .affine import same_grid
 from .types import VolumeArray
 from .volume import Volume
@@ -81,7 +82,7 @@ def not_finite(name: Path | str, count: int) -> InputError:
     """The error for voxels that are NaN or infinite."""
     return InputError(
         f"{name} has {count} voxels that are not numbers (NaN or infinite).",
-        "Replace them: in a CT by -1024 HU (air), in a label map by 0 (background).",
+        "Replace them: in a CT by −1024 HU (air), in a label map by 0 (background).",
         code="input.not_finite",
     )
 
@@ -99,14 +100,14 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
         return [f"Its header says {volume.modality}."], []
     array, (low, high) = volume.array, greys
     if high > CT_RANGE_HU[1] or (low < CT_RANGE_HU[0] and not _one_value_fills(array, low)):
-        return [f"Its values reach from {low:g} to {high:g}, beyond what HU can be."], []
+        return [f"Its values reach from {minus_text(low)} to {minus_text(high)}, beyond what HU can be."], []
     beside = ""
     if low < PADDING_HU < high:
         low, beside = float(array.min(where=array > PADDING_HU, initial=high)), " beside padding"
     if low >= 0 and _holds_labels(array):
         return [SEGMENTATION], []
     if low >= 0:
-        return [f"It has no negative values (lowest{beside}: {low:g}), but fat and air are below 0 HU."], []
+        return [f"It has no negative values (lowest{beside}: {minus_text(low)}), but fat and air are below 0 HU."], []
     if high - low < SMALLEST_RANGE_HU:
         return [f"Its values span only {high - low:g}, less than soft tissue and air in HU."], []
     step = max(1, round((array.size / LOOK_VOXELS) ** (1 / 3)))
@@ -117,10 +118,11 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
     sentences = []
     if low > AIR_HU:
         sentences.append(
-            f"It has no air (lowest value{beside}: {low:g}); lungs and the surroundings are near -1000 HU."
+            f"It has no air (lowest value{beside}: {minus_text(low)}); lungs and the surroundings are near −1000 HU."
         )
     if ((look > SOFT_HU[0]) & (look < SOFT_HU[1])).mean() < LEAST_SOFT:
-        sentences.append("It has hardly any soft tissue (-200 to 300 HU): its values may be shifted down.")
+        soft = " to ".join(map(minus_text, SOFT_HU))
+        sentences.append(f"It has hardly any soft tissue ({soft} HU): its values may be shifted down.")
     longest = float((volume.spacing_kji * array.shape).max())
     small = f"It is only {longest:.2g} mm long. Check its voxel size: models are made for human bodies."
     small_doubts = [small] if longest < SMALL_MM else []

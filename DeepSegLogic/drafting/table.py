@@ -56,7 +56,7 @@ def table_of(
         >>> from DeepSegLogic.drafting.table import table_of
         >>> organs = read_label_map("organs.seg.nrrd")
         >>> table_of(organs, measure(organs, read_volume("ct.nrrd"))).lines[5]
-        'Left lung: volume 1879.5 ml, mean -835 HU'
+        'Left lung: volume 1879.5 ml, mean −835 HU'
     """
     titles, notes = _Titles(label_map.structures), list[str]()
     found = [row for row in measurements if row.voxels]

@@ -12,7 +12,7 @@ from ..data.records import ArrayRecord
 from ..data.types import MaskArray, ScalarArray
 from ..data.volume import Volume
 from ..util.errors import InputError
-from ..util.words import counted, number_text
+from ..util.words import anatomical_place_text, counted, signed_text
 from .degradations import thickened
 from .enhancement import Enhanced
 
@@ -77,18 +77,17 @@ class Changes(ArrayRecord):
         far = [d for d in self.drifts if abs(d.hu) >= MOST_DRIFT_HU]
         told = []
         if far:
-            worst = ", ".join(f"{d.title} {d.hu:+.0f} HU" for d in far[:3])
+            worst = ", ".join(f"{d.title} {signed_text(d.hu, '.0f')} HU" for d in far[:3])
             told.append(
                 f"Enhancing changed the mean HU of {counted(len(far), 'structure')} by {MOST_DRIFT_HU:g} HU or more: "
                 f"{worst}."
             )
         for word, places in (("added", [p for p in self.places if p.hu > 0]), ("removed", self.lost)):
             if places:
-                r, a, s = map(number_text, places[0].ras)
                 told.append(
                     f"Enhancing {word} structure in {counted(len(places), 'place')}, "
                     f"{sum(p.ml for p in places):.1f} ml; the largest is {places[0].ml:.1f} ml "
-                    f"at R {r}, A {a}, S {s} mm."
+                    f"at {anatomical_place_text(places[0].ras)}."
                 )
         return told
 

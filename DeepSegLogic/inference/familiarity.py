@@ -18,6 +18,7 @@ from torch import nn
 from ..data.boxes import box_of
 from ..data.types import FloatArray
 from ..models.plan import Normalization
+from ..util.words import minus_text
 
 TISSUE_HU = -300.0
 """From here on a voxel of a CT counts as tissue, unless its value was clipped; of other images from their mean on."""
@@ -117,13 +118,13 @@ class TrainingStatistics:
             rule: normalisation of the first channel.
             features: from :func:`watched`, of its windows.
         """
-        form, step = ("{:.0f} HU", 1.0) if rule.scheme == "ct" else ("{:.2f}", 0.01)
+        form, unit, step = (".0f", " HU", 1.0) if rule.scheme == "ct" else (".2f", "", 0.01)
         reasons = []
         for name, value in intensities(image, rule).items():
             low, high = self.ranges.get(name, (-np.inf, np.inf))
             slack = max(step, _SLACK * (high - low)) if np.isfinite(high - low) else 0.0
             if not low - slack <= value <= high + slack:
-                told, *known = (form.format(number) for number in (value, low, high))
+                told, *known = (minus_text(number, form) + unit for number in (value, low, high))
                 reasons.append(f"{WORDS[name].format(told)} (in training {' to '.join(known)})")
         distance = self.distance(features)
         if distance is not None and distance > 1:

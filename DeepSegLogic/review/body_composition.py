@@ -21,6 +21,7 @@ from ..data.types import FloatArray, MaskArray
 from ..data.volume import Volume
 from ..util.errors import InputError
 from ..util.tables import write_table
+from ..util.words import minus_text
 from .field_of_view import bounded, cut_labels
 from .measurements import volume_text
 
@@ -63,7 +64,9 @@ class Tissue:
         size = volume_text(self.volume_ml, self.cut) + " ml"
         if self.area_cm2 is not None:
             size = bounded(f"{self.area_cm2:.1f} cm²", self.cut)
-        return f"{self.tissue}, {self.level}: {size}" + (f", {self.mean_hu:.0f} HU" if self.mean_hu is not None else "")
+        return f"{self.tissue}, {self.level}: {size}" + (
+            f", {minus_text(self.mean_hu, '.0f')} HU" if self.mean_hu is not None else ""
+        )
 
 
 def body_composition(regions: LabelMap, volume: Volume, vertebrae: LabelMap | None = None) -> list[Tissue]:

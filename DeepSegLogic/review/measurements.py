@@ -18,6 +18,7 @@ from ..data.types import Affine, FloatArray, LabelArray
 from ..data.volume import Volume
 from ..util.given import not_paths
 from ..util.tables import read_table, write_table
+from ..util.words import minus_text
 from .field_of_view import bounded, cut_labels
 
 _ML_DECIMALS, _HU_DECIMALS, _MM_DECIMALS = 3, 1, 2  # in measurements.csv
@@ -129,8 +130,8 @@ def volume_text(ml: float, cut: bool) -> str:
 
 
 def hu_text(hu: float | None) -> str:
-    """A mean in HU for a table, rounded as in the file first, likewise: ``"-836"``; empty for none."""
-    return "" if hu is None or not math.isfinite(hu) else f"{round(round(hu, _HU_DECIMALS))}"
+    """A mean in HU for a table, rounded as in the file first, likewise: ``"−836"``; empty for none."""
+    return "" if hu is None or not math.isfinite(hu) else minus_text(round(round(hu, _HU_DECIMALS)))
 
 
 def write_measurements(rows: list[Measurement], path: Path) -> None:

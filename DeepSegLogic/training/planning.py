@@ -15,6 +15,7 @@ from ..models.plan import Normalization
 from ..networks.fusion import EARLY, FUSIONS, MIDDLE, fused
 from ..networks.table import Sizes, trainable
 from ..util.errors import InputError, UsageError
+from ..util.words import minus_text
 from .checks import CaseFacts, Report
 from .nnunet_rules import (
     REFERENCE_SIZE,
@@ -238,7 +239,7 @@ def _normalizations(cases: list[CaseFacts], report: Report) -> list[Normalizatio
 
 def _scaled(rule: Normalization) -> str:
     if rule.scheme == "ct":
-        return f"clipped to {rule.lower:.0f} to {rule.upper:.0f} HU, then standardized"
+        return f"clipped to {minus_text(rule.lower, '.0f')} to {minus_text(rule.upper, '.0f')} HU, then standardized"
     return "standardized per image"
 
 

@@ -27,6 +27,17 @@ def number_text(number: float, digits: int = 0) -> str:
     return f"{round(float(number), digits) + 0.0:.{digits}f}"
 
 
+def minus_text(number: float, spec: str = "g") -> str:
+    """A number for people to read, with a minus sign instead of a hyphen, and none before zero.
+
+    Example:
+        >>> minus_text(-1024), minus_text(-0.2, ".0f"), minus_text(2.5)
+        ('−1024', '0', '2.5')
+    """
+    text = f"{number:{spec}}"
+    return (text if float(text) else text.removeprefix("-")).replace("-", "−")
+
+
 def place_text(ras: Iterable[float], digits: int = 0) -> str:
     """The coordinates of a place, separated by commas, as commands take them.
 

@@ -57,9 +57,25 @@ def grey(told) -> float:
 
 ANSWERED = """async () => {
   const session = window.trame.client.getConnection().getSession();
-  for (let turn = 0; turn < 2; turn++) await session.call("trame.force.push", []);
+  if (window.mouseTold === undefined) {
+    window.mouseTold = 0;
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = function (message) {
+      window.mouseTold += new TextDecoder("latin1").decode(message).includes("trame.rca.event");
+      return send.call(this, message);
+    };
+  }
+  let before;
+  do {
+    before = window.mouseTold;
+    for (let turn = 0; turn < 2; turn++) await session.call("trame.force.push", []);
+    await new Promise((later) => setTimeout(later, 50));
+  } while (window.mouseTold !== before);
 }"""
-"""Asks for nothing, twice: the server answers in turn, and what waits for an answer is told before the second one."""
+"""Asks for nothing, twice: the server answers in turn, and what waits for an answer is told before the second one.
+
+What the mouse does waits in a queue, whose next part is told 10 ms after the last one is answered. So ask again until
+none was told meanwhile."""
 
 
 LATE = """([late, ms]) => {
@@ -77,6 +93,19 @@ BEGUN = """() => {
   new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
 }"""
 """From now on, notes whether the progress bar was there: it may be for a moment only."""
+
+
+MOVING = """async () => {
+  for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+  return document.getAnimations().some((animation) => animation instanceof CSSTransition);
+}"""
+"""Whether parts of the page are on their way to other places, two frames from now: a new size is known then."""
+
+
+def resize(page, width, height) -> None:
+    """Give the page another size; returns when all has its new place."""
+    page.set_viewport_size({"width": width, "height": height})
+    wait_until(page, lambda: not page.evaluate(MOVING))
 
 
 def answered(page) -> None:

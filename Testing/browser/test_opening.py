@@ -186,6 +186,30 @@ def test_a_label_map_of_the_ct_becomes_its_result(page, chest_ct, tmp_path):
     page.get_by_text("128×128×34 voxels").wait_for()
 
 
+def test_what_is_no_ct_is_told_once_and_has_no_hu(page, chest_ct, tmp_path):
+    """Its label map is a result of as many voxels, so that the tools for corrections are there."""
+    image = sitk.ReadImage(str(chest_ct))
+    sitk.WriteImage(sitk.Abs(image), str(tmp_path / "mr.nii.gz"))
+    sitk.WriteImage(sitk.Cast(image > 200, sitk.sitkUInt8), str(tmp_path / "bone.nii.gz"))
+    choose(page, tmp_path / "mr.nii.gz")
+    doubt = page.get_by_text("It has no negative values (lowest: 0)")
+    doubt.wait_for()
+    page.get_by_text("See the warning under Input.").wait_for()
+    assert doubt.count() == 1
+    choose(page, tmp_path / "bone.nii.gz")
+    wait_until(page, lambda: len(volumes(page)) == 1)
+    doubt.nth(1).wait_for()  # the warning itself is on the other tab
+    page.locator("[aria-label='Structures found']").get_by_role("button").first.click()
+    take(page, "Erase")
+    page.get_by_label("Limit to grey values").check()
+    page.get_by_label("Lowest grey value").fill("-30")
+    page.get_by_text("Only voxels from −30 to 250 change.").wait_for()
+    assert not page.get_by_label("Limit to HU range").count()
+    page.get_by_label("Limit to grey values").uncheck()
+    choose(page, chest_ct)
+    page.get_by_text("See the warning under Input.").wait_for(state="detached")
+
+
 def test_of_several_volumes_none_is_opened(page, chest_ct, tmp_path):
     (tmp_path / "other.nii.gz").write_bytes(b"")
     choose(page, chest_ct, tmp_path / "other.nii.gz")

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from .conftest import DRAWN
-from .steps import grey, probe, settled, wait_until
+from .steps import answered, grey, probe, settled, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -29,6 +29,20 @@ def width(page, view) -> float:
 def test_the_sides_of_the_patient_are_told_as_radiologists_look_at_them(page):
     for view, told in {"Axial": "RLAP", "Coronal": "RLSI", "Sagittal": "APSI"}.items():
         wait_until(page, lambda view=view, told=told: letters(page, view) == list(told))
+
+
+def test_what_the_mouse_did_is_answered(page):
+    """The turns of a wheel: most of them wait in the page's queue while the first one is told."""
+    box = page.locator(".layout-grid-item").first.bounding_box()
+    told = page.locator(".layout-grid-item").first.locator(".ds-place")
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    number = int(settled(page, told.inner_text).split(" / ")[0])
+    for turn in (-100, 100):
+        for _ in range(8):
+            page.mouse.wheel(0, turn)
+        answered(page)
+        number += 8 if turn < 0 else -8
+        assert told.inner_text().startswith(f"{number} / ")
 
 
 def test_sides_follow_a_slice_that_is_turned():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from .conftest import DRAWN, segmented
-from .steps import grey, probe, settled, take, wait_until
+from .steps import grey, probe, resize, settled, take, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -154,7 +154,7 @@ def test_the_scale_bar_is_exact_and_follows_the_zoom(axial):
     for view in ("Axial", "Coronal"):
         page.get_by_role("button", name=f"Fit {view} view").click()
     before = settled(page, lambda: _bar(page, 2))
-    page.set_viewport_size({"width": 700, "height": 900})
+    resize(page, 700, 900)
     page.wait_for_function(DRAWN)
     wait_until(page, lambda: _bar(page, 2) != before)
     pixels, mm = settled(page, lambda: _bar(page, 2))  # views tell where the mouse is by their new places

@@ -409,7 +409,7 @@ def boxes(renderer):
     """Of the texts in a view: text → left, bottom, right, top, in px."""
     found = {}
     for prop in renderer.GetViewProps():
-        if prop.IsA("vtkTextActor"):
+        if prop.IsA("vtkTextActor") and prop.GetVisibility():
             size = [0.0, 0.0]
             prop.GetSize(renderer, size)
             x, y = prop.GetPosition()
@@ -417,7 +417,47 @@ def boxes(renderer):
     return found
 
 
-def test_names_in_3d_never_cover_each_other_and_slicer_writes_them_in_slices_only(labelled):
+def whole_and_apart(shown, size):
+    """Whether texts are in a view of this size, and none covers another."""
+    for text, (left, bottom, right, top) in shown.items():
+        assert left >= 0 and bottom >= 0 and right <= size[0] and top <= size[1], text
+        for other, (left_2, bottom_2, right_2, top_2) in shown.items():
+            apart = right <= left_2 or right_2 <= left or top <= bottom_2 or top_2 <= bottom
+            assert other == text or apart, (text, other)
+
+
+@pytest.mark.parametrize("orientation", ["Red", "Green", "Yellow"])
+def test_names_in_slices_are_whole_where_an_end_is_in_the_slice(labelled, orientation):
+    """By the distances of its ends from the plane of the slice."""
+    import slicer
+
+    planner, size = labelled[0], (420, 300)
+    widget = slicer.app.layoutManager().sliceWidget(orientation)
+    window, node, rng = widget.sliceView().renderWindow(), widget.mrmlSliceNode(), np.random.default_rng(5)
+    window.SetSize(*size)
+    node.SetDimensions(*size, 1)
+    ends = {n.GetName(): [np.array(n.GetNthControlPointPositionWorld(p)) for p in (0, 1)] for n in nodes(LINE)}
+    seen = set()
+    for number in range(40):
+        one, other = list(ends.values())[number % 5]
+        place = (one, other)[number // 5 % 2] + rng.uniform(-30, 30, 3) * (number % 2)
+        node.SetFieldOfView(240 * size[0] / size[1], 240, 2.0)
+        node.JumpSliceByCentering(*place)
+        window.Render()
+        shown = boxes(window.GetRenderers().GetFirstRenderer())
+        matrix = np.array([[node.GetSliceToRAS().GetElement(r, c) for c in range(4)] for r in range(4)])
+        for name, points in ends.items():
+            away = [abs((point - matrix[:3, 3]) @ matrix[:3, 2]) for point in points]
+            if min(abs(mm - 1) for mm in away) > 1e-3:  # half of 2 mm
+                assert any(text.startswith(name) for text in shown) == (min(away) < 1), name
+        whole_and_apart(shown, size)
+        seen |= set(shown)
+    assert len(seen) == len(ends) == 5
+    planner.panel.cleanup()
+    assert boxes(window.GetRenderers().GetFirstRenderer()) == {}
+
+
+def test_names_in_3d_never_cover_each_other_and_slicer_writes_none(labelled):
     planner, window, renderer = labelled
     camera, rng = renderer.GetActiveCamera(), np.random.default_rng(3)
     lengths = sorted(f"{node.GetLineLengthWorld():.1f} mm" for node in nodes(LINE))
@@ -432,15 +472,11 @@ def test_names_in_3d_never_cover_each_other_and_slicer_writes_them_in_slices_onl
         window.Render()
         shown = boxes(renderer)
         assert sorted(text[-7:].strip() for text in shown) == lengths
-        for text, (left, bottom, right, top) in shown.items():
-            assert left >= 0 and bottom >= 0 and right <= size[0] and top <= size[1], text
-            for other, (left_2, bottom_2, right_2, top_2) in shown.items():
-                apart = right <= left_2 or right_2 <= left or top <= bottom_2 or top_2 <= bottom
-                assert other == text or apart, (text, other)
+        whole_and_apart(shown, size)
     for node in nodes(LINE):
         displays = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
         told = [(d.GetVisibility2D(), d.GetVisibility3D(), d.GetPropertiesLabelVisibility()) for d in displays]
-        assert told == [(True, False, True), (False, True, False)]
+        assert told == [(True, False, False), (False, True, False)]
     planner.panel.cleanup()
     assert boxes(renderer) == {}
 

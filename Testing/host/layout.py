@@ -8,12 +8,24 @@ from PySide6.QtCore import Property
 _SLICES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 
 
+def _window():
+    """One to draw in, off-screen."""
+    window = vtk.vtkRenderWindow()
+    window.SetOffScreenRendering(1)
+    window.SetSize(64, 48)
+    window.AddRenderer(vtk.vtkRenderer())
+    return window
+
+
 class SliceView(QtCore.QObject):
     """Where a slice is seen; its interactor passes mouse events on that a test invokes."""
 
     def __init__(self):
         super().__init__()
-        self._interactor = vtk.vtkGenericRenderWindowInteractor()
+        self._interactor, self._window = vtk.vtkGenericRenderWindowInteractor(), _window()
+
+    def renderWindow(self):
+        return self._window
 
     def interactor(self):
         return self._interactor
@@ -48,10 +60,7 @@ class ThreeDView(QtCore.QObject):
     def __init__(self, node):
         super().__init__()
         self._node, self._resets = node, 0
-        self._window = vtk.vtkRenderWindow()
-        self._window.SetOffScreenRendering(1)
-        self._window.SetSize(64, 48)
-        self._window.AddRenderer(vtk.vtkRenderer())
+        self._window = _window()
 
     def mrmlViewNode(self):
         return self._node

@@ -1,5 +1,7 @@
 """Is it a CT in HU? Asked of a real chest CT, and of what scanners, converters and mistakes make of it."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -54,8 +56,14 @@ def test_shifted_and_scaled_values_are_refused(chest, made, said, modality):
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda c: np.maximum(c.array, -1024) - 1024, "hardly any soft tissue"),  # the intercept applied twice
-        (lambda c: np.clip(c.array, -150, 250), "no air"),
+        (
+            lambda c: np.maximum(c.array, -1024) - 1024,
+            "hardly any soft tissue (−200 to 300 HU)",
+        ),  # the intercept applied twice
+        (
+            lambda c: np.clip(c.array, -150, 250),
+            "no air (lowest value: −150); lungs and the surroundings are near −1000 HU",
+        ),
     ],
 )
 def test_what_only_the_header_can_tell(chest, made, said):
@@ -65,6 +73,7 @@ def test_what_only_the_header_can_tell(chest, made, said):
     _, doubts = doubts_of(Volume(array, chest.ijk_to_ras, modality="CT"))
     assert said in reasons[0]
     assert reasons == doubts
+    assert not re.search(r"-\d", " ".join(reasons)), "a hyphen for a minus sign"
 
 
 def test_segmentations_are_known_from_pictures(chest, chest_segmentation):

@@ -7,7 +7,7 @@ from DeepSegLogic import UsageError, write_surfaces
 from DeepSegLogic.data.label_map import LabelMap, unknown_structure
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.segmentation import segment
-from DeepSegLogic.util.words import anatomical_place_text, counted, number_text, place_text
+from DeepSegLogic.util.words import anatomical_place_text, counted, minus_text, number_text, place_text
 
 
 def test_numbers_with_their_nouns():
@@ -21,6 +21,16 @@ def test_zero_has_no_sign(digits):
         text = number_text(x, digits)
         assert float(text) == round(float(x), digits) and not (float(text) == 0 and text.startswith("-"))
     assert place_text([84.2, -0.3, -290]) == "84, 0, -290"
+
+
+@pytest.mark.parametrize("spec", ["g", ".0f", ".1f"])
+def test_people_read_a_minus_sign(spec):
+    """The numbers are those of Python's own text."""
+    rng = np.random.default_rng(0)
+    for x in [0.0, -0.0, -0.04, -1024, *rng.normal(0, 300, 200)]:
+        text = minus_text(x, spec)
+        assert "-" not in text and float(text.replace("−", "-")) == float(f"{x:{spec}}")
+        assert text.startswith("−") == (float(f"{x:{spec}}") < 0)
 
 
 def test_places_by_the_patients_sides():
