@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..models.card import DEMO_MODEL
+from ..util.words import minus_text, signed_text
 from .checks import before_reading, must_differ, must_end
 from .console import Console
 from .options import Device, Image, Json, Quiet, given_path, output_file, path_argument
@@ -159,6 +160,6 @@ def _table(found: Changes) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for drift in found.drifts[:_MOST_ROWS]:
-        change = f"{round(drift.hu, 1) + 0.0:+.1f}"  # no minus before zero
-        table.add_row(escape(drift.title), f"{drift.before:.0f}", f"{drift.after:.0f}", change)
+        before, after = (minus_text(hu, ".0f") for hu in (drift.before, drift.after))
+        table.add_row(escape(drift.title), before, after, signed_text(drift.hu))
     return table
