@@ -67,9 +67,16 @@ def test_a_model_can_be_cancelled_and_work_by_hand_meanwhile_wins(lung, tmp_path
     ui, session = lung.ui, lung.session
     choose(lung, tmp_path)
     ui.addToButton.click()
+    painted = []
+
+    def paint(run):
+        if run.busy and not painted:
+            painted.append(run.stage)
+            lung.paint("lung_left", lung.before)
+
+    session.jobs.run_changed.connect(paint)
     draw(lung, POINT, [lung.centre])
-    lung.paint("lung_left", lung.before)
-    lung.wait(lambda: not session.jobs.run.busy)
+    lung.wait(lambda: painted and not session.jobs.run.busy)
     assert "changed in the meantime" in ui.correctLabel.text
     assert np.array_equal(lung.shown("lung_left"), lung.before)
     lung.paint("lung_left", lung.erased)

@@ -124,9 +124,15 @@ class Host:
         return Path(path)
 
     def reset(self) -> None:
-        """Unload all modules and forget what happened; the scene is empty again."""
+        """Unload all modules and forget what happened; the scene is empty again.
+
+        Raises:
+            RuntimeError: a module failed while it was closed. It would still be told of later modules' ends.
+        """
+        LOOP.errors.clear()
         for name in list(self._app.moduleManager().loadedModuleNames()):
             self.unload_module(name)
+        failed = list(LOOP.errors)
         slicer.mrmlScene.Clear(False)
         self._app.settings().clear()
         self.pip.offer()
@@ -136,3 +142,5 @@ class Host:
         LOOP.clear()
         sys.excepthook = LOOP.keep  # each time: other tests' libraries set it, too
         signals.strict = True
+        if failed:
+            raise RuntimeError("A module failed while it was closed.") from failed[0]
