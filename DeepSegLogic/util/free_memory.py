@@ -17,7 +17,7 @@ def free_memory() -> int:
     """Bytes that are free on the machine, in every control group (Linux) of the process, and for the process itself."""
     import psutil
 
-    return min(psutil.virtual_memory().available, *left_in_groups(), *_left_to_process())
+    return min([psutil.virtual_memory().available, *left_in_groups(), *_left_to_process()])  # most desktops: the first
 
 
 def _left_to_process() -> Iterator[int]:

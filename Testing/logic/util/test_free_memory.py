@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -50,6 +51,13 @@ def test_version_1(system):
 
 def test_no_groups(tmp_path):
     assert list(left_in_groups(tmp_path)) == []
+
+
+def test_a_machine_without_limits(monkeypatch):
+    monkeypatch.setattr("DeepSegLogic.util.free_memory.left_in_groups", lambda: iter(()))
+    monkeypatch.setattr("DeepSegLogic.util.free_memory._left_to_process", lambda: iter(()))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4000))
+    assert free_memory() == 4000
 
 
 def test_this_machine():
