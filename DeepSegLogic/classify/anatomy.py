@@ -9,6 +9,8 @@ from functools import lru_cache
 from .names import REGIONS
 from .scan import Scan
 
+BORDER_MM = 50
+"""By which the ends of regions may be off (docs/classify.md)."""
 _HEAD, _NECK, _CHEST, _ABDOMEN, _PELVIS, _LEGS = ("head",), ("neck",), ("chest",), ("abdomen",), ("pelvis",), ("legs",)
 _PLACES: tuple[tuple[str, tuple[str, ...]], ...] = (  # the first pattern that fits the whole name counts
     (
@@ -70,6 +72,26 @@ def outside(scan: Scan, structures: Iterable[str]) -> list[str]:
     if not scan.whole:
         return []
     return [name for name in structures if not regions_of(name) & set(scan.regions)]
+
+
+def shown_instead(scan: Scan, structure: str, s_mm: float) -> str:
+    """The region that a scan shows at a height (S, in mm) where a structure, by its name, cannot lie.
+
+    Empty if it can lie there or within ``BORDER_MM``, or if not all of these slices are in the scan and known.
+
+    Example:
+        >>> from DeepSegLogic.classify import Part, Scan
+        >>> scan = Scan("CT", (Part("neck", 0, 90, 0.8), Part("head", 90, 260, 0.9)), 0, 260)
+        >>> shown_instead(scan, "ribs_left", 150.0), shown_instead(scan, "thyroid_gland", 120.0)
+        ('head', '')
+    """
+    near = {_region_at(scan, s_mm + away) for away in range(-BORDER_MM, BORDER_MM + 1)}
+    return "" if "" in near or near & regions_of(structure) else _region_at(scan, s_mm)
+
+
+def _region_at(scan: Scan, s_mm: float) -> str:
+    """Empty outside of the scan, and where the region is not known."""
+    return next((part.region for part in scan.parts if part.low_mm <= s_mm <= part.high_mm), "")
 
 
 def finds_nothing(scan: Scan, structures: Iterable[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,6 +128,7 @@ def segment_to_folder(
     from ..results.corrections import must_not_be_corrected
     from ..results.folder import write_outputs
     from ..results.label_files import check_labels
+    from ..review import review
     from ..segmentation import check_request
     from ..session.scan_texts import phase_text
     from ..surfaces import check_formats
@@ -168,11 +170,14 @@ def segment_to_folder(
             progress=console.progress,
             cancel=console.cancelled,
         )
+        findings = review(result.label_map, result.confidence, scan)
     for sentence in result.warnings:
         console.warning(sentence)
     console.show(_table(rows))
     if result.phase:
         console.say(phase_text(result.phase))
+    if findings:
+        console.say("\n".join(["\nCheck these first:", *(f"- {finding.reason}" for finding in findings)]))
     console.say(f"\nWritten to {output}: {', '.join(files)}")
     if card.id == DEMO_MODEL:
         console.say(
@@ -187,6 +192,7 @@ def segment_to_folder(
         files=files,
         structures=[row.as_json() for row in rows],
         warnings=result.warnings,
+        findings=[asdict(finding) for finding in findings],
         timings=result.timings,
         plan=result.plan,
         scan=scan.as_json(),

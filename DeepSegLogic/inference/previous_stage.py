@@ -36,7 +36,7 @@ def one_hot(labels: LabelArray, inside: MaskArray, plan: Plan, grid: GridPlan) -
     Returns:
         (L, Z, Y, X) float32 of 0 and 1, on the CPU.
     """
-    found: _Labels = np.where(inside, labels, _OUTSIDE).astype(np.int16)
+    found: _Labels = np.where(inside, labels.astype(np.int16), _OUTSIDE)
     rule, spacing = plan.label_resampling, plan.spacing_on(grid.spacing)
     separate = separate_axis(rule, grid.spacing, spacing)
     if separate is None:

@@ -12,9 +12,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ..classify.anatomy import shown_instead
+from ..classify.scan import Scan
 from ..data.affine import ijk_to_ras_points, ras_to_ijk
 from ..data.boxes import boxes_by_label, placed
 from ..data.label_map import LabelMap, Structure
+from ..data.terminology import known_titles
 from ..data.types import FloatArray, MaskArray, Slices
 from ..util.resources import resource_path
 from .confidence import LOW_CONFIDENCE
@@ -32,9 +35,11 @@ _TRANSITIONAL = ("vertebrae_T13", "vertebrae_L6")  # that most people lack
 _SIDES = re.compile(r"(?<![a-z])(left|right)(?![a-z])")
 
 
-Kind: TypeAlias = Literal["swapped", "order", "missing", "transitional", "volume", "doubled", "far", "confidence"]
-"""Left and right swapped, vertebrae out of order, a missing structure, a transitional vertebra, an implausible volume,
-a second large piece, a distant piece, low confidence."""
+Kind: TypeAlias = Literal[
+    "elsewhere", "swapped", "order", "missing", "transitional", "volume", "doubled", "far", "confidence"
+]
+"""In another part of the body, left and right swapped, vertebrae out of order, a missing structure, a transitional
+vertebra, an implausible volume, a second large piece, a distant piece, low confidence."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class _Piece:
         ml: its volume.
         centre: its centre of mass, RAS mm.
         at: its voxel nearest to the centre, RAS mm.
-        gap_mm: distance to the largest piece.
+        gap_mm: distance to the largest piece; 0 for structures that may be in pieces.
     """
 
     ml: float
@@ -75,12 +80,14 @@ _Found: TypeAlias = dict[str, tuple[Structure, list[_Piece]]]
 """Name of each structure with voxels → the structure, and its pieces."""
 
 
-def review(label_map: LabelMap, confidence: dict[str, float] | None = None) -> list[Finding]:
+def review(label_map: LabelMap, confidence: dict[str, float] | None = None, scan: Scan | None = None) -> list[Finding]:
     """Find what to look at first in a label map, the most important findings first.
 
     Args:
         label_map: the result; it is not changed.
         confidence: structure name → mean probability, from :class:`~DeepSegLogic.segmentation.Result`.
+        scan: what the volume is, from :func:`~DeepSegLogic.classify.what_is`; with it, structures where the scan shows
+            another part of the body are found.
 
     Example:
         >>> import numpy as np
@@ -97,6 +104,7 @@ def review(label_map: LabelMap, confidence: dict[str, float] | None = None) -> l
     found = {s.name: (s, _pieces_of(label_map, s, boxes.get(s.value))) for s in label_map.structures}
     found = {name: (s, pieces) for name, (s, pieces) in found.items() if pieces}
     findings = [
+        *(_elsewhere(found, scan) if scan is not None else ()),
         *_swapped(found),
         *_out_of_order(found),
         *_missing(found, label_map),
@@ -118,7 +126,7 @@ def _finding(kind: Kind, structure: Structure, reason: str, piece: _Piece) -> Fi
 
 def _pieces_of(label_map: LabelMap, structure: Structure, box: Slices | None) -> list[_Piece]:
     """The face-connected pieces, largest first; without those under ``FAR_ML``, except the largest."""
-    from scipy.ndimage import distance_transform_edt, label, minimum
+    from scipy.ndimage import distance_transform_edt, label
 
     if box is None:
         return []
@@ -129,16 +137,14 @@ def _pieces_of(label_map: LabelMap, structure: Structure, box: Slices | None) ->
     spacing = label_map.spacing_kji
     large = [n for n in order if n == order[0] or sizes[n - 1] * label_map.voxel_ml >= FAR_ML]
     boxes = boxes_by_label(pieces)
-    gaps: Sequence[float] = [0.0]
-    if len(large) > 1:
-        gaps = minimum(distance_transform_edt(pieces != order[0], sampling=spacing), pieces, large)
+    inside = {n: pieces[boxes[n]] == n for n in large}
+    gaps = dict.fromkeys(large, 0.0)
+    if len(large) > 1 and structure.name not in IN_PIECES:
+        away = distance_transform_edt(pieces != order[0], sampling=spacing)
+        gaps = {n: float(away[boxes[n]][inside[n]].min()) for n in large}
     return [
-        _Piece(
-            sizes[n - 1] * label_map.voxel_ml,
-            *_centre(pieces[boxes[n]] == n, placed(boxes[n], box), label_map),
-            float(gap),
-        )
-        for n, gap in zip(large, gaps, strict=True)
+        _Piece(sizes[n - 1] * label_map.voxel_ml, *_centre(inside[n], placed(boxes[n], box), label_map), gaps[n])
+        for n in large
     ]
 
 
@@ -157,6 +163,19 @@ def _mirrored(name: str) -> str | None:
         return None
     other = "right" if side[1] == "left" else "left"
     return name[: side.start()] + other + name[side.end() :]
+
+
+def _elsewhere(found: _Found, scan: Scan) -> list[Finding]:
+    """Structures most of which lie where the scan shows a part of the body that they are not in."""
+    findings = []
+    for structure, pieces in found.values():
+        shown = [shown_instead(scan, structure.name, float(piece.centre[2])) for piece in pieces]
+        wrong = [(piece, region) for piece, region in zip(pieces, shown, strict=True) if region]
+        if sum(piece.ml for piece, _ in wrong) > sum(piece.ml for piece in pieces) / 2:
+            piece, region = wrong[0]
+            sentence = f"{structure.title}: found where the scan seems to show the {region}."
+            findings.append(_finding("elsewhere", structure, sentence, piece))
+    return findings
 
 
 def _swapped(found: _Found) -> list[Finding]:
@@ -199,10 +218,12 @@ def _missing(found: _Found, label_map: LabelMap) -> list[Finding]:
                 title = known[names[i]].title if names[i] in known else names[i]
                 sentence = f"{title} is missing between {above.title} and {below.title}."
                 findings.append(Finding("missing", names[i], sentence, position(pieces[0].at)))
-    middle = _midline(found)
+    middle, titles = _midline(found), known_titles()
     for name, (structure, pieces) in found.items():
         other = _mirrored(name)
         if other is None or other in found or other in gaps or middle is None:
+            continue
+        if other not in known and other not in titles:  # the left lung has no middle lobe
             continue
         place = pieces[0].centre * [-1, 1, 1] + [2 * middle, 0, 0]
         if _inside(label_map, place):

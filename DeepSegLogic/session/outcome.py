@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..classify import thinned
 from ..data.label_map import LabelMap, changed_structures
 from ..data.run_record import Provenance
 from ..data.volume import Volume
@@ -195,9 +196,14 @@ class Outcome:
 
     def review(self, label_map: LabelMap) -> None:
         """Look for places to check in the result, or in a corrected label map."""
-        if self.result is not None:
-            found = self._of_result(self._reviewed)
-            self._jobs.submit("review", found, label_map=label_map, confidence=self.belief_in(label_map)[0])
+        if self.result is not None and self.volume is not None:
+            self._jobs.submit(
+                "review",
+                self._of_result(self._reviewed),
+                label_map=label_map,
+                confidence=self.belief_in(label_map)[0],
+                volume=thinned(self.volume),
+            )
 
     def ignore(self, finding: Finding) -> None:
         """Do not show this finding again for this result."""

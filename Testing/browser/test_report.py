@@ -57,6 +57,8 @@ def test_the_report_shows_model_and_table_from_a_file(browser, result, tmp_path)
     assert [cell.strip() for cell in row if cell.strip()] == ["Liver", f"{voxels / 1000:.1f}", "60", "0.88"]
     assert "by 0.34" in page.locator("tbody td").last.get_attribute("title")
     assert page.get_by_text("Not found: Spleen.").is_visible()
+    finding = page.locator("h2:has-text('Check these first') + ul li").inner_text()
+    assert finding.startswith(f"Liver is small for an adult: {voxels / 1000:.0f} ml, expected ")
     assert page.get_by_role("heading", name="<b>ct</b>.nii").is_visible()
     color = structure_for("liver", 1).color
     wait_until(page, lambda: share_of(page, color) > 0.1)

@@ -17,6 +17,7 @@ from ...io import read_label_map
 from ...io.result_files import PROVENANCE
 from ...planning import Plan
 from ...review.field_of_view import CUT_LEGEND
+from ...review.findings import review
 from ...review.measurements import Measurement, confidence_note, hu_text
 from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
@@ -87,6 +88,7 @@ def _page(folder: Path, found: MeasuredResult, plan: Plan | None, volume: Volume
         rows="\n".join(_row(row, found.label_map) for row in found.rows if row.voxels),
         missing=escape(_missing([row.title for row in found.rows if not row.voxels])),
         legend=escape(CUT_LEGEND),
+        findings=_findings(found),
         corrected=f'<p class="stale">{escape(" ".join(found.notes))}</p>' if found.corrected else "",
         draft=draft_section(read_draft(folder)),
         picture=_picture(folder, found, volume),
@@ -109,6 +111,13 @@ def _row(row: Measurement, label_map: LabelMap) -> str:
         f'<tr><td><input type="checkbox" checked value="{name}" aria-label="Show {title}"></td>'
         f'<td><span class="dot" style="background:{color}"></span>{title}</td>{cells}</tr>'
     )
+
+
+def _findings(found: MeasuredResult) -> str:
+    """What to check first, as the panel and the page list it."""
+    confidence = {row.name: row.confidence for row in found.rows if row.confidence is not None}
+    reasons = "".join(f"<li>{escape(finding.reason)}</li>" for finding in review(found.label_map, confidence))
+    return f"<h2>Check these first</h2><ul>{reasons}</ul>" if reasons else ""
 
 
 def _missing(titles: list[str]) -> str:

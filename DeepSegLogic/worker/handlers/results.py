@@ -48,11 +48,12 @@ def measure(
     return measure(label_map, volume, confidence, boundary_margin)
 
 
-def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float]) -> list[Finding]:
-    """:func:`DeepSegLogic.review.findings.review`."""
+def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float], volume: Volume) -> list[Finding]:
+    """:func:`DeepSegLogic.review.findings.review`; :func:`~DeepSegLogic.classify.thinned` makes the volume small."""
+    from ...classify import what_is
     from ...review.findings import review
 
-    return review(label_map, confidence)
+    return review(label_map, confidence, what_is(volume))
 
 
 def open_segmentation(job: Job, *, path: str, volume: Volume) -> LabelMap:

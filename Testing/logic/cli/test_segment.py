@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from DeepSegLogic.cli import main
 from DeepSegLogic.data.affine import ijk_to_ras_points
 from DeepSegLogic.io import read_label_map
+from DeepSegLogic.review import review
 
 OUTPUTS = [
     "measurements.csv",
@@ -110,6 +111,14 @@ def test_events_tell_the_whole_run(result):
     lung = next(s for s in events[-1]["structures"] if s["name"] == "lung_left")
     assert 1000 < lung["volume_ml"] < 6000
     assert 0 < lung["boundary_margin"] < lung["confidence"] <= 1
+
+
+def test_places_to_check_are_told_as_in_the_review_list(result):
+    folder, events = result
+    labels = read_label_map(folder / "segmentation.seg.nrrd")
+    told = [(f["structure"], f["reason"]) for f in events[-1]["findings"]]
+    assert ("iliopsoas_right", "Left iliopsoas has no counterpart on the other side.") in told
+    assert told == [(f.structure, f.reason) for f in review(labels)]  # none has low confidence or lies elsewhere
 
 
 def test_the_plan_is_told_with_the_settings_used(result):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from DeepSegLogic.classify import Part, Scan
 from DeepSegLogic.data.affine import ras_to_ijk
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import standard_structures, structure_for
@@ -29,6 +30,54 @@ def changed(label_map, edit):
 def new(label_map, organs, **options):
     before = {(f.kind, f.structure) for f in review(organs)}
     return [f for f in review(label_map, **options) if (f.kind, f.structure) not in before]
+
+
+HEAD = Scan("CT", (Part("neck", -40, 90, 0.8), Part("head", 90, 260, 0.9)), -40, 260)
+
+
+def scanned(structures, low, high):
+    """Structures, a bar each, between two heights in mm."""
+    array = np.zeros((100, 8, 4 * len(structures)), np.uint8)
+    matrix = np.diag([3.0, 3.0, 3.0, 1.0])
+    matrix[2, 3] = -40
+    for n in range(len(structures)):
+        array[(low + 40) // 3 : (high + 40) // 3, 2:6, 4 * n : 4 * n + 2] = n + 1
+    return LabelMap(array, matrix, [structure_for(name, n + 1) for n, name in enumerate(structures)])
+
+
+def test_a_structure_in_another_part_of_the_body_is_found():
+    labels = scanned(["ribs_left", "brain", "thyroid_gland", "tumor"], 150, 200)
+    assert "elsewhere" not in {f.kind for f in review(labels)}
+    found = review(labels, scan=HEAD)
+    assert [(f.kind, f.structure) for f in found if f.kind == "elsewhere"] == [
+        ("elsewhere", "ribs_left"),
+        ("elsewhere", "thyroid_gland"),
+    ]
+    assert found[0].reason == "Left ribs: found where the scan seems to show the head."
+    assert 150 <= found[0].ras[2] <= 200
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scan"),
+    [
+        (90, 138, HEAD),  # nearer to the neck than its end may be off
+        (80, 110, HEAD),
+        (-40, 0, HEAD),  # what lies below the scan is not known
+        (150, 200, Scan("CT", (Part("head", 190, 260, 0.9),), -40, 260)),
+        (150, 200, Scan("CT", (), -40, 260)),
+    ],
+)
+def test_what_may_be_in_its_part_of_the_body_is_not(low, high, scan):
+    assert review(scanned(["thyroid_gland", "trachea"], low, high), scan=scan) == []
+
+
+def test_what_is_only_on_one_side_has_no_counterpart(organs):
+    vertebra = next(s.value for s in organs.structures if s.name == "vertebrae_L1")
+    one_sided = [structure_for("lung_middle_lobe_right", 1), structure_for("atrial_appendage_left", 2)]
+    array = np.where(organs.array == vertebra, np.uint8(3), np.uint8(0))
+    array[40:50, 40:50, 20:30], array[40:50, 40:50, 60:70] = 1, 2
+    labels = replace(organs, array=array, structures=[*one_sided, structure_for("vertebrae_L1", 3)])
+    assert [f for f in review(labels) if f.kind == "missing"] == []
 
 
 def test_reference_labels_have_few_findings(organs):
