@@ -57,6 +57,12 @@ def was_changed(file: Path, facts: Mapping[str, Any]) -> bool:
         return False
 
 
+def is_corrected(folder: Path) -> bool:
+    """Whether the label map in a folder of results was changed since it was written."""
+    file = label_map_in(folder)
+    return file is not None and was_changed(file, provenance_of(folder))
+
+
 def holds_voxels(label_map: Path) -> bool:
     """Whether a label map in a folder of results holds voxels, not contours, which do not give them back exactly."""
     return label_map.name != LABEL_MAP_FILES["rtstruct"]

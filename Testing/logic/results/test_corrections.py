@@ -179,3 +179,18 @@ def test_the_command_line_refuses_before_it_segments(result, tmp_path, capfd):
     assert main(["segment", str(tmp_path / "ct.nii.gz"), "-o", str(result)]) == 5
     assert "was corrected since it was written" in " ".join(capfd.readouterr().err.split())
     assert (result / NAMES[1]).read_bytes() == work
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_report_reads_the_ct_only_for_a_corrected_label_map(result, name, monkeypatch, capfd):
+    from DeepSegLogic.worker import isolated
+
+    read, images = isolated.read_volume, []
+    monkeypatch.setattr(isolated, "read_volume", lambda path, **more: images.append(path) or read(path, **more))
+    ct = result.parent / "ct.nii.gz"
+    line = ["report", str(result), "--image", str(ct), "-o", str(result.parent / "report.html")]
+    assert main(line) == 0 and images == []
+    correct(result, name, one_slice_more)
+    assert main(line) == 0 and images == [ct]
+    assert "<h2>Slices" in (result.parent / "report.html").read_text("utf-8")
+    assert "need the CT" not in capfd.readouterr().err
