@@ -100,9 +100,16 @@ def list_cases(
             patient = case.patient[7:13] or "not known"
             row = (cases.model, case.name, case.digest[7:19], patient, case.created[:10], structures)
             table.add_row(*map(escape, row), size_text(case.size_bytes))
-            facts = {"digest": case.digest, "patient": case.patient, "damage": case.damage}
-            facts |= {"structures": list(case.structures), "bytes": case.size_bytes}
-            console.event("case", model=cases.model, case=case.name, **facts)
+            console.event(
+                "case",
+                model=cases.model,
+                case=case.name,
+                digest=case.digest,
+                patient=case.patient,
+                structures=list(case.structures),
+                damage=case.damage,
+                bytes=case.size_bytes,
+            )
         if (offer := offered(cases)) is not None:
             _show(console, cases, offer)
     if table.rows:
