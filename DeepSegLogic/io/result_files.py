@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +72,24 @@ def is_as_written(file: Path, told: Mapping[str, Any]) -> bool:
     return bool(file.stat().st_size == told["bytes"] and file_digest(file) == told["digest"])
 
 
+def is_unchanged(folder: Path, name: str, facts: Mapping[str, Any]) -> bool:
+    """Whether a file of a result is as its provenance says it was written; False if it does not say.
+
+    Args:
+        name: its path in the folder, with ``/``.
+    """
+    try:
+        return (folder / name).is_file() and is_as_written(folder / name, facts["files"][name])
+    except (OSError, LookupError, TypeError, ValueError):  # of a provenance that somebody changed
+        return False
+
+
 def unchanged_files(folder: Path, provenance: str = PROVENANCE) -> list[str]:
     """Paths of the files of an earlier result in a folder that are as they were written: readers would take them for
     those of a new one."""
-    with suppress(OSError, LookupError, TypeError, AttributeError):  # of a provenance that somebody changed
-        told = provenance_of(folder, provenance).get("files", {}).items()
-        return [name for name, facts in told if (folder / name).is_file() and is_as_written(folder / name, facts)]
-    return []
+    facts = provenance_of(folder, provenance)
+    files = facts.get("files")
+    return [name for name in files if is_unchanged(folder, name, facts)] if isinstance(files, dict) else []
 
 
 def is_corrected(folder: Path) -> bool:

@@ -28,7 +28,7 @@ from .resections import Organ
 PLAN_FILE = "plan.json"
 NUMBERS_FILE = "numbers.csv"
 PARTS_FILE = "parts.seg.nrrd"
-SURFACES_FOLDER = "surfaces"
+SURFACES_FOLDER = "plan_surfaces"  # the folder may also hold a segmentation, with its own `surfaces`
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def write_evaluated(
     """Write a computed plan, all files or none.
 
     The files are ``plan.json`` (with the numbers), ``numbers.csv``, ``parts.seg.nrrd``, ``distance_map_1.vtp`` and
-    so on, and in ``surfaces`` the closed surfaces of all structures, which share their boundaries.
+    so on, and in ``plan_surfaces`` the closed surfaces of all structures, which share their boundaries.
 
     Args:
         formats: keys of :data:`~DeepSegLogic.surfaces.FORMATS`; none for no surfaces.

@@ -9,7 +9,12 @@ import trimesh
 
 from DeepSegLogic import DeepSegError, InputError, LabelMap, UsageError, read_label_map, write_label_map
 from DeepSegLogic.cli import main
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.io.result_files import provenance_of
 from DeepSegLogic.planning import Organ, Plan, Plane, distance, evaluate_plan, read_plan, write_evaluated
+from DeepSegLogic.results.folder import what_is_wrong, write_outputs
+from DeepSegLogic.segmentation import Result
+from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 from .scenes import ball, cylinder, scene
 
@@ -81,7 +86,7 @@ def test_what_is_written_is_read_back_the_same(organs, plan, tmp_path):
     assert float(remnant) == pytest.approx(again.numbers["resections"][0]["remnant_percent"], abs=1e-4)
     assert ("vessels", "vein", "median_mm") in rows
     assert ("resections", "liver, liver_part_1", "ml") in rows and ("distances", "tumor, vein", "distance_mm") in rows
-    meshes = {p.stem: trimesh.load(p) for p in (tmp_path / "out" / "surfaces").glob("*.stl")}
+    meshes = {p.stem: trimesh.load(p) for p in (tmp_path / "out" / "plan_surfaces").glob("*.stl")}
     assert len(meshes) == 6 and all(mesh.is_watertight for mesh in meshes.values())
 
 
@@ -156,7 +161,23 @@ def test_the_command_writes_all_and_warns_of_stale_numbers(organs, plan, tmp_pat
     events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert any(e["event"] == "warning" and "stale" in e["message"] for e in events)
     assert events[-1]["numbers"]["stale"] is False
-    assert (tmp_path / "out" / "surfaces" / "organs.glb").exists()
+    assert (tmp_path / "out" / "plan_surfaces" / "organs.glb").exists()
+
+
+def test_a_plan_and_a_segmentation_share_a_folder(organs, plan, tmp_path):
+    volume = Volume(organs.array.astype(np.int16), organs.ijk_to_ras, "ct", "CT")
+    quiet = {"formats": ["stl", "glb"], "progress": ignore_progress, "cancel": never_cancel}
+
+    def files():
+        return {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+    write_outputs(tmp_path, volume, Result(organs, {}), source=None, **quiet)
+    segmented = files()
+    write_evaluated(evaluate_plan(Plan(plan), organs), tmp_path, ["stl", "glb"])
+    assert segmented.items() <= (both := files()).items()
+    assert what_is_wrong(tmp_path, provenance_of(tmp_path)) == ""
+    write_outputs(tmp_path, volume, Result(organs, {}), source=None, **quiet)
+    assert {p: both[p] for p in both.keys() - segmented.keys()}.items() <= files().items()
 
 
 def test_a_plan_that_fails_writes_nothing(organs, tmp_path):

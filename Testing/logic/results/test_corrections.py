@@ -1,6 +1,7 @@
 """What somebody corrected in a folder of results is told from what is damaged."""
 
 import base64
+import json
 import re
 
 import numpy as np
@@ -26,6 +27,7 @@ from DeepSegLogic.results.corrections import corrections_in, must_not_be_correct
 from DeepSegLogic.results.folder import write_outputs
 from DeepSegLogic.results.report import write_report
 from DeepSegLogic.segmentation import Result
+from DeepSegLogic.util.digests import file_digest
 from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 NAMES = "segmentation.nii.gz", "segmentation.seg.nrrd"
@@ -132,6 +134,20 @@ def test_a_report_says_which_structures_a_correction_removed_and_added(result, n
     assert "Removed: Liver. Added: Spleen." in text and "Not found" not in text
     assert [row[:2] for row in rows] == [("Spleen", "0.0")]
     assert 'value="liver"' not in text and base64.b64encode(b"surfaces of before").decode() not in text
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_report_shows_no_surfaces_that_are_not_of_its_result(result, recorded):
+    """Somebody may have written others into the folder, as `deepseg surfaces -o result/surfaces` does."""
+    glb, facts = result / "surfaces" / "organs.glb", json.loads((result / "provenance.json").read_text("utf-8"))
+    glb.parent.mkdir()
+    glb.write_bytes(b"of this result")
+    if recorded:
+        facts["files"]["surfaces/organs.glb"] = {"bytes": 14, "digest": file_digest(glb)}
+        (result / "provenance.json").write_text(json.dumps(facts), "utf-8")
+    assert (base64.b64encode(b"of this result").decode() in reported(result)[0]) == recorded
+    glb.write_bytes(b"of another one")
+    assert base64.b64encode(b"of another one").decode() not in reported(result)[0]
 
 
 def test_a_comparison_with_a_corrected_result_has_no_numbers_of_before(result):
