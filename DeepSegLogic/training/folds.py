@@ -78,7 +78,11 @@ def split(patients: Sequence[Sequence[str]], folds: int) -> list[list[str]]:
         raise UsageError(
             f"{counted(cases, 'case')}{of} cannot be divided into {folds} folds.",
             f"Choose at least 2 folds, and at most as many as there are {'patients' if of else 'cases'}."
-            + (" If the patients are others, name them in the column patient of a table of cases." if of else ""),
+            + (
+                " If the patients are others, name them in the column patient of a table of cases, or in patients.csv."
+                if of
+                else ""
+            ),
             code="usage.folds",
         )
     ordered, order = sorted(map(sorted, patients)), np.arange(len(patients))
