@@ -50,11 +50,14 @@ def plan(
         if before is not None and before["stale"]:
             console.warning(f"The numbers in {plan_file} are stale: they were made for another segmentation.")
         done = evaluate_plan(wanted, label_map, console.progress, console.cancelled)
-        files = write_evaluated(done, output, kinds, console.progress, console.cancelled)
+
+        def draw(folder: Path) -> None:
+            write_pictures(done, folder / "pictures", preset, progress=console.progress, cancel=console.cancelled)
+
+        told = console.progress, console.cancelled
+        files = write_evaluated(done, output, kinds, *told, also=draw if pictures else None)
         if pictures:
-            folder = output / "pictures"
-            write_pictures(done, folder, preset, progress=console.progress, cancel=console.cancelled)
-            files.append(folder)
+            files.append(output / "pictures")
     for note in done.notes:
         console.warning(note)
     numbers = done.plan.numbers or {}

@@ -180,7 +180,29 @@ def test_a_plan_and_a_segmentation_share_a_folder(organs, plan, tmp_path):
     assert {p: both[p] for p in both.keys() - segmented.keys()}.items() <= files().items()
 
 
+def test_files_of_an_earlier_plan_go_unless_somebody_changed_them(organs, tmp_path):
+    def names():
+        return {path.name for path in tmp_path.iterdir()}
+
+    def drawn(folder):
+        (folder / "pictures").mkdir()
+        (folder / "pictures" / "front.png").write_bytes(b"x")
+
+    always = {"plan.json", "numbers.csv", "parts.seg.nrrd", "plan.provenance.json"}
+    maps = {"distance_maps": [{"one": "tumor", "other": "vein"}] * 3}
+    write_evaluated(evaluate_plan(Plan(maps), organs), tmp_path, ["stl"], also=drawn)
+    (tmp_path / "distance_map_2.vtp").write_text("mine", "utf-8")
+    (tmp_path / "of_mine.txt").write_text("mine", "utf-8")
+    assert names() == {*always, *(f"distance_map_{n}.vtp" for n in "123"), "plan_surfaces", "pictures", "of_mine.txt"}
+    write_evaluated(evaluate_plan(Plan({}), organs), tmp_path, [])
+    assert names() == {*always, "distance_map_2.vtp", "of_mine.txt"}
+
+
 def test_a_plan_that_fails_writes_nothing(organs, tmp_path):
-    with pytest.raises(DeepSegError):
-        write_evaluated(evaluate_plan(Plan({}), organs), tmp_path / "out", ["bogus"])
-    assert not (tmp_path / "out" / "plan.json").exists()
+    def fails(_folder):
+        raise DeepSegError("no pictures")
+
+    for formats, also in ((["bogus"], None), ([], fails)):
+        with pytest.raises(DeepSegError):
+            write_evaluated(evaluate_plan(Plan({}), organs), tmp_path / "out", formats, also=also)
+        assert not (tmp_path / "out" / "plan.json").exists()
