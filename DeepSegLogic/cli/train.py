@@ -170,8 +170,8 @@ def train(
         for sentence in report.warnings:
             console.warning(sentence)
         report.raise_first()
-        if federated == "client":
-            return run_site(console, shared, report, output, chosen)
+        if federated == "client":  # the plan is the server's
+            return None if dry_run else run_site(console, shared, report, output, chosen)
         weights = factors(weight or [], report)
         origin = begin_with(card, report, batch or 2) if card is not None else None
         encoder = read_encoder(Path(begin), report, batch) if pretrained else None
