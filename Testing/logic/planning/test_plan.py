@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import trimesh
 
 from DeepSegLogic import DeepSegError, InputError, LabelMap, UsageError, read_label_map, write_label_map
 from DeepSegLogic.cli import main
+from DeepSegLogic.data.boxes import box_of, matrix_of
 from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.io import write_volume
 from DeepSegLogic.io.result_files import provenance_of
 from DeepSegLogic.planning import Organ, Plan, Plane, distance, evaluate_plan, read_plan, write_evaluated
 from DeepSegLogic.results.folder import what_is_wrong, write_outputs
@@ -178,6 +181,23 @@ def test_a_plan_and_a_segmentation_share_a_folder(organs, plan, tmp_path):
     assert what_is_wrong(tmp_path, provenance_of(tmp_path)) == ""
     write_outputs(tmp_path, volume, Result(organs, {}), source=None, **quiet)
     assert {p: both[p] for p in both.keys() - segmented.keys()}.items() <= files().items()
+
+
+def test_with_the_ct_margins_that_a_label_map_leaves_out_cut_nothing(organs, tmp_path, capfd):
+    box = box_of(organs.array > 0)
+    cut_out = replace(organs, array=organs.array[box].copy(), ijk_to_ras=matrix_of(box, organs.ijk_to_ras))
+    write_label_map(cut_out, tmp_path / "organs.seg.nrrd")
+    write_volume(Volume(organs.array.astype(np.int16), organs.ijk_to_ras, "ct", "CT"), tmp_path / "ct.nii.gz")
+    asked = {"margins": [{"structure": "liver", "mm": 3}], "distances": [{"one": "tumor", "other": "vein"}]}
+    whole = evaluate_plan(Plan(asked), organs)
+    command = ["plan", str(tmp_path / "organs.seg.nrrd"), "-o", str(tmp_path / "out"), "--surfaces", "", "--json"]
+    command += ["--plan", str(saved(tmp_path, {**HEAD, **asked}))]
+    for image in ([], ["--image", str(tmp_path / "ct.nii.gz")]):
+        assert main([*command, *image]) == 0
+        (found,) = json.loads(capfd.readouterr().out.splitlines()[-1])["numbers"]["margins"]
+        (expected,) = whole.plan.numbers["margins"]
+        assert (found["ml"] == pytest.approx(expected["ml"]) and found["cut"] == expected["cut"]) == bool(image)
+    assert not expected["cut"]
 
 
 def test_files_of_an_earlier_plan_go_unless_somebody_changed_them(organs, tmp_path):
