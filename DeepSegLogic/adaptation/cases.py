@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +24,7 @@ from ..data.affine import same_grid
 from ..data.label_map import LabelMap, only
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import reject_unusable
+from ..io.patients import patient_key, patient_of
 from ..models.files import check_regular, read_json
 from ..models.find import find_model
 from ..util.atomic_write import atomic_folder, cannot_write
@@ -58,6 +59,7 @@ class CorrectedCase:
         structures: names of those that are right; the others are not learnt from this case.
         created: when it was collected, ISO 8601, UTC.
         folder: of its files.
+        patient: key of the patient (:func:`~DeepSegLogic.io.patients.patient_key`); empty if unknown.
         size_bytes: of its files.
         damage: why it cannot be used, in words; empty if it can.
     """
@@ -67,6 +69,7 @@ class CorrectedCase:
     structures: tuple[str, ...]
     created: str
     folder: Path
+    patient: str = ""
     size_bytes: int = 0
     damage: str = ""
 
@@ -75,7 +78,8 @@ class CorrectedCase:
         """The case as trainings take it."""
         from ..training.dataset import CaseFiles
 
-        return CaseFiles(self.name, self.folder / _IMAGE, self.folder / _LABELS, None, frozenset(self.structures))
+        image, labels = self.folder / _IMAGE, self.folder / _LABELS
+        return CaseFiles(self.name, image, labels, None, frozenset(self.structures), patient=self.patient)
 
 
 class CorrectedCases:
@@ -116,13 +120,17 @@ class CorrectedCases:
         return sorted(map(_read, folders), key=lambda case: (case.created, case.digest))
 
     @not_paths
-    def add(self, volume: Volume, label_map: LabelMap, structures: Collection[str] | None = None) -> CorrectedCase:
+    def add(
+        self, volume: Volume, label_map: LabelMap, structures: Collection[str] | None = None, patient: str = ""
+    ) -> CorrectedCase:
         """Keep a copy of an image and its labels. A case of the same image is replaced.
 
         Args:
             label_map: corrected, on the volume's grid.
             structures: names or titles of those that are right, also where they are absent; None for all of the label
                 map.
+            patient: any code of the patient; by default the PatientID of the DICOM series that the volume was read
+                from. Only a digest of it is kept.
 
         Raises:
             InputError: the grids differ, or the image cannot be used.
@@ -156,6 +164,7 @@ class CorrectedCases:
             "digest": digest,
             "structures": [s.name for s in kept.structures],
             "created": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "patient": patient_key(patient) or _patient_in(volume.source),
         }
         with atomic_folder(place) as temporary:
             (temporary / name).mkdir(mode=0o700)
@@ -264,6 +273,13 @@ def collected_models(root: Path | str | None = None) -> list[str]:
     return sorted(place.parent.name for place in corrections_root(root).glob("[!.]*/cases") if any(place.iterdir()))
 
 
+def _patient_in(series: str) -> str:
+    """As :func:`~DeepSegLogic.io.patients.patient_of`; empty also if the series is no longer there."""
+    with suppress(InputError):
+        return patient_of(Path(series)) if series else ""
+    return ""
+
+
 def _of_structures(label_map: LabelMap, structures: Collection[str] | None) -> LabelMap:
     chosen = label_map.structures if structures is None else [label_map.structure(name) for name in structures]
     if not chosen:
@@ -277,15 +293,15 @@ def _of_structures(label_map: LabelMap, structures: Collection[str] | None) -> L
 
 def _read(folder: Path) -> CorrectedCase:
     size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
-    case = CorrectedCase(folder.name, folder.name, (), "", folder, size)
+    case = CorrectedCase(folder.name, folder.name, (), "", folder, size_bytes=size)
     try:
         check_regular(folder, *(folder / name for name in (_IMAGE, _LABELS, _FACTS)))
         facts = read_json(folder / _FACTS)
-        texts = (facts["name"], facts["digest"], facts["created"], *facts["structures"])
+        texts = (facts["name"], facts["digest"], facts["created"], facts.get("patient", ""), *facts["structures"])
         if not all(isinstance(text, str) for text in texts) or not facts["structures"]:
             raise ValueError(f"{_FACTS} does not say what it should")
-        name, digest, created, *structures = texts
-        case = replace(case, name=name, digest=digest, created=created, structures=tuple(structures))
+        name, digest, created, patient, *structures = texts
+        case = replace(case, name=name, digest=digest, created=created, patient=patient, structures=tuple(structures))
         missing = next((n for n in (_IMAGE, _LABELS) if not (folder / n).is_file()), None)
         return replace(case, damage=f"{missing} is missing" if missing else "")
     except DeepSegError as error:

@@ -21,6 +21,7 @@ from ..training.transfer import begin_with
 from ..util.atomic_write import atomic_path
 from ..util.errors import Cancelled, DeepSegError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
+from ..util.words import counted
 from .cases import NEXT, CorrectedCase, CorrectedCases
 from .comparison import Row, compare, mean_of
 from .lineage import MINUTES, adapted_facts, check_can_learn, learnt_before, next_version, original_of
@@ -41,7 +42,8 @@ def adapt(
 ) -> Offer:
     """Fine-tune a model on its corrected cases, and compare it with what it was.
 
-    The newest case that no version has learnt from is held out, if there is another one to learn from. What was not
+    The cases of a patient from whom no version has learnt are held out, if there is another patient to learn from: of
+    the patients with fewest cases, the newest. A case whose patient is not known has one of its own. What was not
     corrected is kept: the present model labels it softly (:mod:`DeepSegLogic.training.transfer`). A stopped run is
     continued by the next call with the same cases.
 
@@ -121,15 +123,31 @@ def adapt(
 
 
 def _split(cases: list[CorrectedCase], known: set[str]) -> tuple[list[CorrectedCase], list[CorrectedCase], list[str]]:
-    """Cases to hold out, those to learn from, and what to know about that."""
-    fresh = [case for case in cases if case.digest not in known]
+    """Cases to hold out, those to learn from, and what to know about that.
+
+    Args:
+        known: digests of the cases that earlier versions have learnt from.
+    """
+    patients: dict[str, list[CorrectedCase]] = {}
+    for case in cases:
+        patients.setdefault(case.patient or case.digest, []).append(case)
+    fresh = [own for own in patients.values() if known.isdisjoint(case.digest for case in own)]
     if len(cases) == 1:
         why = "there is one corrected case"
+    elif len(patients) == 1:
+        why = "all corrected cases are of one patient"
     elif not fresh:
-        why = "an earlier version has learnt from every corrected case"
+        why = "an earlier version has learnt from every patient with corrected cases"
     else:
-        held = fresh[-1]
-        return [held], [case for case in cases if case is not held], [f"Held out: {held.name}."]
+        held = max(fresh, key=lambda own: (-len(own), own[-1].created))
+        names = ", ".join(case.name for case in held)
+        told = [f"Held out, all of one patient: {names}." if len(held) > 1 else f"Held out: {names}."]
+        if unknown := sum(not case.patient for case in cases):
+            told.append(
+                f"The patient of {counted(unknown, 'corrected case')} is not known. "
+                "If the model learnt from the patient that is held out, that Dice is too high."
+            )
+        return held, [case for case in cases if case not in held], told
     return [], cases, [f"Nothing was held out: {why}. How the new version does on others is not known."]
 
 
@@ -137,14 +155,14 @@ def _doubts(rows: Sequence[Row]) -> list[str]:
     doubts = []
     held, kept = mean_of(rows, "held_out"), [row for row in rows if row.role == "kept"]
     if held is not None and held[1] < held[0]:
-        doubts.append("The new version is worse on the case that was held out.")
+        doubts.append("The new version is worse on what was held out.")
     if kept and (least := min(kept, key=lambda row: row.after)).after < 0.9:
         doubts.append(f"What was not corrected changed most for {least.structure}: Dice {least.after:.2f} with before.")
     return doubts
 
 
 def _dice(rows: Sequence[Row], held_out: Sequence[CorrectedCase]) -> dict[str, dict[str, float]]:
-    """As :attr:`~DeepSegLogic.models.card.ModelCard.dice` has it; the held-out case is named by its digest."""
+    """As :attr:`~DeepSegLogic.models.card.ModelCard.dice` has it; held-out cases are named by their digests."""
     names = {"held_out": " ".join(["held out:", *(case.digest for case in held_out)])}
     return {
         names.get(role, role): {row.structure: round(row.after, 4) for row in rows if row.role == role}

@@ -34,6 +34,13 @@ def add(
         Path | None, given_path("IMAGE", "The CT that was segmented, if not in or beside the folder.", "--image", "-i")
     ] = None,
     structures: Structures = "",
+    patient: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Whose image it is: any code. Cases of a patient are held out together. Default: the DICOM PatientID.",
+        ),
+    ] = "",
     yes: Yes = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -66,7 +73,7 @@ def add(
             raise Cancelled(
                 f"{volume.name} was not collected. It needs your consent: answer the question, or use --yes."
             )
-        case = cases.add(volume, label_map, names)
+        case = cases.add(volume, label_map, names, patient)
         console.say(f"Collected {case.name} ({case.digest[7:19]}) for {cases.model}: {', '.join(case.structures)}.")
         console.event("collected", model=cases.model, digest=case.digest, structures=list(case.structures))
 
@@ -85,15 +92,24 @@ def list_cases(
     from ..adaptation.offer import offered
 
     console = Console(quiet, as_json)
-    table = Table("Model", "Case", "Digest", "Collected", "Structures", "Size")
+    table = Table("Model", "Case", "Digest", "Patient", "Collected", "Structures", "Size")
     for name in [model] if model else collected_models():
         cases = CorrectedCases(name)
         for case in cases.all():
             structures = case.damage or ", ".join(case.structures)
-            row = (cases.model, case.name, case.digest[7:19], case.created[:10], structures)
+            patient = case.patient[7:13] or "not known"
+            row = (cases.model, case.name, case.digest[7:19], patient, case.created[:10], structures)
             table.add_row(*map(escape, row), size_text(case.size_bytes))
-            facts = {"digest": case.digest, "structures": list(case.structures), "damage": case.damage}
-            console.event("case", model=cases.model, case=case.name, bytes=case.size_bytes, **facts)
+            console.event(
+                "case",
+                model=cases.model,
+                case=case.name,
+                digest=case.digest,
+                patient=case.patient,
+                structures=list(case.structures),
+                damage=case.damage,
+                bytes=case.size_bytes,
+            )
         if (offer := offered(cases)) is not None:
             _show(console, cases, offer)
     if table.rows:

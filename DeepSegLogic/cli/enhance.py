@@ -127,7 +127,13 @@ def enhance_train(
             cancel=console.cancelled,
         )
     facts = cleaner.facts
+    before, after = facts["test_error_hu"]
     console.say(f"{facts['steps']} steps ({facts['training']}). Written to {output}.")
+    told = f"Mean error on test slices that were made worse: {before:.2f} HU before, {after:.2f} HU after."
+    if after > before:
+        console.warning(f"{told} Compare it on your CTs before you use it.")
+    else:
+        console.say(told)
     console.say(f"Use it with `deepseg enhance IMAGE -o FILE --task {task} --checkpoint {output}`. Research use only.")
     console.event("result", output=str(output), **facts)
 

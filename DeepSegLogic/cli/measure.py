@@ -13,9 +13,11 @@ from ..util.words import place_text
 from .checks import before_reading
 from .console import Console
 from .options import ImageOfLabels, Json, Labels, Quiet, given_path, output_folder, split
+from .placed import placed_labels
 
 if TYPE_CHECKING:
     from ..data.label_map import LabelMap
+    from ..data.volume import Volume
 
 
 def measure(
@@ -62,7 +64,6 @@ def measure(
     from ..planning.distance_maps import check_vtp
     from ..planning.evaluation import as_json as numbers_of
     from ..util.errors import UsageError
-    from ..worker.isolated import read_label_map
 
     given = _given(distance=distance, contact=contact, encasement=encasement, distance_map=distance_map)
     pairs = {name: _two(text, name.replace("_", "-")) for name, text in given}
@@ -85,9 +86,7 @@ def measure(
     before_reading(labels, image, vertebrae, folder=output if features or body_composition else None, file=vtp)
     found: list[Any] = []
     with console.working():
-        label_map = read_label_map(labels, image, cancel=console.cancelled)
-        for sentence in label_map.warnings:
-            console.warning(sentence)
+        label_map, volume = placed_labels(console, labels, image)
         if "distance" in pairs:
             found.append(planning.distance(label_map, *pairs["distance"]))
         if "contact" in pairs:
@@ -106,7 +105,7 @@ def measure(
         if vessel:
             found.append(planning.vessel_diameters(label_map, vessel))
         if image is not None and (features or body_composition):
-            _in_image(console, label_map, image, output, features, body_composition, vertebrae)
+            _in_image(console, label_map, image, volume, output, features, body_composition, vertebrae)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
     titles = {s.name: s.title or s.name for s in label_map.structures}
@@ -120,6 +119,7 @@ def _in_image(
     console: Console,
     label_map: LabelMap,
     image: Path,
+    volume: Volume | None,
     output: Path,
     features: bool,
     body_composition: bool,
@@ -134,8 +134,9 @@ def _in_image(
     from ..util.atomic_write import atomic_folder
     from ..worker.isolated import read_label_map, read_volume
 
-    volume = read_volume(image, cancel=console.cancelled)
-    label_map = placed_on(volume, label_map)
+    if volume is None:
+        volume = read_volume(image, cancel=console.cancelled)
+        label_map = placed_on(volume, label_map)
     with atomic_folder(output) as folder:
         if features:
             rows = found_in(label_map, volume, progress=console.progress, cancel=console.cancelled)

@@ -10,6 +10,7 @@ import typer
 from .checks import before_reading
 from .console import Console
 from .options import ImageOfLabels, Json, Labels, Quiet, Surfaces, given_path, output_folder, split
+from .placed import placed_labels
 
 
 def plan(
@@ -34,7 +35,6 @@ def plan(
     from ..planning import evaluate_plan, read_plan, write_evaluated
     from ..results.plan_pictures import check_preset, write_pictures
     from ..surfaces import check_formats
-    from ..worker.isolated import read_label_map
 
     console = Console(quiet, as_json)
     kinds = split(surfaces) or []
@@ -43,18 +43,19 @@ def plan(
     wanted = read_plan(plan_file)
     before_reading(labels, image, folder=output)
     with console.working():
-        label_map = read_label_map(labels, image, cancel=console.cancelled)
-        for sentence in label_map.warnings:
-            console.warning(sentence)
+        label_map, _ = placed_labels(console, labels, image)
         before = wanted.checked(label_map).numbers
         if before is not None and before["stale"]:
             console.warning(f"The numbers in {plan_file} are stale: they were made for another segmentation.")
         done = evaluate_plan(wanted, label_map, console.progress, console.cancelled)
-        files = write_evaluated(done, output, kinds, console.progress, console.cancelled)
+
+        def draw(folder: Path) -> None:
+            write_pictures(done, folder / "pictures", preset, progress=console.progress, cancel=console.cancelled)
+
+        told = console.progress, console.cancelled
+        files = write_evaluated(done, output, kinds, *told, also=draw if pictures else None)
         if pictures:
-            folder = output / "pictures"
-            write_pictures(done, folder, preset, progress=console.progress, cancel=console.cancelled)
-            files.append(folder)
+            files.append(output / "pictures")
     for note in done.notes:
         console.warning(note)
     numbers = done.plan.numbers or {}

@@ -28,7 +28,7 @@ from .federated import (
     run_site,
 )
 from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
-from .train_views import PICTURES, cases_table, folds_table, pictures, plan_lines, plan_table
+from .train_views import PICTURES, cases_table, folds_table, held_out_line, pictures, plan_lines, plan_table
 
 if TYPE_CHECKING:
     from ..training.checks import Report
@@ -110,14 +110,14 @@ def train(
     from ..networks.fusion import FUSIONS
     from ..training.beginnings import regions_in
     from ..training.encoder import is_encoder, read_encoder
-    from ..training.folds import SCORES, cross_validate
+    from ..training.folds import SCORES, check_folds, cross_validate
     from ..training.loop import CHECKPOINT
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
     from ..training.parallel import Ranks, several
     from ..training.planning import DEFAULT_NETWORK, plan_training
     from ..training.recipe import Recipe
-    from ..training.run import budget, check_output, rate_for, require_packages, train_recipe, work_folder
+    from ..training.run import budget, check_output, check_recipe, rate_for, require_packages, train_recipe, work_folder
     from ..training.transfer import begin_with
 
     first = Ranks.of_torchrun().is_first
@@ -170,8 +170,8 @@ def train(
         for sentence in report.warnings:
             console.warning(sentence)
         report.raise_first()
-        if federated == "client":
-            return run_site(console, shared, report, output, chosen)
+        if federated == "client":  # the plan is the server's
+            return None if dry_run else run_site(console, shared, report, output, chosen)
         weights = factors(weight or [], report)
         origin = begin_with(card, report, batch or 2) if card is not None else None
         encoder = read_encoder(Path(begin), report, batch) if pretrained else None
@@ -190,15 +190,18 @@ def train(
                 fusion=fusion,
             )
         )
-        lines = plan_lines(plan, report)
-        console.show(plan_table(lines))
-        console.event("plan", **dict(lines))
-        if dry_run:
-            return
         seconds = None if steps is not None else 60 * (minutes or _MINUTES)
         rate = rate_for(plan.network, optimizer)
         options = Options(steps=steps, seconds=seconds, optimizer=optimizer, rate=rate)
         recipe = Recipe(report, plan, options, origin, loss=loss, weights=weights, device=chosen, encoder=encoder)
+        lines = plan_lines(plan, report)
+        if not federated:
+            lines.append(held_out_line(report.patients, check_folds(recipe, folds, fold) if folds else None))
+        console.show(plan_table(lines))
+        console.event("plan", **dict(lines))
+        check_recipe(recipe)
+        if dry_run:
+            return
         if federated:
             return run_server(console, shared, recipe, output)
         progress, cancel = console.progress, console.cancelled

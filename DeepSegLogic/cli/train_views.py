@@ -79,6 +79,24 @@ def plan_lines(plan: TrainingPlan, report: Report) -> list[tuple[str, str]]:
     return [*([("Patients", f"{patients}, with {cases} cases")] if patients < cases else []), *plan.lines()]
 
 
+def held_out_line(patients: Sequence[Sequence[str]], folds: Sequence[Sequence[str]] | None) -> tuple[str, str]:
+    """What is not learnt from, as a line of the plan.
+
+    Args:
+        patients: names of the cases of each.
+        folds: names of the cases that each holds out; None for a training without folds.
+    """
+    from ..training.validation import names_held_out
+
+    cases = sum(map(len, patients))
+    if folds is not None:
+        least, most = min(map(len, folds)), max(map(len, folds))
+        return "Held out", f"{least if least == most else f'{least} to {most}'} of {cases} cases by each fold"
+    if count := len(names_held_out(patients)):
+        return "Held out", f"{count} of {cases} cases, for the Dice"
+    return "Held out", "none, so there is no Dice: each patient has more than a fifth of the cases"
+
+
 def plan_table(lines: Sequence[tuple[str, str]]) -> Table:
     """A table of :func:`plan_lines`."""
     from rich.markup import escape

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.volume import Volume
+from ..io.result_files import facts_of_files, unchanged_files
 from ..io.write import write_label_map
 from ..util.atomic_write import atomic_folder
 from ..util.errors import UsageError
@@ -37,6 +38,8 @@ def write_findings(
 ) -> list[Path]:
     """Write findings to a folder, all files or none. Masks are written if the model drew some.
 
+    Files of earlier findings that these do not replace are removed, unless they were changed since.
+
     Args:
         formats: of :data:`FORMATS`, for the boxes. Rejected findings are in the table only.
         volume: that was searched; ``"sr"`` needs one that was read from DICOM.
@@ -57,8 +60,8 @@ def write_findings(
     check_source(formats, volume)
     kept: list[BoxFinding] = [one for one in found.findings if one.state != "rejected"]
     names = [PROVENANCE_FILE]
-    with atomic_folder(folder) as temporary:
-        (temporary / names[0]).write_text(json.dumps(found.provenance, indent=1), "utf-8")
+    earlier = unchanged_files(Path(folder), PROVENANCE_FILE)
+    with atomic_folder(folder, last=PROVENANCE_FILE, outdated=earlier) as temporary:
         if "csv" in formats:
             write_findings_csv(found.findings, temporary / CSV_FILE)
             names.append(CSV_FILE)
@@ -75,6 +78,8 @@ def write_findings(
             notes = write_box_report(kept, volume, report, source=volume.source, provenance=found.provenance)
             found.warnings += [note for note in notes if note not in found.warnings]
             names.append(REPORT_FILE)
+        facts = {**found.provenance, "files": facts_of_files(temporary)}
+        (temporary / PROVENANCE_FILE).write_text(json.dumps(facts, indent=1), "utf-8")
     return [Path(folder) / name for name in names]
 
 

@@ -20,6 +20,7 @@ from ..util.progress import Cancel, Progress, check
 from .network import Cleaner, new_network, scaled
 from .paired import WIDTH, Clock
 from .samples import Planes, plain_patches
+from .trial import must_be_finite
 
 CYCLE, IDENTITY, RATE, HISTORY = 10.0, 5.0, 2e-4, 50
 BATCH = 8
@@ -69,6 +70,9 @@ def learn_unpaired(
         good, worse: the CTs of both kinds; for ``"slices"`` those with thin and with thick slices.
         minutes: to train.
         log: is called with each step and its losses by name.
+
+    Raises:
+        ModelError: the training diverged.
     """
     from monai.networks.nets import PatchDiscriminator
 
@@ -112,7 +116,9 @@ def learn_unpaired(
             ]
             _step(optimizers[1], told[0] + told[1])
             step += 1
-            log(step, {name: loss.item() for name, loss in losses.items()} | {"judges": (told[0] + told[1]).item()})
+            values = {name: loss.item() for name, loss in losses.items()} | {"judges": (told[0] + told[1]).item()}
+            must_be_finite(sum(values.values()), step)
+            log(step, values)
         progress("train", clock.share, f"step {step}")
     facts = {"training": "CycleGAN", "cts": len(good) + len(worse), "steps": step}
     return Cleaner(task, to_good.eval(), WIDTH, 1, facts)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ..util.progress import Cancel, Progress, check
 from .network import HU_SCALE, Cleaner, new_network, scaled
 from .samples import PAIRS, Planes
+from .trial import must_be_finite
 
 WIDTH, BATCH, RATE = 16, 16, 1.5e-3
 INPUTS = {"denoise": 3, "slices": 1}
@@ -57,6 +58,9 @@ def learn_pairs(
         task: ``"denoise"`` or ``"slices"``.
         minutes: to train.
         log: is called with each step and its loss, the mean absolute error in HU.
+
+    Raises:
+        ModelError: the training diverged.
     """
     torch.manual_seed(seed)
     rng, sample = np.random.default_rng(seed), PAIRS[task]
@@ -75,6 +79,7 @@ def learn_pairs(
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             step += 1
+            must_be_finite(loss.item(), step)
             log(step, HU_SCALE * loss.item())
         progress("train", clock.share, f"step {step}")
     facts = {"training": "pairs", "cts": len(cts), "steps": step}

@@ -95,6 +95,8 @@ def follow_up(
     registration = register(
         baseline, follow_up, matches, deformable=deformable, progress=share(progress, 0, 0.8), cancel=cancel
     )
+    warnings += _of_edges("baseline", baseline, [b for b, _ in pairs])
+    warnings += _of_edges("follow-up", follow_up, [a for _, a in pairs])
     warnings += registration.notes
     best = max(registration.overlap.values())
     if best < _UNSURE:
@@ -121,6 +123,18 @@ def follow_up(
         warnings.append(f"Only one of the scans was segmented for: {', '.join(told)}.")
     progress("register", 1.0, "")
     return FollowUp(changes, registration, days, baseline, follow_up, warnings)
+
+
+def _of_edges(scan: str, point: TimePoint, structures: list[Seen | None]) -> list[str]:
+    """A sentence on structures that count as cut because they end at the edge of a label map without its CT."""
+    found = [s for s in structures if s is not None and s.cut and s.structure.name not in point.cut]
+    if point.volume is not None or not found:
+        return []
+    titles = ", ".join(s.structure.title or s.structure.name for s in found)
+    return [
+        f"The {scan} has no CT, and these end at the edge of its label map, so they count as cut: {titles}. If margins "
+        "were left out, they may be whole: its CT would tell."
+    ]
 
 
 def _of_lesions(

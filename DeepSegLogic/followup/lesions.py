@@ -66,7 +66,9 @@ def lesions_of(point: TimePoint, structure: Structure | None) -> tuple[TimePoint
         array[box] = table[pieces]
     confidence = point.confidence.get(structure.name) if structure is not None else None
     known = {s.name: confidence for s in structures if confidence is not None}
-    return replace(point, label_map=LabelMap(array, grid, structures), confidence=known, mean_hu={}), small
+    whole = frozenset(s.name for s in structures if structure is not None and structure.name in point.whole)
+    lesions = LabelMap(array, grid, structures)
+    return replace(point, label_map=lesions, confidence=known, mean_hu={}, whole=whole), small
 
 
 def groups(baseline: TimePoint, follow_up: TimePoint, registration: Registration) -> list[Group]:

@@ -29,7 +29,9 @@ class TimePoint:
         confidence: structure name → mean probability, as far as known.
         mean_hu: structure name → mean HU measured earlier, as far as known; for time points without a volume.
         date: of the scan; None if unknown.
-        cut: structures that a region of interest cut.
+        cut: structures that are known to be cut, by a region of interest or the field of view.
+        whole: structures that are known to be whole, also where they end at the edge of the label map: margins may have
+            been left out, as 3D Slicer does. For time points without a volume.
     """
 
     label_map: LabelMap
@@ -38,13 +40,16 @@ class TimePoint:
     mean_hu: dict[str, float] = field(default_factory=dict)
     date: date | None = None
     cut: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
 
     def measured(self) -> list[Measurement]:
         """Measures of every structure on the scan's own grid."""
         if self.volume is not None:
             return measure(self.label_map, self.volume, self.confidence, cut=self.cut)
         rows = measure(self.label_map, None, self.confidence, cut=self.cut)
-        return [replace(row, mean_hu=self.mean_hu.get(row.name)) for row in rows]
+        return [
+            replace(row, mean_hu=self.mean_hu.get(row.name), cut=row.cut and row.name not in self.whole) for row in rows
+        ]
 
 
 def read_time_point(
@@ -99,6 +104,7 @@ def _take_measured(point: TimePoint, file: Path) -> None:
     if was_changed(file, provenance_of(file.parent)):
         now = {row.name: row for row in measure(point.label_map, None)}
         rows = [row for row in rows if row.name in now and same_voxels(now[row.name], row)]
+    point.whole = frozenset(row.name for row in rows if not row.cut)
     point.confidence = {row.name: row.confidence for row in rows if row.confidence is not None}
     point.mean_hu = {row.name: row.mean_hu for row in rows if row.mean_hu is not None}
 

@@ -39,10 +39,10 @@ def label_map_in(folder: Path) -> Path | None:
     return next((file for file in found if was_changed(file, facts)), found[0] if found else None)
 
 
-def provenance_of(folder: Path) -> dict[str, Any]:
+def provenance_of(folder: Path, name: str = PROVENANCE) -> dict[str, Any]:
     """The provenance of a result; empty if there is none that can be read."""
     try:
-        with opened(folder / PROVENANCE) as file:
+        with opened(folder / name) as file:
             facts = json_of(file.read(_LONGEST))
     except (InputError, OSError, ValueError):
         return {}
@@ -55,6 +55,47 @@ def was_changed(file: Path, facts: Mapping[str, Any]) -> bool:
         return bool(file_digest(file) != facts["files"][file.name]["digest"])
     except (OSError, LookupError, TypeError):
         return False
+
+
+def facts_of_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Sizes and digests of all files in a folder, by their path in it: ``files`` of a provenance."""
+    found = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {name: {"bytes": file.stat().st_size, "digest": file_digest(file)} for name, file in found.items()}
+
+
+def is_as_written(file: Path, told: Mapping[str, Any]) -> bool:
+    """Whether a file has the size and the digest that :func:`facts_of_files` told of it.
+
+    Raises:
+        OSError, LookupError, TypeError: it cannot be read, or these are no such facts.
+    """
+    return bool(file.stat().st_size == told["bytes"] and file_digest(file) == told["digest"])
+
+
+def is_unchanged(folder: Path, name: str, facts: Mapping[str, Any]) -> bool:
+    """Whether a file of a result is as its provenance says it was written; False if it does not say.
+
+    Args:
+        name: its path in the folder, with ``/``.
+    """
+    try:
+        return (folder / name).is_file() and is_as_written(folder / name, facts["files"][name])
+    except (OSError, LookupError, TypeError, ValueError):  # of a provenance that somebody changed
+        return False
+
+
+def unchanged_files(folder: Path, provenance: str = PROVENANCE) -> list[str]:
+    """Paths of the files of an earlier result in a folder that are as they were written: readers would take them for
+    those of a new one."""
+    facts = provenance_of(folder, provenance)
+    files = facts.get("files")
+    return [name for name in files if is_unchanged(folder, name, facts)] if isinstance(files, dict) else []
+
+
+def is_corrected(folder: Path) -> bool:
+    """Whether the label map in a folder of results was changed since it was written."""
+    file = label_map_in(folder)
+    return file is not None and was_changed(file, provenance_of(folder))
 
 
 def holds_voxels(label_map: Path) -> bool:

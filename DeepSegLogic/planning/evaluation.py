@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.label_map import LabelMap
+from ..io.result_files import facts_of_files, unchanged_files
 from ..io.write import write_label_map
 from ..surfaces.export import write_surfaces
 from ..util.atomic_write import atomic_folder
@@ -28,7 +29,8 @@ from .resections import Organ
 PLAN_FILE = "plan.json"
 NUMBERS_FILE = "numbers.csv"
 PARTS_FILE = "parts.seg.nrrd"
-SURFACES_FOLDER = "surfaces"
+PROVENANCE_FILE = "plan.provenance.json"  # sizes and digests of the files; a segmentation has its own
+SURFACES_FOLDER = "plan_surfaces"  # the folder may also hold a segmentation, with its own `surfaces`
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,18 @@ def write_evaluated(
     formats: Sequence[str] = ("stl",),
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
+    also: Callable[[Path], None] | None = None,
 ) -> list[Path]:
     """Write a computed plan, all files or none.
 
     The files are ``plan.json`` (with the numbers), ``numbers.csv``, ``parts.seg.nrrd``, ``distance_map_1.vtp`` and
-    so on, and in ``surfaces`` the closed surfaces of all structures, which share their boundaries.
+    so on, and in ``plan_surfaces`` the closed surfaces of all structures, which share their boundaries. Files of an
+    earlier plan in the folder that this one does not replace are removed, unless they were changed since.
 
     Args:
         formats: keys of :data:`~DeepSegLogic.surfaces.FORMATS`; none for no surfaces.
         progress, cancel: see :mod:`DeepSegLogic.util.progress`.
+        also: writes further files, into the folder that it is given.
 
     Raises:
         UsageError: an unknown format.
@@ -117,7 +122,8 @@ def write_evaluated(
     """
     folder = Path(folder)
     names = [PARTS_FILE, NUMBERS_FILE, PLAN_FILE]
-    with atomic_folder(folder, last=PLAN_FILE) as temporary:
+    outdated = unchanged_files(folder, PROVENANCE_FILE)
+    with atomic_folder(folder, last=PROVENANCE_FILE, outdated=outdated) as temporary:
         write_label_map(evaluated.label_map, temporary / PARTS_FILE)
         header = ["kind", "entry", "subject", "quantity", "value", "notes"]
         write_table(temporary / NUMBERS_FILE, header, _rows(evaluated.plan.numbers or {}))
@@ -128,6 +134,10 @@ def write_evaluated(
             write_surfaces(evaluated.label_map, temporary / SURFACES_FOLDER, formats, progress=progress, cancel=cancel)
             names.insert(0, SURFACES_FOLDER)
         write_plan(evaluated.plan, temporary / PLAN_FILE)
+        if also is not None:
+            also(temporary)
+        facts = {"files": facts_of_files(temporary)}
+        (temporary / PROVENANCE_FILE).write_text(json.dumps(facts, indent=1), "utf-8")
     return [folder / name for name in names]
 
 

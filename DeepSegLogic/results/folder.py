@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from typing import Any
 from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume, volume_digest
-from ..io.result_files import PROVENANCE, provenance_of
+from ..io.result_files import PROVENANCE, facts_of_files, is_as_written, unchanged_files
 from ..io.write import write_array
 from ..models.provenance import identity
 from ..review.measurements import Measurement, measure, write_measurements
 from ..segmentation import Result
 from ..util.atomic_write import atomic_folder
-from ..util.digests import file_digest
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .label_files import DEFAULT_LABELS, LABEL_FORMATS, check_labels, label_writers
 
@@ -59,7 +57,7 @@ def write_outputs(
     from .preview import write_preview
 
     label_map = result.label_map
-    with atomic_folder(folder, last=PROVENANCE, outdated=_of_earlier(folder)) as temporary:
+    with atomic_folder(folder, last=PROVENANCE, outdated=unchanged_files(folder)) as temporary:
         progress("write", 0.0, "label maps")
         with ThreadPoolExecutor() as pool:  # compression, which is most of it, runs outside Python's lock
             writers = label_writers(
@@ -97,7 +95,7 @@ def write_outputs(
             "plan": result.plan,
             "warnings": result.warnings,
             "intended_use": "Research use only.",
-            "files": {n: {"bytes": f.stat().st_size, "digest": file_digest(f)} for n, f in _files(temporary).items()},
+            "files": facts_of_files(temporary),
         }
         (temporary / PROVENANCE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         names = sorted(p.name + ("/" if p.is_dir() else "") for p in temporary.iterdir())
@@ -187,24 +185,8 @@ def what_is_wrong(folder: Path, facts: dict[str, Any]) -> str:
             file = folder / name
             if not file.is_file():
                 return f"{name} is missing"
-            if not _is_as_written(file, told):
+            if not is_as_written(file, told):
                 return f"{name} is damaged or was changed"
     except (OSError, LookupError, TypeError, AttributeError):
         return "its files cannot be checked"
     return ""
-
-
-def _of_earlier(folder: Path) -> list[str]:
-    """The files of an earlier result in a folder that are as they were written: readers would take them for the new."""
-    with suppress(OSError, LookupError, TypeError, AttributeError):  # of a provenance that somebody changed
-        told = provenance_of(folder).get("files", {}).items()
-        return [name for name, facts in told if (folder / name).is_file() and _is_as_written(folder / name, facts)]
-    return []
-
-
-def _is_as_written(file: Path, told: dict[str, Any]) -> bool:
-    return bool(file.stat().st_size == told["bytes"] and file_digest(file) == told["digest"])
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    return {f.relative_to(folder).as_posix(): f for f in sorted(folder.rglob("*")) if f.is_file()}

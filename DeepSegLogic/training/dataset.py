@@ -8,12 +8,14 @@
 - scenes of 3D Slicer (``.mrb``), each with an image and its segmentation; also among results or image files
 - a table ``cases.csv`` with the columns ``image``, ``label`` and, if need be, ``looked_for`` (names, separated by
   ``;``) and ``patient``
+
+In a folder, ``patients.csv`` with the columns ``case`` and ``patient`` says which cases are of one patient.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +31,9 @@ from ..util.tables import read_table
 from ..util.words import counted
 from .dataset_json import channel_names, label_names
 from .regions import Regions
+
+PATIENTS = "patients.csv"
+"""Table in a folder of cases that says whose they are."""
 
 _T = TypeVar("_T")
 
@@ -101,7 +106,7 @@ def find_cases(data: Path) -> list[CaseFiles]:
             "Put the images into imagesTr as NAME_0000, NAME_0001, …, and the labels into labelsTr as NAME.",
             code="input.data",
         )
-    return sorted(cases, key=lambda case: case.name)
+    return sorted(_with_patients(data, cases), key=lambda case: case.name)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -250,19 +255,44 @@ def _result(data: Path, folder: Path) -> CaseFiles:
     return CaseFiles(name, image, labels, None, looked_for)
 
 
-def _from_csv(path: Path) -> list[CaseFiles]:
+def _rows(path: Path, *columns: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Lines of a table that has these columns, with their numbers in the file; empty ones are left out."""
     try:
         header, rows = read_table(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a table: {error}.", "Correct it.", code="input.data") from error
     header = [name.strip().lower() for name in header]
-    if "image" not in header or "label" not in header:
-        raise InputError(f"{path} has no columns image and label.", "Name them in its first line.", code="input.data")
-    (names, regions), cases = label_names(path.parent), list[CaseFiles]()
+    if not {*columns} <= {*header}:
+        raise InputError(
+            f"{path} has no columns {' and '.join(columns)}.", "Name them in its first line.", code="input.data"
+        )
     for number, row in enumerate(rows, start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        cells = dict(zip(header, map(str.strip, row), strict=False))
+        if any(cell.strip() for cell in row):
+            yield number, dict(zip(header, map(str.strip, row), strict=False))
+
+
+def _with_patients(data: Path, cases: list[CaseFiles]) -> list[CaseFiles]:
+    """Cases with their patients, as far as a table in their folder tells them."""
+    table = data / PATIENTS
+    if not table.is_file():
+        return cases
+    known, keys = {case.name for case in cases}, dict[str, str]()
+    for number, cells in _rows(table, "case", "patient"):
+        name, key = cells["case"], patient_key(cells.get("patient", ""))
+        if name not in known:
+            raise InputError(
+                f"Line {number} of {table}: there is no case {name!r}.",
+                f"Name cases as here: {', '.join(sorted(known)[:3])}.",
+                code="input.data",
+            )
+        if keys.setdefault(name, key) != key:
+            raise InputError(f"{table} gives the case {name} two patients.", "Keep one of them.", code="input.data")
+    return [replace(case, patient=keys.get(case.name, "")) for case in cases]
+
+
+def _from_csv(path: Path) -> list[CaseFiles]:
+    (names, regions), cases = label_names(path.parent), list[CaseFiles]()
+    for number, cells in _rows(path, "image", "label"):
         image = path.parent / cells.get("image", "")
         label = path.parent / (cells.get("label") or (cells["image"] if image.suffix.lower() == SCENE else ""))
         missing = next((f for f in (image, label) if not f.is_file()), None)

@@ -78,12 +78,37 @@ def split(patients: Sequence[Sequence[str]], folds: int) -> list[list[str]]:
         raise UsageError(
             f"{counted(cases, 'case')}{of} cannot be divided into {folds} folds.",
             f"Choose at least 2 folds, and at most as many as there are {'patients' if of else 'cases'}."
-            + (" If the patients are others, name them in the column patient of a table of cases." if of else ""),
+            + (
+                " If the patients are others, name them in the column patient of a table of cases, or in patients.csv."
+                if of
+                else ""
+            ),
             code="usage.folds",
         )
     ordered, order = sorted(map(sorted, patients)), np.arange(len(patients))
     np.random.RandomState(_SEED).shuffle(order)
     return [sorted(name for n in part for name in ordered[n]) for part in np.array_split(order, folds)]
+
+
+def check_folds(recipe: Recipe, folds: int, only: int | None = None) -> list[list[str]]:
+    """The cases that each fold holds out.
+
+    Args:
+        folds, only: see :func:`cross_validate`.
+
+    Raises:
+        UsageError: too many folds for the patients, no such fold, or a network that cannot be an ensemble.
+    """
+    apart = split(recipe.report.patients, folds)
+    if only is not None and not 0 <= only < folds:
+        raise UsageError(f"There is no fold {only} of {folds}.", f"Choose 0 to {folds - 1}.", code="usage.folds")
+    if not recipe.plan.is_unet:
+        raise UsageError(
+            f"Folds of the network {recipe.plan.network} cannot be one model.",
+            "Choose unet or resenc, or train without folds.",
+            code="usage.folds",
+        )
+    return apart
 
 
 def cross_validate(
@@ -105,19 +130,11 @@ def cross_validate(
         only: number of the only fold to train, from 0; the others are trained by other calls. None for all.
 
     Raises:
-        UsageError: too many folds for the patients, no such fold, or a network that cannot be an ensemble.
+        UsageError: see :func:`check_folds`.
         DeepSegError: see :func:`~.run.train_model`.
     """
     recipe.report.raise_first()
-    apart = split(recipe.report.patients, folds)
-    if only is not None and not 0 <= only < folds:
-        raise UsageError(f"There is no fold {only} of {folds}.", f"Choose 0 to {folds - 1}.", code="usage.folds")
-    if not recipe.plan.is_unet:
-        raise UsageError(
-            f"Folds of the network {recipe.plan.network} cannot be one model.",
-            "Choose unet or resenc, or train without folds.",
-            code="usage.folds",
-        )
+    apart = check_folds(recipe, folds, only)
     work = work_folder(output)
     check_before(recipe, output, *(work / f"fold_{n}" / CHECKPOINT for n in range(folds)))
     prepared = prepare_cases(recipe.report.cases, recipe.plan, work / "cases", progress, cancel)

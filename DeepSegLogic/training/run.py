@@ -148,6 +148,17 @@ def train_recipe(
     return outcome
 
 
+def check_recipe(recipe: Recipe) -> None:
+    """Check that a training can begin.
+
+    Raises:
+        InputError, ResourceError, UsageError: see :func:`train_model`.
+    """
+    recipe.report.raise_first()
+    require_packages(recipe.plan.network)
+    recipe.loss_for([list(range(1, len(recipe.plan.structures) + 1))])
+
+
 def check_before(recipe: Recipe, output: Path, *checkpoints: Path) -> None:
     """Check before a long training that it can begin, and that its model can be written and replaces none but its own.
 
@@ -157,9 +168,7 @@ def check_before(recipe: Recipe, output: Path, *checkpoints: Path) -> None:
     Raises:
         InputError, OutputError, ResourceError, UsageError: see :func:`train_model`.
     """
-    recipe.report.raise_first()
-    require_packages(recipe.plan.network)
-    recipe.loss_for([list(range(1, len(recipe.plan.structures) + 1))])
+    check_recipe(recipe)
     check_output(output, *checkpoints)
 
 

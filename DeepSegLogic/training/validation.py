@@ -21,18 +21,24 @@ _SEED = 20_26
 _FIFTH = 5
 
 
-def held_out(
-    cases: Sequence[PreparedCase], patients: Sequence[Sequence[str]]
-) -> tuple[list[PreparedCase], list[PreparedCase]]:
-    """Cases to train on and to measure on: of whole patients, at most every fifth case; none of fewer than five.
+def names_held_out(patients: Sequence[Sequence[str]]) -> set[str]:
+    """The cases to measure on: of whole patients, at most every fifth case; none of fewer than five.
 
     Args:
         patients: names of the cases of each.
     """
-    apart: set[str] = set()
+    names, most = set[str](), sum(map(len, patients)) // _FIFTH
     for number in np.random.default_rng(0).permutation(len(patients)):
-        if len(apart) + len(patients[number]) <= len(cases) // _FIFTH:
-            apart.update(patients[number])
+        if len(names) + len(patients[number]) <= most:
+            names.update(patients[number])
+    return names
+
+
+def held_out(
+    cases: Sequence[PreparedCase], patients: Sequence[Sequence[str]]
+) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """Cases to train on and to measure on, see :func:`names_held_out`."""
+    apart = names_held_out(patients)
     return [c for c in cases if c.name not in apart], [c for c in cases if c.name in apart]
 
 

@@ -18,7 +18,7 @@ from ...util.errors import InputError
 from ..files import beside, opened, truncated
 from .fields import check_columns, check_spacing, damaged, rectangular
 
-_SIZE = 348
+_SIZE, _SIZE_2 = 348, 540  # of the headers of NIfTI-1 and NIfTI-2
 _BITS = {  # of a voxel, by the code of its type
     1: 1, 2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64,
     1536: 128, 1792: 128, 2048: 256, 2304: 32,
@@ -141,13 +141,15 @@ def _header(path: Path) -> _Header:
     header, voxels = (path.with_suffix(".hdr"), path.with_suffix(".img")) if pair else (path, path)
     with _unpacked(header) as file:
         head = file.read(_SIZE)
-    order = next((o for o in "<>" if head[:4] in (struct.pack(f"{o}i", _SIZE), struct.pack(f"{o}i", 540))), None)
+    if head[:4] in (struct.pack(f"{o}i", _SIZE_2) for o in "<>"):
+        raise InputError(
+            f"{path} is NIfTI-2, which cannot be read.",
+            "Save it as NIfTI-1, for example with nibabel: nib-convert --image-type Nifti1Image OLD NEW.",
+            code="input.format",
+        )
+    order = next((o for o in "<>" if head[:4] == struct.pack(f"{o}i", _SIZE)), None)
     single = head[344:348] == b"n+1\0"  # Analyze, always in two files, has a number there
     if order is None or len(head) < _SIZE or single == pair:
-        if order is not None and head[:4] == struct.pack(f"{order}i", 540):
-            raise InputError(
-                f"{path} is NIfTI-2, which cannot be read.", "Save it as NIfTI-1 or NRRD.", code="input.format"
-            )
         raise InputError(f"{path} is not a NIfTI file.", "Export the volume again.", code="input.format")
     if pair:
         beside(header, voxels.name)

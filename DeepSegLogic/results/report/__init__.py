@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ...data.label_map import LabelMap
 from ...data.volume import Volume
 from ...io import read_label_map
-from ...io.result_files import PROVENANCE
+from ...io.result_files import PROVENANCE, is_unchanged, provenance_of
 from ...planning import Plan
 from ...review.field_of_view import CUT_LEGEND
 from ...review.findings import review
@@ -30,6 +30,7 @@ from .plan import plan_section
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _HERE = Path(__file__).parent
+_ORGANS = "surfaces/organs.glb"
 STYLE = _HERE / "style.css"
 """The look of all reports."""
 
@@ -45,7 +46,7 @@ def write_report(
 
     Args:
         folder: contains a label map, ``measurements.csv``, ``provenance.json`` and, for the slices, ``preview.png``.
-            ``surfaces/organs.glb`` is used if it exists, and the draft if there is one.
+            ``surfaces/organs.glb`` is used if it is as it was written with them, and the draft if there is one.
         path: of the HTML file.
         read: reads the segmentation; for untrusted folders, a reader in a process of its own.
         plan: of an operation on this segmentation, for a planning page; numbers that it lacks are computed.
@@ -133,9 +134,8 @@ def _picture(folder: Path, found: MeasuredResult, volume: Volume | None) -> str:
 
 
 def _glb(folder: Path, found: MeasuredResult) -> bytes:
-    made = folder / "surfaces" / "organs.glb"
-    if made.exists() and not found.corrected:
-        return made.read_bytes()
+    if not found.corrected and is_unchanged(folder, _ORGANS, provenance_of(folder)):
+        return (folder / _ORGANS).read_bytes()
     if not found.label_map.array.any():
         raise InputError(
             f"There is nothing to show in {folder}: its label map is empty.",

@@ -36,9 +36,9 @@ def trained(tmp_path_factory):
     return folder / "lab"
 
 
-def add_case(cases, seed, structures=("spleen",)):
+def add_case(cases, seed, structures=("spleen",), patient=""):
     volume, labels = phantom.case(seed)
-    return cases.add(volume, phantom.label_map(volume, labels), structures)
+    return cases.add(volume, phantom.label_map(volume, labels), structures, patient)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import stat
 from dataclasses import replace
 
+import dicom_series
 import numpy as np
 import pytest
 
@@ -42,6 +43,28 @@ def test_a_second_correction_of_an_image_replaces_the_first(cases):
     add_case(cases, 1)
     add_case(cases, 1, ["liver", "spleen"])
     assert [case.structures for case in cases.all()] == [("liver", "spleen")]
+
+
+def test_the_patient_is_that_of_the_dicom_series_unless_somebody_says_otherwise(cases, tmp_path):
+    def patient_of(folder, said="", **tags):
+        volume = read_volume(dicom_series.write_series(tmp_path / folder, **tags))
+        voxels = np.zeros(volume.array.shape, np.uint8)
+        label_map = LabelMap(voxels, volume.ijk_to_ras, [Structure(1, "liver", "Liver")])
+        case = cases.add(volume, label_map, patient=said)
+        assert cases.all() == [case] and "MRN7" not in (case.folder / "case.json").read_text("utf-8")
+        return case.files.patient
+
+    ours = patient_of("first", PatientID="MRN7")
+    assert ours == patient_of("again", PatientID=" MRN7 ") == patient_of("named", "MRN7") != ""
+    assert patient_of("other", PatientID="P2") not in ("", ours)
+    assert patient_of("corrected", "MRN7", PatientID="P2") == ours
+    volume, labels = phantom.case(1)
+    volume.source = str(tmp_path / "gone")
+    assert cases.add(volume, phantom.label_map(volume, labels)).patient == ""
+    facts = json.loads((case := cases.all()[-1]).folder.joinpath("case.json").read_text("utf-8"))
+    del facts["patient"]  # collected by an earlier version of DeepSeg
+    (case.folder / "case.json").write_text(json.dumps(facts), "utf-8")
+    assert cases.all()[-1] == replace(case, size_bytes=cases.all()[-1].size_bytes) and not case.damage
 
 
 def test_nobody_else_may_read_them(cases):

@@ -11,6 +11,7 @@ from DeepSegLogic.cli import main
 from DeepSegLogic.data.label_map import Structure
 from DeepSegLogic.io import read_label_map, write_label_map, write_volume
 from DeepSegLogic.models import find_model
+from DeepSegLogic.util.digests import text_digest
 
 from ..training import phantom
 from .conftest import add_case
@@ -49,17 +50,20 @@ def test_from_a_corrected_folder_to_a_new_version_and_back(corrected, lab, capsy
     assert main(["adapt", "add", str(corrected), "--yes", *image]) == 3, "several results"
     assert main(["adapt", "add", str(corrected / "c11"), "--yes", "--structures", "pancreas"]) == 2
     (corrected / "c11" / "segmentation.seg.nrrd").unlink()  # the NIfTI does, too
-    assert main(["adapt", "add", str(corrected / "c11"), "--yes", "--structures", "Liver"]) == 0
+    line = ["adapt", "add", str(corrected / "c11"), "--yes", "--structures", "Liver", "--patient", "P 7"]
+    assert main(line) == 0
     capsys.readouterr()
     assert main(["adapt", "list", "--json"]) == 0
     listed = [e for e in events(capsys) if e["event"] == "case"]
     assert [e["model"] for e in listed] == ["lab", "lab"] and listed[1]["structures"] == ["liver"]
+    assert [e["patient"] for e in listed] == ["", text_digest("P 7")]
     assert main(["adapt", "list"]) == 0 and "c10" in capsys.readouterr().out
 
     command = ["adapt", "run", "lab", "--device", "cpu"]
     assert main([*command, "--steps", "1", "--minutes", "1"]) == 2
     assert main([*command, "--steps", "1"]) == 0
     assert "Before" in (shown := capsys.readouterr().out) and "deepseg adapt accept lab" in shown
+    assert "The patient of 1 corrected case is not known" in shown
     assert main(["adapt", "accept", "lab"]) == 0 and find_model("lab_adapted").version == "1"
     assert main(["adapt", "accept", "lab"]) == 4, "there is no other offer"
     capsys.readouterr()

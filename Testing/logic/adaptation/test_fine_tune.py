@@ -1,6 +1,7 @@
 """A model learns from corrected cases: it improves on one that it never saw, and nothing is lost on the way."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 import torch
 
 from DeepSegLogic.adaptation import comparison
-from DeepSegLogic.adaptation.cases import CorrectedCases
+from DeepSegLogic.adaptation.cases import CorrectedCase, CorrectedCases
 from DeepSegLogic.adaptation.comparison import dice
-from DeepSegLogic.adaptation.fine_tune import adapt
+from DeepSegLogic.adaptation.fine_tune import _split, adapt
 from DeepSegLogic.adaptation.lineage import check_can_learn, go_back, learnt_before
 from DeepSegLogic.adaptation.offer import offered, the_offer
 from DeepSegLogic.models import find_model
@@ -74,6 +75,48 @@ def test_two_corrected_cases_improve_a_third_and_the_way_back_is_open(lab):
         go_back("lab_adapted", "9")
     Store().remove("lab_adapted")
     assert not kept_versions(Store(), "lab_adapted")
+
+
+def test_no_image_of_the_patient_that_is_held_out_is_learnt_from(lab):
+    whose = {10: "P1", 11: "P2", 12: "P1", 13: "P1", 14: "P2"}
+    case = {seed: add_case(lab, seed, patient=patient) for seed, patient in whose.items()}
+    offer = quickly(lab)
+    assert offer.notes[0] == "Held out, all of one patient: case_11, case_14.", "of the newest case's two"
+    card = find_model(offer.folder)
+    assert learnt_before(card) == {case[seed].digest for seed in (10, 12, 13)}
+    assert {row.cases for row in offer.rows if row.role == "held_out"} == {2}
+    assert card.dice.keys() >= {f"held out: {case[11].digest} {case[14].digest}"}
+    assert "P1" not in json.dumps(card.to_json()), "it may be given away"
+    offer.accept()
+    for seed in (11, 14):
+        lab.remove(case[seed].digest)
+    assert "all corrected cases are of one patient" in adapt("lab_adapted", lab, steps=1, device="cpu").notes[0]
+    add_case(lab, 15, patient="P1")
+    add_case(lab, 16, patient="P3")
+    add_case(lab, 17, patient="P1")
+    assert adapt("lab_adapted", lab, steps=1, device="cpu").notes[0] == "Held out: case_16.", "P1 was learnt from"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_patient_is_on_one_side(seed):
+    """Of random patients with random numbers of cases, some of them learnt from before."""
+    rng = np.random.default_rng(seed)
+    numbers = range(int(rng.integers(2, 20)))
+    cases = [
+        CorrectedCase(f"d{n}", f"c{n}", (), f"{n:02}", Path(), patient=str(rng.choice(["", "a", "b", "c"])))
+        for n in numbers
+    ]
+    known = {case.digest for case in cases if rng.random() < 0.2}
+    held, taught, told = _split(cases, known)
+    assert sorted(case.digest for case in [*held, *taught]) == sorted(case.digest for case in cases) and taught
+    sides = [{case.patient or case.digest for case in side} for side in (held, taught)]
+    assert not sides[0] & sides[1] and len(sides[0]) <= 1
+    assert not known & {case.digest for case in cases if (case.patient or case.digest) in sides[0]}
+    if held:
+        unknown = sum(not case.patient for case in cases)
+        assert any(f"of {unknown} corrected" in note for note in told) == (unknown > 0)
+    else:
+        assert told[0].startswith("Nothing was held out")
 
 
 def test_a_stopped_run_is_continued(lab):

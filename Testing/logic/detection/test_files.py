@@ -141,6 +141,21 @@ def test_findings_beside_a_segmentation_leave_it_as_it_was(tmp_path):
     assert provenance_of(tmp_path) == facts and what_is_wrong(tmp_path, facts) == ""
 
 
+def test_files_of_earlier_findings_go_unless_somebody_changed_them(series, tmp_path):
+    """As after `deepseg detect -f csv,mrk.json,sr`, and then with a single format into the same folder."""
+    for folder, changed in ((tmp_path / "a", ""), (tmp_path / "b", "findings.mrk.json")):
+        write_findings(BoxFindings([NODULE]), folder, ["csv", "mrk.json", "sr"], volume=read_volume(series))
+        (folder / "findings.of_mine.csv").write_text("x", "utf-8")
+        if changed:
+            (folder / changed).write_text("mine", "utf-8")
+        written = write_findings(BoxFindings([NODULE]), folder, ["csv"])
+        left = {path.name for path in folder.iterdir()}
+        assert left == {"findings.of_mine.csv", *(path.name for path in written), *filter(None, [changed])}
+    assert {path.name for path in written} == {"findings.csv", "findings.provenance.json"}
+    assert (tmp_path / "b" / "findings.mrk.json").read_text("utf-8") == "mine"
+    assert (tmp_path / "b" / "findings.mrk.json") not in written
+
+
 def test_the_command_line_finds_writes_and_judges(bright_model, tmp_path, capfd):
     centers = [(30.0, 40.0, 50.0), (90.0, 60.0, 60.0)]
     write_volume(phantom(centers), tmp_path / "ct.nii.gz")

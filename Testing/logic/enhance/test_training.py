@@ -1,10 +1,12 @@
 """Training: patches, that a few steps help, and the losses of the CycleGAN as published."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from DeepSegLogic import InputError, UsageError, Volume
+from DeepSegLogic import InputError, ModelError, UsageError, Volume
 from DeepSegLogic.enhance.samples import DRAWN, PATCH, noisy_pairs, plain_patches, planes_of, thick_pairs
 
 pytest.importorskip("skimage")
@@ -67,9 +69,85 @@ def test_a_cycle_gan_trains_without_pairs_and_saves_its_first_generator(body, tm
     assert any(bool(parameter.any()) for parameter in read.network.final_conv.parameters())  # it learnt something
 
 
-def test_bad_input_is_refused(body, tmp_path):
-    from dataclasses import replace
+class Turns:
+    """A clock of a training that counts how often it is looked at, for the same steps on every machine."""
 
+    def __init__(self, minutes):
+        self._left = 1000 * minutes
+
+    @property
+    def share(self):
+        self._left -= 1
+        return 1.0 if self._left < 0 else 0.2
+
+    def rate(self, highest):
+        return highest
+
+
+def test_test_slices_are_not_learnt_from_and_the_file_holds_what_was_tested(body, tmp_path, monkeypatch):
+    from DeepSegLogic.enhance import paired, trial
+    from DeepSegLogic.enhance.network import Cleaner, load_cleaner, new_network
+    from DeepSegLogic.enhance.train import train_cleaner
+
+    def learn(_task, cts, *_):
+        learnt.extend(cts)
+        return Cleaner("denoise", new_network(4, 3).eval(), 4, 3, {"steps": 0})
+
+    learnt, short, long = [], body, replace(body, array=np.tile(body.array, (3, 1, 1)))
+    monkeypatch.setattr(paired, "learn_pairs", learn)
+    cleaner = train_cleaner("denoise", [short, long], output=tmp_path / "n.pth", minutes=1, device="cpu")
+    all_slices = planes_of(long)
+    assert np.array_equal(learnt[0].array, planes_of(short).array)
+    assert np.array_equal(learnt[1].array, all_slices.array[:33]), "a tenth of the other"
+    before, after = cleaner.facts["test_error_hu"]
+    assert before == after > 1, "it adds nothing, which is no worse"
+    test = [replace(all_slices, array=all_slices.array[33:])]
+    again = trial.errors_of(load_cleaner(tmp_path / "n.pth", "denoise"), test, torch.device("cpu"))
+    assert again == pytest.approx((before, after), abs=1e-3)
+
+
+@pytest.mark.parametrize("task", ["denoise", "slices"])
+def test_the_error_is_that_of_the_planes(cts, task):
+    """Of a network that adds a constant, by numpy."""
+    from DeepSegLogic.enhance import trial
+    from DeepSegLogic.enhance.network import HIGHEST_HU, LOWEST_HU, Cleaner, new_network
+    from DeepSegLogic.enhance.samples import PAIRS
+
+    network = new_network(4, 1)
+    torch.nn.init.constant_(network.final_conv.bias, 0.25)  # of 200 HU
+    rng, before, after = np.random.default_rng(trial._SEED), [], []
+    for _ in range(trial._DRAWS):
+        x, y = (part.numpy().clip(LOWEST_HU, HIGHEST_HU) for part in PAIRS[task](cts, rng))
+        difference = x[:, x.shape[1] // 2] - y[:, 0]
+        before.append(np.abs(difference).mean())
+        after.append(np.abs(difference + 50).mean())
+    found = trial.errors_of(Cleaner(task, network.eval(), 4, 1), cts, torch.device("cpu"))
+    assert found == pytest.approx((np.mean(before), np.mean(after)), rel=1e-4)
+
+
+@pytest.mark.parametrize("wrong", ["rate", "worse", "half", "CycleGAN"])
+def test_a_network_that_diverged_is_not_written(body, tmp_path, monkeypatch, wrong):
+    from DeepSegLogic.enhance import cycle_gan, paired
+    from DeepSegLogic.enhance.network import Cleaner, new_network
+    from DeepSegLogic.enhance.train import train_cleaner
+
+    network = new_network(4, 3)
+    if wrong == "rate":
+        monkeypatch.setattr(paired, "Clock", Turns)
+        monkeypatch.setattr(paired, "RATE", 1e12)
+    elif wrong == "CycleGAN":
+        monkeypatch.setattr(cycle_gan, "RATE", 1e30)
+    else:  # 20 HU too much, or a weight that half precision does not hold
+        torch.nn.init.constant_(network.final_conv.bias, 0.1 if wrong == "worse" else 1e9)
+        monkeypatch.setattr(paired, "learn_pairs", lambda *_: Cleaner("denoise", network.eval(), 4, 3))
+    (tmp_path / "n.pth").write_bytes(b"earlier")
+    worse = [body] if wrong == "CycleGAN" else []
+    with pytest.raises(ModelError, match="Nothing was written"):
+        train_cleaner("denoise", [body], worse, output=tmp_path / "n.pth", minutes=0.05, device="cpu")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"earlier"]
+
+
+def test_bad_input_is_refused(body, tmp_path):
     from DeepSegLogic.enhance.train import train_cleaner
 
     def start(task, good, minutes=1.0):

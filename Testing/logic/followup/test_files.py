@@ -21,8 +21,10 @@ from DeepSegLogic import (
     write_volume,
 )
 from DeepSegLogic.cli import main
+from DeepSegLogic.data.boxes import box_of, matrix_of
 from DeepSegLogic.data.itk import sitk_image
-from DeepSegLogic.review.measurements import write_measurements
+from DeepSegLogic.review.measurements import measure, write_measurements
+from DeepSegLogic.util.digests import file_digest
 
 from .phantoms import ORGANS, Body, grid, motion, time_point
 
@@ -56,6 +58,38 @@ def test_a_folder_of_results_and_a_pair_of_files_say_the_same(scans):
         for row in before.measured():
             assert rows[row.name].volume_ml == pytest.approx(row.volume_ml)
             assert rows[row.name].mean_hu == pytest.approx(row.mean_hu)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_margins_that_were_left_out_cut_nothing_that_is_known_to_be_whole(scans, tmp_path, corrected):
+    """As 3D Slicer saves it: only the extent of the segments."""
+    folder, (_, after) = scans
+    shutil.copytree(folder / "before", tmp_path / "before")
+    file = tmp_path / "before" / "segmentation.seg.nrrd"
+    facts = {"files": {file.name: {"digest": file_digest(file)}}}
+    (file.parent / "provenance.json").write_text(json.dumps(facts), "utf-8")
+    whole = read_time_point(folder / "before", folder / "before.nii.gz")
+    array, liver = whole.label_map.array.copy(), whole.label_map.mask("liver")
+    if corrected:
+        array[: np.nonzero(liver)[0].min() + 1][liver[: np.nonzero(liver)[0].min() + 1]] = 0
+    box = box_of(array > 0)
+    matrix = matrix_of(box, whole.label_map.ijk_to_ras)
+    write_label_map(replace(whole.label_map, array=array[box].copy(), ijk_to_ras=matrix), file)
+
+    def cut(baseline):
+        found = follow_up(baseline, after, days=9)
+        told = [sentence for sentence in found.warnings if "at the edge of its label map" in sentence]
+        return {change.name for change in found.changes if change.cut_before and not change.lesion}, told
+
+    cropped, known = read_time_point(tmp_path / "before"), {row.name for row in whole.measured() if row.cut}
+    edges = {row.name for row in measure(cropped.label_map, None) if row.cut}
+    assert edges > {"liver", *known}, "all that the array ends with"
+    names, told = cut(cropped)
+    assert names == known | ({"liver"} if corrected else set())
+    assert len(told) == corrected
+    for sentence in told:
+        assert "The baseline has no CT" in sentence and "cut: liver." in sentence.lower()
+    assert cut(read_time_point(tmp_path / "before", folder / "before.nii.gz")) == (known, [])
 
 
 def test_the_picture_of_all_outlines_what_both_scans_were_segmented_for(scans, tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nibabel.cmdline import convert
 
 from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.data.volume import Volume
@@ -272,6 +274,13 @@ def bad_files(tmp_path):
     yield "NIfTI without suffix", Path(shutil.copy(save(tmp_path / "n.nii"), tmp_path / "n")), "its name"
     nibabel.save(nibabel.Nifti2Image(VOXELS, oblique()), tmp_path / "two.nii")
     yield "NIfTI-2", tmp_path / "two.nii", "NIfTI-2"
+    nibabel.save(nibabel.Nifti2Image(VOXELS, oblique()), tmp_path / "two.nii.gz")
+    yield "NIfTI-2, compressed", tmp_path / "two.nii.gz", "NIfTI-2"
+    swapped = nibabel.Nifti2Image(VOXELS, oblique(), nibabel.Nifti2Header(endianness=">"))
+    nibabel.save(swapped, tmp_path / "swapped.nii")
+    yield "NIfTI-2, the other order of bytes", tmp_path / "swapped.nii", "NIfTI-2"
+    nibabel.save(nibabel.Nifti2Pair(VOXELS, oblique()), tmp_path / "pair.hdr")
+    yield "NIfTI-2, a pair", tmp_path / "pair.img", "NIfTI-2"
     nibabel.save(nibabel.Nifti1Image(np.stack([VOXELS, VOXELS], -1)[..., None, :], oblique()), tmp_path / "5d.nii")
     yield "5D", tmp_path / "5d.nii", "5 axes"
     yield (
@@ -314,6 +323,18 @@ def test_bad_input_gets_one_sentence_and_a_remedy(tmp_path):
         assert caught.value.remedy, case
         assert "\n" not in str(caught.value), case
         assert "sitk" not in str(caught.value).lower(), (case, caught.value.message)
+
+
+def test_a_nifti_2_is_read_after_what_the_error_advises(tmp_path):
+    old, new, matrix = tmp_path / "two.nii.gz", tmp_path / "one.nii.gz", oblique()
+    nibabel.save(nibabel.Nifti2Image(VOXELS.T, matrix), old)
+    with pytest.raises(InputError) as caught:
+        read_volume(old)
+    command = re.search(r"nib-convert (--image-type \w+) OLD NEW", caught.value.remedy)
+    convert.main([*command[1].split(), str(old), str(new)])
+    volume = read_volume(new)
+    np.testing.assert_array_equal(volume.array, VOXELS)
+    np.testing.assert_allclose(volume.ijk_to_ras, matrix, atol=1e-5)
 
 
 def test_a_file_that_merely_lacks_its_suffix_is_read(tmp_path, chest_ct):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ import trimesh
 
 from DeepSegLogic import DeepSegError, InputError, LabelMap, UsageError, read_label_map, write_label_map
 from DeepSegLogic.cli import main
+from DeepSegLogic.data.boxes import box_of, matrix_of
+from DeepSegLogic.data.volume import Volume
+from DeepSegLogic.io import write_volume
+from DeepSegLogic.io.result_files import provenance_of
 from DeepSegLogic.planning import Organ, Plan, Plane, distance, evaluate_plan, read_plan, write_evaluated
+from DeepSegLogic.results.folder import what_is_wrong, write_outputs
+from DeepSegLogic.segmentation import Result
+from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 from .scenes import ball, cylinder, scene
 
@@ -81,7 +89,7 @@ def test_what_is_written_is_read_back_the_same(organs, plan, tmp_path):
     assert float(remnant) == pytest.approx(again.numbers["resections"][0]["remnant_percent"], abs=1e-4)
     assert ("vessels", "vein", "median_mm") in rows
     assert ("resections", "liver, liver_part_1", "ml") in rows and ("distances", "tumor, vein", "distance_mm") in rows
-    meshes = {p.stem: trimesh.load(p) for p in (tmp_path / "out" / "surfaces").glob("*.stl")}
+    meshes = {p.stem: trimesh.load(p) for p in (tmp_path / "out" / "plan_surfaces").glob("*.stl")}
     assert len(meshes) == 6 and all(mesh.is_watertight for mesh in meshes.values())
 
 
@@ -156,10 +164,65 @@ def test_the_command_writes_all_and_warns_of_stale_numbers(organs, plan, tmp_pat
     events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert any(e["event"] == "warning" and "stale" in e["message"] for e in events)
     assert events[-1]["numbers"]["stale"] is False
-    assert (tmp_path / "out" / "surfaces" / "organs.glb").exists()
+    assert (tmp_path / "out" / "plan_surfaces" / "organs.glb").exists()
+
+
+def test_a_plan_and_a_segmentation_share_a_folder(organs, plan, tmp_path):
+    volume = Volume(organs.array.astype(np.int16), organs.ijk_to_ras, "ct", "CT")
+    quiet = {"formats": ["stl", "glb"], "progress": ignore_progress, "cancel": never_cancel}
+
+    def files():
+        return {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+    write_outputs(tmp_path, volume, Result(organs, {}), source=None, **quiet)
+    segmented = files()
+    write_evaluated(evaluate_plan(Plan(plan), organs), tmp_path, ["stl", "glb"])
+    assert segmented.items() <= (both := files()).items()
+    assert what_is_wrong(tmp_path, provenance_of(tmp_path)) == ""
+    write_outputs(tmp_path, volume, Result(organs, {}), source=None, **quiet)
+    assert {p: both[p] for p in both.keys() - segmented.keys()}.items() <= files().items()
+
+
+def test_with_the_ct_margins_that_a_label_map_leaves_out_cut_nothing(organs, tmp_path, capfd):
+    box = box_of(organs.array > 0)
+    cut_out = replace(organs, array=organs.array[box].copy(), ijk_to_ras=matrix_of(box, organs.ijk_to_ras))
+    write_label_map(cut_out, tmp_path / "organs.seg.nrrd")
+    write_volume(Volume(organs.array.astype(np.int16), organs.ijk_to_ras, "ct", "CT"), tmp_path / "ct.nii.gz")
+    asked = {"margins": [{"structure": "liver", "mm": 3}], "distances": [{"one": "tumor", "other": "vein"}]}
+    whole = evaluate_plan(Plan(asked), organs)
+    command = ["plan", str(tmp_path / "organs.seg.nrrd"), "-o", str(tmp_path / "out"), "--surfaces", "", "--json"]
+    command += ["--plan", str(saved(tmp_path, {**HEAD, **asked}))]
+    for image in ([], ["--image", str(tmp_path / "ct.nii.gz")]):
+        assert main([*command, *image]) == 0
+        (found,) = json.loads(capfd.readouterr().out.splitlines()[-1])["numbers"]["margins"]
+        (expected,) = whole.plan.numbers["margins"]
+        assert (found["ml"] == pytest.approx(expected["ml"]) and found["cut"] == expected["cut"]) == bool(image)
+    assert not expected["cut"]
+
+
+def test_files_of_an_earlier_plan_go_unless_somebody_changed_them(organs, tmp_path):
+    def names():
+        return {path.name for path in tmp_path.iterdir()}
+
+    def drawn(folder):
+        (folder / "pictures").mkdir()
+        (folder / "pictures" / "front.png").write_bytes(b"x")
+
+    always = {"plan.json", "numbers.csv", "parts.seg.nrrd", "plan.provenance.json"}
+    maps = {"distance_maps": [{"one": "tumor", "other": "vein"}] * 3}
+    write_evaluated(evaluate_plan(Plan(maps), organs), tmp_path, ["stl"], also=drawn)
+    (tmp_path / "distance_map_2.vtp").write_text("mine", "utf-8")
+    (tmp_path / "of_mine.txt").write_text("mine", "utf-8")
+    assert names() == {*always, *(f"distance_map_{n}.vtp" for n in "123"), "plan_surfaces", "pictures", "of_mine.txt"}
+    write_evaluated(evaluate_plan(Plan({}), organs), tmp_path, [])
+    assert names() == {*always, "distance_map_2.vtp", "of_mine.txt"}
 
 
 def test_a_plan_that_fails_writes_nothing(organs, tmp_path):
-    with pytest.raises(DeepSegError):
-        write_evaluated(evaluate_plan(Plan({}), organs), tmp_path / "out", ["bogus"])
-    assert not (tmp_path / "out" / "plan.json").exists()
+    def fails(_folder):
+        raise DeepSegError("no pictures")
+
+    for formats, also in ((["bogus"], None), ([], fails)):
+        with pytest.raises(DeepSegError):
+            write_evaluated(evaluate_plan(Plan({}), organs), tmp_path / "out", formats, also=also)
+        assert not (tmp_path / "out" / "plan.json").exists()

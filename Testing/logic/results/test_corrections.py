@@ -1,6 +1,7 @@
 """What somebody corrected in a folder of results is told from what is damaged."""
 
 import base64
+import json
 import re
 
 import numpy as np
@@ -26,6 +27,7 @@ from DeepSegLogic.results.corrections import corrections_in, must_not_be_correct
 from DeepSegLogic.results.folder import write_outputs
 from DeepSegLogic.results.report import write_report
 from DeepSegLogic.segmentation import Result
+from DeepSegLogic.util.digests import file_digest
 from DeepSegLogic.util.progress import ignore_progress, never_cancel
 
 NAMES = "segmentation.nii.gz", "segmentation.seg.nrrd"
@@ -134,6 +136,20 @@ def test_a_report_says_which_structures_a_correction_removed_and_added(result, n
     assert 'value="liver"' not in text and base64.b64encode(b"surfaces of before").decode() not in text
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_report_shows_no_surfaces_that_are_not_of_its_result(result, recorded):
+    """Somebody may have written others into the folder, as `deepseg surfaces -o result/surfaces` does."""
+    glb, facts = result / "surfaces" / "organs.glb", json.loads((result / "provenance.json").read_text("utf-8"))
+    glb.parent.mkdir()
+    glb.write_bytes(b"of this result")
+    if recorded:
+        facts["files"]["surfaces/organs.glb"] = {"bytes": 14, "digest": file_digest(glb)}
+        (result / "provenance.json").write_text(json.dumps(facts), "utf-8")
+    assert (base64.b64encode(b"of this result").decode() in reported(result)[0]) == recorded
+    glb.write_bytes(b"of another one")
+    assert base64.b64encode(b"of another one").decode() not in reported(result)[0]
+
+
 def test_a_comparison_with_a_corrected_result_has_no_numbers_of_before(result):
     point = read_time_point(result)
     assert point.confidence == {"liver": 0.97} and point.mean_hu == {"liver": 50}
@@ -179,3 +195,18 @@ def test_the_command_line_refuses_before_it_segments(result, tmp_path, capfd):
     assert main(["segment", str(tmp_path / "ct.nii.gz"), "-o", str(result)]) == 5
     assert "was corrected since it was written" in " ".join(capfd.readouterr().err.split())
     assert (result / NAMES[1]).read_bytes() == work
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_report_reads_the_ct_only_for_a_corrected_label_map(result, name, monkeypatch, capfd):
+    from DeepSegLogic.worker import isolated
+
+    read, images = isolated.read_volume, []
+    monkeypatch.setattr(isolated, "read_volume", lambda path, **more: images.append(path) or read(path, **more))
+    ct = result.parent / "ct.nii.gz"
+    line = ["report", str(result), "--image", str(ct), "-o", str(result.parent / "report.html")]
+    assert main(line) == 0 and images == []
+    correct(result, name, one_slice_more)
+    assert main(line) == 0 and images == [ct]
+    assert "<h2>Slices" in (result.parent / "report.html").read_text("utf-8")
+    assert "need the CT" not in capfd.readouterr().err

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import dicom_series
 import numpy as np
 import pytest
 
+from DeepSegLogic.io.patients import patient_key
 from DeepSegLogic.models.find import find_model
 from DeepSegLogic.models.import_export import import_model
 from DeepSegLogic.session import Phase, Session
@@ -89,6 +91,15 @@ def test_from_a_correction_to_a_new_version_and_back(session, tmp_path):
     assert session.choices.model.id == "lab" and "no earlier version" in adaptation.why_not_back
     adaptation.remove(adaptation.cases[0].digest)
     assert len(adaptation.cases) == 1
+
+
+def test_the_patient_of_a_series_from_dicom_files_is_known(session, tmp_path):
+    for seed, source in ((10, ""), (11, str(dicom_series.write_series(tmp_path / "series", PatientID="MRN 7")))):
+        show(session, seed)
+        session.outcome.volume.source = source
+        session.adaptation.collect()
+        ended(session)
+    assert [case.patient for case in session.adaptation.cases] == ["", patient_key("MRN 7")]
 
 
 def test_unchanged_results_teach_all_of_their_structures(session):

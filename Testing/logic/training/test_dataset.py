@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic.io import write_label_map, write_volume
+from DeepSegLogic.io.patients import patient_key
 from DeepSegLogic.training.checks import check_cases, look_at
 from DeepSegLogic.training.dataset import CaseFiles, find_cases, modality_of
 from DeepSegLogic.training.reading import read_case
@@ -231,6 +232,31 @@ def both_coarse(raw):
 def test_each_fault_is_a_sentence(tmp_path, change, code, sentence):
     codes, text = faults(tmp_path, change)
     assert codes == ([code] if code else []) and sentence in text
+
+
+def test_a_table_in_a_folder_says_whose_the_cases_are(tmp_path):
+    raw, table = write_raw(tmp_path / "raw", 4), tmp_path / "raw" / "patients.csv"
+    assert {case.patient for case in find_cases(raw)} == {""}
+    table.write_text("Case;Patient\nc0;MRN 7\n\nc2;MRN 8\nc3; MRN 7 \n", "utf-8-sig")  # as Excel writes it
+    cases = find_cases(raw)
+    assert [case.patient for case in cases] == [patient_key(own) for own in ("MRN 7", "", "MRN 8", "MRN 7")]
+    assert check_cases(cases, "CT").patients == [["c0", "c3"], ["c1"], ["c2"]]
+    pairs = tmp_path / "pairs"
+    for place in ("images", "labels"):
+        shutil.copytree(raw / f"{place}Tr", pairs / place)
+    for image in (pairs / "images").iterdir():
+        image.rename(image.with_name(image.name.replace("_0000", "")))
+    shutil.copy(raw / "dataset.json", pairs)
+    shutil.copy(table, pairs)
+    assert [(case.name, case.patient) for case in find_cases(pairs)] == [(case.name, case.patient) for case in cases]
+    for text, said in (
+        ("case,patient\nc0,A\nc9,A\n", "Line 3 .*there is no case 'c9'"),
+        ("case,patient\nc0,A\nc0,B\n", "gives the case c0 two patients"),
+        ("case,sex\nc0,A\n", "no columns case and patient"),
+    ):
+        table.write_text(text, "utf-8")
+        with pytest.raises(InputError, match=said):
+            find_cases(raw)
 
 
 def test_missing_partners_and_tables_are_told_before_a_voxel_is_read(tmp_path):

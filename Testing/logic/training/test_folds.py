@@ -110,15 +110,50 @@ def test_a_patient_with_two_cases_is_told_before_the_training_and_held_out_as_a_
     told = capsys.readouterr().err
     assert "3 cases of 2 patients cannot be divided into 3 folds" in told and "MRN" not in told
     assert "column patient of a table" in told
+    assert train(table, output, "--folds", "3", "--dry-run") == 2 and capsys.readouterr().err == told
     assert train(table, output, "--folds", "2", "--json") == 0
     told = capsys.readouterr()
     plan = next(event for event in map(json.loads, told.out.splitlines()) if event["event"] == "plan")
-    assert plan["Patients"] == "2, with 3 cases"
+    assert plan["Patients"] == "2, with 3 cases" and plan["Held out"] == "1 to 2 of 3 cases by each fold"
     with (work_folder(output) / "cross_validation.csv").open(encoding="utf-8") as file:
         folds = {row["case"]: row["fold"] for row in csv.DictReader(file)}
     assert folds["c0_0000"] == folds["c2_0000"] != folds["c1_0000"]
     written = [path for path in output.parent.rglob("*") if path.is_file()]
     assert not any(word in path.read_bytes() for path in written for word in (b"MRN 7", text_digest("MRN 7").encode()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--folds", "6"],
+        ["--folds", "1"],
+        ["--folds", "2", "--fold", "2"],
+        ["--folds", "2", "--network", "segresnet"],
+        ["--loss", "tversky", "--weight", "liver=2"],
+    ],
+)
+def test_a_dry_run_refuses_what_the_training_would(data, tmp_path, options, capsys):
+    told = []
+    for more in ([], ["--dry-run"]):
+        assert train(data, tmp_path / "lab", *options, *more) == 2
+        told.append(capsys.readouterr().err)
+    assert told[0] == told[1] != ""
+
+
+def test_the_plan_says_what_is_held_out(tmp_path, capsys):
+    raw, table = write_raw(tmp_path / "raw", 5), tmp_path / "cases.csv"
+    rows = [f"{raw}/imagesTr/c{n}_0000.nii.gz,{raw}/labelsTr/c{n}.nii.gz" for n in range(5)]
+
+    def plan(*patients):
+        named = [f"{row},{patient}" for row, patient in zip(rows, patients, strict=False)]
+        table.write_text("\n".join(["image,label,patient", *named]), "utf-8")
+        assert train(table, tmp_path / "lab", "--dry-run", "--json") == 0
+        events = map(json.loads, capsys.readouterr().out.splitlines())
+        return next(event["Held out"] for event in events if event["event"] == "plan")
+
+    assert plan(*"abcde") == "1 of 5 cases, for the Dice"
+    for patients in ("abcd", "aabbb"):
+        assert plan(*patients).startswith("none, so there is no Dice: each patient has more than a fifth")
 
 
 def test_the_model_is_the_ensemble_and_the_table_has_the_dice_of_cases_that_a_fold_did_not_see(lab, tmp_path):

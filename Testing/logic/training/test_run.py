@@ -91,6 +91,15 @@ def test_a_dry_run_shows_cases_and_plan_and_writes_pictures_only(data, tmp_path,
         assert (picture == color).all(2).sum() > 100, "the outlines, the legend and the organs in 3D"
 
 
+def test_a_dry_run_of_a_site_sends_nothing(data, tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr("DeepSegLogic.training.federated.flower.require_flower", lambda: None)
+    monkeypatch.setattr("DeepSegLogic.cli.train.run_site", lambda *told: sent.append(told))
+    line = ["train", str(data), "-o", str(tmp_path / "x"), "--federated", "client"]
+    assert main([*line, "--dry-run"]) == 0 and not sent
+    assert main(line) == 0 and len(sent) == 1
+
+
 def test_a_model_that_was_not_trained_there_is_never_replaced(data, tmp_path, demo_model):
     shutil.copytree(demo_model, tmp_path / "mine")
     before = (tmp_path / "mine" / "plans.json").read_bytes()
