@@ -93,14 +93,14 @@ def make_surfaces(
         progress("surfaces", 0.5, "crossing triangles")
         positions = repaired(net, positions, label_map.ijk_to_ras, cancel)
     manifold = ManifoldSurfaces(net, positions)
-    points = ijk_to_ras_points(manifold.points, label_map.ijk_to_ras)
     for done, structure in enumerate(wanted):
         check(cancel)
         progress("surfaces", 0.6 + 0.4 * done / len(wanted), structure.title)
         if structure.value in manifold.labels:
             chosen, triangles = manifold.of(structure.value)
             triangles = np.ascontiguousarray(triangles[:, ::-1]) if mirrored else triangles
-            result.surfaces.append(Surface(structure, points.take(chosen, 0), triangles))
+            points = ijk_to_ras_points(manifold.points.take(chosen, 0), label_map.ijk_to_ras)
+            result.surfaces.append(Surface(structure, points, triangles))
     progress("surfaces", 1.0, "done")
     return result
 

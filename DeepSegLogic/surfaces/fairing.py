@@ -23,7 +23,7 @@ from ..data.types import FloatArray, MaskArray, PointsIjk
 from ..util.openmp import usable_cores
 from .diagonals import choose_diagonals
 from .surface import IndexArray
-from .surface_net import Net
+from .surface_net import Columns, Net
 from .volume_preservation import with_volumes_restored
 
 if TYPE_CHECKING:
@@ -92,20 +92,27 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     """
     effort = SMOOTHING[smoothing]
     if effort is None or len(net.quads) == 0:
-        return net.vertices
-    means, order = _means_of_neighbours(net)
-    thin = net.thin[::-1].take(order, 1)
+        return net.vertices.astype(np.float64)
     start = np.empty((3, len(net.vertices)), np.float32)
     for along, places in zip(start, net.vertices.T, strict=True):
-        np.subtract(places, places.mean(), out=along, casting="same_kind")  # precise enough for less than a voxel
+        middle = places.mean(dtype=np.float64)  # near the origin, 32 bits are precise enough
+        np.subtract(places, middle, out=along, casting="same_kind")
+    moves, bends = _smoothed(net, start, [effort.along(along, spacing.min()) for along in spacing])
+    choose_diagonals(net, start + moves, bends)
+    del bends
+    return np.add(net.vertices, with_volumes_restored(net, start, moves, LIMIT).T, dtype=np.float64)
+
+
+def _smoothed(net: Net, start: Columns, efforts: Sequence[_Effort]) -> tuple[Columns, Columns]:
+    """Moves of the vertices, and how far they then lie from the means of their neighbours, both (3, V) in voxels."""
+    means, order = _means_of_neighbours(net)
+    thin = net.thin[::-1].take(order, 1)
     moves, bends = np.empty_like(start), np.empty_like(start)
-    efforts = [effort.along(along, spacing.min()) for along in spacing]
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:
-        smoothed = pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)
+        smoothed = pool.map(partial(_smoothed_along, means), start.take(order, 1), thin, efforts)
         for axis, (moved, bent) in enumerate(smoothed):
             moves[axis][order], bends[axis][order] = moved, bent
-    choose_diagonals(net, start + moves, bends)
-    return np.asarray(net.vertices + with_volumes_restored(net, start, moves, LIMIT).T)
+    return moves, bends
 
 
 class _Means(NamedTuple):
@@ -149,8 +156,12 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     counts = counts.take(order).astype(np.int32)
     rank = np.empty(count, np.int32)
     rank[order] = np.arange(count, dtype=np.int32)
-    neighbours = np.concatenate([back, net.ahead]).T.take(order, 0).ravel()
-    columns = rank.take(neighbours.take(np.flatnonzero(neighbours >= 0)))
+    columns = []
+    for at in range(0, count, _PIECE):
+        here = order[at : at + _PIECE]
+        neighbours = np.concatenate([back.take(here, 1), net.ahead.take(here, 1)]).T.ravel()
+        columns.append(rank.take(neighbours.take(np.flatnonzero(neighbours >= 0))))
+    column = np.concatenate(columns)
     weights = np.repeat((1 / counts).astype(np.float32), counts)
     rows = np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)
     on_line = np.flatnonzero((meeting > 2).any(0).take(order))
@@ -163,14 +174,16 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     return _Means(
         *(
             csr_matrix(
-                (weights[rows[a] : rows[b]], columns[rows[a] : rows[b]], rows[a : b + 1] - rows[a]), (b - a, count)
+                (weights[rows[a] : rows[b]], column[rows[a] : rows[b]], rows[a : b + 1] - rows[a]), (b - a, count)
             )
             for a, b in parts
         )
     ), order
 
 
-def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort) -> tuple[Coordinates, Coordinates]:
+def _smoothed_along(
+    means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort
+) -> tuple[Coordinates, Coordinates]:
     """Moves along one axis, and how far the vertices then lie from the means of their neighbours.
 
     Without forces that keep them up, thin parts and sharp edges would collapse as far as the box lets them, and what

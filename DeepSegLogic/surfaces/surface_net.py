@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data.types import FloatArray, MaskArray, PointsIjk
+from ..data.types import FloatArray, MaskArray
 from .pieces import Pieces
 from .sheets import BITS, RINGS, several_sheets, sheet_numbers
 from .surface import Bytes, IndexArray, Labels
@@ -26,6 +26,9 @@ _LARGE_PIECE = 262144  # voxels per step; more than most slices have, as steps o
 Columns: TypeAlias = npt.NDArray[np.float32]
 """Vectors in voxels along (I, J, K), (3, N): of vertices, or of what belongs to them."""
 
+Places: TypeAlias = npt.NDArray[np.float32]
+"""The same as rows, (N, 3)."""
+
 _Vectors = TypeVar("_Vectors", Columns, FloatArray)
 
 
@@ -34,7 +37,7 @@ class Net:
     """Faces between voxels of different labels, on a grid padded by one voxel of background.
 
     Attributes:
-        vertices: (V, 3) (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5.
+        vertices: (V, 3) (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5, exact in 32 bits.
         quads: (F, 4) int32 indices of vertices, counter-clockwise as seen from the higher voxel index.
         low, high: (F,) labels of the voxels before and behind each face, along its axis.
         pieces: (2, F) int32, the connected pieces before and behind each face, from 1; 0 is the background.
@@ -49,7 +52,7 @@ class Net:
             face belongs to, from 1 if there are several, as where voxels share only an edge or a corner; else 0.
     """
 
-    vertices: PointsIjk
+    vertices: Places
     quads: IndexArray
     low: Labels
     high: Labels
@@ -181,15 +184,15 @@ def _faces(firsts: Sequence[IndexArray], ahead: IndexArray, marked: Bytes) -> tu
     return quads, marks
 
 
-def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> PointsIjk:
+def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> Places:
     """(V, 3) (I, J, K) indices of corners from their flat indices."""
-    places = np.empty((len(points), 3))
+    places = np.empty((len(points), 3), np.float32)
     for at in range(0, len(points), _PIECE):
         rest = points[at : at + _PIECE]
         for axis, stride in enumerate(strides):
             along = rest // stride  # twice as fast as divmod
             rest = rest - along * stride
-            np.add(along, offset[axis] - 1.5, out=places[at : at + _PIECE, 2 - axis])
+            places[at : at + _PIECE, 2 - axis] = along + (offset[axis] - 1.5)
     return places
 
 
