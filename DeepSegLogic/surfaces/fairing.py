@@ -184,7 +184,15 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
 def _smoothed_along(
     means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort
 ) -> tuple[Coordinates, Coordinates]:
-    """Moves along one axis, and how far the vertices then lie from the means of their neighbours.
+    """Moves along one axis, and how far the vertices then lie from the means of their neighbours."""
+    places = _bend_less(means, *_filtered_within(means, start, thin, effort), effort.steps)
+    return places - start, places - means.all @ places
+
+
+def _filtered_within(
+    means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort
+) -> tuple[Coordinates, Coordinates, Coordinates]:
+    """Places along one axis without short waves, and the limits of the box, within which they lie.
 
     Without forces that keep them up, thin parts and sharp edges would collapse as far as the box lets them, and what
     they lose would make other parts thicker. So they lose short waves only.
@@ -199,9 +207,7 @@ def _smoothed_along(
     held = _within(np.where(thin, held, stretched).take(at), least, most)
     low[at] = np.maximum(held - np.float32(_SLACK), least)
     high[at] = np.minimum(held + np.float32(_SLACK), most)
-    places = _within(np.where(_around(means, held_there), stretched, places), low, high)
-    places = _bend_less(means, places, low, high, effort.steps)
-    return places - start, places - means.all @ places
+    return _within(np.where(_around(means, held_there), stretched, places), low, high), low, high
 
 
 def _within(values: Coordinates, low: Coordinates, high: Coordinates) -> Coordinates:

@@ -46,8 +46,11 @@ class ManifoldSurfaces:
         self._faces = {label: groups[label] for label in self.labels}
         self._number = np.empty(len(self.points), np.intp)  # scratch
 
-    def of(self, label: int) -> tuple[IndexArray, Triangles]:
+    def of(self, label: int, mirrored: bool = False) -> tuple[IndexArray, Triangles]:
         """The surface of a label.
+
+        Args:
+            mirrored: whether the grid is, which would turn the surface inside out.
 
         Returns:
             Its points (N,), as indices of all points, and its triangles (M, 3), as indices of these.
@@ -56,8 +59,12 @@ class ManifoldSurfaces:
         fans = self._fans.get(label, np.empty((0, 3), np.int64))
         points, numbers = self._numbered(np.concatenate([corners.ravel(), fans.ravel()]))
         quads, rest = numbers[: corners.size].reshape(-1, 4), numbers[corners.size :].reshape(-1, 3)
-        triangles = quads.take([0, 1, 2, 0, 2, 3], 1).reshape(-1, 3)  # much faster than by brackets
-        return points, np.concatenate([triangles, rest])
+        triangles = np.empty((2 * len(quads) + len(rest), 3), np.int64)
+        order = [2, 1, 0, 3, 2, 0] if mirrored else [0, 1, 2, 0, 2, 3]
+        of_quads = triangles[: 2 * len(quads)].reshape(-1, 6)
+        quads.take(order, 1, out=of_quads, mode="clip")  # much faster than by brackets; checks would copy the result
+        triangles[2 * len(quads) :] = rest[:, ::-1] if mirrored else rest
+        return points, triangles
 
     def _numbered(self, values: IndexArray) -> tuple[IndexArray, IndexArray]:
         """As ``np.unique`` with ``return_inverse``, but faster: without sorting."""
