@@ -31,19 +31,22 @@ class ManifoldSurfaces:
 
     def __init__(self, net: Net, positions: PointsIjk):
         corners = np.stack([net.quads, net.quads])
-        self.points, self.vertices = _with_sheets_apart(net, positions, corners)
+        apart, theirs = _sheets_apart(net, positions, corners)
         # From the net's number of faces on, faces are seen from the other side.
         corners[1] = corners[1].take(_OTHER_SIDE, 1)
         self._corners = corners.reshape(-1, 4)
         labels = np.concatenate([net.low, net.high])
         counts = np.bincount(labels, minlength=1)
         self.labels: list[int] = [label for label in np.flatnonzero(counts).tolist() if label > 0]
-        at_edges, self._fans = self._fans_at_edges(net, labels)
+        at_edges, self._fans, middles = self._fans_at_edges(net, labels, positions, apart, theirs)
         counts -= np.bincount(labels[at_edges], minlength=len(counts))
         counts[0] += len(at_edges)
         labels[at_edges] = 0
         groups = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         self._faces = {label: groups[label] for label in self.labels}
+        self.points = np.concatenate([positions, apart, middles])
+        vertices = np.arange(len(positions), dtype=np.int32)
+        self.vertices = np.concatenate([vertices, theirs, np.full(len(middles), -1, np.int32)])
         self._number = np.empty(len(self.points), np.intp)  # scratch
 
     def of(self, label: int, mirrored: bool = False) -> tuple[IndexArray, Triangles]:
@@ -76,31 +79,37 @@ class ManifoldSurfaces:
         self._number[keys] = np.arange(len(keys))
         return keys + least, self._number.take(places)
 
-    def _fans_at_edges(self, net: Net, labels: Labels) -> tuple[IndexArray, dict[int, Triangles]]:
+    def _fans_at_edges(
+        self, net: Net, labels: Labels, positions: PointsIjk, apart: PointsIjk, theirs: IndexArray
+    ) -> tuple[IndexArray, dict[int, Triangles], PointsIjk]:
         """Faces at edges that four of a structure share get points in the middle of these edges, one per pair.
-
-        The points are added to those of all surfaces.
 
         Args:
             labels: (2F,) of both sides of the faces.
+            positions: of the vertices.
+            apart, theirs: the points that follow them, and the vertices of these.
 
         Returns:
-            These faces, and the triangles that take their place, by label.
+            These faces, the triangles that take their place, by label, and the points in the middle of edges.
         """
         faces, shared = _at_shared_edges(net, self._corners, labels)
         corners = self._corners[faces]
-        places = net.vertices[self.vertices[corners]]
+        own = corners < len(positions)
+        beyond = corners[~own] - len(positions)
+        vertices, at = corners.copy(), np.empty((*corners.shape, 3))
+        vertices[~own] = theirs[beyond]
+        at[own], at[~own] = positions[corners[own]], apart[beyond]
+        places = net.vertices[vertices]
         outward = np.cross(places[:, 1] - places[:, 0], places[:, 3] - places[:, 0])
         empties = places.mean(1) + outward / 2  # centres of the voxels in front of the faces
         face, side = np.nonzero(shared >= 0)
         codes = np.column_stack([shared[face, side], np.rint(2 * empties[face])])
         _, one, number = np.unique(codes, axis=0, return_index=True, return_inverse=True)
         middles = np.full(shared.shape, -1)
-        middles[face, side] = len(self.points) + number.ravel()
+        middles[face, side] = len(positions) + len(apart) + number.ravel()
         face, side = face[one], side[one]
         on_edge = (places[face, side] + places[face, (side + 1) % 4]) / 2
-        ends = self.points[corners[face, side]] + self.points[corners[face, (side + 1) % 4]]
-        points = ends / 2 + _APART * _unit(empties[face] - on_edge)
+        points = (at[face, side] + at[face, (side + 1) % 4]) / 2 + _APART * _unit(empties[face] - on_edge)
 
         fans: dict[int, list[list[int]]] = {}
         for owner, *ring in np.column_stack([labels[faces], np.stack([corners, middles], 2).reshape(-1, 8)]).tolist():
@@ -108,9 +117,7 @@ class ManifoldSurfaces:
             start = next(n for n in (1, 3, 5, 7) if ring[n] >= 0)
             first, *others = (point for point in ring[start:] + ring[:start] if point >= 0)
             fans.setdefault(owner, []).extend([first, *pair] for pair in itertools.pairwise(others))
-        self.points = np.concatenate([self.points, points])
-        self.vertices = np.append(self.vertices, np.full(len(points), -1))
-        return faces, {owner: np.array(triangles) for owner, triangles in fans.items()}
+        return faces, {owner: np.array(triangles) for owner, triangles in fans.items()}, points
 
 
 def _at_shared_edges(net: Net, corners: IndexArray, labels: Labels) -> tuple[IndexArray, IndexArray]:
@@ -138,14 +145,14 @@ def _at_shared_edges(net: Net, corners: IndexArray, labels: Labels) -> tuple[Ind
     return faces[odd], shared[odd]
 
 
-def _with_sheets_apart(net: Net, positions: PointsIjk, corners: IndexArray) -> tuple[PointsIjk, IndexArray]:
+def _sheets_apart(net: Net, positions: PointsIjk, corners: IndexArray) -> tuple[PointsIjk, IndexArray]:
     """A point for every sheet where a structure has several at a vertex, each moved towards its own faces.
 
     Args:
         corners: (2, F, 4) the vertices of the faces, for the labels before and behind them; changed to points.
 
     Returns:
-        All points (P, 3), and their vertices (P,).
+        These points (N, 3), which follow those of the vertices, and their vertices (N,).
     """
     face, side = np.divmod(any_corner(net.sheets.reshape(-1, 4)), 2)  # few
     label = np.where(side, net.high[face], net.low[face])
@@ -163,8 +170,7 @@ def _with_sheets_apart(net: Net, positions: PointsIjk, corners: IndexArray) -> t
     corners[several] = len(positions) + number
     # The first sheet stays where it is if it has a vertex of its own, see touching.py.
     apart = np.isin(codes // 8, codes[codes % 8 > 1] // 8)
-    points = np.concatenate([positions, positions.take(vertices, 0) + _APART * apart[:, None] * _unit(towards)])
-    return points, np.append(np.arange(len(positions)), vertices)
+    return positions.take(vertices, 0) + _APART * apart[:, None] * _unit(towards), vertices.astype(np.int32)
 
 
 def _unit(vectors: FloatArray) -> FloatArray:
