@@ -21,6 +21,7 @@ from .self_intersections import repaired
 from .surface import Surface, SurfaceSet
 from .surface_net import Net, build_net
 
+_PIECE = 262144  # voxels per step, so that intermediate arrays stay in the processor's cache
 _BYTES_PER_VOXEL = 14  # measured at 384³ with 98 balls, faces and surfaces included
 
 
@@ -161,8 +162,11 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
 def _values_of(array: LabelArray) -> set[int]:
     """The labels in an array, from the places where it changes: much faster than ``np.unique`` of all voxels."""
     flat = array.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    return set(np.unique(np.append(flat.take(changes), flat[-1:])).tolist())
+    values = [flat[-1:]]
+    for at in range(0, len(flat), _PIECE):
+        piece = flat[at : at + _PIECE + 1]
+        values.append(piece.take(np.flatnonzero(piece[1:] != piece[:-1])))
+    return set(np.unique(np.concatenate(values)).tolist())
 
 
 def _check_memory(shape: list[int]) -> None:

@@ -24,7 +24,7 @@ from ..util.openmp import usable_cores
 from .diagonals import choose_diagonals
 from .surface import IndexArray
 from .surface_net import Columns, Net
-from .volume_preservation import with_volumes_restored
+from .volume_preservation import restore_volumes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -100,7 +100,8 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     moves, bends = _smoothed(net, start, [effort.along(along, spacing.min()) for along in spacing])
     choose_diagonals(net, start + moves, bends)
     del bends
-    return np.add(net.vertices, with_volumes_restored(net, start, moves, LIMIT).T, dtype=np.float64)
+    restore_volumes(net, start, moves, LIMIT)
+    return np.add(net.vertices, moves.T, dtype=np.float64)
 
 
 def _smoothed(net: Net, start: Columns, efforts: Sequence[_Effort]) -> tuple[Columns, Columns]:
@@ -156,14 +157,14 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     counts = counts.take(order).astype(np.int32)
     rank = np.empty(count, np.int32)
     rank[order] = np.arange(count, dtype=np.int32)
-    columns = []
+    weights = np.repeat((1 / counts).astype(np.float32), counts)
+    rows = np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)
+    columns = np.empty(len(weights), np.int32)
     for at in range(0, count, _PIECE):
         here = order[at : at + _PIECE]
         neighbours = np.concatenate([back.take(here, 1), net.ahead.take(here, 1)]).T.ravel()
-        columns.append(rank.take(neighbours.take(np.flatnonzero(neighbours >= 0))))
-    column = np.concatenate(columns)
-    weights = np.repeat((1 / counts).astype(np.float32), counts)
-    rows = np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)
+        found = neighbours.take(np.flatnonzero(neighbours >= 0))
+        rank.take(found, out=columns[rows[at] : rows[at + len(here)]], mode="clip")  # checks would copy the result
     on_line = np.flatnonzero((meeting > 2).any(0).take(order))
     there = meeting.take(order[on_line], 1).T
     shares = np.where(there > 2, _ALONG, np.float32(1)) * (there > 0)
@@ -174,7 +175,7 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     return _Means(
         *(
             csr_matrix(
-                (weights[rows[a] : rows[b]], column[rows[a] : rows[b]], rows[a : b + 1] - rows[a]), (b - a, count)
+                (weights[rows[a] : rows[b]], columns[rows[a] : rows[b]], rows[a : b + 1] - rows[a]), (b - a, count)
             )
             for a, b in parts
         )

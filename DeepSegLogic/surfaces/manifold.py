@@ -72,7 +72,7 @@ class ManifoldSurfaces:
     def _numbered(self, values: IndexArray) -> tuple[IndexArray, IndexArray]:
         """As ``np.unique`` with ``return_inverse``, but faster: without sorting."""
         least = values.min()
-        places = (values - least).astype(np.intp)  # much faster to index with than int32
+        places = np.subtract(values, least, dtype=np.intp)  # much faster to index with than int32
         used = np.zeros(places.max() + 1, bool)
         used[places] = True
         keys = np.flatnonzero(used)

@@ -109,7 +109,7 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
         quads,
         np.concatenate(lows),
         np.concatenate(highs),
-        np.stack([np.concatenate(before), np.concatenate(behind)]),
+        np.concatenate(before + behind).reshape(2, -1),
         pieces.voxels,
         ahead,
         meeting,

@@ -24,16 +24,15 @@ _TOLERANCE, _LEAST = 5e-4, 0.02  # relative, and in voxels
 _BLOCK = 16384  # faces or vertices per step, so that they stay in the processor's cache
 
 
-def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: float) -> Columns:
-    """Moves of the net's vertices after which each piece has the volume of its voxels.
+def restore_volumes(net: Net, places: Columns, moves: Columns, limit: float) -> None:
+    """Change the moves of the net's vertices so that each piece has the volume of its voxels.
 
     Args:
         places: (3, V) of the vertices before the smoothing, in voxels; precise enough near the origin.
-        moves: (3, V) of the smoothing, in voxels.
+        moves: (3, V) of the smoothing, in voxels; they are changed.
         limit: largest move along an axis, in voxels.
     """
     tolerance = np.maximum(_TOLERANCE * net.voxels, _LEAST)
-    moves = moves.copy()
     everywhere: tuple[Net, slice | IndexArray, MaskArray] = net, slice(None), np.ones(len(net.voxels), bool)
     part, vertices, whole = everywhere
     missing: FloatArray | None = None
@@ -55,7 +54,6 @@ def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: floa
             part, vertices, whole = everywhere
         part, among = _part_around(part, short)
         vertices, whole = np.arange(moves.shape[1])[vertices][among], short
-    return moves
 
 
 def _part_around(net: Net, pieces: MaskArray) -> tuple[Net, IndexArray]:
