@@ -98,8 +98,8 @@ def make_surfaces(
         check(cancel)
         progress("surfaces", 0.6 + 0.4 * done / len(wanted), structure.title)
         if structure.value in manifold.labels:
-            chosen, triangles = manifold.of(structure.value, mirrored)
-            points = ijk_to_ras_points(manifold.points.take(chosen, 0), label_map.ijk_to_ras)
+            points, triangles, _ = manifold.of(structure.value, mirrored)
+            points = ijk_to_ras_points(points, label_map.ijk_to_ras)
             result.surfaces.append(Surface(structure, points, triangles))
     progress("surfaces", 1.0, "done")
     return result

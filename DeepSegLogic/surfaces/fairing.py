@@ -106,13 +106,11 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
 
 def _smoothed(net: Net, start: Columns, efforts: Sequence[_Effort]) -> tuple[Columns, Columns]:
     """Moves of the vertices, and how far they then lie from the means of their neighbours, both (3, V) in voxels."""
-    means, order = _means_of_neighbours(net)
-    thin = net.thin[::-1].take(order, 1)
+    smoothed_along = partial(_smoothed_along, *_means_of_neighbours(net))
     moves, bends = np.empty_like(start), np.empty_like(start)
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:
-        smoothed = pool.map(partial(_smoothed_along, means), start.take(order, 1), thin, efforts)
-        for axis, (moved, bent) in enumerate(smoothed):
-            moves[axis][order], bends[axis][order] = moved, bent
+        for axis, smoothed in enumerate(pool.map(smoothed_along, start, net.thin[::-1], efforts)):
+            moves[axis], bends[axis] = smoothed
     return moves, bends
 
 
@@ -183,11 +181,18 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
 
 
 def _smoothed_along(
-    means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort
+    means: _Means, order: IndexArray, start: Coordinates, thin: MaskArray, effort: _Effort
 ) -> tuple[Coordinates, Coordinates]:
-    """Moves along one axis, and how far the vertices then lie from the means of their neighbours."""
-    places = _bend_less(means, *_filtered_within(means, start, thin, effort), effort.steps)
-    return places - start, places - means.all @ places
+    """Moves along one axis, and how far the vertices then lie from the means of their neighbours.
+
+    Args:
+        order: of the vertices in the matrices.
+    """
+    start = start.take(order)
+    places = _bend_less(means, *_filtered_within(means, start, thin.take(order), effort), effort.steps)
+    moves, bends = np.empty_like(start), np.empty_like(start)
+    moves[order], bends[order] = places - start, places - means.all @ places
+    return moves, bends
 
 
 def _filtered_within(

@@ -24,9 +24,6 @@ class ManifoldSurfaces:
 
     Attributes:
         labels: those that have a surface.
-        points: (P, 3) (I, J, K) indices of the points of all surfaces: the net's vertices; where a structure has
-            several sheets at a vertex, one for each; and middles of edges that four faces of a structure share.
-        vertices: (P,) the net's vertex of each point; -1 for middles of edges.
     """
 
     def __init__(self, net: Net, positions: PointsIjk):
@@ -44,30 +41,36 @@ class ManifoldSurfaces:
         labels[at_edges] = 0
         groups = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
         self._faces = {label: groups[label] for label in self.labels}
-        self.points = np.concatenate([positions, apart, middles])
-        vertices = np.arange(len(positions), dtype=np.int32)
-        self.vertices = np.concatenate([vertices, theirs, np.full(len(middles), -1, np.int32)])
-        self._number = np.empty(len(self.points), np.intp)  # scratch
+        self._positions, self._further = positions, np.concatenate([apart, middles])
+        self._vertices = np.append(theirs, np.full(len(middles), -1))  # of the further points
+        self._number = np.empty(len(positions) + len(self._further), np.intp)  # scratch
 
-    def of(self, label: int, mirrored: bool = False) -> tuple[IndexArray, Triangles]:
+    def of(self, label: int, mirrored: bool = False) -> tuple[PointsIjk, Triangles, IndexArray]:
         """The surface of a label.
+
+        Its points are vertices of the net; where the structure has several sheets at a vertex, one for each; and
+        middles of edges that four of its faces share.
 
         Args:
             mirrored: whether the grid is, which would turn the surface inside out.
 
         Returns:
-            Its points (N,), as indices of all points, and its triangles (M, 3), as indices of these.
+            Its points (N, 3), (I, J, K) indices, its triangles (M, 3), and the net's vertex of each point (N,), -1 for
+            middles of edges.
         """
         corners = self._corners.take(self._faces[label], 0)
         fans = self._fans.get(label, np.empty((0, 3), np.int64))
-        points, numbers = self._numbered(np.concatenate([corners.ravel(), fans.ravel()]))
+        chosen, numbers = self._numbered(np.concatenate([corners.ravel(), fans.ravel()]))
         quads, rest = numbers[: corners.size].reshape(-1, 4), numbers[corners.size :].reshape(-1, 3)
         triangles = np.empty((2 * len(quads) + len(rest), 3), np.int64)
         order = [2, 1, 0, 3, 2, 0] if mirrored else [0, 1, 2, 0, 2, 3]
         of_quads = triangles[: 2 * len(quads)].reshape(-1, 6)
         quads.take(order, 1, out=of_quads, mode="clip")  # much faster than by brackets; checks would copy the result
         triangles[2 * len(quads) :] = rest[:, ::-1] if mirrored else rest
-        return points, triangles
+        count = len(self._positions)
+        own, further = np.split(chosen, [np.searchsorted(chosen, count)])
+        points = np.concatenate([self._positions.take(own, 0), self._further.take(further - count, 0)])
+        return points, triangles, np.append(own, self._vertices.take(further - count))
 
     def _numbered(self, values: IndexArray) -> tuple[IndexArray, IndexArray]:
         """As ``np.unique`` with ``return_inverse``, but faster: without sorting."""
@@ -170,7 +173,7 @@ def _sheets_apart(net: Net, positions: PointsIjk, corners: IndexArray) -> tuple[
     corners[several] = len(positions) + number
     # The first sheet stays where it is if it has a vertex of its own, see touching.py.
     apart = np.isin(codes // 8, codes[codes % 8 > 1] // 8)
-    return positions.take(vertices, 0) + _APART * apart[:, None] * _unit(towards), vertices.astype(np.int32)
+    return positions.take(vertices, 0) + _APART * apart[:, None] * _unit(towards), vertices
 
 
 def _unit(vectors: FloatArray) -> FloatArray:
