@@ -96,7 +96,7 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     start = np.empty((3, len(net.vertices)), np.float32)
     for along, places in zip(start, net.vertices.T, strict=True):
         middle = places.mean(dtype=np.float64)  # near the origin, 32 bits are precise enough
-        np.subtract(places, middle, out=along, casting="same_kind")
+        np.subtract(places, middle, out=along, dtype=np.float64, casting="same_kind")
     moves, bends = _smoothed(net, start, [effort.along(along, spacing.min()) for along in spacing])
     choose_diagonals(net, start + moves, bends)
     del bends
