@@ -21,7 +21,8 @@ from .self_intersections import repaired
 from .surface import Surface, SurfaceSet
 from .surface_net import Net, build_net
 
-_BYTES_PER_VOXEL = 14  # measured at 384³ with 98 balls, faces and surfaces included
+_PIECE = 262144  # voxels per step, so that intermediate arrays stay in the processor's cache
+_BYTES_PER_VOXEL = 12  # measured at 384³ with 98 balls, faces and surfaces included
 
 
 @not_paths
@@ -93,14 +94,13 @@ def make_surfaces(
         progress("surfaces", 0.5, "crossing triangles")
         positions = repaired(net, positions, label_map.ijk_to_ras, cancel)
     manifold = ManifoldSurfaces(net, positions)
-    points = ijk_to_ras_points(manifold.points, label_map.ijk_to_ras)
     for done, structure in enumerate(wanted):
         check(cancel)
         progress("surfaces", 0.6 + 0.4 * done / len(wanted), structure.title)
         if structure.value in manifold.labels:
-            chosen, triangles = manifold.of(structure.value)
-            triangles = np.ascontiguousarray(triangles[:, ::-1]) if mirrored else triangles
-            result.surfaces.append(Surface(structure, points.take(chosen, 0), triangles))
+            points, triangles, _ = manifold.of(structure.value, mirrored)
+            points = ijk_to_ras_points(points, label_map.ijk_to_ras)
+            result.surfaces.append(Surface(structure, points, triangles))
     progress("surfaces", 1.0, "done")
     return result
 
@@ -162,8 +162,11 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
 def _values_of(array: LabelArray) -> set[int]:
     """The labels in an array, from the places where it changes: much faster than ``np.unique`` of all voxels."""
     flat = array.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    return set(np.unique(np.append(flat.take(changes), flat[-1:])).tolist())
+    values = [flat[-1:]]
+    for at in range(0, len(flat), _PIECE):
+        piece = flat[at : at + _PIECE + 1]
+        values.append(piece.take(np.flatnonzero(piece[1:] != piece[:-1])))
+    return set(np.unique(np.concatenate(values)).tolist())
 
 
 def _check_memory(shape: list[int]) -> None:

@@ -23,8 +23,8 @@ from ..data.types import FloatArray, MaskArray, PointsIjk
 from ..util.openmp import usable_cores
 from .diagonals import choose_diagonals
 from .surface import IndexArray
-from .surface_net import Net
-from .volume_preservation import with_volumes_restored
+from .surface_net import Columns, Net
+from .volume_preservation import restore_volumes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -92,20 +92,26 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     """
     effort = SMOOTHING[smoothing]
     if effort is None or len(net.quads) == 0:
-        return net.vertices
-    means, order = _means_of_neighbours(net)
-    thin = net.thin[::-1].take(order, 1)
+        return net.vertices.astype(np.float64)
     start = np.empty((3, len(net.vertices)), np.float32)
     for along, places in zip(start, net.vertices.T, strict=True):
-        np.subtract(places, places.mean(), out=along, casting="same_kind")  # precise enough for less than a voxel
-    moves, bends = np.empty_like(start), np.empty_like(start)
-    efforts = [effort.along(along, spacing.min()) for along in spacing]
-    with ThreadPoolExecutor(min(3, usable_cores())) as pool:
-        smoothed = pool.map(partial(_smoothed, means), start.take(order, 1), thin, efforts)
-        for axis, (moved, bent) in enumerate(smoothed):
-            moves[axis][order], bends[axis][order] = moved, bent
+        middle = places.mean(dtype=np.float64)  # near the origin, 32 bits are precise enough
+        np.subtract(places, middle, out=along, dtype=np.float64, casting="same_kind")
+    moves, bends = _smoothed(net, start, [effort.along(along, spacing.min()) for along in spacing])
     choose_diagonals(net, start + moves, bends)
-    return np.asarray(net.vertices + with_volumes_restored(net, start, moves, LIMIT).T)
+    del bends
+    restore_volumes(net, start, moves, LIMIT)
+    return np.add(net.vertices, moves.T, dtype=np.float64)
+
+
+def _smoothed(net: Net, start: Columns, efforts: Sequence[_Effort]) -> tuple[Columns, Columns]:
+    """Moves of the vertices, and how far they then lie from the means of their neighbours, both (3, V) in voxels."""
+    smoothed_along = partial(_smoothed_along, *_means_of_neighbours(net))
+    moves, bends = np.empty_like(start), np.empty_like(start)
+    with ThreadPoolExecutor(min(3, usable_cores())) as pool:
+        for axis, smoothed in enumerate(pool.map(smoothed_along, start, net.thin[::-1], efforts)):
+            moves[axis], bends[axis] = smoothed
+    return moves, bends
 
 
 class _Means(NamedTuple):
@@ -149,10 +155,14 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     counts = counts.take(order).astype(np.int32)
     rank = np.empty(count, np.int32)
     rank[order] = np.arange(count, dtype=np.int32)
-    neighbours = np.concatenate([back, net.ahead]).T.take(order, 0).ravel()
-    columns = rank.take(neighbours.take(np.flatnonzero(neighbours >= 0)))
     weights = np.repeat((1 / counts).astype(np.float32), counts)
     rows = np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)
+    columns = np.empty(len(weights), np.int32)
+    for at in range(0, count, _PIECE):
+        here = order[at : at + _PIECE]
+        neighbours = np.concatenate([back.take(here, 1), net.ahead.take(here, 1)]).T.ravel()
+        found = neighbours.take(np.flatnonzero(neighbours >= 0))
+        rank.take(found, out=columns[rows[at] : rows[at + len(here)]], mode="clip")  # checks would copy the result
     on_line = np.flatnonzero((meeting > 2).any(0).take(order))
     there = meeting.take(order[on_line], 1).T
     shares = np.where(there > 2, _ALONG, np.float32(1)) * (there > 0)
@@ -170,8 +180,25 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     ), order
 
 
-def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort) -> tuple[Coordinates, Coordinates]:
+def _smoothed_along(
+    means: _Means, order: IndexArray, start: Coordinates, thin: MaskArray, effort: _Effort
+) -> tuple[Coordinates, Coordinates]:
     """Moves along one axis, and how far the vertices then lie from the means of their neighbours.
+
+    Args:
+        order: of the vertices in the matrices.
+    """
+    start = start.take(order)
+    places = _bend_less(means, *_filtered_within(means, start, thin.take(order), effort), effort.steps)
+    moves, bends = np.empty_like(start), np.empty_like(start)
+    moves[order], bends[order] = places - start, places - means.all @ places
+    return moves, bends
+
+
+def _filtered_within(
+    means: _Means, start: Coordinates, thin: MaskArray, effort: _Effort
+) -> tuple[Coordinates, Coordinates, Coordinates]:
+    """Places along one axis without short waves, and the limits of the box, within which they lie.
 
     Without forces that keep them up, thin parts and sharp edges would collapse as far as the box lets them, and what
     they lose would make other parts thicker. So they lose short waves only.
@@ -186,9 +213,7 @@ def _smoothed(means: _Means, start: Coordinates, thin: MaskArray, effort: _Effor
     held = _within(np.where(thin, held, stretched).take(at), least, most)
     low[at] = np.maximum(held - np.float32(_SLACK), least)
     high[at] = np.minimum(held + np.float32(_SLACK), most)
-    places = _within(np.where(_around(means, held_there), stretched, places), low, high)
-    places = _bend_less(means, places, low, high, effort.steps)
-    return places - start, places - means.all @ places
+    return _within(np.where(_around(means, held_there), stretched, places), low, high), low, high
 
 
 def _within(values: Coordinates, low: Coordinates, high: Coordinates) -> Coordinates:

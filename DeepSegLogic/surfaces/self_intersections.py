@@ -61,14 +61,13 @@ def repaired(net: Net, positions: PointsIjk, ijk_to_ras: Affine, cancel: Cancel 
         manifold, crossed = ManifoldSurfaces(net, positions), np.zeros(len(positions), bool)
         for label in manifold.labels if labels is None else labels:
             check(cancel)
-            chosen, triangles = manifold.of(label)
-            points = manifold.points.take(chosen, 0)
+            points, triangles, vertices = manifold.of(label)
             known = voxel_faces(points, triangles, np.eye(4))
             suspects = known.folded() if known else None
             pairs = crossing_pairs(ijk_to_ras_points(points, ijk_to_ras), triangles, suspects)
             if pairs is None:
                 return positions
-            vertices = manifold.vertices.take(chosen.take(triangles[pairs.ravel()]))
+            vertices = vertices.take(triangles[pairs.ravel()])
             crossed[vertices[vertices >= 0]] = True
         if not crossed.any():
             break

@@ -13,17 +13,21 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data.types import FloatArray, MaskArray, PointsIjk
+from ..data.types import FloatArray, MaskArray
 from .pieces import Pieces
-from .sheets import RINGS, several_sheets, sheet_numbers
+from .sheets import BITS, RINGS, several_sheets, sheet_numbers
 from .surface import Bytes, IndexArray, Labels
-from .touching import Doubles, separated
+from .touching import Doubles, copies_at, separated
 
 _CORNERS = np.array([[1 - (b >> 2), 1 - (b >> 1 & 1), 1 - (b & 1)] for b in range(8)])  # back to each voxel, (K, J, I)
 _PIECE = 65536  # faces or vertices per step, so that intermediate arrays stay in the processor's cache
+_LARGE_PIECE = 262144  # voxels per step; more than most slices have, as steps overlap by a slice
 
 Columns: TypeAlias = npt.NDArray[np.float32]
 """Vectors in voxels along (I, J, K), (3, N): of vertices, or of what belongs to them."""
+
+Places: TypeAlias = npt.NDArray[np.float32]
+"""The same as rows, (N, 3)."""
 
 _Vectors = TypeVar("_Vectors", Columns, FloatArray)
 
@@ -33,7 +37,7 @@ class Net:
     """Faces between voxels of different labels, on a grid padded by one voxel of background.
 
     Attributes:
-        vertices: (V, 3) (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5.
+        vertices: (V, 3) (I, J, K) indices on the volume's grid; corners of voxels, hence n + 0.5, exact in 32 bits.
         quads: (F, 4) int32 indices of vertices, counter-clockwise as seen from the higher voxel index.
         low, high: (F,) labels of the voxels before and behind each face, along its axis.
         pieces: (2, F) int32, the connected pieces before and behind each face, from 1; 0 is the background.
@@ -48,7 +52,7 @@ class Net:
             face belongs to, from 1 if there are several, as where voxels share only an edge or a corner; else 0.
     """
 
-    vertices: PointsIjk
+    vertices: Places
     quads: IndexArray
     low: Labels
     high: Labels
@@ -73,46 +77,103 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
     # Flat indices throughout. Corner n lies before voxel n. The background on all sides keeps a step along any axis
     # inside the array.
     flat, strides = padded.ravel(), np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
-    used = np.zeros(len(flat) + strides[0], bool)  # a step further than the last corner
-    firsts, lows, highs = [], [], []
-    for axis, stride in enumerate(strides):
-        found = np.flatnonzero(flat[:-stride] != flat[stride:])
-        lows.append(flat.take(found))
-        highs.append(flat.take(found + stride))
-        firsts.append(found + stride)
-        u, v = strides[(axis + 2) % 3], strides[(axis + 1) % 3]
-        for step in (0, u, u + v, v):
-            used[firsts[axis] + step] = True
-    pieces = Pieces(flat, strides, firsts[2])
-    before = [pieces.of(first - stride, low) for first, stride, low in zip(firsts, strides, lows, strict=True)]
-    behind = [pieces.of(first, high) for first, high in zip(firsts, highs, strict=True)]
-    points = np.flatnonzero(used)
-    number = np.empty(len(flat), np.int32)
-    number[points] = np.arange(len(points), dtype=np.int32)
+    points = _between_labels(flat, strides)
     around = np.empty((8, len(points)), flat.dtype)
     for at in range(0, len(points), _PIECE):
         for b, step in enumerate(-_CORNERS @ strides):
             around[b, at : at + _PIECE] = flat.take(points[at : at + _PIECE] + step)
-    meeting = _meeting(around)
-    ahead: IndexArray = np.full(meeting.shape, -1, np.int32)
-    thin = np.zeros(meeting.shape, bool)
-    for axis, stride in enumerate(strides):
-        start = np.flatnonzero(meeting[axis])
-        ahead[axis][start] = number.take(points.take(start) + stride)  # much faster than by two indices
-        within = around[RINGS[axis][0]] > 0  # a gap may close, as far as the limit of the moves lets it
-        start = np.flatnonzero(used.take(points + stride) & (meeting[axis] == 0) & within)
-        thin[axis][start] = thin[axis][number.take(points.take(start) + stride)] = True
-    quads = np.empty((sum(map(len, firsts)), 4), np.int32)
+    meeting, several = _meeting(around), several_sheets(around)
+    copies = copies_at(around, several)
+    origins = copies.origins
+    ahead, thin = _edges(points, strides, meeting, around, len(origins))
+    firsts = [np.flatnonzero(around[7 - bit] != around[7]) for bit in BITS]
+    lows = [around[7 - bit].take(first) for bit, first in zip(BITS, firsts, strict=True)]
+    highs = [around[7].take(first) for first in firsts]
+    pieces = Pieces(flat, strides, points.take(firsts[2]))
+    before, behind = [], []
+    for first, stride, low, high in zip(firsts, strides, lows, highs, strict=True):
+        voxels = points.take(first)
+        before.append(pieces.of(voxels - stride, low))
+        behind.append(pieces.of(voxels, high))
+    full = _full(around, meeting)
+    quads, marks = _faces(firsts, ahead, (full.any(0) + 2 * several).astype(np.uint8))
     axes = np.repeat(np.arange(3, dtype=np.int8), [len(f) for f in firsts])
-    full, several = _full(around, meeting), several_sheets(around)
-    marked = (full.any(0) + 2 * several).astype(np.uint8)
-    marks = np.empty(len(quads), np.uint8)
-    begin = 0
+    nonmanifold = _nonmanifold(quads, axes, full, np.flatnonzero(marks & 1))
+    faces = np.flatnonzero(marks & 2)
+    sheets = sheet_numbers(quads, axes, around, several, faces)
+    meeting = np.pad(meeting, ((0, 0), (0, len(origins))))
+    doubles = separated(quads, axes, faces, ahead, meeting, copies)
+    thin[:, len(points) :] = thin[:, origins]
+    return Net(
+        _places(np.append(points, points[origins]), strides, offset),
+        quads,
+        np.concatenate(lows),
+        np.concatenate(highs),
+        np.concatenate(before + behind).reshape(2, -1),
+        pieces.voxels,
+        ahead,
+        meeting,
+        thin,
+        doubles,
+        nonmanifold,
+        sheets,
+    )
+
+
+def _between_labels(flat: Labels, strides: IndexArray) -> IndexArray:
+    """Flat indices of the corners between voxels of different labels."""
+    reach, found = int(strides.sum()), []
+    for at in range(reach, len(flat), _LARGE_PIECE):
+        least = most = flat[at - reach : at + _LARGE_PIECE]
+        for stride in strides:
+            least = np.minimum(least[:-stride], least[stride:])
+            most = np.maximum(most[:-stride], most[stride:])
+        found.append(np.flatnonzero(least != most) + at)
+    return np.concatenate(found)
+
+
+def _edges(
+    points: IndexArray, strides: IndexArray, meeting: Bytes, around: Labels, room: int
+) -> tuple[IndexArray, MaskArray]:
+    """:attr:`Net.ahead` and :attr:`Net.thin`, with room for further vertices.
+
+    Args:
+        points: (V,) flat indices of the vertices, in ascending order.
+    """
+    shape = 3, len(points) + room
+    ahead: IndexArray = np.full(shape, -1, np.int32)
+    thin = np.zeros(shape, bool)
+    for at in range(0, len(points), _PIECE):
+        part = slice(at, at + _PIECE)
+        here = points[part]
+        window = int(here[-1] - here[0] + strides[0] + 1)  # from the first of them to what lies ahead of the last
+        end = np.searchsorted(points, here[0] + window)
+        here = here - here[0]
+        number = np.full(window, -1, np.int32)
+        number[points[at:end] - points[at]] = np.arange(at, end, dtype=np.int32)
+        for axis, stride in enumerate(strides):
+            beside, meets = number.take(here + stride), meeting[axis, part] > 0
+            ahead[axis, at : at + len(here)] = np.where(meets, beside, np.int32(-1))
+            within = around[RINGS[axis][0], part] > 0  # a gap may close, as far as the limit of the moves lets it
+            start = np.flatnonzero((beside >= 0) & within & ~meets)
+            thin[axis][start + at] = thin[axis][beside.take(start)] = True
+    return ahead, thin
+
+
+def _faces(firsts: Sequence[IndexArray], ahead: IndexArray, marked: Bytes) -> tuple[IndexArray, Bytes]:
+    """:attr:`Net.quads`, and the marks of their vertices joined by "or" (F,).
+
+    Args:
+        firsts: by axis, the vertices where the faces across it start.
+        marked: (V,) bits.
+    """
+    quads = np.empty((sum(map(len, firsts)), 4), np.int32)
+    marks, begin = np.empty(len(quads), np.uint8), 0
     for axis, first in enumerate(firsts):
         # In (I, J, K) order the next two axes span the face, so that its normal points along the axis.
         along_u, along_v = ahead[(axis + 2) % 3], ahead[(axis + 1) % 3]
         for at in range(0, len(first), _PIECE):
-            a = number.take(first[at : at + _PIECE])
+            a = first[at : at + _PIECE]
             b, d = along_u.take(a), along_v.take(a)
             c = along_v.take(b)
             part = slice(begin + at, begin + at + len(a))
@@ -120,33 +181,18 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
                 quads[part, n] = corner
             marks[part] = marked.take(a) | marked.take(b) | marked.take(c) | marked.take(d)
         begin += len(first)
-    nonmanifold = _nonmanifold(quads, axes, full, np.flatnonzero(marks & 1))
-    faces, places = np.flatnonzero(marks & 2), np.flatnonzero(several)
-    sheets = sheet_numbers(quads, axes, around, several, faces)
-    origins, ahead, meeting, doubles = separated(quads, axes, faces, ahead, meeting, places, around[:, places])
-    return Net(
-        _places(np.concatenate([points, points[origins]]), strides, offset),
-        quads,
-        np.concatenate(lows),
-        np.concatenate(highs),
-        np.stack([np.concatenate(before), np.concatenate(behind)]),
-        pieces.voxels,
-        ahead,
-        meeting,
-        np.concatenate([thin, thin[:, origins]], 1),
-        doubles,
-        nonmanifold,
-        sheets,
-    )
+    return quads, marks
 
 
-def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> PointsIjk:
+def _places(points: IndexArray, strides: IndexArray, offset: Sequence[int]) -> Places:
     """(V, 3) (I, J, K) indices of corners from their flat indices."""
-    places, rest = np.empty((len(points), 3)), points
-    for axis, stride in enumerate(strides):
-        along = rest // stride  # twice as fast as divmod
-        rest = rest - along * stride
-        np.add(along, offset[axis] - 1.5, out=places[:, 2 - axis])
+    places = np.empty((len(points), 3), np.float32)
+    for at in range(0, len(points), _PIECE):
+        rest = points[at : at + _PIECE]
+        for axis, stride in enumerate(strides):
+            along = rest // stride  # twice as fast as divmod
+            rest = rest - along * stride
+            places[at : at + _PIECE, 2 - axis] = along + (offset[axis] - 1.5)
     return places
 
 

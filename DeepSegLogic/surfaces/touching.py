@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ..data.types import MaskArray
 from .corners import any_corner, corners_at
 from .sheets import BITS, RINGS, voxel_before
 from .surface import Bytes, IndexArray, Labels
@@ -21,47 +22,68 @@ Doubles: TypeAlias = IndexArray
 """(4, N) axis, start, end and number of faces of edges that start where another does, along the same axis."""
 
 
+class Copies(NamedTuple):
+    """The vertices that structures which touch there cannot share.
+
+    Attributes:
+        places: (N,) these vertices, in ascending order.
+        sheet: (12, N) how their faces hang together: the sheet of each from 0, see :func:`_face_numbers`.
+        origins: the vertex that each new one copies, in ascending order; all sheets but the first get one.
+    """
+
+    places: IndexArray
+    sheet: IndexArray
+    origins: IndexArray
+
+
+def copies_at(around: Labels, several: MaskArray) -> Copies:
+    """Which vertices of a net need copies.
+
+    Args:
+        around: (8, V) labels of the voxels at each vertex.
+        several: (V,) the vertices where a label has several sheets; others need none.
+    """
+    places = np.flatnonzero(several)
+    sheet, number = _sheets_at(around[:, places])
+    needed = np.flatnonzero(number > 1)
+    return Copies(places[needed], sheet[:, needed], np.repeat(places, number - 1))
+
+
 def separated(
     quads: IndexArray,
     axes: npt.NDArray[np.int8],
     faces: IndexArray,
     ahead: IndexArray,
     meeting: Bytes,
-    places: IndexArray,
-    around: Labels,
-) -> tuple[IndexArray, IndexArray, Bytes, Doubles]:
+    copies: Copies,
+) -> Doubles:
     """Give faces that do not hang together at a vertex vertices of their own there.
 
     Args:
-        quads, ahead, meeting: see :class:`~DeepSegLogic.surfaces.surface_net.Net`; ``quads`` is changed.
+        quads, ahead, meeting: see :class:`~DeepSegLogic.surfaces.surface_net.Net`; they are changed. The latter two
+            have room for the new vertices.
         axes: (F,) across which the faces lie.
         faces: those with a corner at one of the places.
-        places: (N,) the vertices to look at.
-        around: (8, N) labels there.
 
     Returns:
-        Of each new vertex, the old one; ahead and meeting with new vertices; and the edges that these have no room for.
+        The edges that ahead and meeting have no room for.
     """
-    sheet, number = _sheets_at(around)
-    several = np.flatnonzero(number > 1)
-    places, sheet, more = places[several], sheet[:, several], number[several] - 1
-    count = meeting.shape[1]
-    there = np.zeros(count, bool)
+    places, origins = copies.places, copies.origins
+    total = meeting.shape[1]
+    there = np.zeros(total, bool)
     there[places] = True
     faces = faces.take(any_corner(there.take(quads.take(faces, 0))))
     old = quads.take(faces, 0)
     face, corner = corners_at(there, old)
     vertex, axis = old[face, corner], axes.take(faces)
     at = np.searchsorted(places, vertex)
-    copy = sheet[_face_numbers()[axis.take(face), voxel_before(axis.take(face), corner)], at]
+    copy = copies.sheet[_face_numbers()[axis.take(face), voxel_before(axis.take(face), corner)], at]
     new = old.copy()
-    new[face, corner] = np.where(copy > 0, (count + np.cumsum(more) - more).take(at) + copy - 1, vertex)
+    first_copy = total - len(origins) + np.searchsorted(origins, vertex)
+    new[face, corner] = np.where(copy > 0, first_copy + copy - 1, vertex)
     quads[faces] = new
-    room = ((0, 0), (0, int(more.sum())))
-    ahead, meeting = np.pad(ahead, room, constant_values=-1), np.pad(meeting, room)
     u, v = (axis + 2) % 3, (axis + 1) % 3
     sides = [(u, 0, 1), (v, 1, 2), (u, 3, 2), (v, 0, 3)]  # see the order of corners in build_net
-    total = int(count + more.sum())
     codes = []
     for along, start, end in sides:
         some = np.flatnonzero(there.take(old[:, start]) | there.take(old[:, end]))
@@ -75,8 +97,7 @@ def separated(
     edges = np.stack([starts // total, starts % total, ends, meet])
     single = edges[:, first]
     ahead[single[0], single[1]], meeting[single[0], single[1]] = single[2:]
-    doubles = np.delete(edges, first, 1)
-    return np.repeat(places, more), ahead, meeting, doubles
+    return np.delete(edges, first, 1)
 
 
 @lru_cache(maxsize=1)

@@ -24,16 +24,15 @@ _TOLERANCE, _LEAST = 5e-4, 0.02  # relative, and in voxels
 _BLOCK = 16384  # faces or vertices per step, so that they stay in the processor's cache
 
 
-def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: float) -> Columns:
-    """Moves of the net's vertices after which each piece has the volume of its voxels.
+def restore_volumes(net: Net, places: Columns, moves: Columns, limit: float) -> None:
+    """Change the moves of the net's vertices so that each piece has the volume of its voxels.
 
     Args:
         places: (3, V) of the vertices before the smoothing, in voxels; precise enough near the origin.
-        moves: (3, V) of the smoothing, in voxels.
+        moves: (3, V) of the smoothing, in voxels; they are changed.
         limit: largest move along an axis, in voxels.
     """
     tolerance = np.maximum(_TOLERANCE * net.voxels, _LEAST)
-    moves = moves.copy()
     everywhere: tuple[Net, slice | IndexArray, MaskArray] = net, slice(None), np.ones(len(net.voxels), bool)
     part, vertices, whole = everywhere
     missing: FloatArray | None = None
@@ -55,7 +54,6 @@ def with_volumes_restored(net: Net, places: Columns, moves: Columns, limit: floa
             part, vertices, whole = everywhere
         part, among = _part_around(part, short)
         vertices, whole = np.arange(moves.shape[1])[vertices][among], short
-    return moves
 
 
 def _part_around(net: Net, pieces: MaskArray) -> tuple[Net, IndexArray]:
@@ -121,8 +119,7 @@ class _Sides:
         further, number = np.unique(code, return_inverse=True)
         self._vertex, pair_there = np.divmod(further, len(self._lower))
         self._pair = np.concatenate([first, pair_there])
-        self._side_of_corner = net.quads.copy()
-        self._side_of_corner.ravel()[others] = self._vertices + number
+        self._others, self._sides_there = others, self._vertices + number
         borders = np.minimum(np.arange(0, self._vertices + _BLOCK, _BLOCK), self._vertices)
         at = np.searchsorted(self._vertex, borders)
         self._blocks = [
@@ -143,10 +140,17 @@ class _Sides:
             volume, both, (a, b, c, _) = self._of_faces(places, part)
             volumes.append(volume)
             one = cross((b - a) * self._sign[part], c - a)  # the first triangle's
-            sides = self._side_of_corner[part].T.ravel().astype(np.intp)
+            sides = self._sides_of(part).T.ravel()
             for gradient, some in zip(gradients, np.concatenate([both, one, both, both - one], 1), strict=True):
                 np.add.at(gradient, sides, some)
         return self._of_pieces(volumes), gradients
+
+    def _sides_of(self, part: slice) -> IndexArray:
+        """(N, 4) the sides at the corners of some faces."""
+        sides = self._quads[part].astype(np.intp)  # much faster to index with than int32
+        begin, end = np.searchsorted(self._others, (4 * part.start, 4 * part.stop))
+        sides.ravel()[self._others[begin:end] - 4 * part.start] = self._sides_there[begin:end]
+        return sides
 
     def _of_faces(self, places: Columns, part: slice) -> tuple[Columns, Columns, Columns]:
         """For some faces: volumes (N,), gradients at their corner 0 (3, N), and their corners (4, 3, N)."""
@@ -193,11 +197,14 @@ class _Sides:
 def _pairs(net: Net) -> tuple[IndexArray, IndexArray, IndexArray, npt.NDArray[np.float32]]:
     """The pairs of pieces on the two sides of faces, lower and higher; and the pair and the sign of each face (F,):
     a sixth, negative if the piece behind it is the lower one."""
-    lower = net.pieces.min(0)
-    code = lower.astype(np.int64) * len(net.voxels) + net.pieces.max(0)
-    # Neighbouring faces mostly have the same pair.
-    changes = np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)
-    pairs, number = np.unique(code.take(changes), return_inverse=True)
-    pair = np.repeat(number, np.diff(changes, append=len(code)))
+    lower, higher, count = net.pieces.min(0), net.pieces.max(0), len(net.voxels)
+    # Most faces lie at the background. Their pairs are numbered as the pieces are, and only the others looked for.
+    pair = higher.astype(np.intp)
+    between = np.flatnonzero(lower)
+    code = lower.take(between).astype(np.int64) * count + higher.take(between)
+    changes = np.flatnonzero(np.diff(code, prepend=-1))  # neighbouring faces mostly have the same pair
+    others, number = np.unique(code.take(changes), return_inverse=True)
+    pair[between] = count + np.repeat(number, np.diff(changes, append=len(code)))
     sign = np.where(lower == net.pieces[0], np.float32(1 / 6), np.float32(-1 / 6))
-    return *np.divmod(pairs, len(net.voxels)), pair, sign
+    codes = np.append(np.arange(count), others)  # those of the background have no lower piece but 0
+    return *np.divmod(codes, count), pair, sign

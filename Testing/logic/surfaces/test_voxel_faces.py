@@ -35,8 +35,8 @@ def moved(labels, matrix, reach, seed=0):
     positions = net.vertices + np.random.default_rng(seed).uniform(-reach, reach, net.vertices.shape)
     manifold, mirrored = ManifoldSurfaces(net, positions), np.linalg.det(matrix[:3, :3]) < 0
     for label in manifold.labels:
-        chosen, triangles = manifold.of(label)
-        yield label, ijk_to_ras_points(manifold.points[chosen], matrix), triangles[:, ::-1] if mirrored else triangles
+        points, triangles, _ = manifold.of(label, mirrored)
+        yield label, ijk_to_ras_points(points, matrix), triangles
 
 
 def as_set(pairs):
@@ -76,8 +76,7 @@ def test_where_a_surface_goes_twice_around_a_point_its_triangles_are_suspects():
         positions[chosen] += noise.choice([-0.49, 0.49], (chosen.sum(), 3))
         manifold = ManifoldSurfaces(net, positions)
         for label in manifold.labels:
-            chosen, triangles = manifold.of(label)
-            points = manifold.points[chosen]
+            points, triangles, _ = manifold.of(label)
             suspects = voxel_faces(points, triangles, matrix).folded()
             assert as_set(crossing_pairs(points, triangles, suspects)) == as_set(crossing_pairs(points, triangles))
 
