@@ -5,6 +5,7 @@ import slicer
 
 from DeepSegLib import remedies, storedResult
 from DeepSegLib.i18n import tr as _
+from DeepSegLib.notes import showNotes
 from DeepSegLib.statisticsTable import statisticsTable
 from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.measurements import confidence_note
@@ -33,13 +34,13 @@ class ResultSection:
         sceneSession.resultShown.connect(self.showResult)
         self.outcome.measurements_changed.connect(self.showMeasurements)
         self.outcome.findings_changed.connect(self.showFindings)
-        self._showPhase(self.outcome.result)
+        self._showTold(self.outcome.result)
         self.showMeasurements(self.outcome.measurements)
         self.showFindings(self.outcome.findings)
 
     def showResult(self, result):
         self._showLook()
-        self._showPhase(result)
+        self._showTold(result)
         if result is not None:
             self.outcome.review(result.label_map)
             if self.ui.show3DButton.checked:
@@ -102,8 +103,10 @@ class ResultSection:
         node = statisticsTable(self.scene.scene, self.outcome.measurements)
         slicer.util.showStatusMessage(_("Table {} created.").format(node.GetName()), 3000)
 
-    def _showPhase(self, result):
+    def _showTold(self, result):
+        """What the run told of the scan; it holds for as long as the result is there."""
         phase = result.phase if result is not None else ""
+        showNotes(self.ui.warningsLabel, result.warnings if result is not None else [])
         self.ui.phaseLabel.text = phase_text(phase) if phase else ""
         self.ui.phaseLabel.visible = bool(phase)
 

@@ -7,7 +7,7 @@ import vtk
 
 from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.io.segment_tags import NAMES, PLAN, PREFIX, stored_facts
+from DeepSegLogic.io.segment_tags import NAMES, PLAN, PREFIX, RUN, stored_facts, text_of_run
 from DeepSegLogic.util.errors import InputError
 
 OF_THE_RUN = ("model", "version", "quality", "deepseg", "created")  # tags that all segments have
@@ -25,7 +25,7 @@ def make(scene, volumeNode):
 
 
 def fill(node, result, volumeNode):
-    """Write a result into a node, with what is known of it as tags of the segments."""
+    """Write a result into a node, with what is known of it as tags of the segments, and of its run as an attribute."""
     facts = result.provenance
     tags = {
         "model": facts["model"]["id"],
@@ -37,6 +37,7 @@ def fill(node, result, volumeNode):
     known = result.confidence, result.boundary_margin
     own = {s.name: _belief(s.name, *known) for s in result.label_map.structures}
     bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags, own)
+    node.SetAttribute(RUN, text_of_run(result.phase, result.warnings, facts))
 
 
 def read(node, volumeNode):
@@ -60,8 +61,15 @@ def read(node, volumeNode):
         )
     volume = volumeNodes.volumeFromNode(volumeNode)
     labelMap = bridge.labelMapFromSegmentation(node, volume)
-    facts = stored_facts([*map(_tags, _segments(node))])
-    result = Result(labelMap, facts.confidence, facts.boundary_margin, provenance=facts.provenance)
+    facts = stored_facts([*map(_tags, _segments(node))], node.GetAttribute(RUN) or "")
+    result = Result(
+        labelMap,
+        facts.confidence,
+        facts.boundary_margin,
+        facts.warnings,
+        provenance=facts.provenance,
+        phase=facts.phase,
+    )
     return volume, result, facts.ignored
 
 

@@ -63,7 +63,7 @@ class Showing:
             self._correcting.tell_run()
         if run.error is not None and run.phase is Phase.FAILED:
             self._say(run.error)
-        elif run.task in ("segment", "install", "accept", "back") and not run.busy:
+        elif run.asks_estimate:
             self.session.choices.ask_estimate()
 
     def show_result(self, result: Result | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,8 @@ class Outcome:
         provenance: Provenance,
         confidence: dict[str, float] | None = None,
         boundary_margin: dict[str, float] | None = None,
+        phase: str = "",
+        warnings: Sequence[str] = (),
         ignored: Iterable[tuple[str, str]] = (),
         plan: Plan | None = None,
     ) -> None:
@@ -107,13 +109,15 @@ class Outcome:
         Args:
             label_map: on the volume's grid.
             provenance: as of a run, see :mod:`DeepSegLogic.models.provenance`.
-            confidence, boundary_margin: as of a run, as far as known.
+            confidence, boundary_margin, phase, warnings: as of a run, as far as known.
             ignored: findings not to show again.
             plan: that was saved with it.
         """
         from ..segmentation import Result
 
-        result = Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance)
+        result = Result(
+            label_map, confidence or {}, boundary_margin or {}, list(warnings), provenance=provenance, phase=phase
+        )
         self.show(volume, result, ignored, plan)
 
     def open(self, path: Path, volume: Volume | None) -> None:

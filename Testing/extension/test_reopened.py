@@ -21,6 +21,10 @@ def seen(user):
         "3D": ui.show3DButton.checked,
         "volume": ui.inputSelector.currentNode().GetName(),
         "editor": [node and node.GetName() for node in (editor.segmentationNode(), editor.sourceVolumeNode())],
+        "told": [(label.text, label.isHidden()) for label in (ui.phaseLabel, ui.warningsLabel, ui.factsLabel)],
+        "field of view": not ui.fieldOfViewLabel.isHidden(),
+        "estimate": not ui.estimateLabel.isHidden(),
+        "notes": ui.notesLabel.text,
         "labels": [s.name for s in outcome.result.label_map.structures],
         "voxels": int((user.scene.labelMap().array > 0).sum()),
         "confidence": {name: f"{value:.4f}" for name, value in outcome.belief_in(user.scene.labelMap())[0].items()},
@@ -54,12 +58,24 @@ def load(path, clear=False):
     slicer.util.loadScene(path, {"clear": clear})
 
 
+def tell(user, **told):
+    """As if the run had told more of the scan."""
+    from dataclasses import replace
+
+    outcome = user.session.outcome
+    user.scene.setReplaceResult(True)
+    outcome.show(outcome.volume, replace(outcome.result, **told))
+    user.scene.setReplaceResult(False)
+    settle(user)
+
+
 @pytest.fixture
 def worked(ready):
     """After a run, work by hand, a hidden structure, a finding put away, and a look that was changed."""
     import qt
 
     ready.run()
+    tell(ready, phase="venous", warnings=["Unlike the training: 3 % of it;", 'a | b: "ä".'])
     mask = ready.shown("lung_left")
     island = np.zeros_like(mask)
     island[2:5, 2:8, 2:8] = island[2:5, 60:66, 2:8] = True
@@ -84,6 +100,8 @@ def test_a_scene_comes_back_as_it_was(worked, desktop, tmp_path):
 
     before = seen(worked)
     assert all(before["enabled"]) and before["rows"] and before["findings"]
+    assert before["estimate"]  # asked anew after the run
+    assert "portal venous" in before["told"][0][0] and before["told"][1][0].endswith('\na | b: "ä".')
     corrected = {row[0] for row in before["rows"] if not row[2]}
     assert corrected == {"Left lung", "Spleen", "Aorta"} and len(before["rows"]) > 3
     path = save(tmp_path)
