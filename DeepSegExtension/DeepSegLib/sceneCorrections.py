@@ -110,7 +110,7 @@ class SceneCorrections:
             volume, known = self._work.session.outcome.volume, correction.label_map.structures
             step = correction.take(bridge.labelMapFromSegmentation(node, volume, known))
             bridge.markCorrected(node, step.changes_ml if step is not None else ())
-            self._noteBelief()
+            self.noteBelief()
             self.resultShown()
 
     def _show(self, entry, *undone):
@@ -123,14 +123,14 @@ class SceneCorrections:
             new = storedResult.matchStructures(node, labelMap)
             there = {s.name for s in labelMap.structures}
             bridge.updateSegments(labelMap, node, there & {*entry.changes_ml, *new}, box)
-            self._noteBelief()
+            self.noteBelief()
             self.resultShown()
             outcome.measure(labelMap)
             if node.GetDisplayNode().GetVisibility3D():
                 outcome.show_surfaces(labelMap)
         return entry
 
-    def _noteBelief(self):
+    def noteBelief(self):
         """Write into the segments what the model's confidence still holds for, for the scene that may be saved."""
         belief = self._work.session.outcome.belief_in(self._work.correction.label_map)
         storedResult.noteBelief(self._work.resultNode, *belief)

@@ -39,6 +39,7 @@ class SceneSession:
         self.session = session or Session()
         self.session.outcome.result_changed.connect(self._onResult)
         self.session.outcome.surfaces_changed.connect(self._onSurfaces)
+        self.session.outcome.measurements_changed.connect(self._onMeasurements)
         self.session.outcome.findings_changed.connect(self._onFindings)
         self.replaceChanged, self.resultShown, self.surfacesShown = Signal(), Signal(), Signal()
         self.currentChanged = Signal()
@@ -199,15 +200,14 @@ class SceneSession:
         corrector = self.session.choices.correctors.chosen.id
         storedResult.note(self.resultNode, self.session.outcome.ignored, corrector)
 
-    def adoptShown(self, volume, result, ignored=(), plan=None):
+    def adoptShown(self, volume, result, **known):
         """Take what the result's node holds as the result of a volume.
 
         Args:
-            ignored: findings not to show again.
-            plan: that was saved with it.
+            known: see :meth:`DeepSegLogic.session.Outcome.show`.
         """
         self._shownResult = result
-        self.session.outcome.show(volume, result, ignored, plan)
+        self.session.outcome.show(volume, result, **known)
 
     def forgetResult(self):
         """Drop the result; its node stays."""
@@ -276,8 +276,9 @@ class SceneSession:
         self.frames = Frames(self, volumeNode) if inSequence else None
         try:
             if node is not None:
-                read = storedResult.read(node, volumeNode)
-                self.adoptShown(*read, None if inSequence else storedResult.readPlan(node))
+                volume, result, known = storedResult.read(node, volumeNode)
+                plan = None if inSequence else storedResult.readPlan(node)
+                self.adoptShown(volume, result, plan=plan, **known)
                 return
         except DeepSegError as error:
             self.resultError = "" if inSequence else str(error)  # a frame without a result is no fault
@@ -298,6 +299,14 @@ class SceneSession:
     def _onFindings(self, _findings):
         if self.resultNode is not None and self.session.outcome.result is not None:
             self.noteState()
+
+    def _onMeasurements(self, rows):
+        outcome = self.session.outcome
+        if rows and self.resultNode is not None:
+            storedResult.noteRun(self.resultNode, outcome.result, outcome.as_run)
+            bridge.markCorrected(self.resultNode, outcome.repainted)
+            if outcome.repainted:
+                self.corrections.noteBelief()
 
     def _onSurfaces(self, surfaces):
         if surfaces is not None and self.resultNode is not None:

@@ -37,11 +37,11 @@ def fill(node, result, volumeNode):
     known = result.confidence, result.boundary_margin
     own = {s.name: _belief(s.name, *known) for s in result.label_map.structures}
     bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags, own)
-    node.SetAttribute(RUN, text_of_run(result.phase, result.warnings, facts))
+    noteRun(node, result, {})
 
 
 def read(node, volumeNode):
-    """The volume of a result, the result that a node holds of it, and the findings not to show again.
+    """The volume of a result, the result that a node holds of it, and what else :meth:`Outcome.show` takes of it.
 
     Args:
         volumeNode: None if it is gone.
@@ -70,7 +70,7 @@ def read(node, volumeNode):
         provenance=facts.provenance,
         phase=facts.phase,
     )
-    return volume, result, facts.ignored
+    return volume, result, {"ignored": facts.ignored, "as_run": facts.as_run}
 
 
 def matchStructures(node, labelMap):
@@ -98,6 +98,17 @@ def matchStructures(node, labelMap):
             segmentation.GetSegment(name).RemoveRepresentation(bridge.BINARY_LABELMAP)  # else its voxels are erased
         segmentation.RemoveSegment(name)
     return new
+
+
+def noteRun(node, result, asRun):
+    """Store with a node what its run told.
+
+    Args:
+        asRun: see :attr:`DeepSegLogic.session.Outcome.as_run`.
+    """
+    text = text_of_run(result.phase, result.warnings, result.provenance, asRun)
+    if text != node.GetAttribute(RUN):
+        node.SetAttribute(RUN, text)
 
 
 def planOf(text, name):

@@ -146,7 +146,7 @@ class Opening:
         if opened.label_map is not None:
             known = {
                 name: getattr(opened, name)
-                for name in ("confidence", "boundary_margin", "phase", "warnings", "ignored")
+                for name in ("confidence", "boundary_margin", "phase", "warnings", "ignored", "as_run")
             }
             plan = storedResult.planOf(opened.plan, opened.volume.name)
             work.adopt(opened.label_map, opened.provenance, plan=plan, **known)

@@ -48,6 +48,7 @@ class StoredFacts:
         ignored: kind and structure of the findings that the user hid.
         corrector: id of the model that made corrections; empty for the solver.
         phase, warnings: what the run told of the scan; see ``DeepSegLogic.segmentation.Result``.
+        as_run: by structure, see :attr:`DeepSegLogic.session.Outcome.as_run`.
     """
 
     provenance: Provenance = field(default_factory=Provenance)
@@ -57,6 +58,7 @@ class StoredFacts:
     corrector: str = ""
     phase: str = ""
     warnings: list[str] = field(default_factory=list)
+    as_run: dict[str, str] = field(default_factory=dict)
 
 
 def stored_facts(segments: Sequence[dict[str, str]], run: str = "") -> StoredFacts:
@@ -75,13 +77,19 @@ def stored_facts(segments: Sequence[dict[str, str]], run: str = "") -> StoredFac
         first.get("corrector", ""),
         next((phase for phase in PHASES if phase == told.get("phase")), ""),
         [text for text in _list(told.get("warnings")) if isinstance(text, str)],
+        _words(told.get("as_run")),
     )
 
 
-def text_of_run(phase: str, warnings: Sequence[str], provenance: Provenance) -> str:
-    """What a run told of the scan, for the attribute :data:`RUN`: phase, warnings, and how it was enhanced."""
+def text_of_run(phase: str, warnings: Sequence[str], provenance: Provenance, as_run: dict[str, str]) -> str:
+    """What a run told, for the attribute :data:`RUN`.
+
+    Args:
+        phase, warnings, provenance: of the result.
+        as_run: see :class:`StoredFacts`.
+    """
     enhanced = provenance.get("settings", {}).get("enhanced", {})
-    return json.dumps({"phase": phase, "warnings": list(warnings), "enhanced": enhanced})
+    return json.dumps({"phase": phase, "warnings": list(warnings), "enhanced": enhanced, "as_run": as_run})
 
 
 def _shares(segments: Sequence[dict[str, str]], name: str) -> dict[str, float]:

@@ -35,7 +35,7 @@ class SlicerScene:
     Attributes:
         volume: the CT.
         label_map: the segmentation, on the volume's grid; None if there is none.
-        provenance, confidence, boundary_margin, ignored, corrector, phase, warnings: see
+        provenance, confidence, boundary_margin, ignored, corrector, phase, warnings, as_run: see
             :class:`~DeepSegLogic.io.segment_tags.StoredFacts`.
         plan: content of a plan file that was stored with the segmentation; may be empty, or anything.
     """
@@ -49,6 +49,7 @@ class SlicerScene:
     corrector: str = ""
     phase: str = ""
     warnings: list[str] = field(default_factory=list)
+    as_run: dict[str, str] = field(default_factory=dict)
     plan: str = ""
 
 

@@ -171,6 +171,43 @@ def test_what_was_undone_has_its_confidence_again_also_in_a_scene(lung, tmp_path
         assert is_sure() == expected
 
 
+def test_what_was_painted_unnoticed_has_no_confidence_in_a_scene(ready, tmp_path):
+    """The scene is saved while somebody paints, or was painted in by a Slicer without DeepSeg: nothing tells it."""
+    from DeepSegLib import bridge
+
+    ready.run()
+    settle(ready)
+    before = {row.text(0): row.text(1) for row in ready.rows()}
+    assert all(row.text(2) for row in ready.rows()) and not bridge.isCorrected(ready.scene.resultNode)
+    lung = ready.shown("lung_left")
+    moved = np.roll(lung, 1, axis=1)  # as many voxels
+    ready.paint("lung_left", moved)
+    path = save(tmp_path)
+    close()
+    load(path)
+    settle(ready)
+    rows = {row.text(0): row for row in ready.rows()}
+    assert not rows["Left lung"].toolTip(2)
+    assert "lung_left" not in ready.session.outcome.belief_in(ready.scene.labelMap())[0]
+    touched = {name for name in before if rows[name].text(1) != before[name]} | {"Left lung"}
+    assert {title for title, row in rows.items() if not row.text(2)} == touched
+    assert bridge.isCorrected(ready.scene.resultNode) and ready.scene.everCorrected
+    again = save(tmp_path, "again.mrb")
+    segment = ready.scene.resultNode.GetSegmentation().GetSegment("lung_left")
+    assert not storedTag(segment, "confidence")
+    close()
+    load(again)
+    settle(ready)
+    assert {row.text(0) for row in ready.rows() if not row.text(2)} == touched
+
+
+def storedTag(segment, name):
+    import vtk
+
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(f"DeepSeg.{name}", value) else ""
+
+
 def test_of_two_segmentations_the_one_shown_comes_back(ready, tmp_path):
     import slicer
 
@@ -180,15 +217,18 @@ def test_of_two_segmentations_the_one_shown_comes_back(ready, tmp_path):
     ready.run()
     second = ready.scene.resultNode
     assert second is not first
-    name, before = second.GetName(), seen(ready)
-    ready.ui.inputSelector.setCurrentNode(other)  # a result stays when another volume is chosen
+    name, result = second.GetName(), ready.session.outcome.result
+    ready.ui.inputSelector.setCurrentNode(other)
+    settle(ready)
+    before = seen(ready)
+    assert ready.session.outcome.result is result  # it stays when another volume is chosen
     path = save(tmp_path)
     close()
     load(path)
     settle(ready)
     assert ready.scene.resultNode.GetName() == name
     assert ready.ui.inputSelector.currentNode().GetName() == other.GetName()
-    assert seen(ready) == {**before, "volume": other.GetName()}
+    assert seen(ready) == before
 
 
 def test_a_result_whose_volume_is_gone_is_said(ready, tmp_path):
@@ -272,8 +312,9 @@ def test_a_scene_with_a_result_that_is_added_is_shown(lung, tmp_path):
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
     assert lung.ui.segmentEditor.segmentationNode() is lung.scene.resultNode
     assert lung.ui.segmentEditor.sourceVolumeNode() is lung.scene.volumeNode
-    row = next(r for r in lung.session.outcome.measurements if r.name == "lung_left")
-    assert row.voxels == lung.erased.sum() and row.confidence is not None
+    rows = {r.name: r for r in lung.session.outcome.measurements}
+    assert rows["lung_left"].voxels == lung.erased.sum() and rows["lung_left"].confidence is None  # it was painted
+    assert rows["lung_right"].confidence is not None
 
 
 def test_3d_comes_back_as_it_was(ready, tmp_path):

@@ -129,9 +129,11 @@ def test_what_the_run_told_comes_back(scene, chest_ct, chest_segmentation, tmp_p
     add(scene, "vtkMRMLScalarVolumeNode", "Chest", chest_ct)
     node = add(scene, "vtkMRMLSegmentationNode", "By a model", chest_segmentation)
     told = 'Unlike the training: 3 %; "ä" | b:c.'
-    node.SetAttribute(RUN, text_of_run("venous", [told], {"settings": {"enhanced": {"task": "denoise"}}}))
+    node.SetAttribute(
+        RUN, text_of_run("venous", [told], {"settings": {"enhanced": {"task": "denoise"}}}, {"lung": "9 1.5 0.5"})
+    )
     opened = read_slicer_scene(saved(scene, tmp_path), tmp_path)
-    assert (opened.phase, opened.warnings) == ("venous", [told])
+    assert (opened.phase, opened.warnings, opened.as_run) == ("venous", [told], {"lung": "9 1.5 0.5"})
     assert opened.provenance["settings"]["enhanced"] == {"task": "denoise"}
 
 
