@@ -211,7 +211,7 @@ class CorrectSection:
     def _title(self):
         """Of the structure that prompts are for; None if there is none."""
         known = self.scene.correction.label_map.structures if self.scene.correction is not None else ()
-        return next((s.title for s in known if s.name == self.scene.currentStructure), None)
+        return next((self.scene.titleOf(s) for s in known if s.name == self.scene.currentStructure), None)
 
     def _invite(self):
         self._tell(_(READY).format(self._title) if self._title is not None else _(CHOOSE))

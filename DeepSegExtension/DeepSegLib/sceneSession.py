@@ -31,6 +31,7 @@ class SceneSession:
         currentChanged: carries ``currentStructure``.
         replaceChanged: carries ``replaceResult``.
         resultShown: carries the result, or None, once the scene shows it.
+        lookChanged: somebody changed how the scene shows the result: names, colors, what is visible.
         surfacesShown: carries the surfaces once the scene shows them.
     """
 
@@ -42,13 +43,13 @@ class SceneSession:
         self.session.outcome.measurements_changed.connect(self._onMeasurements)
         self.session.outcome.findings_changed.connect(self._onFindings)
         self.replaceChanged, self.resultShown, self.surfacesShown = Signal(), Signal(), Signal()
-        self.currentChanged = Signal()
+        self.currentChanged, self.lookChanged = Signal(), Signal()
         self.replaceResult = False
         self.currentStructure = self.frames = None
         self.inputError = self.resultError = ""
         self._channelNodeIDs = {}  # by name of the channel
         self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = self._enhancedNodeID = None
-        self._shownResult = None
+        self._shownResult = self._look = None
         self.corrections = SceneCorrections(self)
         self.plan = ScenePlan(self)
         self.sureness = SceneSureness(self)
@@ -183,6 +184,7 @@ class SceneSession:
         """Take in what happened; call this every 50 to 100 ms."""
         self.session.poll()
         self.plan.look()
+        self._lookAtResult()
         if self.frames is not None and not self.session.jobs.run.busy:
             self.frames.look()
 
@@ -232,6 +234,12 @@ class SceneSession:
     def showSurfaces(self):
         """Extract the joint surfaces of the result and show them in 3D."""
         self.session.outcome.show_surfaces(self.labelMap())
+
+    def titleOf(self, structure):
+        """What the scene calls a structure of the result: users may rename its segment."""
+        node = self.resultNode
+        segment = node.GetSegmentation().GetSegment(structure.name) if node is not None else None
+        return segment.GetName() if segment is not None else structure.title
 
     def chooseStructure(self, name):
         """Make a structure the one that prompts are for; None for none."""
@@ -284,6 +292,20 @@ class SceneSession:
             self.resultError = "" if inSequence else str(error)  # a frame without a result is no fault
         self.forgetResult()
 
+    def _lookAtResult(self):
+        """Follow what Slicer's own widgets do to the result."""
+        if self.session.outcome.result is None or self._resultNodeID is None:
+            return
+        if self.resultNode is None:  # removed
+            self._resultNodeID = self.frames = None
+            self.forgetResult()
+            return
+        self.corrections.look()
+        look = storedResult.lookOf(self.resultNode)
+        if look != self._look:
+            self._look = look
+            self.lookChanged.emit(self.resultNode)
+
     # --- what comes back ---------------------------------------------------------------------------------------
 
     def _onResult(self, result):
@@ -316,8 +338,10 @@ class SceneSession:
     def _showResult(self, result):
         volumeNode = self._node(self._runVolumeNodeID)  # None if it was removed meanwhile
         again = self.replaceResult or (self.frames is not None and self.frames.done)
-        node = self.resultNode if again else None
-        node = storedResult.make(self.scene, volumeNode) if node is None else node
+        last = self.resultNode
+        node = last if again and last is not None else storedResult.make(self.scene, volumeNode)
+        if last is not None and last is not node:
+            last.GetDisplayNode().SetVisibility(False)  # two results over each other cannot be told apart
         storedResult.fill(node, result, volumeNode)
         self._resultNodeID = node.GetID()
         self._enhancedNodeID = None

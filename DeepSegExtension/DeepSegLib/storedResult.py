@@ -78,7 +78,7 @@ def matchStructures(node, labelMap):
 
     No voxels change: those of a new segment that shares the image of the others are there once they are written.
     """
-    segmentation, ids = node.GetSegmentation(), _ids(node)
+    segmentation, ids = node.GetSegmentation(), segmentIDs(node)
     wanted = {s.name: s for s in labelMap.structures}
     gone, new = [name for name in ids if name not in wanted], [name for name in wanted if name not in ids]
     first = segmentation.GetSegment(ids[0]) if ids else None
@@ -147,7 +147,7 @@ def note(node, ignored, corrector):
         ignored: kind and structure of the findings not to show again.
         corrector: id of the model that makes corrections; empty for the solver.
     """
-    for segmentID in _ids(node):
+    for segmentID in segmentIDs(node):
         segment = node.GetSegmentation().GetSegment(segmentID)
         kinds = sorted(kind for kind, structure in ignored if structure == segmentID)
         _setTags(segment, {"ignored": " ".join(kinds), "corrector": corrector})
@@ -155,7 +155,7 @@ def note(node, ignored, corrector):
 
 def noteBelief(node, confidence, boundaryMargin):
     """Write into the segments how sure the run is of them, see :meth:`DeepSegLogic.session.Outcome.belief_in`."""
-    for segmentID in _ids(node):
+    for segmentID in segmentIDs(node):
         tags = dict.fromkeys(BELIEF, "") | _belief(segmentID, confidence, boundaryMargin)
         _setTags(node.GetSegmentation().GetSegment(segmentID), tags)
 
@@ -171,13 +171,22 @@ def voxelTime(node):
     return max([image.GetMTime() for image in images], default=0)
 
 
-def _ids(node):
+def lookOf(node):
+    """How the scene shows a result, to compare: opacity, 3D, and name, color and visibility of each segment."""
+    display = node.GetDisplayNode()
+    named = zip(segmentIDs(node), _segments(node), strict=True)
+    segments = tuple((i, s.GetName(), s.GetColor(), display.GetSegmentVisibility(i)) for i, s in named)
+    return display.GetOpacity2DFill(), display.GetVisibility3D(), segments
+
+
+def segmentIDs(node):
+    """Of all segments, in their order."""
     segmentation = node.GetSegmentation()
     return [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
 
 
 def _segments(node):
-    return map(node.GetSegmentation().GetSegment, _ids(node))
+    return map(node.GetSegmentation().GetSegment, segmentIDs(node))
 
 
 def _belief(name, *known):

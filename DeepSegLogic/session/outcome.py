@@ -88,13 +88,18 @@ class Outcome:
         return "" if Path(source).exists() else _("The DICOM files of the CT are not there any more.")
 
     @property
+    def measuring(self) -> bool:
+        """Whether measurements are being made."""
+        return self._jobs.asked("measure")
+
+    @property
     def why_no_measurements(self) -> str:
         """Why there are no measurements: no result, not measured yet, or the error; empty if there are some."""
         if self.measurements:
             return ""
         if self.result is None:
             return _("No result yet.")
-        if self._jobs.asked("measure"):
+        if self.measuring:
             return _("Measuring the structures.")
         return _("The structures cannot be measured. {}").format(self._why_not_measured).rstrip()
 
