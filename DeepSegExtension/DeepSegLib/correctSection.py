@@ -70,6 +70,7 @@ class CorrectSection:
         self._escape = self._shortcut(qt.QKeySequence.Cancel)  # only while one draws: it is the Segment Editor's, too
         self._escape.enabled = False
         self._escape.connect("activated()", self.stop)
+        ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolume)
         sceneSession.resultShown.connect(self.showResult)
         sceneSession.currentChanged.connect(self.showCurrent)
         sceneSession.session.jobs.run_changed.connect(self.showRun)
@@ -100,6 +101,10 @@ class CorrectSection:
         """Leave the Segment Editor's node to the panel that follows, when the module is reloaded."""
         self.leaveTools()
         self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
+
+    def onVolume(self, _node):
+        """What the user draws next may be meant for another volume than that of the result."""
+        self.stop()
 
     def stop(self):
         """Stop drawing; an unfinished drawing is dropped."""

@@ -33,6 +33,7 @@ class ResultSection:
         ui.statisticsButton.connect("clicked(bool)", self.onStatistics)
         sceneSession.resultShown.connect(self.showResult)
         sceneSession.lookChanged.connect(self.showLook)
+        sceneSession.session.choices.input_changed.connect(self.showInput)
         self.outcome.measurements_changed.connect(self.showMeasurements)
         self.outcome.findings_changed.connect(self.showFindings)
         self._showTold(self.outcome.result)
@@ -46,6 +47,10 @@ class ResultSection:
             self.outcome.review(result.label_map)
             if self.ui.show3DButton.checked:
                 self.scene.showSurfaces()
+
+    def showInput(self, _chosen):
+        """Another volume was chosen: whose result this is."""
+        self._showTold(self.outcome.result)
 
     def showLook(self, _node):
         """Somebody changed it elsewhere in Slicer."""
@@ -125,9 +130,23 @@ class ResultSection:
     def _showTold(self, result):
         """What the run told of the scan; it holds for as long as the result is there."""
         lines = told_text(result) if result is not None else []
-        showNotes(self.ui.warningsLabel, result.warnings if result is not None else [])
+        notes = [self._whose, *result.warnings] if result is not None else []
+        showNotes(self.ui.warningsLabel, list(filter(None, notes)))
         self.ui.phaseLabel.text = "\n".join(lines)
         self.ui.phaseLabel.visible = bool(lines)
+
+    @property
+    def _whose(self):
+        """Which volume the result is of, if it is not the chosen one."""
+        node = self.scene.resultVolumeNode
+        if node is not None and node is self.scene.volumeNode:
+            return ""
+        name = self.outcome.volume.name
+        return (
+            _("This is the result of {}.").format(name)
+            if node is not None
+            else _("The CT of this result, {}, was removed.").format(name)
+        )
 
     def _showLook(self):
         """Set the slider and the 3D button to how the scene shows the result; a new one has no surfaces yet."""

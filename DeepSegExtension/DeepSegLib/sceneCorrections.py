@@ -134,6 +134,7 @@ class SceneCorrections:
             bridge.markCorrected(node, step.changes_ml if step is not None else ())
             self.noteBelief()
             self.resultShown()
+            self._work.checkStructure()
             outcome.measure(correction.label_map)
             self._cost = time.monotonic() - start
 
@@ -149,6 +150,7 @@ class SceneCorrections:
             bridge.updateSegments(labelMap, node, there & {*entry.changes_ml, *new}, box)
             self.noteBelief()
             self.resultShown()
+            self._work.checkStructure()
             outcome.measure(labelMap)
             if node.GetDisplayNode().GetVisibility3D():
                 outcome.show_surfaces(labelMap)

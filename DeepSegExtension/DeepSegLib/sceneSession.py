@@ -247,6 +247,12 @@ class SceneSession:
             self.currentStructure = name
             self.currentChanged.emit(name)
 
+    def checkStructure(self):
+        """Prompts are for no structure that the result has lost."""
+        known = self.correction.label_map.structures if self.correction is not None else ()
+        if self.currentStructure not in [s.name for s in known]:
+            self.chooseStructure(None)
+
     def jumpTo(self, name):
         """Centre all slice views on a structure."""
         if self.resultNode is not None and self.resultNode.GetSegmentation().GetSegment(name) is not None:
@@ -314,8 +320,7 @@ class SceneSession:
         if result is not None:
             self.corrections.resultShown()
             self.resultError = ""
-        names = [s.name for s in result.label_map.structures] if result is not None else []
-        self.chooseStructure(self.currentStructure if self.currentStructure in names else None)
+        self.checkStructure()
         self.resultShown.emit(result)
 
     def _onFindings(self, _findings):
@@ -341,7 +346,7 @@ class SceneSession:
         last = self.resultNode
         node = last if again and last is not None else storedResult.make(self.scene, volumeNode)
         if last is not None and last is not node:
-            last.GetDisplayNode().SetVisibility(False)  # two results over each other cannot be told apart
+            storedResult.showInPlaceOf(node, last)
         storedResult.fill(node, result, volumeNode)
         self._resultNodeID = node.GetID()
         self._enhancedNodeID = None

@@ -24,6 +24,14 @@ def make(scene, volumeNode):
     return node
 
 
+def showInPlaceOf(node, last):
+    """Show a new node as the last one, and hide that: two results over each other cannot be told apart."""
+    display, before = node.GetDisplayNode(), last.GetDisplayNode()
+    display.SetOpacity2DFill(before.GetOpacity2DFill())
+    display.SetOpacity3D(before.GetOpacity3D())
+    before.SetVisibility(False)
+
+
 def fill(node, result, volumeNode):
     """Write a result into a node, with what is known of it as tags of the segments, and of its run as an attribute."""
     facts = result.provenance

@@ -95,3 +95,37 @@ def test_only_the_last_result_is_visible(done):
     done.run()
     assert done.scene.resultNode is not first
     assert not first.GetDisplayNode().GetVisibility() and done.scene.resultNode.GetDisplayNode().GetVisibility()
+
+
+def test_a_tool_is_put_down_when_its_structure_goes_or_another_volume_is_chosen(done, small):
+    ui = done.ui
+    done.choose_row("Left lung")
+    ui.addToButton.click()
+    done.scene.resultNode.GetSegmentation().RemoveSegment("lung_left")
+    done.wait(lambda: not ui.addToButton.checked)
+    assert ui.correctLabel.text == "Click on a structure in the result list first."
+    done.choose_row("Right lung")
+    ui.addToButton.click()
+    done.load(*small, "Other")
+    assert not ui.addToButton.checked and done.session.outcome.result is not None
+
+
+def test_a_result_of_another_volume_says_so(done, small):
+    import slicer
+
+    ui, own = done.ui, done.scene.volumeNode
+    assert ui.warningsLabel.isHidden()
+    done.load(*small, "Other")
+    assert ui.warningsLabel.text == "This is the result of Chest." and not ui.warningsLabel.isHidden()
+    ui.inputSelector.setCurrentNode(own)
+    assert ui.warningsLabel.isHidden()
+    slicer.mrmlScene.RemoveNode(own)
+    done.desktop.pump(0.2)
+    assert ui.warningsLabel.text == "The CT of this result, Chest, was removed."
+
+
+def test_a_new_result_looks_as_the_last_one(done):
+    done.ui.opacitySlider.value = 0.2
+    done.run()
+    assert done.ui.opacitySlider.value == pytest.approx(0.2)
+    assert done.scene.resultNode.GetDisplayNode().GetOpacity2DFill() == pytest.approx(0.2)
