@@ -55,6 +55,7 @@ class ResultSection:
     def showLook(self, _node):
         """Somebody changed it elsewhere in Slicer."""
         self._showLook()
+        self._showTold(self.outcome.result)
         blocked = self.ui.resultTree.blockSignals(True)
         for row in (r for r in self.outcome.measurements if r.name in self._items):
             self._dress(self._items[row.name], row)

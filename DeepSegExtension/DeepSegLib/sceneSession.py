@@ -31,7 +31,8 @@ class SceneSession:
         currentChanged: carries ``currentStructure``.
         replaceChanged: carries ``replaceResult``.
         resultShown: carries the result, or None, once the scene shows it.
-        lookChanged: somebody changed how the scene shows the result: names, colors, what is visible.
+        lookChanged: somebody changed how the scene shows the result, names, colors, what is visible; or its volume
+            went.
         surfacesShown: carries the surfaces once the scene shows them.
     """
 
@@ -307,7 +308,7 @@ class SceneSession:
             self.forgetResult()
             return
         self.corrections.look()
-        look = storedResult.lookOf(self.resultNode)
+        look = storedResult.lookOf(self.resultNode), self.resultVolumeNode
         if look != self._look:
             self._look = look
             self.lookChanged.emit(self.resultNode)

@@ -117,8 +117,10 @@ def test_a_result_of_another_volume_says_so(done, small):
     assert ui.warningsLabel.isHidden()
     done.load(*small, "Other")
     assert ui.warningsLabel.text == "This is the result of Chest." and not ui.warningsLabel.isHidden()
+    other = ui.inputSelector.currentNode()
     ui.inputSelector.setCurrentNode(own)
     assert ui.warningsLabel.isHidden()
+    ui.inputSelector.setCurrentNode(other)
     slicer.mrmlScene.RemoveNode(own)
     done.desktop.pump(0.2)
     assert ui.warningsLabel.text == "The CT of this result, Chest, was removed."
