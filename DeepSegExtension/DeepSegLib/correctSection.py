@@ -70,6 +70,7 @@ class CorrectSection:
         self._escape = self._shortcut(qt.QKeySequence.Cancel)  # only while one draws: it is the Segment Editor's, too
         self._escape.enabled = False
         self._escape.connect("activated()", self.stop)
+        ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolume)
         sceneSession.resultShown.connect(self.showResult)
         sceneSession.currentChanged.connect(self.showCurrent)
         sceneSession.session.jobs.run_changed.connect(self.showRun)
@@ -100,6 +101,10 @@ class CorrectSection:
         """Leave the Segment Editor's node to the panel that follows, when the module is reloaded."""
         self.leaveTools()
         self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
+
+    def onVolume(self, _node):
+        """What the user draws next may be meant for another volume than that of the result."""
+        self.stop()
 
     def stop(self):
         """Stop drawing; an unfinished drawing is dropped."""
@@ -211,7 +216,7 @@ class CorrectSection:
     def _title(self):
         """Of the structure that prompts are for; None if there is none."""
         known = self.scene.correction.label_map.structures if self.scene.correction is not None else ()
-        return next((s.title for s in known if s.name == self.scene.currentStructure), None)
+        return next((self.scene.titleOf(s) for s in known if s.name == self.scene.currentStructure), None)
 
     def _invite(self):
         self._tell(_(READY).format(self._title) if self._title is not None else _(CHOOSE))

@@ -64,13 +64,13 @@ class Frames:
             return
         self._shown = self._browser.GetSelectedItemNumber()
         try:
-            volume, result, ignored = storedResult.read(self._work.resultNode, self._volumeNode)
+            volume, result, known = storedResult.read(self._work.resultNode, self._volumeNode)
         except DeepSegError:  # not segmented, or emptied by hand
             self._work.forgetResult()
             return
         if self._shown in self._results:  # of this session: more is known than a scene keeps
             result = replace(result, provenance=self._results[self._shown])
-        self._work.adoptShown(volume, result, ignored)
+        self._work.adoptShown(volume, result, **known)
 
     def _segment(self, frame):
         self._frame = frame

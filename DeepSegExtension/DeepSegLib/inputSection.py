@@ -7,12 +7,10 @@ import slicer
 
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
+from DeepSegLib.notes import showNotes
 from DeepSegLogic.classify.outline import outline_png
 from DeepSegLogic.session import WayOut
 from DeepSegLogic.session.texts import estimate_text
-
-ON_LIGHT, ON_DARK = "#8a5200", "#ffb84d"
-"""Amber of the notes: a contrast of at least 4.5 with Slicer's light and dark style."""
 
 
 class InputSection:
@@ -81,6 +79,8 @@ class InputSection:
         ui.inputSelector.enabled = not (run.busy and run.frame)
         ui.cropButton.enabled = ui.resampleButton.enabled = ui.inputSelector.enabled
         ui.openSegmentationButton.enabled = not run.busy
+        if run.asks_estimate:
+            self.session.choices.ask_estimate()
 
     def showEstimate(self, estimate):
         text = estimate_text(estimate)
@@ -103,10 +103,7 @@ class InputSection:
         self._showFieldOfView(chosen.scan)
         lines = [f"{note.text} {note.remedy}".strip() for note in found.notes]
         lines += filter(None, (self.scene.inputError, self.scene.resultError))
-        ui.notesLabel.text = "\n".join(lines)
-        ui.notesLabel.visible = bool(lines)
-        dark = ui.mainWidget.palette.color(qt.QPalette.Window).lightness() < 128
-        ui.notesLabel.styleSheet = f"color: {ON_DARK if dark else ON_LIGHT}"
+        showNotes(ui.notesLabel, lines)
         ways = self.scene.waysOut
         ui.cropButton.visible = WayOut.CROP in ways
         ui.resampleButton.visible = WayOut.RESAMPLE in ways

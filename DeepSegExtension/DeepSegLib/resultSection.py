@@ -5,11 +5,12 @@ import slicer
 
 from DeepSegLib import remedies, storedResult
 from DeepSegLib.i18n import tr as _
+from DeepSegLib.notes import showNotes
 from DeepSegLib.statisticsTable import statisticsTable
 from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.measurements import confidence_note
 from DeepSegLogic.session import is_doubtful
-from DeepSegLogic.session.scan_texts import phase_text
+from DeepSegLogic.session.scan_texts import told_text
 
 
 class ResultSection:
@@ -17,7 +18,7 @@ class ResultSection:
 
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.outcome = ui, sceneSession, sceneSession.session.outcome
-        self._items = {}
+        self._items, self._tableWanted = {}, False
         header = ui.resultTree.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
@@ -31,19 +32,34 @@ class ResultSection:
         ui.show3DButton.connect("toggled(bool)", self.onShow3D)
         ui.statisticsButton.connect("clicked(bool)", self.onStatistics)
         sceneSession.resultShown.connect(self.showResult)
+        sceneSession.lookChanged.connect(self.showLook)
+        sceneSession.session.choices.input_changed.connect(self.showInput)
         self.outcome.measurements_changed.connect(self.showMeasurements)
         self.outcome.findings_changed.connect(self.showFindings)
-        self._showPhase(self.outcome.result)
+        self._showTold(self.outcome.result)
         self.showMeasurements(self.outcome.measurements)
         self.showFindings(self.outcome.findings)
 
     def showResult(self, result):
         self._showLook()
-        self._showPhase(result)
+        self._showTold(result)
         if result is not None:
             self.outcome.review(result.label_map)
             if self.ui.show3DButton.checked:
                 self.scene.showSurfaces()
+
+    def showInput(self, _chosen):
+        """Another volume was chosen: whose result this is."""
+        self._showTold(self.outcome.result)
+
+    def showLook(self, _node):
+        """Somebody changed it elsewhere in Slicer."""
+        self._showLook()
+        self._showTold(self.outcome.result)
+        blocked = self.ui.resultTree.blockSignals(True)
+        for row in (r for r in self.outcome.measurements if r.name in self._items):
+            self._dress(self._items[row.name], row)
+        self.ui.resultTree.blockSignals(blocked)
 
     def showMeasurements(self, measurements):
         ui, found, there = self.ui, bool(measurements), self.outcome.result is not None
@@ -58,6 +74,7 @@ class ResultSection:
             ui.exportCollapsibleButton,
         ):
             widget.enabled = found
+        self._makeTable()
 
     def showFindings(self, findings):
         ui = self.ui
@@ -99,13 +116,38 @@ class ResultSection:
             self.scene.resultNode.GetDisplayNode().SetVisibility3D(False)
 
     def onStatistics(self, _checked=False):
-        node = statisticsTable(self.scene.scene, self.outcome.measurements)
-        slicer.util.showStatusMessage(_("Table {} created.").format(node.GetName()), 3000)
+        with remedies.showingErrors(_("There are no statistics.")):
+            self.scene.labelMap()  # with what was painted just now
+            self._tableWanted = True
+            self._makeTable()
 
-    def _showPhase(self, result):
-        phase = result.phase if result is not None else ""
-        self.ui.phaseLabel.text = phase_text(phase) if phase else ""
-        self.ui.phaseLabel.visible = bool(phase)
+    def _makeTable(self):
+        """Make the table of statistics that was asked for, once all is measured."""
+        if self._tableWanted and not self.outcome.measuring:
+            self._tableWanted = False
+            node = statisticsTable(self.scene.scene, self.outcome.measurements)
+            slicer.util.showStatusMessage(_("Table {} created.").format(node.GetName()), 3000)
+
+    def _showTold(self, result):
+        """What the run told of the scan; it holds for as long as the result is there."""
+        lines = told_text(result) if result is not None else []
+        notes = [self._whose, *result.warnings] if result is not None else []
+        showNotes(self.ui.warningsLabel, list(filter(None, notes)))
+        self.ui.phaseLabel.text = "\n".join(lines)
+        self.ui.phaseLabel.visible = bool(lines)
+
+    @property
+    def _whose(self):
+        """Which volume the result is of, if it is not the chosen one."""
+        node = self.scene.resultVolumeNode
+        if node is not None and node is self.scene.volumeNode:
+            return ""
+        name = self.outcome.volume.name
+        return (
+            _("This is the result of {}.").format(name)
+            if node is not None
+            else _("The CT of this result, {}, was removed.").format(name)
+        )
 
     def _showLook(self):
         """Set the slider and the 3D button to how the scene shows the result; a new one has no surfaces yet."""
@@ -120,21 +162,13 @@ class ResultSection:
             ui.show3DButton.blockSignals(blocked)
 
     def _fill(self, measurements):
-        tree, colors, node = self.ui.resultTree, {}, self.scene.resultNode
-        if self.outcome.correction is not None:
-            colors = {s.name: s.color for s in self.outcome.correction.label_map.structures}
+        tree = self.ui.resultTree
         blocked = tree.blockSignals(True)
         tree.clear()
         self._items = {}
         for row in (r for r in measurements if r.voxels):
             item = qt.QTreeWidgetItem(tree)
-            item.setText(0, row.title)
-            item.setToolTip(0, row.title)  # a narrow column cuts it
-            hidden = node is not None and not node.GetDisplayNode().GetSegmentVisibility(row.name)
-            item.setCheckState(0, qt.Qt.Unchecked if hidden else qt.Qt.Checked)
-            swatch = qt.QPixmap(12, 12)
-            swatch.fill(qt.QColor(*colors.get(row.name, (128, 128, 128))))
-            item.setIcon(0, qt.QIcon(swatch))
+            self._dress(item, row)
             item.setText(1, row.volume_text)
             item.setToolTip(1, cut_note(row.cut))
             item.setText(2, "" if row.confidence is None else f"{row.confidence:.2f}")
@@ -145,6 +179,21 @@ class ResultSection:
             item.setToolTip(2, note)
             self._items[row.name] = item
         tree.blockSignals(blocked)
+
+    def _dress(self, item, row):
+        """Name, color and tick of a row, as the scene has them."""
+        node = self.scene.resultNode
+        segment = node.GetSegmentation().GetSegment(row.name) if node is not None else None
+        title, color, shown = row.title, (0.5, 0.5, 0.5), True
+        if segment is not None:
+            title, color = segment.GetName(), segment.GetColor()
+            shown = node.GetDisplayNode().GetSegmentVisibility(row.name)
+        item.setText(0, title)
+        item.setToolTip(0, title)  # a narrow column cuts it
+        item.setCheckState(0, qt.Qt.Checked if shown else qt.Qt.Unchecked)
+        swatch = qt.QPixmap(12, 12)
+        swatch.fill(qt.QColor(*(round(255 * c) for c in color)))
+        item.setIcon(0, qt.QIcon(swatch))
 
     def _nameOf(self, item):
         return next((name for name, known in self._items.items() if known == item), None)

@@ -34,7 +34,12 @@ class RunSection:
         ui.progressBar.visible = run.busy
         ui.progressBar.value = round(1000 * run.fraction)
         text = run_text(run, remedies.words()) or why
-        ui.statusLabel.text = "\n".join([text, *run.warnings]) if not run.busy else text
+        ui.statusLabel.text = "\n".join([text, *self._ownWarnings(run)]) if not run.busy else text
+
+    def _ownWarnings(self, run):
+        """Those that the result does not tell by itself."""
+        result = self.session.outcome.result
+        return [w for w in run.warnings if result is None or w not in result.warnings]
 
     def onSegment(self, _checked=False):
         if self.session.jobs.run.busy:

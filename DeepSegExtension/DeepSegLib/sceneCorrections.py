@@ -1,6 +1,7 @@
 """Corrections of a result in a scene: outlined, applied, undone."""
 
-from contextlib import nullcontext
+import time
+from contextlib import nullcontext, suppress
 from functools import partial
 
 from DeepSegLib import bridge, storedResult
@@ -8,7 +9,10 @@ from DeepSegLib.i18n import tr as _
 from DeepSegLib.outline import Outline
 from DeepSegLogic.data.boxes import hull
 from DeepSegLogic.session import SOLVER, Correction, entry_text
-from DeepSegLogic.util.errors import UsageError
+from DeepSegLogic.util.errors import DeepSegError, UsageError
+
+REST_S = 1.0  # without painting
+REST_FACTOR = 10  # of what taking over took last, which stops Slicer for so long
 
 
 class SceneCorrections:
@@ -24,6 +28,7 @@ class SceneCorrections:
 
     def __init__(self, work):
         self._work, self._shownTime = work, 0
+        self._painted, self._cost = (0, 0.0), 0.0  # voxels' time, and when it was seen first; seconds
         self._proposed, self._outline = None, Outline(work.scene)
 
     def resultShown(self):
@@ -100,18 +105,38 @@ class SceneCorrections:
 
     @property
     def editedByHand(self):
-        """Whether somebody painted since the result, or the last correction of it, was shown."""
-        return self._work.resultNode is not None and storedResult.voxelTime(self._work.resultNode) > self._shownTime
+        """Whether somebody painted since the result, or the last correction of it, was shown, or removed a segment."""
+        node = self._work.resultNode
+        if node is None or self._work.correction is None:
+            return False
+        known = {s.name for s in self._work.correction.label_map.structures}
+        there = storedResult.segmentIDs(node)
+        return storedResult.voxelTime(node) > self._shownTime or bool(there and known.difference(there))
+
+    def look(self):
+        """Take over what was painted once the hand rests; call this often."""
+        if self._work.frames is not None or not self.editedByHand:
+            return
+        now, voxels = time.monotonic(), storedResult.voxelTime(self._work.resultNode)
+        if voxels != self._painted[0]:
+            self._painted = voxels, now
+        elif now - self._painted[1] > max(REST_S, REST_FACTOR * self._cost):
+            self._painted = voxels, now
+            with suppress(DeepSegError):  # what is in the way is told when the user does something
+                self.takeEdits()
 
     def takeEdits(self):
         """Make a step of what was painted since the last one."""
         if self.editedByHand:
-            node, correction = self._work.resultNode, self._work.correction
-            volume, known = self._work.session.outcome.volume, correction.label_map.structures
-            step = correction.take(bridge.labelMapFromSegmentation(node, volume, known))
+            start, node, correction = time.monotonic(), self._work.resultNode, self._work.correction
+            outcome, known = self._work.session.outcome, correction.label_map.structures
+            step = correction.take(bridge.labelMapFromSegmentation(node, outcome.volume, known))
             bridge.markCorrected(node, step.changes_ml if step is not None else ())
-            self._noteBelief()
+            self.noteBelief()
             self.resultShown()
+            self._work.checkStructure()
+            outcome.measure(correction.label_map)
+            self._cost = time.monotonic() - start
 
     def _show(self, entry, *undone):
         """Write what a step changed into the segmentation, after other steps were undone, and update its measurements
@@ -123,14 +148,15 @@ class SceneCorrections:
             new = storedResult.matchStructures(node, labelMap)
             there = {s.name for s in labelMap.structures}
             bridge.updateSegments(labelMap, node, there & {*entry.changes_ml, *new}, box)
-            self._noteBelief()
+            self.noteBelief()
             self.resultShown()
+            self._work.checkStructure()
             outcome.measure(labelMap)
             if node.GetDisplayNode().GetVisibility3D():
                 outcome.show_surfaces(labelMap)
         return entry
 
-    def _noteBelief(self):
+    def noteBelief(self):
         """Write into the segments what the model's confidence still holds for, for the scene that may be saved."""
         belief = self._work.session.outcome.belief_in(self._work.correction.label_map)
         storedResult.noteBelief(self._work.resultNode, *belief)

@@ -31,6 +31,8 @@ class SceneSession:
         currentChanged: carries ``currentStructure``.
         replaceChanged: carries ``replaceResult``.
         resultShown: carries the result, or None, once the scene shows it.
+        lookChanged: somebody changed how the scene shows the result, names, colors, what is visible; or its volume
+            went.
         surfacesShown: carries the surfaces once the scene shows them.
     """
 
@@ -39,15 +41,16 @@ class SceneSession:
         self.session = session or Session()
         self.session.outcome.result_changed.connect(self._onResult)
         self.session.outcome.surfaces_changed.connect(self._onSurfaces)
+        self.session.outcome.measurements_changed.connect(self._onMeasurements)
         self.session.outcome.findings_changed.connect(self._onFindings)
         self.replaceChanged, self.resultShown, self.surfacesShown = Signal(), Signal(), Signal()
-        self.currentChanged = Signal()
+        self.currentChanged, self.lookChanged = Signal(), Signal()
         self.replaceResult = False
         self.currentStructure = self.frames = None
         self.inputError = self.resultError = ""
         self._channelNodeIDs = {}  # by name of the channel
         self._volumeNodeID = self._resultNodeID = self._runVolumeNodeID = self._enhancedNodeID = None
-        self._shownResult = None
+        self._shownResult = self._look = None
         self.corrections = SceneCorrections(self)
         self.plan = ScenePlan(self)
         self.sureness = SceneSureness(self)
@@ -182,6 +185,7 @@ class SceneSession:
         """Take in what happened; call this every 50 to 100 ms."""
         self.session.poll()
         self.plan.look()
+        self._lookAtResult()
         if self.frames is not None and not self.session.jobs.run.busy:
             self.frames.look()
 
@@ -199,15 +203,14 @@ class SceneSession:
         corrector = self.session.choices.correctors.chosen.id
         storedResult.note(self.resultNode, self.session.outcome.ignored, corrector)
 
-    def adoptShown(self, volume, result, ignored=(), plan=None):
+    def adoptShown(self, volume, result, **known):
         """Take what the result's node holds as the result of a volume.
 
         Args:
-            ignored: findings not to show again.
-            plan: that was saved with it.
+            known: see :meth:`DeepSegLogic.session.Outcome.show`.
         """
         self._shownResult = result
-        self.session.outcome.show(volume, result, ignored, plan)
+        self.session.outcome.show(volume, result, **known)
 
     def forgetResult(self):
         """Drop the result; its node stays."""
@@ -233,11 +236,23 @@ class SceneSession:
         """Extract the joint surfaces of the result and show them in 3D."""
         self.session.outcome.show_surfaces(self.labelMap())
 
+    def titleOf(self, structure):
+        """What the scene calls a structure of the result: users may rename its segment."""
+        node = self.resultNode
+        segment = node.GetSegmentation().GetSegment(structure.name) if node is not None else None
+        return segment.GetName() if segment is not None else structure.title
+
     def chooseStructure(self, name):
         """Make a structure the one that prompts are for; None for none."""
         if name != self.currentStructure:
             self.currentStructure = name
             self.currentChanged.emit(name)
+
+    def checkStructure(self):
+        """Prompts are for no structure that the result has lost."""
+        known = self.correction.label_map.structures if self.correction is not None else ()
+        if self.currentStructure not in [s.name for s in known]:
+            self.chooseStructure(None)
 
     def jumpTo(self, name):
         """Centre all slice views on a structure."""
@@ -276,12 +291,27 @@ class SceneSession:
         self.frames = Frames(self, volumeNode) if inSequence else None
         try:
             if node is not None:
-                read = storedResult.read(node, volumeNode)
-                self.adoptShown(*read, None if inSequence else storedResult.readPlan(node))
+                volume, result, known = storedResult.read(node, volumeNode)
+                plan = None if inSequence else storedResult.readPlan(node)
+                self.adoptShown(volume, result, plan=plan, **known)
                 return
         except DeepSegError as error:
             self.resultError = "" if inSequence else str(error)  # a frame without a result is no fault
         self.forgetResult()
+
+    def _lookAtResult(self):
+        """Follow what Slicer's own widgets do to the result."""
+        if self.session.outcome.result is None or self._resultNodeID is None:
+            return
+        if self.resultNode is None:  # removed
+            self._resultNodeID = self.frames = None
+            self.forgetResult()
+            return
+        self.corrections.look()
+        look = storedResult.lookOf(self.resultNode), self.resultVolumeNode
+        if look != self._look:
+            self._look = look
+            self.lookChanged.emit(self.resultNode)
 
     # --- what comes back ---------------------------------------------------------------------------------------
 
@@ -291,13 +321,20 @@ class SceneSession:
         if result is not None:
             self.corrections.resultShown()
             self.resultError = ""
-        names = [s.name for s in result.label_map.structures] if result is not None else []
-        self.chooseStructure(self.currentStructure if self.currentStructure in names else None)
+        self.checkStructure()
         self.resultShown.emit(result)
 
     def _onFindings(self, _findings):
         if self.resultNode is not None and self.session.outcome.result is not None:
             self.noteState()
+
+    def _onMeasurements(self, rows):
+        outcome = self.session.outcome
+        if rows and self.resultNode is not None:
+            storedResult.noteRun(self.resultNode, outcome.result, outcome.as_run)
+            bridge.markCorrected(self.resultNode, outcome.repainted)
+            if outcome.repainted:
+                self.corrections.noteBelief()
 
     def _onSurfaces(self, surfaces):
         if surfaces is not None and self.resultNode is not None:
@@ -307,8 +344,10 @@ class SceneSession:
     def _showResult(self, result):
         volumeNode = self._node(self._runVolumeNodeID)  # None if it was removed meanwhile
         again = self.replaceResult or (self.frames is not None and self.frames.done)
-        node = self.resultNode if again else None
-        node = storedResult.make(self.scene, volumeNode) if node is None else node
+        last = self.resultNode
+        node = last if again and last is not None else storedResult.make(self.scene, volumeNode)
+        if last is not None and last is not node:
+            storedResult.showInPlaceOf(node, last)
         storedResult.fill(node, result, volumeNode)
         self._resultNodeID = node.GetID()
         self._enhancedNodeID = None

@@ -7,7 +7,7 @@ import vtk
 
 from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.i18n import tr as _
-from DeepSegLogic.io.segment_tags import NAMES, PLAN, PREFIX, stored_facts
+from DeepSegLogic.io.segment_tags import NAMES, PLAN, PREFIX, RUN, stored_facts, text_of_run
 from DeepSegLogic.util.errors import InputError
 
 OF_THE_RUN = ("model", "version", "quality", "deepseg", "created")  # tags that all segments have
@@ -24,8 +24,16 @@ def make(scene, volumeNode):
     return node
 
 
+def showInPlaceOf(node, last):
+    """Show a new node as the last one, and hide that: two results over each other cannot be told apart."""
+    display, before = node.GetDisplayNode(), last.GetDisplayNode()
+    display.SetOpacity2DFill(before.GetOpacity2DFill())
+    display.SetOpacity3D(before.GetOpacity3D())
+    before.SetVisibility(False)
+
+
 def fill(node, result, volumeNode):
-    """Write a result into a node, with what is known of it as tags of the segments."""
+    """Write a result into a node, with what is known of it as tags of the segments, and of its run as an attribute."""
     facts = result.provenance
     tags = {
         "model": facts["model"]["id"],
@@ -37,10 +45,11 @@ def fill(node, result, volumeNode):
     known = result.confidence, result.boundary_margin
     own = {s.name: _belief(s.name, *known) for s in result.label_map.structures}
     bridge.segmentationFromLabelMap(result.label_map, node, volumeNode, tags, own)
+    noteRun(node, result, {})
 
 
 def read(node, volumeNode):
-    """The volume of a result, the result that a node holds of it, and the findings not to show again.
+    """The volume of a result, the result that a node holds of it, and what else :meth:`Outcome.show` takes of it.
 
     Args:
         volumeNode: None if it is gone.
@@ -60,9 +69,16 @@ def read(node, volumeNode):
         )
     volume = volumeNodes.volumeFromNode(volumeNode)
     labelMap = bridge.labelMapFromSegmentation(node, volume)
-    facts = stored_facts([*map(_tags, _segments(node))])
-    result = Result(labelMap, facts.confidence, facts.boundary_margin, provenance=facts.provenance)
-    return volume, result, facts.ignored
+    facts = stored_facts([*map(_tags, _segments(node))], node.GetAttribute(RUN) or "")
+    result = Result(
+        labelMap,
+        facts.confidence,
+        facts.boundary_margin,
+        facts.warnings,
+        provenance=facts.provenance,
+        phase=facts.phase,
+    )
+    return volume, result, {"ignored": facts.ignored, "as_run": facts.as_run}
 
 
 def matchStructures(node, labelMap):
@@ -70,7 +86,7 @@ def matchStructures(node, labelMap):
 
     No voxels change: those of a new segment that shares the image of the others are there once they are written.
     """
-    segmentation, ids = node.GetSegmentation(), _ids(node)
+    segmentation, ids = node.GetSegmentation(), segmentIDs(node)
     wanted = {s.name: s for s in labelMap.structures}
     gone, new = [name for name in ids if name not in wanted], [name for name in wanted if name not in ids]
     first = segmentation.GetSegment(ids[0]) if ids else None
@@ -90,6 +106,17 @@ def matchStructures(node, labelMap):
             segmentation.GetSegment(name).RemoveRepresentation(bridge.BINARY_LABELMAP)  # else its voxels are erased
         segmentation.RemoveSegment(name)
     return new
+
+
+def noteRun(node, result, asRun):
+    """Store with a node what its run told.
+
+    Args:
+        asRun: see :attr:`DeepSegLogic.session.Outcome.as_run`.
+    """
+    text = text_of_run(result.phase, result.warnings, result.provenance, asRun)
+    if text != node.GetAttribute(RUN):
+        node.SetAttribute(RUN, text)
 
 
 def planOf(text, name):
@@ -128,7 +155,7 @@ def note(node, ignored, corrector):
         ignored: kind and structure of the findings not to show again.
         corrector: id of the model that makes corrections; empty for the solver.
     """
-    for segmentID in _ids(node):
+    for segmentID in segmentIDs(node):
         segment = node.GetSegmentation().GetSegment(segmentID)
         kinds = sorted(kind for kind, structure in ignored if structure == segmentID)
         _setTags(segment, {"ignored": " ".join(kinds), "corrector": corrector})
@@ -136,7 +163,7 @@ def note(node, ignored, corrector):
 
 def noteBelief(node, confidence, boundaryMargin):
     """Write into the segments how sure the run is of them, see :meth:`DeepSegLogic.session.Outcome.belief_in`."""
-    for segmentID in _ids(node):
+    for segmentID in segmentIDs(node):
         tags = dict.fromkeys(BELIEF, "") | _belief(segmentID, confidence, boundaryMargin)
         _setTags(node.GetSegmentation().GetSegment(segmentID), tags)
 
@@ -152,13 +179,22 @@ def voxelTime(node):
     return max([image.GetMTime() for image in images], default=0)
 
 
-def _ids(node):
+def lookOf(node):
+    """How the scene shows a result, to compare: opacity, 3D, and name, color and visibility of each segment."""
+    display = node.GetDisplayNode()
+    named = zip(segmentIDs(node), _segments(node), strict=True)
+    segments = tuple((i, s.GetName(), s.GetColor(), display.GetSegmentVisibility(i)) for i, s in named)
+    return display.GetOpacity2DFill(), display.GetVisibility3D(), segments
+
+
+def segmentIDs(node):
+    """Of all segments, in their order."""
     segmentation = node.GetSegmentation()
     return [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
 
 
 def _segments(node):
-    return map(node.GetSegmentation().GetSegment, _ids(node))
+    return map(node.GetSegmentation().GetSegment, segmentIDs(node))
 
 
 def _belief(name, *known):

@@ -144,9 +144,12 @@ class Opening:
         self.scene.show_volume(opened.volume)
         self.state.in_hu = self.scene.in_hu
         if opened.label_map is not None:
-            known = {"confidence": opened.confidence, "boundary_margin": opened.boundary_margin}
+            known = {
+                name: getattr(opened, name)
+                for name in ("confidence", "boundary_margin", "phase", "warnings", "ignored", "as_run")
+            }
             plan = storedResult.planOf(opened.plan, opened.volume.name)
-            work.adopt(opened.label_map, opened.provenance, ignored=opened.ignored, plan=plan, **known)
+            work.adopt(opened.label_map, opened.provenance, plan=plan, **known)
         if opened.corrector:
             work.session.choices.choose_corrector(opened.corrector)
         self.scene.set_rendering(self.state.rendering)

@@ -20,9 +20,6 @@ VEINS = ("portal_vein_and_splenic_vein", "inferior_vena_cava")
 KIDNEYS = ("kidney_left", "kidney_right")
 LEAST_VOXELS = 50
 
-PHASES = ("", "plain", "arterial", "venous")
-"""What :func:`phase_from` says; empty for unknown."""
-
 UNENHANCED_HU, ENHANCED_HU = 65.0, 80.0  # of arteries
 KIDNEY_HU = 70.0  # above it a kidney took up contrast medium
 LESS, ALIKE = 0.65, 0.8  # of the veins, as a share of the arteries

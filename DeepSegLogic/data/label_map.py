@@ -145,18 +145,26 @@ class LabelMap(GridRecord):
 
 def changed_structures(before: LabelMap, after: LabelMap) -> list[str]:
     """Names of the structures that a correction changed or added; label maps on the same grid."""
-    former = {(s.name, s.value) for s in before.structures}
-    if before.layers or after.layers:
-        return [
-            s.name
-            for s in after.structures
-            if (s.name, s.value) not in former or (before.mask(s.name) != after.mask(s.name)).any()
-        ]
+    former = {(s.name, s.value): s for s in before.structures}
+    touched: dict[tuple[int, int], set[int]] = {}  # by the pair of layers that a structure was in and is in
+
+    def is_touched(structure: Structure) -> bool:
+        was, now = before.layer_of(former[structure.name, structure.value]), after.layer_of(structure)
+        pair = id(was), id(now)
+        if pair not in touched:
+            touched[pair] = _touched(was.array, now.array)
+        return structure.value in touched[pair]
+
+    return [s.name for s in after.structures if (s.name, s.value) not in former or is_touched(s)]
+
+
+def _touched(before: LabelArray, after: LabelArray) -> set[int]:
+    """The values that gained or lost voxels."""
     touched: set[int] = set()
-    for one, other in zip(before.array, after.array, strict=True):  # whole arrays of what moved would not fit the cache
+    for one, other in zip(before, after, strict=True):  # whole arrays of what moved would not fit the cache
         if (moved := one != other).any():
-            touched.update(np.unique(one[moved]).tolist(), np.unique(other[moved]).tolist())
-    return [s.name for s in after.structures if s.value in touched or (s.name, s.value) not in former]
+            touched.update(*(np.flatnonzero(np.bincount(values[moved])).tolist() for values in (one, other)))
+    return touched
 
 
 def only(structures: Collection[Structure], label_map: LabelMap) -> LabelMap:
@@ -186,12 +194,14 @@ def smallest_on_top(layers: Sequence[LabelArray]) -> LabelArray:
         layers: at least one; each value is in one of them.
     """
     highest = max(int(layer.max(initial=0)) for layer in layers)
-    sizes = np.sum([np.bincount(layer.ravel(), minlength=highest + 1) for layer in layers], 0)
-    order = np.zeros(highest + 1, int)
+    sizes = np.sum([np.bincount(part.ravel(), minlength=highest + 1) for layer in layers for part in layer], 0)
+    order = np.zeros(highest + 1, label_dtype(highest))
     order[1 + np.argsort(-sizes[1:], kind="stable")] = np.arange(1, highest + 1)
     top = layers[0].copy()
     for layer in layers[1:]:
-        np.copyto(top, layer, where=order[layer] > order[top])
+        for below, above in zip(top, layer, strict=True):  # a slice at a time stays in the processor's cache
+            if above.any():
+                np.copyto(below, above, where=order[above] > order[below])
     return top
 
 

@@ -9,6 +9,9 @@ Stage: TypeAlias = Literal["load model", "preprocess", "inference", "finish"]
 Timings: TypeAlias = dict[Stage, float]
 """Seconds by stage."""
 
+PHASES = ("", "plain", "arterial", "venous")
+"""Contrast phases that a run may tell of a CT; empty for unknown."""
+
 
 class ModelFacts(TypedDict, total=False):
     """Which model ran; ``digest`` is the SHA-256 of its files. Only id and version are known of a saved scene."""

@@ -26,6 +26,7 @@ class FollowUp:
         registration: of the baseline to the follow-up.
         days: between them; None if unknown.
         warnings: one sentence each.
+        unmatched: titles of the structures that only one of them has.
         baseline, follow_up: the time points.
     """
 
@@ -35,6 +36,7 @@ class FollowUp:
     baseline: TimePoint
     follow_up: TimePoint
     warnings: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
 
     @property
     def interval(self) -> str:
@@ -122,7 +124,7 @@ def follow_up(
     if told:
         warnings.append(f"Only one of the scans was segmented for: {', '.join(told)}.")
     progress("register", 1.0, "")
-    return FollowUp(changes, registration, days, baseline, follow_up, warnings)
+    return FollowUp(changes, registration, days, baseline, follow_up, warnings, told)
 
 
 def _of_edges(scan: str, point: TimePoint, structures: list[Seen | None]) -> list[str]:

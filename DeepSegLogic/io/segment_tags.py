@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from ..data.run_record import Provenance
+from ..data.run_record import PHASES, Provenance
+from ..util.json_text import json_of
 
 PREFIX = "DeepSeg."
 """Of the tags' names in files and in 3D Slicer."""
@@ -16,6 +19,9 @@ UNKNOWN = "unknown"
 
 PLAN = PREFIX + "plan"
 """Attribute of the segmentation's node in a scene: the content of a plan file."""
+
+RUN = PREFIX + "run"
+"""Attribute of the segmentation's node in a scene: what its run told, see :func:`text_of_run`."""
 
 NAMES = (
     "structure",
@@ -41,6 +47,8 @@ class StoredFacts:
         confidence, boundary_margin: by structure; see ``DeepSegLogic.segmentation.Result``.
         ignored: kind and structure of the findings that the user hid.
         corrector: id of the model that made corrections; empty for the solver.
+        phase, warnings: what the run told of the scan; see ``DeepSegLogic.segmentation.Result``.
+        as_run: by structure, see :attr:`DeepSegLogic.session.Outcome.as_run`.
     """
 
     provenance: Provenance = field(default_factory=Provenance)
@@ -48,22 +56,40 @@ class StoredFacts:
     boundary_margin: dict[str, float] = field(default_factory=dict)
     ignored: set[tuple[str, str]] = field(default_factory=set)
     corrector: str = ""
+    phase: str = ""
+    warnings: list[str] = field(default_factory=list)
+    as_run: dict[str, str] = field(default_factory=dict)
 
 
-def stored_facts(segments: Sequence[dict[str, str]]) -> StoredFacts:
+def stored_facts(segments: Sequence[dict[str, str]], run: str = "") -> StoredFacts:
     """What the tags of a segmentation say; what is missing or not understood is left out.
 
     Args:
         segments: the tags of each segment, by name without :data:`PREFIX`.
+        run: what the attribute :data:`RUN` holds; may be empty, or anything.
     """
-    first = segments[0] if segments else {}
+    first, told = segments[0] if segments else {}, _told(run)
     return StoredFacts(
-        _provenance(first),
+        _provenance(first, _words(told.get("enhanced"))),
         _shares(segments, "confidence"),
         _shares(segments, "boundary_margin"),
         {(kind, s["structure"]) for s in segments if "structure" in s for kind in s.get("ignored", "").split()},
         first.get("corrector", ""),
+        next((phase for phase in PHASES if phase == told.get("phase")), ""),
+        [text for text in _list(told.get("warnings")) if isinstance(text, str)],
+        _words(told.get("as_run")),
     )
+
+
+def text_of_run(phase: str, warnings: Sequence[str], provenance: Provenance, as_run: dict[str, str]) -> str:
+    """What a run told, for the attribute :data:`RUN`.
+
+    Args:
+        phase, warnings, provenance: of the result.
+        as_run: see :class:`StoredFacts`.
+    """
+    enhanced = provenance.get("settings", {}).get("enhanced", {})
+    return json.dumps({"phase": phase, "warnings": list(warnings), "enhanced": enhanced, "as_run": as_run})
 
 
 def _shares(segments: Sequence[dict[str, str]], name: str) -> dict[str, float]:
@@ -76,7 +102,24 @@ def _shares(segments: Sequence[dict[str, str]], name: str) -> dict[str, float]:
     return shares
 
 
-def _provenance(told: dict[str, str]) -> Provenance:
+def _told(run: str) -> dict[str, Any]:
+    try:
+        told = json_of(run.encode())
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _words(value: Any) -> dict[str, str]:
+    known = value.items() if isinstance(value, dict) else ()
+    return {name: text for name, text in known if isinstance(text, str)}
+
+
+def _provenance(told: dict[str, str], enhanced: dict[str, str]) -> Provenance:
     """A segment's tags in the form of a result's provenance."""
     facts: Provenance = {
         "model": {"id": told.get("model", UNKNOWN), "version": told.get("version", "")},
@@ -85,4 +128,6 @@ def _provenance(told: dict[str, str]) -> Provenance:
     }
     if "created" in told:
         facts["created"] = told["created"]
+    if enhanced:
+        facts["settings"]["enhanced"] = enhanced
     return facts

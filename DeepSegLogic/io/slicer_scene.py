@@ -18,7 +18,7 @@ from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume
 from ..util.errors import InputError, ModelError
-from .segment_tags import PLAN, PREFIX, stored_facts
+from .segment_tags import PLAN, PREFIX, RUN, stored_facts
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -35,7 +35,7 @@ class SlicerScene:
     Attributes:
         volume: the CT.
         label_map: the segmentation, on the volume's grid; None if there is none.
-        provenance, confidence, boundary_margin, ignored, corrector: see
+        provenance, confidence, boundary_margin, ignored, corrector, phase, warnings, as_run: see
             :class:`~DeepSegLogic.io.segment_tags.StoredFacts`.
         plan: content of a plan file that was stored with the segmentation; may be empty, or anything.
     """
@@ -47,6 +47,9 @@ class SlicerScene:
     boundary_margin: dict[str, float] = field(default_factory=dict)
     ignored: set[tuple[str, str]] = field(default_factory=set)
     corrector: str = ""
+    phase: str = ""
+    warnings: list[str] = field(default_factory=list)
+    as_run: dict[str, str] = field(default_factory=dict)
     plan: str = ""
 
 
@@ -121,8 +124,9 @@ class _Archive:
                 warning = "The segmentation was on another grid than the CT. It was resampled to the CT."
                 volume.warnings.append(warning)
             label_map = on_grid_of(volume, label_map)
-        plan = unquote(_pairs(chosen.get("attributes")).get(PLAN, ""))
-        return SlicerScene(volume, label_map, plan=plan, **vars(stored_facts(_segments(file))))
+        told = {name: unquote(text) for name, text in _pairs(chosen.get("attributes")).items()}
+        facts = stored_facts(_segments(file), told.get(RUN, ""))
+        return SlicerScene(volume, label_map, plan=told.get(PLAN, ""), **vars(facts))
 
     def _content(self, node: _Element) -> Path:
         """The unpacked file of a node."""

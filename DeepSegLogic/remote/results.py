@@ -10,10 +10,10 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from ..classify.phase_rule import PHASES
 from ..data.boxes import whole
 from ..data.label_map import LabelMap
 from ..data.probabilities import TopProbabilities
+from ..data.run_record import PHASES
 from ..refinement.solver import Refinement, summarize
 from ..segmentation import Result
 from ..surfaces import SurfaceSet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..data.run_record import Provenance
 from ..util.i18n import tr as _
 
 
@@ -11,3 +12,11 @@ def enhancements() -> dict[str, str]:
     from ..enhance.packages import missing_packages
 
     return {} if missing_packages() else {task: _(title) for task, title in TASKS.items()}
+
+
+def enhanced_text(provenance: Provenance) -> str:
+    """How the CT was enhanced before the run of a result; empty if it was not."""
+    from ..enhance.enhancement import TASKS
+
+    task = provenance.get("settings", {}).get("enhanced", {}).get("task", "")
+    return _("Segmented on an enhanced CT: {}").format(_(TASKS.get(task, task))) if task else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,8 @@ class Outcome:
         measurements: of its structures, those to check first; none while they are being made.
         findings: places to check, once :meth:`review` was called; without those ignored.
         ignored: kind and structure of those.
+        as_run: number, mean and SD of the voxels of each structure as the run left it, once measured.
+        repainted: structures that were changed after that and before the result was opened here.
         surfaces: of its structures, once :meth:`show_surfaces` was called.
         comparison: with a reference, once :meth:`Session.compare` was called: a score for each structure of both.
         changes: since an earlier scan, once :meth:`Session.compare_with_earlier` was called.
@@ -57,6 +61,8 @@ class Outcome:
         self.measurements: list[Measurement] = []
         self.findings: list[Finding] = []
         self.ignored: set[tuple[str, str]] = set()
+        self.as_run: dict[str, str] = {}
+        self.repainted: set[str] = set()
         self.surfaces: SurfaceSet | None = None
         self.comparison: list[Score] = []
         self.changes: list[Change] = []
@@ -83,13 +89,18 @@ class Outcome:
         return "" if Path(source).exists() else _("The DICOM files of the CT are not there any more.")
 
     @property
+    def measuring(self) -> bool:
+        """Whether measurements are being made."""
+        return self._jobs.asked("measure")
+
+    @property
     def why_no_measurements(self) -> str:
         """Why there are no measurements: no result, not measured yet, or the error; empty if there are some."""
         if self.measurements:
             return ""
         if self.result is None:
             return _("No result yet.")
-        if self._jobs.asked("measure"):
+        if self.measuring:
             return _("Measuring the structures.")
         return _("The structures cannot be measured. {}").format(self._why_not_measured).rstrip()
 
@@ -100,22 +111,27 @@ class Outcome:
         provenance: Provenance,
         confidence: dict[str, float] | None = None,
         boundary_margin: dict[str, float] | None = None,
+        phase: str = "",
+        warnings: Sequence[str] = (),
         ignored: Iterable[tuple[str, str]] = (),
         plan: Plan | None = None,
+        as_run: dict[str, str] | None = None,
     ) -> None:
         """Take a label map that was made earlier, or elsewhere, as the result of a volume.
 
         Args:
             label_map: on the volume's grid.
             provenance: as of a run, see :mod:`DeepSegLogic.models.provenance`.
-            confidence, boundary_margin: as of a run, as far as known.
+            confidence, boundary_margin, phase, warnings: as of a run, as far as known.
             ignored: findings not to show again.
-            plan: that was saved with it.
+            plan, as_run: that were saved with it.
         """
         from ..segmentation import Result
 
-        result = Result(label_map, confidence or {}, boundary_margin or {}, provenance=provenance)
-        self.show(volume, result, ignored, plan)
+        result = Result(
+            label_map, confidence or {}, boundary_margin or {}, list(warnings), provenance=provenance, phase=phase
+        )
+        self.show(volume, result, ignored, plan, as_run)
 
     def open(self, path: Path, volume: Volume | None) -> None:
         """Start to read a segmentation, which then is the result of a volume.
@@ -141,16 +157,22 @@ class Outcome:
         self._jobs.start("open", "open_segmentation", take, path=str(path), volume=volume)
 
     def show(
-        self, volume: Volume, result: Result, ignored: Iterable[tuple[str, str]] = (), plan: Plan | None = None
+        self,
+        volume: Volume,
+        result: Result,
+        ignored: Iterable[tuple[str, str]] = (),
+        plan: Plan | None = None,
+        as_run: dict[str, str] | None = None,
     ) -> None:
         """Take a result of a volume as the last one.
 
         Args:
             ignored: findings not to show again.
-            plan: that was saved with it.
+            plan, as_run: that were saved with it.
         """
         self._clear()
         self.ignored.update(ignored)
+        self.as_run.update(as_run or {})
         self.result, self.volume = result, volume
         self.correction = Correction(result.label_map, volume, result.probabilities)
         self.planning = Planning(self._jobs, self.correction, self._show_plan)
@@ -176,7 +198,7 @@ class Outcome:
             confidence, boundary_margin = self.belief_in(label_map)
             self._jobs.submit_latest(
                 "measure",
-                self._of_result(self._measured),
+                self._of_result(partial(self._measured, label_map)),
                 self._of_result(self._not_measured),
                 label_map=label_map,
                 volume=self.volume,
@@ -235,6 +257,7 @@ class Outcome:
         self.result = self.volume = self.correction = self.planning = self.surfaces = None
         self.measurements, self.findings = [], []
         self.ignored.clear()
+        self.as_run, self.repainted = {}, set()
         self.take_comparison([])
         self.take_changes([])
 
@@ -247,9 +270,24 @@ class Outcome:
         result = self.result
         return lambda value: answer(value) if self.result is result else None
 
-    def _measured(self, rows: list[Measurement]) -> None:
+    def _measured(self, label_map: LabelMap, rows: list[Measurement]) -> None:
+        if self.result is not None and label_map is self.result.label_map:
+            rows = self._compared_with_run(self.result, rows)
         self.measurements = sorted(rows, key=doubtful_first)
         self.measurements_changed.emit(self.measurements)
+
+    def _compared_with_run(self, result: Result, rows: list[Measurement]) -> list[Measurement]:
+        """Drop the confidence of what was changed before the result was opened, by whatever program."""
+        now = {row.name: f"{row.voxels} {row.mean_hu or 0:.3f} {row.sd_hu or 0:.3f}" for row in rows}
+        self.repainted = {name for name, then in self.as_run.items() if now.get(name, then) != then}
+        self.as_run = now | self.as_run
+        doubted = self.repainted & (result.confidence.keys() | result.boundary_margin.keys())
+        for values in (result.confidence, result.boundary_margin):
+            for name in doubted & values.keys():
+                del values[name]
+        if doubted:
+            self.review(result.label_map)  # which looked at their confidence
+        return [replace(row, confidence=None, boundary_margin=None) if row.name in doubted else row for row in rows]
 
     def _not_measured(self, error: DeepSegError) -> None:
         self._why_not_measured = error.message

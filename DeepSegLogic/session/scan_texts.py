@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..classify import Scan, finds_nothing
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
+from .enhancements import enhanced_text
+
+if TYPE_CHECKING:
+    from ..segmentation import Result
 
 REGION_WORDS = {
     "legs": N_("legs"),
@@ -38,6 +43,12 @@ def shown(scan: Scan) -> str:
 def phase_text(phase: str) -> str:
     """A contrast phase of :func:`DeepSegLogic.classify.phase_rule.phase_from` in a sentence."""
     return _("Contrast phase by the HU of structures: {}").format(_(PHASE_WORDS[phase]))
+
+
+def told_text(result: Result) -> list[str]:
+    """What a result tells of the scan beside its warnings, in lines."""
+    phase = phase_text(result.phase) if result.phase else ""
+    return [line for line in (phase, enhanced_text(result.provenance)) if line]
 
 
 def doubts(scan: Scan, model: str = "", structures: Sequence[str] = ()) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from .jobs import Jobs
 from .model_list import entries_on_server
 from .outcome import Outcome
 from .sureness import Sureness
+from .texts import changes_text, comparison_text
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
@@ -278,18 +278,14 @@ class Session:
     def _compared(self, result: Result, found: dict[str, Any]) -> None:
         if self.outcome.result is not result:  # another one came meanwhile
             return
-        dice = [s.values["dice"] for s in found["scores"] if math.isfinite(s.values["dice"])]
-        facts = {"mean": f"{sum(dice) / max(1, len(dice)):.3f}", "count": len(dice)}
-        self.jobs.run.summary = _("Mean Dice {mean} over {count} structures.").format_map(facts)
+        self.jobs.run.summary = comparison_text(found["scores"])
         self.jobs.run.warnings += found["notes"]
         self.outcome.take_comparison(found["scores"])
 
     def _followed(self, result: Result, found: dict[str, Any]) -> None:
         if self.outcome.result is not result:  # another one came meanwhile
             return
-        beyond = sum(c.clear for c in found["changes"])
-        told = _("{} of {} changes exceed the uncertainty.").format(beyond, len(found["changes"]))
-        self.jobs.run.summary = f"{told} {found['interval']}".rstrip()
+        self.jobs.run.summary = changes_text(found["changes"], found["interval"])
         self.jobs.run.warnings += found["notes"]
         self.outcome.take_changes(found["changes"], found["interval"])
 

@@ -96,6 +96,12 @@ class Run:
         """Whether it is still running."""
         return self.phase in (Phase.RUNNING, Phase.CANCELLING)
 
+    @property
+    def asks_estimate(self) -> bool:
+        """Whether it ended, and the next run has to be estimated anew."""
+        ended = self.phase in (Phase.DONE, Phase.CANCELLED)
+        return ended and self.task in ("segment", "install", "accept", "back")
+
     def advance(self, event: Event) -> None:
         """Take in a progress event."""
         if event.stage == "enhance":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from ..remote.known import WHAT_LEAVES
 from ..util.errors import Action
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
-from ..util.words import size_text
+from ..util.words import signed_text, size_text
 from .chosen import Estimate
 from .model_list import ModelEntry
 from .task import Phase, Run
@@ -19,8 +20,11 @@ from .task import Phase, Run
 if TYPE_CHECKING:
     from ..adaptation.offer import Offer
     from ..detection.finding import BoxFinding
+    from ..evaluation.scoring import Score
+    from ..followup.change import Change
 
 MOST_FILES = 8  # that a question names
+NAMED = 3  # structures that a comparison names
 
 _ROLES = {
     "held_out": N_("Held out"),
@@ -150,6 +154,34 @@ def run_text(run: Run, words: Mapping[Action, str]) -> str:
         return f"{run.error.message} {run.error.remedy_in(words)}".strip()
     endings = {Phase.CANCELLING: _("Cancelling"), Phase.CANCELLED: _("Cancelled."), Phase.DONE: run.summary}
     return endings.get(run.phase, "")
+
+
+def comparison_text(scores: Sequence[Score]) -> str:
+    """A comparison with a reference: mean Dice, and where it is lowest."""
+    known = sorted((s for s in scores if math.isfinite(s.values["dice"])), key=lambda s: s.values["dice"])
+    mean = sum(s.values["dice"] for s in known) / max(1, len(known))
+    text = _("Mean Dice {mean} over {count} structures.").format(mean=f"{mean:.3f}", count=len(known))
+    lowest = ", ".join(f"{s.title} {s.values['dice']:.3f}" for s in known[:NAMED])
+    return f"{text} {_('Lowest: {}.').format(lowest)}" if len(known) > NAMED else text
+
+
+def changes_text(changes: Sequence[Change], interval: str) -> str:
+    """A comparison with an earlier scan: how many changes are certain, the time between, and the largest changes.
+
+    Args:
+        interval: see :attr:`DeepSegLogic.followup.follow_up.FollowUp.interval`.
+    """
+    certain = [c for c in changes if c.clear]
+    counted = _("{} of {} changes exceed the uncertainty.").format(len(certain), len(changes))
+    largest = sorted(certain, key=lambda c: -abs(math.inf if c.change_percent is None else c.change_percent))
+    named = ", ".join(map(_change, largest[:NAMED]))
+    return " ".join(filter(None, (counted, interval, named and _("Largest: {}.").format(named))))
+
+
+def _change(change: Change) -> str:
+    if change.change_percent is None:
+        return f"{change.full_title} ({change.note})"
+    return f"{change.full_title} {signed_text(change.change_percent)} %"
 
 
 def finding_row(finding: BoxFinding, number: int) -> tuple[str, str, str, str]:

@@ -17,6 +17,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first names of a list, and how many more there are.
+
+    Example:
+        >>> some_of(["Liver", "Spleen"]), some_of(["Liver", "Spleen", "Aorta", "Heart", "Colon"])
+        ('Liver, Spleen', 'Liver, Spleen, Aorta and 2 more')
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def number_text(number: float, digits: int = 0) -> str:
     """A number without a minus before zero.
 

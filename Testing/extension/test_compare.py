@@ -31,7 +31,12 @@ def test_a_reference_gives_a_table(ready):
     assert f"Mean Dice {dice:.3f} over 1 structures." in ui.statusLabel.text
     assert "Structures only in the prediction, not scored" in ui.statusLabel.text
     (table,) = [n for n in slicer.util.getNodesByClass("vtkMRMLTableNode") if "comparison" in n.GetName()]
-    assert table.GetNumberOfRows() == 1 and table.GetCellText(0, 0) == "Left lung"
+    others = ready.session.outcome.result.label_map.structures
+    told = [table.GetCellText(row, 0) for row in range(table.GetNumberOfRows())]
+    assert told[0] == "Left lung" and len(told) == len(others)
+    assert all(title.endswith("(only in the result)") for title in told[1:])
+    lines = ui.statusLabel.text.split("\n")
+    assert len(lines) == 2 and lines[1].endswith(f" and {len(others) - 4} more.") and len(lines[1]) < 120
     columns = {table.GetTable().GetColumnName(n): n for n in range(table.GetNumberOfColumns())}
     assert table.GetTable().GetValue(0, columns["Dice"]).ToDouble() == pytest.approx(dice)
     assert table.GetTable().GetValue(0, columns["Volume error (ml)"]).ToDouble() > 0
@@ -65,6 +70,8 @@ def test_an_earlier_scan_gives_a_table_and_a_report(ready):
     ui.earlierButton.click()
     ready.wait(lambda: not ready.session.jobs.run.busy)
     assert "changes exceed the uncertainty. 30 days between the scans." in ui.statusLabel.text
+    assert "Only one of the scans was segmented for: " in ui.statusLabel.text
+    assert all(len(line) < 120 for line in ui.statusLabel.text.split("\n"))
     (table,) = [n for n in slicer.util.getNodesByClass("vtkMRMLTableNode") if "follow-up" in n.GetName()]
     columns = {table.GetTable().GetColumnName(n): n for n in range(table.GetNumberOfColumns())}
     assert table.GetNumberOfRows() == 1 and table.GetCellText(0, 0).startswith("Left lung")

@@ -21,6 +21,8 @@ def test_an_enhanced_ct_becomes_a_volume_of_its_own(ready, desktop):
     ready.run()
     enhanced = ready.scene.enhancedNode
     assert enhanced is not ct and enhanced.GetName() == "Chest thin slices"
+    told = "Segmented on an enhanced CT: Thinner slices"
+    assert "The enhanced CT is the volume Chest thin slices." in ui.statusLabel.text and told in ui.phaseLabel.text
     assert enhanced.GetImageData().GetDimensions() == (80, 80, 52)
     assert ready.scene.volumeNode is ct and ready.scene.resultVolumeNode is ct
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(ct), before)
@@ -29,10 +31,11 @@ def test_an_enhanced_ct_becomes_a_volume_of_its_own(ready, desktop):
 
     desktop.unload_module("DeepSeg")
     fresh = User(desktop, desktop.load_module(MODULE))  # the choice is saved with the scene
-    assert fresh.ui.enhanceComboBox.currentText == "Thinner slices"
+    assert fresh.ui.enhanceComboBox.currentText == "Thinner slices" and told in fresh.ui.phaseLabel.text
 
     fresh.ui.enhanceComboBox.currentIndex = 0
     fresh.run()
+    assert "enhanced" not in fresh.ui.phaseLabel.text + fresh.ui.statusLabel.text
     assert fresh.scene.enhancedNode is None and slicer.mrmlScene.GetNodeByID(enhanced.GetID()) is enhanced
 
 

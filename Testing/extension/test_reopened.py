@@ -21,6 +21,10 @@ def seen(user):
         "3D": ui.show3DButton.checked,
         "volume": ui.inputSelector.currentNode().GetName(),
         "editor": [node and node.GetName() for node in (editor.segmentationNode(), editor.sourceVolumeNode())],
+        "told": [(label.text, label.isHidden()) for label in (ui.phaseLabel, ui.warningsLabel, ui.factsLabel)],
+        "field of view": not ui.fieldOfViewLabel.isHidden(),
+        "estimate": not ui.estimateLabel.isHidden(),
+        "notes": ui.notesLabel.text,
         "labels": [s.name for s in outcome.result.label_map.structures],
         "voxels": int((user.scene.labelMap().array > 0).sum()),
         "confidence": {name: f"{value:.4f}" for name, value in outcome.belief_in(user.scene.labelMap())[0].items()},
@@ -54,12 +58,24 @@ def load(path, clear=False):
     slicer.util.loadScene(path, {"clear": clear})
 
 
+def tell(user, **told):
+    """As if the run had told more of the scan."""
+    from dataclasses import replace
+
+    outcome = user.session.outcome
+    user.scene.setReplaceResult(True)
+    outcome.show(outcome.volume, replace(outcome.result, **told))
+    user.scene.setReplaceResult(False)
+    settle(user)
+
+
 @pytest.fixture
 def worked(ready):
     """After a run, work by hand, a hidden structure, a finding put away, and a look that was changed."""
     import qt
 
     ready.run()
+    tell(ready, phase="venous", warnings=["Unlike the training: 3 % of it;", 'a | b: "ä".'])
     mask = ready.shown("lung_left")
     island = np.zeros_like(mask)
     island[2:5, 2:8, 2:8] = island[2:5, 60:66, 2:8] = True
@@ -84,6 +100,8 @@ def test_a_scene_comes_back_as_it_was(worked, desktop, tmp_path):
 
     before = seen(worked)
     assert all(before["enabled"]) and before["rows"] and before["findings"]
+    assert before["estimate"]  # asked anew after the run
+    assert "portal venous" in before["told"][0][0] and before["told"][1][0].endswith('\na | b: "ä".')
     corrected = {row[0] for row in before["rows"] if not row[2]}
     assert corrected == {"Left lung", "Spleen", "Aorta"} and len(before["rows"]) > 3
     path = save(tmp_path)
@@ -153,6 +171,43 @@ def test_what_was_undone_has_its_confidence_again_also_in_a_scene(lung, tmp_path
         assert is_sure() == expected
 
 
+def test_what_was_painted_unnoticed_has_no_confidence_in_a_scene(ready, tmp_path):
+    """The scene is saved while somebody paints, or was painted in by a Slicer without DeepSeg: nothing tells it."""
+    from DeepSegLib import bridge
+
+    ready.run()
+    settle(ready)
+    before = {row.text(0): row.text(1) for row in ready.rows()}
+    assert all(row.text(2) for row in ready.rows()) and not bridge.isCorrected(ready.scene.resultNode)
+    lung = ready.shown("lung_left")
+    moved = np.roll(lung, 1, axis=1)  # as many voxels
+    ready.paint("lung_left", moved)
+    path = save(tmp_path)
+    close()
+    load(path)
+    settle(ready)
+    rows = {row.text(0): row for row in ready.rows()}
+    assert not rows["Left lung"].toolTip(2)
+    assert "lung_left" not in ready.session.outcome.belief_in(ready.scene.labelMap())[0]
+    touched = {name for name in before if rows[name].text(1) != before[name]} | {"Left lung"}
+    assert {title for title, row in rows.items() if not row.text(2)} == touched
+    assert bridge.isCorrected(ready.scene.resultNode) and ready.scene.everCorrected
+    again = save(tmp_path, "again.mrb")
+    segment = ready.scene.resultNode.GetSegmentation().GetSegment("lung_left")
+    assert not storedTag(segment, "confidence")
+    close()
+    load(again)
+    settle(ready)
+    assert {row.text(0) for row in ready.rows() if not row.text(2)} == touched
+
+
+def storedTag(segment, name):
+    import vtk
+
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(f"DeepSeg.{name}", value) else ""
+
+
 def test_of_two_segmentations_the_one_shown_comes_back(ready, tmp_path):
     import slicer
 
@@ -162,15 +217,18 @@ def test_of_two_segmentations_the_one_shown_comes_back(ready, tmp_path):
     ready.run()
     second = ready.scene.resultNode
     assert second is not first
-    name, before = second.GetName(), seen(ready)
-    ready.ui.inputSelector.setCurrentNode(other)  # a result stays when another volume is chosen
+    name, result = second.GetName(), ready.session.outcome.result
+    ready.ui.inputSelector.setCurrentNode(other)
+    settle(ready)
+    before = seen(ready)
+    assert ready.session.outcome.result is result  # it stays when another volume is chosen
     path = save(tmp_path)
     close()
     load(path)
     settle(ready)
     assert ready.scene.resultNode.GetName() == name
     assert ready.ui.inputSelector.currentNode().GetName() == other.GetName()
-    assert seen(ready) == {**before, "volume": other.GetName()}
+    assert seen(ready) == before
 
 
 def test_a_result_whose_volume_is_gone_is_said(ready, tmp_path):
@@ -254,8 +312,9 @@ def test_a_scene_with_a_result_that_is_added_is_shown(lung, tmp_path):
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
     assert lung.ui.segmentEditor.segmentationNode() is lung.scene.resultNode
     assert lung.ui.segmentEditor.sourceVolumeNode() is lung.scene.volumeNode
-    row = next(r for r in lung.session.outcome.measurements if r.name == "lung_left")
-    assert row.voxels == lung.erased.sum() and row.confidence is not None
+    rows = {r.name: r for r in lung.session.outcome.measurements}
+    assert rows["lung_left"].voxels == lung.erased.sum() and rows["lung_left"].confidence is None  # it was painted
+    assert rows["lung_right"].confidence is not None
 
 
 def test_3d_comes_back_as_it_was(ready, tmp_path):

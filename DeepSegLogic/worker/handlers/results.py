@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...util.words import some_of
 from ..job_loop import Job
 
 if TYPE_CHECKING:
@@ -68,13 +70,26 @@ def evaluate(job: Job, *, label_map: LabelMap, reference: LabelMap) -> dict[str,
     """:func:`DeepSegLogic.evaluation.evaluate` of two label maps on the same grid.
 
     Returns:
-        ``scores``, a list of :class:`~DeepSegLogic.evaluation.scoring.Score`, and ``notes``: what was not compared.
+        ``scores``, a list of :class:`~DeepSegLogic.evaluation.scoring.Score`, those of structures that only one of the
+        two has without values; and ``notes``: what was not compared, in short.
     """
+    from ...data.terminology import structure_for
     from ...evaluation import evaluate as run
+    from ...evaluation.metrics import METRICS
     from ...evaluation.report import notes
+    from ...evaluation.scoring import Score
 
     found = run(label_map, reference, progress=job.progress, cancel=job.cancel)
-    return {"scores": found.scores, "notes": notes(found)}
+    alone = {
+        "only in the result": [structure_for(n, 1).title for n in found.structures_only_prediction],
+        "only in the reference": [structure_for(n, 1).title for n in found.structures_only_reference],
+    }
+    rows = [
+        Score("", title, f"{title} ({where})", dict.fromkeys(METRICS, math.nan))
+        for where, titles in alone.items()
+        for title in titles
+    ]
+    return {"scores": found.scores + rows, "notes": _shortened(notes(found), *alone.values())}
 
 
 def follow_up(
@@ -95,7 +110,7 @@ def follow_up(
 
     Returns:
         ``changes``, a list of :class:`~DeepSegLogic.followup.change.Change`; ``interval``, the time between the
-        scans in words; ``notes``, its warnings.
+        scans in words; ``notes``, its warnings, in short.
     """
     from ...followup import TimePoint, write_follow_up
     from ...followup import follow_up as run
@@ -105,7 +120,14 @@ def follow_up(
     after = TimePoint(label_map, volume, confidence, date=date_of(volume))
     found = run(before, after, days=days, progress=job.progress, cancel=job.cancel)
     write_follow_up(found, Path(folder), job.cancel)
-    return {"changes": found.changes, "interval": found.interval, "notes": found.warnings}
+    return {"changes": found.changes, "interval": found.interval, "notes": _shortened(found.warnings, found.unmatched)}
+
+
+def _shortened(sentences: list[str], *lists: list[str]) -> list[str]:
+    """Sentences that name only some of each list; the table or the report has all."""
+    for names in filter(None, lists):
+        sentences = [sentence.replace(", ".join(names), some_of(names)) for sentence in sentences]
+    return sentences
 
 
 def export(

@@ -8,7 +8,7 @@ import pytest
 from DeepSegLogic.adaptation.cases import CorrectedCases
 from DeepSegLogic.adaptation.comparison import dice
 from DeepSegLogic.adaptation.fine_tune import adapt
-from DeepSegLogic.data.label_map import LabelMap, Structure, changed_structures
+from DeepSegLogic.data.label_map import LabelMap, Structure, changed_structures, smallest_on_top
 from DeepSegLogic.io import read_label_map
 from DeepSegLogic.models import find_model
 from DeepSegLogic.segmentation import segment
@@ -87,3 +87,30 @@ def test_a_model_learns_a_structure_in_another_one_and_goes_on_from_its_own_resu
         assert rows["learnt", name].after > rows["learnt", name].before + 0.05, name
     assert rows["learnt", "spleen"].before == 0 and rows["learnt", "spleen"].after > 0.8, "a new output"
     assert sorted(find_model(again.folder).structures) == ["liver_without_tumor", "spleen", "tumor"]
+
+
+def test_the_structures_that_changed_are_those_whose_voxels_did_in_whatever_layers():
+    rng = np.random.default_rng(3)
+    structures = [Structure(value, name) for value, name in enumerate("abcdef", start=1)]
+
+    def in_layers(masks, homes):
+        layers = []
+        for home in sorted(set(homes)):
+            array, own = np.zeros((4, 5, 6), np.uint8), [s for s, h in zip(structures, homes, strict=True) if h == home]
+            for structure in own:
+                array[masks[structure.name]] = structure.value
+            layers.append(LabelMap(array, np.eye(4), own))
+        whole = smallest_on_top([layer.array for layer in layers])
+        return LabelMap(whole, np.eye(4), list(structures), layers=layers if len(layers) > 1 else [])
+
+    for _ in range(50):
+        places = rng.integers(0, 7, (4, 5, 6))
+        masks = {s.name: places == s.value for s in structures}
+        changed = {name: mask.copy() for name, mask in masks.items()}
+        for name in rng.choice(list("abcdef"), 2, replace=False):
+            changed[name][tuple(rng.integers(0, n) for n in (4, 5, 6))] ^= True
+        before = in_layers(masks, rng.integers(0, 3, 6).tolist())
+        after = in_layers(changed, list(range(6)))  # each in one of its own: they may overlap
+        expected = [s.name for s in structures if (before.mask(s.name) != after.mask(s.name)).any()]
+        assert changed_structures(before, after) == expected and len(expected) == 2
+        assert sorted(changed_structures(after, before)) == expected

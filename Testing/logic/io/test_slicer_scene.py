@@ -123,6 +123,30 @@ def test_what_the_tags_tell_comes_back_and_nonsense_does_not(scene, chest_ct, ch
     assert opened.corrector == "net"
 
 
+def test_what_the_run_told_comes_back(scene, chest_ct, chest_segmentation, tmp_path):
+    from DeepSegLogic.io.segment_tags import RUN, text_of_run
+
+    add(scene, "vtkMRMLScalarVolumeNode", "Chest", chest_ct)
+    node = add(scene, "vtkMRMLSegmentationNode", "By a model", chest_segmentation)
+    told = 'Unlike the training: 3 %; "ä" | b:c.'
+    node.SetAttribute(
+        RUN, text_of_run("venous", [told], {"settings": {"enhanced": {"task": "denoise"}}}, {"lung": "9 1.5 0.5"})
+    )
+    opened = read_slicer_scene(saved(scene, tmp_path), tmp_path)
+    assert (opened.phase, opened.warnings, opened.as_run) == ("venous", [told], {"lung": "9 1.5 0.5"})
+    assert opened.provenance["settings"]["enhanced"] == {"task": "denoise"}
+
+
+@pytest.mark.parametrize("run", ["", "no JSON", "[]", '{"phase": [], "warnings": {"a": 1}, "enhanced": ["denoise"]}'])
+def test_nonsense_about_the_run_is_left_out(run):
+    from DeepSegLogic.io.segment_tags import stored_facts
+
+    facts = stored_facts([], run)
+    assert (facts.phase, facts.warnings) == ("", []) and "enhanced" not in facts.provenance["settings"]
+    facts = stored_facts([], '{"phase": "late", "warnings": [1, "two"], "enhanced": {"a": 1, "b": "c"}}')
+    assert (facts.phase, facts.warnings, facts.provenance["settings"]["enhanced"]) == ("", ["two"], {"b": "c"})
+
+
 def test_a_segmentation_on_other_voxels_is_fitted(scene, chest_ct, chest_segmentation, tmp_path):
     image = sitk.ReadImage(str(chest_ct))
     finer = sitk.Resample(image[20:100, 30:110, 4:30], [80, 80, 52], sitk.Transform(), sitk.sitkLinear,
