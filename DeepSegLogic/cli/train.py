@@ -110,7 +110,7 @@ def train(
     from ..networks.fusion import FUSIONS
     from ..training.beginnings import regions_in
     from ..training.encoder import is_encoder, read_encoder
-    from ..training.folds import SCORES, cross_validate
+    from ..training.folds import SCORES, check_fold, cross_validate
     from ..training.loop import CHECKPOINT
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
@@ -138,6 +138,7 @@ def train(
         )
     if fold is not None and not folds:
         raise UsageError("--fold is given without --folds.", "Give the number of folds, too.", code="usage.option")
+    check_fold(folds, fold)
     shared = Federated(
         federated, address, rounds, sites, wait_minutes, proximal, certificate, key, clip, noise, steps or 100
     )

@@ -86,6 +86,12 @@ def split(patients: Sequence[Sequence[str]], folds: int) -> list[list[str]]:
     return [sorted(name for n in part for name in ordered[n]) for part in np.array_split(order, folds)]
 
 
+def check_fold(folds: int, only: int | None) -> None:
+    """Raise :class:`UsageError` if there is no such fold; None is all of them."""
+    if only is not None and not 0 <= only < folds:
+        raise UsageError(f"There is no fold {only} of {folds}.", f"Choose 0 to {folds - 1}.", code="usage.folds")
+
+
 def cross_validate(
     recipe: Recipe,
     output: Path,
@@ -110,8 +116,7 @@ def cross_validate(
     """
     recipe.report.raise_first()
     apart = split(recipe.report.patients, folds)
-    if only is not None and not 0 <= only < folds:
-        raise UsageError(f"There is no fold {only} of {folds}.", f"Choose 0 to {folds - 1}.", code="usage.folds")
+    check_fold(folds, only)
     if not recipe.plan.is_unet:
         raise UsageError(
             f"Folds of the network {recipe.plan.network} cannot be one model.",

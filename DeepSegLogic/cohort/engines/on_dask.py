@@ -111,7 +111,8 @@ def _connected(scheduler: str) -> Client:
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise ResourceError(
             f"No Dask scheduler answers at {scheduler} ({error}).",
-            "Check the address, the network, and that both sides have the same version of Dask.",
+            "Check the address, the network, and that both sides have the same version of Dask. For tls:// addresses, "
+            "Dask's settings (distributed.comm.tls) must name the certificates.",
             code="resource.scheduler",
         ) from error
 
