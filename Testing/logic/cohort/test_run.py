@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import SimpleITK
+from free_ports import free_port
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.cohort import Case, case, run_cohort
@@ -290,6 +291,23 @@ def test_a_scheduler_whose_worker_does_two_cases_at_once(cohort):
     with patch.dict(os.environ), LocalCluster(**options, dashboard_address=None) as cluster:  # dask leaves variables
         ended = outcomes(cases, settings, scheduler=cluster.scheduler_address)
     assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+
+
+def test_a_scheduler_that_is_lost_is_told_and_not_as_cancelled(cohort, capfd):
+    cases, settings = cohort
+    port = free_port()
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+
+        def lose():
+            process.kill()
+            return False
+
+        with pytest.raises(ResourceError, match="Dask scheduler was lost") as caught:
+            list(run_cohort(cases, settings, scheduler=f"tcp://127.0.0.1:{port}", cancel=lose))
+    assert caught.value.code == "resource.scheduler"
+    assert not list(settings.output.rglob("*"))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_settings_that_cannot_be(cohort, monkeypatch):
