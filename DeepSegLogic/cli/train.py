@@ -11,7 +11,7 @@ import typer
 
 from ..util.errors import Cancelled, UsageError
 from .checks import before_reading
-from .console import Console
+from .console import Console, as_typed
 from .federated import (
     Address,
     Certificate,
@@ -217,7 +217,7 @@ def train(
     else:
         dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
         console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
-    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {output}`.")
+    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {as_typed(output)}`.")
     console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
     console.event(
         "result",

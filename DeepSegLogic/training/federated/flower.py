@@ -66,7 +66,7 @@ class Link:
         """Check that nothing travels in the clear, and nobody joins unasked.
 
         Raises:
-            UsageError: a certificate, key or token is missing.
+            UsageError: a certificate, key or token is missing, or cannot be read.
         """
         if not self.is_local and not self.token:
             raise UsageError(
@@ -82,6 +82,9 @@ class Link:
                 "Give a certificate and its key.",
                 code="usage.tls",
             )
+        for path in (self.certificate, self.key):
+            if path is not None:
+                self.pem(path)
 
     def proof(self, nonce: str) -> str:
         """What shows that a site knows the token."""
