@@ -23,6 +23,8 @@ from ...util.hosts import is_loopback
 from ...util.version import how_to_install
 
 TOKEN_VARIABLE = "DEEPSEG_FEDERATED_TOKEN"
+REFUSED = "refused"
+"""What the server says instead of a nonce to a site that showed another token."""
 _MOST_SITES = 64
 _REACHED_S = 10.0
 

@@ -196,8 +196,7 @@ def test_hostile_sites_change_nothing(reports, tmp_path, monkeypatch):
     assert re.search(r"site \d at 127\.0\.0\.1 was left out \(its update has a length of \d\.\d+e\+40", said)
     assert all(torch.isfinite(tensor).all() and tensor.abs().max() < 10 for tensor in done.weights.values())
     assert "does not know the token was turned away" in said
-    monkeypatch.setattr(site, "_PATIENCE_S", 0.0)
-    with pytest.raises(ResourceError):
+    with pytest.raises(ResourceError, match="it has another token"):
         stranger.get()
     assert holds_nothing(tmp_path / "stranger")
 
