@@ -27,6 +27,11 @@ REFUSED = "refused"
 """What the server says instead of a nonce to a site that showed another token."""
 _MOST_SITES = 64
 _REACHED_S = 10.0
+_CERTIFICATE = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted",
+    "Hostname Verification": "its certificate is for another address",
+}
+"""What gRPC says of a certificate, and what it means."""
 
 
 @dataclass(frozen=True)
@@ -224,5 +229,11 @@ def join(link: Link, client: Any, most_bytes: int) -> None:
             insecure=roots is None and link.is_local,
         )
     except (grpc.RpcError, StopIteration) as error:
-        code = getattr(error, "code", None)
-        raise ConnectionError(str(code()) if callable(code) else "the connection ended") from error
+        raise ConnectionError(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    code, details = getattr(error, "code", None), getattr(error, "details", None)
+    told = str(details()) if callable(details) else ""
+    known = (words for sign, words in _CERTIFICATE.items() if sign in told)
+    return next(known, str(code()) if callable(code) else "the connection ended")

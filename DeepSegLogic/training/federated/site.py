@@ -93,7 +93,7 @@ def take_part(
                     "Check address, certificate and network; the same command takes part again.",
                     code="resource.server",
                 ) from error
-            progress("train", 0.0, f"waiting for {link.address}")
+            progress("train", 0.0, f"waiting for {link.address} ({error})")
             time.sleep(_AGAIN_S)
     if not site.has_result:
         raise ResourceError(

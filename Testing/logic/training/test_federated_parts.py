@@ -189,7 +189,7 @@ def test_epsilon_is_that_of_the_integral(noise, rounds):
 
 
 def test_epsilon_is_that_of_googles_accountant():
-    accounting = pytest.importorskip("dp_accounting")
+    accounting = pytest.importorskip("dp_accounting", reason="needs dp-accounting (make federated)")
     for noise, rounds in ((2.0, 1), (8.0, 10), (20.0, 50)):
         accountant = accounting.pld.PLDAccountant(value_discretization_interval=1e-3)
         accountant.compose(accounting.GaussianDpEvent(noise / 2), rounds)  # the sensitivity is twice the clip
