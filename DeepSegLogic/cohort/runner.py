@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .case import Outcome, Settings
@@ -48,6 +49,8 @@ def run_cohort(
         ResourceError: a package of the engine is not installed, or there is no scheduler at that address.
     """
     run = engine_for(engine)
+    cases = [replace(case, source=case.source.absolute()) for case in cases]  # workers may run in other folders
+    settings = replace(settings, output=settings.output.absolute())
     outcomes: dict[Case, Outcome] = {}
     try:
         with signals_in(settings.output) as signals:
