@@ -56,7 +56,7 @@ WHERE := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 federated: $(READY)
 	$(BIN)/python -m venv $(SITES)
 	$(BIN)/python $(WHERE) > "$$($(SITES)/bin/python $(WHERE))/below.pth"
-	$(SITES)/bin/python -m pip install -q flwr==1.42.0 dp-accounting==0.6.0
+	$(SITES)/bin/python -m pip install -q -e ".[federated]" flwr==1.42.0 dp-accounting==0.6.0
 	$(SITES)/bin/python -m pytest Testing/logic/training/test_federated.py Testing/logic/training/test_federated_parts.py
 
 # The tests of the logic with the oldest packages that pyproject.toml allows; only torch is that of constraints.txt.

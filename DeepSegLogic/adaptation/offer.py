@@ -111,6 +111,20 @@ def the_offer(cases: CorrectedCases) -> Offer:
     return found
 
 
+def discard(cases: CorrectedCases) -> bool:
+    """Delete the offer, and what an interrupted run left; returns whether there was any of it.
+
+    Raises:
+        OutputError: a file cannot be deleted.
+        UsageError: another program learns from the cases now.
+    """
+    if not any(cases.folder.glob(f"{NEXT}*")):
+        return False
+    with cases.exclusively():
+        clear(cases.folder)
+    return True
+
+
 def clear(folder: Path) -> None:
     """Delete what was made of a new version.
 

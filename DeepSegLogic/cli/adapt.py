@@ -186,13 +186,11 @@ def accept(model: ModelId, quiet: Quiet = False, as_json: Json = False) -> None:
 @app.command()
 def discard(model: ModelId, quiet: Quiet = False, as_json: Json = False) -> None:
     """Delete the new version of a model, and what an interrupted run left."""
+    from ..adaptation import offer
     from ..adaptation.cases import CorrectedCases
-    from ..adaptation.offer import clear
 
-    cases = CorrectedCases(model)
-    with cases.exclusively():
-        clear(cases.folder)
-    Console(quiet, as_json).say("Discarded.")
+    found = offer.discard(CorrectedCases(model))
+    Console(quiet, as_json).say("Discarded." if found else f"{model} has nothing to discard.")
 
 
 @app.command()

@@ -34,6 +34,7 @@ from .options import (
 from .remedies import WORDS
 
 SLURM = "slurm"
+_ENGINES = ("dask", "spark", SLURM)
 
 
 def cohort(
@@ -76,7 +77,6 @@ def cohort(
     """Segment many CTs. A failed case does not stop the others. Run again to resume: finished cases are kept."""
     from ..cohort.case import Outcome, Settings
     from ..cohort.cases import find_cases
-    from ..cohort.engines import engine_for
     from ..cohort.runner import run_cohort
     from ..inference.device import choose_device
     from ..inference.presets import quality as quality_named
@@ -87,15 +87,12 @@ def cohort(
 
     console, wanted, formats = Console(quiet, as_json), split(structures), split(surfaces) or []
     check_formats(formats)
-    if dry_run and engine != SLURM:
-        raise UsageError("--dry-run is for --engine slurm.", "Leave it out.", code="usage.option")
+    _check_engine(engine, part, scheduler, dry_run)
     quality_named(quality)
     if engine == SLURM or scheduler:
         check_device_name(device)  # that of another machine
     elif not server:
         choose_device(device)
-    if engine != SLURM:
-        engine_for(engine)
     before_reading(folder=None if dry_run else output)
     share = part_of(part) if part else slice(None)
     if server:
@@ -103,7 +100,12 @@ def cohort(
     else:
         card = here_or_catalogued(model)
     _check_card(card, wanted, quality)
-    cases = find_cases(images, match, leave_out=output)[share]
+    found = find_cases(images, match, leave_out=output)
+    cases = found[share]
+    if not cases:
+        console.say(f"Part {part} has no cases: there are only {len(found)}.")
+        console.event("result", output=str(output), cases={})
+        return
     if not server:
         card = obtain(console, model, yes)
     name = model if server or model == card.id else str(Path(model).resolve())
@@ -124,7 +126,12 @@ def cohort(
         if dry_run:
             print(script, end="")
         else:
-            console.say(submit(script, settings.output))
+            said = submit(script, settings.output)
+            console.say(said)
+            console.say(
+                "Once all tasks have ended, run the same command without --engine: it writes all cases' tables."
+            )
+            console.event("result", output=str(output), message=said)
         return
     outcomes: list[Outcome] = []
     table = f"-{part.replace('/', '-of-')}" if part else ""
@@ -146,7 +153,7 @@ def cohort(
             console.event("case", **outcome.as_json())
     for outcome in outcomes:
         for sentence in outcome.sentences:
-            console.warning(f"{outcome.case.name}: {sentence}")
+            console.warning(f"{outcome.case.name}{' failed' if outcome.status == 'failed' else ''}: {sentence}")
     counts = Counter(o.status for o in outcomes)
     console.say(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; see {output / f'cohort{table}.csv'}.")
     console.say("Research use only.")
@@ -155,6 +162,22 @@ def cohort(
         raise Cancelled(f"Cancelled. {counts['cancelled']} of {len(cases)} cases were not finished.")
     if counts["failed"]:
         raise typer.Exit(1)
+
+
+def _check_engine(engine: str, part: str, scheduler: str, dry_run: bool) -> None:
+    if engine not in _ENGINES:
+        raise UsageError(
+            f"There is no engine {engine!r}.", f"Choose one of {', '.join(_ENGINES)}.", code="usage.engine"
+        )
+    if dry_run and engine != SLURM:
+        raise UsageError("--dry-run is for --engine slurm.", "Leave it out.", code="usage.option")
+    for option, value in {"--part": part, "--scheduler": scheduler}.items():
+        if value and engine == SLURM:
+            raise UsageError(
+                f"{option} is not for --engine slurm.",
+                "Leave it out: the tasks of the array job share the cases.",
+                code="usage.option",
+            )
 
 
 def _check_card(card: ModelCard, structures: list[str] | None, quality: str) -> None:

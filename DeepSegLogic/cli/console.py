@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +31,11 @@ def ending_like_ctrl_c() -> Iterator[None]:
     yield
     for number in (signal.SIGINT, *_ENDINGS):
         signal.signal(number, signal.SIG_IGN)
+
+
+def as_typed(path: Path) -> str:
+    """A path as it is typed in a command: quoted if it has spaces or the like."""
+    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
 
 
 def somebody_there() -> bool:
@@ -120,14 +128,17 @@ class Console:
     def _start_bars(self) -> None:
         from rich.console import Console as Rich
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
+        console, rest = Rich(stderr=True), Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self._bars = Progress(
             TextColumn("{task.description:<12}"),
-            BarColumn(),
+            BarColumn(min(40, console.width // 4)),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[message]}", markup=False),
-            console=Rich(stderr=True),
+            TextColumn("{task.fields[message]}", markup=False, table_column=rest),  # cut, so that the bar is not
+            console=console,
+            expand=True,
         )
         self._bars.start()
 

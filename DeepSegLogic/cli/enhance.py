@@ -10,7 +10,7 @@ import typer
 from ..models.card import DEMO_MODEL
 from ..util.words import minus_text, signed_text
 from .checks import before_reading, must_differ, must_end
-from .console import Console
+from .console import Console, as_typed
 from .options import Device, Image, Json, Quiet, given_path, output_file, path_argument
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def enhance_train(
         console.warning(f"{told} Compare it on your CTs before you use it.")
     else:
         console.say(told)
-    console.say(f"Use it with `deepseg enhance IMAGE -o FILE --task {task} --checkpoint {output}`. Research use only.")
+    console.say(f"Use it with `deepseg enhance IMAGE -o FILE --task {task} --checkpoint {as_typed(output)}`.")
+    console.say("Research use only.")
     console.event("result", output=str(output), **facts)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..util.errors import UsageError
-from .console import Console
+from .console import Console, as_typed
 
 if TYPE_CHECKING:
     import torch
@@ -144,5 +144,5 @@ def run_site(console: Console, shared: Federated, report: Report, output: Path, 
         cancel=console.cancelled,
     )
     console.say(f"\nPrivacy of your images: {sent}.")
-    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {output}`.")
+    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {as_typed(output)}`.")
     console.event("result", output=str(output), sent=sent)

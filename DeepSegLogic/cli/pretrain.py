@@ -10,7 +10,7 @@ import typer
 
 from ..util.errors import Cancelled, UsageError
 from .checks import before_reading
-from .console import Console
+from .console import Console, as_typed
 from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
 from .train import numbers
 from .train_views import cases_table, plan_table
@@ -74,7 +74,7 @@ def pretrain(
         console.warning(sentence)
     difference = "loss" if contrast else "mean difference in standard deviations"
     console.say(f"\n{outcome.step} steps, {difference} {outcome.loss:.3f}.")
-    console.say(f"Encoder: {output}. Use it with `deepseg train DATA -o FOLDER --from {output}`.")
+    console.say(f"Encoder: {output}. Use it with `deepseg train DATA -o FOLDER --from {as_typed(output)}`.")
     console.event("result", output=str(output), steps=outcome.step, loss=outcome.loss, warnings=outcome.warnings)
     if outcome.stopped:
         raise Cancelled("Stopped. The encoder so far was written; the same command continues the training.")

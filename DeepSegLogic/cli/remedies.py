@@ -15,7 +15,7 @@ WORDS: Mapping[Action, str] = {
     "download_model": "Run `deepseg models download {model}`.",
     "give_card": "Put it there, or name the file with --card.",
     "give_channel": "Add --channel {channel}=FILE.",
-    "give_image": "Name it with --image, or --baseline-image and --followup-image.",
+    "give_image": "Use --image, or for a comparison --baseline-image and --followup-image.",
     "give_token": "Set it in DEEPSEG_TOKEN, or run `deepseg servers add` once more.",
     "go_on_anyway": "For that, add --force.",
     "import_model": "Run `deepseg models import` with its file or folder.",

@@ -11,7 +11,7 @@ import typer
 
 from ..util.errors import Cancelled, UsageError
 from .checks import before_reading
-from .console import Console
+from .console import Console, as_typed
 from .federated import (
     Address,
     Certificate,
@@ -110,7 +110,7 @@ def train(
     from ..networks.fusion import FUSIONS
     from ..training.beginnings import regions_in
     from ..training.encoder import is_encoder, read_encoder
-    from ..training.folds import SCORES, check_folds, cross_validate
+    from ..training.folds import SCORES, check_fold, check_folds, cross_validate
     from ..training.loop import CHECKPOINT
     from ..training.losses import LOSSES
     from ..training.optimization import OPTIMIZERS, Options
@@ -138,6 +138,7 @@ def train(
         )
     if fold is not None and not folds:
         raise UsageError("--fold is given without --folds.", "Give the number of folds, too.", code="usage.option")
+    check_fold(folds, fold)
     shared = Federated(
         federated, address, rounds, sites, wait_minutes, proximal, certificate, key, clip, noise, steps or 100
     )
@@ -219,7 +220,7 @@ def train(
     else:
         dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
         console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
-    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {output}`.")
+    console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {as_typed(output)}`.")
     console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
     console.event(
         "result",

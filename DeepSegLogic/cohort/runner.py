@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .case import Outcome, Settings
@@ -12,7 +13,7 @@ from .engines import engine_for
 from .signals import Signals, signals_in
 from .tables import write_tables
 
-_TELL_S = 0.5
+_TELL_S, _WAIT_S = 0.5, 20.0
 
 
 def run_cohort(
@@ -48,16 +49,21 @@ def run_cohort(
         ResourceError: a package of the engine is not installed, or there is no scheduler at that address.
     """
     run = engine_for(engine)
+    cases = [replace(case, source=case.source.absolute()) for case in cases]  # workers may run in other folders
+    settings = replace(settings, output=settings.output.absolute())
     outcomes: dict[Case, Outcome] = {}
     try:
         with signals_in(settings.output) as signals:
-            told = 0.0
+            told = busy = time.monotonic()
 
             def told_and_cancelled() -> bool:
-                nonlocal told
-                if time.monotonic() - told > _TELL_S:
-                    told = time.monotonic()
-                    _tell(progress, signals, len(outcomes), len(cases))
+                nonlocal told, busy
+                now = time.monotonic()
+                if now - told > _TELL_S:
+                    told, running = now, _named(signals)
+                    busy = now if running else busy
+                    if running or now - busy > _WAIT_S:  # for ever, if a scheduler has no workers
+                        progress("cohort", len(outcomes) / len(cases), running or "waiting for workers")
                 return cancel()
 
             for outcome in run(cases, settings, signals, workers, scheduler, told_and_cancelled):
@@ -68,8 +74,6 @@ def run_cohort(
             write_tables(settings.output, [outcomes[case] for case in cases if case in outcomes], part)
 
 
-def _tell(progress: Progress, signals: Signals, ended: int, count: int) -> None:
-    running = signals.told()
-    if running:
-        named = ", ".join(f"{name}: {stage} {fraction:.0%}" for name, stage, fraction in running)
-        progress("cohort", ended / count, named)
+def _named(signals: Signals) -> str:
+    """The cases that run."""
+    return ", ".join(f"{name}: {stage} {fraction:.0%}" for name, stage, fraction in signals.told())

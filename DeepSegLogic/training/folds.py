@@ -90,6 +90,12 @@ def split(patients: Sequence[Sequence[str]], folds: int) -> list[list[str]]:
     return [sorted(name for n in part for name in ordered[n]) for part in np.array_split(order, folds)]
 
 
+def check_fold(folds: int, only: int | None) -> None:
+    """Raise :class:`UsageError` if there is no such fold; None is all of them."""
+    if only is not None and not 0 <= only < folds:
+        raise UsageError(f"There is no fold {only} of {folds}.", f"Choose 0 to {folds - 1}.", code="usage.folds")
+
+
 def check_folds(recipe: Recipe, folds: int, only: int | None = None) -> list[list[str]]:
     """The cases that each fold holds out.
 
@@ -100,8 +106,7 @@ def check_folds(recipe: Recipe, folds: int, only: int | None = None) -> list[lis
         UsageError: too many folds for the patients, no such fold, or a network that cannot be an ensemble.
     """
     apart = split(recipe.report.patients, folds)
-    if only is not None and not 0 <= only < folds:
-        raise UsageError(f"There is no fold {only} of {folds}.", f"Choose 0 to {folds - 1}.", code="usage.folds")
+    check_fold(folds, only)
     if not recipe.plan.is_unet:
         raise UsageError(
             f"Folds of the network {recipe.plan.network} cannot be one model.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -36,7 +37,7 @@ def run(
 
     Raises:
         UsageError: both ``workers`` and ``address``.
-        ResourceError: ``distributed`` is not installed, or there is no scheduler at that address.
+        ResourceError: ``distributed`` is not installed, or there is no scheduler at that address, or it is lost.
     """
     with _client(address, workers) as client:
         yield from _ended(client, cases, settings, signals, cancel)
@@ -61,6 +62,12 @@ def _ended(
                 return
         for future in waiting.next_batch(block=False):
             case = futures.pop(future)
+            if future.status == "cancelled" and client.status != "running":
+                raise ResourceError(
+                    "The connection to the Dask scheduler was lost.",
+                    "Start it again, then run the same command again: it keeps the cases that are done.",
+                    code="resource.scheduler",
+                )
             yield future.result() if future.status == "finished" else failed(case, _lost(future))
             future.release()
         time.sleep(_POLL_S)
@@ -103,17 +110,22 @@ def _client(scheduler: str, workers: int) -> AbstractContextManager[Client]:
     return _connected(scheduler) if scheduler else _local_cluster(workers or _gpus() or 1)
 
 
-def _connected(scheduler: str) -> Client:
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Client]:
     from distributed import Client
+    from distributed.utils import silence_logging_cmgr
 
     try:
-        return Client(scheduler, timeout=_CONNECT_S)
+        client = Client(scheduler, timeout=_CONNECT_S)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise ResourceError(
             f"No Dask scheduler answers at {scheduler} ({error}).",
-            "Check the address, the network, and that both sides have the same version of Dask.",
+            "Check the address, the network, and that both sides have the same version of Dask. For tls:// addresses, "
+            "Dask's settings (distributed.comm.tls) must name the certificates.",
             code="resource.scheduler",
         ) from error
+    with silence_logging_cmgr(logging.CRITICAL), client:  # it logs tracebacks where we tell a sentence
+        yield client
 
 
 @contextmanager

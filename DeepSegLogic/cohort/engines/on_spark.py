@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...util.errors import Cancelled, ResourceError, first_line
@@ -22,10 +25,12 @@ from ..signals import Signals
 from . import check_one
 
 if TYPE_CHECKING:
-    from pyspark import SparkContext
+    from pyspark import SparkConf, SparkContext
 
 _POLL_S = 0.2
 _QUEUED = 2  # cases per slot that Spark knows of, so that none waits for the driver
+LOG = "spark.log"
+"""What Spark's Java process says, in the folder of results."""
 
 
 def run(
@@ -40,7 +45,8 @@ def run(
         ResourceError: PySpark or Java is not installed, or there is no master at that address.
     """
     check_one(workers, address)
-    with _context(address or f"local[{workers or 1}]") as context:
+    master = address or f"local[{workers or 1}]"
+    with _context(master, settings.output / LOG) as context:
         slots = max(1, int(context.defaultParallelism))
         with ThreadPoolExecutor(_QUEUED * slots) as pool:
             waiting: dict[Future[Outcome], Case] = {
@@ -48,12 +54,33 @@ def run(
             }
             while waiting:
                 ended, _ = wait(waiting, _POLL_S, FIRST_COMPLETED)
-                if cancel():
-                    signals.stop()
-                    for future in waiting:
-                        future.cancel()
+                cancelled = cancel()
+                if cancelled:
+                    _stop(context, signals, waiting)
+                elif any(future.exception() for future in ended) and _has_stopped(context):
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise _gone(f"Spark has stopped: no master answers at {master}, or its Java process crashed.")
                 for future in ended:
-                    yield _outcome(future, waiting.pop(future))
+                    yield _outcome(future, waiting.pop(future), cancelled)
+
+
+def _stop(context: SparkContext, signals: Signals, waiting: Iterable[Future[Outcome]]) -> None:
+    signals.stop()  # running cases see it
+    for future in waiting:
+        future.cancel()
+    if _has_stopped(context):
+        return
+    tracker = context.statusTracker()
+    stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    if not any(stage and stage.numActiveTasks for stage in stages):
+        context.cancelAllJobs()  # no executor has them, as with a busy cluster
+
+
+def _has_stopped(context: SparkContext) -> bool:
+    try:
+        return bool(context._jsc.sc().isStopped())
+    except Exception:  # py4j's: the Java process is gone
+        return True
 
 
 def _job(context: SparkContext, case: Case, settings: Settings, signals: Signals, number: int) -> Outcome:
@@ -72,10 +99,10 @@ def _on_executor(case: Case, settings: Settings, signals: Signals, number: int) 
     return segment_case(case, settings, signals, number)
 
 
-def _outcome(future: Future[Outcome], case: Case) -> Outcome:
-    if future.cancelled():
+def _outcome(future: Future[Outcome], case: Case, cancelled: bool) -> Outcome:
+    error = None if future.cancelled() else future.exception()
+    if future.cancelled() or (cancelled and error):
         return failed(case, Cancelled())
-    error = future.exception()
     if error is None:
         return future.result()
     reason = next((line for line in str(error).splitlines() if "xecutor" in line or "Exception" in line), str(error))
@@ -88,9 +115,9 @@ def _outcome(future: Future[Outcome], case: Case) -> Outcome:
 
 
 @contextmanager
-def _context(master: str) -> Iterator[SparkContext]:
+def _context(master: str, log: Path) -> Iterator[SparkContext]:
     try:
-        from pyspark import SparkConf, SparkContext
+        from pyspark import SparkConf
     except ImportError as error:
         raise ResourceError(
             "Spark needs the package pyspark, which is not installed.", how_to_install("spark"), code="resource.package"
@@ -104,6 +131,7 @@ def _context(master: str) -> Iterator[SparkContext]:
     conf = SparkConf().setMaster(master).setAppName("DeepSeg cohort")
     ours = {
         "spark.ui.enabled": "false",  # its pages show names of cases, which may be those of patients
+        "spark.ui.showConsoleProgress": "false",
         "spark.task.maxFailures": "2",
         "spark.python.worker.reuse": "true",  # keeps the model loaded
         "spark.executor.processTreeMetrics.enabled": "false",
@@ -116,15 +144,37 @@ def _context(master: str) -> Iterator[SparkContext]:
     with environment_restored():
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # which executors run
         try:
-            context = SparkContext(conf=conf)
+            context = _started(conf, log)
         except Exception as error:
-            raise ResourceError(
-                f"No Spark master answers at {master} ({first_line(error)[:300]}).",
-                "Check the address, the network, and that both sides have the same version of Spark.",
-                code="resource.scheduler",
-            ) from error
+            raise _gone(f"No Spark master answers at {master} ({first_line(error)[:300]}).") from error
         context.setLogLevel("ERROR")
         try:
             yield context
         finally:
-            context.stop()
+            with suppress(OSError):  # its Java process is gone
+                context.stop()
+
+
+def _started(conf: SparkConf, log: Path) -> SparkContext:
+    """A context whose Java process writes to ``log``: a terminal has the progress of the cohort."""
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        if SparkContext._gateway is not None:  # its Java process lives as long as this one
+            return SparkContext(conf=conf)
+        with log.open("ab") as file:
+            return SparkContext(conf=conf, gateway=launch_gateway(conf, {"stdout": file, "stderr": file}))
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)  # Spark's own ends the program before the tables are written
+
+
+def _gone(sentence: str) -> ResourceError:
+    return ResourceError(
+        sentence,
+        f"Check the address, the network, and that both sides have the same version of Spark. {LOG} in the folder of "
+        "results has what Spark says.",
+        code="resource.scheduler",
+    )

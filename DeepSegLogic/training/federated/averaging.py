@@ -6,6 +6,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from ...util.progress import Cancel, Progress, check
 from ..recipe import Recipe
 from .bounding import longest_update
 from .exchange import Layout, length
-from .flower import Link, drop
+from .flower import REFUSED, Link, drop
 from .state import Round, State, Terms
 from .task import Task
 
@@ -53,6 +54,7 @@ class Averaging(FedAvg):  # type: ignore[misc]
         self._link, self._terms, self._layout, self._state = link, terms, layout, state
         self._measured, self._keep, self._progress, self._cancel = measured, keep, progress, cancel
         self._rate, self._known, self._failed, self.before = recipe.options.rate, dict[str, str](), 0, 0
+        self._turned_away = 0
         self._task = Task(recipe.plan, recipe.loss, 1, terms.rounds, terms.steps, self._rate, terms.proximal)
 
     def configure_fit(self, server_round: int, parameters: Parameters, client_manager: Any) -> list[Any]:
@@ -145,6 +147,8 @@ class Averaging(FedAvg):  # type: ignore[misc]
             if len(found) >= wanted:
                 return found
             words = f"round {number} of {self._terms.rounds}: {len(found)} of {wanted} sites have joined"
+            if self._turned_away:
+                words += f", {self._turned_away} turned away (another token)"
             self._progress("train", (number - 1) / self._terms.rounds, words)
             time.sleep(0.3)
 
@@ -153,14 +157,19 @@ class Averaging(FedAvg):  # type: ignore[misc]
         if client.cid in self._known:
             return True
         if self._link.token:
-            nonce = secrets.token_hex(32)
+            nonce, answered = secrets.token_hex(32), False
             try:
                 answer = client.get_properties(GetPropertiesIns({"nonce": nonce}), _ASKED_S, None).properties
+                answered = True
                 good = secrets.compare_digest(str(answer.get("proof", "")), self._link.proof(nonce))
             except Exception:  # whatever a stranger sends, or that it went away
                 good = False
             if not good:
+                self._turned_away += 1
                 self._warn("A site that does not know the token was turned away.")
+                if answered:
+                    with suppress(Exception):  # it leaves without another answer
+                        client.get_properties(GetPropertiesIns({REFUSED: True}), _ASKED_S, None)
                 drop(manager, client)
                 return False
         self._known[client.cid] = f"{len(self._known) + 1} at {client.address}"

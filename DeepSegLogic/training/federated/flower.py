@@ -23,8 +23,15 @@ from ...util.hosts import is_loopback
 from ...util.version import how_to_install
 
 TOKEN_VARIABLE = "DEEPSEG_FEDERATED_TOKEN"
+REFUSED = "refused"
+"""What the server says instead of a nonce to a site that showed another token."""
 _MOST_SITES = 64
 _REACHED_S = 10.0
+_CERTIFICATE = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted",
+    "Hostname Verification": "its certificate is for another address",
+}
+"""What gRPC says of a certificate, and what it means."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Link:
         """Check that nothing travels in the clear, and nobody joins unasked.
 
         Raises:
-            UsageError: a certificate, key or token is missing.
+            UsageError: a certificate, key or token is missing, or cannot be read.
         """
         if not self.is_local and not self.token:
             raise UsageError(
@@ -82,6 +89,9 @@ class Link:
                 "Give a certificate and its key.",
                 code="usage.tls",
             )
+        for path in (self.certificate, self.key):
+            if path is not None:
+                self.pem(path)
 
     def proof(self, nonce: str) -> str:
         """What shows that a site knows the token."""
@@ -219,5 +229,11 @@ def join(link: Link, client: Any, most_bytes: int) -> None:
             insecure=roots is None and link.is_local,
         )
     except (grpc.RpcError, StopIteration) as error:
-        code = getattr(error, "code", None)
-        raise ConnectionError(str(code()) if callable(code) else "the connection ended") from error
+        raise ConnectionError(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    code, details = getattr(error, "code", None), getattr(error, "details", None)
+    told = str(details()) if callable(details) else ""
+    known = (words for sign, words in _CERTIFICATE.items() if sign in told)
+    return next(known, str(code()) if callable(code) else "the connection ended")

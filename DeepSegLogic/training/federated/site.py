@@ -35,7 +35,7 @@ from ..prepared import PreparedCase, prepare_cases
 from ..recipe import Recipe, made, smaller_patch
 from ..run import check_output, require_packages, work_folder
 from .exchange import LARGEST, SLACK, Layout, put_into
-from .flower import Link, join
+from .flower import REFUSED, TOKEN_VARIABLE, Link, join
 from .privacy import Ledger, Privacy
 from .task import Task
 
@@ -71,7 +71,7 @@ def take_part(
         InputError: a case cannot be used, or the cases are not what the server trains on.
         ModelError: the server asks for what cannot be done.
         OutputError: the folder cannot be written, or has another model.
-        ResourceError: the server cannot be reached for ten minutes.
+        ResourceError: the server cannot be reached for ten minutes, or has another token.
         Cancelled: ``cancel`` said so.
     """
     link.check(server=False)
@@ -93,7 +93,7 @@ def take_part(
                     "Check address, certificate and network; the same command takes part again.",
                     code="resource.server",
                 ) from error
-            progress("train", 0.0, f"waiting for {link.address}")
+            progress("train", 0.0, f"waiting for {link.address} ({error})")
             time.sleep(_AGAIN_S)
     if not site.has_result:
         raise ResourceError(
@@ -135,8 +135,14 @@ class Site(Client):  # type: ignore[misc]
         self.cancel: Cancel = never_cancel
 
     def get_properties(self, ins: GetPropertiesIns) -> GetPropertiesRes:
-        """Show that the site knows the token."""
+        """Show that the site knows the token; or learn that it was the wrong one."""
         self.heard = time.monotonic()
+        if ins.config.get(REFUSED):
+            raise ResourceError(
+                f"The server {self._link.address} turned this site away: it has another token.",
+                f"Set the same text as {TOKEN_VARIABLE} on the server and at the sites.",
+                code="resource.token",
+            )
         proof = self._link.proof(str(ins.config.get("nonce", ""))) if self._link.token else ""
         return GetPropertiesRes(_FINE, {"proof": proof})
 

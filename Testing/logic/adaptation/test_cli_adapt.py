@@ -77,6 +77,7 @@ def test_from_a_corrected_folder_to_a_new_version_and_back(corrected, lab, capsy
     assert main(["adapt", "run", "lab"]) == 3
     assert "deepseg adapt add" in capsys.readouterr().err
     assert main(["adapt", "discard", "lab"]) == 0
+    assert capsys.readouterr().out == "lab has nothing to discard.\n"
 
 
 def test_a_killed_run_loses_neither_cases_nor_model(lab):

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from DeepSegLogic.cli import main
+from DeepSegLogic.cli.console import Console, as_typed
 
 
 def test_errors_are_events_for_programs(tmp_path, capfd):
@@ -14,6 +16,24 @@ def test_errors_are_events_for_programs(tmp_path, capfd):
     event = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (event["event"], event["code"], event["exit_code"]) == ("error", "input.missing", 3)
     assert event["remedy"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_a_long_message_does_not_hide_the_bar(monkeypatch, capfd, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    console = Console()
+    with console.working():
+        console.progress("cohort", 0.5, ", ".join(f"patient {n}/ct: inference {n}%" for n in range(20)))
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("cohort ") and "  50% 0:00:0" in last and last.rstrip().endswith("…")
+    assert width / 8 - 2 < last.count("━") + last.count("╸") <= width / 8 + 1, "half of a bar of a quarter of the line"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks a POSIX shell")
+@pytest.mark.parametrize("name", ["model", "lab é", "it's $HOME; a\"b"])
+def test_a_path_as_typed_is_one_word_of_the_shell(name):
+    done = subprocess.run(["sh", "-c", f"printf %s {as_typed(Path(name))}"], capture_output=True, encoding="utf-8")
+    assert done.stdout == name
 
 
 def test_a_name_longer_than_a_disk_takes_is_told(tmp_path, capfd):

@@ -1,15 +1,18 @@
 """Other engines of a cohort: Spark on a real local cluster, and Slurm's array jobs."""
 
+import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import psutil
 import pytest
 import slurm_cluster
+from free_ports import free_port
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.cli.slurm import array_script, part_of
@@ -50,6 +53,27 @@ def test_parts_are_all_cases_once():
 def test_parts_that_cannot_be(text):
     with pytest.raises(UsageError, match="3/10"):
         part_of(text)
+
+
+def test_a_part_without_cases_is_said(cohort, capsys):
+    cases, settings = cohort
+    assert main(["cohort", str(cases[0].source.parent), "-o", str(settings.output), "--part", "9/10"]) == 0
+    assert capsys.readouterr().out == "Part 9/10 has no cases: there are only 3.\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--engine", "condor"], "Choose one of dask, spark, slurm."),
+        (["--engine", "servers"], "Choose one of dask, spark, slurm."),
+        (["--engine", "slurm", "--part", "1/2"], "--part is not for --engine slurm"),
+        (["--engine", "slurm", "--scheduler", "tcp://head:8786"], "--scheduler is not for --engine slurm"),
+        (["--dry-run"], "--dry-run is for --engine slurm"),
+    ],
+)
+def test_options_of_another_engine_are_refused(tmp_path, capsys, given, said):
+    assert main(["cohort", str(tmp_path), "-o", str(tmp_path / "out"), *given]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_script_quotes_and_bounds():
@@ -103,7 +127,7 @@ def test_a_task_that_is_killed_is_repeated_by_a_real_slurm(cohort):
         process = deepseg(*asked, "--engine", "slurm", "--workers", "2", env=environment)
         said, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
-        job = said.split()[-1]
+        job = said.splitlines()[0].split()[-1]
         cluster.until(lambda: list(out.glob(".deepseg-*/files/case-0")))  # of a
         task = {"SLURM_ARRAY_JOB_ID": job, "SLURM_ARRAY_TASK_ID": "1"}.items()
         killed = [p for p in psutil.process_iter() if task <= environment_of(p).items()]
@@ -130,9 +154,9 @@ def environment_of(process):
 
 @pytest.fixture
 def spark():
-    pytest.importorskip("pyspark", reason="the extra spark is not installed")
+    pytest.importorskip("pyspark", reason='needs pyspark (pip install -e ".[spark]")')
     if shutil.which("java") is None:
-        pytest.skip("Java is not installed")
+        pytest.skip("needs Java (apt-get install default-jre-headless)")
 
 
 @pytest.mark.usefixtures("spark")
@@ -188,6 +212,57 @@ def test_spark_is_cancelled_and_refuses(cohort, monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(ResourceError, match="Java"):
         list(run_cohort(cases, settings, engine="spark"))
+
+
+@pytest.fixture
+def master(spark, tmp_path):
+    """Address of a Spark master without workers."""
+    pyspark, port = importlib.import_module("pyspark"), free_port()
+    program = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    where = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"]
+    with (tmp_path / "master.log").open("wb") as log:
+        command = [str(program), "org.apache.spark.deploy.master.Master", *where]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    yield f"spark://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(30)
+
+
+def on_spark(cohort, *more):
+    cases, settings = cohort
+    asked = [cases[0].source.parent, "-o", settings.output, "-s", "lung_left", "--quality", "draft", "--surfaces", ""]
+    return deepseg(*asked, "--json", "--engine", "spark", *more, start_new_session=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a group of processes")
+@pytest.mark.parametrize("where", ["here", "no workers"])
+def test_ctrl_c_on_spark_ends_it_and_writes_the_tables(cohort, request, where):
+    master = [] if where == "here" else ["--scheduler", request.getfixturevalue("master")]
+    request.getfixturevalue("spark")
+    out, begun = cohort[1].output, "%" if where == "here" else "waiting for workers"
+    process = on_spark(cohort, *master)
+    assert any(begun in line for line in process.stdout)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    ended = {row["case"]: row["status"] for row in rows(out / "cohort.csv")}
+    left = [*ended.values()].count("cancelled")
+    assert (process.returncode, errors) == (130, f"Cancelled. {left} of 3 cases were not finished.\n")
+    assert set(ended) == {"a", "patient 2/b", "broken"} and left > (0 if where == "here" else 2)
+    assert not list(out.rglob(".*"))
+
+
+@pytest.mark.usefixtures("spark")
+@pytest.mark.skipif(sys.platform == "win32", reason="the process has another name")
+def test_a_spark_that_stops_is_told_once_and_not_as_a_crash_of_each_case(cohort):
+    process = on_spark(cohort)
+    assert any("%" in line for line in process.stdout)
+    next(p for p in psutil.Process(process.pid).children(recursive=True) if p.name() == "java").kill()
+    _, errors = process.communicate(timeout=120)
+    said = errors.splitlines()[-1]  # above it, threads of PySpark may tell that they lost Java
+    assert process.returncode == 6 and said.startswith("Error: Spark has stopped: no master answers at local[1]")
+    assert "spark.log" in said
+    assert (cohort[1].output / "spark.log").stat().st_size
+    assert not list(cohort[1].output.rglob(".*"))
 
 
 def test_spark_that_is_not_installed_is_told(cohort, monkeypatch):

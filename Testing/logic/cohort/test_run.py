@@ -12,15 +12,18 @@ import threading
 import urllib.request
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import psutil
 import pytest
 import SimpleITK
+from free_ports import free_port
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.cohort import Case, case, run_cohort
+from DeepSegLogic.cohort import Case, case, find_cases, run_cohort
+from DeepSegLogic.cohort.engines import engine_for
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.io import read_label_map, read_volume, write_label_map, write_volume
 from DeepSegLogic.segmentation import segment
@@ -290,6 +293,38 @@ def test_a_scheduler_whose_worker_does_two_cases_at_once(cohort):
     with patch.dict(os.environ), LocalCluster(**options, dashboard_address=None) as cluster:  # dask leaves variables
         ended = outcomes(cases, settings, scheduler=cluster.scheduler_address)
     assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+
+
+def test_workers_in_another_folder_find_what_is_near_the_driver(cohort, scheduler, monkeypatch, tmp_path):
+    engine, (_, settings) = engine_for("dask"), cohort
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def elsewhere(*given):
+        os.chdir(tmp_path / "elsewhere")  # the worker is a thread here
+        return engine(*given)
+
+    monkeypatch.setattr("DeepSegLogic.cohort.runner.engine_for", lambda _: elsewhere)
+    ended = outcomes(find_cases([Path("in")]), replace(settings, output=Path("out")), scheduler=scheduler)
+    assert statuses(ended) == {"a": "done", "patient 2/b": "done", "broken": "failed"}
+    assert (tmp_path / "out" / "a" / "provenance.json").exists() and len(rows(tmp_path / "out" / "cohort.csv")) == 3
+
+
+def test_a_scheduler_that_is_lost_is_told_and_not_as_cancelled(cohort, capfd):
+    cases, settings = cohort
+    port = free_port()
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+
+        def lose():
+            process.kill()
+            return False
+
+        with pytest.raises(ResourceError, match="Dask scheduler was lost") as caught:
+            list(run_cohort(cases, settings, scheduler=f"tcp://127.0.0.1:{port}", cancel=lose))
+    assert caught.value.code == "resource.scheduler"
+    assert not list(settings.output.rglob("*"))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_settings_that_cannot_be(cohort, monkeypatch):

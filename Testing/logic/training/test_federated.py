@@ -33,7 +33,7 @@ from .phantom import write_raw
 
 pytest.importorskip("monai")
 if find_spec("flwr") is None:
-    pytest.skip("needs Flower", allow_module_level=True)
+    pytest.skip("needs Flower (make federated)", allow_module_level=True)
 require_flower()  # before gRPC is loaded, which it tells to leave forks alone
 common, client = pytest.importorskip("flwr.common"), pytest.importorskip("flwr.client")
 averaging, server, site, state = (
@@ -196,8 +196,7 @@ def test_hostile_sites_change_nothing(reports, tmp_path, monkeypatch):
     assert re.search(r"site \d at 127\.0\.0\.1 was left out \(its update has a length of \d\.\d+e\+40", said)
     assert all(torch.isfinite(tensor).all() and tensor.abs().max() < 10 for tensor in done.weights.values())
     assert "does not know the token was turned away" in said
-    monkeypatch.setattr(site, "_PATIENCE_S", 0.0)
-    with pytest.raises(ResourceError):
+    with pytest.raises(ResourceError, match="it has another token"):
         stranger.get()
     assert holds_nothing(tmp_path / "stranger")
 
@@ -243,6 +242,9 @@ def test_a_stopped_server_goes_on_and_tls_protects_the_way(reports, tmp_path):
 
     taking = Thread(site.take_part, reports[1], tmp_path / "site", Link(address, certificate))
     plain = Thread(site.take_part, reports[1], tmp_path / "plain", Link(address))
+    other, waits = service.own_certificate(tmp_path / "other")[0], []
+    told_of = {"progress": lambda *told: waits.append(told[2])}
+    wary = Thread(site.take_part, reports[1], tmp_path / "wary", Link(address, other), **told_of)
     with pytest.raises(Cancelled):
         Thread(server.serve, rule, tmp_path / "server", link, terms, told, after_a_round).get()
     before = torch.load(tmp_path / "server.training" / state.CHECKPOINT, weights_only=True)
@@ -251,6 +253,8 @@ def test_a_stopped_server_goes_on_and_tls_protects_the_way(reports, tmp_path):
     assert [one.number for one in done.rounds] == [1, 2]
     assert taking.get().startswith("2 rounds sent") or taking.get().startswith("3 rounds sent")
     assert plain.is_alive() and holds_nothing(tmp_path / "plain"), "a site without TLS is not heard"
+    assert wary.is_alive() and holds_nothing(tmp_path / "wary")
+    assert f"waiting for {address} (its certificate is not trusted)" in waits
     with pytest.raises(InputError, match="another data set or plan"):
         server.serve(rule, tmp_path / "server", link, state.Terms(rounds=2, proximal=1.0))
 

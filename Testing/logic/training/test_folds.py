@@ -265,6 +265,12 @@ def test_folds_and_weights_that_cannot_be_used_are_told_and_no_model_is_written(
     assert not (tmp_path / "x").exists()
 
 
+def test_a_fold_that_is_none_is_told_before_the_data_is_read(tmp_path, capsys):
+    assert train(tmp_path, tmp_path / "x", "--folds", "3", "--fold", "3") == 2
+    assert "There is no fold 3 of 3. Choose 0 to 2." in capsys.readouterr().err
+    assert not (tmp_path / "x.training").exists()
+
+
 def test_the_mean_leaves_out_what_is_not_there():
     assert means({"a": {"liver": 0.5, "cyst": None}, "b": {"liver": 1.0, "cyst": None}}) == {
         "liver": 0.75,
