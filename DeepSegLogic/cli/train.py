@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,8 @@ from .train_views import PICTURES, cases_table, folds_table, held_out_line, pict
 
 if TYPE_CHECKING:
     from ..training.checks import Report
+    from ..training.folds import Fold
+    from ..training.optimization import Outcome
     from ..training.regions import Regions
 
 _MINUTES = 60.0
@@ -107,13 +110,11 @@ def train(
     """Train a model on labelled images. Run again with the same output to continue after any stop."""
     from ..inference.device import choose_device
     from ..models.find import find_model
-    from ..networks.fusion import FUSIONS
     from ..training.beginnings import regions_in
     from ..training.encoder import is_encoder, read_encoder
-    from ..training.folds import SCORES, check_fold, check_folds, cross_validate
+    from ..training.folds import check_fold, check_folds, cross_validate
     from ..training.loop import CHECKPOINT
-    from ..training.losses import LOSSES
-    from ..training.optimization import OPTIMIZERS, Options
+    from ..training.optimization import Options
     from ..training.parallel import Ranks, several
     from ..training.planning import DEFAULT_NETWORK, plan_training
     from ..training.recipe import Recipe
@@ -124,12 +125,7 @@ def train(
     console = Console(quiet or not first, as_json and first)
     if minutes is not None and steps is not None:
         raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
-    choices = ((loss, LOSSES, "loss"), (optimizer, OPTIMIZERS, "optimizer"), (fusion, FUSIONS, "fusion"))
-    for value, known, what in choices:
-        if value not in known:
-            raise UsageError(
-                f"There is no {what} {value!r}.", f"Choose one of {', '.join(known)}.", code="usage.option"
-            )
+    _check_names(loss, optimizer, fusion)
     if begin and (network or spacing or patch or fusion != "early"):
         raise UsageError(
             "--from keeps the model's network, fusion, spacing and patch.",
@@ -211,11 +207,37 @@ def train(
             outcomes = [part.outcome for part in done]
         else:
             done, outcomes = [], [train_recipe(recipe, output, progress=progress, cancel=cancel, ranks=ranks)]
+    _tell(console, output, report, outcomes, done)
+    if outcomes[-1].stopped:
+        raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
+
+
+def _check_names(loss: str, optimizer: str, fusion: str) -> None:
+    from ..networks.fusion import FUSIONS
+    from ..training.losses import LOSSES
+    from ..training.optimization import OPTIMIZERS
+
+    for value, known, what in (
+        (loss, LOSSES, "loss"),
+        (optimizer, OPTIMIZERS, "optimizer"),
+        (fusion, FUSIONS, "fusion"),
+    ):
+        if value not in known:
+            raise UsageError(
+                f"There is no {what} {value!r}.", f"Choose one of {', '.join(known)}.", code="usage.option"
+            )
+
+
+def _tell(console: Console, output: Path, report: Report, outcomes: Sequence[Outcome], folds: Sequence[Fold]) -> None:
+    """Say how a training ended."""
+    from ..training.folds import SCORES
+    from ..training.run import work_folder
+
     outcome, warnings = outcomes[-1], [sentence for one in outcomes for sentence in one.warnings]
     for sentence in warnings:
         console.warning(sentence)
-    if done:
-        console.show(folds_table(done))
+    if folds:
+        console.show(folds_table(folds))
         console.say(f"Dice of each case: {work_folder(output) / SCORES}.")
     else:
         dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
@@ -228,11 +250,9 @@ def train(
         steps=outcome.step,
         loss=outcome.loss,
         dice=outcome.dice,
-        folds={part.number: part.means() for part in done},
+        folds={part.number: part.means() for part in folds},
         warnings=[*report.warnings, *warnings],
     )
-    if outcome.stopped:
-        raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
 
 
 def factors(given: list[str], report: Report | None = None) -> dict[str, float]:
