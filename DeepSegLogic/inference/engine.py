@@ -21,7 +21,7 @@ from .confidence import ConfidenceMeter
 from .cpu_runtime import large_blocks_kept
 from .device import is_out_of_memory, lay_out, layout, precision, reproducible
 from .estimate import patch_multiple
-from .label_writer import LabelWriter, WithHead, deferred_head
+from .label_writer import LabelWriter, deferred_head, has_head
 from .memory_ladder import FirstWindow, MemoryLadder, RunSettings, repeatable
 from .preprocessing import Prepared
 
@@ -168,7 +168,7 @@ class Engine:
         dtype = torch.float32 if full_precision else precision(self.settings.device, self._half_on_cpu)
         with torch.autocast(self.settings.device.type, dtype, enabled=dtype != torch.float32):
             for network in self.networks:
-                run = network.features if self._deferred and isinstance(network, WithHead) else network
+                run = network.features if self._deferred and has_head(network) else network
                 for axes in self._flips:
                     dims = [a + 2 for a in axes]
                     output = run(windows.flip(dims) if dims else windows).float()

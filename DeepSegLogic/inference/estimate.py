@@ -21,7 +21,7 @@ from ..models.plan import Plan
 from ..util.free_memory import free_memory
 from .device import layout, precision
 from .grid_plan import Grids
-from .label_writer import TILE, WithHead, deferred_head
+from .label_writer import TILE, deferred_head, has_head
 from .memory_ladder import CPU, SPARE, RunSettings
 from .presets import Quality
 
@@ -182,7 +182,7 @@ def network_cost(network: nn.Module, patch_size: Shape, inputs: int = 1, without
     weight = next(network.parameters())
     try:
         with torch.inference_mode():
-            run = sketch.features if without_head and isinstance(sketch, WithHead) else sketch
+            run = sketch.features if without_head and has_head(sketch) else sketch
             run(torch.zeros((1, inputs, *small), device=weight.device, dtype=weight.dtype))
     except ImportError as error:  # the run would fail, too
         raise lacks_package(f"The network {type(network).__name__}", error) from error

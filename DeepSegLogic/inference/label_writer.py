@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from .memory_ladder import repeatable
 TILE = {"cpu": 12, "cuda": 32}
 
 
-@runtime_checkable
 class WithHead(Protocol):
     """A network whose last layer, 1×1×1, can be applied apart: ``head(features(x))`` is its output."""
 
@@ -32,6 +31,11 @@ class WithHead(Protocol):
     def head(self) -> nn.Module: ...
 
     def features(self, x: torch.Tensor) -> torch.Tensor: ...
+
+
+def has_head(network: nn.Module) -> TypeGuard[WithHead]:
+    """Whether a network is :class:`WithHead`. Since Python 3.12 protocols do not see the parts of a module."""
+    return isinstance(getattr(network, "head", None), nn.Module) and callable(getattr(network, "features", None))
 
 
 def deferred_head(networks: Sequence[nn.Module], plan: Plan) -> nn.Conv3d | None:
@@ -42,7 +46,7 @@ def deferred_head(networks: Sequence[nn.Module], plan: Plan) -> nn.Conv3d | None
     classes, where several networks are averaged, and for networks that are not :class:`WithHead`.
     """
     network = networks[0]
-    if len(networks) > 1 or not isinstance(network, WithHead):
+    if len(networks) > 1 or not has_head(network):
         return None
     head = network.head
     return head if isinstance(head, nn.Conv3d) and head.in_channels < plan.channels else None
