@@ -144,7 +144,7 @@ def _header(path: Path) -> _Header:
     if head[:4] in (struct.pack(f"{o}i", _SIZE_2) for o in "<>"):
         raise InputError(
             f"{path} is NIfTI-2, which cannot be read.",
-            "Save it as NIfTI-1, for example with nibabel: nib-convert --image-type Nifti1Image OLD NEW.",
+            "Save it as NIfTI-1, for example with the program nib-convert of nibabel, image type Nifti1Image.",
             code="input.format",
         )
     order = next((o for o in "<>" if head[:4] == struct.pack(f"{o}i", _SIZE)), None)

@@ -14,7 +14,7 @@ def test_text_with_a_byte_order_mark_is_read():
     [
         (b"\x1f\x8b\x08\x00", "not a text file"),
         ('{"a": "ü"}'.encode("latin-1"), "not a text file in UTF-8"),
-        (b'{"a": 1,\n}', "not JSON .line 2: "),
+        (b'{"a": 1,\n"b"}', "not JSON .line 2: "),
         (b"", "not JSON .line 1: "),
         (b"[" * 100_000, "nested too deeply"),
         (b"1" * 5000, "a number that is too long"),
