@@ -29,6 +29,16 @@ def started(*arguments, **options):
     return subprocess.Popen([*COMMAND, *map(str, arguments)], **streams | options)
 
 
+def test_events_are_json_in_any_code_page(tmp_path):
+    """Pipes of Windows have the code page of the country, which may lack letters of a name."""
+    name = "größe ≥ 😀.nii"
+    environment = {**os.environ, "PYTHONIOENCODING": "cp437:strict", "PYTHONUTF8": "0"}
+    process = started("estimate", tmp_path / name, "--json", env=environment, errors="replace")
+    out, errors = process.communicate(timeout=60)
+    assert name in json.loads(out)["message"]
+    assert "Traceback" not in errors
+
+
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, chest_ct, name):
