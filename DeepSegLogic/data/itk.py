@@ -38,13 +38,13 @@ def itk_opens(name: str) -> bool:
 
 def _short_name(path: Path) -> str:
     """The name of a file or folder that is there, each part of it as in DOS: ``C:\\Users\\MLLER~1``."""
-    if sys.platform != "win32":
-        return str(path)
-    import ctypes
+    if sys.platform == "win32":
+        import ctypes
 
-    short = ctypes.create_unicode_buffer(1 << 15)
-    found = ctypes.windll.kernel32.GetShortPathNameW(str(path.absolute()), short, len(short))
-    return short.value if found else str(path)
+        short = ctypes.create_unicode_buffer(1 << 15)
+        if ctypes.windll.kernel32.GetShortPathNameW(str(path.absolute()), short, len(short)):
+            return short.value
+    return str(path)
 
 
 def sitk_image(array: npt.NDArray[Any], ijk_to_ras: Affine) -> sitk.Image:

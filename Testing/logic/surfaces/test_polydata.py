@@ -15,9 +15,8 @@ TRIANGLES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.int32)
 def short_numbers(monkeypatch):
     """NumPy 1 on Windows, where whole numbers have 32 bits unless told otherwise."""
 
-    def arange(*arguments):
-        told = [a for a in arguments if isinstance(a, type)]
-        return np.arange(*arguments) if told else np.arange(*arguments, dtype=np.int32)
+    def arange(*arguments, dtype=np.int32):
+        return np.arange(*arguments, dtype=dtype)
 
     monkeypatch.setattr(surface, "np", SimpleNamespace(**{**vars(np), "arange": arange}))
 
