@@ -69,8 +69,8 @@ oldest: $(READY)
 	$(OLDEST)/bin/python -m pytest -n 2 Testing/logic
 
 # What of this works on Linux only? The processes pretend to run on Windows and macOS (Testing/elsewhere).
-ELSEWHERE := Testing/logic/util Testing/logic/worker Testing/logic/io Testing/logic/models Testing/logic/results \
-             Testing/logic/surfaces Testing/logic/adaptation Testing/extension/test_run.py Testing/extension/test_place.py
+ELSEWHERE := Testing/logic/util Testing/logic/worker Testing/logic/io Testing/logic/models/test_store.py \
+             Testing/logic/results Testing/logic/surfaces/test_export.py Testing/extension/test_run.py
 ON_LINUX  := limit_of_the_process or as_many_threads_as_cores
 elsewhere: export PYTHONPATH = $(CURDIR)/Testing/elsewhere
 elsewhere: $(READY)
