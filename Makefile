@@ -5,7 +5,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder  # in order, the long files of browser/ come first
 
-.PHONY: demo web test tests check style types coverage docs faults federated fuzz i18n kill load oldest strokes lint pictures clean
+.PHONY: demo web test tests check style types coverage docs elsewhere faults federated fuzz i18n kill load oldest strokes lint pictures clean
 
 demo: $(READY)
 	$(BIN)/deepseg demo -o demo-output
@@ -67,6 +67,15 @@ oldest: $(READY)
 	grep '^torch' constraints.txt > $(OLDEST)/torch.txt
 	$(OLDEST)/bin/uv pip install -q --python $(OLDEST) --resolution lowest-direct --override $(OLDEST)/torch.txt -e ".[test]"
 	$(OLDEST)/bin/python -m pytest -n 2 Testing/logic
+
+# What of this works on Linux only? The processes pretend to run on Windows and macOS (Testing/elsewhere).
+ELSEWHERE := Testing/logic/util Testing/logic/worker Testing/logic/io Testing/logic/models/test_store.py \
+             Testing/logic/results Testing/logic/surfaces/test_export.py Testing/extension/test_run.py
+ON_LINUX  := limit_of_the_process or as_many_threads_as_cores
+elsewhere: export PYTHONPATH = $(CURDIR)/Testing/elsewhere
+elsewhere: $(READY)
+	DEEPSEG_PRETEND=win32 $(BIN)/python -m pytest --basetemp "$$(mktemp -d)/tests" -k "not ($(ON_LINUX))" $(ELSEWHERE)
+	DEEPSEG_PRETEND=darwin $(BIN)/python -m pytest Testing/logic/util Testing/logic/worker -k "not ($(ON_LINUX))"
 
 # Sends many requests to a server; LOAD_REQUESTS says how many, LOAD_SECONDS over which time.
 load: $(READY)

@@ -146,7 +146,7 @@ def _is_written() -> bool:
 def _without_output(error: OSError) -> int:
     """Tell that standard output cannot be written; returns the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it goes nowhere, without an error
-    if error.errno == errno.EPIPE:  # the reader of our output has gone
+    if error.errno in (errno.EPIPE, errno.EINVAL if os.name == "nt" else None):  # the reader of our output has gone
         return 130
     sentence = f"Standard output cannot be written ({error.strerror})."
     remedy = "Free some space, or send it elsewhere. Files that were written are complete."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress, TaskID
 
-_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 @contextmanager
@@ -107,7 +107,7 @@ class Console:
     def event(self, name: str, **facts: object) -> None:
         """Print an event for programs."""
         if self.as_json:
-            print(json.dumps({"event": name, **facts}, ensure_ascii=False), flush=True)
+            print(json.dumps({"event": name, **facts}), flush=True)  # ASCII: pipes of Windows are not UTF-8
 
     def _listen(self) -> list[int]:
         """Handle all signals that so far raised KeyboardInterrupt; returns them. Ignored ones stay ignored."""

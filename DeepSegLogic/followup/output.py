@@ -10,6 +10,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from ..data.itk import itk_name
 from ..util.atomic_write import atomic_folder
 from ..util.progress import Cancel, never_cancel
 from ..util.tables import write_table
@@ -73,7 +74,7 @@ def write_follow_up(found: FollowUp, folder: Path | str, cancel: Cancel = never_
         header = ["structure", "name", "lesion", "kind", *_COLUMNS, "cut_before", "cut_after", "sentence"]
         write_table(temporary / "changes.csv", header, map(_cells, found.changes))
         (temporary / "summary.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        sitk.WriteTransform(found.registration.transform, str(temporary / "transform.tfm"))
+        sitk.WriteTransform(found.registration.transform, itk_name(temporary / "transform.tfm"))
         (temporary / "report.html").write_text(page(found, created, cancel), "utf-8")
         written = sorted(path.name for path in temporary.iterdir())
     return [folder / name for name in written]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.affine import LPS_TO_RAS
+from ..data.itk import itk_name, itk_opens
 from ..data.label_map import LabelMap, identifier, label_dtype
 from ..data.terminology import standard_structures, structure_for
 from ..data.types import Affine, LabelArray
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 IMAGE_SUFFIXES = (*SUFFIXES, *SEGMENTATION_SUFFIXES)
 """Of all files that may be in a zip file besides slices."""
+_OF_TWO_FILES = (".mhd", ".nhdr", ".hdr", ".img")
 UNNAMED = "does not name its structures"
 """In the warning of a label map whose names are a guess."""
 
@@ -239,26 +241,39 @@ def _opened(path: Path) -> Iterator[tuple[sitk.ImageFileReader, headers.Checked]
     checked = headers.check(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(checked.reader)
-    reader.SetFileName(str(path))
     with ExitStack() as kept:
-        if checked.reader == NIFTI:
 
-            def apart() -> Path:
-                return kept.enter_context(temporary_folder())
+        def apart() -> Path:
+            return kept.enter_context(temporary_folder())
 
-            correction = headers.corrected(path, apart)
-            if correction is not None:
-                copy, doubts = correction
-                checked = checked._replace(doubts=checked.doubts + doubts)
-                reader.SetFileName(str(copy))
-            elif path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists():
-                # ITK would silently take the voxels of the .nii beside it.
-                reader.SetFileName(shutil.copy(path, apart()))
+        name = itk_name(path)
+        if checked.reader == NIFTI and (correction := headers.corrected(path, apart)) is not None:
+            name, doubts = itk_name(correction[0]), correction[1]
+            checked = checked._replace(doubts=checked.doubts + doubts)
+        elif _must_be_copied(path, checked.reader, name):
+            suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), "")
+            name = itk_name(Path(shutil.copy(path, apart() / f"copy{suffix}")))
+        reader.SetFileName(name)
         try:
             reader.ReadImageInformation()
         except RuntimeError as error:
-            raise _not_an_image(path, error) from error
+            raise _not_an_image(path, error) if itk_opens(name) else _unnamed(path) from error
         yield reader, checked
+
+
+def _must_be_copied(path: Path, reader: str, name: str) -> bool:
+    """Whether ITK would take the voxels of the .nii beside a .nii.gz, or cannot open a file of this name."""
+    if reader == NIFTI and path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists():
+        return True
+    return not itk_opens(name) and path.suffix.lower() not in _OF_TWO_FILES
+
+
+def _unnamed(path: Path) -> InputError:
+    return InputError(
+        f"{path} has a name that ITK cannot open on Windows.",
+        "Rename the file and its folders, with the letters A to Z only.",
+        code="input.name",
+    )
 
 
 def _must_be_scalar(path: Path, components: int, pixel: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.itk import sitk_image
+from ..data.itk import itk_name, sitk_image
 from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, ByteArray, LabelArray, VolumeArray
 from ..data.volume import Volume
@@ -80,17 +80,18 @@ def write_array(
     """
     import SimpleITK as sitk
 
-    check_suffix(path)
+    suffix = check_suffix(path)
     image = sitk_image(array, ijk_to_ras)
-    compressed = not path.name.lower().endswith(".nii")
     with atomic_path(path) as temporary:
         try:
-            if structures and path.name.lower().endswith((".nii", ".nii.gz")):
+            if structures and suffix in (".nii", ".nii.gz"):
                 plain = temporary.with_name("plain.nii")
-                sitk.WriteImage(image, str(plain))
+                sitk.WriteImage(image, itk_name(plain))
                 add_names(plain, structures, temporary)
             else:
-                sitk.WriteImage(image, str(temporary), useCompression=compressed)
+                plain = temporary.with_name(f"plain{suffix}")
+                sitk.WriteImage(image, itk_name(plain), useCompression=suffix != ".nii")
+                plain.replace(temporary)
             check_voxels(temporary)  # ITK says nothing if the disk is too full for a NIfTI
         except RuntimeError as error:
             raise _explained(path, last_line(error)) from error
@@ -98,14 +99,20 @@ def write_array(
             raise _explained(path, "only a part of it was written") from error
 
 
-def check_suffix(path: Path) -> None:
-    """Raise :class:`UsageError` if no format of voxels has the suffix of this file."""
-    if not path.name.lower().endswith(SUFFIXES):
+def check_suffix(path: Path) -> str:
+    """The suffix of a file, one of :data:`SUFFIXES`.
+
+    Raises:
+        UsageError: no format of voxels has its suffix.
+    """
+    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+    if suffix is None:
         raise UsageError(
             f"{path.name} does not end with the suffix of a known format.",
             f"Use {', '.join(SUFFIXES)} or, for label maps, .seg.nrrd.",
             code="usage.format",
         )
+    return suffix
 
 
 def _explained(path: Path, reason: str) -> OutputError:

@@ -23,6 +23,7 @@ from ..util.digests import file_digest
 from ..util.disk_space import check_free_space, disk_full
 from ..util.errors import Cancelled, DeepSegError, ModelError, OutputError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
+from ..util.staging import move
 
 ATTEMPTS = 5
 BACKOFF_S = 0.5  # before the second attempt; doubled each time
@@ -223,7 +224,7 @@ class _Transfer:
                     "Try again. If this happens again, the file was changed by its publisher or on the way.",
                     code="model.digest",
                 )
-        self.partial.replace(self.target)
+        move(self.partial, self.target)
         self.origin.unlink(missing_ok=True)
         self.fraction = 1.0
 

@@ -27,7 +27,7 @@ from ..util.digests import file_digest
 from ..util.errors import ModelError
 from ..util.file_names import is_file_name
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from ..util.staging import exchange, flush, sweep
+from ..util.staging import exchange, flush, move, sweep
 from .card import ModelCard, Part, check_id
 from .card_files import read_card, read_cards
 from .files import CARD_FILE, folder_digests, model_files, read_json
@@ -158,7 +158,7 @@ class Store:
         if not (target.exists() and exchange(staged, target)):  # exchange: now the old model is the staged one
             if target.exists():
                 self._discard(target)
-            staged.rename(target)
+            move(staged, target)
         flush(self.root, deep=False)
         return read_card(target)
 
@@ -192,7 +192,7 @@ class Store:
         shutil.rmtree(bin_, ignore_errors=True)
         try:
             bin_.parent.mkdir(exist_ok=True)
-            folder.rename(bin_)
+            move(folder, bin_)
         except OSError as error:  # on Windows, while another program has one of its files open
             raise cannot_write(folder, error) from error
         shutil.rmtree(bin_, ignore_errors=True)
@@ -232,7 +232,7 @@ class Store:
             try:
                 known = self._records()
             except ModelError:
-                self._known_file.replace(self.root / "known.damaged.json")
+                move(self._known_file, self.root / "known.damaged.json")
                 known = {k: {} for k in _RECORDS}
             known[kind][key] = value
             with atomic_path(self._known_file) as temporary:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ..util.errors import OutputError
+from ..util.staging import move
 
 
 def private_folder(folder: Path) -> Path:
@@ -34,4 +35,4 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+    move(temporary, path)

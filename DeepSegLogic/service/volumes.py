@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import clear_frames
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from ..data.volume import Volume
 from ..data.volume_checks import reject_unusable
 from ..remote.protocol import GridHeader
 from ..util.errors import DeepSegError, InputError
-from ..util.staging import flush
+from ..util.staging import flush, move
 from .files import private_folder, write_json
 from .settings import ServiceError, Settings
 
@@ -215,10 +216,11 @@ class VolumeStore:
                 )
             if header.dtype in ("int16", "float32"):
                 reject_unusable(Volume(read_voxels(place / "part", header), header.matrix, THE_VOLUME))
-        except DeepSegError:
+        except DeepSegError as error:
+            clear_frames(error.__traceback__)  # they map the voxels, which Windows would not delete then
             shutil.rmtree(place, ignore_errors=True)
             raise
-        (place / "part").replace(place / "voxels")
+        move(place / "part", place / "voxels")
 
 
 class Writer:

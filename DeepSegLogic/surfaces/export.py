@@ -14,6 +14,7 @@ import numpy as np
 from ..data.label_map import LabelMap
 from ..util.atomic_write import atomic_folder, atomic_path
 from ..util.errors import InputError
+from ..util.file_names import is_device
 from ..util.given import not_paths
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .extract import make_surfaces
@@ -24,7 +25,6 @@ from .simplify import check_goal, simplify_surfaces
 from .surface import Surface, SurfaceSet
 
 QUALITY_FILE = "surfaces.json"
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
 _LONGEST = 200  # bytes of a file's name, of the 255 that systems take
 
 
@@ -196,9 +196,9 @@ def _file_names(surfaces: Iterable[Surface]) -> list[str]:
     plain = []
     for surface in surfaces:
         name = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", surface.structure.name)).strip("._-")
-        short = name.encode()[:_LONGEST].decode(errors="ignore")
-        plain.append(short or f"label_{surface.structure.value}")
-    return _distinct(plain, _RESERVED, str.casefold)
+        short = name.encode()[:_LONGEST].decode(errors="ignore") or f"label_{surface.structure.value}"
+        plain.append(re.sub(r"(?=\.|$)", "_", short, count=1) if is_device(short) else short)
+    return _distinct(plain, key=str.casefold)
 
 
 def _node_names(surfaces: Iterable[Surface]) -> list[str]:
@@ -206,7 +206,7 @@ def _node_names(surfaces: Iterable[Surface]) -> list[str]:
     return _distinct([re.sub(r"[\0-\x1f\ufffe\uffff]", "_", s.structure.name) for s in surfaces], {"world"})
 
 
-def _distinct(names: Iterable[str], reserved: Iterable[str], key: Callable[[str], str] = str) -> list[str]:
+def _distinct(names: Iterable[str], reserved: Iterable[str] = (), key: Callable[[str], str] = str) -> list[str]:
     distinct, taken = [], set(reserved)
     for name in names:
         while key(name) in taken:

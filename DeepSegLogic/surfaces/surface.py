@@ -77,7 +77,7 @@ def polydata(points: PointsRas, triangles: Triangles) -> vtkPolyData:
     corners = vtkPoints()
     corners.SetData(numpy_support.numpy_to_vtk(np.ascontiguousarray(points), deep=True))
     cells = vtkCellArray()
-    offsets = numpy_support.numpy_to_vtkIdTypeArray(np.arange(0, triangles.size + 1, 3), deep=True)
+    offsets = numpy_support.numpy_to_vtkIdTypeArray(np.arange(0, triangles.size + 1, 3, dtype=np.int64), deep=True)
     ids = numpy_support.numpy_to_vtkIdTypeArray(np.ascontiguousarray(triangles, np.int64).ravel(), deep=True)
     cells.SetData(offsets, ids)
     mesh = vtkPolyData()

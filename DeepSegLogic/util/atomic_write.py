@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from .errors import DeepSegError, OutputError
-from .staging import PREFIX, flush, is_there, put_in_place, staging_folder, staging_of, sweep
+from .staging import PREFIX, flush, is_there, move, put_in_place, staging_folder, staging_of, sweep
 
 log = logging.getLogger(__name__)
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _SOME_ROOM = 1 << 20  # bytes
+_IN_USE = {5, 32, 33, 1224}  # of Windows: denied (also for a folder with an open file in it), open, locked, mapped
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         yield temporary
         if not staged:
             flush(temporary)
-        temporary.replace(path)
+        move(temporary, path)
         if not staged:
             flush(path.parent, deep=False)
 
@@ -152,9 +153,10 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
             code="output.disk_full",
         )
     reason = error.strerror or str(error)
-    return OutputError(
-        f"{path} cannot be written ({reason}).", "Choose a folder with write permission.", code="output.not_writable"
-    )
+    remedy = "Choose a folder with write permission."
+    if getattr(error, "winerror", None) in _IN_USE:
+        remedy = f"Close the programs that have {error.filename or path} open, or {remedy[0].lower()}{remedy[1:]}"
+    return OutputError(f"{path} cannot be written ({reason}).", remedy, code="output.not_writable")
 
 
 def _gone(path: Path) -> OutputError:

@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,7 @@ _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 # Names inside a staging folder.
 _LOCK, _FILES, _COMPLETE, _RETIRED, _OUTDATED = ".lock", "files", "complete", "retired", "outdated"
 _TRIES = 5
+_PATIENCE_S, _POLL_S = 1.0, 0.02
 
 
 @contextmanager
@@ -112,6 +114,26 @@ def put_in_place(staging: Path, folder: Path, last: str = "", outdated: Sequence
         _move_all(place, folder, last)
     finally:
         (place / _COMPLETE).unlink(missing_ok=True)  # before its files are removed one by one
+
+
+def move(origin: Path, goal: Path) -> None:
+    """Move a file or folder; a file at ``goal`` is replaced.
+
+    On Windows, nobody can move what another program has open. A search index or a virus scanner opens each new file for
+    a moment, so the move is tried again for a second.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            origin.replace(goal)
+            return
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > end:
+                raise
+        time.sleep(_POLL_S)
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -207,18 +229,18 @@ def _move_all(place: Path, folder: Path, last: str = "") -> None:
     try:
         for path in outdated:
             (retired / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).replace(retired / path)
+            move(folder / path, retired / path)
             moves.append((folder / path, retired / path))
         for item in sorted((place / _FILES).iterdir(), key=lambda p: (p.name == last, p.name)):
             target = folder / item.name
             for origin, goal in ((target, retired / item.name), (item, target)):
                 if os.path.lexists(origin):
-                    origin.replace(goal)
+                    move(origin, goal)
                     moves.append((origin, goal))
         flush(folder, deep=False)
     except BaseException:
         for origin, goal in reversed(moves):
-            goal.replace(origin)
+            move(goal, origin)
         raise
     for inner in {path.parent for path in outdated} - {Path()}:
         with suppress(OSError):  # not empty

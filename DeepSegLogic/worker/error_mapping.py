@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import traceback
 from typing import Any
@@ -10,6 +11,7 @@ from ..util import errors
 from ..util.errors import DeepSegError, ResourceError, checked_action
 
 _SMALLER = "Close other programs, choose fewer structures or a coarser quality, then run again."
+_PAGING_FILE = 1455  # of Windows: the paging file is too small, as for libraries of CUDA
 _REPORT = "Run again; the worker restarts by itself. If it happens again, report it with the log."
 
 
@@ -19,7 +21,7 @@ def explain(error: BaseException) -> DeepSegError:
         return error
     if "OutOfMemoryError" in type(error).__name__:  # torch's, which is not imported here
         return ResourceError("The GPU is out of memory.", _SMALLER, code="resource.gpu_memory")
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _lacks_memory(error):
         return ResourceError("The computer is out of memory.", _SMALLER, code="resource.memory")
     if isinstance(error, RuntimeError) and "CUDA error" in str(error):
         return ResourceError(
@@ -34,6 +36,13 @@ def explain(error: BaseException) -> DeepSegError:
             code="resource.package",
         )
     return DeepSegError(f"Unexpected error ({type(error).__name__}: {error}).", _REPORT)
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Whether the system said so, as it does for files that are mapped and for libraries that are loaded."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno == errno.ENOMEM or getattr(error, "winerror", None) == _PAGING_FILE
 
 
 def to_message(error: BaseException) -> dict[str, Any]:

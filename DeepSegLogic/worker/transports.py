@@ -22,6 +22,7 @@ from .channel import Channel
 from .error_mapping import why_it_died
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # else Windows shows a console over Slicer
 
 
 class Link(Protocol):
@@ -93,7 +94,7 @@ class ProcessLink:
                     "PYTHONUTF8": "1",
                 },
                 start_new_session=True,  # a process group to kill; Ctrl+C goes to the client only
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                creationflags=_NO_WINDOW,
             )
         except OSError as error:
             raise ResourceError(
@@ -132,7 +133,8 @@ class ProcessLink:
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     if os.name == "nt":
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+        end = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(end, capture_output=True, check=False, creationflags=_NO_WINDOW)
         return
     with suppress(ProcessLookupError, PermissionError):  # all gone; macOS raises the latter for zombies
         os.killpg(process.pid, signal.SIGKILL)  # its own group, see start_new_session

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from ...data.itk import itk_name
 from ...data.types import FloatArray
 from ...data.volume import compact
 from ...util.errors import InputError
@@ -249,7 +250,7 @@ def _is_cut(path: Path) -> bool:
 def _reader(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     reader.LoadPrivateTagsOff()
     return reader
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -60,5 +61,5 @@ def _in_layers(path: Path, planes: Planes, shape: Shape) -> tuple[list[LabelArra
 
 
 def _empty(path: Path, shape: Shape, dtype: type[np.uint8 | np.uint16]) -> LabelArray:
-    must_fit(path, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    must_fit(path, math.prod(shape) * np.dtype(dtype).itemsize)
     return np.zeros(shape, dtype)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...util.errors import DeepSegError, ModelError, last_line
 from ..card import ModelCard
-from ..files import read_json, read_text
+from ..files import opened, read_json, read_text
 from ..model import Model, lacks_package, require_monai
 from ..monai_plan import dictionaries, images_of, kind_of_step, plan_of
 from ..trust import trusted_copy
@@ -253,7 +253,8 @@ def _network(parser: ConfigParser, card: ModelCard, folder: Path) -> torch.nn.Mo
         log.info("%s: its configuration builds no network here (%r); the scripted one is used", card.id, error)
         weights = None
     if weights is None:
-        network = torch.jit.load(scripted, map_location="cpu")
+        with opened(scripted) as file:  # of a path, torch opens only ASCII on Windows
+            network = torch.jit.load(file, map_location="cpu")
         return network
     state = read_checkpoint(weights)
     for key in ("model", "state_dict"):

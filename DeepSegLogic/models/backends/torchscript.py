@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...util.errors import ModelError, first_line, last_line
 from ...util.file_names import is_file_name
 from ..card import ModelCard
-from ..files import read_json
+from ..files import opened, read_json
 from ..model import Model, lacks_package, require_monai
 from ..plan import Normalization, Plan, Resampling, triple
 from ..trust import trusted_copy
@@ -113,7 +113,8 @@ def _scripted(card: ModelCard) -> nn.Module:
 
     with trusted_copy(card) as folder:
         try:
-            network: nn.Module = torch.jit.load(folder / _SCRIPT, map_location="cpu")
+            with opened(folder / _SCRIPT) as file:  # of a path, torch opens only ASCII on Windows
+                network: nn.Module = torch.jit.load(file, map_location="cpu")
             return network
         except (RuntimeError, ValueError, OSError) as error:
             raise ModelError(

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def small_ct(chest_ct, tmp_path_factory):
 def started(*arguments, **options):
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     return subprocess.Popen([*COMMAND, *map(str, arguments)], **streams | options)
+
+
+def test_events_are_json_in_any_code_page(tmp_path):
+    """Pipes of Windows have the code page of the country, which may lack letters of a name."""
+    name = "größe ≥ 😀.nii"
+    environment = {**os.environ, "PYTHONIOENCODING": "cp437:strict", "PYTHONUTF8": "0"}
+    process = started("estimate", tmp_path / name, "--json", env=environment, errors="replace")
+    out, errors = process.communicate(timeout=60)
+    assert name in json.loads(out)["message"]
+    assert "Traceback" not in errors
 
 
 @posix
@@ -71,6 +82,18 @@ def test_a_reader_that_has_gone_is_no_error(small_ct, asked):
     process.stdout.close()
     assert process.wait(120) == 130
     assert all(line.startswith("Warning") for line in process.stderr)
+
+
+def test_a_reader_that_has_gone_is_no_error_on_windows_either():
+    """There, Python calls it an invalid argument."""
+    script = """
+        import errno, os, types
+        from DeepSegLogic import cli
+        cli.os = types.SimpleNamespace(**{**vars(os), "name": "nt"})
+        raise SystemExit(cli._without_output(OSError(errno.EINVAL, "Invalid argument")))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_ctrl_c_where_nothing_listens_is_told_too(monkeypatch, capfd):

@@ -1,6 +1,8 @@
 """Single network files with a card, made with MONAI and run on a real CT."""
 
 import json
+import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -140,3 +142,21 @@ def test_a_file_that_is_no_torchscript_is_named(files):
     trust(installed)
     with pytest.raises(ModelError, match="TorchScript"):
         load_model(installed)
+
+
+def test_a_script_is_read_where_torch_opens_only_paths_in_ascii(files, tmp_path, monkeypatch):
+    """As on Windows (pytorch#75171), for users whose names have other letters."""
+    load = torch.jit.load
+
+    def load_on_windows(file, **options):
+        if isinstance(file, (str, os.PathLike)) and not str(file).isascii():
+            raise RuntimeError("open file failed")
+        return load(file, **options)
+
+    home = tmp_path / "Müller"
+    home.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
+    monkeypatch.setattr(torch.jit, "load", load_on_windows)
+    installed = import_model(files / "lab_net.ts", changes=card())
+    trust(installed)
+    load_model(installed)

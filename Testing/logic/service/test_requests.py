@@ -4,10 +4,12 @@ import gzip
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import time
 import zlib
+from pathlib import Path
 from uuid import uuid4
 
 import jsonschema
@@ -18,6 +20,8 @@ from running_server import ct
 
 from DeepSegLogic import InputError, LabelMap, Structure, Volume
 from DeepSegLogic.remote.protocol import GridHeader
+from DeepSegLogic.service.settings import Settings
+from DeepSegLogic.service.volumes import VolumeStore
 from DeepSegLogic.util.errors import UsageError
 
 JOB = "0123456789abcdef" * 2
@@ -117,6 +121,22 @@ def test_a_volume_with_nan_is_refused_in_the_words_of_this_machine(server):
     assert requests.get(address, headers=server.headers()).status_code == 404  # it is gone
     with pytest.raises(InputError, match="not numbers"):  # our client does not even send it
         server.client().segment(bad, "plain")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what is mapped")
+def test_refused_voxels_are_mapped_no_more_when_they_are_deleted(tmp_path, monkeypatch):
+    """Else Windows would keep them."""
+    bad = np.full((4, 5, 6), np.nan, np.float32)
+    volumes, header, mapped = VolumeStore(tmp_path, Settings(tmp_path)), GridHeader.of(bad, np.eye(4)), []
+
+    def look(place, **options):
+        mapped.append(str(place) in Path("/proc/self/maps").read_text("utf-8"))
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    volumes.announce(header, ())
+    with pytest.raises(InputError, match="not numbers"), volumes.append(header.id, 0, gzipped=False) as writer:
+        writer.write(bad.tobytes())
+    assert mapped == [False]
 
 
 def test_voxels_that_changed_on_their_way_are_refused(server):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import zipfile
 from dataclasses import replace
+from pathlib import PureWindowsPath
 
 import numpy as np
 import pytest
@@ -56,6 +57,14 @@ def test_an_unknown_surface_is_refused_with_the_known_names(surfaces):
     with pytest.raises(UsageError, match="no structure named 'livr'") as caught:
         surfaces["livr"]
     assert "liver" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["aux", "aux.1", "COM¹", "nul.tar.gz", "lpt9.old"])
+def test_no_file_is_a_device_of_windows(tmp_path, surfaces, name):
+    one = surfaces["liver"]
+    several = [Surface(replace(one.structure, name=name), one.points, one.triangles)]
+    written = export_surfaces(SurfaceSet(several), tmp_path, ["stl"])
+    assert PureWindowsPath(written[0].name).is_reserved() is False
 
 
 def test_stl_is_what_trimesh_writes_but_for_the_header(tmp_path, surfaces):

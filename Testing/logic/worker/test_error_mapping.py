@@ -1,5 +1,6 @@
 """Cancelling, crashes, hangs and a vanished parent, with real processes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from DeepSegLogic.util.errors import Cancelled, DeepSegError, InputError, ResourceError
 from DeepSegLogic.worker import ProcessLink, WorkerClient, WorkerState
 from DeepSegLogic.worker import shared_memory as shared
-from DeepSegLogic.worker.error_mapping import why_it_died
+from DeepSegLogic.worker.error_mapping import explain, why_it_died
 
 from .conftest import HERE, gone, is_end, leftovers, run_until
 
@@ -260,3 +261,12 @@ def test_a_signal_without_a_name_is_still_a_crash():
     """Real-time signals, which batch systems send."""
     assert "crashed (signal 50)" in why_it_died(-50, "", True).message
     assert "crashed (SIGSEGV)" in why_it_died(-signal.SIGSEGV, "", True).message
+
+
+@pytest.mark.parametrize(("number", "of_windows"), [(errno.ENOMEM, None), (errno.EINVAL, 1455)])
+def test_a_system_without_memory_is_told_as_such(number, of_windows):
+    """As when a file is mapped, or on Windows when the libraries of CUDA are loaded."""
+    error = OSError(number, "The paging file is too small for this operation to complete")
+    error.winerror = of_windows
+    assert explain(error).code == "resource.memory"
+    assert explain(OSError(errno.EINVAL, "Invalid argument")).code == "internal"

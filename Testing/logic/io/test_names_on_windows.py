@@ -1,0 +1,92 @@
+"""On Windows, ITK opens only files with names in ASCII. Short names (8.3) stand for others, as links do here."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_series import write_series
+
+from DeepSegLogic import InputError, OutputError, read_volume, write_volume
+from DeepSegLogic.data import itk
+from DeepSegLogic.data.volume import Volume
+
+VOXELS = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+FILES = ["ct.nii.gz", "größe.nii", "größe.nii.gz", "größe.nrrd", "größe.mha"]
+
+
+@pytest.fixture(autouse=True)
+def windows(monkeypatch):
+    """ITK as on Windows."""
+
+    def only_ascii(call):
+        def called(it, name, *arguments, **options):
+            return call(it, name if name.isascii() else "no such folder/ct.nrrd", *arguments, **options)
+
+        return called
+
+    monkeypatch.setattr(itk, "_ONLY_ASCII", True)
+    monkeypatch.setattr(sitk.ImageFileReader, "SetFileName", only_ascii(sitk.ImageFileReader.SetFileName))
+    monkeypatch.setattr(sitk, "WriteImage", only_ascii(sitk.WriteImage))
+
+
+@pytest.fixture
+def short_names(monkeypatch, tmp_path_factory):
+    """Names of at most eight letters, with endings of at most three."""
+    links = tmp_path_factory.mktemp("links")
+
+    def short_name(path):
+        link = links / f"NAME~{len(list(links.iterdir()))}{path.suffix[:4].upper()}"
+        link.symlink_to(path.absolute())
+        return str(link)
+
+    monkeypatch.setattr(itk, "_short_name", short_name)
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "Müller 医院"
+    folder.mkdir()
+    return folder
+
+
+def write_plainly(path: Path) -> None:
+    """By ITK, under another name."""
+    plain = path.parents[1] / f"plain{''.join(path.suffixes)}"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(plain))
+    plain.rename(path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_with_other_letters_are_written_and_read(short_names, home, name):
+    write_volume(Volume(VOXELS, np.eye(4)), home / name)
+    assert sorted(p.name for p in home.iterdir()) == [name]
+    assert (read_volume(home / name).array == VOXELS).all()
+
+
+def test_a_header_beside_its_voxels_is_read(short_names, home):
+    write_plainly(home / "plain.mhd")
+    (home.parent / "plain.raw").rename(home / "plain.raw")
+    assert (read_volume(home / "plain.mhd").array == VOXELS).all()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_without_short_names_a_copy_is_read(home, name):
+    write_plainly(home / name)
+    assert (read_volume(home / name).array == VOXELS).all()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_where_there_is_no_name_at_all_it_is_told(home, name, monkeypatch):
+    write_plainly(home / name)
+    monkeypatch.setattr("tempfile.tempdir", str(home))
+    with pytest.raises(InputError) as error:
+        read_volume(home / name)
+    assert error.value.code == "input.name" and str(home / name) in error.value.message
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_volume(Volume(VOXELS, np.eye(4)), home / name)
+
+
+def test_a_series_with_other_letters_is_read(short_names, home):
+    write_series(home / "Übersicht")
+    assert read_volume(home / "Übersicht").array.ndim == 3
