@@ -12,6 +12,8 @@ from DeepSegLogic.classify.outline import outline_png
 from DeepSegLogic.session import WayOut
 from DeepSegLogic.session.texts import estimate_text
 
+FIGURE_HEIGHT = 110  # px
+
 
 class InputSection:
     """Which volume, what is known about it, and how to run."""
@@ -113,6 +115,7 @@ class InputSection:
         picture = qt.QPixmap()
         if scan is not None and scan.parts:
             picture.loadFromData(qt.QByteArray(outline_png(scan)))
+            picture = picture.scaledToHeight(FIGURE_HEIGHT, qt.Qt.SmoothTransformation)
         self.ui.fieldOfViewLabel.setPixmap(picture)
         self.ui.fieldOfViewLabel.visible = not picture.isNull()
 
