@@ -27,13 +27,14 @@ class SceneCorrections:
     outlining = nullcontext
 
     def __init__(self, work):
-        self._work, self._shownTime = work, 0
+        self._work, self._shownTime, self._shownIDs = work, 0, frozenset()
         self._painted, self._cost = (0, 0.0), 0.0  # voxels' time, and when it was seen first; seconds
         self._proposed, self._outline = None, Outline(work.scene)
 
     def resultShown(self):
-        """The segmentation shows a result: what is painted from now on is a correction."""
+        """The segmentation shows a result: what is painted or removed from now on is a correction."""
         self._shownTime = storedResult.voxelTime(self._work.resultNode)
+        self._shownIDs = frozenset(storedResult.segmentIDs(self._work.resultNode))
 
     def preview(self, prompt, reach):
         """Outline what a prompt would change, in place of the outline before; returns it in words.
@@ -105,13 +106,12 @@ class SceneCorrections:
 
     @property
     def editedByHand(self):
-        """Whether somebody painted since the result, or the last correction of it, was shown, or removed a segment."""
+        """Whether somebody painted, or removed a segment, since the result or the last correction of it was shown."""
         node = self._work.resultNode
         if node is None or self._work.correction is None:
             return False
-        known = {s.name for s in self._work.correction.label_map.structures}
         there = storedResult.segmentIDs(node)
-        return storedResult.voxelTime(node) > self._shownTime or bool(there and known.difference(there))
+        return storedResult.voxelTime(node) > self._shownTime or bool(there and self._shownIDs.difference(there))
 
     def look(self):
         """Take over what was painted once the hand rests; call this often."""
