@@ -10,7 +10,7 @@ from DeepSegLib.statisticsTable import statisticsTable
 from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.measurements import confidence_note
 from DeepSegLogic.session import is_doubtful
-from DeepSegLogic.session.scan_texts import told_text
+from DeepSegLogic.session.scan_texts import scan_lines
 
 
 class ResultSection:
@@ -131,7 +131,7 @@ class ResultSection:
 
     def _showTold(self, result):
         """What the run told of the scan; it holds for as long as the result is there."""
-        lines = told_text(result) if result is not None else []
+        lines = scan_lines(result) if result is not None else []
         notes = [self._whose, *result.warnings] if result is not None else []
         showNotes(self.ui.warningsLabel, list(filter(None, notes)))
         self.ui.phaseLabel.text = "\n".join(lines)

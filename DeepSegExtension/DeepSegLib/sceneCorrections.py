@@ -12,7 +12,7 @@ from DeepSegLogic.session import SOLVER, Correction, entry_text
 from DeepSegLogic.util.errors import DeepSegError, UsageError
 
 REST_S = 1.0  # without painting
-REST_FACTOR = 10  # of what taking over took last, which stops Slicer for so long
+REST_FACTOR = 10  # of how long taking over took last, during which Slicer does not react
 
 
 class SceneCorrections:
@@ -121,14 +121,14 @@ class SceneCorrections:
         if voxels != self._painted[0]:
             self._painted = voxels, now
         elif now - self._painted[1] > max(REST_S, REST_FACTOR * self._cost):
-            self._painted = voxels, now
             with suppress(DeepSegError):  # what is in the way is told when the user does something
                 self.takeEdits()
+            self._painted, self._cost = (voxels, now), time.monotonic() - now
 
     def takeEdits(self):
         """Make a step of what was painted since the last one."""
         if self.editedByHand:
-            start, node, correction = time.monotonic(), self._work.resultNode, self._work.correction
+            node, correction = self._work.resultNode, self._work.correction
             outcome, known = self._work.session.outcome, correction.label_map.structures
             step = correction.take(bridge.labelMapFromSegmentation(node, outcome.volume, known))
             bridge.markCorrected(node, step.changes_ml if step is not None else ())
@@ -136,7 +136,6 @@ class SceneCorrections:
             self.resultShown()
             self._work.checkStructure()
             outcome.measure(correction.label_map)
-            self._cost = time.monotonic() - start
 
     def _show(self, entry, *undone):
         """Write what a step changed into the segmentation, after other steps were undone, and update its measurements
