@@ -48,6 +48,11 @@ class Frames:
     def done(self):
         return len(self._results)
 
+    @property
+    def inStep(self):
+        """Whether the browser shows the frame that the result is of; it does not while it plays."""
+        return self._shown == self._browser.GetSelectedItemNumber()
+
     def start(self):
         """Segment the first frame; the others follow.
 
@@ -60,7 +65,7 @@ class Frames:
 
     def look(self):
         """Call this often: when the browser shows another frame, what was found there is the result."""
-        if self._gone() or self._browser.GetPlaybackActive() or self._shown == self._browser.GetSelectedItemNumber():
+        if self._gone() or self._work.resultNode is None or self._browser.GetPlaybackActive() or self.inStep:
             return
         self._shown = self._browser.GetSelectedItemNumber()
         try:

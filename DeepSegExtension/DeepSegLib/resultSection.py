@@ -10,7 +10,7 @@ from DeepSegLib.statisticsTable import statisticsTable
 from DeepSegLogic.review.field_of_view import cut_note
 from DeepSegLogic.review.measurements import confidence_note
 from DeepSegLogic.session import is_doubtful
-from DeepSegLogic.session.scan_texts import told_text
+from DeepSegLogic.session.scan_texts import scan_lines
 
 
 class ResultSection:
@@ -41,6 +41,7 @@ class ResultSection:
         self.showFindings(self.outcome.findings)
 
     def showResult(self, result):
+        self._tableWanted = False  # that was of the last one
         self._showLook()
         self._showTold(result)
         if result is not None:
@@ -123,14 +124,14 @@ class ResultSection:
 
     def _makeTable(self):
         """Make the table of statistics that was asked for, once all is measured."""
-        if self._tableWanted and not self.outcome.measuring:
+        if self._tableWanted and self.outcome.measurements and not self.outcome.measuring:
             self._tableWanted = False
             node = statisticsTable(self.scene.scene, self.outcome.measurements)
             slicer.util.showStatusMessage(_("Table {} created.").format(node.GetName()), 3000)
 
     def _showTold(self, result):
         """What the run told of the scan; it holds for as long as the result is there."""
-        lines = told_text(result) if result is not None else []
+        lines = scan_lines(result) if result is not None else []
         notes = [self._whose, *result.warnings] if result is not None else []
         showNotes(self.ui.warningsLabel, list(filter(None, notes)))
         self.ui.phaseLabel.text = "\n".join(lines)
@@ -140,14 +141,9 @@ class ResultSection:
     def _whose(self):
         """Which volume the result is of, if it is not the chosen one."""
         node = self.scene.resultVolumeNode
-        if node is not None and node is self.scene.volumeNode:
-            return ""
-        name = self.outcome.volume.name
-        return (
-            _("This is the result of {}.").format(name)
-            if node is not None
-            else _("The CT of this result, {}, was removed.").format(name)
-        )
+        if node is None:
+            return _("The CT of this result, {}, was removed.").format(self.outcome.volume.name)
+        return "" if node is self.scene.volumeNode else _("This is the result of {}.").format(node.GetName())
 
     def _showLook(self):
         """Set the slider and the 3D button to how the scene shows the result; a new one has no surfaces yet."""

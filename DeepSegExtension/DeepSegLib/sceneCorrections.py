@@ -12,7 +12,7 @@ from DeepSegLogic.session import SOLVER, Correction, entry_text
 from DeepSegLogic.util.errors import DeepSegError, UsageError
 
 REST_S = 1.0  # without painting
-REST_FACTOR = 10  # of what taking over took last, which stops Slicer for so long
+REST_FACTOR = 10  # of how long taking over took last, during which Slicer does not react
 
 
 class SceneCorrections:
@@ -27,13 +27,14 @@ class SceneCorrections:
     outlining = nullcontext
 
     def __init__(self, work):
-        self._work, self._shownTime = work, 0
+        self._work, self._shownTime, self._shownIDs = work, 0, frozenset()
         self._painted, self._cost = (0, 0.0), 0.0  # voxels' time, and when it was seen first; seconds
         self._proposed, self._outline = None, Outline(work.scene)
 
     def resultShown(self):
-        """The segmentation shows a result: what is painted from now on is a correction."""
+        """The segmentation shows a result: what is painted or removed from now on is a correction."""
         self._shownTime = storedResult.voxelTime(self._work.resultNode)
+        self._shownIDs = frozenset(storedResult.segmentIDs(self._work.resultNode))
 
     def preview(self, prompt, reach):
         """Outline what a prompt would change, in place of the outline before; returns it in words.
@@ -105,13 +106,12 @@ class SceneCorrections:
 
     @property
     def editedByHand(self):
-        """Whether somebody painted since the result, or the last correction of it, was shown, or removed a segment."""
+        """Whether somebody painted, or removed a segment, since the result or the last correction of it was shown."""
         node = self._work.resultNode
         if node is None or self._work.correction is None:
             return False
-        known = {s.name for s in self._work.correction.label_map.structures}
         there = storedResult.segmentIDs(node)
-        return storedResult.voxelTime(node) > self._shownTime or bool(there and known.difference(there))
+        return storedResult.voxelTime(node) > self._shownTime or bool(there and self._shownIDs.difference(there))
 
     def look(self):
         """Take over what was painted once the hand rests; call this often."""
@@ -121,14 +121,14 @@ class SceneCorrections:
         if voxels != self._painted[0]:
             self._painted = voxels, now
         elif now - self._painted[1] > max(REST_S, REST_FACTOR * self._cost):
-            self._painted = voxels, now
             with suppress(DeepSegError):  # what is in the way is told when the user does something
                 self.takeEdits()
+            self._painted, self._cost = (voxels, now), time.monotonic() - now
 
     def takeEdits(self):
         """Make a step of what was painted since the last one."""
         if self.editedByHand:
-            start, node, correction = time.monotonic(), self._work.resultNode, self._work.correction
+            node, correction = self._work.resultNode, self._work.correction
             outcome, known = self._work.session.outcome, correction.label_map.structures
             step = correction.take(bridge.labelMapFromSegmentation(node, outcome.volume, known))
             bridge.markCorrected(node, step.changes_ml if step is not None else ())
@@ -136,7 +136,6 @@ class SceneCorrections:
             self.resultShown()
             self._work.checkStructure()
             outcome.measure(correction.label_map)
-            self._cost = time.monotonic() - start
 
     def _show(self, entry, *undone):
         """Write what a step changed into the segmentation, after other steps were undone, and update its measurements

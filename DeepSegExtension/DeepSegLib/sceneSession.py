@@ -304,7 +304,8 @@ class SceneSession:
         if self.session.outcome.result is None or self._resultNodeID is None:
             return
         if self.resultNode is None:  # removed
-            self._resultNodeID = self.frames = None
+            self._resultNodeID = None
+            self.frames = self.frames if self.session.jobs.run.busy else None  # the frames to come get a new node
             self.forgetResult()
             return
         self.corrections.look()
@@ -324,13 +325,19 @@ class SceneSession:
         self.checkStructure()
         self.resultShown.emit(result)
 
+    @property
+    def _holdsResult(self):
+        """Whether the result's node holds the result now: that of a sequence shows other frames while it plays."""
+        there = self.resultNode is not None and self.session.outcome.result is not None
+        return there and (self.frames is None or self.frames.inStep)
+
     def _onFindings(self, _findings):
-        if self.resultNode is not None and self.session.outcome.result is not None:
+        if self._holdsResult:
             self.noteState()
 
     def _onMeasurements(self, rows):
         outcome = self.session.outcome
-        if rows and self.resultNode is not None:
+        if rows and self._holdsResult:
             storedResult.noteRun(self.resultNode, outcome.result, outcome.as_run)
             bridge.markCorrected(self.resultNode, outcome.repainted)
             if outcome.repainted:

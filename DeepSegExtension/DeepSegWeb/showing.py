@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from DeepSegLogic.session import Phase, Run
-from DeepSegLogic.session.scan_texts import told_text
+from DeepSegLogic.session.scan_texts import scan_lines
 
 from . import binding, outcome_binding
 from .correcting import Correcting
@@ -79,7 +79,7 @@ class Showing:
             self.work.showSurfaces()
         state.update({"has_enhanced": self.work.enhancedNode is not None and result is not None, "see_enhanced": False})
         state.result_warnings = list(result.warnings) if result is not None else []  # the next task has its own
-        state.phase = ". ".join(told_text(result)) if result is not None else ""
+        state.phase = ". ".join(scan_lines(result)) if result is not None else ""
         state.no_rows = self.session.outcome.why_no_measurements
         state.no_dicom = self.session.outcome.why_no_dicom
         state.formats = [kind for kind in state.formats if not (state.no_dicom and kind in DICOM_FORMATS)]

@@ -107,7 +107,7 @@ def follow_up(
             "pictures before you rely on lesions and shifts."
         )
     points, changes = (baseline, follow_up), list[Change]()
-    told: list[str] = []
+    unmatched: list[str] = []
     for number, (b, a) in enumerate(pairs):
         check(cancel)
         progress("register", 0.8 + 0.2 * number / len(pairs), "changes")
@@ -115,16 +115,16 @@ def follow_up(
         assert one is not None
         title, name = one.structure.title or one.structure.name, one.structure.name
         if b is None or a is None:
-            told.append(title)
+            unmatched.append(title)
             continue
         sides = _there(b), _there(a)
         changes.append(change_of(*sides, points, registration, days, title=title, name=name))
         if is_lesion(one.structure, lesions):
             changes += _of_lesions(b, a, points, registration, days, title, warnings)
-    if told:
-        warnings.append(f"Only one of the scans was segmented for: {', '.join(told)}.")
+    if unmatched:
+        warnings.append(f"Only one of the scans was segmented for: {', '.join(unmatched)}.")
     progress("register", 1.0, "")
-    return FollowUp(changes, registration, days, baseline, follow_up, warnings, told)
+    return FollowUp(changes, registration, days, baseline, follow_up, warnings, unmatched)
 
 
 def _of_edges(scan: str, point: TimePoint, structures: list[Seen | None]) -> list[str]:

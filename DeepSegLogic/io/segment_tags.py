@@ -75,7 +75,7 @@ def stored_facts(segments: Sequence[dict[str, str]], run: str = "") -> StoredFac
         _shares(segments, "boundary_margin"),
         {(kind, s["structure"]) for s in segments if "structure" in s for kind in s.get("ignored", "").split()},
         first.get("corrector", ""),
-        next((phase for phase in PHASES if phase == told.get("phase")), ""),
+        told["phase"] if told.get("phase") in PHASES else "",
         [text for text in _list(told.get("warnings")) if isinstance(text, str)],
         _words(told.get("as_run")),
     )

@@ -207,9 +207,9 @@ class Outcome:
             )
 
     def belief_in(self, label_map: LabelMap) -> tuple[dict[str, float], dict[str, float]]:
-        """Confidence and margin at the border of the run, of the structures that were not corrected since."""
+        """Confidence and margin at the border of the run, of the structures that were not changed since."""
         assert self.result is not None
-        changed = changed_structures(self.result.label_map, label_map)
+        changed = self.repainted.union(changed_structures(self.result.label_map, label_map))
         confidence, margin = (
             {name: value for name, value in values.items() if name not in changed}
             for values in (self.result.confidence, self.result.boundary_margin)
@@ -272,22 +272,19 @@ class Outcome:
 
     def _measured(self, label_map: LabelMap, rows: list[Measurement]) -> None:
         if self.result is not None and label_map is self.result.label_map:
-            rows = self._compared_with_run(self.result, rows)
+            self._compare_with_run(self.result, rows)
+        rows = [replace(r, confidence=None, boundary_margin=None) if r.name in self.repainted else r for r in rows]
         self.measurements = sorted(rows, key=doubtful_first)
         self.measurements_changed.emit(self.measurements)
 
-    def _compared_with_run(self, result: Result, rows: list[Measurement]) -> list[Measurement]:
-        """Drop the confidence of what was changed before the result was opened, by whatever program."""
+    def _compare_with_run(self, result: Result, rows: list[Measurement]) -> None:
+        """Note what was changed before the result was opened, by whatever program."""
         now = {row.name: f"{row.voxels} {row.mean_hu or 0:.3f} {row.sd_hu or 0:.3f}" for row in rows}
-        self.repainted = {name for name, then in self.as_run.items() if now.get(name, then) != then}
+        repainted = {name for name, then in self.as_run.items() if now.get(name, then) != then}
         self.as_run = now | self.as_run
-        doubted = self.repainted & (result.confidence.keys() | result.boundary_margin.keys())
-        for values in (result.confidence, result.boundary_margin):
-            for name in doubted & values.keys():
-                del values[name]
-        if doubted:
+        if repainted != self.repainted:
+            self.repainted = repainted
             self.review(result.label_map)  # which looked at their confidence
-        return [replace(row, confidence=None, boundary_margin=None) if row.name in doubted else row for row in rows]
 
     def _not_measured(self, error: DeepSegError) -> None:
         self._why_not_measured = error.message

@@ -45,8 +45,8 @@ def phase_text(phase: str) -> str:
     return _("Contrast phase by the HU of structures: {}").format(_(PHASE_WORDS[phase]))
 
 
-def told_text(result: Result) -> list[str]:
-    """What a result tells of the scan beside its warnings, in lines."""
+def scan_lines(result: Result) -> list[str]:
+    """What a result says about the scan, without its warnings: contrast phase and enhancement, one a line."""
     phase = phase_text(result.phase) if result.phase else ""
     return [line for line in (phase, enhanced_text(result.provenance)) if line]
 

@@ -196,15 +196,16 @@ class Session:
             UsageError: there is no result, or a task is running.
         """
         result, current = self._shown(_("Nothing to compare."))
+        shown = label_map or result.label_map
         self.jobs.start(
             "follow_up",
             "follow_up",
             lambda found: self._followed(result, found),
             earlier=earlier,
             earlier_volume=volume,
-            label_map=label_map or result.label_map,
+            label_map=shown,
             volume=current,
-            confidence=result.confidence,
+            confidence=self.outcome.belief_in(shown)[0],
             days=days,
             folder=str(folder),
         )

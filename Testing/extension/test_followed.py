@@ -45,8 +45,7 @@ def test_what_is_painted_is_in_the_table_once_the_hand_rests(done):
     measured = next(r for r in done.session.outcome.measurements if r.name == "lung_left")
     assert measured.voxels == mask.sum() and not row_of(done, "Left lung").text(2)
     assert len(done.scene.correction.history.done) == 1
-    done.desktop.pump(1.5)
-    assert len(done.scene.correction.history.done) == 1  # it was taken over once
+    assert not done.scene.corrections.editedByHand  # nothing is left to be taken over again
     assert done.scene.corrections.undo() is not None
 
 
@@ -75,6 +74,18 @@ def test_a_segment_that_was_removed_leaves_the_table_and_comes_back_by_undo(done
     assert done.shown("lung_right").any()
 
 
+def test_a_segment_that_was_copied_and_removed_is_taken_over_once(done):
+    """The copy has the tags of the first, and an ID of its own."""
+    import slicer
+
+    segmentation, copy = done.scene.resultNode.GetSegmentation(), slicer.vtkSegment()
+    copy.DeepCopy(segmentation.GetSegment("lung_right"))
+    segmentation.RemoveSegment("lung_right")
+    segmentation.AddSegment(copy, "lung_right_1")
+    done.wait(lambda: done.scene.correction.history.done)
+    assert not done.scene.corrections.editedByHand
+
+
 def test_a_result_that_was_removed_is_gone_from_the_panel(done):
     import slicer
 
@@ -88,6 +99,16 @@ def test_a_result_that_was_removed_is_gone_from_the_panel(done):
     assert done.session.outcome.result is None and done.desktop.messages == []
     done.run()
     assert done.rows() and done.scene.resultNode is not None
+
+
+def test_a_table_of_a_result_that_was_removed_is_not_made_of_the_next(done):
+    import slicer
+
+    done.paint("lung_left", np.zeros_like(done.shown("lung_left")))
+    done.ui.statisticsButton.click()
+    done.scene.forgetResult()
+    done.run()
+    assert not slicer.util.getNodesByClass("vtkMRMLTableNode")
 
 
 def test_only_the_last_result_is_visible(done):
@@ -122,8 +143,7 @@ def test_a_result_of_another_volume_says_so(done, small):
     assert ui.warningsLabel.isHidden()
     ui.inputSelector.setCurrentNode(other)
     slicer.mrmlScene.RemoveNode(own)
-    done.desktop.pump(0.2)
-    assert ui.warningsLabel.text == "The CT of this result, Chest, was removed."
+    done.wait(lambda: ui.warningsLabel.text == "The CT of this result, Chest, was removed.")
 
 
 def test_a_new_result_looks_as_the_last_one(done):

@@ -37,7 +37,7 @@ def found(user):
 
 def browse(user, frame):
     user.browser.SetSelectedItemNumber(frame)
-    user.desktop.pump(0.2)
+    user.wait(lambda: user.scene.frames.inStep)
     user.wait(lambda: user.session.outcome.result is None or user.session.outcome.measurements)
 
 
@@ -109,6 +109,35 @@ def test_a_correction_stays_with_its_frame(moving):
     moving.wait(lambda: moving.session.outcome.measurements and not moving.session.jobs.waiting)
     sure = {row.name: row.confidence is not None for row in moving.session.outcome.measurements if row.voxels}
     assert not sure.pop("lung_left") and all(sure.values()) and sure
+
+
+def test_what_is_measured_while_the_sequence_plays_is_noted_in_no_other_frame(moving):
+    moving.run()
+    browse(moving, 2)
+    there = moving.scene.resultNode.GetAttribute("DeepSeg.run")
+    browse(moving, 1)
+    outcome = moving.session.outcome
+    moving.wait(lambda: not outcome.measuring)
+    assert moving.scene.resultNode.GetAttribute("DeepSeg.run") != there
+    moving.browser.SetPlaybackActive(True)
+    moving.browser.SetSelectedItemNumber(2)
+    outcome.measure(outcome.result.label_map)
+    moving.wait(lambda: not outcome.measuring)
+    assert moving.scene.resultNode.GetAttribute("DeepSeg.run") == there
+    moving.browser.SetPlaybackActive(False)
+    browse(moving, 2)
+    assert all(row.confidence is not None for row in outcome.measurements if row.voxels)
+
+
+def test_a_result_that_is_removed_while_frames_are_segmented_is_made_anew_once(moving):
+    import slicer
+
+    moving.ui.segmentButton.click()
+    moving.wait(lambda: moving.session.jobs.run.frame == (2, 3))
+    slicer.mrmlScene.RemoveNode(moving.scene.resultNode)
+    moving.wait(lambda: not moving.session.jobs.run.busy)
+    assert moving.ui.statusLabel.text == "3 of 3 frames are segmented."
+    assert len(found(moving)[1]) == 2
 
 
 def test_cancel_keeps_the_frames_done(moving):

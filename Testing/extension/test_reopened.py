@@ -201,6 +201,19 @@ def test_what_was_painted_unnoticed_has_no_confidence_in_a_scene(ready, tmp_path
     assert {row.text(0) for row in ready.rows() if not row.text(2)} == touched
 
 
+def test_a_scene_of_a_version_that_noted_nothing_of_the_run_opens(ready, tmp_path):
+    ready.run()
+    settle(ready)
+    told = {row.text(0): (row.text(1), row.text(2)) for row in ready.rows()}
+    ready.scene.resultNode.RemoveAttribute("DeepSeg.run")
+    path = save(tmp_path)
+    close()
+    load(path)
+    settle(ready)
+    assert {row.text(0): (row.text(1), row.text(2)) for row in ready.rows()} == told
+    assert ready.ui.phaseLabel.isHidden() and ready.ui.warningsLabel.isHidden()
+
+
 def storedTag(segment, name):
     import vtk
 

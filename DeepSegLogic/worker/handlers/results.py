@@ -81,15 +81,16 @@ def evaluate(job: Job, *, label_map: LabelMap, reference: LabelMap) -> dict[str,
 
     found = run(label_map, reference, progress=job.progress, cancel=job.cancel)
     alone = {
-        "only in the result": [structure_for(n, 1).title for n in found.structures_only_prediction],
-        "only in the reference": [structure_for(n, 1).title for n in found.structures_only_reference],
+        "only in the result": {name: structure_for(name, 1).title for name in found.structures_only_prediction},
+        "only in the reference": {name: structure_for(name, 1).title for name in found.structures_only_reference},
     }
     rows = [
-        Score("", title, f"{title} ({where})", dict.fromkeys(METRICS, math.nan))
+        Score("", name, f"{title} ({where})", dict.fromkeys(METRICS, math.nan))
         for where, titles in alone.items()
-        for title in titles
+        for name, title in titles.items()
     ]
-    return {"scores": found.scores + rows, "notes": _shortened(notes(found), *alone.values())}
+    shortened = _shortened(notes(found), *(list(titles.values()) for titles in alone.values()))
+    return {"scores": found.scores + rows, "notes": shortened}
 
 
 def follow_up(

@@ -129,10 +129,11 @@ class Scripted:
     """A worker's client that answers when told to."""
 
     def __init__(self):
-        self.asked, self.events = [], []
+        self.asked, self.params, self.events = [], {}, []
 
-    def submit(self, request, **_params):
+    def submit(self, request, **params):
         self.asked.append(request)
+        self.params[request] = params
         return len(self.asked)
 
     def answer(self, request, value):
@@ -282,6 +283,32 @@ def test_a_corrected_structure_has_the_confidence_of_the_model_again_after_undo(
     assert told() == before
     correction.redo()
     assert told()[0]["spleen"] == (48, None, None)
+
+
+def test_what_was_changed_before_the_result_was_opened_has_no_confidence(session, small_ct):
+    outcome = session.outcome
+    label_map, _ = adopt_organs(session, small_ct)
+    settle(session)
+    as_run, known = dict(outcome.as_run), {"confidence": {"liver": 0.91, "spleen": 0.42}}
+    moved = replace(label_map, array=np.roll(label_map.array, 12, (0, 1, 2)))  # as many voxels, of other HU
+    for opened, sure in ((label_map, {"liver": 0.91, "spleen": 0.42}), (moved, {})):
+        outcome.adopt(small_ct, opened, {}, as_run=as_run, **known)
+        outcome.review(opened)
+        settle(session)
+        assert {row.name: row.confidence for row in outcome.measurements if row.confidence is not None} == sure
+        assert outcome.belief_in(opened)[0] == sure and outcome.as_run == as_run
+        assert ("confidence" in {finding.kind for finding in outcome.findings}) == bool(sure)
+    assert known["confidence"] == {"liver": 0.91, "spleen": 0.42}  # the caller's own
+
+
+def test_a_comparison_with_an_earlier_scan_has_no_confidence_of_before_a_correction(small_ct, tmp_path):
+    client = Scripted()
+    session = Session(client)
+    found, array = adopt_organs(session, small_ct)
+    corrected = replace(found, array=array.copy())
+    corrected.array[2:6, 11, 2:6] = 0
+    session.compare_with_earlier(found, None, tmp_path, label_map=corrected)
+    assert client.params["follow_up"]["confidence"] == {"liver": 0.91}
 
 
 def test_an_export_after_a_correction_has_the_numbers_of_the_corrected_labels(session, small_ct, tmp_path):
