@@ -17,7 +17,7 @@ def chest(chest_ct):
 
 
 def padded(array, chest, value):
-    return np.where(chest.array < -3000, value, array).astype(np.float32)
+    return np.where(chest.array < -3000, np.float32(value), array.astype(np.float32))
 
 
 def doubts_of(volume):
