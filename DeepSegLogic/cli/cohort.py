@@ -34,7 +34,6 @@ from .options import (
 from .remedies import WORDS
 
 SLURM = "slurm"
-_ENGINES = ("dask", "spark", SLURM)
 
 
 def cohort(
@@ -165,10 +164,11 @@ def cohort(
 
 
 def _check_engine(engine: str, part: str, scheduler: str, dry_run: bool) -> None:
-    if engine not in _ENGINES:
-        raise UsageError(
-            f"There is no engine {engine!r}.", f"Choose one of {', '.join(_ENGINES)}.", code="usage.engine"
-        )
+    from ..cohort.engines import ENGINES
+
+    offered = [*(name for name in ENGINES if name != "servers"), SLURM]  # --server chooses that one
+    if engine not in offered:
+        raise UsageError(f"There is no engine {engine!r}.", f"Choose one of {', '.join(offered)}.", code="usage.engine")
     if dry_run and engine != SLURM:
         raise UsageError("--dry-run is for --engine slurm.", "Leave it out.", code="usage.option")
     for option, value in {"--part": part, "--scheduler": scheduler}.items():

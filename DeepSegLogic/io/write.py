@@ -12,6 +12,7 @@ from ..data.volume import Volume
 from ..util.atomic_write import atomic_path, cannot_write
 from ..util.errors import InputError, OutputError, UsageError, last_line
 from ..util.given import not_paths
+from ..util.staging import move
 from .headers import check_voxels
 from .nifti_names import add_names
 
@@ -91,7 +92,7 @@ def write_array(
             else:
                 plain = temporary.with_name(f"plain{suffix}")
                 sitk.WriteImage(image, itk_name(plain), useCompression=suffix != ".nii")
-                plain.replace(temporary)
+                move(plain, temporary)
             check_voxels(temporary)  # ITK says nothing if the disk is too full for a NIfTI
         except RuntimeError as error:
             raise _explained(path, last_line(error)) from error
