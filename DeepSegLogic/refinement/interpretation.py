@@ -95,8 +95,10 @@ def _interpreted(
 
 def _found(name: str, structures: list[Structure], add: Sequence[str]) -> Structure:
     """A structure by name or title; a standard or new one that the map lacks has the value 0."""
+    if (found := structure_named(name, structures)) is not None:
+        return found
     standard = [replace(s, value=0) for s in standard_structures()]
-    for known in (structures, standard, [structure_for(new.strip(), 0) for new in add]):
+    for known in (standard, [structure_for(new.strip(), 0) for new in add]):
         if (found := structure_named(name, known)) is not None:
             return found
     error = unknown_structure(name, list(dict.fromkeys(s.name for s in [*structures, *standard])))

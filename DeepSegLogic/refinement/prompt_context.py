@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..data.boxes import size_of, whole
-from ..data.types import FloatArray, MaskArray, ScalarArray, Slices
+from ..data.types import FloatArray, MaskArray, ScalarArray
+from .voxel_filters import distance_to, gaussian, resampled
 
 Values: TypeAlias = npt.NDArray[Any]
 """Grey values, (K, J, I), of any real type."""
@@ -51,17 +51,13 @@ class PromptContext:
     @cached_property
     def distance(self) -> Float32s:
         """Distance to the nearest seed in mm, float32 (K, J, I)."""
-        from scipy.ndimage import distance_transform_edt
-
-        return np.asarray(distance_transform_edt(~self.seeds, sampling=self.spacing), np.float32)
+        return distance_to(self.seeds, self.spacing)
 
     @cached_property
     def smoothed(self) -> Float32s:
         """The grey values without most of their noise, float32 (K, J, I)."""
-        from scipy.ndimage import gaussian_filter
-
-        sigma = 0.7 * self.spacing.min() / self.spacing
-        return np.asarray(gaussian_filter(self.image.astype(np.float32), sigma))
+        exact = self.image.astype(np.float64)  # else rounding would be a detail where there is none
+        return gaussian(exact, 0.7 * self.spacing.min() / self.spacing).astype(np.float32)
 
     @property
     def with_edges(self) -> Float32s:
@@ -78,14 +74,12 @@ class PromptContext:
 
     def coarser(self, steps: npt.NDArray[np.int64]) -> PromptContext:
         """The same on voxels that are larger by integer factors along (K, J, I), about the same middle."""
-        from scipy.ndimage import gaussian_filter
-
         fine = np.array(self.goal.shape)
         shape = -(-fine // steps)
         shape += (fine - shape) % 2  # the middle stays the middle of a voxel, or between two
 
         def thinned(array: npt.NDArray[Any]) -> ScalarArray:
-            return resampled(gaussian_filter(array.astype(np.float32), 0.4 * (steps - 1)), steps, shape)
+            return resampled(gaussian(array.astype(np.float32), 0.4 * (steps - 1)), steps, shape)
 
         seeds = np.zeros(shape, bool)
         middle, half = (shape - 1) / 2, (shape - 1) / 2 % 1
@@ -108,19 +102,3 @@ class PromptContext:
 def bell(x: Float32s) -> Float32s:
     """A Gaussian of height 1 and standard deviation 1."""
     return np.asarray(np.exp(-0.5 * x**2))
-
-
-def resampled(
-    array: ScalarArray, steps: npt.ArrayLike, shape: npt.ArrayLike, part: Slices | None = None
-) -> ScalarArray:
-    """Linear interpolation on a grid with the same middle, and voxels larger by factors along (K, J, I).
-
-    Args:
-        part: (K, J, I) slices of the new grid that are wanted; None: all of it.
-    """
-    from scipy.ndimage import affine_transform
-
-    steps, part = np.broadcast_to(steps, 3), part or whole(np.asarray(shape).tolist())
-    middle = (np.asarray(shape) - 1) / 2 - [s.start for s in part]
-    offset = (np.array(array.shape) - 1) / 2 - steps * middle
-    return np.asarray(affine_transform(array, steps, offset, output_shape=size_of(part), order=1, mode="nearest"))

@@ -11,6 +11,7 @@ from ..data.boxes import box_of, grown, whole
 from ..data.label_map import LabelMap, Structure
 from ..data.types import FloatArray, MaskArray, ScalarArray, Slices
 from .layers import editable, layer_to_edit, show_layers
+from .voxel_filters import distance_to
 
 BELIEVED = 0.5  # a voxel with more is wrong, as DeepSeg believes
 LEAST = 0.02  # there is no evidence for a voxel with less; those near the prompt come first
@@ -77,9 +78,7 @@ class Proposal:
     @cached_property
     def _beside(self) -> int:
         """Number of voxels beside the marked ones that may change."""
-        from scipy.ndimage import distance_transform_edt
-
         near = max(BESIDE_MM, BESIDE_VOXELS * float(np.cbrt(self.spacing.prod())))
         part = grown(box_of(self.marked) or whole(self.marked.shape), near / self.spacing, self.marked.shape)
-        away = distance_transform_edt(~self.marked[part], sampling=self.spacing)
+        away = distance_to(self.marked[part], self.spacing, near)
         return int(np.count_nonzero((away > 0) & (away <= near) & (self.field[part] > 0)))

@@ -13,10 +13,11 @@ ends at edges.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from ..data.boxes import box_of, whole
 from ..data.types import FloatArray, MaskArray, ScalarArray
 from .prompt_context import PromptContext
 from .unary_potentials import log_odds_of
@@ -40,52 +41,45 @@ def potential(log_odds: ScalarArray, context: PromptContext, links: Sequence[Lin
         context: image, seeds and candidates.
         links: of the context.
     """
-    from scipy.sparse import coo_array
-
     unknown = context.candidates & ~context.seeds & (log_odds > LEAST_ODDS)
+    part = box_of(unknown | context.seeds) or whole(unknown.shape)
     field = context.seeds.astype(np.float32)
-    count = int(np.count_nonzero(unknown))
-    if not count:
-        return field
-    number = np.zeros(unknown.shape, np.int32)
-    number[unknown] = np.arange(count, dtype=np.int32)
-    prior = 1 / (1 + np.exp(-log_odds[unknown].astype(float)))
-    diagonal, right = np.ones(count), prior.copy()
-    rows, columns, values = [], [], []
+    unknown, seeds = unknown[part], context.seeds[part]
+    prior = 1 / (1 + np.exp(-np.where(unknown, log_odds[part], -np.inf).astype(float)))
+    diagonal, right = np.ones(unknown.shape), prior.copy()
+    couplings = []
     length = LENGTH_VOXELS * context.voxel / context.spacing
-    for (a, b, uniform), size in zip(links, length, strict=True):
-        weights = size**2 * uniform
-        both = unknown[a] & unknown[b]
-        i, j, w = number[a][both], number[b][both], weights[both]
-        rows += [i, j]
-        columns += [j, i]
-        values += [-w, -w]
-        diagonal += np.bincount(i, w, count) + np.bincount(j, w, count)
+    for axis, ((a, b, uniform), size) in enumerate(zip(links, length, strict=True)):
+        pairs = tuple(slice(s.start, s.stop - (d == axis)) for d, s in enumerate(part))
+        weights = size**2 * uniform[pairs]
         for free, fixed in ((a, b), (b, a)):
-            beside = unknown[free] & context.seeds[fixed]
-            pulled = np.bincount(number[free][beside], weights[beside], count)
-            diagonal += pulled
-            right += pulled
-    at = np.concatenate(rows), np.concatenate(columns)
-    coupling = coo_array((np.concatenate(values), at), (count, count)).tocsr()
-    field[unknown] = np.clip(_solution(coupling, diagonal, right, prior), 0, 1)
+            diagonal[free] += weights * (unknown[free] & (unknown | seeds)[fixed])
+            right[free] += weights * (unknown[free] & seeds[fixed])
+        couplings.append((a, b, weights * (unknown[a] & unknown[b])))
+    solution = _solution(couplings, diagonal, right, prior)
+    field[part] = np.where(unknown, np.clip(solution, 0, 1), seeds)
     return field
 
 
-def _solution(coupling: Any, diagonal: FloatArray, right: FloatArray, start: FloatArray) -> FloatArray:
-    """Of (coupling + diagonal) u = right, by conjugate gradients with Jacobi preconditioning.
+def _solution(couplings: Sequence[Link], diagonal: FloatArray, right: FloatArray, start: FloatArray) -> FloatArray:
+    """Of the system with this diagonal and minus these couplings beside it, by conjugate gradients with Jacobi
+    preconditioning. Arrays are boxes of voxels, where those that take no part are 0."""
 
-    Sums are NumPy's: the threads of a BLAS cost more than they bring for vectors of this length, and the sum would
-    depend on their number.
-    """
+    def pushed_by(x: FloatArray) -> FloatArray:
+        found = diagonal * x
+        for a, b, coupling in couplings:
+            found[a] -= coupling * x[b]
+            found[b] -= coupling * x[a]
+        return found
+
     u, tolerance = start, _TOLERANCE**2 * float((right**2 / diagonal).sum())
-    residual = right - coupling @ u - diagonal * u
+    residual = right - pushed_by(u)
     direction = residual / diagonal
     energy = float((residual * direction).sum())
     for _ in range(_STEPS):
         if energy <= tolerance:
             break
-        pushed = coupling @ direction + diagonal * direction
+        pushed = pushed_by(direction)
         step = energy / float((direction * pushed).sum())
         u = u + step * direction
         residual = residual - step * pushed
@@ -138,6 +132,8 @@ def connected(field: ScalarArray, seeds: MaskArray) -> ScalarArray:
     """For each voxel, the largest threshold at which it is connected to a seed: float32 of the field's shape."""
     import SimpleITK as sitk
 
-    marker = np.where(seeds, field, 0).astype(np.float32)
-    grown = sitk.ReconstructionByDilation(sitk.GetImageFromArray(marker), sitk.GetImageFromArray(field))
-    return np.asarray(sitk.GetArrayFromImage(grown))
+    part, found = box_of(field) or whole(field.shape), np.zeros_like(field)
+    marker, mask = np.where(seeds[part], field[part], 0), np.ascontiguousarray(field[part])
+    grown = sitk.ReconstructionByDilation(sitk.GetImageFromArray(marker), sitk.GetImageFromArray(mask))
+    found[part] = sitk.GetArrayViewFromImage(grown)
+    return found

@@ -13,11 +13,12 @@ from ..data.boxes import between, common, grown, matrix_of, within
 from ..data.label_map import LabelMap
 from ..data.types import FloatArray, LabelArray, MaskArray, ScalarArray, Slices
 from ..util.errors import ResourceError
-from .prompt_context import PromptContext, Values, resampled
+from .prompt_context import PromptContext, Values
 from .proposal import LEAST, Proposal
 from .random_walker import believed, connected, links_of, potential
 from .rasterise import Seeds
 from .unary_potentials import FURTHEST, network_error, unary_potentials
+from .voxel_filters import distance_to, resampled
 
 if TYPE_CHECKING:
     from ..data.probabilities import TopProbabilities
@@ -160,14 +161,12 @@ def _scale(task: PromptTask, labels: LabelArray, spacing: FloatArray) -> float:
 
     A user clicks in the middle of an error, and the error ends, at least on one side, where the labels do.
     """
-    from scipy.ndimage import distance_transform_edt
-
     half = 8.0
     while True:
         region = grown(task.seeds.box, np.maximum(half / spacing, 2), labels.shape)
         candidates, seeds = candidates_in(region, task, labels)
         if not candidates.all():
-            depth = float(distance_transform_edt(candidates, sampling=spacing)[seeds].max())
+            depth = float(distance_to(~candidates, spacing, SCALE_MM)[seeds].max())
             if depth <= half or half >= SCALE_MM:
                 return float(np.clip(depth, spacing.min(), SCALE_MM))
         elif half >= SCALE_MM:

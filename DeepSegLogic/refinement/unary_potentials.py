@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, ScalarArray
 from .prompt_context import Float32s, PromptContext, bell
+from .voxel_filters import distance_to, gaussian
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,6 @@ FURTHEST = 12.0  # geodesic distance, in error sizes
 def unary_potentials(context: PromptContext, positive: bool) -> tuple[ScalarArray, ScalarArray]:
     """Log odds that a voxel changes with the seeds, meaningless outside the candidates; and its geodesic distance from
     the seeds, in sizes of the error, infinite where all influence ends. Both are float32 (K, J, I)."""
-    from scipy.ndimage import gaussian_filter
-
     weights, voxel, distance = WEIGHTS[positive], context.voxel, context.distance
     size = max(context.scale, LEAST_SIZE * voxel)
     far = (1 - bell(distance / (1.5 * size))) * context.candidates
@@ -82,7 +81,7 @@ def unary_potentials(context: PromptContext, positive: bool) -> tuple[ScalarArra
         far = context.candidates.astype(np.float32)
     likely, alike = _appearance(context, far, size)
     gap = _gap(context, size)
-    around = gaussian_filter(context.goal.astype(np.float32), np.minimum(size / context.spacing, 4), truncate=2.5)
+    around = gaussian(context.goal.astype(np.float32), np.minimum(size / context.spacing, 4), 2.5)
     shape = weights.gap * gap + weights.around * around
     shape -= np.average(shape, weights=far)  # a thin structure has such shapes where it is right
     unlike = UNLIKE * _difference(context) * np.exp(-2 * np.maximum(likely - CERTAIN, 0))
@@ -148,24 +147,22 @@ def _ranks(context: PromptContext) -> Float32s:
 
 def _histogram(bins: npt.NDArray[np.int64], weights: Float32s) -> FloatArray:
     """Smoothed relative frequencies of whole ranks; none is zero."""
-    from scipy.ndimage import gaussian_filter1d
-
     counts = np.bincount(bins, weights.ravel(), _BINS) + 1e-9
-    counts = gaussian_filter1d(counts / counts.sum(), _BLUR)
+    counts = gaussian(counts / counts.sum(), _BLUR)
     return np.asarray((counts + 0.002) / (counts + 0.002).sum())
 
 
 def _gap(context: PromptContext, size: float) -> MaskArray:
     """Candidates in holes and gaps of the goal: enclosed by it, or in its morphological closing by a ball slightly
     larger than the error."""
-    from scipy.ndimage import binary_fill_holes, distance_transform_edt
+    import SimpleITK as sitk
 
     if not context.goal.any():
         return np.zeros_like(context.goal)
-    enclosed = np.asarray(binary_fill_holes(context.goal))
+    enclosed = sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(context.goal.astype(np.uint8)))) > 0
     radius = max(1.15 * size, 1.01 * context.spacing.max())
-    reached = np.asarray(distance_transform_edt(~context.goal, sampling=context.spacing) <= radius)
-    closed = reached if reached.all() else distance_transform_edt(reached, sampling=context.spacing) > radius
+    reached = distance_to(context.goal, context.spacing, radius) <= radius
+    closed = distance_to(~reached, context.spacing, radius) > radius
     return np.asarray((enclosed | closed) & context.candidates)
 
 
