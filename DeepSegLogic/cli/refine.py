@@ -67,7 +67,7 @@ def refine(
             run = _there(console, server, model, device, probabilities)
         else:
             run = _here(console, model, device, probabilities)
-            import_ahead("scipy.ndimage", "scipy.sparse", "SimpleITK")  # while another process reads the files
+            import_ahead("SimpleITK")  # while another process reads the files
         label_map = read.label_map(labels, image)
         check_can_hold(output, label_map)
         volume = read.volume(image)

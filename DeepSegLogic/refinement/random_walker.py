@@ -98,7 +98,7 @@ def believed(field: ScalarArray, log_odds: ScalarArray, context: PromptContext, 
     level[context.seeds] = len(levels)
     energy = -np.bincount(level[free], log_odds[free], len(levels) + 1)
     for (a, b, uniform), spacing in zip(links, context.spacing, strict=True):
-        both = context.candidates[a] & context.candidates[b]
+        both = context.candidates[a] & context.candidates[b] & (level[a] != level[b])
         p, q = level[a][both], level[b][both]
         weights = BORDER * context.voxel / spacing * uniform[both]
         energy += np.bincount(np.maximum(p, q), weights, len(energy))

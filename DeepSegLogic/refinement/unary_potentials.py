@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, ScalarArray
 from .prompt_context import Float32s, PromptContext, bell
-from .voxel_filters import distance_to, gaussian
+from .voxel_filters import distance_to, filled, gaussian
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ def _ranks(context: PromptContext) -> Float32s:
     """
     grey = context.with_edges
     known = grey[context.candidates | context.goal]
-    *grid, low, high = np.quantile(known, [*np.linspace(0, 1, _BINS), 0.02, 0.98])  # the last two: without metal
+    places = np.array([*np.linspace(0, 1, _BINS), 0.02, 0.98]) * (len(known) - 1)  # the last two: without metal
+    *grid, low, high = np.interp(places, np.arange(len(known)), np.sort(known))
     levels, places = np.unique(grid, return_index=True)
     most = STRETCH * _BINS * np.diff(levels) / max(high - low, 1e-6)
     steps = np.minimum(np.diff(places), most)
@@ -155,15 +156,12 @@ def _histogram(bins: npt.NDArray[np.int64], weights: Float32s) -> FloatArray:
 def _gap(context: PromptContext, size: float) -> MaskArray:
     """Candidates in holes and gaps of the goal: enclosed by it, or in its morphological closing by a ball slightly
     larger than the error."""
-    import SimpleITK as sitk
-
     if not context.goal.any():
         return np.zeros_like(context.goal)
-    enclosed = sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(context.goal.astype(np.uint8)))) > 0
     radius = max(1.15 * size, 1.01 * context.spacing.max())
     reached = distance_to(context.goal, context.spacing, radius) <= radius
     closed = distance_to(~reached, context.spacing, radius) > radius
-    return np.asarray((enclosed | closed) & context.candidates)
+    return np.asarray((filled(context.goal) | closed) & context.candidates)
 
 
 def network_error(context: PromptContext, prior: ScalarArray, positive: bool) -> ScalarArray:

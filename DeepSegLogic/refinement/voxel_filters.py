@@ -32,10 +32,10 @@ def distance_to(marked: MaskArray, spacing: FloatArray, furthest: float = np.inf
         """Each plane with marked voxels is spread over those near it."""
         found = np.full_like(squared, np.inf)
         most = int(min(furthest / step + 1, len(squared)))
-        for n in np.flatnonzero(np.isfinite(squared).any((1, 2))):
+        for n in np.flatnonzero(np.isfinite(squared).any((1, 2))).tolist():
             near = found[max(n - most, 0) : n + most + 1]
             away = step * (np.arange(len(near)) - min(n, most))
-            np.minimum(near, squared[n] + np.float32(away**2)[:, None, None], out=near)
+            np.minimum(near, squared[n] + (away**2).astype(np.float32)[:, None, None], out=near)
         return found
 
     found = np.sqrt(_along_axes(nearest, np.where(marked, np.float32(0), np.float32(np.inf)), spacing))
@@ -43,7 +43,16 @@ def distance_to(marked: MaskArray, spacing: FloatArray, furthest: float = np.inf
     return found
 
 
-def gaussian(array: ScalarArray, sigma: npt.ArrayLike, widths: float = 4.0) -> ScalarArray:
+def filled(mask: MaskArray) -> MaskArray:
+    """The mask with all holes: voxels from which no path over faces outside of it leads out of the array."""
+    import SimpleITK as sitk
+
+    free = sitk.GetImageFromArray(np.pad(~mask, 1, constant_values=True).astype(np.uint8))
+    outside = sitk.ConnectedThreshold(free, [(0, 0, 0)], lower=1, upper=1)
+    return np.asarray(sitk.GetArrayViewFromImage(outside)[1:-1, 1:-1, 1:-1] == 0)
+
+
+def gaussian(array: _Array, sigma: npt.ArrayLike, widths: float = 4.0) -> _Array:
     """The array smoothed by a Gaussian, and mirrored at its ends.
 
     Args:
@@ -51,12 +60,12 @@ def gaussian(array: ScalarArray, sigma: npt.ArrayLike, widths: float = 4.0) -> S
         widths: standard deviations at which the kernel ends.
     """
 
-    def smoothed(values: ScalarArray, sigma: float) -> ScalarArray:
+    def smoothed(values: _Array, sigma: float) -> _Array:
         reach, count = int(widths * sigma + 0.5), len(values)
         kernel = np.exp(-0.5 * (np.arange(reach + 1) / max(sigma, 1e-9)) ** 2).astype(values.dtype)
         kernel /= kernel[0] + 2 * kernel[1:].sum()
         around = np.pad(values, [(reach, reach), *[(0, 0)] * (values.ndim - 1)], "symmetric")
-        found = kernel[0] * values
+        found: _Array = kernel[0] * values
         for n in range(1, reach + 1):
             found += kernel[n] * (around[reach - n :][:count] + around[reach + n :][:count])
         return found
@@ -73,16 +82,18 @@ def resampled(
         part: (K, J, I) slices of the new grid that are wanted; None: all of it.
     """
 
-    def interpolated(values: ScalarArray, at: FloatArray) -> ScalarArray:
+    def interpolated(values: _Array, at: FloatArray) -> _Array:
         at = np.clip(at, 0, len(values) - 1)
         low = at.astype(int)
         share = (at - low).astype(values.dtype)[:, None, None]
-        return values[low] * (1 - share) + values[np.minimum(low + 1, len(values) - 1)] * share
+        return np.asarray(values[low] * (1 - share) + values[np.minimum(low + 1, len(values) - 1)] * share)
 
     shape = np.asarray(shape)
     places = [
         (np.arange(s.start, s.stop) - (new - 1) / 2) * step + (old - 1) / 2
-        for s, new, step, old in zip(part or whole(shape.tolist()), shape, np.broadcast_to(steps, 3), array.shape, strict=True)
+        for s, new, step, old in zip(
+            part or whole(shape.tolist()), shape, np.broadcast_to(steps, 3), array.shape, strict=True
+        )
     ]
     return _along_axes(interpolated, array, places)
 
