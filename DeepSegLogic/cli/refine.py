@@ -108,10 +108,13 @@ def refine(
 def _here(console: Console, model: str, device: str, probabilities: Path | None) -> Callable[..., Refinement]:
     """What corrects on this machine."""
     from ..io.probabilities import read_probabilities
-    from ..refinement import prompt_network, refine
+    from ..refinement import refine
 
-    network = prompt_network(model, device) if model else None
-    if network:
+    network = None
+    if model:  # else models are not imported
+        from ..refinement import prompt_network
+
+        network = prompt_network(model, device)
         console.say(f"{network.title}: licence {network.licence}.")
     kept = read_probabilities(probabilities) if probabilities else None
     return partial(refine, network=network, probabilities=kept)
