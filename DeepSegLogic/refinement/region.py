@@ -146,7 +146,7 @@ def candidates_in(region: Slices, task: PromptTask, labels: LabelArray) -> tuple
     here = labels[region]
     if task.positive:
         under = labels[task.seeds.box][task.seeds.mask]
-        candidates = np.isin(here, np.setdiff1d(under, [task.target, *task.locked]))
+        candidates = np.isin(here, under[~np.isin(under, [task.target, *task.locked])])
     else:
         candidates = here == task.target
     for other in task.forbidden:
