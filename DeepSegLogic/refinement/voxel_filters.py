@@ -29,13 +29,14 @@ def distance_to(marked: MaskArray, spacing: FloatArray, furthest: float = np.inf
     """
 
     def nearest(squared: ScalarArray, step: float) -> ScalarArray:
-        """Each plane with marked voxels is spread over those near it."""
-        found = np.full_like(squared, np.inf)
+        """The planes from the first to the last with a marked voxel, spread over those near them."""
+        found, planes = np.full_like(squared, np.inf), np.flatnonzero(np.isfinite(squared).any((1, 2)))
+        first, last = (planes[0], planes[-1]) if len(planes) else (0, -1)
         most = int(min(furthest / step + 1, len(squared)))
-        for n in np.flatnonzero(np.isfinite(squared).any((1, 2))).tolist():
-            near = found[max(n - most, 0) : n + most + 1]
-            away = step * (np.arange(len(near)) - min(n, most))
-            np.minimum(near, squared[n] + (away**2).astype(np.float32)[:, None, None], out=near)
+        for n in range(-min(most, last), min(most, len(squared) - 1 - first) + 1):
+            low, high = max(first + n, 0), min(last + n + 1, len(squared))
+            near = found[low:high]
+            np.minimum(near, squared[low - n : high - n] + np.float32((n * step) ** 2), out=near)
         return found
 
     found = np.sqrt(_along_axes(nearest, np.where(marked, np.float32(0), np.float32(np.inf)), spacing))
