@@ -29,11 +29,13 @@ def holds_segments(path: Path) -> bool:
 
 def label_file(path: Path) -> Path:
     """The file of a label map: that in a folder of results, or the only one below a folder; else the path itself."""
-    from .dicom.series import files_below
-
     if (of_result := label_map_in(path)) is not None:
         return of_result
-    inside = list(files_below(path)) if path.is_dir() else []
+    if not path.is_dir():
+        return path
+    from .dicom.series import files_below  # which takes a while to import
+
+    inside = list(files_below(path))
     return inside[0] if len(inside) == 1 else path
 
 

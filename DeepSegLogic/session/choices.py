@@ -222,7 +222,7 @@ class Choices:
 
     def expect_volume(self) -> None:
         """A volume will be there soon: import meanwhile what will be needed then, here and in the worker."""
-        import_ahead("scipy.ndimage")
+        import_ahead("scipy.ndimage", "SimpleITK")
         self._jobs.submit_latest("prepare", lambda _answer: None)
 
     def ask_scan(self) -> None:
