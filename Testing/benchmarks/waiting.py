@@ -14,7 +14,8 @@ leaves out what the stand-in host does in its own way. What PySide does at each 
 the package intel-openmp) tries LLVM's OpenMP in place of GNU's.
 
 It needs what the tests need: the panel is opened in ``Testing/host``. Run it by a Python in which DeepSeg is not
-installed from another tree in a way that precedes PYTHONPATH; the first line tells.
+installed in a way that precedes PYTHONPATH, else it stops: for example, by a new environment with a ``.pth`` file that
+names the site-packages of the other one.
 """
 
 from __future__ import annotations
@@ -211,8 +212,7 @@ def arguments(step: str, ct: Path, folder: Path) -> list[str]:
 
 def measured(step: str, tree: Path, variables: dict[str, str], ct: Path, folder: Path) -> Times:
     """What a step measures, each time in a process of its own."""
-    paths = os.pathsep.join(map(str, (tree, tree / "DeepSegExtension", tree / "Testing")))
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "", **variables}
+    environment = environment_of(tree, variables)
     if step in INSIDE:
         command = [sys.executable, __file__, "--inside", step, str(ct), str(folder)]
     elif step == "import":
@@ -242,6 +242,25 @@ def measured(step: str, tree: Path, variables: dict[str, str], ct: Path, folder:
         return json.loads(lines[-1])
     end = np.array([time.perf_counter(), children_s() - before])
     return watch.read(step if step == "import" else f"deepseg {step}", engine=step.startswith("segment"), end=end)
+
+
+def environment_of(tree: Path, variables: dict[str, str]) -> dict[str, str]:
+    """The environment of a variant's processes, which import DeepSeg from its tree."""
+    paths = [*map(str, (tree, tree / "DeepSegExtension", tree / "Testing")), variables.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "",
+        **variables,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+
+
+def must_import(tree: Path, variables: dict[str, str], folder: Path) -> None:
+    """Stop if a variant's processes would import DeepSeg from another tree."""
+    command = [sys.executable, "-c", "import DeepSegLogic; print(DeepSegLogic.__file__)"]
+    found = subprocess.check_output(command, env=environment_of(tree, variables), cwd=folder, text=True).strip()
+    if not Path(found).is_relative_to(tree):
+        raise SystemExit(f"{found} is imported, and not that of {tree}. Use a Python without DeepSeg.")
 
 
 def children_s() -> float:
@@ -277,6 +296,8 @@ def main() -> None:
     times: dict[str, dict[str, list[tuple[float, float]]]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for _, tree, variables in options.variants:
+            must_import(tree, variables, folder)
         holes(options.ct, folder)
         for _, tree, _ in options.variants:  # as after an installation, or a first start
             for part in ("DeepSegLogic", "DeepSegExtension", "Testing/host"):
