@@ -79,7 +79,7 @@ class PromptContext:
         shape += (fine - shape) % 2  # the middle stays the middle of a voxel, or between two
 
         def thinned(array: npt.NDArray[Any]) -> ScalarArray:
-            return resampled(gaussian(array.astype(np.float32), 0.4 * (steps - 1)), steps, shape)
+            return resampled(array.astype(np.float32), steps, shape, sigma=0.4 * (steps - 1))
 
         seeds = np.zeros(shape, bool)
         middle, half = (shape - 1) / 2, (shape - 1) / 2 % 1

@@ -149,7 +149,7 @@ def _ranks(context: PromptContext) -> Float32s:
 def _histogram(bins: npt.NDArray[np.int64], weights: Float32s) -> FloatArray:
     """Smoothed relative frequencies of whole ranks; none is zero."""
     counts = np.bincount(bins, weights.ravel(), _BINS) + 1e-9
-    counts = gaussian(counts / counts.sum(), _BLUR)
+    counts = gaussian((counts / counts.sum())[:, None, None], (_BLUR, 0, 0)).ravel()
     return np.asarray((counts + 0.002) / (counts + 0.002).sum())
 
 

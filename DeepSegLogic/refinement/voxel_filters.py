@@ -7,6 +7,7 @@ All results are mirrored if the voxels are: no sum depends on the direction of a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy.typing as npt
 
 from ..data.boxes import whole
 from ..data.types import FloatArray, MaskArray, ScalarArray, Slices
+
+_SLAB = 2**16  # voxels
 
 _Parameter = TypeVar("_Parameter")
 _Array = npt.NDArray[Any]
@@ -54,55 +57,71 @@ def filled(mask: MaskArray) -> MaskArray:
 
 
 def gaussian(array: _Array, sigma: npt.ArrayLike, widths: float = 4.0) -> _Array:
-    """The array smoothed by a Gaussian, and mirrored at its ends.
+    """The array (K, J, I) smoothed by a Gaussian, and mirrored at its ends.
 
     Args:
         sigma: standard deviation in voxels, one number or (K, J, I).
         widths: standard deviations at which the kernel ends.
     """
-
-    def smoothed(values: _Array, sigma: float) -> _Array:
-        reach, count = int(widths * sigma + 0.5), len(values)
-        kernel = np.exp(-0.5 * (np.arange(reach + 1) / max(sigma, 1e-9)) ** 2).astype(values.dtype)
-        kernel /= kernel[0] + 2 * kernel[1:].sum()
-        around = np.pad(values, [(reach, reach), *[(0, 0)] * (values.ndim - 1)], "symmetric")
-        found: _Array = kernel[0] * values
-        for n in range(1, reach + 1):
-            found += kernel[n] * (around[reach - n :][:count] + around[reach + n :][:count])
-        return found
-
-    return _along_axes(smoothed, array, np.broadcast_to(sigma, array.ndim))
+    return _along_axes(partial(_smoothed, widths=widths), array, np.broadcast_to(sigma, 3))
 
 
 def resampled(
-    array: ScalarArray, steps: npt.ArrayLike, shape: npt.ArrayLike, part: Slices | None = None
+    array: ScalarArray,
+    steps: npt.ArrayLike,
+    shape: npt.ArrayLike,
+    part: Slices | None = None,
+    sigma: npt.ArrayLike = 0.0,
 ) -> ScalarArray:
     """Linear interpolation on a grid with the same middle, and voxels larger by factors along (K, J, I).
 
     Args:
         part: (K, J, I) slices of the new grid that are wanted; None: all of it.
+        sigma: of a :func:`gaussian` before.
     """
 
-    def interpolated(values: _Array, at: FloatArray) -> _Array:
-        at = np.clip(at, 0, len(values) - 1)
-        low = at.astype(int)
-        share = (at - low).astype(values.dtype)[:, None, None]
-        return np.asarray(values[low] * (1 - share) + values[np.minimum(low + 1, len(values) - 1)] * share)
+    def at_places(values: _Array, parameters: tuple[float, FloatArray]) -> _Array:
+        return _interpolated(_smoothed(values, parameters[0]), parameters[1])
 
     shape = np.asarray(shape)
+    steps, sigma = np.broadcast_to(steps, 3), np.broadcast_to(sigma, 3)
     places = [
         (np.arange(s.start, s.stop) - (new - 1) / 2) * step + (old - 1) / 2
-        for s, new, step, old in zip(
-            part or whole(shape.tolist()), shape, np.broadcast_to(steps, 3), array.shape, strict=True
-        )
+        for s, new, step, old in zip(part or whole(shape.tolist()), shape, steps, array.shape, strict=True)
     ]
-    return _along_axes(interpolated, array, places)
+    return _along_axes(at_places, array, zip(sigma, places, strict=True))
+
+
+def _smoothed(values: _Array, sigma: float, widths: float = 4.0) -> _Array:
+    """Along the first axis."""
+    reach, count = int(widths * sigma + 0.5), len(values)
+    kernel = np.exp(-0.5 * (np.arange(reach + 1) / max(sigma, 1e-9)) ** 2).astype(values.dtype)
+    kernel /= kernel[0] + 2 * kernel[1:].sum()
+    around = np.pad(values, [(reach, reach), (0, 0), (0, 0)], "symmetric")
+    found: _Array = kernel[0] * values
+    for n in range(1, reach + 1):
+        found += kernel[n] * (around[reach - n :][:count] + around[reach + n :][:count])
+    return found
+
+
+def _interpolated(values: _Array, at: FloatArray) -> _Array:
+    """Along the first axis, at some places in voxels."""
+    at = np.clip(at, 0, len(values) - 1)
+    low = at.astype(int)
+    share = (at - low).astype(values.dtype)[:, None, None]
+    return np.asarray(values[low] * (1 - share) + values[np.minimum(low + 1, len(values) - 1)] * share)
 
 
 def _along_axes(
     function: Callable[[_Array, _Parameter], _Array], array: _Array, parameters: Iterable[_Parameter]
 ) -> _Array:
-    """An array after a function of its first axis was applied along each axis, with a parameter for each."""
+    """A 3D array after a function of its first axis was applied along each axis, with a parameter for each.
+
+    It is applied to slabs that stay in the processor's cache. Each time, the first axis becomes the last one, so that
+    all are in their order again in the end.
+    """
     for parameter in parameters:
-        array = np.ascontiguousarray(np.moveaxis(function(array, parameter), 0, -1))  # after all, in their order again
+        width = max(_SLAB * array.shape[1] // max(array.size, 1), 1)
+        slabs = [function(array[:, n : n + width], parameter) for n in range(0, array.shape[1], width)]
+        array = np.concatenate([np.ascontiguousarray(np.moveaxis(slab, 0, -1)) for slab in slabs])
     return array
