@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from DeepSegLogic.refinement.voxel_filters import distance_to, filled, gaussian, resampled
 
-SHAPES = [(7, 12, 15), (1, 9, 4), (16, 16, 16)]
+SHAPES = [(7, 12, 15), (1, 9, 4), (16, 16, 16), (40, 50, 60)]
 SPACING = np.array([3.0, 0.8, 1.25])
 
 
@@ -51,15 +51,17 @@ def test_smoothing_is_that_of_scipy(shape, sigma, widths):
     np.testing.assert_allclose(gaussian(array.astype(np.float32), sigma, widths), wanted, atol=1e-3)
 
 
+@pytest.mark.parametrize("sigma", [0.0, (0.4, 0.0, 0.8)])
 @pytest.mark.parametrize("steps", [(2, 1, 3), (0.5, 1 / 3, 1.0)])
-def test_interpolation_is_that_of_scipy(shape, steps):
+def test_interpolation_is_that_of_scipy(shape, steps, sigma):
     array = np.random.default_rng(3).random(shape).astype(np.float32)
     new = np.maximum(np.rint(np.array(shape) / steps).astype(int), 1)
     offset = (np.array(shape) - 1) / 2 - np.array(steps) * (new - 1) / 2
-    wanted = ndimage.affine_transform(array, steps, offset, output_shape=tuple(new), order=1, mode="nearest")
-    np.testing.assert_allclose(resampled(array, steps, new), wanted, atol=1e-6)
+    smooth = ndimage.gaussian_filter(array, sigma)
+    wanted = ndimage.affine_transform(smooth, steps, offset, output_shape=tuple(new), order=1, mode="nearest")
+    np.testing.assert_allclose(resampled(array, steps, new, sigma=sigma), wanted, atol=1e-6)
     part = (slice(0, 1), slice(new[1] // 2, new[1]), slice(0, new[2]))
-    np.testing.assert_allclose(resampled(array, steps, new, part), wanted[part], atol=1e-6)
+    np.testing.assert_allclose(resampled(array, steps, new, part, sigma), wanted[part], atol=1e-6)
 
 
 def test_what_is_mirrored_gives_the_mirrored_result(shape):
