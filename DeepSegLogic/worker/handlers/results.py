@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...util.words import some_of
 from ..job_loop import Job
+from .running import classify
 
 if TYPE_CHECKING:
     from ...data.label_map import LabelMap
@@ -52,10 +53,9 @@ def measure(
 
 def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float], volume: Volume) -> list[Finding]:
     """:func:`DeepSegLogic.review.findings.review`; :func:`~DeepSegLogic.classify.thinned` makes the volume small."""
-    from ...classify import what_is
     from ...review.findings import review
 
-    return review(label_map, confidence, what_is(volume))
+    return review(label_map, confidence, classify(job, volume=volume))
 
 
 def open_segmentation(job: Job, *, path: str, volume: Volume) -> LabelMap:
