@@ -7,8 +7,9 @@ import numpy as np
 import psutil
 import pytest
 
-from DeepSegLogic import LabelMap, read_label_map, read_volume, segment
+from DeepSegLogic import LabelMap, Structure, read_label_map, read_volume, segment
 from DeepSegLogic.classify import Scan
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.surfaces import make_surfaces
 from DeepSegLogic.util.errors import Cancelled, ModelError, UsageError
 from DeepSegLogic.worker import WorkerClient
@@ -176,6 +177,24 @@ def test_an_export_writes_the_surfaces_that_are_shown(chest_segmentation, volume
     job = WarmJob(warm)
     handlers.export(job, label_map=label_map, volume=volume, **place | {"formats": ["ply"]}, printable=True)
     assert job.made == 1
+
+
+def test_a_comparison_names_some_of_what_was_not_compared():
+    """And nothing else in its sentences is shortened, as a name that looks like the list."""
+
+    def label_map(names):
+        array = np.zeros((2, 2, 20), np.uint8)
+        array[0, 0, : 1 + len(names)] = range(1 + len(names))
+        return LabelMap(array, np.eye(4), [Structure(n, name, name) for n, name in enumerate(names, 1)])
+
+    own = ["x1", "x2", "x3", "x4", "x5"]
+    titles = [structure_for(name, 1).title for name in own]
+    odd = ", ".join(titles)
+    told = handlers.evaluate(WarmJob({}), label_map=label_map(["liver", *own]), reference=label_map(["liver", odd]))
+    assert told["notes"] == [
+        f"Structures only in the prediction, not scored: {', '.join(titles[:3])} and 2 more.",
+        f"Structures only in the reference, not scored: {structure_for(odd, 1).title}.",
+    ]
 
 
 def test_errors_of_the_engine_arrive_as_they_are(client, request_):
