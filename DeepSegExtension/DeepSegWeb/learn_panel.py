@@ -31,7 +31,7 @@ def learn_panel(app) -> None:
         density="compact",
         variant="outlined",
         hide_details=True,
-        classes="mt-1",
+        classes="mt-2",
         raw_attrs=[
             'autocomplete="off"',
             'title="Any code: cases of one patient are held out together, and only a digest of the code is kept"',
