@@ -20,6 +20,7 @@ class LearnSection:
             tree.header().setStretchLastSection(False)
         ui.minutesSpinBox.value = self.adaptation.minutes
         ui.minutesSpinBox.connect("valueChanged(int)", self.onMinutes)
+        ui.patientLineEdit.connect("textChanged(QString)", self.onPatient)
         ui.caseTree.connect("itemSelectionChanged()", self.showReadiness)
         ui.collectButton.connect("clicked(bool)", self.onCollect)
         ui.removeCaseButton.connect("clicked(bool)", self.onRemove)
@@ -38,6 +39,8 @@ class LearnSection:
             self.ui.caseTree,
             [(c.name, c.damage or titles(c.structures), size_text(c.size_bytes)) for c in adaptation.cases],
         )
+        if self.ui.patientLineEdit.text != adaptation.patient:
+            self.ui.patientLineEdit.text = adaptation.patient
         self.ui.offerTree.visible = offer is not None
         if offer is not None:
             rows = [(f"{title} ({role})", *values) for role, title, *values in offer_rows(offer)]
@@ -49,7 +52,7 @@ class LearnSection:
     def showReadiness(self):
         ui, adaptation = self.ui, self.adaptation
         idle = not self.scene.session.jobs.run.busy
-        ui.collectButton.enabled = not adaptation.why_not_collect
+        ui.patientLineEdit.enabled = ui.collectButton.enabled = not adaptation.why_not_collect
         ui.collectButton.toolTip = adaptation.why_not_collect or _(
             "Keep a copy of the corrected result on this machine, for the model to learn from"
         )
@@ -60,6 +63,9 @@ class LearnSection:
 
     def onMinutes(self, minutes):
         self.adaptation.minutes = minutes
+
+    def onPatient(self, patient):
+        self.adaptation.patient = patient
 
     def onCollect(self, _checked=False):
         with remedies.showingErrors(_("The result cannot be collected.")):

@@ -251,6 +251,10 @@ class WebApp:
             if force != session.choices.settings.force:
                 session.choices.set_force(force)
 
+        @change("case_patient")
+        def _(case_patient, **_):
+            session.adaptation.patient = case_patient or ""
+
         @change("visible")
         def _(visible, **_):
             self.scene.set_visible(set(visible))

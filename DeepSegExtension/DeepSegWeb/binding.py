@@ -87,6 +87,7 @@ def initial() -> dict:
         "offer": None,
         "learning": {},
         "minutes": 10,
+        "case_patient": "",
         "collecting": "",
         "visible": [],
         "current": "",
@@ -236,6 +237,7 @@ def adaptation_state(adaptation: Adaptation) -> dict:
             "note": " ".join(filter(None, (adaptation.why_not_learn, adaptation.where))),
         },
         "minutes": adaptation.minutes,
+        "case_patient": adaptation.patient,
     }
 
 

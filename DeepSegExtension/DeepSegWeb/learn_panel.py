@@ -23,6 +23,20 @@ def learn_panel(app) -> None:
             "text: 'Delete ' + c.name + ' from the server?'}",
             raw_attrs=[":aria-label=\"'Delete ' + c.name\""],
         )
+    v3.VTextField(
+        v_model=("case_patient",),
+        label="Patient",
+        placeholder="the same code for each visit",
+        disabled=("!!learning.collect",),
+        density="compact",
+        variant="outlined",
+        hide_details=True,
+        classes="mt-2",
+        raw_attrs=[
+            'autocomplete="off"',
+            'title="Any code: cases of one patient are held out together, and only a digest of the code is kept"',
+        ],
+    )
     with html.Div(classes="d-flex flex-wrap ga-2 align-center mt-1"):
         _button("Collect result", learning.ask, "!!learning.collect", "learning.collect")
         _button("Go back", learning.back, "!!learning.back", "learning.back")

@@ -12,7 +12,7 @@ from ..data.label_map import LabelMap, changed_structures
 from ..data.volume import Volume, volume_digest
 from ..io.read import read_label_map
 from ..io.result_files import PROVENANCE, holds_voxels, label_map_in, label_maps_in, provenance_of
-from ..training.dataset import find_cases
+from ..training.dataset import find_cases, patients_in
 from ..util.digests import file_digest
 from ..util.errors import InputError
 
@@ -26,12 +26,14 @@ class CorrectedResult:
         image: file or folder that was segmented.
         labels: file of the corrected labels.
         facts: its provenance.
+        patient: key of the patient, as a table beside the results says; else empty.
     """
 
     folder: Path
     image: Path
     labels: Path
     facts: dict[str, Any]
+    patient: str = ""
 
     @property
     def model(self) -> str:
@@ -95,7 +97,7 @@ def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedRe
         InputError: there is no result, or its image is missing.
     """
     if image is not None and (labels := label_map_in(data)) is not None:
-        return [CorrectedResult(data, image, labels, provenance_of(data))]
+        return [CorrectedResult(data, image, labels, provenance_of(data), _patient_beside(data))]
     try:
         cases = find_cases(data)
     except InputError as error:
@@ -112,6 +114,18 @@ def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedRe
             code="input.data",
         )
     return [
-        CorrectedResult(case.labels.parent, case.image, case.labels, provenance_of(case.labels.parent))
+        CorrectedResult(
+            case.labels.parent,
+            case.image,
+            case.labels,
+            provenance_of(case.labels.parent),
+            case.patient or _patient_beside(case.labels.parent),
+        )
         for case in found
     ]
+
+
+def _patient_beside(folder: Path) -> str:
+    """The patient of a result, by the table of the folder in which it lies."""
+    folder = folder.resolve()
+    return patients_in(folder.parent).get(folder.name, "")

@@ -38,7 +38,8 @@ def add(
         str,
         typer.Option(
             metavar="ID",
-            help="Whose image it is: any code. Cases of a patient are held out together. Default: the DICOM PatientID.",
+            help="Whose image it is: any code. Cases of a patient are held out together. "
+            "Default: that of patients.csv beside the results, or the DICOM PatientID.",
         ),
     ] = "",
     yes: Yes = False,
@@ -73,7 +74,7 @@ def add(
             raise Cancelled(
                 f"{volume.name} was not collected. It needs your consent: answer the question, or use --yes."
             )
-        case = cases.add(volume, label_map, names, patient)
+        case = cases.add(volume, label_map, names, patient or found.patient)
         console.say(f"Collected {case.name} ({case.digest[7:19]}) for {cases.model}: {', '.join(case.structures)}.")
         console.event("collected", model=cases.model, digest=case.digest, structures=list(case.structures))
 

@@ -1,9 +1,11 @@
 """``deepseg cohort``: segment many CTs, each into a folder of results."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +34,10 @@ from .options import (
     split,
 )
 from .remedies import WORDS
+
+if TYPE_CHECKING:
+    from ..cohort.case import Outcome, Settings
+    from ..cohort.cases import Case
 
 SLURM = "slurm"
 
@@ -74,30 +80,18 @@ def cohort(
     as_json: Json = False,
 ) -> None:
     """Segment many CTs. A failed case does not stop the others. Run again to resume: finished cases are kept."""
-    from ..cohort.case import Outcome, Settings
+    from ..cohort.case import Settings
     from ..cohort.cases import find_cases
-    from ..cohort.runner import run_cohort
-    from ..inference.device import choose_device
-    from ..inference.presets import quality as quality_named
-    from ..models.install import here_or_catalogued
     from ..surfaces import check_formats
-    from ..util.device_names import check_device_name
-    from .slurm import array_script, part_of, submit
+    from .slurm import part_of
 
     console, wanted, formats = Console(quiet, as_json), split(structures), split(surfaces) or []
     check_formats(formats)
     _check_engine(engine, part, scheduler, dry_run)
-    quality_named(quality)
-    if engine == SLURM or scheduler:
-        check_device_name(device)  # that of another machine
-    elif not server:
-        choose_device(device)
+    _check_run(quality, device, elsewhere=engine == SLURM or bool(scheduler), on_servers=bool(server))
     before_reading(folder=None if dry_run else output)
     share = part_of(part) if part else slice(None)
-    if server:
-        card, engine, scheduler = _on_servers(server, model, engine, scheduler, workers, device)
-    else:
-        card = here_or_catalogued(model)
+    card, engine, scheduler = _place(server or [], model, engine, scheduler, workers, device)
     _check_card(card, wanted, quality)
     found = find_cases(images, match, leave_out=output)
     cases = found[share]
@@ -115,52 +109,12 @@ def cohort(
         given: dict[str, object] = {"--match": match, "--model": name, "--structures": structures, "--device": device}
         given |= {"--quality": quality, "--min-piece-ml": min_piece_ml, "--surfaces": surfaces}
         flags = {"--uncertainty": uncertainty, "--force": force, "--yes": yes, "--skip-elsewhere": skip_elsewhere}
-        script = array_script(
-            ["cohort", *_words(images, settings.output, given, flags)],
-            settings.output,
-            len(cases),
-            workers,
-            device.startswith("cuda"),
-        )
-        if dry_run:
-            print(script, end="")
-        else:
-            said = submit(script, settings.output)
-            console.say(said)
-            console.say(
-                "Once all tasks have ended, run the same command without --engine: it writes all cases' tables."
-            )
-            console.event("result", output=str(output), message=said)
+        words = _words(images, settings.output, given, flags)
+        _on_slurm(console, words, settings, len(cases), workers, output, dry_run)
         return
-    outcomes: list[Outcome] = []
     table = f"-{part.replace('/', '-of-')}" if part else ""
-    with console.working():
-        console.progress("cohort", 0.0, counted(len(cases), "case"))
-        for ended in run_cohort(
-            cases,
-            settings,
-            workers=workers,
-            scheduler=scheduler,
-            engine=engine,
-            part=table,
-            progress=console.progress,
-            cancel=console.cancelled,
-        ):
-            outcome = ended.in_words(WORDS)
-            outcomes.append(outcome)
-            console.progress("cohort", len(outcomes) / len(cases), f"{outcome.case.name}: {outcome.status}")
-            console.event("case", **outcome.as_json())
-    for outcome in outcomes:
-        for sentence in outcome.sentences:
-            console.warning(f"{outcome.case.name}{' failed' if outcome.status == 'failed' else ''}: {sentence}")
-    counts = Counter(o.status for o in outcomes)
-    console.say(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; see {output / f'cohort{table}.csv'}.")
-    console.say("Research use only.")
-    console.event("result", output=str(output), cases=dict(counts))
-    if counts["cancelled"]:
-        raise Cancelled(f"Cancelled. {counts['cancelled']} of {len(cases)} cases were not finished.")
-    if counts["failed"]:
-        raise typer.Exit(1)
+    outcomes = _run(console, cases, settings, workers=workers, scheduler=scheduler, engine=engine, part=table)
+    _tell(console, outcomes, output, f"cohort{table}.csv")
 
 
 def _check_engine(engine: str, part: str, scheduler: str, dry_run: bool) -> None:
@@ -178,6 +132,34 @@ def _check_engine(engine: str, part: str, scheduler: str, dry_run: bool) -> None
                 "Leave it out: the tasks of the array job share the cases.",
                 code="usage.option",
             )
+
+
+def _check_run(quality: str, device: str, *, elsewhere: bool, on_servers: bool) -> None:
+    """Check how cases are segmented.
+
+    Args:
+        elsewhere: whether the device is that of another machine.
+    """
+    from ..inference.device import choose_device
+    from ..inference.presets import quality as quality_named
+    from ..util.device_names import check_device_name
+
+    quality_named(quality)
+    if elsewhere:
+        check_device_name(device)
+    elif not on_servers:
+        choose_device(device)
+
+
+def _place(
+    urls: list[str], model: str, engine: str, scheduler: str, workers: int, device: str
+) -> tuple[ModelCard, str, str]:
+    """The model, the engine and its address."""
+    from ..models.install import here_or_catalogued
+
+    if urls:
+        return _on_servers(urls, model, engine, scheduler, workers, device)
+    return here_or_catalogued(model), engine, scheduler
 
 
 def _check_card(card: ModelCard, structures: list[str] | None, quality: str) -> None:
@@ -212,3 +194,59 @@ def _words(images: list[Path], output: Path, given: Mapping[str, object], flags:
     words = [*(str(path.resolve()) for path in images), f"--output={output}", "--workers=1"]
     words += [f"{option}={value}" for option, value in given.items() if value or option == "--surfaces"]
     return words + [flag for flag, on in flags.items() if on]
+
+
+def _on_slurm(
+    console: Console, words: list[str], settings: Settings, cases: int, tasks: int, output: Path, dry_run: bool
+) -> None:
+    """Submit an array job, or print its script.
+
+    Args:
+        words: the arguments of a task.
+        output: as the user gave it.
+    """
+    from .slurm import array_script, submit
+
+    script = array_script(["cohort", *words], settings.output, cases, tasks, settings.device.startswith("cuda"))
+    if dry_run:
+        print(script, end="")
+        return
+    said = submit(script, settings.output)
+    console.say(said)
+    console.say("Once all tasks have ended, run the same command without --engine: it writes all cases' tables.")
+    console.event("result", output=str(output), message=said)
+
+
+def _run(console: Console, cases: list[Case], settings: Settings, **how: Any) -> list[Outcome]:
+    """Segment the cases and tell of each as it ends; ``how`` as :func:`~DeepSegLogic.cohort.runner.run_cohort`."""
+    from ..cohort.runner import run_cohort
+
+    outcomes: list[Outcome] = []
+    with console.working():
+        console.progress("cohort", 0.0, counted(len(cases), "case"))
+        for ended in run_cohort(cases, settings, progress=console.progress, cancel=console.cancelled, **how):
+            outcome = ended.in_words(WORDS)
+            outcomes.append(outcome)
+            console.progress("cohort", len(outcomes) / len(cases), f"{outcome.case.name}: {outcome.status}")
+            console.event("case", **outcome.as_json())
+    return outcomes
+
+
+def _tell(console: Console, outcomes: list[Outcome], output: Path, table: str) -> None:
+    """Say how the cases ended, and end as they did.
+
+    Raises:
+        Cancelled: some were not finished.
+        Exit: some failed.
+    """
+    for outcome in outcomes:
+        for sentence in outcome.sentences:
+            console.warning(f"{outcome.case.name}{' failed' if outcome.status == 'failed' else ''}: {sentence}")
+    counts = Counter(o.status for o in outcomes)
+    console.say(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; see {output / table}.")
+    console.say("Research use only.")
+    console.event("result", output=str(output), cases=dict(counts))
+    if counts["cancelled"]:
+        raise Cancelled(f"Cancelled. {counts['cancelled']} of {len(outcomes)} cases were not finished.")
+    if counts["failed"]:
+        raise typer.Exit(1)

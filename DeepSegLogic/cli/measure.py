@@ -60,55 +60,83 @@ def measure(
     as_json: Json = False,
 ) -> None:
     """Measure structures of a segmentation, on their closed surfaces or in the CT. Points are RAS in mm."""
-    from .. import planning
-    from ..planning.distance_maps import check_vtp
-    from ..planning.evaluation import as_json as numbers_of
-    from ..util.errors import UsageError
-
     given = _given(distance=distance, contact=contact, encasement=encasement, distance_map=distance_map)
     pairs = {name: _two(text, name.replace("_", "-")) for name, text in given}
-    if not (pairs or diameters or thickness or vessel or features or body_composition):
+    singles = dict(_given(diameters=diameters, thickness=thickness, vessel=vessel))
+    in_image = features or body_composition
+    _check_asked(bool(pairs or singles), in_image, image)
+    _check_both("--vtp", vtp, "--distance-map", distance_map)
+    _check_both("--vertebrae", vertebrae, "--body-composition", body_composition)
+    console = Console(quiet, as_json)
+    if vtp is not None:
+        from ..planning.distance_maps import check_vtp
+
+        check_vtp(vtp)
+    before_reading(labels, image, vertebrae, folder=output if in_image else None, file=vtp)
+    with console.working():
+        label_map, volume = placed_labels(console, labels, image)
+        found = _on_surfaces(label_map, pairs, singles, within_mm, vtp)
+        if image is not None and in_image:
+            _in_image(console, label_map, image, volume, output, features, body_composition, vertebrae)
+    _tell(console, found, {s.name: s.title or s.name for s in label_map.structures})
+
+
+def _check_asked(on_surfaces: bool, in_image: bool, image: Path | None) -> None:
+    """Check that something is to be measured, and that what it needs is given."""
+    from ..util.errors import UsageError
+
+    if not (on_surfaces or in_image):
         options = (
             "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --vessel, --features or"
         )
         raise UsageError("Nothing to measure.", f"Give {options} --body-composition.")
-    if (features or body_composition) and image is None:
+    if in_image and image is None:
         raise UsageError("Features and body composition need the CT that was segmented.", "Give --image.")
-    for option, value, needed in (
-        ("--vtp", vtp, ("--distance-map", distance_map)),
-        ("--vertebrae", vertebrae, ("--body-composition", body_composition)),
-    ):
-        if value is not None and not needed[1]:
-            raise UsageError(f"{option} is given without {needed[0]}.", "Give both.", code="usage.option")
-    console = Console(quiet, as_json)
-    if vtp is not None:
-        check_vtp(vtp)
-    before_reading(labels, image, vertebrae, folder=output if features or body_composition else None, file=vtp)
+
+
+def _check_both(option: str, value: Path | None, needed: str, given: object) -> None:
+    """Check that an option is not given without the one that it belongs to."""
+    from ..util.errors import UsageError
+
+    if value is not None and not given:
+        raise UsageError(f"{option} is given without {needed}.", "Give both.", code="usage.option")
+
+
+def _on_surfaces(
+    label_map: LabelMap,
+    pairs: dict[str, tuple[str, str]],
+    singles: dict[str, str],
+    within_mm: float,
+    vtp: Path | None,
+) -> list[Any]:
+    """What is measured of closed surfaces: of pairs of structures, then of single ones, each by its option."""
+    from .. import planning
+
     found: list[Any] = []
-    with console.working():
-        label_map, volume = placed_labels(console, labels, image)
-        if "distance" in pairs:
-            found.append(planning.distance(label_map, *pairs["distance"]))
-        if "contact" in pairs:
-            found.append(planning.contact(label_map, *pairs["contact"], within_mm))
-        if "encasement" in pairs:
-            found.append(planning.encasement(label_map, *pairs["encasement"], within_mm))
-        if "distance_map" in pairs:
-            mapped = planning.distance_map(label_map, *pairs["distance_map"])
-            if vtp is not None:
-                planning.write_distance_map(mapped, vtp)
-            found.append(mapped)
-        if diameters:
-            found.append(planning.diameters(label_map, diameters))
-        if thickness:
-            found.append(planning.thickness(label_map, thickness))
-        if vessel:
-            found.append(planning.vessel_diameters(label_map, vessel))
-        if image is not None and (features or body_composition):
-            _in_image(console, label_map, image, volume, output, features, body_composition, vertebrae)
+    if "distance" in pairs:
+        found.append(planning.distance(label_map, *pairs["distance"]))
+    if "contact" in pairs:
+        found.append(planning.contact(label_map, *pairs["contact"], within_mm))
+    if "encasement" in pairs:
+        found.append(planning.encasement(label_map, *pairs["encasement"], within_mm))
+    if "distance_map" in pairs:
+        mapped = planning.distance_map(label_map, *pairs["distance_map"])
+        if vtp is not None:
+            planning.write_distance_map(mapped, vtp)
+        found.append(mapped)
+    measures = {
+        "diameters": planning.diameters,
+        "thickness": planning.thickness,
+        "vessel": planning.vessel_diameters,
+    }
+    return found + [measures[option](label_map, name) for option, name in singles.items()]
+
+
+def _tell(console: Console, found: list[Any], titles: dict[str, str]) -> None:
+    from ..planning.evaluation import as_json as numbers_of
+
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
-    titles = {s.name: s.title or s.name for s in label_map.structures}
     for one in found:
         console.say(_sentence(one, titles))
         console.event("result", measure=type(one).__name__.lower(), **numbers_of(one))

@@ -32,7 +32,6 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one HTML file with 3D model, slices and table, which any browser opens offline."""
-    from ..io.result_files import is_corrected
     from ..planning import read_plan
     from ..results.report import write_report
     from ..worker.isolated import read_label_map, read_volume
@@ -43,7 +42,7 @@ def report(
     must_end(output, ".html")
     planned = read_plan(plan) if plan is not None else None
     before_reading(result, image, plan, changes, file=output)
-    volume = read_volume(image, cancel=console.cancelled) if image is not None and is_corrected(result) else None
+    volume = read_volume(image, cancel=console.cancelled) if image is not None else None
     if draft:
         _draft(console, result, image, volume, planned, changes)
     notes = write_report(result, output, lambda path: read_label_map(path, image), planned, volume)

@@ -19,7 +19,13 @@ def has_same_voxels(label_map: LabelMap, volume: Volume | LabelMap) -> bool:
 
 
 def placed_on(volume: Volume, label_map: LabelMap) -> LabelMap:
-    """The label map on the grid of the volume that it was made from.
+    """The label map on the grid of the volume that it was made from; raises as :func:`check_same_voxels`."""
+    check_same_voxels(label_map, volume)
+    return on_grid_of(volume, label_map)
+
+
+def check_same_voxels(label_map: LabelMap, volume: Volume) -> None:
+    """Check that a label map was made from a volume.
 
     Raises:
         InputError: they do not have the same voxels.
@@ -30,7 +36,6 @@ def placed_on(volume: Volume, label_map: LabelMap) -> LabelMap:
             "Choose the volume that was segmented.",
             code="input.grid",
         )
-    return on_grid_of(volume, label_map)
 
 
 def on_grid_of(volume: Volume, label_map: LabelMap) -> LabelMap:

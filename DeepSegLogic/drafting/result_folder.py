@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ..classify import what_is
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
 from ..followup.change import Change
@@ -48,7 +49,8 @@ def draft_report(
         endpoint: where the model runs; ``endpoint.pictures`` sends the slices of the result's preview.
         plan: of an operation on this segmentation.
         changes: folder of a follow-up, as :func:`~DeepSegLogic.write_follow_up` writes it.
-        volume: that was segmented. A label map that was corrected is measured again; without the volume, no densities.
+        volume: that was segmented. A label map that was corrected is measured again; without the volume, no densities,
+            and no findings of structures where it shows another part of the body.
         read: reads the segmentation; for untrusted folders, a reader in a process of its own.
 
     Raises:
@@ -69,7 +71,16 @@ def draft_report(
     except (OSError, ValueError, LookupError) as error:
         raise _damaged(folder / "measurements.csv") from error
     confidence = {row.name: row.confidence for row in found.rows if row.confidence is not None}
-    table = table_of(found.label_map, found.rows, confidence=confidence, plan=plan, changes=changed)
+    scan = what_is(volume) if volume is not None else None
+    table = table_of(
+        found.label_map,
+        found.rows,
+        confidence=confidence,
+        plan=plan,
+        changes=changed,
+        scan=scan,
+        hidden=found.hidden,
+    )
     picture = _slices(folder, found, volume) if endpoint.pictures else None
     draft = word(table, endpoint, picture, progress, cancel)
     write_draft(folder, draft)

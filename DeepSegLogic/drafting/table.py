@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..classify import Scan
 from ..data.label_map import LabelMap, Structure
 from ..data.terminology import known_titles
 from ..followup.change import Change
 from ..planning import Plan, evaluate_plan
 from ..planning.texts import lines
-from ..review.findings import review
+from ..review.findings import Hidden, review, without
 from ..review.measurements import Measurement, hu_text
 
 _MOST = 300  # structures, the largest
@@ -40,6 +41,8 @@ def table_of(
     confidence: dict[str, float] | None = None,
     plan: Plan | None = None,
     changes: Sequence[Change] = (),
+    scan: Scan | None = None,
+    hidden: Hidden = (),
 ) -> Table:
     """The table of a result: volumes and densities, changes, what was planned, what to check first.
 
@@ -47,6 +50,8 @@ def table_of(
         label_map, measurements, confidence: of the result.
         plan: of an operation on it; numbers that are missing or no longer hold are computed.
         changes: since an earlier scan.
+        scan: what the volume is, see :func:`~DeepSegLogic.review.findings.review`.
+        hidden: findings that are left out.
 
     Raises:
         DeepSegError: an entry of the plan cannot be computed.
@@ -72,7 +77,9 @@ def table_of(
         told.append(f"{titles[change.name]}{lesion}, since the earlier scan: {change.sentence}")
     told += _planned(plan, label_map, titles) if plan is not None else []
     named = _renamed(label_map, titles)
-    told += [f"To check: {_SOURCE.sub('', finding.reason)}" for finding in review(named, confidence)]
+    told += [
+        f"To check: {_SOURCE.sub('', finding.reason)}" for finding in without(review(named, confidence, scan), hidden)
+    ]
     real = {s.name: s.title for s in label_map.structures}
     used = {title: real.get(name) or title for name, title in titles.used.items()}
     return Table(tuple(told), used, tuple(notes))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..util.errors import InputError, UsageError
 from ..util.given import not_paths
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
+from ..util.words import Listed, all_of
 from .change import Change, change_of
 from .lesions import LEAST_ML, groups, is_lesion, lesions_of
 from .matching import Seen, matched, on_both
@@ -25,7 +26,7 @@ class FollowUp:
         changes: of structures, in the baseline's order, each followed by those of its lesions.
         registration: of the baseline to the follow-up.
         days: between them; None if unknown.
-        warnings: one sentence each.
+        notes: warnings that list no structures, one sentence each.
         unmatched: titles of the structures that only one of them has.
         baseline, follow_up: the time points.
     """
@@ -35,8 +36,18 @@ class FollowUp:
     days: float | None
     baseline: TimePoint
     follow_up: TimePoint
-    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
+
+    @property
+    def warnings(self) -> list[str]:
+        """All warnings, one sentence each."""
+        return self.warnings_with(all_of)
+
+    def warnings_with(self, listed: Listed) -> list[str]:
+        """The warnings, with structures listed in this way."""
+        alone = [f"Only one of the scans was segmented for: {listed(self.unmatched)}."] if self.unmatched else []
+        return self.notes + alone
 
     @property
     def interval(self) -> str:
@@ -121,8 +132,6 @@ def follow_up(
         changes.append(change_of(*sides, points, registration, days, title=title, name=name))
         if is_lesion(one.structure, lesions):
             changes += _of_lesions(b, a, points, registration, days, title, warnings)
-    if unmatched:
-        warnings.append(f"Only one of the scans was segmented for: {', '.join(unmatched)}.")
     progress("register", 1.0, "")
     return FollowUp(changes, registration, days, baseline, follow_up, warnings, unmatched)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..data.run_record import PHASES, Provenance
@@ -79,6 +80,27 @@ def stored_facts(segments: Sequence[dict[str, str]], run: str = "") -> StoredFac
         [text for text in _list(told.get("warnings")) if isinstance(text, str)],
         _words(told.get("as_run")),
     )
+
+
+def segments_in(file: Path) -> list[dict[str, str]]:
+    """DeepSeg's tags on each segment of a ``.seg.nrrd``, by name without :data:`PREFIX`.
+
+    Raises:
+        InputError: the file is damaged, or no NRRD.
+    """
+    from .headers.nrrd import read_header
+
+    pairs = read_header(file).pairs
+    told: list[dict[str, str]] = []
+    while (key := f"Segment{len(told)}_Tags") in pairs:
+        tags = pairs_of(pairs[key], "|")
+        told.append({name.removeprefix(PREFIX): value for name, value in tags.items() if name.startswith(PREFIX)})
+    return told
+
+
+def pairs_of(text: str, end: str = ";") -> dict[str, str]:
+    """MRML's ``"a:b;c:d;"``, or 3D Slicer's ``"a:b|c:d|"`` in files."""
+    return dict(part.split(":", 1) for part in text.split(end) if ":" in part)
 
 
 def text_of_run(phase: str, warnings: Sequence[str], provenance: Provenance, as_run: dict[str, str]) -> str:

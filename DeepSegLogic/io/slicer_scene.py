@@ -18,7 +18,7 @@ from ..data.label_map import LabelMap
 from ..data.run_record import Provenance
 from ..data.volume import Volume
 from ..util.errors import InputError, ModelError
-from .segment_tags import PLAN, PREFIX, RUN, stored_facts
+from .segment_tags import PLAN, PREFIX, RUN, pairs_of, segments_in, stored_facts
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -110,7 +110,7 @@ class _Archive:
         shown = next((node for node in volumes if node.get("id") == reference), volumes[0])
         volume = read_volume(self._content(shown))
         volume.name = shown.get("name") or volume.name
-        volume.modality = _pairs(shown.get("attributes")).get("DICOM.Modality") or volume.modality
+        volume.modality = pairs_of(shown.get("attributes") or "").get("DICOM.Modality") or volume.modality
         if len(volumes) > 1:
             volume.warnings.append(f"The scene has {len(volumes)} volumes. This is {volume.name}.")
         if chosen is None:
@@ -124,8 +124,8 @@ class _Archive:
                 warning = "The segmentation was on another grid than the CT. It was resampled to the CT."
                 volume.warnings.append(warning)
             label_map = on_grid_of(volume, label_map)
-        told = {name: unquote(text) for name, text in _pairs(chosen.get("attributes")).items()}
-        facts = stored_facts(_segments(file), told.get(RUN, ""))
+        told = {name: unquote(text) for name, text in pairs_of(chosen.get("attributes") or "").items()}
+        facts = stored_facts(segments_in(file), told.get(RUN, ""))
         return SlicerScene(volume, label_map, plan=told.get(PLAN, ""), **vars(facts))
 
     def _content(self, node: _Element) -> Path:
@@ -166,21 +166,4 @@ class _Archive:
 
 
 def _references(node: _Element) -> dict[str, str]:
-    return _pairs(node.get("references"))
-
-
-def _pairs(text: str | None) -> dict[str, str]:
-    """MRML's ``"a:b;c:d;"``."""
-    return dict(part.split(":", 1) for part in (text or "").split(";") if ":" in part)
-
-
-def _segments(file: Path) -> list[dict[str, str]]:
-    """DeepSeg's tags on each segment of a ``.seg.nrrd``."""
-    from .headers.nrrd import read_header
-
-    pairs = read_header(file).pairs
-    told: list[dict[str, str]] = []
-    while (key := f"Segment{len(told)}_Tags") in pairs:
-        tags = _pairs(pairs[key].replace("|", ";"))
-        told.append({name.removeprefix(PREFIX): value for name, value in tags.items() if name.startswith(PREFIX)})
-    return told
+    return pairs_of(node.get("references") or "")

@@ -16,6 +16,7 @@ from ..data.volume import Volume, volume_digest
 from ..io.result_files import PROVENANCE, facts_of_files, is_as_written, unchanged_files
 from ..io.write import write_array
 from ..models.provenance import identity
+from ..review.findings import Hidden
 from ..review.measurements import Measurement, measure, write_measurements
 from ..segmentation import Result
 from ..util.atomic_write import atomic_folder
@@ -117,6 +118,7 @@ def export_result(
     provenance: Provenance | None = None,
     plan: dict[str, Any] | None = None,
     draft: dict[str, Any] | None = None,
+    hidden: Hidden = (),
     progress: Progress = ignore_progress,
     cancel: Cancel = never_cancel,
     **surface_options: Any,
@@ -131,6 +133,7 @@ def export_result(
         provenance: of the result, for the report and the DICOM formats.
         plan: content of a plan file, for the report and the plan file.
         draft: of the report, as :meth:`~DeepSegLogic.results.draft.Draft.as_json` gives it.
+        hidden: findings that the report only counts.
         surface_options: of :func:`~DeepSegLogic.surfaces.write_surfaces`.
 
     Returns:
@@ -168,7 +171,7 @@ def export_result(
                 )
                 if draft is not None:
                     write_draft(Path(whole), Draft.of_json(draft))
-                write_report(Path(whole), temporary / "report.html", plan=planned)
+                write_report(Path(whole), temporary / "report.html", plan=planned, volume=volume, hidden=hidden)
         if "plan" in formats and planned is not None:
             write_plan(planned, temporary / PLAN_FILE)
         names = sorted(p.name for p in temporary.iterdir())

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..data.label_grid import placed_on
+from ..data.label_grid import check_same_voxels, on_grid_of
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
 from ..io.result_files import LABEL_MAP_FILES, label_map_in, provenance_of, was_changed
+from ..io.segment_tags import segments_in, stored_facts
 from ..review.measurements import Measurement, measure, read_measurements, same_voxels
 from ..util.staging import temporary_folder
 from .preview import write_preview
@@ -25,12 +26,14 @@ class MeasuredResult:
         rows: its measurements, and the structures that were not found.
         corrected: whether the label map was changed since it was written: then other files of the folder do not fit it.
         notes: what the correction changed, and what is missing for want of the volume; one sentence each.
+        hidden: findings that a reader hid in 3D Slicer, as far as the label map was saved there since.
     """
 
     label_map: LabelMap
     rows: list[Measurement]
     corrected: bool = False
     notes: tuple[str, ...] = ()
+    hidden: frozenset[tuple[str, str]] = frozenset()
 
 
 def read_measured(folder: Path, read: Callable[[Path], LabelMap], volume: Volume | None = None) -> MeasuredResult:
@@ -49,17 +52,20 @@ def read_measured(folder: Path, read: Callable[[Path], LabelMap], volume: Volume
     label_map, facts = read(file), provenance_of(folder)
     corrected = was_changed(file, facts)
     label_map = _named_as(before, label_map, strict=not corrected)
-    if not corrected:
-        return MeasuredResult(label_map, before)
+    hidden = frozenset(stored_facts(segments_in(file)).ignored if file.suffix == ".nrrd" else ())
     if volume is not None:
-        label_map = placed_on(volume, label_map)
+        check_same_voxels(label_map, volume)
+    if not corrected:
+        return MeasuredResult(label_map, before, hidden=hidden)
+    if volume is not None:
+        label_map = on_grid_of(volume, label_map)
     of_region = {row.name for row in before if row.cut and "roi" in (facts.get("settings") or {})}
     known = {row.name: row for row in before}
     now = [_joined(row, known.get(row.name), volume) for row in measure(label_map, volume, cut=of_region)]
     found = {row.name for row in now if row.voxels}
     rows = [row for row in now if row.voxels]
     rows += [row for row in before if not row.voxels and row.name not in found]
-    return MeasuredResult(label_map, rows, True, tuple(_notes(file.name, before, now, volume)))
+    return MeasuredResult(label_map, rows, True, tuple(_notes(file.name, before, now, volume)), hidden)
 
 
 def _notes(file: str, before: list[Measurement], now: list[Measurement], volume: Volume | None) -> Iterator[str]:

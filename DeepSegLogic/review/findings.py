@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
@@ -57,6 +57,15 @@ class Finding:
     structure: str
     reason: str
     ras: tuple[float, float, float]
+
+
+Hidden: TypeAlias = Collection[tuple[str, str]]
+"""Kind and structure of the findings that the reader does not want to see again."""
+
+
+def without(findings: Sequence[Finding], hidden: Hidden) -> list[Finding]:
+    """The findings that the reader did not hide."""
+    return [finding for finding in findings if (finding.kind, finding.structure) not in hidden]
 
 
 @dataclass(frozen=True, eq=False)

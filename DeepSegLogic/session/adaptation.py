@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..adaptation.cases import CorrectedCase
     from ..adaptation.offer import Offer
     from ..models.card import ModelCard
+    from ..segmentation import Result
 
 
 class Adaptation:
@@ -34,6 +35,7 @@ class Adaptation:
         cases: that were collected for the chosen model, the oldest first.
         offer: a new version of it that waits for a decision; None if there is none.
         minutes: to learn.
+        patient: whose image the result is: any code, or empty. It begins as the PatientID of the DICOM series.
         folder: where the cases are kept; None while no model is chosen that is here.
         why_not: why the chosen model cannot learn at all, in words; empty when it can.
         changed: something of this changed.
@@ -43,12 +45,13 @@ class Adaptation:
         self.cases: list[CorrectedCase] = []
         self.offer: Offer | None = None
         self.minutes = MINUTES
+        self.patient = ""
         self.folder: Path | None = None
         self.why_not = ""
         self.changed: Signal[Adaptation] = Signal()
         self._jobs, self._choices, self._outcome = jobs, choices, outcome
         choices.models_changed.connect(lambda _models: self.refresh())
-        outcome.result_changed.connect(lambda _result: self.changed.emit(self))
+        outcome.result_changed.connect(self._look_at_result)
         jobs.run_changed.connect(self._look_at_run)
         self._busy = False
         self.refresh()
@@ -131,7 +134,15 @@ class Adaptation:
         self._check(self.why_not_collect)
         assert volume is not None and corrected is not None  # there is a result
         names = self.structures(corrected)
-        self._start("collect", "collect_case", self._collected, volume=volume, label_map=corrected, structures=names)
+        self._start(
+            "collect",
+            "collect_case",
+            self._collected,
+            volume=volume,
+            label_map=corrected,
+            structures=names,
+            patient=self.patient,
+        )
 
     def remove(self, digest: str) -> None:
         """Delete a collected case.
@@ -190,6 +201,19 @@ class Adaptation:
     def _model(self) -> ModelCard:
         assert self._choices.model is not None  # checked before
         return self._choices.model
+
+    def _look_at_result(self, result: Result | None) -> None:
+        """Ask whose image it is. What was typed for another result says nothing of this one."""
+        self.patient, volume = "", self._outcome.volume
+
+        def told(patient: str) -> None:
+            if self._outcome.result is result and not self.patient:
+                self.patient = patient
+                self.changed.emit(self)
+
+        if volume is not None and volume.source:
+            self._jobs.submit_latest("patient_id", told, source=volume.source)
+        self.changed.emit(self)
 
     def _look_at_run(self, run: Run) -> None:
         if run.busy != self._busy:

@@ -100,6 +100,7 @@ class Drafting:
             plan=planning.as_plan().as_json() if planning is not None and planning.entries else None,
             changes=self._outcome.changes,
             endpoint=asdict(endpoint),
+            hidden=sorted(self._outcome.ignored),
         )
         if endpoint.warning:
             self._jobs.run.warnings.append(endpoint.warning)

@@ -14,6 +14,7 @@ from ..data.run_record import Provenance
 from ..data.volume import Volume
 from ..io.segment_tags import stored_facts
 from ..review.confidence import doubtful_first
+from ..review.findings import without
 from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
 from .correction import Correction
@@ -291,7 +292,7 @@ class Outcome:
         self.measurements_changed.emit(self.measurements)
 
     def _reviewed(self, findings: list[Finding]) -> None:
-        self.findings = [f for f in findings if (f.kind, f.structure) not in self.ignored]
+        self.findings = without(findings, self.ignored)
         self.findings_changed.emit(self.findings)
 
     def _surfaced(self, surfaces: SurfaceSet) -> None:

@@ -255,6 +255,7 @@ class Session:
             "provenance": result.provenance,
             "plan": planning.as_plan().as_json() if planning is not None and planning.entries else None,
             "draft": draft.as_json() if draft is not None else None,
+            "hidden": sorted(self.outcome.ignored),
         }
 
     def _shown(self, why_not: str) -> tuple[Result, Volume]:

@@ -15,7 +15,7 @@ In a folder, ``patients.csv`` with the columns ``case`` and ``patient`` says whi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -106,7 +106,8 @@ def find_cases(data: Path) -> list[CaseFiles]:
             "Put the images into imagesTr as NAME_0000, NAME_0001, …, and the labels into labelsTr as NAME.",
             code="input.data",
         )
-    return sorted(_with_patients(data, cases), key=lambda case: case.name)
+    keys = patients_in(data, {case.name for case in cases})
+    return sorted((replace(case, patient=keys.get(case.name, case.patient)) for case in cases), key=lambda c: c.name)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -271,15 +272,19 @@ def _rows(path: Path, *columns: str) -> Iterator[tuple[int, dict[str, str]]]:
             yield number, dict(zip(header, map(str.strip, row), strict=False))
 
 
-def _with_patients(data: Path, cases: list[CaseFiles]) -> list[CaseFiles]:
-    """Cases with their patients, as far as a table in their folder tells them."""
-    table = data / PATIENTS
-    if not table.is_file():
-        return cases
-    known, keys = {case.name for case in cases}, dict[str, str]()
-    for number, cells in _rows(table, "case", "patient"):
+def patients_in(folder: Path, known: Collection[str] | None = None) -> dict[str, str]:
+    """Name of a case → key of its patient, as far as ``patients.csv`` in a folder tells them.
+
+    Args:
+        known: the cases that it may name; None for any.
+
+    Raises:
+        InputError: the table names another case, or two patients of one, or cannot be read.
+    """
+    table, keys = folder / PATIENTS, dict[str, str]()
+    for number, cells in _rows(table, "case", "patient") if table.is_file() else ():
         name, key = cells["case"], patient_key(cells.get("patient", ""))
-        if name not in known:
+        if known is not None and name not in known:
             raise InputError(
                 f"Line {number} of {table}: there is no case {name!r}.",
                 f"Name cases as here: {', '.join(sorted(known)[:3])}.",
@@ -287,7 +292,7 @@ def _with_patients(data: Path, cases: list[CaseFiles]) -> list[CaseFiles]:
             )
         if keys.setdefault(name, key) != key:
             raise InputError(f"{table} gives the case {name} two patients.", "Keep one of them.", code="input.data")
-    return [replace(case, patient=keys.get(case.name, "")) for case in cases]
+    return keys
 
 
 def _from_csv(path: Path) -> list[CaseFiles]:

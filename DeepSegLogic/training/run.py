@@ -11,7 +11,7 @@ import torch
 
 from ..models.backends import kind_of
 from ..networks.table import trainable
-from ..util.atomic_write import atomic_folder
+from ..util.atomic_write import check_output_folder
 from ..util.errors import OutputError, ResourceError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from ..util.version import how_to_install
@@ -178,8 +178,6 @@ def check_output(output: Path, *checkpoints: Path) -> None:
     Raises:
         OutputError: it cannot, or it would.
     """
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output} is a file, not a folder.", "Choose another folder.", code="output.not_writable")
     if output.is_dir() and any(output.iterdir()) and not any(path.is_file() for path in checkpoints):
         is_model = kind_of(output) is not None or is_encoder(output)
         raise OutputError(
@@ -188,8 +186,4 @@ def check_output(output: Path, *checkpoints: Path) -> None:
             f"Choose another folder{', or delete that model' if is_model else ''}.",
             code="output.exists",
         )
-    was_there = output.exists()
-    with atomic_folder(output):
-        pass
-    if not was_there:  # the data may still be refused
-        output.rmdir()
+    check_output_folder(output)

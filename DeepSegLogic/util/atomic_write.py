@@ -23,7 +23,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """A temporary path beside ``path``, with its name; it is moved to ``path`` at the end.
 
     After an error, the temporary file is removed and an earlier file at ``path`` is unchanged. The folder is created,
-    and leftovers of killed programs in it are cleared.
+    and removed again if nothing is written. Leftovers of killed programs in it are cleared.
 
     Raises:
         OutputError: the file or its folder cannot be written.
@@ -44,8 +44,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def atomic_folder(folder: Path | str, last: str = "", outdated: Sequence[str] = ()) -> Iterator[Path]:
     """A temporary folder whose files and sub-folders move into ``folder`` at the end, all or none.
 
-    Other files in ``folder`` stay; a sub-folder is replaced as a whole. If the program is killed during the move, the
-    next one that writes there, or ``deepseg doctor``, completes it.
+    Other files in ``folder`` stay; a sub-folder is replaced as a whole. ``folder`` is created, and removed again if
+    nothing is written. If the program is killed during the move, the next one that writes there, or ``deepseg doctor``,
+    completes it.
 
     Args:
         last: name of the file that is moved after all others; it marks a complete result.
@@ -63,7 +64,7 @@ def atomic_folder(folder: Path | str, last: str = "", outdated: Sequence[str] = 
 
 
 def check_output_folder(folder: Path) -> None:
-    """Check before a long run that its results can be written.
+    """Check before a long run that its results can be written; nothing is left of the check.
 
     Raises:
         OutputError: they cannot.
@@ -90,7 +91,6 @@ def _made_in(parent: Path, goal: Path, make: Callable[[Path], AbstractContextMan
     if outer is not None and not is_there(outer):
         raise _gone(parent)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         if outer is None:
             for sentence in sweep(parent):
                 log.warning(sentence)
@@ -108,6 +108,7 @@ def _made_in(parent: Path, goal: Path, make: Callable[[Path], AbstractContextMan
 
 @contextmanager
 def _plain_folder(parent: Path) -> Iterator[Path]:
+    parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 

@@ -35,12 +35,15 @@ _PATIENCE_S, _POLL_S = 1.0, 0.02
 def staging_folder(parent: Path, prefix: str = PREFIX) -> Iterator[Path]:
     """A new, empty folder in ``parent`` that only its owner may enter. It is removed at the end, or by a sweep.
 
+    ``parent`` is made if need be; at the end, what was made of it is removed again, unless something lies in it.
+
     Raises:
         OSError: it cannot be created.
     """
     with ExitStack() as kept:
+        kept.callback(_remove_empty, [place for place in (parent, *parent.parents) if not os.path.lexists(place)])
         for _ in range(_TRIES):
-            place = Path(tempfile.mkdtemp(prefix=f"{prefix}{_HOST}-", dir=parent))
+            place = _made_in(parent, prefix)
             kept.callback(shutil.rmtree, place, ignore_errors=True)
             locked = kept.enter_context(_locked(place))
             if locked and (place / _LOCK).exists():
@@ -171,6 +174,23 @@ def flush(path: Path, deep: bool = True) -> None:
                 os.fsync(file)
         finally:
             os.close(file)
+
+
+def _made_in(parent: Path, prefix: str, tries: int = _TRIES) -> Path:
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{prefix}{_HOST}-", dir=parent))
+    except FileNotFoundError:  # another program had made the parent, and removed it at this moment
+        if tries == 1:
+            raise
+        return _made_in(parent, prefix, tries - 1)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove a folder and its parents, as far as they are empty."""
+    with suppress(OSError):  # not empty
+        for folder in folders:
+            folder.rmdir()
 
 
 @contextmanager

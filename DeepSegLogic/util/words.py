@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from .errors import UsageError
 
@@ -17,6 +18,20 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+Listed: TypeAlias = Callable[[Sequence[str]], str]
+"""How a sentence lists names: :func:`all_of` or :func:`some_of` them."""
+
+
+def all_of(names: Sequence[str]) -> str:
+    """The names of a list.
+
+    Example:
+        >>> all_of(["Liver", "Spleen", "Aorta", "Heart"])
+        'Liver, Spleen, Aorta, Heart'
+    """
+    return ", ".join(names)
+
+
 def some_of(names: Sequence[str], most: int = 3) -> str:
     """The first names of a list, and how many more there are.
 
@@ -25,7 +40,7 @@ def some_of(names: Sequence[str], most: int = 3) -> str:
         ('Liver, Spleen', 'Liver, Spleen, Aorta and 2 more')
     """
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return all_of(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def number_text(number: float, digits: int = 0) -> str:

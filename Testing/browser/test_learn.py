@@ -8,6 +8,7 @@ import pytest
 from DeepSegLogic.adaptation.cases import CorrectedCases
 from DeepSegLogic.adaptation.fine_tune import adapt
 from DeepSegLogic.io import write_volume
+from DeepSegLogic.io.patients import patient_key
 from DeepSegLogic.models.find import find_model
 from DeepSegLogic.models.import_export import import_model
 
@@ -48,10 +49,12 @@ def test_a_correction_is_collected_learnt_accepted_and_taken_back(page):
     assert "/" not in question.inner_text(), "paths of the server are not the browser's business"
     question.get_by_role("button", name="Cancel").click()
     assert not cases.all()
+    page.get_by_label("Patient", exact=True).fill("P 7")
     collect.click()
     question.get_by_role("button", name="Collect", exact=True).click()
     page.get_by_text("patient: Liver").wait_for()
-    assert [case.name for case in cases.all()] == ["patient"]
+    assert [(case.name, case.patient) for case in cases.all()] == [("patient", patient_key("P 7"))]
+    assert page.get_by_label("Patient", exact=True).input_value() == "P 7"
 
     page.get_by_role("button", name="Learn", exact=True).click()
     page.get_by_text("Learning").first.wait_for()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from DeepSegLogic.io.patients import patient_key
 from DeepSegLogic.models.import_export import import_model
 
 from ..logic.adaptation.conftest import trained  # noqa: F401  # a fixture
@@ -36,9 +37,12 @@ def test_a_correction_becomes_a_new_version(learner, desktop):
     ui.collectButton.click()
     assert not learner.session.jobs.run.busy and not adaptation.cases, "no consent"
     desktop.answers["Keep a copy of Patient"] = True
+    assert ui.patientLineEdit.enabled and ui.patientLineEdit.text == ""
+    ui.patientLineEdit.text = "P 7"
     ui.collectButton.click()
     learner.wait(lambda: adaptation.cases)
     learner.wait(lambda: not learner.session.jobs.run.busy)
+    assert adaptation.cases[0].patient == patient_key("P 7")
     row = ui.caseTree.topLevelItem(0)
     assert (row.text(0), row.text(1)) == ("Patient", "Liver") and ui.learnButton.enabled
     from DeepSegLogic.io import read_label_map

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ...util.errors import Cancelled, ResourceError, first_line
 from ...util.openmp import openmp_settings
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from pyspark import SparkConf, SparkContext
 
 _POLL_S = 0.2
+_CONNECT_S = 3.0
 _QUEUED = 2  # cases per slot that Spark knows of, so that none waits for the driver
 LOG = "spark.log"
 """What Spark's Java process says, in the folder of results."""
@@ -46,6 +50,7 @@ def run(
     """
     check_one(workers, address)
     master = address or f"local[{workers or 1}]"
+    _must_answer(master)
     with _context(master, settings.output / LOG) as context:
         slots = max(1, int(context.defaultParallelism))
         with ThreadPoolExecutor(_QUEUED * slots) as pool:
@@ -62,6 +67,32 @@ def run(
                     raise _gone(f"Spark has stopped: no master answers at {master}, or its Java process crashed.")
                 for future in ended:
                     yield _outcome(future, waiting.pop(future), cancelled)
+
+
+def _must_answer(master: str) -> None:
+    """Check that somebody listens at a ``spark://`` master: Spark tries for more than a minute."""
+    if not master.startswith("spark://"):
+        return
+    places, end = master.removeprefix("spark://").split(","), time.monotonic() + _CONNECT_S
+    while all(reasons := [_why_unreachable(place) for place in places]):
+        if time.monotonic() > end:  # until then it may be starting
+            raise ResourceError(
+                f"No Spark master answers at {master} ({'; '.join(reasons)}).",
+                "Start the master, or check its address, which its web page shows, and the network.",
+                code="resource.scheduler",
+            )
+        time.sleep(_POLL_S)
+
+
+def _why_unreachable(place: str) -> str:
+    """Why nobody listens at ``host:port``; empty if somebody does, or if Spark refuses the address at once."""
+    try:
+        parts = urlsplit(f"//{place}")
+        if parts.hostname and parts.port:
+            socket.create_connection((parts.hostname, parts.port), _CONNECT_S).close()
+        return ""
+    except (OSError, ValueError) as error:  # the second of a port or a name that no machine can have
+        return getattr(error, "strerror", None) or str(error)
 
 
 def _stop(context: SparkContext, signals: Signals, waiting: Iterable[Future[Outcome]]) -> None:

@@ -12,7 +12,7 @@ from string import Template
 
 from ...data.terminology import structure_for
 from ...results.report import STYLE
-from ...util.words import counted
+from ...util.words import Listed, all_of, counted
 from ..evaluation import Evaluation
 from ..metrics import METRICS
 from ..pictures import COLORS, DifferencePicture
@@ -45,7 +45,7 @@ def page(evaluation: Evaluation, summary: Summary, created: str) -> str:
     )
 
 
-def notes(evaluation: Evaluation) -> list[str]:
+def notes(evaluation: Evaluation, listed: Listed = all_of) -> list[str]:
     """What was not compared, and the warnings, in sentences."""
     groups = evaluation.attributes
     lists = {
@@ -57,7 +57,7 @@ def notes(evaluation: Evaluation) -> list[str]:
     }
     return [
         *(f"{case} was not compared: {reason}" for case, reason in evaluation.failed.items()),
-        *(f"{what}: {', '.join(names)}." for what, names in lists.items() if names),
+        *(f"{what}: {listed(names)}." for what, names in lists.items() if names),
         *evaluation.warnings,
     ]
 

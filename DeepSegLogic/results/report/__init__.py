@@ -11,17 +11,19 @@ from pathlib import Path
 from string import Template
 from typing import Any, TypeVar
 
+from ...classify import what_is
 from ...data.label_map import LabelMap
 from ...data.volume import Volume
 from ...io import read_label_map
 from ...io.result_files import PROVENANCE, is_unchanged, provenance_of
 from ...planning import Plan
 from ...review.field_of_view import CUT_LEGEND
-from ...review.findings import review
+from ...review.findings import Hidden, review, without
 from ...review.measurements import Measurement, confidence_note, hu_text
 from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
 from ...util.staging import sweep, temporary_folder
+from ...util.words import counted
 from ..draft import read_draft
 from ..measured import MeasuredResult, preview_of, read_measured
 from .draft import draft_section
@@ -41,6 +43,7 @@ def write_report(
     read: Callable[[Path], LabelMap] = read_label_map,
     plan: Plan | None = None,
     volume: Volume | None = None,
+    hidden: Hidden = (),
 ) -> tuple[str, ...]:
     """Write the report of a folder of results.
 
@@ -51,7 +54,8 @@ def write_report(
         read: reads the segmentation; for untrusted folders, a reader in a process of its own.
         plan: of an operation on this segmentation, for a planning page; numbers that it lacks are computed.
         volume: that was segmented. A label map that was corrected is measured again; without the volume its mean HU and
-            slices are left out.
+            slices are left out, and so are findings of structures where it shows another part of the body.
+        hidden: findings that are only counted, as those that were hidden in the label map's file.
 
     Returns:
         what the report says of a correction, one sentence each.
@@ -66,7 +70,7 @@ def write_report(
         for name in ("measurements.csv", PROVENANCE):
             _read(Path.stat, folder / name)
         found = read_measured(folder, read, volume)
-        page = _page(folder, found, plan, volume)
+        page = _page(folder, found, plan, volume, hidden)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # of tampered files
         raise InputError(
             f"measurements.csv or provenance.json in {folder} is damaged, or does not fit the segmentation.",
@@ -79,7 +83,7 @@ def write_report(
     return found.notes
 
 
-def _page(folder: Path, found: MeasuredResult, plan: Plan | None, volume: Volume | None) -> str:
+def _page(folder: Path, found: MeasuredResult, plan: Plan | None, volume: Volume | None, hidden: Hidden) -> str:
     facts = json.loads(_read(Path.read_text, folder / PROVENANCE, encoding="utf-8"))
     told = (facts.get("model", {}).get("id", ""), facts["created"].replace("T", " ")[:16])
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
@@ -89,7 +93,7 @@ def _page(folder: Path, found: MeasuredResult, plan: Plan | None, volume: Volume
         rows="\n".join(_row(row, found.label_map) for row in found.rows if row.voxels),
         missing=escape(_missing([row.title for row in found.rows if not row.voxels])),
         legend=escape(CUT_LEGEND),
-        findings=_findings(found),
+        findings=_findings(found, volume, {*found.hidden, *hidden}),
         corrected=f'<p class="stale">{escape(" ".join(found.notes))}</p>' if found.corrected else "",
         draft=draft_section(read_draft(folder)),
         picture=_picture(folder, found, volume),
@@ -114,11 +118,16 @@ def _row(row: Measurement, label_map: LabelMap) -> str:
     )
 
 
-def _findings(found: MeasuredResult) -> str:
+def _findings(found: MeasuredResult, volume: Volume | None, hidden: Hidden) -> str:
     """What to check first, as the panel and the page list it."""
     confidence = {row.name: row.confidence for row in found.rows if row.confidence is not None}
-    reasons = "".join(f"<li>{escape(finding.reason)}</li>" for finding in review(found.label_map, confidence))
-    return f"<h2>Check these first</h2><ul>{reasons}</ul>" if reasons else ""
+    findings = review(found.label_map, confidence, what_is(volume) if volume is not None else None)
+    listed = without(findings, hidden)
+    reasons = "".join(f"<li>{escape(finding.reason)}</li>" for finding in listed)
+    left = counted(len(findings) - len(listed), "finding")
+    parts = [f"<ul>{reasons}</ul>"] if listed else []
+    parts += [f'<p class="faint">{left} hidden by the reader.</p>'] if len(listed) < len(findings) else []
+    return f"<h2>Check these first</h2>{''.join(parts)}" if parts else ""
 
 
 def _missing(titles: list[str]) -> str:

@@ -8,7 +8,7 @@ before torch is loaded.
 
 from ..job_loop import Handler
 from .archive import fetch_series, find_series, send_result
-from .models import accept_offer, adapt, collect_case, go_back, import_model, install_model, prompt_network
+from .models import accept_offer, adapt, collect_case, go_back, import_model, install_model, patient_id, prompt_network
 from .planning import draft, plan, plan_pictures
 from .results import evaluate, export, export_findings, follow_up, measure, open_segmentation, review, surfaces
 from .running import classify, detect, estimate, ping, prepare, refine, refined, segment
@@ -41,6 +41,7 @@ _ANSWERS: tuple[Handler, ...] = (
     fetch_series,
     send_result,
     collect_case,
+    patient_id,
     adapt,
     accept_offer,
     go_back,

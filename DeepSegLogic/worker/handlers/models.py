@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...util.errors import InputError
 from ..job_loop import Job
 
 if TYPE_CHECKING:
@@ -15,13 +17,28 @@ if TYPE_CHECKING:
 
 
 def collect_case(
-    job: Job, *, model: str, volume: Volume, label_map: LabelMap, structures: list[str] | None = None
+    job: Job,
+    *,
+    model: str,
+    volume: Volume,
+    label_map: LabelMap,
+    structures: list[str] | None = None,
+    patient: str = "",
 ) -> str:
     """:meth:`DeepSegLogic.adaptation.cases.CorrectedCases.add`; returns the digest of the case."""
     from ...adaptation.cases import CorrectedCases
 
     job.progress("write", 0.0, volume.name)
-    return CorrectedCases(model).add(volume, label_map, structures).digest
+    return CorrectedCases(model).add(volume, label_map, structures, patient).digest
+
+
+def patient_id(job: Job, *, source: str) -> str:
+    """:func:`DeepSegLogic.io.patients.patient_id_of` a series; empty also if that is no longer there."""
+    from ...io.patients import patient_id_of
+
+    with suppress(InputError):
+        return patient_id_of(Path(source))
+    return ""
 
 
 def adapt(job: Job, *, model: str, minutes: float, device: str = "auto") -> list[str]:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..job_loop import Job
+from .running import classify
 
 if TYPE_CHECKING:
     from ...data.label_map import LabelMap
@@ -60,17 +61,20 @@ def draft(
     plan: dict[str, Any] | None,
     changes: list[Change],
     endpoint: dict[str, Any],
+    hidden: list[tuple[str, str]],
 ) -> dict[str, Any]:
     """:func:`DeepSegLogic.drafting.draft.word` of the table of a result.
 
     Args:
         plan: content of a plan file.
         endpoint: fields of :class:`~DeepSegLogic.drafting.endpoint.Endpoint`.
+        hidden: kind and structure of the findings that are left out.
 
     Returns:
         ``draft``, as :meth:`~DeepSegLogic.results.draft.Draft.as_json` gives it; ``lines`` and ``titles`` of the
         table; ``volumes`` in ml, by name.
     """
+    from ...classify import thinned
     from ...drafting.draft import word
     from ...drafting.endpoint import Endpoint
     from ...drafting.table import table_of
@@ -81,7 +85,8 @@ def draft(
 
     rows = measure(label_map, volume, confidence)
     planned = parse_plan(json.dumps(plan).encode(), "The plan") if plan is not None else None
-    table = table_of(label_map, rows, confidence=confidence, plan=planned, changes=changes)
+    scan = classify(job, volume=thinned(volume))
+    table = table_of(label_map, rows, confidence=confidence, plan=planned, changes=changes, scan=scan, hidden=hidden)
     where, picture = Endpoint(**endpoint), None
     if where.pictures:
         with temporary_folder() as folder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...util.words import some_of
 from ..job_loop import Job
+from .running import classify
 
 if TYPE_CHECKING:
     from ...data.label_map import LabelMap
@@ -52,10 +53,9 @@ def measure(
 
 def review(job: Job, *, label_map: LabelMap, confidence: dict[str, float], volume: Volume) -> list[Finding]:
     """:func:`DeepSegLogic.review.findings.review`; :func:`~DeepSegLogic.classify.thinned` makes the volume small."""
-    from ...classify import what_is
     from ...review.findings import review
 
-    return review(label_map, confidence, what_is(volume))
+    return review(label_map, confidence, classify(job, volume=volume))
 
 
 def open_segmentation(job: Job, *, path: str, volume: Volume) -> LabelMap:
@@ -71,7 +71,7 @@ def evaluate(job: Job, *, label_map: LabelMap, reference: LabelMap) -> dict[str,
 
     Returns:
         ``scores``, a list of :class:`~DeepSegLogic.evaluation.scoring.Score`, those of structures that only one of the
-        two has without values; and ``notes``: what was not compared, in short.
+        two has without values; and ``notes``: what was not compared, in short; the scores have all.
     """
     from ...data.terminology import structure_for
     from ...evaluation import evaluate as run
@@ -89,8 +89,7 @@ def evaluate(job: Job, *, label_map: LabelMap, reference: LabelMap) -> dict[str,
         for where, titles in alone.items()
         for name, title in titles.items()
     ]
-    shortened = _shortened(notes(found), *(list(titles.values()) for titles in alone.values()))
-    return {"scores": found.scores + rows, "notes": shortened}
+    return {"scores": found.scores + rows, "notes": notes(found, some_of)}
 
 
 def follow_up(
@@ -111,7 +110,7 @@ def follow_up(
 
     Returns:
         ``changes``, a list of :class:`~DeepSegLogic.followup.change.Change`; ``interval``, the time between the
-        scans in words; ``notes``, its warnings, in short.
+        scans in words; ``notes``, its warnings, in short; its report has all.
     """
     from ...followup import TimePoint, write_follow_up
     from ...followup import follow_up as run
@@ -121,14 +120,7 @@ def follow_up(
     after = TimePoint(label_map, volume, confidence, date=date_of(volume))
     found = run(before, after, days=days, progress=job.progress, cancel=job.cancel)
     write_follow_up(found, Path(folder), job.cancel)
-    return {"changes": found.changes, "interval": found.interval, "notes": _shortened(found.warnings, found.unmatched)}
-
-
-def _shortened(sentences: list[str], *lists: list[str]) -> list[str]:
-    """Sentences that name only some of each list; the table or the report has all."""
-    for names in filter(None, lists):
-        sentences = [sentence.replace(", ".join(names), some_of(names)) for sentence in sentences]
-    return sentences
+    return {"changes": found.changes, "interval": found.interval, "notes": found.warnings_with(some_of)}
 
 
 def export(

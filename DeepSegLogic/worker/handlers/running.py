@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,10 +81,17 @@ def estimate(
 
 
 def classify(job: Job, *, volume: Volume) -> Scan:
-    """:func:`DeepSegLogic.classify.what_is`; :func:`~DeepSegLogic.classify.thinned` makes the volume small to send."""
+    """:func:`DeepSegLogic.classify.what_is`; :func:`~DeepSegLogic.classify.thinned` makes the volume small to send.
+
+    The last answer is kept: each review of a result asks again about the same volume.
+    """
     from ...classify import what_is
 
-    return what_is(volume)
+    kept = job.warm.get("scan")
+    if kept is None or kept[0] != volume:
+        kept = job.warm["scan"] = (deepcopy(volume), what_is(volume))
+    scan: Scan = kept[1]
+    return scan
 
 
 def detect(job: Job, *, volume: Volume, model: str, device: str = "auto", force: bool = False) -> BoxFindings:

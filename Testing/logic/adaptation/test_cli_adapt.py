@@ -10,6 +10,7 @@ import pytest
 from DeepSegLogic.cli import main
 from DeepSegLogic.data.label_map import Structure
 from DeepSegLogic.io import read_label_map, write_label_map, write_volume
+from DeepSegLogic.io.patients import patient_key
 from DeepSegLogic.models import find_model
 from DeepSegLogic.util.digests import text_digest
 
@@ -78,6 +79,32 @@ def test_from_a_corrected_folder_to_a_new_version_and_back(corrected, lab, capsy
     assert "deepseg adapt add" in capsys.readouterr().err
     assert main(["adapt", "discard", "lab"]) == 0
     assert capsys.readouterr().out == "lab has nothing to discard.\n"
+
+
+@pytest.mark.parametrize(
+    ("folders", "more", "table", "codes"),
+    [
+        (["."], [], "c10,P 1\nc11,P 1", ["P 1", "P 1"]),
+        (["c10", "c11"], [], "c10,P 1\nc11,P 1", ["P 1", "P 1"]),
+        (["c10"], [], "c11,P 2\nc10,", [""]),
+        (["c10"], ["--patient", "P 3"], "c10,P 1", ["P 3"]),
+        (["c10"], ["--image", "c10.nii.gz"], "c10,P 1", ["P 1"]),
+    ],
+)
+def test_patients_of_a_table_beside_the_results_are_held_out_together(
+    corrected, lab, monkeypatch, folders, more, table, codes
+):
+    (corrected / "patients.csv").write_text(f"case,patient\n{table}\n", "utf-8")
+    monkeypatch.chdir(corrected)
+    for folder in folders:
+        assert main(["adapt", "add", folder, "--yes", "-q", *more]) == 0
+    assert [case.patient for case in lab.all()] == [patient_key(code) for code in codes]
+
+
+def test_a_table_that_gives_a_case_two_patients_is_refused(corrected, lab, capfd):
+    (corrected / "patients.csv").write_text("case,patient\nc10,P 1\nc10,P 2\n", "utf-8")
+    assert main(["adapt", "add", str(corrected / "c10"), "--yes"]) == 3
+    assert "gives the case c10 two patients" in capfd.readouterr().err and not lab.all()
 
 
 def test_a_killed_run_loses_neither_cases_nor_model(lab):

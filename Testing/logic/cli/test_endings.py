@@ -59,6 +59,17 @@ def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, chest_ct, name):
     assert [p.name for p in tmp_path.iterdir()] == ["segmentation.nii.gz"]
 
 
+@posix
+@pytest.mark.parametrize("moment", ['"read"', '"inference"'])
+def test_ctrl_c_leaves_no_folder_that_is_empty(tmp_path, small_ct, moment):
+    process = started("segment", small_ct, "-o", tmp_path / "new" / "out", "--quality", "best", "--json")
+    assert any(moment in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
 @pytest.mark.parametrize("asked", [["--version"], ["--help"], ["estimate"], ["estimate", "--json"]])
 @pytest.mark.parametrize("buffered", ["", "1"])

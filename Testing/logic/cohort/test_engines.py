@@ -4,8 +4,11 @@ import importlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -223,9 +226,20 @@ def master(spark, tmp_path):
     with (tmp_path / "master.log").open("wb") as log:
         command = [str(program), "org.apache.spark.deploy.master.Master", *where]
         process = subprocess.Popen(command, stdout=log, stderr=log)
+    until_it_listens(port)
     yield f"spark://127.0.0.1:{port}"
     process.terminate()
     process.wait(30)
+
+
+def until_it_listens(port):
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 def on_spark(cohort, *more):
@@ -263,6 +277,39 @@ def test_a_spark_that_stops_is_told_once_and_not_as_a_crash_of_each_case(cohort)
     assert "spark.log" in said
     assert (cohort[1].output / "spark.log").stat().st_size
     assert not list(cohort[1].output.rglob(".*"))
+
+
+@pytest.mark.parametrize("address", ["{free}", "{free},{free}", f"{'a' * 64}:7077", "127.0.0.1:port"])
+def test_a_spark_master_that_nobody_answers_is_told_within_seconds(cohort, address):
+    """Spark itself tries for more than a minute."""
+    cases, settings = cohort
+    master = f"spark://{address.replace('{free}', f'127.0.0.1:{free_port()}')}"
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match=f"No Spark master answers at {master} ") as caught:
+        list(run_cohort(cases, settings, engine="spark", scheduler=master))
+    assert time.monotonic() - began < 10
+    assert (caught.value.code, caught.value.exit_code) == ("resource.scheduler", 6)
+    assert "Start the master" in caught.value.remedy and not settings.output.exists()
+
+
+@pytest.mark.parametrize("address", ["{listens}", "127.0.0.1:{closed},{listens}"])
+def test_a_spark_master_that_listens_is_left_to_spark(cohort, monkeypatch, address):
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        master = f"spark://{address.format(listens=place, closed=free_port())}"
+        with pytest.raises(ResourceError, match="not installed"):
+            list(run_cohort(*cohort, engine="spark", scheduler=master))
+
+
+def test_a_spark_master_that_is_just_starting_is_waited_for(cohort, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    port, servers = free_port(), []
+    timer = threading.Timer(1.0, lambda: servers.append(socket.create_server(("127.0.0.1", port))))
+    timer.start()
+    with pytest.raises(ResourceError, match="not installed"):
+        list(run_cohort(*cohort, engine="spark", scheduler=f"spark://127.0.0.1:{port}"))
+    servers[0].close()
 
 
 def test_spark_that_is_not_installed_is_told(cohort, monkeypatch):

@@ -1,5 +1,6 @@
 """Label maps as files: what we write, 3D Slicer's own library reads as it was meant."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import vtk
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.io import read_label_map, write_label_map
-from DeepSegLogic.util.atomic_write import atomic_folder, atomic_path
-from DeepSegLogic.util.errors import InputError, OutputError, UsageError
+from DeepSegLogic.util.atomic_write import atomic_folder, atomic_path, check_output_file, check_output_folder
+from DeepSegLogic.util.errors import Cancelled, InputError, OutputError, UsageError
 
 
 @pytest.fixture
@@ -190,6 +191,33 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
         (temporary / "surfaces").mkdir()
         (temporary / "surfaces" / "new.stl").write_text("new", "utf-8")
     assert [p.name for p in sorted(folder.rglob("*"))] == ["mine.txt", "surfaces", "new.stl"]
+
+
+@pytest.mark.parametrize("write", [atomic_folder, lambda folder: atomic_path(folder / "labels.txt")])
+@pytest.mark.parametrize("error", [RuntimeError, Cancelled, KeyboardInterrupt])
+def test_folders_made_for_what_is_not_written_go_again(tmp_path, write, error):
+    """Those that were there before stay, be they empty or not."""
+    (tmp_path / "earlier").mkdir()
+    for folder in ("earlier", "earlier/new", "new/er/est"):
+        with pytest.raises(error), write(tmp_path / folder):
+            raise error
+    check_output_folder(tmp_path / "new" / "er")
+    check_output_file(tmp_path / "earlier" / "new" / "labels.txt")
+    assert [p.name for p in tmp_path.rglob("*")] == ["earlier"]
+
+
+def test_a_folder_that_another_one_wrote_to_meanwhile_stays(tmp_path):
+    with pytest.raises(Cancelled), atomic_folder(tmp_path / "new" / "out"):
+        (tmp_path / "new" / "out" / "mine.txt").touch()
+        raise Cancelled
+    assert [p.name for p in (tmp_path / "new").rglob("*")] == ["out", "mine.txt"]
+
+
+def test_programs_that_make_and_remove_the_same_folder_do_not_disturb_each_other(tmp_path):
+    """As the tasks of an array job, which begin at the same moment."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(check_output_folder, [tmp_path / "new" / "out"] * 400))
+    assert {p.name for p in tmp_path.rglob("*")} <= {"new", "out"}, "whoever came second has not made them"
 
 
 def test_a_move_that_fails_half_way_puts_all_back(tmp_path, monkeypatch):

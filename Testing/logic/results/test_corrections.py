@@ -112,8 +112,10 @@ def test_structures_that_were_not_corrected_keep_their_numbers(result):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_volume_of_another_result_is_refused(result, name):
-    correct(result, name, one_slice_more)
+@pytest.mark.parametrize("corrected", [True, False])
+def test_the_volume_of_another_result_is_refused(result, name, corrected):
+    if corrected:
+        correct(result, name, one_slice_more)
     volume = read_volume(result.parent / "ct.nii.gz")
     volume.ijk_to_ras = volume.ijk_to_ras + np.eye(4)[:, [3, 0, 1, 2]] * 0.3
     with pytest.raises(InputError, match="does not have the voxels"):
@@ -198,15 +200,15 @@ def test_the_command_line_refuses_before_it_segments(result, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_report_reads_the_ct_only_for_a_corrected_label_map(result, name, monkeypatch, capfd):
+def test_the_report_reads_the_ct_that_it_is_given(result, name, monkeypatch, capfd):
     from DeepSegLogic.worker import isolated
 
     read, images = isolated.read_volume, []
     monkeypatch.setattr(isolated, "read_volume", lambda path, **more: images.append(path) or read(path, **more))
     ct = result.parent / "ct.nii.gz"
     line = ["report", str(result), "--image", str(ct), "-o", str(result.parent / "report.html")]
-    assert main(line) == 0 and images == []
-    correct(result, name, one_slice_more)
     assert main(line) == 0 and images == [ct]
+    correct(result, name, one_slice_more)
+    assert main(line) == 0 and images == [ct, ct]
     assert "<h2>Slices" in (result.parent / "report.html").read_text("utf-8")
     assert "need the CT" not in capfd.readouterr().err

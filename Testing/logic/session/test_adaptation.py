@@ -102,6 +102,33 @@ def test_the_patient_of_a_series_from_dicom_files_is_known(session, tmp_path):
     assert [case.patient for case in session.adaptation.cases] == ["", patient_key("MRN 7")]
 
 
+def test_two_visits_of_a_patient_are_held_out_together(session, tmp_path):
+    """By the code that the user gives, which starts as the PatientID where one is known."""
+    adaptation, series = session.adaptation, dicom_series.write_series(tmp_path / "series", PatientID="MRN 7")
+    for seed, source, typed in ((10, "", "MRN 7"), (11, str(series), None), (12, str(series), "P 9"), (13, "", None)):
+        show(session, seed)
+        assert adaptation.patient == "", "that of the result before is not this one's"
+        if source:
+            session.outcome.volume.source = source
+            session.outcome.result_changed.emit(session.outcome.result)
+            wait(session, lambda: adaptation.patient)
+            assert adaptation.patient == "MRN 7"
+        adaptation.patient = adaptation.patient if typed is None else typed
+        adaptation.collect()
+        ended(session)
+    same, other = patient_key("MRN 7"), patient_key("P 9")
+    assert [case.patient for case in adaptation.cases] == [same, same, other, ""]
+
+
+def test_what_the_user_typed_is_not_replaced_by_a_late_answer(session, tmp_path):
+    show(session, 10)
+    session.outcome.volume.source = str(dicom_series.write_series(tmp_path / "series", PatientID="MRN 7"))
+    session.outcome.result_changed.emit(session.outcome.result)
+    session.adaptation.patient = "P 9"
+    wait(session, lambda: not session.jobs.waiting)
+    assert session.adaptation.patient == "P 9"
+
+
 def test_unchanged_results_teach_all_of_their_structures(session):
     volume, labels = phantom.case(10)
     session.outcome.adopt(volume, phantom.label_map(volume, labels), {})

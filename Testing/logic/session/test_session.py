@@ -324,3 +324,20 @@ def test_an_export_after_a_correction_has_the_numbers_of_the_corrected_labels(se
     assert spleen.mean_hu == pytest.approx(small_ct.array[corrected.array == 2].mean(), abs=0.05)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert ">0.91</td>" in page and ">0.42</td>" not in page
+
+
+def test_an_exported_report_counts_the_findings_that_were_hidden(session, small_ct, tmp_path):
+    adopt_organs(session, small_ct)
+    outcome = session.outcome
+    outcome.review(outcome.result.label_map)
+    settle(session)
+    low = next(finding for finding in outcome.findings if finding.kind == "confidence")
+    for folder in ("before", "after"):
+        session.export(tmp_path / folder, ["html"])
+        wait(session, lambda: not session.jobs.run.busy)
+        page = (tmp_path / folder / "report.html").read_text("utf-8")
+        assert (low.reason in page, "1 finding hidden by the reader." in page) == (
+            folder == "before",
+            folder == "after",
+        )
+        outcome.ignore(low)

@@ -1,16 +1,20 @@
 """The bundled model on the real chest CT, through a real worker."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from DeepSegLogic import read_label_map, read_volume, segment
+from DeepSegLogic import LabelMap, Structure, read_label_map, read_volume, segment
+from DeepSegLogic.classify import Scan
+from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.surfaces import make_surfaces
 from DeepSegLogic.util.errors import Cancelled, ModelError, UsageError
 from DeepSegLogic.worker import WorkerClient
 from DeepSegLogic.worker.handlers import results as handlers
+from DeepSegLogic.worker.handlers import running
 
 from .conftest import is_end, leftovers, run_until
 
@@ -175,9 +179,50 @@ def test_an_export_writes_the_surfaces_that_are_shown(chest_segmentation, volume
     assert job.made == 1
 
 
+def test_a_comparison_names_some_of_what_was_not_compared():
+    """And nothing else in its sentences is shortened, as a name that looks like the list."""
+
+    def label_map(names):
+        array = np.zeros((2, 2, 20), np.uint8)
+        array[0, 0, : 1 + len(names)] = range(1 + len(names))
+        return LabelMap(array, np.eye(4), [Structure(n, name, name) for n, name in enumerate(names, 1)])
+
+    own = ["x1", "x2", "x3", "x4", "x5"]
+    titles = [structure_for(name, 1).title for name in own]
+    odd = ", ".join(titles)
+    told = handlers.evaluate(WarmJob({}), label_map=label_map(["liver", *own]), reference=label_map(["liver", odd]))
+    assert told["notes"] == [
+        f"Structures only in the prediction, not scored: {', '.join(titles[:3])} and 2 more.",
+        f"Structures only in the reference, not scored: {structure_for(odd, 1).title}.",
+    ]
+
+
 def test_errors_of_the_engine_arrive_as_they_are(client, request_):
     with pytest.raises(UsageError, match="livr"):
         client.call("segment", structures=["livr"], **request_)
     with pytest.raises(ModelError) as caught:
         client.call("segment", **{**request_, "model": "no_such_model"})
     assert caught.value.code == "model.unknown" and caught.value.remedy
+
+
+def test_reviews_of_a_volume_look_at_what_it_shows_once(volume, monkeypatch):
+    """Also if it was asked before; another volume, as one with other voxels in the same place, is looked at anew."""
+    looked = []
+
+    def what_is(volume):
+        looked.append(volume.array.mean())
+        return Scan("CT")
+
+    monkeypatch.setattr("DeepSegLogic.classify.what_is", what_is)
+    label_map = LabelMap(np.zeros(volume.shape_kji, np.uint8), volume.ijk_to_ras, [])
+    job, other = WarmJob({}), replace(volume, array=volume.array + np.int16(1))
+    for asked, times in ((volume, 1), (replace(volume), 1), (other, 2), (other, 2), (volume, 3)):
+        for _ in range(2):
+            assert handlers.review(job, label_map=label_map, confidence={}, volume=asked) == []
+        assert running.classify(job, volume=asked) == Scan("CT")
+        assert len(looked) == times
+    changed = replace(volume, array=volume.array.copy())
+    running.classify(job, volume=changed)
+    changed.array += np.int16(1)  # in place, as a block of shared memory that is used again
+    running.classify(job, volume=changed)
+    assert len(looked) == 4
