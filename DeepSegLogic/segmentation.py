@@ -23,7 +23,6 @@ from .models.model import only_finds_boxes, segments_nothing
 from .util.errors import ModelError, ResourceError, UsageError
 from .util.given import not_paths
 from .util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from .util.words import check_list
 
 if TYPE_CHECKING:
     from .data.probabilities import TopProbabilities
@@ -294,7 +293,6 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
             "Name at least one structure, or leave it out for all.",
             code="usage.structures",
         )
-    check_list(structures)
     known = [structure_for(n, v) for v, n in labels.items()]
     wanted = {known_structure(name, known).name for name in structures}
     return {v: n for v, n in sorted(labels.items()) if n in wanted}

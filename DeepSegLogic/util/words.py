@@ -80,7 +80,7 @@ def size_text(number: int | None) -> str:
     return f"{number / 1e3:.0f} kB"
 
 
-def check_list(names: Iterable[str]) -> None:
+def check_list(names: object) -> None:
     """Check that names are in a list: of a text, each letter would count as a name.
 
     Raises:
