@@ -162,8 +162,9 @@ def segment(
         if other is not None:
             error.remedy += f" The model {other.id}, which is installed, takes less: its voxels are larger."
         raise
-    run.remove_pieces(min_piece_ml)
     progress("inference", 1.0, "done")
+    progress("finish", 0.0, "")
+    run.remove_pieces(min_piece_ml, progress, cancel)
     warnings += run.warnings
     if not run.confidence:
         warnings.append("None of the requested structures was found.")
@@ -178,6 +179,7 @@ def segment(
     if top is not None:
         top.volume_digest = volume_digest(volume)
     clock.lap("finish")
+    progress("finish", 1.0, "done")
     settings: RunChoices = {"structures": list(wanted.values()), "quality": quality, "device": str(chosen_device)}
     if others:
         settings["channels"] = {model.card.channels[number]: other.name for number, other in others.items()}
