@@ -1,4 +1,4 @@
-"""``deepseg measure``: distances, contact and size of structures; features; body composition."""
+"""``deepseg measure``: volumes, distances, contact and size of structures; features; body composition."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def measure(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure structures of a segmentation, on their closed surfaces or in the CT. Points are RAS in mm."""
+    """Measure structures of a segmentation. Without options: volumes, and with --image the mean HU. Points are RAS in
+    mm."""
     from .. import planning
     from ..planning.distance_maps import check_vtp
     from ..planning.evaluation import as_json as numbers_of
@@ -67,11 +68,6 @@ def measure(
 
     given = _given(distance=distance, contact=contact, encasement=encasement, distance_map=distance_map)
     pairs = {name: _two(text, name.replace("_", "-")) for name, text in given}
-    if not (pairs or diameters or thickness or vessel or features or body_composition):
-        options = (
-            "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --vessel, --features or"
-        )
-        raise UsageError("Nothing to measure.", f"Give {options} --body-composition.")
     if (features or body_composition) and image is None:
         raise UsageError("Features and body composition need the CT that was segmented.", "Give --image.")
     for option, value, needed in (
@@ -104,8 +100,13 @@ def measure(
             found.append(planning.thickness(label_map, thickness))
         if vessel:
             found.append(planning.vessel_diameters(label_map, vessel))
-        if image is not None and (features or body_composition):
+        of_voxels = features or body_composition or not found
+        if image is not None and volume is None and of_voxels:
+            label_map, volume = _with_image(console, label_map, image)
+        if volume is not None and (features or body_composition):
             _in_image(console, label_map, image, volume, output, features, body_composition, vertebrae)
+        if not (found or features or body_composition):
+            _volumes(console, label_map, volume)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
     titles = {s.name: s.title or s.name for s in label_map.structures}
@@ -115,11 +116,28 @@ def measure(
     console.say("Research use only.")
 
 
+def _with_image(console: Console, label_map: LabelMap, image: Path) -> tuple[LabelMap, Volume]:
+    from ..data.label_grid import placed_on
+    from ..worker.isolated import read_volume
+
+    volume = read_volume(image, cancel=console.cancelled)
+    return placed_on(volume, label_map), volume
+
+
+def _volumes(console: Console, label_map: LabelMap, volume: Volume | None) -> None:
+    from ..review.measurements import measure as measured
+    from .measures_table import table_of
+
+    rows = measured(label_map, volume)
+    console.show(table_of(rows))
+    console.event("result", measure="volumes", structures=[row.as_json() for row in rows])
+
+
 def _in_image(
     console: Console,
     label_map: LabelMap,
-    image: Path,
-    volume: Volume | None,
+    image: Path | None,
+    volume: Volume,
     output: Path,
     features: bool,
     body_composition: bool,
@@ -132,11 +150,8 @@ def _in_image(
     from ..review.features import features as found_in
     from ..review.features import write_features
     from ..util.atomic_write import atomic_folder
-    from ..worker.isolated import read_label_map, read_volume
+    from ..worker.isolated import read_label_map
 
-    if volume is None:
-        volume = read_volume(image, cancel=console.cancelled)
-        label_map = placed_on(volume, label_map)
     with atomic_folder(output) as folder:
         if features:
             rows = found_in(label_map, volume, progress=console.progress, cancel=console.cancelled)
