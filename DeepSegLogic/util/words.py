@@ -99,3 +99,13 @@ def signed_text(number: float, spec: str = ".1f") -> str:
     """
     text = f"{number:+{spec}}"
     return (text if float(text) else text.replace("-", "+")).replace("-", "−")
+
+
+def change_text(ml: float) -> str:
+    """A change of a volume with its sign; one of a few voxels is not rounded to nothing.
+
+    Example:
+        >>> change_text(3.14), change_text(-0.0019), change_text(0)
+        ('+3.1 ml', '−0.002 ml', '+0.0 ml')
+    """
+    return f"{signed_text(ml, '.1f' if abs(ml) >= 0.05 or ml == 0 else '.1g')} ml"
