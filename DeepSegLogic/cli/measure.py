@@ -189,7 +189,8 @@ def _sentence(found: Any, titles: dict[str, str]) -> str:
         return f"{titles[found.one]}: {area}, {found.percent:.1f} % of its surface."
     if isinstance(found, Encasement):
         return f"{titles[found.tumor]} encases {found.degrees:.0f}° of {titles[found.vessel]}."
-    return f"{titles[found.structure]}: longest diameter {found.longest_mm:.1f} mm, across it {found.perpendicular_mm:.1f} mm."
+    across = f"across it {found.perpendicular_mm:.1f} mm"
+    return f"{titles[found.structure]}: longest diameter {found.longest_mm:.1f} mm, {across}."
 
 
 def _given(**options: str) -> list[tuple[str, str]]:
