@@ -85,7 +85,8 @@ def test_doctor_reports_without_torch_or_models_missing(capfd):
     assert code == (1 if any(f["remedy"] for f in findings) else 0)
 
 
-def test_a_model_in_a_folder_is_imported_not_downloaded(tmp_path, capfd):
+def test_a_model_in_a_folder_is_imported_not_downloaded(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", "400")
     folder = shutil.copytree(find_model("ct_demo").folder, tmp_path / "mine")
     assert main(["models", "show", str(folder)]) == main(["models", "show", "ct_demo"]) == 0
     own, installed = re.findall(r"installed +(.*)", capfd.readouterr().out)

@@ -1,5 +1,10 @@
 """What scripts give by mistake: the error names the argument and says what to give."""
 
+import inspect
+import re
+from pathlib import Path
+from pydoc import locate
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -53,3 +58,20 @@ def test_a_device_of_torch_is_its_name():
     from DeepSegLogic.inference.device import choose_device
 
     assert choose_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_every_documented_function_looks_at_what_it_is_given():
+    """Those that read files themselves need not: their annotations allow paths."""
+    documented = re.findall(r"^::: (\S+)$", (Path(__file__).parents[3] / "docs" / "api.md").read_text("utf-8"), re.M)
+    functions = [one for one in map(locate, documented) if inspect.isfunction(one)]
+    takers = [
+        one
+        for one in functions
+        if any(
+            re.fullmatch(r"(Volume|LabelMap|TimePoint)( \| None)?", str(told))
+            for name, told in one.__annotations__.items()
+            if name != "return"
+        )
+    ]
+    assert len(takers) > 15
+    assert [one.__qualname__ for one in takers if not hasattr(one, "__wrapped__")] == []
