@@ -104,11 +104,19 @@ class LabelMap(GridRecord):
         super().__post_init__()
         if self.array.dtype.kind == "i" and self.array.min(initial=0) < 0:
             raise self._unfit_numbers()
+        names: dict[int, str] = {}
         for structure in self.structures:
-            if not isinstance(structure, Structure):
+            if not isinstance(structure, Structure) or not isinstance(structure.value, int | np.integer):
                 raise UsageError(
                     f"The structures of a LabelMap are a list of Structure, but {structure!r} is in it.",
                     'Give [Structure(1, "liver"), …].',
+                    code="usage.structures",
+                )
+            if names.setdefault(structure.value, structure.name) != structure.name:
+                both = f"{names[structure.value]} and {structure.name}"
+                raise UsageError(
+                    f"Two structures of a LabelMap have the value {structure.value}: {both}.",
+                    "Give each a value of its own.",
                     code="usage.structures",
                 )
 

@@ -20,6 +20,7 @@ _READERS = {
     "Plan": "read_plan",
 }
 """What reads a file, by the class of its content."""
+_OURS = __name__.partition(".")[0]
 _MAKERS = {"Volume": "Volume(array, ijk_to_ras)", "LabelMap": "LabelMap(array, ijk_to_ras, structures)"}
 _OTHERS = {"numpy", "torch", "monai", "SimpleITK", "itk", "nibabel", "vtkmodules"}
 """Packages whose images and arrays are none of ours; they hold no place in space, or tell it in another way."""
@@ -87,10 +88,10 @@ def _check(value: object, kinds: list[str], name: str, taker: str) -> None:
             f"{maker} it to a file and give {_READERS[kind]}(file).",
             code="usage.type",
         )
-    if given in _READERS and given not in kinds:
-        raise UsageError(
-            f"The {name} of {taker} is a {kind}, not a {given}.", "Check the order of the arguments.", code="usage.type"
-        )
+    if package == _OURS and not {base.__name__ for base in type(value).__mro__} & {*kinds}:
+        part = next((part for part, held in vars(value).items() if type(held).__name__ in kinds), "")
+        remedy = f"Give its {part}." if part else "Check what each argument is, and their order."
+        raise UsageError(f"The {name} of {taker} is a {kind}, not a {given}.", remedy, code="usage.type")
 
 
 def _check_several(value: object, name: str, taker: str) -> None:

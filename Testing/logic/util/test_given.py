@@ -9,7 +9,20 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from DeepSegLogic import LabelMap, Point, Structure, Volume, evaluate, make_surfaces, measure, refine, segment
+from DeepSegLogic import (
+    LabelMap,
+    Point,
+    Result,
+    Structure,
+    SurfaceSet,
+    Volume,
+    evaluate,
+    make_surfaces,
+    measure,
+    refine,
+    segment,
+    write_surfaces,
+)
 from DeepSegLogic.util.errors import UsageError
 
 VOXELS = np.zeros((4, 5, 6), np.int16)
@@ -21,6 +34,13 @@ SLIPS = {
     "image of another package": (lambda: measure(ORGANS, sitk.Image(4, 4, 4, sitk.sitkInt16)), r"SimpleITK's Image"),
     "labels as array": (lambda: make_surfaces(VOXELS), r"Give LabelMap\(array, ijk_to_ras, structures\)"),
     "other order": (lambda: measure(CT, ORGANS), r"label_map of measure is a LabelMap, not a Volume\. .* order"),
+    "a whole result": (lambda: measure(Result(ORGANS, {}), CT), r"not a Result\. Give its label_map"),
+    "surfaces": (lambda: write_surfaces(SurfaceSet([], "none"), "out", ["stl"]), r"not a SurfaceSet\. Check"),
+    "value and name": (lambda: LabelMap(ORGANS.array, np.eye(4), [Structure("liver", 1)]), r"value='liver'"),
+    "one value twice": (
+        lambda: LabelMap(ORGANS.array, np.eye(4), [Structure(5, "liver"), Structure(5, "spleen")]),
+        r"have the value 5: liver and spleen\. Give each",
+    ),
     "one name": (lambda: make_surfaces(ORGANS, "liver"), r"Give \['liver'\]"),
     "one name to score": (lambda: evaluate(ORGANS, ORGANS, structures="liver"), r"Give \['liver'\]"),
     "one locked name": (lambda: refine(ORGANS, [], volume=CT, locked="liver"), r"Give \['liver'\]"),
