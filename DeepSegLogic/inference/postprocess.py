@@ -104,8 +104,8 @@ def remove_small(array: LabelArray, value: int, mm3: float, ijk_to_ras: Affine, 
     voxels = mm3 / abs(float(np.linalg.det(ijk_to_ras[:3, :3])))
 
     def kept(sizes: FloatArray) -> MaskArray:
-        largest = np.arange(len(sizes)) == sizes.argmax()
-        return (sizes > voxels) & (largest | (not all_but_one))
+        large: MaskArray = sizes > voxels
+        return large & (np.arange(len(sizes)) == sizes.argmax()) if all_but_one else large
 
     mask = array == value
     if (left := pieces(mask, kept)) is not mask:
