@@ -23,7 +23,6 @@ from .models.model import only_finds_boxes, segments_nothing
 from .util.errors import ModelError, ResourceError, UsageError
 from .util.given import not_paths
 from .util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from .util.words import check_list
 
 if TYPE_CHECKING:
     from .data.probabilities import TopProbabilities
@@ -163,8 +162,9 @@ def segment(
         if other is not None:
             error.remedy += f" The model {other.id}, which is installed, takes less: its voxels are larger."
         raise
-    run.remove_pieces(min_piece_ml)
     progress("inference", 1.0, "done")
+    progress("finish", 0.0, "")
+    run.remove_pieces(min_piece_ml, progress, cancel)
     warnings += run.warnings
     if not run.confidence:
         warnings.append("None of the requested structures was found.")
@@ -179,6 +179,7 @@ def segment(
     if top is not None:
         top.volume_digest = volume_digest(volume)
     clock.lap("finish")
+    progress("finish", 1.0, "done")
     settings: RunChoices = {"structures": list(wanted.values()), "quality": quality, "device": str(chosen_device)}
     if others:
         settings["channels"] = {model.card.channels[number]: other.name for number, other in others.items()}
@@ -294,7 +295,6 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
             "Name at least one structure, or leave it out for all.",
             code="usage.structures",
         )
-    check_list(structures)
     known = [structure_for(n, v) for v, n in labels.items()]
     wanted = {known_structure(name, known).name for name in structures}
     return {v: n for v, n in sorted(labels.items()) if n in wanted}

@@ -162,8 +162,8 @@ def result_panel(app) -> None:
         ):
             html.Span("{{ warning }}")
         _review(app)
-        sure_panel(app)
         correct_panel(app)
+        sure_panel(app)
         plan_panel(app)
         compare_panel(app)
         draft_panel(app)

@@ -1,4 +1,4 @@
-"""``deepseg measure``: distances, contact and size of structures; features; body composition."""
+"""``deepseg measure``: volumes, distances, contact and size of structures; features; body composition."""
 
 from __future__ import annotations
 
@@ -59,12 +59,16 @@ def measure(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure structures of a segmentation, on their closed surfaces or in the CT. Points are RAS in mm."""
+    """Measure structures of a segmentation. Without options: volumes, and with --image the mean HU. Points are RAS in
+    mm."""
+    from ..util.errors import UsageError
+
     given = _given(distance=distance, contact=contact, encasement=encasement, distance_map=distance_map)
     pairs = {name: _two(text, name.replace("_", "-")) for name, text in given}
     singles = dict(_given(diameters=diameters, thickness=thickness, vessel=vessel))
     in_image = features or body_composition
-    _check_asked(bool(pairs or singles), in_image, image)
+    if in_image and image is None:
+        raise UsageError("Features and body composition need the CT that was segmented.", "Give --image.")
     _check_both("--vtp", vtp, "--distance-map", distance_map)
     _check_both("--vertebrae", vertebrae, "--body-composition", body_composition)
     console = Console(quiet, as_json)
@@ -76,22 +80,13 @@ def measure(
     with console.working():
         label_map, volume = placed_labels(console, labels, image)
         found = _on_surfaces(label_map, pairs, singles, within_mm, vtp)
-        if image is not None and in_image:
+        if image is not None and volume is None and (in_image or not found):
+            label_map, volume = _with_image(console, label_map, image)
+        if volume is not None and in_image:
             _in_image(console, label_map, image, volume, output, features, body_composition, vertebrae)
+        if not (found or in_image):
+            _volumes(console, label_map, volume)
     _tell(console, found, {s.name: s.title or s.name for s in label_map.structures})
-
-
-def _check_asked(on_surfaces: bool, in_image: bool, image: Path | None) -> None:
-    """Check that something is to be measured, and that what it needs is given."""
-    from ..util.errors import UsageError
-
-    if not (on_surfaces or in_image):
-        options = (
-            "--distance, --contact, --encasement, --distance-map, --diameters, --thickness, --vessel, --features or"
-        )
-        raise UsageError("Nothing to measure.", f"Give {options} --body-composition.")
-    if in_image and image is None:
-        raise UsageError("Features and body composition need the CT that was segmented.", "Give --image.")
 
 
 def _check_both(option: str, value: Path | None, needed: str, given: object) -> None:
@@ -143,11 +138,28 @@ def _tell(console: Console, found: list[Any], titles: dict[str, str]) -> None:
     console.say("Research use only.")
 
 
+def _with_image(console: Console, label_map: LabelMap, image: Path) -> tuple[LabelMap, Volume]:
+    from ..data.label_grid import placed_on
+    from ..worker.isolated import read_volume
+
+    volume = read_volume(image, cancel=console.cancelled)
+    return placed_on(volume, label_map), volume
+
+
+def _volumes(console: Console, label_map: LabelMap, volume: Volume | None) -> None:
+    from ..review.measurements import measure as measured
+    from .measures_table import table_of
+
+    rows = measured(label_map, volume)
+    console.show(table_of(rows))
+    console.event("result", measure="volumes", structures=[row.as_json() for row in rows])
+
+
 def _in_image(
     console: Console,
     label_map: LabelMap,
-    image: Path,
-    volume: Volume | None,
+    image: Path | None,
+    volume: Volume,
     output: Path,
     features: bool,
     body_composition: bool,
@@ -160,11 +172,8 @@ def _in_image(
     from ..review.features import features as found_in
     from ..review.features import write_features
     from ..util.atomic_write import atomic_folder
-    from ..worker.isolated import read_label_map, read_volume
+    from ..worker.isolated import read_label_map
 
-    if volume is None:
-        volume = read_volume(image, cancel=console.cancelled)
-        label_map = placed_on(volume, label_map)
     with atomic_folder(output) as folder:
         if features:
             rows = found_in(label_map, volume, progress=console.progress, cancel=console.cancelled)
@@ -202,7 +211,8 @@ def _sentence(found: Any, titles: dict[str, str]) -> str:
         return f"{titles[found.one]}: {area}, {found.percent:.1f} % of its surface."
     if isinstance(found, Encasement):
         return f"{titles[found.tumor]} encases {found.degrees:.0f}° of {titles[found.vessel]}."
-    return f"{titles[found.structure]}: {found.longest_mm:.1f} mm × {found.perpendicular_mm:.1f} mm."
+    across = f"across it {found.perpendicular_mm:.1f} mm"
+    return f"{titles[found.structure]}: longest diameter {found.longest_mm:.1f} mm, {across}."
 
 
 def _given(**options: str) -> list[tuple[str, str]]:

@@ -87,9 +87,16 @@ def _facts(card: ModelCard, here: dict[str, ModelCard]) -> dict[str, str]:
         "digests": card.unstated_digests,
         "intended use": card.intended_use,
         "note": "\n".join(card.notes),
-        "installed": str(here[card.id].folder) if card.id in here else f"no; `deepseg models download {card.id}`",
+        "installed": _installed(card, here.get(card.id)),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _installed(card: ModelCard, installed: ModelCard | None) -> str:
+    if installed is not None and card.folder in (None, installed.folder):
+        return str(installed.folder)
+    how = f"download {card.id}" if card.folder is None else f"import {card.folder}"
+    return f"no; `deepseg models {how}`"
 
 
 def _some(names: list[str], most: int = 4) -> str:

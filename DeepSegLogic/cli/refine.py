@@ -55,6 +55,7 @@ def refine(
     from ..refinement import read_prompts
     from ..util.lazy import import_ahead
     from ..util.progress import check
+    from ..util.words import change_text
     from ..worker.isolated import IsolatedReader
 
     console = Console(quiet, as_json)
@@ -91,7 +92,7 @@ def refine(
         console.warning(note)
     titles = {s.name: s.title or s.name for s in result.label_map.structures}
     for name, (gained, lost) in result.changes_ml.items():
-        console.say(f"{titles[name]}: +{gained:.2f} ml, -{lost:.2f} ml")
+        console.say(f"{titles[name]}: {', '.join(change_text(ml) for ml in (gained, -lost) if ml)}")
     if not result.changes_ml:
         console.say("Nothing changed.")
     console.say(f"Written to {output}. Research use only.")

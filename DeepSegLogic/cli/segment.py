@@ -15,6 +15,7 @@ from ..results.label_files import DEFAULT_LABELS
 from ..util.lazy import import_ahead
 from .checks import before_reading
 from .console import Console
+from .measures_table import table_of
 from .models import obtain
 from .on_server import segmenting
 from .options import (
@@ -41,12 +42,9 @@ from .options import (
 from .segment_inputs import box_of, channel_files, region
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..classify import Scan
     from ..data.volume import Volume
     from ..models import ModelCard
-    from ..review.measurements import Measurement
     from ..segmentation import Result
 
 
@@ -173,7 +171,7 @@ def segment_to_folder(
         findings = review(result.label_map, result.confidence, scan)
     for sentence in result.warnings:
         console.warning(sentence)
-    console.show(_table(rows))
+    console.show(table_of(rows))
     if result.phase:
         console.say(phase_text(result.phase))
     if findings:
@@ -228,23 +226,3 @@ def _here(
     card = obtain(console, model, yes, suits)
     import_ahead("torch")  # while another process reads the file
     return card, partial(run, model=card)
-
-
-def _table(rows: list[Measurement]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from ..review.field_of_view import CUT_LEGEND
-    from ..review.measurements import hu_text
-
-    absent = ", ".join(row.title for row in rows if not row.voxels)
-    notes = [f"Not found: {escape(absent)}"] if absent else []
-    if any(row.cut for row in rows):
-        notes.append(CUT_LEGEND)
-    table = Table("Structure", "Volume (ml)", "Mean HU", "Confidence", caption="\n".join(notes), caption_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in filter(lambda row: row.voxels, rows):
-        confidence = f"{row.confidence:.2f}" if row.confidence is not None else ""
-        table.add_row(escape(row.title), row.volume_text, hu_text(row.mean_hu), confidence)
-    return table

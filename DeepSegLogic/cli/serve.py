@@ -64,7 +64,7 @@ def serve(
         pair = own_certificate(place)
     settings = Settings(
         place,
-        tuple(device or find_devices()),
+        find_devices(device or ()),
         keep_s=keep_hours * 3600,
         quota=round(quota_gb * 1e9),
         largest=round(largest_gb * 1e9),

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..util.errors import InputError
 from .label_map import LabelMap
+from .types import FloatArray
 from .volume import Volume
 
 _MOST_VOXELS = 1 << 30
@@ -19,23 +20,21 @@ def has_same_voxels(label_map: LabelMap, volume: Volume | LabelMap) -> bool:
 
 
 def placed_on(volume: Volume, label_map: LabelMap) -> LabelMap:
-    """The label map on the grid of the volume that it was made from; raises as :func:`check_same_voxels`."""
-    check_same_voxels(label_map, volume)
-    return on_grid_of(volume, label_map)
-
-
-def check_same_voxels(label_map: LabelMap, volume: Volume) -> None:
-    """Check that a label map was made from a volume.
+    """The label map on the grid of the volume that it was made from.
 
     Raises:
-        InputError: they do not have the same voxels.
+        InputError: they do not have the same voxels, or all that is labelled lies outside the volume.
     """
+    choose = "Choose the volume that was segmented."
+    other_voxels = InputError(f"The label map does not have the voxels of {volume.name}.", choose, code="input.grid")
     if not has_same_voxels(label_map, volume):
-        raise InputError(
-            f"The label map does not have the voxels of {volume.name}.",
-            "Choose the volume that was segmented.",
-            code="input.grid",
-        )
+        raise other_voxels
+    placed = on_grid_of(volume, label_map)
+    if label_map.array.any() and not placed.array.any():
+        raise InputError(f"All that is labelled lies outside {volume.name}.", choose, code="input.geometry")
+    if _is_displaced(label_map, volume):
+        raise other_voxels
+    return placed
 
 
 def on_grid_of(volume: Volume, label_map: LabelMap) -> LabelMap:
@@ -55,15 +54,31 @@ def on_common_grid(one: LabelMap, other: LabelMap) -> tuple[LabelMap, LabelMap]:
     They are returned as they are if they do not have the same voxels or lie far apart, and if they have the same size:
     then no margin was left out, and what is shifted is somebody's mistake.
     """
-    to_other = np.linalg.inv(other.ijk_to_ras) @ one.ijk_to_ras
-    ends = np.array([[0, 0, 0], np.array(one.shape_ijk) - 1])
-    ends = np.rint(ends @ to_other[:3, :3].T + to_other[:3, 3])
-    low = np.minimum(ends.min(0), 0)
-    size = np.maximum(ends.max(0) + 1, other.shape_ijk) - low
-    is_whole = sorted(one.shape_kji) == sorted(other.shape_kji)
-    if is_whole or not has_same_voxels(one, other) or size.prod() > _MOST_VOXELS:
+    first, last = _ends(one, other)
+    low = np.minimum(first, 0)
+    size = np.maximum(last + 1, other.shape_ijk) - low
+    if _has_same_size(one, other) or not has_same_voxels(one, other) or size.prod() > _MOST_VOXELS:
         return one, other
     matrix = other.ijk_to_ras.copy()
     matrix[:3, 3] = (other.ijk_to_ras @ [*low, 1])[:3]
     grid = Volume(np.broadcast_to(np.int16(0), [int(n) for n in size[::-1]]), matrix)
     return on_grid_of(grid, one), on_grid_of(grid, other)
+
+
+def _is_displaced(one: LabelMap, other: Volume | LabelMap) -> bool:
+    """Whether two grids of the same size, so that no margin was left out, lie at different places: a mistake."""
+    first, last = _ends(one, other)
+    return _has_same_size(one, other) and bool(first.any() or (last + 1 != other.shape_ijk).any())
+
+
+def _has_same_size(one: LabelMap, other: Volume | LabelMap) -> bool:
+    """Whether two grids have as many voxels along their axes, in any order."""
+    return sorted(one.shape_kji) == sorted(other.shape_kji)
+
+
+def _ends(one: LabelMap, other: Volume | LabelMap) -> tuple[FloatArray, FloatArray]:
+    """The lowest and the highest (I, J, K) of the voxels of a grid, counted on another one."""
+    to_other = np.linalg.inv(other.ijk_to_ras) @ one.ijk_to_ras
+    corners = np.array([[0, 0, 0], np.array(one.shape_ijk) - 1])
+    corners = np.rint(corners @ to_other[:3, :3].T + to_other[:3, 3])
+    return corners.min(0), corners.max(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -92,6 +93,40 @@ class LabelMap(GridRecord):
     structures: list[Structure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     layers: list[LabelMap] = field(default_factory=list)
+    _number_kinds: ClassVar[str] = "biu"
+
+    def __post_init__(self) -> None:
+        """Check what scripts give, see :class:`~DeepSegLogic.data.records.GridRecord`.
+
+        Raises:
+            UsageError: labels that are no whole numbers from 0 on, or structures that are none.
+        """
+        super().__post_init__()
+        if self.array.dtype.kind == "i" and self.array.min(initial=0) < 0:
+            raise self._unfit_numbers()
+        names: dict[int, str] = {}
+        for structure in self.structures:
+            if not isinstance(structure, Structure) or not isinstance(structure.value, int | np.integer):
+                raise UsageError(
+                    f"The structures of a LabelMap are a list of Structure, but {structure!r} is in it.",
+                    'Give [Structure(1, "liver"), …].',
+                    code="usage.structures",
+                )
+            if names.setdefault(structure.value, structure.name) != structure.name:
+                both = f"{names[structure.value]} and {structure.name}"
+                raise UsageError(
+                    f"Two structures of a LabelMap have the value {structure.value}: {both}.",
+                    "Give each a value of its own.",
+                    code="usage.structures",
+                )
+
+    def _unfit_numbers(self) -> UsageError:
+        found = f"{self.array.dtype} with negative values" if self.array.dtype.kind == "i" else self.array.dtype
+        return UsageError(
+            f"The voxels of a LabelMap are the whole numbers of its structures, 0 for background, not {found}.",
+            "Round or correct them, and give array.astype(numpy.uint8), or numpy.uint16 for values above 255.",
+            code="usage.array",
+        )
 
     @property
     def spacing(self) -> FloatArray:

@@ -10,10 +10,15 @@ from .types import FloatArray, MaskArray
 
 
 def pieces(mask: MaskArray, wanted: Callable[[FloatArray], MaskArray]) -> MaskArray:
-    """The face-connected pieces of a mask whose sizes in voxels are wanted."""
+    """The face-connected pieces of a mask whose sizes in voxels are wanted; the mask itself if all are."""
     from scipy.ndimage import label
 
-    found = label(mask)[0]
-    sizes = np.bincount(found.ravel()).astype(float)
-    sizes[0] = 0
-    return np.asarray((wanted(sizes) & (sizes > 0))[found])
+    numbers, count = label(mask)
+    inside = numbers[mask]
+    sizes = np.bincount(inside, minlength=count + 1).astype(float)
+    kept = wanted(sizes) & (sizes > 0)
+    if kept[1:].all():
+        return mask
+    found = np.zeros_like(mask)
+    found[mask] = kept[inside]
+    return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ..util.errors import UsageError
 from . import affine
 from .types import Affine, FloatArray, Shape
 
@@ -49,6 +50,26 @@ class GridRecord(ArrayRecord):
 
     array: npt.NDArray[Any]
     ijk_to_ras: Affine
+    _number_kinds: ClassVar[str] = "biuf"  # of the voxels, as in numpy's ``dtype.kind``
+
+    def __post_init__(self) -> None:
+        """Check what scripts give.
+
+        Raises:
+            UsageError: no numbers with three axes, or no 4×4 matrix.
+        """
+        name = type(self).__name__
+        _check_array(self.array, name)
+        if self.array.dtype.kind not in self._number_kinds:
+            raise self._unfit_numbers()
+        self.ijk_to_ras = _matrix(self.ijk_to_ras, name)
+
+    def _unfit_numbers(self) -> UsageError:
+        return UsageError(
+            f"The voxels of a {type(self).__name__} are numbers, not {self.array.dtype}.",
+            "Give int16 or float32.",
+            code="usage.array",
+        )
 
     @property
     def shape_kji(self) -> Shape:
@@ -85,9 +106,40 @@ class GridRecord(ArrayRecord):
     def _shown(self) -> Iterator[tuple[str, object]]:
         yield "dtype", self.array.dtype.name
         yield "shape_kji", self.array.shape
-        if self.array.ndim == 3:
-            yield "spacing_ijk", tuple(round(float(s), 4) for s in self.spacing_ijk)
-            yield "orientation", self.orientation
+        yield "spacing_ijk", tuple(round(float(s), 4) for s in self.spacing_ijk)
+        yield "orientation", self.orientation
+
+
+def _check_array(array: object, name: str) -> None:
+    if not isinstance(array, np.ndarray):
+        raise UsageError(
+            f"The array of a {name} is a numpy array, not {type(array).__name__}.",
+            "Convert it, such as by numpy.asarray(…) or SimpleITK.GetArrayFromImage(…).",
+            code="usage.array",
+        )
+    if array.ndim != 3:
+        raise UsageError(
+            f"The array of a {name} has three axes, (K, J, I), but this one has {array.ndim}: "
+            f"{'×'.join(map(str, array.shape))}.",
+            "Take one image of a sequence, remove an axis of channels, or give a slice an axis: array[None].",
+            code="usage.array",
+        )
+
+
+def _matrix(given: object, name: str) -> Affine:
+    """The 4×4 matrix as float64; the very same array if it is one."""
+    try:
+        matrix = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.shape == (4, 4):
+        return matrix
+    if matrix.shape == (3,):
+        spacing = ", ".join(f"{size:g}" for size in matrix)
+        remedy = f"For voxels of this size along (I, J, K), not rotated, give numpy.diag([{spacing}, 1])."
+    else:
+        remedy = "It maps (I, J, K, 1) to RAS in mm; its last column is the place of the first voxel."
+    raise UsageError(f"The ijk_to_ras of a {name} is a 4×4 matrix.", remedy, code="usage.matrix")
 
 
 def _items(record: object) -> Iterator[tuple[str, object]]:

@@ -124,9 +124,15 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
         soft = " to ".join(map(minus_text, SOFT_HU))
         sentences.append(f"It has hardly any soft tissue ({soft} HU): its values may be shifted down.")
     longest = float((volume.spacing_kji * array.shape).max())
-    small = f"It is only {longest:.2g} mm long. Check its voxel size: models are made for human bodies."
-    small_doubts = [small] if longest < SMALL_MM else []
-    return ([], sentences + small_doubts) if volume.modality == "CT" else (sentences, small_doubts)
+    size_doubts = []
+    if longest < SMALL_MM:
+        size_doubts.append(f"It is only {longest:.2g} mm long. Check its voxel size: models are made for human bodies.")
+    elif np.array_equal(np.abs(volume.ijk_to_ras), np.eye(4)):
+        size_doubts.append(
+            "Its voxels are exactly 1 × 1 × 1 mm and start at the origin, as in files that were written without their "
+            "place in space. Check its voxel size: volumes and distances depend on it."
+        )
+    return ([], sentences + size_doubts) if volume.modality == "CT" else (sentences, size_doubts)
 
 
 def is_in_hu(volume: Volume) -> bool:

@@ -29,13 +29,14 @@ _OUT_OF_MEMORY = (
 )
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """The torch device for ``"auto"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"cpu"``.
+def choose_device(name: str | torch.device = "auto") -> torch.device:
+    """The torch device for ``"auto"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"cpu"``; a device is its own name.
 
     Raises:
         UsageError: not the name of a device.
         ResourceError: this machine, or this torch, lacks that device.
     """
+    name = str(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -65,7 +65,7 @@ def body(labels: Labels) -> None:
     """Keep the largest piece of the trunk, and large pieces of the limbs; mark the skin if it is asked for, which then
     takes its voxels from them."""
     trunk, limbs = labels.values["body_trunc"], labels.values["body_extremities"]
-    keep_largest(labels.array, trunk)
+    remove_small(labels.array, trunk, 0.0, labels.ijk_to_ras, all_but_one=True)
     remove_small(labels.array, limbs, LIMBS_MM3, labels.ijk_to_ras)
     if "skin" in labels.wanted:
         labels.array[_skin(np.isin(labels.array, (trunk, limbs)), labels.image)] = labels.values["skin"]
@@ -98,17 +98,18 @@ STEPS = {
 """The steps that a card can name."""
 
 
-def remove_small(array: LabelArray, value: int, mm3: float, ijk_to_ras: Affine) -> None:
-    """Remove the face-connected pieces of a label, in place, that are not larger than a volume."""
-    mask = array == value
+def remove_small(array: LabelArray, value: int, mm3: float, ijk_to_ras: Affine, *, all_but_one: bool = False) -> None:
+    """Remove the face-connected pieces of a label, in place, that are not larger than a volume; all but the largest one
+    if asked for."""
     voxels = mm3 / abs(float(np.linalg.det(ijk_to_ras[:3, :3])))
-    array[mask & ~pieces(mask, lambda sizes: sizes > voxels)] = 0
 
+    def kept(sizes: FloatArray) -> MaskArray:
+        large: MaskArray = sizes > voxels
+        return large & (np.arange(len(sizes)) == sizes.argmax()) if all_but_one else large
 
-def keep_largest(array: LabelArray, value: int) -> None:
-    """Remove all face-connected pieces of a label, in place, but the largest one."""
     mask = array == value
-    array[mask & ~pieces(mask, lambda sizes: np.arange(len(sizes)) == sizes.argmax())] = 0
+    if (left := pieces(mask, kept)) is not mask:
+        array[mask & ~left] = 0
 
 
 def grow(array: LabelArray, mm: float, spacing_mm: FloatArray) -> None:

@@ -26,7 +26,7 @@ from .engine import Engine, raise_explained
 from .estimate import RunEstimate, estimate_run
 from .familiarity import TrainingStatistics, watched
 from .grid_plan import Grids, network_view
-from .postprocess import Labels, keep_largest, remove_small
+from .postprocess import Labels, remove_small
 from .preprocessing import Prepared, normalized, prepare
 from .presets import Quality
 
@@ -109,19 +109,21 @@ class VolumeRun:
                 if marked is not None:
                     np.copyto(marked, 0, where=~self.region)
 
-    def remove_pieces(self, ml: float) -> None:
+    def remove_pieces(self, ml: float, progress: Progress, cancel: Cancel) -> None:
         """Remove the face-connected pieces of structures that are not larger than ``ml``, or that the card takes for
         mistakes; the latter not in a region of interest, which cuts pieces."""
         card = self.model.card
         least, whole = (card.min_piece_ml, card.one_piece) if self.region is None else ({}, [])
         if not (ml or least or whole):
             return
-        for value, box in boxes_by_label(self.labels).items():
+        boxes = boxes_by_label(self.labels)
+        for number, (value, box) in enumerate(boxes.items()):
+            check(cancel)
             name = self.model.labels[value]
-            if name in whole:
-                keep_largest(self.labels[box], value)
-            if smallest := max(ml, least.get(name, 0.0)):
-                remove_small(self.labels[box], value, 1000 * smallest, self.volume.ijk_to_ras)
+            progress("finish", number / len(boxes), name)
+            one, smallest = name in whole, max(ml, least.get(name, 0.0))
+            if one or smallest:
+                remove_small(self.labels[box], value, 1000 * smallest, self.volume.ijk_to_ras, all_but_one=one)
         self._forget_absent()
 
     def _forget_absent(self) -> None:

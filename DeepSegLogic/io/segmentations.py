@@ -8,7 +8,6 @@ from ..data.affine import same_grid
 from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
-from ..util.errors import InputError
 from . import files, headers
 from .headers.formats import NRRD
 from .result_files import label_map_in
@@ -79,9 +78,4 @@ def read_segmentation_of(volume: Volume, path: Path, tolerance_mm: float = 1e-3)
         )
     if label_map.array.shape == volume.shape_kji and same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, tolerance_mm):
         return label_map
-    placed = placed_on(volume, label_map)
-    if label_map.array.any() and not placed.array.any():
-        raise InputError(
-            f"{file} lies outside {volume.name}.", "Choose the CT that it belongs to.", code="input.geometry"
-        )
-    return placed
+    return placed_on(volume, label_map)

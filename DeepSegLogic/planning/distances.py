@@ -109,6 +109,7 @@ def distance(label_map: LabelMap, one: str, other: str) -> Distance:
     return Distance(a.name, b.name, found.mm, places, notes_on(label_map, structures))
 
 
+@not_paths
 def contact(label_map: LabelMap, one: str, other: str, within_mm: float = 0.0) -> Contact:
     """Measure how much of the surface of ``one`` touches ``other``, or lies within a distance of it.
 
@@ -132,6 +133,7 @@ def contact(label_map: LabelMap, one: str, other: str, within_mm: float = 0.0) -
     return Contact(a.name, b.name, limit, area, 100 * area / float(areas.sum()), notes_on(label_map, structures))
 
 
+@not_paths
 def diameters(label_map: LabelMap, structure: str) -> Diameters:
     """Measure the longest diameter of a structure, and the longest across it; raises as :func:`distance`."""
     measured = subject(label_map, structure)

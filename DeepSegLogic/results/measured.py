@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..data.label_grid import check_same_voxels, on_grid_of
+from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
 from ..io.result_files import LABEL_MAP_FILES, label_map_in, provenance_of, was_changed
@@ -53,12 +53,10 @@ def read_measured(folder: Path, read: Callable[[Path], LabelMap], volume: Volume
     corrected = was_changed(file, facts)
     label_map = _named_as(before, label_map, strict=not corrected)
     hidden = frozenset(stored_facts(segments_in(file)).ignored if file.suffix == ".nrrd" else ())
-    if volume is not None:
-        check_same_voxels(label_map, volume)
+    placed = label_map if volume is None else placed_on(volume, label_map)
     if not corrected:
         return MeasuredResult(label_map, before, hidden=hidden)
-    if volume is not None:
-        label_map = on_grid_of(volume, label_map)
+    label_map = placed
     of_region = {row.name for row in before if row.cut and "roi" in (facts.get("settings") or {})}
     known = {row.name: row for row in before}
     now = [_joined(row, known.get(row.name), volume) for row in measure(label_map, volume, cut=of_region)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -29,6 +30,8 @@ from .page import page
 from .settings import ServiceError, Settings
 from .users import Users
 from .volumes import VolumeStore, disk_full, unknown_volume
+
+log = logging.getLogger(__name__)
 
 _SWEEP_S = 60.0
 _LOOK_S = 0.1
@@ -66,19 +69,27 @@ class Service:
 
     def stores(self) -> list[VolumeStore]:
         """The volumes of all users."""
-        return [self.volumes(path.name) for path in sorted(self._folder.iterdir()) if path.is_dir()]
+        return [self.volumes(user) for user in self._known_users()]
 
     def sweep(self) -> None:
-        """Delete what was kept long enough."""
+        """Delete what was kept long enough, also if a folder cannot be looked through."""
         self.jobs.sweep()
-        for path in self._folder.iterdir():
-            self.volumes(path.name).sweep(self.jobs.in_use(path.name))
+        for user in self._known_users():
+            try:
+                self.volumes(user).sweep(self.jobs.in_use(user))
+            except (OSError, DeepSegError) as error:
+                log.warning("Old volumes of %s could not be deleted: %s", user, error)
+
+    def _known_users(self) -> list[str]:
+        return sorted(path.name for path in self._folder.iterdir() if path.is_dir())
 
     async def sweep_often(self) -> None:
         """:meth:`sweep` until cancelled."""
         while True:
-            with suppress(OSError):  # a full or missing disk is told where it is used
+            try:
                 await run_in_threadpool(self.sweep)
+            except Exception:  # patients' data must not stay because of it
+                log.exception("Old volumes and jobs could not be deleted.")
             await asyncio.sleep(_SWEEP_S)
 
     def state(self, job: Job) -> schema.JobState:

@@ -79,6 +79,7 @@ class Dispatcher:
         if job is None:
             return
         seat.job, seat.cancelled = job, False
+        log.info("%s begins on %s.", job.described, seat.device)
         try:
             seat.number = seat.client.submit(
                 "run",
@@ -114,3 +115,4 @@ class Dispatcher:
         if told is not None:  # nobody needs to know where the server keeps its files
             told["message"] = told["message"].replace(str(self._folder), "the server's folder")
         self._jobs.end(job, state, told)
+        log.info("%s: %s%s.", job.described, state, "" if error is None else f" ({error.code})")

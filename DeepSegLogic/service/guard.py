@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from typing import Any
@@ -12,9 +13,12 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..remote.protocol import VERSION, error_to_json
+from ..util.errors import UsageError
 from .metrics import Metrics
 from .settings import ServiceError, Settings
 from .users import Users
+
+log = logging.getLogger(__name__)
 
 OPEN_TO_ALL = ("/", f"/v{VERSION}/about", f"/v{VERSION}/openapi.json")
 """Addresses that need no token; they say nothing about users or data."""
@@ -81,10 +85,18 @@ class Guard:
     def _user(self, scope: Scope) -> str:
         shown = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         kind, _, token = shown.partition(" ")
-        user = self._users.of_token(token.strip()) if kind.lower() == "bearer" else None
+        try:
+            user = self._users.of_token(token.strip()) if kind.lower() == "bearer" else None
+        except (OSError, UsageError):
+            log.exception("The tokens cannot be read.")
+            raise ServiceError(
+                503, "internal", "The server cannot read its tokens.", "Tell whoever runs the server."
+            ) from None
         if user is None:  # a valid token always passes: others may share the address, as behind a tunnel
-            if not self._failures.allow((scope.get("client") or ("",))[0]):
+            address = (scope.get("client") or ("",))[0]
+            if not self._failures.allow(address):
                 raise _too_fast("Too many requests without a valid token.")
+            log.warning("%s showed no valid token.", address)
             what = "The token is not valid: it is wrong, or was revoked." if shown else "There is no token."
             raise ServiceError(401, "usage.token", what, "Ask whoever runs the server for one.")
         if not self._pace.allow(user):

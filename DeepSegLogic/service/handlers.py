@@ -23,10 +23,21 @@ if TYPE_CHECKING:
 _LABELS = ("seg.nrrd", "nii.gz")
 
 
-def devices(job: Job) -> list[str]:
-    """The devices of this machine, one for each worker that it can have."""
+def devices(job: Job, names: list[str]) -> list[str]:
+    """The devices of this machine, one for each worker that it can have.
+
+    Args:
+        names: of the devices to use; none for all GPUs.
+
+    Raises:
+        ResourceError: this machine, or this torch, lacks a device.
+    """
     import torch
 
+    from ..inference.device import choose_device
+
+    if names:
+        return [str(choose_device(name)) for name in names]
     if torch.cuda.is_available():
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return ["mps"] if torch.backends.mps.is_available() else ["cpu"]

@@ -48,6 +48,12 @@ class Job:
     message: str = ""
     stop: bool = False
 
+    @property
+    def described(self) -> str:
+        """For the log: who wants what, without anything of a patient."""
+        model = self.request.get("model")
+        return f"Job {self.id} of {self.user}, {self.request['request']}" + (f" with {model!r}" if model else "")
+
 
 class Jobs:
     """All jobs of a server. Any thread may call any method.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import filelock
@@ -49,6 +50,8 @@ def serve(
         raise UsageError(
             f"Another server works in {settings.folder}.", "Stop it, or choose another folder.", code="usage.folder"
         ) from error
+    logging.basicConfig(format="%(asctime)s %(message)s")  # to stderr, as uvicorn's
+    logging.getLogger(__package__).setLevel(logging.INFO)
     with held, _listening(host, port) as listener:
         config = uvicorn.Config(
             make_app(settings),
@@ -76,10 +79,19 @@ def serve(
         uvicorn.Server(config).run([listener])
 
 
-def find_devices() -> tuple[str, ...]:
-    """The devices of this machine, as a worker process finds them."""
+def find_devices(names: Sequence[str] = ()) -> tuple[str, ...]:
+    """The devices to use, as a worker process finds them.
+
+    Args:
+        names: of the devices that are wanted; none for all GPUs.
+
+    Raises:
+        ResourceError: this machine, or this torch, lacks a device.
+    """
+    if {*names} == {"cpu"}:
+        return tuple(names)
     with WorkerClient(lambda: ProcessLink(handlers=Settings.handlers)) as client:
-        return tuple(client.call("devices"))
+        return tuple(client.call("devices", names=[*names]))
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -25,6 +25,9 @@ class Users:
     Args:
         folder: of the server.
 
+    Raises:
+        UsageError: of all methods, if the file of tokens is damaged.
+
     Example:
         >>> from pathlib import Path
         >>> from tempfile import mkdtemp
@@ -91,8 +94,19 @@ class Users:
             return {}
         version = status.st_mtime_ns, status.st_ino, status.st_size
         if version != self._read[0]:
-            self._read = version, json.loads(self._path.read_text("utf-8"))
+            self._read = version, self._entries_in(self._path.read_bytes())
         return self._read[1]
+
+    def _entries_in(self, content: bytes) -> _Entries:
+        try:
+            found = json.loads(content)
+            return {str(name): {key: str(entry[key]) for key in ("sha256", "made")} for name, entry in found.items()}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UsageError(
+                f"{self._path} is damaged.",
+                "Restore it from a backup, or delete it and make the tokens again.",
+                code="usage.tokens",
+            ) from error
 
 
 def _digest(token: str) -> str:

@@ -15,7 +15,7 @@ from ..refinement.undo import Entry, History
 from ..util.errors import UsageError
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
-from ..util.words import signed_text
+from ..util.words import change_text
 from .drawn import NAMES, check_drawn
 
 if TYPE_CHECKING:
@@ -226,18 +226,13 @@ class Proposed:
 
     def text(self, reach: float = 1.0) -> str:
         """What would change, in one line: ``"Liver: point (+3.1 ml)"``."""
-        return f"{self.title} ({_signed(self.proposal.ml(reach) * (1 if self.prompt.positive else -1))})"
-
-
-def _signed(ml: float) -> str:
-    """A change of a volume; one of a few voxels is not rounded to nothing."""
-    return f"{signed_text(ml, '.1f' if abs(ml) >= 0.05 or ml == 0 else '.1g')} ml"
+        return f"{self.title} ({change_text(self.proposal.ml(reach) * (1 if self.prompt.positive else -1))})"
 
 
 def entry_text(entry: Entry, label_map: LabelMap) -> str:
     """What a step changed, in one line: ``"Liver: point (Liver +3.1 ml)"``."""
     titles = {s.name: s.title for s in label_map.structures}
-    parts = [f"{titles.get(n, n)} {_signed(gain - loss)}" for n, (gain, loss) in entry.changes_ml.items()]
+    parts = [f"{titles.get(n, n)} {change_text(gain - loss)}" for n, (gain, loss) in entry.changes_ml.items()]
     return f"{entry.title} ({', '.join(parts)})"
 
 

@@ -12,9 +12,9 @@ from ..util.i18n import tr as _
 from ..worker import Event
 
 _STAGES = {  # of tasks with several: shares of their time, about
-    "segment": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
+    "segment": {"load model": 0.05, "preprocess": 0.10, "inference": 0.80, "finish": 0.05},
     "second_opinion": {"load model": 0.05, "preprocess": 0.05, "inference": 0.90},
-    "segment_enhanced": {"load model": 0.05, "enhance": 0.45, "preprocess": 0.05, "inference": 0.45},
+    "segment_enhanced": {"load model": 0.05, "enhance": 0.45, "preprocess": 0.05, "inference": 0.42, "finish": 0.03},
     "detect": {"load model": 0.05, "preprocess": 0.10, "inference": 0.85},
     "adapt": {"read": 0.02, "prepare": 0.03, "train": 0.80, "compare": 0.15},
 }
@@ -23,6 +23,7 @@ _TITLES = {
     "preprocess": N_("Preparing the volume"),
     "enhance": N_("Enhancing the CT"),
     "inference": N_("Segmenting"),
+    "finish": N_("Finishing"),
     "download": N_("Downloading"),
     "extract": N_("Unpacking"),
     "refine": N_("Correcting"),
@@ -126,6 +127,6 @@ class Run:
         began, first = self._clock
         gone, done = time.monotonic() - began, event.fraction - first
         paced = ("enhance", "inference", "download", "fetch", "train")
-        if event.stage not in paced or done < 0.02 or gone < 1.0:
+        if event.stage not in paced or done < 0.02 or gone < 1.0 or event.fraction >= 1:
             return None
         return gone * (1 - event.fraction) / done

@@ -1,15 +1,17 @@
-"""A check of what public functions are given: a path where a volume is wanted is a usual slip in Python."""
+"""A check of what public functions are given, for the usual slips in Python: a path or a bare array where a volume is
+wanted, arguments in another order, one name where a list is wanted."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from os import PathLike
 from typing import ParamSpec, TypeVar
 
 from .errors import UsageError
+from .words import check_list
 
 _READERS = {
     "Volume": "read_volume",
@@ -18,18 +20,26 @@ _READERS = {
     "Plan": "read_plan",
 }
 """What reads a file, by the class of its content."""
+_OURS = __name__.partition(".")[0]
+_MAKERS = {"Volume": "Volume(array, ijk_to_ras)", "LabelMap": "LabelMap(array, ijk_to_ras, structures)"}
+_OTHERS = {"numpy", "torch", "monai", "SimpleITK", "itk", "nibabel", "vtkmodules"}
+"""Packages whose images and arrays are none of ours; they hold no place in space, or tell it in another way."""
+
+_LIST = re.compile(r"(list|Sequence|Collection|Iterable)\[(str|Prompt)\]( \| None)?$")
+"""Annotations of names and prompts."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 def not_paths(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """A function that refuses paths where it takes what is read from files: volumes, label maps and the like.
+    """A function that refuses paths, bare arrays and images of other packages where it takes volumes, label maps and
+    the like, a text where it takes a list of names, and a single item where it takes several.
 
     The annotations of its parameters tell; ``Path`` among them allows paths.
 
     Raises:
-        UsageError: of the function, for a path.
+        UsageError: of the function, for such a value.
 
     Example:
         >>> from DeepSegLogic import make_surfaces
@@ -38,7 +48,9 @@ def not_paths(function: Callable[_P, _T]) -> Callable[_P, _T]:
         DeepSegLogic.util.errors.UsageError: 'organs.seg.nrrd' is a path, but make_surfaces takes a LabelMap. Give \
 read_label_map('organs.seg.nrrd').
     """
-    wanted = {name: kind for name, told in function.__annotations__.items() if (kind := _kind(str(told)))}
+    told = {name: str(annotation) for name, annotation in function.__annotations__.items()}
+    wanted = {name: kinds for name, annotation in told.items() if (kinds := _kinds(annotation))}
+    lists = {name for name, annotation in told.items() if _LIST.match(annotation)}
     names = list(inspect.signature(function).parameters)
     taker = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
@@ -47,21 +59,46 @@ read_label_map('organs.seg.nrrd').
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if name in wanted:
                 for one in value.values() if isinstance(value, Mapping) else [value]:
-                    _check(one, wanted[name], taker)
+                    _check(one, wanted[name], name, taker)
+            elif name in lists and value is not None:
+                _check_several(value, name, taker)
         return function(*args, **kwargs)
 
     return checked
 
 
-def _kind(annotation: str) -> str:
-    """The class of a parameter that is read from a file; empty for others, and for those that may be paths."""
-    found = re.findall(r"\w+", annotation)
-    return next((kind for kind in _READERS if kind in found and not {"Path", "Callable"} & {*found}), "")
+def _kinds(annotation: str) -> list[str]:
+    """The classes of a parameter that are read from files; none for others, and for those that may be paths."""
+    found = {*re.findall(r"\w+", annotation)}
+    return [] if {"Path", "Callable"} & found else [kind for kind in _READERS if kind in found]
 
 
-def _check(value: object, kind: str, taker: str) -> None:
+def _check(value: object, kinds: list[str], name: str, taker: str) -> None:
+    kind = kinds[0]
     if isinstance(value, str | PathLike):
         path = repr(str(value))
         raise UsageError(
             f"{path} is a path, but {taker} takes a {kind}.", f"Give {_READERS[kind]}({path}).", code="usage.path"
+        )
+    given, package = type(value).__name__, type(value).__module__.partition(".")[0]
+    if package in _OTHERS:
+        maker = f"Give {_MAKERS[kind]}, or write" if kind in _MAKERS else "Write"
+        raise UsageError(
+            f"The {name} of {taker} is a {kind}, not {package}'s {given}.",
+            f"{maker} it to a file and give {_READERS[kind]}(file).",
+            code="usage.type",
+        )
+    if package == _OURS and not {base.__name__ for base in type(value).__mro__} & {*kinds}:
+        part = next((part for part, held in vars(value).items() if type(held).__name__ in kinds), "")
+        remedy = f"Give its {part}." if part else "Check what each argument is, and their order."
+        raise UsageError(f"The {name} of {taker} is a {kind}, not a {given}.", remedy, code="usage.type")
+
+
+def _check_several(value: object, name: str, taker: str) -> None:
+    check_list(value)
+    if not isinstance(value, Iterable):
+        raise UsageError(
+            f"The {name} of {taker} are a list, not a single {type(value).__name__}.",
+            "Put it between brackets: […].",
+            code="usage.type",
         )

@@ -95,7 +95,7 @@ def size_text(number: int | None) -> str:
     return f"{number / 1e3:.0f} kB"
 
 
-def check_list(names: Iterable[str]) -> None:
+def check_list(names: object) -> None:
     """Check that names are in a list: of a text, each letter would count as a name.
 
     Raises:
@@ -114,3 +114,13 @@ def signed_text(number: float, spec: str = ".1f") -> str:
     """
     text = f"{number:+{spec}}"
     return (text if float(text) else text.replace("-", "+")).replace("-", "−")
+
+
+def change_text(ml: float) -> str:
+    """A change of a volume with its sign; one of a few voxels is not rounded to nothing.
+
+    Example:
+        >>> change_text(3.14), change_text(-0.0019), change_text(0)
+        ('+3.1 ml', '−0.002 ml', '+0.0 ml')
+    """
+    return f"{signed_text(ml, '.1f' if abs(ml) >= 0.05 or ml == 0 else '.1g')} ml"

@@ -1,6 +1,8 @@
 """What all commands have in common, and ``deepseg doctor``."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from DeepSegLogic.cli import main
 from DeepSegLogic.cli.console import Console, as_typed
+from DeepSegLogic.models.find import find_model
 
 
 def test_errors_are_events_for_programs(tmp_path, capfd):
@@ -80,6 +83,14 @@ def test_doctor_reports_without_torch_or_models_missing(capfd):
     topics = {f["topic"] for f in findings}
     assert {"DeepSeg", "Python", "torch", "Device", "Memory", "Models"} <= topics
     assert code == (1 if any(f["remedy"] for f in findings) else 0)
+
+
+def test_a_model_in_a_folder_is_imported_not_downloaded(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", "400")
+    folder = shutil.copytree(find_model("ct_demo").folder, tmp_path / "mine")
+    assert main(["models", "show", str(folder)]) == main(["models", "show", "ct_demo"]) == 0
+    own, installed = re.findall(r"installed +(.*)", capfd.readouterr().out)
+    assert own.startswith("no; `deepseg models import ") and "mine" in own and installed.startswith(str(folder.anchor))
 
 
 @pytest.mark.parametrize(

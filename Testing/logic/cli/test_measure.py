@@ -39,7 +39,8 @@ def test_sentences_for_people(segmentation, capfd):
     assert main(["measure", segmentation, *arguments]) == 0
     text = capfd.readouterr().out
     assert "Liver tumor to Portal vein: 8." in text or "Liver tumor to Portal vein: 7." in text
-    assert "within 9 mm of Portal vein" in text and "encases" in text and "mm ×" in text
+    assert "within 9 mm of Portal vein" in text and "encases" in text
+    assert re.search(r"Liver tumor: longest diameter \S+ mm, across it \S+ mm\.", text)
     least, most = map(
         float, re.search(r"Portal vein: diameter (\S+) to (\S+) mm, median \S+ mm, along ", text).groups()
     )
@@ -49,7 +50,6 @@ def test_sentences_for_people(segmentation, capfd):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "Nothing to measure"),
         (["--distance", "1"], 2, "does not name two structures"),
         (["--distance", "1,spleen"], 2, "no structure named 'spleen'"),
         (["--contact", "1,2", "--within-mm", "-1"], 2, "--within-mm"),
@@ -58,6 +58,20 @@ def test_sentences_for_people(segmentation, capfd):
 def test_what_cannot_be_measured_is_refused(segmentation, capfd, arguments, code, said):
     assert main(["measure", segmentation, *arguments]) == code
     assert said in capfd.readouterr().err
+
+
+def test_without_options_volumes_are_measured(segmentation, tmp_path, capfd):
+    assert main(["measure", segmentation]) == 0
+    told = capfd.readouterr().out
+    assert re.search(r"Liver tumor *│ *1\.4 ", told) and re.search(r"Portal vein *│ *≥ 3\.1 ", told)
+    assert "Mean HU" not in told and "≥: cut by" in told
+    hu = np.arange(30 * 20 * 40, dtype=np.int16).reshape(30, 20, 40)
+    write_volume(Volume(hu, np.eye(4)), tmp_path / "ct.nii.gz")
+    assert main(["measure", segmentation, "--image", str(tmp_path / "ct.nii.gz"), "--json"]) == 0
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    tumor, vein = result["structures"]
+    assert result["measure"] == "volumes" and (tumor["name"], tumor["volume_ml"]) == ("liver_tumor", 1.44)
+    assert tumor["mean_hu"] == pytest.approx(hu[8:20, 4:16, 6:16].mean()) and vein["cut"] and not tumor["cut"]
 
 
 def test_features_and_body_composition(tmp_path, capsys):

@@ -89,3 +89,13 @@ def test_metres_and_micrometres_taken_for_mm(chest, factor):
     with pytest.raises(InputError, match="another unit than mm") as caught:
         reject_unusable(Volume(chest.array, chest.ijk_to_ras @ np.diag([factor] * 3 + [1])))
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1)])  # of NIfTI, and of ITK's images
+def test_a_place_that_was_lost_is_told(chest, signs):
+    lost = np.diag([*map(float, signs), 1.0])
+    ((), (told,)) = doubts_of(Volume(chest.array, lost, modality="CT"))
+    assert "exactly 1 × 1 × 1 mm and start at the origin" in told
+    moved = lost.copy()
+    moved[2, 3] = 0.5
+    assert doubts_of(Volume(chest.array, moved, modality="CT")) == ([], [])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from skimage import measure
 
 from DeepSegLogic.data.boxes import box_of
@@ -18,7 +19,7 @@ from DeepSegLogic.models.find import chain
 from DeepSegLogic.models.import_export import import_model
 from DeepSegLogic.models.postprocess import Postprocess
 from DeepSegLogic.segmentation import segment
-from DeepSegLogic.util.errors import ModelError
+from DeepSegLogic.util.errors import Cancelled, ModelError
 
 from .tiny import model, volume
 
@@ -194,6 +195,31 @@ def test_small_pieces_are_removed_on_request():
     assert (expected != plain).any()
     np.testing.assert_array_equal(result.label_map.array, expected)
     assert result.provenance["settings"]["min_piece_ml"] == 0.2
+
+
+def test_finishing_is_told_and_can_be_cancelled():
+    source, the_model, told = volume((30, 40, 40), (2.0, 2.0, 3.0)), model(), []
+    told_to = {"progress": lambda *now: told.append(now), "device": "cpu", "min_piece_ml": 0.2}
+    segment(source, the_model, **told_to)
+    stages = [stage for stage, _, _ in told]
+    finishing = [fraction for stage, fraction, _ in told if stage == "finish"]
+    assert stages.index("finish") > stages.index("inference") and "inference" not in stages[stages.index("finish") :]
+    assert finishing == sorted(finishing) and finishing[0] == 0.0 and finishing[-1] == 1.0 and len(finishing) > 3
+    told.clear()
+    with pytest.raises(Cancelled):
+        segment(source, the_model, **told_to, cancel=lambda: any(stage == "finish" for stage, _, _ in told))
+
+
+@pytest.mark.parametrize("all_but_one", [False, True])
+def test_pieces_equal_those_of_simpleitk(all_but_one):
+    array = (np.random.default_rng(5).random((20, 24, 28)) < 0.25).astype(np.uint8)
+    parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(array)))  # the largest is 1
+    numbers = sitk.GetArrayFromImage(parts)
+    sizes = np.bincount(numbers.ravel())
+    kept = np.isin(numbers, [n for n in range(1, len(sizes)) if sizes[n] > 3][: 1 if all_but_one else None])
+    mine = array * 3
+    remove_small(mine, 3, 3 * 2.0, np.diag([1.0, 1.0, 2.0, 1.0]), all_but_one=all_but_one)
+    np.testing.assert_array_equal(mine, kept * 3)
 
 
 def test_a_card_says_how_small_a_piece_of_which_structure_can_be():

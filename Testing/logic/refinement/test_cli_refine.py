@@ -78,6 +78,12 @@ def test_a_seg_nrrd_keeps_its_segments_and_may_be_replaced(files):
     assert not [p for p in files.iterdir() if p.name.startswith(".deepseg")]
 
 
+def test_a_single_voxel_is_no_change_of_zero(files, phantom, capsys):
+    assert refine(files, "labels.nii.gz", "fixed.nii.gz", "--reach", "0") == 0
+    voxel_ml = abs(np.linalg.det(phantom.matrix()[:3, :3])) / 1000
+    assert f"Liver: +{voxel_ml:.1g} ml\n" in capsys.readouterr().out and voxel_ml < 0.05
+
+
 def test_satisfied_prompts_leave_the_file_equal(files, capsys):
     assert refine(files, "labels.nii.gz", "fixed.nii.gz") == 0
     once = (files / "fixed.nii.gz").read_bytes()

@@ -61,6 +61,25 @@ def test_a_label_map_of_another_place_is_refused_and_one_without_margins_is_not(
     assert [(r.voxels, r.mean_hu, r.box_max) for r in rows] == [(r.voxels, r.mean_hu, r.box_max) for r in found[:2]]
 
 
+def test_axes_in_another_order_are_taken_only_with_their_matrix(rows):
+    labels, image, found = rows
+    structures, volume = [structure_for("kidney_right", 2), structure_for("liver", 5)], Volume(image, MATRIX)
+    turned, order = labels.transpose(2, 1, 0), [2, 1, 0, 3]
+    assert [row.mean_hu for row in measure(LabelMap(turned, MATRIX[:, order], structures), volume)] == [
+        pytest.approx(row.mean_hu) for row in found[:2]
+    ]
+    with pytest.raises(InputError, match="does not have the voxels"):
+        measure(LabelMap(turned, MATRIX, structures), volume)
+
+
+def test_labels_beside_the_volume_are_no_structures_of_zero_ml(rows):
+    labels, image, _ = rows
+    beside = MATRIX.copy()
+    beside[:3, 3] -= MATRIX[:3, 0] * 50
+    with pytest.raises(InputError, match="lies outside"):
+        measure(LabelMap(labels, beside, [structure_for("liver", 5)]), Volume(image[:, :, :8], MATRIX))
+
+
 def test_csv_has_a_row_for_each(rows, tmp_path):
     write_measurements(rows[2], tmp_path / "m.csv")
     read = list(csv.DictReader((tmp_path / "m.csv").read_text("utf-8").splitlines()))

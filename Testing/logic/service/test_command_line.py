@@ -84,6 +84,12 @@ def test_two_servers_do_not_share_a_folder(command, capsys):
     assert "Another server works" in capsys.readouterr().err
 
 
+def test_a_device_that_is_not_there_is_told_at_the_start(tmp_path, capsys):
+    assert main(["serve", "--port", "0", "--device", "cuda:99", "--folder", str(tmp_path)]) == 6
+    told = capsys.readouterr()
+    assert "GPU" in told.err and "Listening" not in told.out
+
+
 def test_half_a_certificate_and_none(tmp_path, capsys):
     (tmp_path / "junk.pem").write_text("junk")
     assert main(["serve", "--certificate", str(tmp_path / "junk.pem"), "--device", "cpu"]) == 2

@@ -351,6 +351,52 @@ def test_what_was_kept_long_enough_is_cleared(make_server):
     assert requests.get(address, headers=server.headers()).status_code == 404
 
 
+def test_what_is_no_user_keeps_nothing_from_being_cleared(make_server):
+    server = make_server(keep_s=3600)
+    announced(server, ct(1), "ben")
+    (kept,) = server.folder.glob("**/volumes/*")
+    server.kill()
+    users = server.folder / "server" / "users"
+    (users / ".stray").touch()
+    (users / "aaron").mkdir()
+    (users / "aaron" / "volumes").touch()  # a disk that lost a folder
+    os.utime(kept / "header.json", (time.time() - 3700,) * 2)
+    server.start()
+    assert server.until(lambda: not kept.exists())
+    assert "Old volumes of aaron could not be deleted" in (server.folder / "log").read_text()
+
+
+def test_damaged_tokens_let_nobody_in_and_are_told(make_server):
+    server = make_server()
+    path = server.folder / "server" / "tokens.json"
+    kept = path.read_bytes()
+    for damaged in (kept[:40], b"[1]", b'{"anna": "secret"}'):
+        path.write_bytes(damaged)
+        answer = requests.get(f"{server.url}/v1/jobs", headers=server.headers())
+        assert answer.status_code == 503 and answer.json()["message"] == "The server cannot read its tokens."
+        for use in (server.users.made, lambda: server.users.add("carl")):
+            with pytest.raises(UsageError, match=r"tokens\.json is damaged\. Restore it"):
+                use()
+        assert path.read_bytes() == damaged
+    path.write_bytes(kept)
+    assert requests.get(f"{server.url}/v1/jobs", headers=server.headers()).status_code == 200
+
+
+def test_the_log_tells_who_did_what(make_server):
+    server = make_server()
+    server.client().segment(ct(1), "plain")
+    requests.get(f"{server.url}/v1/jobs", headers={"Authorization": "Bearer wrong"})
+    log = server.folder / "log"
+    assert server.until(lambda: "showed no valid token" in log.read_text())
+    lines = [re.sub(r"[0-9a-f]{32}", "ID", line) for line in log.read_text().splitlines()]
+    told = [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", "", line) for line in lines]
+    assert told == [
+        "Job ID of anna, segment with 'plain' begins on cpu.",
+        "Job ID of anna, segment with 'plain': done.",
+        "127.0.0.1 showed no valid token.",
+    ]
+
+
 def test_what_the_client_can_know_is_refused_before_the_volume_travels(make_server):
     server = make_server()
     client, volume = server.client(), ct(1)
