@@ -136,7 +136,8 @@ def _local_cluster(workers: int) -> Iterator[Client]:
     # No web pages, since case names may be patient names. Each worker gets one case at a time, with none queued.
     settings: dict[str, object] = {f"distributed.{side}.http.routes": [] for side in ("scheduler", "worker")}
     settings |= {"distributed.scheduler.worker-saturation": 1.0, "distributed.scheduler.allowed-failures": 1}
-    settings["distributed.worker.preload"] = [*dask.config.get("distributed.worker.preload"), __name__]
+    given = dask.config.get("distributed.worker.preload")
+    settings["distributed.worker.preload"] = [*([given] if isinstance(given, str) else given), __name__]
     with dask.config.set(settings), environment_restored():
         with _interrupts_blocked():
             cluster = LocalCluster(

@@ -361,11 +361,12 @@ def test_the_command(cohort, scheduler, capsys):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a group of processes")
 @pytest.mark.parametrize("first", ["", "import signal; del signal.pthread_sigmask; "], ids=["POSIX", "as on Windows"])
 def test_ctrl_c_ends_it_and_the_next_run_goes_on(cohort, scheduler, first):
-    """The terminal sends it to the workers, too. Windows cannot block signals."""
+    """The terminal sends it to the workers, too. Windows cannot block signals. Dask's own settings are kept."""
     cases, settings = cohort
     out = settings.output
     asked = [cases[0].source.parent, "-o", out, "-s", "lung_left", "--quality", "draft", "--surfaces", "", "--json"]
-    process = deepseg(*asked, code=first + CODE, start_new_session=True)
+    environment = os.environ | {"DASK_DISTRIBUTED__WORKER__PRELOAD": "json"}
+    process = deepseg(*asked, code=first + CODE, env=environment, start_new_session=True)
     for line in process.stdout:
         if '"case"' in line:
             break
