@@ -69,13 +69,14 @@ oldest: $(READY)
 	$(OLDEST)/bin/python -m pytest -n 2 Testing/logic
 
 # What of this works on Linux only? The processes pretend to run on Windows and macOS (Testing/elsewhere).
-ELSEWHERE := Testing/logic/util Testing/logic/worker Testing/logic/io Testing/logic/models/test_store.py \
-             Testing/logic/results Testing/logic/surfaces/test_export.py Testing/extension/test_run.py
-ON_LINUX  := limit_of_the_process or as_many_threads_as_cores
+ELSEWHERE := $(addprefix Testing/logic/,util worker io results planning classify evaluation enhance detection cohort \
+             adaptation training models/test_store.py surfaces/test_export.py) Testing/extension/test_run.py
+ON_LINUX  := limit_of_the_process or as_many_threads_as_cores or too_large_a_block or array_job or real_slurm or \
+             deleted_during_the_run
 elsewhere: export PYTHONPATH = $(CURDIR)/Testing/elsewhere
 elsewhere: $(READY)
 	DEEPSEG_PRETEND=win32 $(BIN)/python -m pytest --basetemp "$$(mktemp -d)/tests" -k "not ($(ON_LINUX))" $(ELSEWHERE)
-	DEEPSEG_PRETEND=darwin $(BIN)/python -m pytest Testing/logic/util Testing/logic/worker -k "not ($(ON_LINUX))"
+	DEEPSEG_PRETEND=darwin $(BIN)/python -m pytest $(addprefix Testing/logic/,util worker io enhance) -k "not ($(ON_LINUX))"
 
 # Sends many requests to a server; LOAD_REQUESTS says how many, LOAD_SECONDS over which time.
 load: $(READY)

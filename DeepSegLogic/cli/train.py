@@ -164,7 +164,7 @@ def train(
         report = check_data(console, data, work_folder(output), ranks.is_first, regions)
         console.show(cases_table(report))
         console.say(f"A picture of each case: {work_folder(output) / PICTURES}.")
-        for sentence in report.warnings:
+        for sentence in report.warnings if first else ():
             console.warning(sentence)
         report.raise_first()
         if federated == "client":  # the plan is the server's
@@ -207,7 +207,8 @@ def train(
             outcomes = [part.outcome for part in done]
         else:
             done, outcomes = [], [train_recipe(recipe, output, progress=progress, cancel=cancel, ranks=ranks)]
-    _tell(console, output, report, outcomes, done)
+    if first:
+        _tell(console, output, report, outcomes, done)
     if outcomes[-1].stopped:
         raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
 

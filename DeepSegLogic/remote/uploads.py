@@ -41,7 +41,7 @@ def upload(
                 "PATCH", f"/volumes/{header.id}", params={"offset": here}, cancel=cancel,
                 data=_pack(piece) if packed else piece, headers={"Content-Encoding": "gzip"} if packed else {},
             )  # fmt: skip
-            packed = array.dtype.kind == "u" or len(piece) / (time.monotonic() - began) < _SLOW
+            packed = array.dtype.kind == "u" or len(piece) < _SLOW * (time.monotonic() - began)
         except DeepSegError as error:
             if error.code != "usage.conflict" or time.monotonic() > end:
                 raise

@@ -121,7 +121,7 @@ def make_app(settings: Settings) -> Any:
 
     app = FastAPI(
         title="DeepSeg server", version=str(VERSION), description=_ABOUT, lifespan=lifespan,
-        openapi_url=f"/v{VERSION}/openapi.json", docs_url=None, redoc_url=None,
+        openapi_url=f"/v{VERSION}/openapi.json", docs_url=None, redoc_url=None, responses={"default": _REFUSED},
     )  # fmt: skip
     _add_errors(app)
     _add_open_addresses(app)
@@ -136,6 +136,12 @@ def _user(request: Request) -> str:
 
 User = Annotated[str, Depends(_user)]
 _TOKEN = [Depends(HTTPBearer(auto_error=False))]  # for the schema; the guard checks it
+_REFUSED: dict[str, Any] = {"model": schema.Problem, "description": "The request was refused."}
+
+
+def _not_json(kind: str) -> dict[str, Any]:
+    """For an address, what the schema says of an answer that is no JSON."""
+    return {"response_class": Response, "responses": {200: {"content": {kind: {}}}}}
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -231,7 +237,7 @@ def _add_volumes(app: FastAPI, service: Service) -> None:
         """Delete a volume that no job needs."""
         service.volumes(user).remove(volume, service.jobs.in_use(user))
 
-    @app.get(f"/v{VERSION}/metrics", dependencies=_TOKEN)
+    @app.get(f"/v{VERSION}/metrics", dependencies=_TOKEN, **_not_json("text/plain"))
     def metrics() -> Response:
         """Figures for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
@@ -262,7 +268,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         """Where a job is."""
         return service.state(service.jobs.get(user, job))
 
-    @app.get(f"{address}/events", dependencies=_TOKEN)
+    @app.get(f"{address}/events", dependencies=_TOKEN, **_not_json("text/event-stream"))
     async def events(job: JobName, user: User) -> StreamingResponse:
         """Where a job is, as server-sent events: a state whenever it changes, until it has ended."""
         return StreamingResponse(_events(service, service.jobs.get(user, job)), media_type="text/event-stream")
@@ -272,12 +278,12 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         """Cancel a job; delete it with its results if it has ended."""
         service.jobs.remove(service.jobs.get(user, job))
 
-    @app.get(f"{address}/result", dependencies=_TOKEN)
+    @app.get(f"{address}/result", dependencies=_TOKEN, **_not_json("application/gzip"))
     def result(job: JobName, user: User) -> FileResponse:
         """The result as arrays: gzip of a line of JSON, then the raw arrays that it lists."""
         return _file(service, service.jobs.get(user, job), "result.gz", "application/gzip")
 
-    @app.get(f"{address}/files", dependencies=_TOKEN)
+    @app.get(f"{address}/files", dependencies=_TOKEN, **_not_json("application/zip"))
     def files(job: JobName, user: User) -> FileResponse:
         """The result as a ZIP of the files that the job was asked for."""
         return _file(service, service.jobs.get(user, job), "files.zip", "application/zip")

@@ -6,6 +6,7 @@ import hashlib
 import socket
 import ssl
 from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
 
 from ..util.errors import UsageError
@@ -51,6 +52,8 @@ def _make() -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DeepSeg server")])
     names = dict.fromkeys(["localhost", socket.gethostname(), socket.getfqdn()])
+    places = [x509.DNSName(one) for one in names if one.isascii()]
+    loopback = [x509.IPAddress(ip_address(one)) for one in ("127.0.0.1", "::1")]
     now = datetime.now(timezone.utc)
     certificate = (
         x509.CertificateBuilder()
@@ -60,7 +63,7 @@ def _make() -> tuple[bytes, bytes]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=_DAYS))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names if one.isascii()]), False)
+        .add_extension(x509.SubjectAlternativeName([*places, *loopback]), False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         .sign(key, hashes.SHA256())
     )

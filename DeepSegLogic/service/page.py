@@ -21,8 +21,8 @@ def page(schema: dict[str, Any]) -> str:
         for method, about in methods.items():
             parts.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(about.get('summary', ''))}")
             parts.append(f" {escape(about.get('description', ''))}</p>")
-            if given := about.get("parameters"):
-                parts.append(_table((p["name"], p["in"], _kind(p["schema"])) for p in given if p["in"] == "query"))
+            if given := [p for p in about.get("parameters", ()) if p["in"] == "query"]:
+                parts.append(_table((p["name"], p["in"], _kind(p["schema"])) for p in given))
             if body := about.get("requestBody"):
                 parts.append(f"<p>Body: {_kind(next(iter(body['content'].values()))['schema'])}</p>")
     parts.append("<h1>Bodies and answers</h1>")

@@ -9,7 +9,7 @@ _MEASURED = 5  # steps after which it is; the first one is slower and does not c
 
 
 class Pace:
-    """Counts steps and seconds.
+    """Counts steps and seconds, with a clock that is fine enough for one step also on Windows.
 
     Args:
         steps: of the training; None to go by ``seconds``.
@@ -19,7 +19,7 @@ class Pace:
     def __init__(self, steps: int | None, seconds: float | None):
         self.step, self.steps = 0, _FOREVER if steps is None else steps
         self._by_time, self._seconds = steps is None, seconds
-        self._before, self._started = 0.0, time.monotonic()
+        self._before, self._started = 0.0, time.perf_counter()
         self._first: tuple[int, float] | None = None
 
     def resume(self, step: int, steps: int, seconds: float) -> None:
@@ -31,7 +31,7 @@ class Pace:
     @property
     def elapsed(self) -> float:
         """Seconds, those of earlier runs included."""
-        return self._before + time.monotonic() - self._started
+        return self._before + time.perf_counter() - self._started
 
     @property
     def is_done(self) -> bool:
@@ -42,7 +42,7 @@ class Pace:
         """Count a step."""
         self.step += 1
         if self._first is None:
-            self._first = self.step, time.monotonic()
+            self._first = self.step, time.perf_counter()
         elif self.step - self._first[0] == _MEASURED:
             self.plan()
 
@@ -63,7 +63,7 @@ class Pace:
     def _step_seconds(self) -> float | None:
         if self._first is None or self.step == self._first[0]:
             return None
-        return (time.monotonic() - self._first[1]) / (self.step - self._first[0])
+        return (time.perf_counter() - self._first[1]) / (self.step - self._first[0])
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """The docs site builds without a warning, and the docs name only what is there."""
 
+import ast
 import importlib
 import os
 import re
@@ -94,6 +95,21 @@ def unknown_options(text):
         given = [re.sub(r"[=,.:)].*$", "", word) for word in words if re.match(r"--?[a-zA-Z]", word)]
         wrong += [f"deepseg {' '.join(path)} {name}" for name in given if name not in known]
     return wrong
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CHECKOUT.glob("Testing/*/*.md")], ids=lambda page: page.name)
+def test_scripts_that_a_page_runs_get_what_they_require(page):
+    """`python Testing/….py --option`, in code style: these options exist, and none lacks that must be given."""
+    for command in re.findall(r"`(?:\w+=\S+ )*python (Testing/[^`]+)`", page.read_text("utf-8")):
+        script, *words = command.split()
+        given, known, required = {word for word in words if word.startswith("--")}, set(), set()
+        for call in ast.walk(ast.parse((CHECKOUT / script).read_text("utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument":
+                name = str(call.args[0].value)
+                known.add(name)
+                if any(word.arg == "required" and word.value.value for word in call.keywords):
+                    required.add(name)
+        assert required <= given <= known, command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

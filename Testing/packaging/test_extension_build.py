@@ -70,7 +70,7 @@ def test_a_file_that_is_not_there_is_fatal(tmp_path):
     shutil.copytree(
         CHECKOUT,
         source,
-        ignore=shutil.ignore_patterns(".git", ".venv", "Testing", "demo-output", "__pycache__"),
+        ignore=shutil.ignore_patterns(".git", ".venv*", "Testing", "demo-output", "__pycache__"),
         symlinks=True,
     )
     (source / "DeepSegExtension" / "DeepSegLib" / "bridge.py").unlink()

@@ -136,6 +136,8 @@ def _local_cluster(workers: int) -> Iterator[Client]:
     # No web pages, since case names may be patient names. Each worker gets one case at a time, with none queued.
     settings: dict[str, object] = {f"distributed.{side}.http.routes": [] for side in ("scheduler", "worker")}
     settings |= {"distributed.scheduler.worker-saturation": 1.0, "distributed.scheduler.allowed-failures": 1}
+    given = dask.config.get("distributed.worker.preload")
+    settings["distributed.worker.preload"] = [*([given] if isinstance(given, str) else given), __name__]
     with dask.config.set(settings), environment_restored():
         with _interrupts_blocked():
             cluster = LocalCluster(
@@ -164,7 +166,8 @@ def _environment(workers: int) -> dict[str, str]:
 def _interrupts_blocked() -> Iterator[None]:
     """Block Ctrl-C in threads started in the ``with`` block, and in their child processes.
 
-    A terminal sends it to the workers, too, which must end their case in order.
+    A terminal sends it to the workers, too, which must end their case in order. On Windows, where nothing is blocked,
+    :func:`dask_setup` does it a little later.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -177,6 +180,11 @@ def _interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def dask_setup(_worker: object) -> None:
+    """Ignore Ctrl-C in a worker on this machine. Dask calls this there, as this module is preloaded."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _gpus() -> int:

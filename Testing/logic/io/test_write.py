@@ -227,14 +227,12 @@ def test_a_move_that_fails_half_way_puts_all_back(tmp_path, monkeypatch):
         (tmp_path / name).write_text("old", "utf-8")
     replace = Path.replace
 
-    def refused_once(path, target):
-        if target == tmp_path / "surfaces" and not tried:
-            tried.append(path)
+    def new_surfaces_refused(path, target):
+        if target == tmp_path / "surfaces" and (path / "new.stl").exists():
             raise PermissionError(13, "open elsewhere")
         return replace(path, target)
 
-    tried = []
-    monkeypatch.setattr(Path, "replace", refused_once)
+    monkeypatch.setattr(Path, "replace", new_surfaces_refused)
     with pytest.raises(OutputError, match="open elsewhere"), atomic_folder(tmp_path) as temporary:
         (temporary / "surfaces").mkdir()
         for name in ("a.txt", "new.txt", "surfaces/new.stl"):

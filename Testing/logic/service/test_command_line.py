@@ -110,6 +110,13 @@ def test_the_own_certificate_is_kept_and_its_key_is_private(tmp_path):
     assert told.stdout.strip().rpartition("=")[2] == fingerprint(certificate)
 
 
+@pytest.mark.parametrize("place", ["-checkhost localhost", "-checkip 127.0.0.1", "-checkip ::1"])
+def test_the_own_certificate_is_for_this_machine(place, tmp_path):
+    """So that curl with ``--cacert`` takes the address that ``deepseg serve --tls`` prints."""
+    command = ["openssl", "x509", "-in", own_certificate(tmp_path)[0], "-noout", *place.split()]
+    assert "does match certificate" in subprocess.run(command, capture_output=True, text=True).stdout
+
+
 def test_a_key_store_that_stays_locked(tmp_path, monkeypatch):
     """Somebody closed the question for its password."""
 

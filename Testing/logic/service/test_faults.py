@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -274,6 +275,13 @@ def test_a_slow_link_gets_through(server):
         result = Server(proxy.url, server.tokens["anna"]).segment(volume, "plain")
     np.testing.assert_array_equal(result.label_map.array, bone(volume))
     assert time.monotonic() - began < 30
+
+
+def test_an_upload_within_a_tick_of_the_clock(server, monkeypatch):
+    """That of Windows ticks 64 times a second."""
+    monkeypatch.setattr(uploads, "time", SimpleNamespace(monotonic=lambda: 5.0))
+    volume = ct(104)
+    np.testing.assert_array_equal(server.client().segment(volume, "plain").label_map.array, bone(volume))
 
 
 @pytest.mark.parametrize("after", [pytest.param(100, marks=longer), 3000, 20_000, pytest.param(24_000, marks=longer)])

@@ -66,6 +66,33 @@ def test_the_page_and_the_schema_need_no_token_and_nothing_from_elsewhere(server
     assert schema["info"]["version"] == "1"
 
 
+@pytest.mark.parametrize("user", ["anna", None])
+def test_answers_have_the_form_that_the_schema_gives_them(server, user):
+    """At each address, for a malformed request, a finished job, and without a token."""
+    schema, headers = requests.get(f"{server.url}/v1/openapi.json").json(), server.headers(user) if user else {}
+    volume, job = announced(server, ct(60)), uuid4().hex
+    requests.patch(f"{volume}?offset=0", data=ct(60).array.tobytes(), headers=server.headers())
+    wanted = {"request": "segment", "volume": volume[-64:], "model": "plain", "files": ["nii.gz"]}
+    requests.put(f"{server.url}/v1/jobs/{job}", json=wanted, headers=server.headers())
+    requests.get(f"{server.url}/v1/jobs/{job}/events", headers=server.headers())  # until it has ended
+    seen = set()
+    addresses = [(method, path) for path, methods in schema["paths"].items() for method in methods]
+    for method, path in sorted(addresses, key=lambda address: address[0] == "delete"):
+        for name in (job, "no-name"):
+            address = path.replace("{job}", name).replace("{volume}", name)
+            answer = requests.request(method, f"{server.url}{address}", headers=headers)
+            told = schema["paths"][path][method]["responses"]
+            told = told.get(str(answer.status_code)) or told["default"]
+            kind = answer.headers["Content-Type"].partition(";")[0] if answer.content else ""
+            seen.add((answer.status_code, kind))
+            assert kind in told.get("content", {"": {}}), (method, address, answer.status_code)
+            if kind == "application/json":
+                form = told["content"][kind]["schema"]
+                jsonschema.validate(answer.json(), {**form, "components": schema["components"]})
+    assert len(seen) > 6 if user else {status for status, _ in seen} <= {200, 401, 429}, seen
+    assert "HTTPValidationError" not in schema["components"]["schemas"], "a form that no answer has"
+
+
 def test_curl_alone_segments_a_volume(server, tmp_path):
     """By the words of docs/server.md: sha256sum, curl, and a line of JSON."""
     volume = ct(1)

@@ -9,7 +9,7 @@ from DeepSegLogic.training.losses import CaseLoss
 from DeepSegLogic.training.parallel import ALONE, several
 
 sys.path.insert(0, str(Path(__file__).parent))
-from killed import Cubes, training
+from killed import TwoCases, training
 
 STEPS = (3, 6)  # the second training continues the first one
 
@@ -35,15 +35,8 @@ class Quiet(torch.nn.Module):
 def run(folder, steps, batch, ranks=ALONE):
     """Train, and keep the weights, the losses and what the optimizer knows of the gradients."""
     # In some steps, one process has nothing to learn; the mean over patches is that of all.
-    known = [[1], []]
-
-    class Cases(Cubes):
-        def __getitem__(self, n):
-            image, labels, _ = super().__getitem__(n)
-            return image, labels, int(n % 4 > 1)
-
-    options = {"steps": steps, "batch": batch, "average": 0.5}
-    made = training(folder, network=Quiet(), samples=Cases, loss=CaseLoss("ce", known), options=options, ranks=ranks)
+    loss, options = CaseLoss("ce", [[1], []]), {"steps": steps, "batch": batch, "average": 0.5}
+    made = training(folder, network=Quiet(), samples=TwoCases, loss=loss, options=options, ranks=ranks)
     outcome = made.run()
     torch.save({"weights": made.network.state_dict(), "average": outcome.weights}, folder / f"rank{ranks.rank}.pth")
     return outcome

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,15 +94,18 @@ def test_out_of_memory_steps_down_batch_then_patch_before_it_fails(tmp_path):
 
 
 def test_a_training_by_time_ends_in_time_and_resumes_its_plan(tmp_path):
-    outcome = training(tmp_path, options={"steps": None, "seconds": 1.5, "every": 1e9}).run()
+    began = time.perf_counter()
+    training(tmp_path / "one", options={"steps": 1}).run()
+    start = time.perf_counter() - began  # long where processes are spawned
+    outcome = training(tmp_path, options={"steps": None, "seconds": 1.5 + 2 * start, "every": 1e9}).run()
     assert outcome.step > 5 and not outcome.stopped
-    more = training(tmp_path, options={"steps": None, "seconds": 3.0, "every": 1e9}).run()
+    more = training(tmp_path, options={"steps": None, "seconds": 3 + 5 * start, "every": 1e9}).run()
     assert more.step > outcome.step
 
 
 def test_steps_follow_from_the_speed(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
     pace = Pace(None, 60.0)
     for _ in range(6):
         now[0] += 2.0

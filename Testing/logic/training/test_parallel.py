@@ -23,12 +23,12 @@ pytest.importorskip("monai")
 LOADED = ("DeepSegLogic.cli", "DeepSegLogic.training.recipe", "monai", "torch._dynamo")
 
 
-def two(program, *arguments):
+def two(program, *arguments, stderr=None):
     """Run a Python program in two processes as torchrun does."""
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     given = {**os.environ, **meeting, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    started = [forked.popen(LOADED, command, env={**given, "RANK": str(rank)}) for rank in range(2)]
+    started = [forked.popen(LOADED, command, env={**given, "RANK": str(rank)}, stderr=stderr) for rank in range(2)]
     assert [process.wait(400) for process in started] == [0, 0]
 
 
@@ -66,10 +66,13 @@ def test_each_process_has_its_part_of_each_step():
 
 
 def test_the_command_trains_in_two_processes(tmp_path):
-    data = write_raw(tmp_path / "raw", 2, shape=(16, 24, 24))
+    """And warns once, although both read the same data."""
+    data = write_raw(tmp_path / "raw", 1, shape=(16, 24, 24))
     program = "import sys; from DeepSegLogic.cli import main; sys.exit(main(sys.argv[1:]))"
     sizes = ["--steps", "2", "--patch", "16,16,16", "--spacing", "4", "--batch", "1", "--device", "cpu", "--quiet"]
-    two(program, "train", data, "-o", tmp_path / "lab", *sizes)
+    with (tmp_path / "said").open("w") as said:
+        two(program, "train", data, "-o", tmp_path / "lab", *sizes, stderr=said)
+    assert (tmp_path / "said").read_text().count("Warning: There is one case") == 1
     assert load_model(find_model(tmp_path / "lab")).networks
     state = torch.load(tmp_path / "lab.training" / "checkpoint.pth", weights_only=True)
     assert (state["step"], state["seen"]) == (2, 4)
