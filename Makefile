@@ -5,7 +5,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder  # in order, the long files of browser/ come first
 
-.PHONY: demo web test tests check style types coverage docs elsewhere faults federated fuzz i18n kill load oldest strokes lint pictures clean
+.PHONY: demo web test tests check style types coverage docs elsewhere faults federated fuzz i18n kill load oldest strokes lint pictures windows clean
 
 demo: $(READY)
 	$(BIN)/deepseg demo -o demo-output
@@ -78,6 +78,27 @@ elsewhere: $(READY)
 	DEEPSEG_PRETEND=win32 $(BIN)/python -m pytest --basetemp "$$(mktemp -d)/tests" -k "not ($(ON_LINUX))" $(ELSEWHERE)
 	DEEPSEG_PRETEND=darwin $(BIN)/python -m pytest $(addprefix Testing/logic/,util worker io enhance) -k "not ($(ON_LINUX))"
 
+# Tests by Python for Windows and its packages, in Wine 10 or newer with a display: `make windows TESTS=Testing/logic/io`.
+# Each file has a process of its own, as a crash of Wine ends it. Wine has no NUMA, and not all that newer NumPys call.
+WINDOWS := .venv-windows
+windows: export WINEPREFIX = $(CURDIR)/$(WINDOWS)/wine
+windows: export WINEDEBUG = -all
+windows: export KMP_AFFINITY = disabled
+windows: $(WINDOWS)/.ready
+	failed=; for file in $$(find $(TESTS) -name 'test_*.py' | sort); do echo "$$file"; \
+	  wine $(WINDOWS)/python.exe -m pytest -q "$$file" || failed="$$failed $$file"; \
+	done; test -z "$$failed" || { echo "Failed:$$failed"; false; }
+
+$(WINDOWS)/.ready: pyproject.toml constraints.txt Testing/elsewhere/python_for_windows.txt
+	$(PYTHON) -m venv $(WINDOWS)/uv
+	$(WINDOWS)/uv/bin/python -m pip install -q uv==0.13.9
+	$(WINDOWS)/uv/bin/uv pip install -q --no-deps --target $(WINDOWS) -r Testing/elsewhere/python_for_windows.txt
+	rm $(WINDOWS)/python312._pth  # which would hide PYTHONPATH
+	$(WINDOWS)/uv/bin/uv pip install -q --target $(WINDOWS)/Lib/site-packages --no-build --python-version 3.12 \
+	  --python-platform x86_64-pc-windows-msvc -c constraints.txt -r pyproject.toml --extra test 'numpy<2.1'
+	printf 'Z:%s\n' $(CURDIR) $(CURDIR)/DeepSegExtension > $(WINDOWS)/Lib/site-packages/here.pth
+	touch $@
+
 # Sends many requests to a server; LOAD_REQUESTS says how many, LOAD_SECONDS over which time.
 load: $(READY)
 	$(BIN)/python Testing/benchmarks/server.py --requests $${LOAD_REQUESTS:-200} --seconds $${LOAD_SECONDS:-600}
@@ -113,4 +134,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(SITES) $(OLDEST) demo-output
+	rm -rf $(VENV) $(SITES) $(OLDEST) $(WINDOWS) demo-output

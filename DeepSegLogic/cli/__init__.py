@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from io import TextIOWrapper
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +18,7 @@ import typer
 
 from ..util.errors import DeepSegError, OutputError
 from ..util.openmp import openmp_settings
-from .console import Console, ending_like_ctrl_c, print_error
+from .console import Console, ending_like_ctrl_c, print_error, print_in_any_encoding
 from .help import without_types
 from .remedies import WORDS
 
@@ -90,9 +89,7 @@ def _run(arguments: list[str] | None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     as_json = "--json" in arguments
-    for stream in (sys.stdout, sys.stderr):  # characters that the terminal cannot show are escaped
-        if isinstance(stream, TextIOWrapper):  # it is None if it was closed, as by `>&-`
-            stream.reconfigure(errors="backslashreplace")
+    print_in_any_encoding()
     try:
         first = arguments[0] if arguments else ""
         command = _command_line(first if first in (*_COMMANDS, *_GROUPS) else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import shlex
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,27 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+
+_IN_ASCII = {"≥": ">=", "≤": "<=", "−": "-", "→": "->"}
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """A handler of :func:`codecs.register_error`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking), error.end
+
+
+codecs.register_error("deepseg-ascii", _in_ascii)
+
+
+def print_in_any_encoding() -> None:
+    """Replace what the encoding of standard output lacks, as that of pipes on Windows, instead of an error: ≥ by >=."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # it is None if it was closed, as by `>&-`
+            stream.reconfigure(errors="deepseg-ascii")
 
 
 @contextmanager

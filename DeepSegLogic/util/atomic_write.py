@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,7 @@ from .staging import PREFIX, flush, is_there, move, put_in_place, staging_folder
 log = logging.getLogger(__name__)
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _SOME_ROOM = 1 << 20  # bytes
+_LONG_ON_WINDOWS = 200  # letters of a path, which has at most 259 there, with all files in a folder
 _IN_USE = {5, 32, 33, 1224}  # of Windows: denied (also for a folder with an open file in it), open, locked, mapped
 
 
@@ -157,6 +159,8 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     remedy = "Choose a folder with write permission."
     if getattr(error, "winerror", None) in _IN_USE:
         remedy = f"Close the programs that have {error.filename or path} open, or {remedy[0].lower()}{remedy[1:]}"
+    elif sys.platform == "win32" and len(str(path.absolute())) > _LONG_ON_WINDOWS:  # which says "not found"
+        remedy = "Choose a folder with a shorter path: on Windows, paths of files have at most 259 characters."
     return OutputError(f"{path} cannot be written ({reason}).", remedy, code="output.not_writable")
 
 

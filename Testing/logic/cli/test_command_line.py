@@ -28,8 +28,9 @@ def test_a_long_message_does_not_hide_the_bar(monkeypatch, capfd, width):
     with console.working():
         console.progress("cohort", 0.5, ", ".join(f"patient {n}/ct: inference {n}%" for n in range(20)))
     last = capfd.readouterr().err.splitlines()[-1]
-    assert last.startswith("cohort ") and "  50% 0:00:0" in last and last.rstrip().endswith("…")
-    assert width / 8 - 2 < last.count("━") + last.count("╸") <= width / 8 + 1, "half of a bar of a quarter of the line"
+    assert last.startswith("cohort ") and "  50% 0:00:0" in last and last.rstrip()[-1] in "…\ufffd"
+    bar = sum(last.count(sign) for sign in "━╸-")  # the last where a pipe has no such lines
+    assert width / 8 - 2 < bar <= width / 8 + 1, "half of a bar of a quarter of the line"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks a POSIX shell")
@@ -50,8 +51,9 @@ def test_a_name_longer_than_a_disk_takes_is_told(tmp_path, capfd):
     ):
         assert main(arguments) in (2, 3, 5), arguments
         assert "Unexpected" not in capfd.readouterr().err, arguments
-    assert main(["segment", str(tmp_path / "ct.nrrd"), "-o", str(tmp_path / long)]) == 2
-    assert "too long: it has 280 bytes" in capfd.readouterr().err
+    windows = sys.platform == "win32"  # which only says that it found no such folder
+    assert main(["segment", str(tmp_path / "ct.nrrd"), "-o", str(tmp_path / long)]) == (5 if windows else 2)
+    assert ("a shorter path" if windows else "too long: it has 280 bytes") in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_what_only_tells_loads_no_library_of_arrays(arguments, told):
         f"import sys; from DeepSegLogic.cli import main; main({arguments});"
         "print(sorted({'torch', 'vtkmodules', 'numpy', 'scipy', 'SimpleITK'} & {*sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
+    done = subprocess.run([sys.executable, "-X", "utf8", "-c", code], capture_output=True, encoding="utf-8", timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
     assert told in done.stdout
 

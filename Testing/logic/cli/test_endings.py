@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,6 +41,16 @@ def test_events_are_json_in_any_code_page(tmp_path):
     assert "Traceback" not in errors
 
 
+def test_signs_that_an_encoding_lacks_are_spelled_out(tmp_path, small_ct):
+    """A pipe on Windows has neither ≥ nor −; escapes in a table of volumes and HU would be riddles."""
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    process = started("segment", small_ct, "-o", tmp_path, "-s", "lung_left", env=environment, encoding="cp1252")
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert re.search(r"Left lung +\W *>= \d+\.\d +\W +-8\d\d ", out)
+    assert "\\u22" not in out
+
+
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, chest_ct, name):
@@ -70,7 +81,7 @@ def test_ctrl_c_leaves_no_folder_that_is_empty(tmp_path, small_ct, moment):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has a disk that is always full")
 @pytest.mark.parametrize("asked", [["--version"], ["--help"], ["estimate"], ["estimate", "--json"]])
 @pytest.mark.parametrize("buffered", ["", "1"])
 def test_standard_output_on_a_full_disk_is_told(small_ct, asked, buffered):

@@ -83,7 +83,8 @@ def test_the_script_quotes_and_bounds():
     script = array_script(["cohort", "/data/it's here"], PurePosixPath("/100%"), 7, tasks=50, gpu=True)
     assert "#SBATCH --array=1-7\n" in script and "--gpus-per-task=1" in script
     assert "#SBATCH --output=/100%%/slurm-%A_%a.log\n" in script
-    assert subprocess.run(["bash", "-n"], input=script, encoding="utf-8").returncode == 0
+    if shutil.which("bash"):
+        assert subprocess.run(["bash", "-n"], input=script, encoding="utf-8").returncode == 0
     assert "#SBATCH --array=1-100\n" in array_script(["cohort"], PurePosixPath("/out"), 100_000)
 
 

@@ -1,6 +1,7 @@
 """A zip file of a study is opened like its folder, and never written outside a temporary one."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from Testing.logic.io.test_dicom import VOXELS, write_series
 def zipped(path, files):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, source in files.items():
-            archive.write(source, name)
+            archive.writestr(name, Path(source).read_bytes())  # `write` would drop a drive's name on Windows
     return path
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from DeepSegLogic.util import staging
-from DeepSegLogic.util.atomic_write import atomic_folder, atomic_path
+from DeepSegLogic.util.atomic_write import atomic_folder, atomic_path, cannot_write
 from DeepSegLogic.util.errors import OutputError
 
 
@@ -70,3 +70,11 @@ def test_a_table_that_is_open_is_named_with_what_to_do(tmp_path, windows):
         (temporary / "table.csv").write_text("new", "utf-8")
     assert f"have {table} open" in caught.value.remedy
     assert table.read_text("utf-8") == "old"
+
+
+def test_a_path_that_is_too_long_for_windows_is_told(monkeypatch):
+    """There, it is a folder that was not found."""
+    error = FileNotFoundError(2, "The system cannot find the path specified")
+    monkeypatch.setattr("DeepSegLogic.util.atomic_write.sys", SimpleNamespace(platform="win32"))
+    assert "a shorter path" in cannot_write(Path("x" * 100, "y" * 100), error).remedy
+    assert "permission" in cannot_write(Path("y"), error).remedy

@@ -1,14 +1,15 @@
 """Requests that only tests make: the worker process serves this module instead of the real handlers."""
 
 import ctypes
+import faulthandler
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 import DeepSegLogic
 from DeepSegLogic.data.label_map import LabelMap
@@ -62,7 +63,10 @@ def hold_the_lock(job):
     while job.channel._outbox.qsize():  # it is told by another thread
         time.sleep(0.01)
     time.sleep(0.2)
-    ctypes.PyDLL(None).sleep(600)
+    if os.name == "nt":
+        ctypes.PyDLL("kernel32").Sleep(600_000)
+    else:
+        ctypes.PyDLL(None).sleep(600)
 
 
 def fail(job, *, how):
@@ -83,9 +87,9 @@ def die(job, *, how, gate):
     while not Path(gate).exists():
         time.sleep(0.01)
     if how == "segfault":
-        ctypes.string_at(0)
+        faulthandler._sigsegv()
     elif how == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        psutil.Process().kill()
     elif how == "abort":
         os.abort()
     elif how == "exit":
@@ -95,15 +99,16 @@ def die(job, *, how, gate):
 def die_while_sending(job):
     """As if killed between making the block for a result and naming it."""
     shared.create(f"{job.channel._mine}{job.channel._sent}", 1 << 20)
-    os.kill(os.getpid(), signal.SIGKILL)
+    psutil.Process().kill()
 
 
 def chatter(job):
     """Libraries that write to stdout, in Python, through the descriptor, in C, and in a child process."""
     print('{"type": "result", "job": 1, "value": "forged"}')
     os.write(1, b"bytes \xff\xfe\n")
-    ctypes.CDLL(None).puts(b"from C")
-    ctypes.CDLL(None).fflush(None)
+    c = ctypes.CDLL("ucrtbase" if os.name == "nt" else None)
+    c.puts(b"from C")
+    c.fflush(None)
     subprocess.run([sys.executable, "-c", "print('from a child'); print(input('?'))"], check=False)
     print("x" * 100_000, file=sys.stderr)
     return "said enough"

@@ -57,7 +57,7 @@ def test_arrays_cross_unchanged_in_both_directions(client):
         np.testing.assert_array_equal(got[name], sent[name])
     assert got["nested"] == sent["nested"]
     assert got["structure"] == sent["structure"] and hash(got["structure"]) == hash(sent["structure"])
-    assert got["path"] == "/tmp/ein Ordner"
+    assert got["path"] == str(sent["path"])
 
 
 def test_label_map_of_a_volume(client):
@@ -159,6 +159,7 @@ def test_what_cannot_be_sent_is_refused_at_once(client, value):
     assert client.call("echo", fine=1) == {"fine": 1}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a folder of Python through a link")
 def test_paths_with_spaces_and_other_letters(new_client, tmp_path):
     """The data, the interpreter and the package itself in such folders."""
     home = tmp_path / "Programme für Ärzte ② [x]"
@@ -195,7 +196,7 @@ def test_the_current_folder_is_not_imported_from(client, tmp_path, monkeypatch):
 
 
 def test_inside_slicer_the_interpreter_is_pythonslicer(tmp_path, monkeypatch):
-    python_slicer = tmp_path / "PythonSlicer"
+    python_slicer = tmp_path / ("PythonSlicer.EXE" if os.name == "nt" else "PythonSlicer")
     python_slicer.touch(0o755)
     monkeypatch.setattr(sys, "executable", "/opt/Slicer/bin/SlicerApp-real")
     monkeypatch.setenv("PATH", str(tmp_path))
