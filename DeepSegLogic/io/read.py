@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 IMAGE_SUFFIXES = (*SUFFIXES, *SEGMENTATION_SUFFIXES)
 """Of all files that may be in a zip file besides slices."""
-_OF_TWO_FILES = (".mhd", ".nhdr", ".hdr", ".img")
+_HEADERS = (".mhd", ".nhdr")  # which name the file of the voxels
+_PAIRS = (".hdr", ".img")  # of two files with the same name
 UNNAMED = "does not name its structures"
 """In the warning of a label map whose names are a guess."""
 
@@ -250,6 +251,8 @@ def _opened(path: Path) -> Iterator[tuple[sitk.ImageFileReader, headers.Checked]
         if checked.reader == NIFTI and (correction := headers.corrected(path, apart)) is not None:
             name, doubts = itk_name(correction[0]), correction[1]
             checked = checked._replace(doubts=checked.doubts + doubts)
+        elif path.suffix.lower() in _HEADERS:
+            name = itk_name(headers.openable_copy(path, apart) or path)
         elif _must_be_copied(path, checked.reader, name):
             suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), "")
             name = itk_name(Path(shutil.copy(path, apart() / f"copy{suffix}")))
@@ -265,7 +268,7 @@ def _must_be_copied(path: Path, reader: str, name: str) -> bool:
     """Whether ITK would take the voxels of the .nii beside a .nii.gz, or cannot open a file of this name."""
     if reader == NIFTI and path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists():
         return True
-    return not itk_opens(name) and path.suffix.lower() not in _OF_TWO_FILES
+    return not itk_opens(name) and path.suffix.lower() not in _PAIRS
 
 
 def _unnamed(path: Path) -> InputError:

@@ -8,18 +8,22 @@ or a leak.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
+from ...data.itk import itk_opens
 from ..files import beside, opened, refers_elsewhere
 from . import formats, meta, nifti, nrrd
 from .fields import parsing
 
 _CHECKS = {formats.NIFTI: nifti.check, formats.NRRD: nrrd.check, formats.META: meta.check}
 _HEAD_BYTES = 2**22  # longest text before the voxels
+_FILE_OF_NRRD = rb"(?im)^[ \t]*data ?file[ \t]*:(.*)$"
+_FILE_OF_META = rb"(?m)ElementDataFile[ \t]*[=:](.*)$"
 
 
 class Checked(NamedTuple):
@@ -79,6 +83,26 @@ def corrected(path: Path, folder: Callable[[], Path]) -> tuple[Path, list[str]] 
         return nifti.corrected(path, folder) if formats.image_io(path) == formats.NIFTI else None
 
 
+def openable_copy(path: Path, folder: Callable[[], Path]) -> Path | None:
+    """A copy of a header and of the file with its voxels, if ITK cannot open that by the name in the header.
+
+    Args:
+        path: a header that was checked.
+        folder: makes one for the copies.
+    """
+    with opened(path) as file:
+        head = file.read(_HEAD_BYTES)
+    found = re.search(_FILE_OF_NRRD if head.startswith(b"NRRD") else _FILE_OF_META, head)
+    name = "" if found is None else found[1].strip().decode("utf-8", "replace")
+    if found is None or itk_opens(name):
+        return None
+    copies = folder()
+    shutil.copy(beside(path, name), copies / "voxels.raw")
+    copy = copies / f"header{path.suffix}"
+    copy.write_bytes(head[: found.start(1)] + b" voxels.raw" + head[found.end(1) :])
+    return copy
+
+
 def check_enclosed(path: Path) -> None:
     """Check that a header refers to no file but one beside it.
 
@@ -88,10 +112,10 @@ def check_enclosed(path: Path) -> None:
     with opened(path) as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith(b"NRRD"):
-        found = re.findall(rb"(?im)^[ \t]*data ?file[ \t]*:(.*)$", head)
+        found = re.findall(_FILE_OF_NRRD, head)
         complete = len(head) < _HEAD_BYTES or re.search(rb"\n\r?\n", head) is not None
     elif path.suffix.lower() in (".mha", ".mhd"):
-        found = re.findall(rb"(?m)ElementDataFile[ \t]*[=:](.*)$", head)
+        found = re.findall(_FILE_OF_META, head)
         complete = len(head) < _HEAD_BYTES or bool(found)
         found = [name for name in found if name.strip().upper() != b"LOCAL"]
     else:
