@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -52,7 +51,7 @@ class Running:
     def kill(self):
         """As the system does when it needs memory; the workers must end by themselves."""
         children = psutil.Process(self._process.pid).children(recursive=True)
-        self._process.send_signal(signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
         self._process.stdout.close()
         assert not psutil.wait_procs(children, 20)[1], "a worker was left"
