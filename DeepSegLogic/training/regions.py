@@ -215,8 +215,10 @@ def overlap_sentences(cases: Mapping[str, Mapping[Combination, int]], known: Reg
     for (first, second), where in sorted(overlapping.items()):
         both = [n for n, found in cases.items() if {first, second} <= frozenset[str]().union(*found)]
         apart = [name for name in both if name not in where]
-        beside = f" In {some_of(apart, _TOLD)} they lie side by side: check that all cases are labelled alike."
-        sentences.append(f"{first} and {second} overlap in {some_of(where, _TOLD)}: trained as regions.{beside * bool(apart)}")
+        sentence = f"{first} and {second} overlap in {some_of(where, _TOLD)}: trained as regions."
+        if apart:
+            sentence += f" In {some_of(apart, _TOLD)} they lie side by side: check that all cases are labelled alike."
+        sentences.append(sentence)
     more = [f"{len(sentences) - _TOLD} more pairs of structures overlap."] if len(sentences) > _TOLD else []
     return sentences[:_TOLD] + more
 
