@@ -93,8 +93,8 @@ def _facts(card: ModelCard, here: dict[str, ModelCard]) -> dict[str, str]:
 
 
 def _installed(card: ModelCard, installed: ModelCard | None) -> str:
-    folder = card.folder
-    if installed is not None and (folder is None or folder.resolve() == installed.folder.resolve()):
-        return str(installed.folder)
+    folder, there = card.folder, installed.folder if installed is not None else None
+    if there is not None and (folder is None or folder.resolve() == there.resolve()):
+        return str(there)
     how = f"download {card.id}" if folder is None else f"import {as_typed(folder)}"
     return f"no; `deepseg models {how}`"
