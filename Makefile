@@ -81,6 +81,7 @@ elsewhere: $(READY)
 # Tests by Python for Windows and its packages, in Wine 10 or newer with a display: `make windows TESTS=Testing/logic/io`.
 # Each file has a process of its own, as a crash of Wine ends it. Wine has no NUMA, and not all that newer NumPys call.
 WINDOWS := .venv-windows
+windows: TESTS = Testing/logic
 windows: export WINEPREFIX = $(CURDIR)/$(WINDOWS)/wine
 windows: export WINEDEBUG = -all
 windows: export KMP_AFFINITY = disabled

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..models.card import ModelCard
 from ..util.errors import ModelError
-from ..util.words import counted, size_text
-from .console import Console
+from ..util.words import counted, size_text, some_of
+from .console import Console, as_typed
 
 
 def show_models(
@@ -33,7 +33,7 @@ def show_models(
             extra = {"found": found[card.id]} if found else {}
             console.event("model", **as_json(card, here), **extra)
         size = disk_use(here[card.id].installed_folder) if card.id in here else card.download_bytes
-        what = f"{card.title}: {_some(found[card.id])}".removesuffix(": ") if found else card.title
+        what = f"{card.title}: {some_of(found[card.id], 4)}".removesuffix(": ") if found else card.title
         is_here = "yes" if card.id in here else ""
         cells = (card.id, what, card.modality or "?", is_here, size_text(size), card.licence)
         table.add_row(*map(escape, cells))
@@ -93,11 +93,8 @@ def _facts(card: ModelCard, here: dict[str, ModelCard]) -> dict[str, str]:
 
 
 def _installed(card: ModelCard, installed: ModelCard | None) -> str:
-    if installed is not None and card.folder in (None, installed.folder):
-        return str(installed.folder)
-    how = f"download {card.id}" if card.folder is None else f"import {card.folder}"
+    folder, there = card.folder, installed.folder if installed is not None else None
+    if there is not None and (folder is None or folder.resolve() == there.resolve()):
+        return str(there)
+    how = f"download {card.id}" if folder is None else f"import {as_typed(folder)}"
     return f"no; `deepseg models {how}`"
-
-
-def _some(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -26,10 +26,10 @@ def placed_labels(console: Console, labels: Path, image: Path | None) -> tuple[L
     from ..worker.isolated import IsolatedReader
 
     with IsolatedReader(console.cancelled) as read:
-        label_map = read.label_map(labels, image)
-        for sentence in label_map.warnings:
-            console.warning(sentence)
-        if image is None or is_dicom(label_file(labels)):  # which has the CT's grid already
-            return label_map, None
-        volume = read.volume(image)
-        return placed_on(volume, label_map), volume
+        label_map, volume = read.label_map(labels, image), None
+        if image is not None and not is_dicom(label_file(labels)):  # which has the CT's grid already
+            volume = read.volume(image)
+            label_map = placed_on(volume, label_map)
+    for sentence in label_map.warnings:
+        console.warning(sentence)
+    return label_map, volume

@@ -20,7 +20,7 @@ def has_same_voxels(label_map: LabelMap, volume: Volume | LabelMap) -> bool:
 
 
 def placed_on(volume: Volume, label_map: LabelMap) -> LabelMap:
-    """The label map on the grid of the volume that it was made from.
+    """The label map on the grid of the volume that it was made from, with a warning if a part lies outside of it.
 
     Raises:
         InputError: they do not have the same voxels, or all that is labelled lies outside the volume.
@@ -34,7 +34,14 @@ def placed_on(volume: Volume, label_map: LabelMap) -> LabelMap:
         raise InputError(f"All that is labelled lies outside {volume.name}.", choose, code="input.geometry")
     if _is_displaced(label_map, volume):
         raise other_voxels
+    warn_of_parts_outside(label_map, placed)
     return placed
+
+
+def warn_of_parts_outside(label_map: LabelMap, placed: LabelMap) -> None:
+    """Warn in a label map that was placed on the same voxels of a CT if it has fewer of them."""
+    if np.count_nonzero(placed.array) < np.count_nonzero(label_map.array):
+        placed.warnings.append("A part of the segmentation lies outside the CT. It is left out.")
 
 
 def on_grid_of(volume: Volume, label_map: LabelMap) -> LabelMap:
@@ -45,7 +52,7 @@ def on_grid_of(volume: Volume, label_map: LabelMap) -> LabelMap:
     matrix, offset = to_labels[:3, :3][::-1, ::-1], to_labels[2::-1, 3]  # (I, J, K) to (K, J, I)
     array = affine_transform(label_map.array, matrix, offset, volume.shape_kji, order=0, mode="grid-constant")
     layers = [on_grid_of(volume, layer) for layer in label_map.layers]
-    return LabelMap(array, volume.ijk_to_ras.copy(), label_map.structures, label_map.warnings, layers)
+    return LabelMap(array, volume.ijk_to_ras.copy(), label_map.structures, list(label_map.warnings), layers)
 
 
 def on_common_grid(one: LabelMap, other: LabelMap) -> tuple[LabelMap, LabelMap]:

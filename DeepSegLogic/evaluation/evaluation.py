@@ -18,6 +18,7 @@ from ..util.given import not_paths
 from ..util.packages import can_import
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.version import how_to_install
+from ..util.words import some_of
 from .calibration import Reliability
 from .cases import CasePair, Pairs, find_pairs, the_case
 from .metrics import Thresholds
@@ -240,5 +241,4 @@ def _check_packages() -> None:
 
 
 def _some(names: Collection[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(sorted(names)[:_NAMED]) + (f" and {more} more" if more > 0 else "") or "none"
+    return some_of(sorted(names), _NAMED) or "none"

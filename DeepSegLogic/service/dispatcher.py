@@ -103,8 +103,8 @@ class Dispatcher:
             self._end(seat, "done")
         elif event.error is not None:
             self._end(seat, "cancelled" if isinstance(event.error, Cancelled) else "failed", event.error)
-            if event.traceback:
-                log.warning("A job failed.\n%s", event.traceback)
+            if event.error.code == DeepSegError.code:  # others quote the request, as the names of its structures
+                log.warning("Unexpected error.\n%s", event.traceback)
 
     def _end(self, seat: _Seat, state: str, error: DeepSegError | None = None) -> None:
         assert seat.job is not None
@@ -115,4 +115,4 @@ class Dispatcher:
         if told is not None:  # nobody needs to know where the server keeps its files
             told["message"] = told["message"].replace(str(self._folder), "the server's folder")
         self._jobs.end(job, state, told)
-        log.info("%s: %s%s.", job.described, state, "" if error is None else f" ({error.code})")
+        log.info("%s: %s%s.", job.described, state, f" ({error.code})" if error and state == "failed" else "")

@@ -15,6 +15,7 @@ from ..data.label_map import LabelMap
 from ..data.types import LabelArray, MaskArray
 from ..models.nnunet_plan import labels_of
 from ..util.errors import InputError
+from ..util.words import some_of
 
 Combination = frozenset[str]
 """The names of all structures that a voxel belongs to."""
@@ -214,8 +215,10 @@ def overlap_sentences(cases: Mapping[str, Mapping[Combination, int]], known: Reg
     for (first, second), where in sorted(overlapping.items()):
         both = [n for n, found in cases.items() if {first, second} <= frozenset[str]().union(*found)]
         apart = [name for name in both if name not in where]
-        but = f" In {_listed(apart)} they lie side by side: check that all cases are labelled alike." if apart else ""
-        sentences.append(f"{first} and {second} overlap in {_listed(where)}: trained as regions.{but}")
+        sentence = f"{first} and {second} overlap in {some_of(where, _TOLD)}: trained as regions."
+        if apart:
+            sentence += f" In {some_of(apart, _TOLD)} they lie side by side: check that all cases are labelled alike."
+        sentences.append(sentence)
     more = [f"{len(sentences) - _TOLD} more pairs of structures overlap."] if len(sentences) > _TOLD else []
     return sentences[:_TOLD] + more
 
@@ -223,7 +226,3 @@ def overlap_sentences(cases: Mapping[str, Mapping[Combination, int]], known: Reg
 def _pairs(combinations: Mapping[Combination, int]) -> Iterator[tuple[str, str]]:
     for combination in combinations:
         yield from subsets(sorted(combination), 2)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_TOLD]) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "")

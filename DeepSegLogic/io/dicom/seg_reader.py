@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...data.affine import LPS_TO_RAS
-from ...data.label_grid import has_same_voxels, on_grid_of
+from ...data.label_grid import has_same_voxels, on_grid_of, warn_of_parts_outside
 from ...data.label_map import LabelMap
 from ...data.types import Affine, FloatArray
 from ...data.volume import Volume
@@ -239,8 +239,8 @@ def _placed(label_map: LabelMap, volume: Volume) -> LabelMap:
     placed = on_grid_of(volume, label_map)
     if not has_same_voxels(label_map, volume):
         placed.warnings.append("The segmentation was on another grid than the CT. It was resampled to the CT.")
-    elif np.count_nonzero(placed.array) < np.count_nonzero(label_map.array):
-        placed.warnings.append("A part of the segmentation lies outside the CT. It is left out.")
+    else:
+        warn_of_parts_outside(label_map, placed)
     return placed
 
 

@@ -74,6 +74,17 @@ def test_without_options_volumes_are_measured(segmentation, tmp_path, capfd):
     assert tumor["mean_hu"] == pytest.approx(hu[8:20, 4:16, 6:16].mean()) and vein["cut"] and not tumor["cut"]
 
 
+def test_what_lies_outside_the_ct_is_told(segmentation, tmp_path, capfd):
+    """Else the vein would just be missing."""
+    hu = np.arange(30 * 20 * 40, dtype=np.int16).reshape(30, 20, 40)
+    for columns, told in ((20, ["A part of the segmentation lies outside the CT. It is left out."]), (40, [])):
+        write_volume(Volume(hu[:, :, :columns], np.eye(4)), tmp_path / "ct.nii.gz")
+        assert main(["measure", segmentation, "--image", str(tmp_path / "ct.nii.gz"), "--json"]) == 0
+        events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        assert [event["message"] for event in events if event["event"] == "warning"] == told
+        assert [one["voxels"] > 0 for one in events[-1]["structures"]] == [True, not told]
+
+
 def test_features_and_body_composition(tmp_path, capsys):
     rng = np.random.default_rng(0)
     labels = np.zeros((20, 30, 30), np.uint8)

@@ -13,7 +13,7 @@ from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.segmentation import Result
 from DeepSegLogic.service import handlers
 from DeepSegLogic.util.atomic_write import atomic_path
-from DeepSegLogic.util.errors import Cancelled
+from DeepSegLogic.util.errors import Cancelled, UsageError
 
 HERE = Path(os.environ["DEEPSEG_TEST_FOLDER"])
 
@@ -40,11 +40,15 @@ def run(job, *, wanted, volumes, output, device):
         raise MemoryError
     if wanted["model"] == "gpu":
         raise OutOfMemoryError("CUDA out of memory.")
+    if wanted["model"] == "picky":
+        raise UsageError(f"There is no structure named {wanted['structures'][0]}.", "Choose another.")
+    if wanted["model"] == "faulty":
+        raise ZeroDivisionError
     if (HERE / "full").exists():
         with atomic_path(Path(output) / "result.gz"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if wanted["model"] == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
+        psutil.Process().kill()
     if wanted["model"] == "odd":
         return handlers._write({"not": "a result"}, Path(output))
     step = 0

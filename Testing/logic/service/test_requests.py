@@ -22,7 +22,7 @@ from DeepSegLogic import InputError, LabelMap, Structure, Volume
 from DeepSegLogic.remote.protocol import GridHeader
 from DeepSegLogic.service.settings import Settings
 from DeepSegLogic.service.volumes import VolumeStore
-from DeepSegLogic.util.errors import UsageError
+from DeepSegLogic.util.errors import Cancelled, DeepSegError, UsageError
 
 JOB = "0123456789abcdef" * 2
 ENDPOINTS = ["/v1/models", "/v1/jobs", f"/v1/jobs/{JOB}", f"/v1/jobs/{JOB}/result", "/v1/metrics", "/nowhere"]
@@ -422,6 +422,21 @@ def test_the_log_tells_who_did_what(make_server):
         "Job ID of anna, segment with 'plain': done.",
         "127.0.0.1 showed no valid token.",
     ]
+
+
+def test_the_log_quotes_no_request_and_has_the_traceback_of_what_is_unexpected(make_server):
+    server = make_server()
+    log, asked = server.folder / "log", {"structures": ["lesion 7"]}
+    with pytest.raises(UsageError, match="lesion 7"):
+        server.client().segment(ct(1), "picky", **asked)
+    with pytest.raises(Cancelled):
+        server.client().segment(ct(1), "gated", **asked, cancel=lambda: bool(len(server.starts) > 1))
+    assert server.until(lambda: "'gated': cancelled." in log.read_text())
+    assert "'picky': failed (usage)." in log.read_text()
+    assert not re.search("lesion|Traceback", log.read_text())
+    with pytest.raises(DeepSegError, match="Unexpected error"):
+        server.client().segment(ct(1), "faulty", **asked)
+    assert server.until(lambda: "Traceback" in log.read_text() and "ZeroDivisionError" in log.read_text())
 
 
 def test_what_the_client_can_know_is_refused_before_the_volume_travels(make_server):
