@@ -108,8 +108,8 @@ def _interpolated(values: _Array, at: FloatArray) -> _Array:
     """Along the first axis, at some places in voxels."""
     at = np.clip(at, 0, len(values) - 1)
     low = at.astype(int)
-    share = (at - low).astype(values.dtype)[:, None, None]
-    return np.asarray(values[low] * (1 - share) + values[np.minimum(low + 1, len(values) - 1)] * share)
+    first, second = (weights.astype(values.dtype)[:, None, None] for weights in (low + 1 - at, at - low))
+    return np.asarray(values[low] * first + values[np.minimum(low + 1, len(values) - 1)] * second)
 
 
 def _along_axes(
