@@ -165,8 +165,8 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def _is_too_long(path: Path, error: OSError) -> bool:
-    """Whether Windows probably refuses the length of a path, of which it says "not found"."""
-    unclear = error.errno in (None, errno.ENOENT)
+    """Whether Windows probably refuses the length of a path, of which it says "not found" or "invalid"."""
+    unclear = error.errno in (None, errno.ENOENT, errno.EINVAL)
     return sys.platform == "win32" and unclear and len(str(path.absolute())) > _LONG_ON_WINDOWS
 
 
