@@ -79,7 +79,8 @@ class PromptContext:
         shape += (fine - shape) % 2  # the middle stays the middle of a voxel, or between two
 
         def thinned(array: npt.NDArray[Any]) -> ScalarArray:
-            return resampled(array.astype(np.float32), steps, shape, sigma=0.4 * (steps - 1))
+            # float64, else rounding would decide where a mask is exactly half of a voxel
+            return resampled(array, steps, shape, sigma=0.4 * (steps - 1), dtype=np.float64).astype(np.float32)
 
         seeds = np.zeros(shape, bool)
         middle, half = (shape - 1) / 2, (shape - 1) / 2 % 1

@@ -62,10 +62,17 @@ def potential(log_odds: ScalarArray, context: PromptContext, links: Sequence[Lin
 
 
 def _solution(couplings: Sequence[Link], diagonal: FloatArray, right: FloatArray, start: FloatArray) -> FloatArray:
-    """Of the system with this diagonal and minus these couplings beside it, by conjugate gradients with Jacobi
-    preconditioning. Arrays are boxes of voxels, where those that take no part are 0."""
+    """The solution of a symmetric system, by conjugate gradients with Jacobi preconditioning. All arrays are boxes of
+    voxels; those that take no part are 0.
 
-    def pushed_by(x: FloatArray) -> FloatArray:
+    Args:
+        couplings: of neighbours; minus these are the entries of the matrix beside its diagonal.
+        diagonal: of the matrix.
+        right: right-hand side.
+        start: first guess.
+    """
+
+    def product(x: FloatArray) -> FloatArray:
         found = diagonal * x
         for a, b, coupling in couplings:
             found[a] -= coupling * x[b]
@@ -73,13 +80,13 @@ def _solution(couplings: Sequence[Link], diagonal: FloatArray, right: FloatArray
         return found
 
     u, tolerance = start, _TOLERANCE**2 * float((right**2 / diagonal).sum())
-    residual = right - pushed_by(u)
+    residual = right - product(u)
     direction = residual / diagonal
     energy = float((residual * direction).sum())
     for _ in range(_STEPS):
         if energy <= tolerance:
             break
-        pushed = pushed_by(direction)
+        pushed = product(direction)
         step = energy / float((direction * pushed).sum())
         u = u + step * direction
         residual = residual - step * pushed

@@ -202,7 +202,7 @@ def _finer(
     """
     shape = np.array(context.goal.shape)
     part = _part(field > 0, steps, shape)
-    share = resampled(coarse.candidates.astype(np.float32), 1 / steps, shape, part)  # of the field's voxels around
+    share = resampled(coarse.candidates, 1 / steps, shape, part)  # of the field's voxels around
     mean = resampled(field, 1 / steps, shape, part) / np.maximum(share, 1e-3)
     fine = np.asarray(np.minimum(mean, 1) * context.candidates[part], np.float32)
     fine[context.seeds[part]] = 1

@@ -67,21 +67,23 @@ def gaussian(array: _Array, sigma: npt.ArrayLike, widths: float = 4.0) -> _Array
 
 
 def resampled(
-    array: ScalarArray,
+    array: _Array,
     steps: npt.ArrayLike,
     shape: npt.ArrayLike,
     part: Slices | None = None,
     sigma: npt.ArrayLike = 0.0,
-) -> ScalarArray:
+    dtype: type[np.floating[Any]] = np.float32,
+) -> _Array:
     """Linear interpolation on a grid with the same middle, and voxels larger by factors along (K, J, I).
 
     Args:
         part: (K, J, I) slices of the new grid that are wanted; None: all of it.
         sigma: of a :func:`gaussian` before.
+        dtype: in which it is computed.
     """
 
     def at_places(values: _Array, parameters: tuple[float, FloatArray]) -> _Array:
-        return _interpolated(_smoothed(values, parameters[0]), parameters[1])
+        return _interpolated(_smoothed(values.astype(dtype, copy=False), parameters[0]), parameters[1])
 
     shape = np.asarray(shape)
     steps, sigma = np.broadcast_to(steps, 3), np.broadcast_to(sigma, 3)
@@ -108,8 +110,8 @@ def _interpolated(values: _Array, at: FloatArray) -> _Array:
     """Along the first axis, at some places in voxels."""
     at = np.clip(at, 0, len(values) - 1)
     low = at.astype(int)
-    share = (at - low).astype(values.dtype)[:, None, None]
-    return np.asarray(values[low] * (1 - share) + values[np.minimum(low + 1, len(values) - 1)] * share)
+    first, second = (weights.astype(values.dtype)[:, None, None] for weights in (low + 1 - at, at - low))
+    return np.asarray(values[low] * first + values[np.minimum(low + 1, len(values) - 1)] * second)
 
 
 def _along_axes(

@@ -53,10 +53,10 @@ def read_measured(folder: Path, read: Callable[[Path], LabelMap], volume: Volume
     corrected = was_changed(file, facts)
     label_map = _named_as(before, label_map, strict=not corrected)
     hidden = frozenset(stored_facts(segments_in(file)).ignored if file.suffix == ".nrrd" else ())
-    placed = label_map if volume is None else placed_on(volume, label_map)
+    if volume is not None:
+        label_map = placed_on(volume, label_map)
     if not corrected:
         return MeasuredResult(label_map, before, hidden=hidden)
-    label_map = placed
     of_region = {row.name for row in before if row.cut and "roi" in (facts.get("settings") or {})}
     known = {row.name: row for row in before}
     now = [_joined(row, known.get(row.name), volume) for row in measure(label_map, volume, cut=of_region)]

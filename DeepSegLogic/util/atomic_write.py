@@ -159,9 +159,15 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     remedy = "Choose a folder with write permission."
     if getattr(error, "winerror", None) in _IN_USE:
         remedy = f"Close the programs that have {error.filename or path} open, or {remedy[0].lower()}{remedy[1:]}"
-    elif sys.platform == "win32" and len(str(path.absolute())) > _LONG_ON_WINDOWS:  # which says "not found"
+    elif _is_too_long(path, error):
         remedy = "Choose a folder with a shorter path: on Windows, paths of files have at most 259 characters."
     return OutputError(f"{path} cannot be written ({reason}).", remedy, code="output.not_writable")
+
+
+def _is_too_long(path: Path, error: OSError) -> bool:
+    """Whether Windows probably refuses the length of a path, of which it says "not found" or "invalid"."""
+    unclear = error.errno in (None, errno.ENOENT, errno.EINVAL)
+    return sys.platform == "win32" and unclear and len(str(path.absolute())) > _LONG_ON_WINDOWS
 
 
 def _gone(path: Path) -> OutputError:

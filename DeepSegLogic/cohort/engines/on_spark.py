@@ -91,7 +91,7 @@ def _why_unreachable(place: str) -> str:
         if parts.hostname and parts.port:
             socket.create_connection((parts.hostname, parts.port), _CONNECT_S).close()
         return ""
-    except (OSError, ValueError) as error:  # the second of a port or a name that no machine can have
+    except (OSError, ValueError) as error:  # ValueError: of a port or a name that cannot exist
         return getattr(error, "strerror", None) or str(error)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from DeepSegLogic.refinement.prompt_context import PromptContext
 from DeepSegLogic.refinement.voxel_filters import distance_to, filled, gaussian, resampled
 
 SHAPES = [(7, 12, 15), (1, 9, 4), (16, 16, 16), (40, 50, 60)]
@@ -70,6 +71,30 @@ def test_what_is_mirrored_gives_the_mirrored_result(shape):
     np.testing.assert_array_equal(gaussian(array[flip], 1.5), gaussian(array, 1.5)[flip])
     marked = array > 150
     np.testing.assert_array_equal(distance_to(marked[flip], SPACING), distance_to(marked, SPACING)[flip])
+    new = np.array(shape) * (3, 2, 5)
+    np.testing.assert_array_equal(
+        resampled(array[flip], (1 / 3, 1 / 2, 1 / 5), new), resampled(array, (1 / 3, 1 / 2, 1 / 5), new)[flip]
+    )
+
+
+@pytest.mark.parametrize("steps", [(2, 2, 2), (1, 2, 2), (2, 3, 3)])
+def test_coarse_masks_are_those_of_exact_sums(steps):
+    """Also where a mask is exactly half of a voxel: its border runs through the middles of voxels of twice the size."""
+    k, j, i = np.indices((40, 44, 47)) - 20
+    candidates, seeds = k**2 + j**2 + i**2 < 200, (k == 0) & (j == 0) & (i == 0)
+    goal = ~candidates & (i < 8)
+    context = PromptContext(candidates.astype(np.int16), candidates, seeds, goal, np.ones(3), 5.0)
+    coarse = context.coarser(np.array(steps))
+    new = np.array(coarse.goal.shape)
+    offset = (np.array(goal.shape) - 1) / 2 - np.array(steps) * (new - 1) / 2
+
+    def half(mask):
+        smooth = ndimage.gaussian_filter(mask.astype(np.float64), 0.4 * (np.array(steps) - 1))
+        exact = ndimage.affine_transform(smooth, steps, offset, output_shape=tuple(new), order=1, mode="nearest")
+        return exact.astype(np.float32) > 0.5
+
+    np.testing.assert_array_equal(coarse.candidates, half(candidates) | coarse.seeds)
+    np.testing.assert_array_equal(coarse.goal, half(goal) & ~coarse.candidates)
 
 
 def test_a_correction_does_not_import_scipy():

@@ -78,3 +78,5 @@ def test_a_path_that_is_too_long_for_windows_is_told(monkeypatch):
     monkeypatch.setattr("DeepSegLogic.util.atomic_write.sys", SimpleNamespace(platform="win32"))
     assert "a shorter path" in cannot_write(Path("x" * 100, "y" * 100), error).remedy
     assert "permission" in cannot_write(Path("y"), error).remedy
+    denied = PermissionError(13, "Permission denied")
+    assert "permission" in cannot_write(Path("x" * 100, "y" * 100), denied).remedy
