@@ -3,11 +3,11 @@
 import errno
 import math
 import os
-import signal
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.segmentation import Result
