@@ -1,6 +1,7 @@
 """Distances, smoothing and interpolation of the voxels around a prompt, one axis after the other, in NumPy alone.
 
 SciPy has all of them, but its import takes several times as long as a correction, which is all that many processes do.
+SimpleITK's exact distances (Maurer) do not see single voxels, such as a click, and its Gaussian has another kernel.
 All results are mirrored if the voxels are: no sum depends on the direction of an axis.
 """
 
