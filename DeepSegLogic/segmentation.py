@@ -21,7 +21,7 @@ from .models import Model, ModelCard, coarser_model, find_model, load_model
 from .models.input_checks import channels_on_grid, check_volume
 from .models.model import only_finds_boxes, segments_nothing
 from .util.errors import ModelError, ResourceError, UsageError
-from .util.given import not_paths
+from .util.given import checks_arguments
 from .util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Result(ArrayRecord):
         return ((name, value) for name, value in super()._shown() if name not in ("provenance", "plan"))
 
 
-@not_paths
+@checks_arguments
 def segment(
     volume: Volume,
     model: str | Path | ModelCard | Model,
@@ -205,7 +205,7 @@ def segment(
     )
 
 
-@not_paths
+@checks_arguments
 def estimate(
     volume: Volume,
     model: str | Path | ModelCard | Model,

@@ -31,7 +31,7 @@ from ..util.atomic_write import atomic_folder, cannot_write
 from ..util.disk_space import check_free_space
 from ..util.errors import DeepSegError, InputError, ModelError, UsageError
 from ..util.file_names import is_file_name
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .lineage import check_can_learn, original_of
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class CorrectedCases:
         folders = [p for p in (self.folder / "cases").glob("[!.]*") if p.is_dir() and not p.is_symlink()]
         return sorted(map(_read, folders), key=lambda case: (case.created, case.digest))
 
-    @not_paths
+    @checks_arguments
     def add(
         self, volume: Volume, label_map: LabelMap, structures: Collection[str] | None = None, patient: str = ""
     ) -> CorrectedCase:

@@ -14,7 +14,7 @@ from ..data.types import FloatArray, ScalarArray
 from ..data.volume import Volume
 from ..data.volume_checks import ct_doubts, reject_unusable
 from ..util.errors import InputError, ModelError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.resources import resource_path
 from .coarse import STEP_MM, Coarse, coarse_copy, thinned
 from .names import MODALITIES, REGIONS
@@ -75,7 +75,7 @@ class Scan:
         return {**facts, "low_mm": self.low_mm, "high_mm": self.high_mm, "flips": list(self.flips)}
 
 
-@not_paths
+@checks_arguments
 def what_is(volume: Volume) -> Scan:
     """Look at a coarse copy of a volume and say what it is. Takes any volume; what it cannot tell stays empty.
 

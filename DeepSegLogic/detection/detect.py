@@ -22,7 +22,7 @@ from ..models import Model, ModelCard, find_model
 from ..models.input_checks import check_volume
 from ..models.provenance import provenance
 from ..util.errors import ResourceError, UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.version import how_to_install
 from .detector import Detector, WindowBoxes, load_detector
@@ -39,7 +39,7 @@ _ON_CPU = 192 * 192 * 96  # voxels of a window: a few GB of features
 _SMALLEST = 64  # voxels along an edge of a window
 
 
-@not_paths
+@checks_arguments
 def detect(
     volume: Volume,
     model: str | Path | ModelCard | Detector,

@@ -11,7 +11,7 @@ from ..io.result_files import facts_of_files, unchanged_files
 from ..io.write import write_label_map
 from ..util.atomic_write import atomic_folder
 from ..util.errors import UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .files import (
     CSV_FILE,
     MARKUPS_FILE,
@@ -28,7 +28,7 @@ FORMATS = ("csv", "mrk.json", "sr")
 """Table, ROI markups of 3D Slicer, DICOM SR."""
 
 
-@not_paths
+@checks_arguments
 def write_findings(
     found: BoxFindings,
     folder: Path | str,

@@ -18,7 +18,7 @@ from ..results.draft import Draft, write_draft
 from ..results.measured import MeasuredResult, preview_of, read_measured
 from ..results.preview import key_slices
 from ..util.errors import InputError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .draft import word
 from .endpoint import Endpoint
@@ -27,7 +27,7 @@ from .table import table_of
 _LARGEST = 10_000_000  # bytes
 
 
-@not_paths
+@checks_arguments
 def draft_report(
     folder: Path | str,
     endpoint: Endpoint,

@@ -10,13 +10,13 @@ import numpy as np
 from ..data.volume import Volume, volume_digest
 from ..models import Model, ModelCard
 from ..segmentation import Result, segment
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .changes import changes
 from .enhancement import enhance_volume
 
 
-@not_paths
+@checks_arguments
 def segment_enhanced(
     volume: Volume,
     model: str | Path | ModelCard | Model,

@@ -16,7 +16,7 @@ from ..data.types import LabelArray
 from ..data.volume import Volume, compact
 from ..data.volume_checks import ct_doubts, reject_unusable
 from ..util.errors import InputError, UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.i18n import mark as N_
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.resources import resource_path
@@ -61,7 +61,7 @@ class Enhanced(ArrayRecord):
         return np.ascontiguousarray(array[tuple(kept)])
 
 
-@not_paths
+@checks_arguments
 def enhance_volume(
     volume: Volume,
     task: str,

@@ -14,7 +14,7 @@ from ..io.result_files import is_of_result, provenance_of
 from ..models.find import models_here
 from ..models.provenance import learnt_from
 from ..util.errors import InputError, ResourceError, UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.packages import can_import
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.version import how_to_install
@@ -69,7 +69,7 @@ class Evaluation:
         return {s.structure: s.title for s in self.scores}
 
 
-@not_paths
+@checks_arguments
 def evaluate(
     prediction: Path | str | LabelMap,
     reference: Path | str | LabelMap,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ..util.errors import InputError, UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
 from ..util.words import Listed, all_of
 from .change import Change, change_of
@@ -60,7 +60,7 @@ class FollowUp:
         return f"{self.days:g} {'day' if self.days == 1 else 'days'}" if self.days else ""
 
 
-@not_paths
+@checks_arguments
 def follow_up(
     baseline: TimePoint,
     follow_up: TimePoint,

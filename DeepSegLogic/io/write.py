@@ -11,7 +11,7 @@ from ..data.types import Affine, ByteArray, LabelArray, VolumeArray
 from ..data.volume import Volume
 from ..util.atomic_write import atomic_path, cannot_write
 from ..util.errors import InputError, OutputError, UsageError, last_line
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.staging import move
 from .headers import check_voxels
 from .nifti_names import add_names
@@ -19,7 +19,7 @@ from .nifti_names import add_names
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
-@not_paths
+@checks_arguments
 def write_label_map(label_map: LabelMap, path: Path | str) -> None:
     """Write a label map.
 
@@ -54,7 +54,7 @@ def check_can_hold(path: Path, label_map: LabelMap) -> None:
         label_map.without_overlaps(f"written to {path.name}", "Write a .seg.nrrd, which keeps overlaps.")
 
 
-@not_paths
+@checks_arguments
 def write_volume(volume: Volume, path: Path | str) -> None:
     """Write a volume.
 

@@ -11,7 +11,7 @@ from ..data.affine import ras_to_ijk
 from ..data.label_map import LabelMap
 from ..data.types import FloatArray
 from ..review.measurements import position
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .closest import closest_to_segment
 from .cuts import Position, must_be_inside
 from .subjects import notes_on, point, subject, surfaces_of
@@ -67,7 +67,7 @@ class Approach:
     notes: tuple[str, ...]
 
 
-@not_paths
+@checks_arguments
 def approach(
     label_map: LabelMap, entry: Sequence[float], target: Sequence[float], spare: Sequence[str] = ()
 ) -> Approach:

@@ -18,7 +18,7 @@ from ..data.types import FloatArray, PointsRas
 from ..review.measurements import position
 from ..surfaces.surface import Surface
 from ..util.errors import InputError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .closest import Locator
 from .cuts import Position
 from .subjects import notes_on, subject, surfaces_of
@@ -54,7 +54,7 @@ class VesselDiameters:
     notes: tuple[str, ...] = ()
 
 
-@not_paths
+@checks_arguments
 def vessel_diameters(label_map: LabelMap, structure: str) -> VesselDiameters:
     """Measure the diameters of a vessel along the center line of its longest run.
 

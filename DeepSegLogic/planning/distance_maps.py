@@ -18,7 +18,7 @@ from ..surfaces.mesh_quality import distances_to_mesh
 from ..surfaces.surface import Surface, polydata
 from ..util.atomic_write import atomic_path
 from ..util.errors import UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .closest import areas_of, normals_of, share_below
 from .distances import TOUCHING_MM
 from .subjects import length_mm, notes_on, subject, surfaces_of
@@ -83,7 +83,7 @@ class DistanceMap(ArrayRecord):
         return np.array(_COLORS, np.uint8)[np.where(band == len(ends), last, np.minimum(band, last - 1))]
 
 
-@not_paths
+@checks_arguments
 def distance_map(label_map: LabelMap, one: str, other: str, levels_mm: Sequence[float] = LEVELS_MM) -> DistanceMap:
     """Measure the distance to another structure at each point of a structure's surface.
 

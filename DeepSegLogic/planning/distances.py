@@ -11,7 +11,7 @@ from ..data.label_map import LabelMap
 from ..data.types import FloatArray
 from ..review.measurements import position
 from ..surfaces.mesh_quality import distances_to_mesh
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .closest import areas_of, closest_between, share_below
 from .subjects import length_mm, notes_on, subject, surfaces_of
 
@@ -80,7 +80,7 @@ class Diameters:
     notes: tuple[str, ...] = ()
 
 
-@not_paths
+@checks_arguments
 def distance(label_map: LabelMap, one: str, other: str) -> Distance:
     """Measure the smallest distance between two structures, surface to surface, exact to their meshes.
 
@@ -109,7 +109,7 @@ def distance(label_map: LabelMap, one: str, other: str) -> Distance:
     return Distance(a.name, b.name, found.mm, places, notes_on(label_map, structures))
 
 
-@not_paths
+@checks_arguments
 def contact(label_map: LabelMap, one: str, other: str, within_mm: float = 0.0) -> Contact:
     """Measure how much of the surface of ``one`` touches ``other``, or lies within a distance of it.
 
@@ -133,7 +133,7 @@ def contact(label_map: LabelMap, one: str, other: str, within_mm: float = 0.0) -
     return Contact(a.name, b.name, limit, area, 100 * area / float(areas.sum()), notes_on(label_map, structures))
 
 
-@not_paths
+@checks_arguments
 def diameters(label_map: LabelMap, structure: str) -> Diameters:
     """Measure the longest diameter of a structure, and the longest across it; raises as :func:`distance`."""
     measured = subject(label_map, structure)

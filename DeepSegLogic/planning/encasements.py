@@ -12,7 +12,7 @@ from ..data.types import FloatArray, PointsRas
 from ..review.measurements import position
 from ..surfaces.mesh_quality import distances_to_mesh
 from ..surfaces.surface import IndexArray, Surface, polydata
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .closest import Locator, normals_of
 from .distances import TOUCHING_MM
 from .subjects import length_mm, notes_on, subject, surfaces_of
@@ -44,7 +44,7 @@ class Encasement:
     notes: tuple[str, ...] = ()
 
 
-@not_paths
+@checks_arguments
 def encasement(label_map: LabelMap, tumor: str, vessel: str, within_mm: float = 0.0) -> Encasement:
     """Measure the encasement of a vessel: the largest angle of contact over cross-sections along the contact.
 

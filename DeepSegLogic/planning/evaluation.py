@@ -14,7 +14,7 @@ from ..io.write import write_label_map
 from ..surfaces.export import write_surfaces
 from ..util.atomic_write import atomic_folder
 from ..util.errors import DeepSegError, UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.tables import write_table
 from .approaches import approach
@@ -51,7 +51,7 @@ class EvaluatedPlan:
     notes: tuple[str, ...]
 
 
-@not_paths
+@checks_arguments
 def evaluate_plan(
     plan: Plan, label_map: LabelMap, progress: Progress = ignore_progress, cancel: Cancel = never_cancel
 ) -> EvaluatedPlan:

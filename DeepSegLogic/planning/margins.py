@@ -13,7 +13,7 @@ from ..data.label_map import LabelMap, identifier, label_dtype
 from ..data.records import ArrayRecord
 from ..data.types import LabelArray, MaskArray, Slices
 from ..util.errors import InputError, UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .subjects import notes_on, subject
 
 
@@ -62,7 +62,7 @@ class Margin(ArrayRecord):
         return numbers | {"inside": [asdict(part) for part in self.inside], "notes": list(self.notes)}
 
 
-@not_paths
+@checks_arguments
 def margin(label_map: LabelMap, name: str, mm: float, *, keep: Sequence[str] = ()) -> Margin:
     """Grow or shrink a structure by a Euclidean distance in mm.
 

@@ -14,7 +14,7 @@ from ..data.label_map import LabelMap, Structure, identifier, label_dtype
 from ..data.terminology import structure_for
 from ..data.types import ByteArray, LabelArray
 from ..util.errors import UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .cuts import Cut
 from .subjects import notes_on, subject
 
@@ -92,7 +92,7 @@ class Organ:
         ['liver_part_1', 'liver_part_2']
     """
 
-    @not_paths
+    @checks_arguments
     def __init__(self, label_map: LabelMap, name: str):
         self.structure = subject(label_map, name)
         self._label_map = label_map

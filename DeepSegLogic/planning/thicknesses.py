@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.label_map import LabelMap
 from ..review.measurements import position
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from .closest import Locator, normals_of
 from .subjects import notes_on, subject, surfaces_of
 
@@ -38,7 +38,7 @@ class Thickness:
     notes: tuple[str, ...] = ()
 
 
-@not_paths
+@checks_arguments
 def thickness(label_map: LabelMap, structure: str) -> Thickness:
     """Measure the thickness of a structure, at 20000 points of its surface at most.
 

@@ -15,7 +15,7 @@ from ..data.label_map import LabelMap
 from ..data.types import Slices, VolumeArray
 from ..data.volume import Volume, volume_digest
 from ..util.errors import InputError, UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.i18n import tr as _tr
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .interpretation import prepared, task_of
@@ -52,7 +52,7 @@ class Refinement:
     notes: list[str] = field(default_factory=list)
 
 
-@not_paths
+@checks_arguments
 def refine(
     label_map: LabelMap,
     prompts: Sequence[Prompt],
@@ -138,7 +138,7 @@ def refine(
     return result
 
 
-@not_paths
+@checks_arguments
 def propose(
     label_map: LabelMap,
     prompt: Prompt,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..util.errors import Cancelled, DeepSegError, UsageError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .connection import Connection
 from .following import follow
@@ -74,7 +74,7 @@ class Server:
         except (ValueError, TypeError) as error:
             raise DeepSegError(f"The server's list of models cannot be used: {error}.", "Update both sides.") from error
 
-    @not_paths
+    @checks_arguments
     def segment(
         self,
         volume: Volume,
@@ -130,7 +130,7 @@ class Server:
         result.warnings = list(dict.fromkeys([*volume.warnings, *(_with_name(w, volume) for w in result.warnings)]))
         return result
 
-    @not_paths
+    @checks_arguments
     def refine(
         self,
         label_map: LabelMap,
@@ -172,7 +172,7 @@ class Server:
             value = self._run(request, most + _PLENTY, progress, cancel)
         return checked_refinement(value, label_map, len(prompts))
 
-    @not_paths
+    @checks_arguments
     def surfaces(
         self,
         label_map: LabelMap,

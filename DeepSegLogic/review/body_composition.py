@@ -20,7 +20,7 @@ from ..data.label_map import LabelMap, Structure, structure_named
 from ..data.types import FloatArray, MaskArray
 from ..data.volume import Volume
 from ..util.errors import InputError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.tables import write_table
 from ..util.words import minus_text
 from .field_of_view import bounded, cut_labels
@@ -70,7 +70,7 @@ class Tissue:
         )
 
 
-@not_paths
+@checks_arguments
 def body_composition(regions: LabelMap, volume: Volume, vertebrae: LabelMap | None = None) -> list[Tissue]:
     """Measure the tissues whose regions a label map has.
 

@@ -18,7 +18,7 @@ from ..data.label_map import LabelMap, Structure
 from ..data.types import FloatArray, MaskArray
 from ..data.volume import Volume
 from ..util.errors import InputError
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from ..util.tables import write_table
 from .field_of_view import cut_labels
@@ -76,7 +76,7 @@ class Features:
     uniformity: float
 
 
-@not_paths
+@checks_arguments
 def features(
     label_map: LabelMap,
     volume: Volume,

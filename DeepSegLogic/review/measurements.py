@@ -16,7 +16,7 @@ from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, FloatArray, LabelArray
 from ..data.volume import Volume
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.tables import read_table, write_table
 from ..util.words import minus_text
 from .field_of_view import bounded, cut_labels
@@ -58,7 +58,7 @@ class Measurement:
         return asdict(self)
 
 
-@not_paths
+@checks_arguments
 def measure(
     label_map: LabelMap,
     volume: Volume | None,

@@ -15,7 +15,7 @@ from ..data.label_map import LabelMap
 from ..util.atomic_write import atomic_folder, atomic_path
 from ..util.errors import InputError
 from ..util.file_names import is_device
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .extract import make_surfaces
 from .formats import FORMATS, FROM_RAS, Part, check_coordinates, check_formats, obj_materials
@@ -43,7 +43,7 @@ class WrittenSurfaces:
     files: list[Path]
 
 
-@not_paths
+@checks_arguments
 def write_surfaces(
     label_map: LabelMap,
     folder: Path | str,

@@ -13,7 +13,7 @@ from ..data.label_map import LabelMap
 from ..data.types import LabelArray, Slices
 from ..util.errors import ResourceError, UsageError
 from ..util.free_memory import free_memory
-from ..util.given import not_paths
+from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
 from .fairing import SMOOTHING, fair
 from .manifold import ManifoldSurfaces
@@ -25,7 +25,7 @@ _PIECE = 262144  # voxels per step, so that intermediate arrays stay in the proc
 _BYTES_PER_VOXEL = 12  # measured at 384³ with 98 balls, faces and surfaces included
 
 
-@not_paths
+@checks_arguments
 def make_surfaces(
     label_map: LabelMap,
     structures: Sequence[str] | None = None,

@@ -32,7 +32,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def not_paths(function: Callable[_P, _T]) -> Callable[_P, _T]:
+def checks_arguments(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """A function that refuses paths, bare arrays and images of other packages where it takes volumes, label maps and
     the like, a text where it takes a list of names, and a single item where it takes several.
 

@@ -13,7 +13,7 @@ from ...data.run_record import Provenance
 from ...data.terminology import ANATOMICAL_STRUCTURE, TISSUE
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
-from ...util.given import not_paths
+from ...util.given import checks_arguments
 from ...util.version import __version__
 from .algorithm import algorithm_of
 from .seg_writer import MANUFACTURER, must_have_highdicom
@@ -42,7 +42,7 @@ class Measured(Protocol):
     def cut(self) -> bool: ...
 
 
-@not_paths
+@checks_arguments
 def write_measurement_report(
     rows: Sequence[Measured],
     label_map: LabelMap,

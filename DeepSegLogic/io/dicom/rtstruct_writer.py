@@ -13,7 +13,7 @@ from ...data.run_record import Provenance
 from ...data.terminology import tg263_name
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
-from ...util.given import not_paths
+from ...util.given import checks_arguments
 from .algorithm import Algorithm, algorithm_of
 from .contours import curves_of
 from .derived import derived_object, item
@@ -23,7 +23,7 @@ from .source import Source, source_of
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # retired, and still what planning systems expect
 
 
-@not_paths
+@checks_arguments
 def write_rtstruct(
     label_map: LabelMap,
     path: Path | str,

@@ -13,7 +13,7 @@ from ...data.run_record import Provenance
 from ...data.terminology import ANATOMICAL_STRUCTURE, TISSUE
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
-from ...util.given import not_paths
+from ...util.given import checks_arguments
 from ...util.packages import can_import
 from ...util.version import __version__, how_to_install
 from .algorithm import algorithm_of
@@ -36,7 +36,7 @@ def must_have_highdicom() -> None:
         )
 
 
-@not_paths
+@checks_arguments
 def write_dicom_seg(
     label_map: LabelMap,
     path: Path | str,
