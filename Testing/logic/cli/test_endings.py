@@ -73,7 +73,9 @@ def test_told_to_end_cleans_up_as_after_ctrl_c(tmp_path, chest_ct, name):
 @posix
 @pytest.mark.parametrize("moment", ['"read"', '"inference"'])
 def test_ctrl_c_leaves_no_folder_that_is_empty(tmp_path, small_ct, moment):
-    process = started("segment", small_ct, "-o", tmp_path / "new" / "out", "--quality", "best", "--json")
+    asked = ["segment", small_ct, "-o", tmp_path / "new" / "out", "--quality", "best", "--json"]
+    # it is ignored where tests run in the background of a shell
+    process = started(*asked, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert any(moment in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
