@@ -268,8 +268,3 @@ def _in_mm(found: WindowBoxes, prepared: Prepared, model: Detector) -> list[BoxF
             kinds, scores, placed.min(0).tolist(), placed.max(0).tolist(), strict=True
         )
     ]
-
-
-def scored(findings: Sequence[BoxFinding], min_score: float) -> list[BoxFinding]:
-    """Those with at least this score, and those that somebody decided on."""
-    return [f for f in findings if f.score >= min_score or f.state != "open"]

@@ -92,12 +92,6 @@ def unchanged_files(folder: Path, provenance: str = PROVENANCE) -> list[str]:
     return [name for name in files if is_unchanged(folder, name, facts)] if isinstance(files, dict) else []
 
 
-def is_corrected(folder: Path) -> bool:
-    """Whether the label map in a folder of results was changed since it was written."""
-    file = label_map_in(folder)
-    return file is not None and was_changed(file, provenance_of(folder))
-
-
 def holds_voxels(label_map: Path) -> bool:
     """Whether a label map in a folder of results holds voxels, not contours, which do not give them back exactly."""
     return label_map.name != LABEL_MAP_FILES["rtstruct"]
