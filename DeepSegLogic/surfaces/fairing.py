@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, PointsIjk
 from ..util.openmp import usable_cores
+from .bending import bend_less
 from .diagonals import choose_diagonals
 from .surface import IndexArray
 from .surface_net import Columns, Net
@@ -36,6 +37,7 @@ _EDGE = 0.35  # voxels by which removing longer waves, too, moves a vertex at a 
 _SLACK = 0.03  # voxels from where the removal of short waves leaves a vertex of a thin part or sharp edge
 _RINGS = 6  # of neighbours around thin parts and sharp edges, where long waves are not removed at the start
 _MOMENTUM = np.float32(0.8)
+_THICK = 1.25  # times as thick as voxels are wide, from where slices leave pleats
 _FINEST, _FINE = 0.7, 1.0  # mm, between which finer voxels get more steps
 _PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 _ALONG = np.float32(10)  # as many neighbours does one count on a line where three structures meet
@@ -80,8 +82,8 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     """Smooth a net, and choose the diagonals along which its faces are split (``net`` is changed).
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
-    It starts at the vertices after a low-pass filter, and takes steps towards the least energy. Finally each connected
-    piece gets back the volume of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same box.
+    It starts at the vertices after a low-pass filter, and takes steps towards the least energy. If slices are thick,
+    steps towards the least bending in mm follow (:mod:`~DeepSegLogic.surfaces.bending`). Finally each connected piece gets back the volume of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same box.
 
     Args:
         smoothing: a key of :data:`SMOOTHING`.
@@ -100,6 +102,8 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     moves, bends = _smoothed(net, start, [effort.along(along, spacing.min()) for along in spacing])
     choose_diagonals(net, start + moves, bends)
     del bends
+    if effort.steps and spacing.max() > _THICK * spacing.min():
+        moves = _without_pleats(net, start, moves, spacing)
     restore_volumes(net, start, moves, LIMIT)
     return np.add(net.vertices, moves.T, dtype=np.float64)
 
@@ -112,6 +116,16 @@ def _smoothed(net: Net, start: Columns, efforts: Sequence[_Effort]) -> tuple[Col
         for axis, smoothed in enumerate(pool.map(smoothed_along, start, net.thin[::-1], efforts)):
             moves[axis], bends[axis] = smoothed
     return moves, bends
+
+
+def _without_pleats(net: Net, start: Columns, moves: Columns, spacing: FloatArray) -> Columns:
+    """Moves of the vertices after steps towards the least bending in mm. Lines where three structures meet stay, and so
+    do thin parts along the axis where they are thin."""
+    mm = spacing.astype(np.float32)[:, None]
+    places = start + moves
+    stay = net.thin[::-1] | (net.meeting > 2).any(0)
+    low, high = (np.where(stay, places, start + side) * mm for side in (np.float32(-LIMIT), np.float32(LIMIT)))
+    return bend_less(net.quads, places * mm, low, high) / mm - start
 
 
 class _Means(NamedTuple):
