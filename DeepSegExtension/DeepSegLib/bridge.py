@@ -197,7 +197,7 @@ def _shaded(surface, toNode):
     """A mesh in the node's coordinates, with normals: flat triangles look like facets."""
     transform = vtk.vtkTransform()
     transform.SetMatrix(toNode)
-    moved = vtk.vtkTransformPolyDataFilter()
+    moved = vtk.vtkTransformFilter()
     moved.SetInputData(polydata(surface.points, surface.triangles))
     moved.SetTransform(transform)
     normals = vtk.vtkPolyDataNormals()

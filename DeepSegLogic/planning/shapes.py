@@ -78,7 +78,7 @@ def _sheet(places: FloatArray) -> vtkPolyData:
 def _ellipsoid(cut: Ellipsoid) -> vtkPolyData:
     from vtkmodules.vtkCommonMath import vtkMatrix4x4
     from vtkmodules.vtkCommonTransforms import vtkTransform
-    from vtkmodules.vtkFiltersGeneral import vtkTransformPolyDataFilter
+    from vtkmodules.vtkFiltersGeneral import vtkTransformFilter
     from vtkmodules.vtkFiltersSources import vtkSphereSource
 
     axes = np.array(cut.axes, float) / np.linalg.norm(cut.axes, axis=1, keepdims=True)
@@ -91,9 +91,9 @@ def _ellipsoid(cut: Ellipsoid) -> vtkPolyData:
     sphere.SetRadius(1.0)
     sphere.SetThetaResolution(_STEPS)
     sphere.SetPhiResolution(_STEPS)
-    moved = vtkTransformPolyDataFilter()
+    moved = vtkTransformFilter()
     moved.SetInputConnection(sphere.GetOutputPort())
     moved.SetTransform(transform)
     moved.Update()
-    mesh: vtkPolyData = moved.GetOutput()
+    mesh: vtkPolyData = moved.GetPolyDataOutput()
     return mesh

@@ -1,6 +1,6 @@
 """Bending: the last steps of fairing for slices thicker than their voxels are wide.
 
-The net's own Laplacian counts its edges the same along all axes, whatever their lengths, so that staircases become flat.
+The net's own Laplacian counts its edges the same along all axes, whatever their lengths, which makes staircases flat.
 But where a surface of thick slices turns sharply, as at the rim of a spleen, its least energy leaves pleats. So a few
 steps follow towards the least energy of the triangles in mm: Σ |L x|², where L is the Laplacian with the cotangents of
 their angles as weights, which gives the mean curvature (Meyer et al., Discrete differential-geometry operators for
@@ -27,7 +27,7 @@ _STEPS = 5
 _STEP = np.float32(0.4)  # of the gradient; up to half, steps converge if no weight is negative
 _MOMENTUM = np.float32(0.8)
 _LEAST, _MOST = np.float32(0.02), np.float32(4)  # limits of a cotangent: angles beyond 90° count a little
-_FLAT = np.float32(1e-6)  # mm², twice the area of a triangle without any
+_FLAT = np.float32(1e-6)  # twice the area of a triangle that has none
 _PIECE = 16384  # faces per step, so that they stay in the processor's cache
 
 
@@ -36,8 +36,8 @@ def bend_less(quads: IndexArray, places: Columns, low: Columns, high: Columns) -
 
     Args:
         quads: (F, 4) corners of the faces, which are split along the diagonal from the first to the third.
-        places: (3, V) of the vertices in mm, within the box.
-        low, high: (3, V) sides of the box in mm; the same for a vertex that stays.
+        places: (3, V) of the vertices within the box, in widths of the smallest side of a voxel.
+        low, high: (3, V) sides of the box; the same for a vertex that stays.
     """
     along = partial(_bend_less_along, mean_of_neighbours(quads, places))
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:

@@ -38,6 +38,7 @@ _SLACK = 0.03  # voxels from where the removal of short waves leaves a vertex of
 _RINGS = 6  # of neighbours around thin parts and sharp edges, where long waves are not removed at the start
 _MOMENTUM = np.float32(0.8)
 _THICK = 1.25  # times as thick as voxels are wide, from where slices leave pleats
+_ROOM = np.float32(0.45)  # voxels that such steps may move a vertex; in the whole box, more triangles would cross
 _FINEST, _FINE = 0.7, 1.0  # mm, between which finer voxels get more steps
 _PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 _ALONG = np.float32(10)  # as many neighbours does one count on a line where three structures meet
@@ -83,7 +84,8 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
     It starts at the vertices after a low-pass filter, and takes steps towards the least energy. If slices are thick,
-    steps towards the least bending in mm follow (:mod:`~DeepSegLogic.surfaces.bending`). Finally each connected piece gets back the volume of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same box.
+    steps towards the least bending in mm follow (:mod:`~DeepSegLogic.surfaces.bending`). Finally each connected piece
+    gets back the volume of its voxels (:mod:`~DeepSegLogic.surfaces.volume_preservation`), in the same box.
 
     Args:
         smoothing: a key of :data:`SMOOTHING`.
@@ -121,11 +123,13 @@ def _smoothed(net: Net, start: Columns, efforts: Sequence[_Effort]) -> tuple[Col
 def _without_pleats(net: Net, start: Columns, moves: Columns, spacing: FloatArray) -> Columns:
     """Moves of the vertices after steps towards the least bending in mm. Lines where three structures meet stay, and so
     do thin parts along the axis where they are thin."""
-    mm = spacing.astype(np.float32)[:, None]
+    lengths = (spacing / spacing.min()).astype(np.float32)[:, None]  # only their ratios count
     places = start + moves
     stay = net.thin[::-1] | (net.meeting > 2).any(0)
-    low, high = (np.where(stay, places, start + side) * mm for side in (np.float32(-LIMIT), np.float32(LIMIT)))
-    return bend_less(net.quads, places * mm, low, high) / mm - start
+    low = np.where(stay, places, np.minimum(places, start - _ROOM)) * lengths
+    high = np.where(stay, places, np.maximum(places, start + _ROOM)) * lengths
+    bent: Columns = bend_less(net.quads, places * lengths, low, high) / lengths
+    return bent - start
 
 
 class _Means(NamedTuple):

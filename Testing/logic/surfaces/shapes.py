@@ -39,6 +39,11 @@ def vessel(points):
     return capsule(points, 5)
 
 
+def lens(points):
+    """Flat along K, with a sharp rim."""
+    return np.linalg.norm(points / (40, 40, 16), axis=-1) - 1
+
+
 SHAPES = {f.__name__: f for f in (ball, ellipsoid, torus, capsule, vessel)}
 """Name → function of points (..., 3) in mm, negative inside."""
 
