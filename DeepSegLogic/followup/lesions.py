@@ -84,7 +84,7 @@ def groups(baseline: TimePoint, follow_up: TimePoint, registration: Registration
     n = len(before)
     same = _overlaps(baseline, follow_up, registration)
     same += _near(before, after, registration, {b for b, _ in same}, {a for _, a in same})
-    rows, columns = ([b for b, _ in same], [n + a for _, a in same])
+    rows, columns = np.array([(b, n + a) for b, a in same], np.int32).reshape(-1, 2).T  # SciPy 1.11 takes only these
     graph = coo_array((np.ones(len(same)), (rows, columns)), shape=(n + len(after),) * 2)
     number, group = connected_components(graph, directed=False)
     found = [
