@@ -27,12 +27,12 @@ def path_argument(metavar: str, help: str) -> Any:
 
 def output_folder(help: str) -> Any:
     """``--output`` of a command that writes several files."""
-    return typer.Option("--output", "-o", metavar="FOLDER", help=help, readable=False)
+    return typer.Option("--output", "-o", metavar="FOLDER", help=help)
 
 
 def output_file(help: str) -> Any:
     """``--output`` of a command that writes one file."""
-    return typer.Option("--output", "-o", metavar="FILE", help=help, readable=False)
+    return typer.Option("--output", "-o", metavar="FILE", help=help)
 
 
 def formats(help: str) -> Any:

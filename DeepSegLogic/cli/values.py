@@ -6,6 +6,7 @@ values are defaults, texts and paths.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ def taken_simply(command: Any) -> Any:
         if hasattr(parameter, "get_runtime_param"):  # of a Typer that uses pydantic
             parameter.get_runtime_param = _Conversion(parameter)
     return command
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a file or folder is there and cannot be read, which Typer tells."""
+    return os.access(path, os.F_OK) and not os.access(path, os.R_OK)
 
 
 class _Conversion:
@@ -34,8 +40,8 @@ class _Conversion:
         kind, checks = param.type_descriptor.annotation, param.type_descriptor.parameter_info
         if value is None:
             return () if param.multiple or param.nargs == -1 else None
-        if isinstance(value, str) and (kind is str or (kind is Path and not checks.readable)):
+        typed = isinstance(value, str) and kind in (str, Path)
+        known = isinstance(kind, type) and isinstance(value, kind) and value == param.default
+        if (typed or known) and not (kind is Path and checks.readable and _is_locked(Path(value))):
             return kind(value)
-        if isinstance(kind, type) and isinstance(value, kind) and value == param.default:
-            return value
         return self._of_typer().coerce(value, param=param, ctx=ctx)

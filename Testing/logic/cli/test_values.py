@@ -1,5 +1,6 @@
 """Values of options: those that DeepSeg takes itself are the ones that Typer would make of them."""
 
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,22 @@ import typer
 from DeepSegLogic.cli import _command_line
 from DeepSegLogic.cli.help import all_parameters
 
-TYPED = ["", "text", "7", "-0.5", "1e9", "true", "2026-11-30", "~/a b.nii.gz", "/", ".", "./a/../b", "ü", "a,b"]
+TYPED = [
+    "",
+    "text",
+    "7",
+    "-0.5",
+    "1e9",
+    "true",
+    "2026-11-30",
+    "~/a b.nii.gz",
+    "/",
+    ".",
+    "./a/../b",
+    "ü",
+    "a,b",
+    "n" * 999,
+]
 PARAMETERS = [p for p in all_parameters(_command_line()) if hasattr(p, "get_runtime_param")]
 ONE = {(repr(p.type_descriptor), repr(p.default), p.nargs): p for p in PARAMETERS}
 """One of each kind."""
@@ -24,8 +40,12 @@ def outcome(conversion, value, parameter, context):
 
 
 @pytest.mark.skipif(not PARAMETERS, reason="a Typer without pydantic")
-def test_values_are_those_of_typer(tmp_path, monkeypatch):
+@pytest.mark.parametrize("locked", [False, True])
+def test_values_are_those_of_typer(tmp_path, monkeypatch, locked):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").touch()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and (mode != os.R_OK or not locked))
     context = typer.Context(_command_line())
     refused = 0
     for parameter in ONE.values():
@@ -41,7 +61,7 @@ def test_values_are_those_of_typer(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["models", "list"], ["measure", "--help"], ["segment", "--help"], ["what", "none"]]
+    "arguments", [["models", "list"], ["measure", "--help"], ["segment", "--help"], ["what", "none"], ["web", "none"]]
 )
 def test_short_commands_do_not_import_pydantic(arguments):
     code = f"import sys; from DeepSegLogic.cli import main; main({arguments}); print('pydantic' in sys.modules)"
