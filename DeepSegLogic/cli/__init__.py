@@ -21,6 +21,7 @@ from ..util.openmp import openmp_settings
 from .console import Console, ending_like_ctrl_c, print_error, print_in_any_encoding
 from .help import without_types
 from .remedies import WORDS
+from .values import taken_simply
 
 # ClickException, of Typer's own copy of click or of the package
 _BadCommandLine = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
@@ -70,7 +71,7 @@ def _command_line(only: str = "") -> Callable[..., object]:
         else:
             hidden = name in _OF_MONAI and find_spec("monai") is None
             app.command(name, hidden=hidden)(getattr(module, name.replace("-", "_")))
-    return cast("Callable[..., object]", without_types(typer.main.get_command(app)))
+    return cast("Callable[..., object]", taken_simply(without_types(typer.main.get_command(app))))
 
 
 def main(arguments: list[str] | None = None) -> int:

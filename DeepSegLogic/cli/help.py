@@ -15,12 +15,18 @@ def all_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
         yield from all_commands(below, (*path, name))
 
 
+def all_parameters(command: Any) -> Iterator[Any]:
+    """The options and arguments of the command and of those below it, also ``--help``."""
+    for _, one in all_commands(command):
+        yield from one.params
+        yield one.get_help_option(typer.Context(one, help_option_names=["-h", "--help"]))
+
+
 def without_types(command: Any) -> Any:
     """The command, whose help shows no types of flags and arguments, which are Typer's ``<bool>`` and ``<path>``."""
-    for _, one in all_commands(command):
-        for parameter in (*one.params, one.get_help_option(typer.Context(one, help_option_names=["-h", "--help"]))):
-            if getattr(parameter, "is_flag", False):
-                parameter.metavar = ""
-            elif parameter.param_type_name == "argument":
-                parameter.display_type_rich = lambda ctx: None  # the name is the metavar
+    for parameter in all_parameters(command):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        elif parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None  # the name is the metavar
     return command

@@ -128,14 +128,18 @@ def _on_surfaces(
 
 
 def _tell(console: Console, found: list[Any], titles: dict[str, str]) -> None:
-    from ..planning.evaluation import as_json as numbers_of
-
     for note in dict.fromkeys(note for one in found for note in one.notes):
         console.warning(note)
     for one in found:
         console.say(_sentence(one, titles))
-        console.event("result", measure=type(one).__name__.lower(), **numbers_of(one))
+        console.event("result", measure=type(one).__name__.lower(), **_numbers(one))
     console.say("Research use only.")
+
+
+def _numbers(found: Any) -> dict[str, Any]:
+    from ..planning.evaluation import as_json
+
+    return as_json(found)
 
 
 def _with_image(console: Console, label_map: LabelMap, image: Path) -> tuple[LabelMap, Volume]:

@@ -1,0 +1,47 @@
+"""Values of options, taken as they are where that is enough.
+
+Typer converts each value by pydantic, whose import and schemas take up to a third of a short command's time. But most
+values are defaults, texts and paths.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from .help import all_parameters
+
+
+def taken_simply(command: Any) -> Any:
+    """The command, which leaves to Typer only the values that are checked, or converted to another type."""
+    for parameter in all_parameters(command):
+        if hasattr(parameter, "get_runtime_param"):  # of a Typer that uses pydantic
+            parameter.get_runtime_param = _Conversion(parameter)
+    return command
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a file or folder is there and cannot be read, which Typer tells."""
+    return os.access(path, os.F_OK) and not os.access(path, os.R_OK)
+
+
+class _Conversion:
+    """What converts the value of a parameter, in place of what Typer makes for it."""
+
+    def __init__(self, parameter: Any) -> None:
+        self._of_typer = parameter.get_runtime_param
+
+    def __call__(self) -> _Conversion:
+        return self
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The converted value; as Typer's method of this name."""
+        kind, checks = param.type_descriptor.annotation, param.type_descriptor.parameter_info
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        typed = isinstance(value, str) and kind in (str, Path)
+        known = isinstance(kind, type) and isinstance(value, kind) and value == param.default
+        if (typed or known) and not (kind is Path and checks.readable and _is_locked(Path(value))):
+            return kind(value)
+        return self._of_typer().coerce(value, param=param, ctx=ctx)
