@@ -16,7 +16,7 @@ from .help import all_parameters
 def taken_simply(command: Any) -> Any:
     """The command, which leaves to Typer only the values that are checked, or converted to another type."""
     for parameter in all_parameters(command):
-        if hasattr(parameter, "get_runtime_param"):  # of a Typer that uses pydantic
+        if hasattr(parameter, "get_runtime_param") and hasattr(parameter, "type_descriptor"):  # a Typer with pydantic
             parameter.get_runtime_param = _Conversion(parameter)
     return command
 
@@ -27,21 +27,23 @@ def _is_locked(path: Path) -> bool:
 
 
 class _Conversion:
-    """What converts the value of a parameter, in place of what Typer makes for it."""
+    """What converts the value of a parameter, in place of what Typer makes for it. Neither is public, so Typer's may get
+    other arguments one day, which are handed on."""
 
     def __init__(self, parameter: Any) -> None:
-        self._of_typer = parameter.get_runtime_param
+        self._parameter, self._of_typer = parameter, parameter.get_runtime_param
 
     def __call__(self) -> _Conversion:
         return self
 
-    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+    def coerce(self, value: Any, *args: Any, **options: Any) -> Any:
         """The converted value; as Typer's method of this name."""
-        kind, checks = param.type_descriptor.annotation, param.type_descriptor.parameter_info
+        parameter = self._parameter
+        kind, checks = parameter.type_descriptor.annotation, parameter.type_descriptor.parameter_info
         if value is None:
-            return () if param.multiple or param.nargs == -1 else None
+            return () if parameter.multiple or parameter.nargs == -1 else None
         typed = isinstance(value, str) and kind in (str, Path)
-        known = isinstance(kind, type) and isinstance(value, kind) and value == param.default
+        known = isinstance(kind, type) and isinstance(value, kind) and value == parameter.default
         if (typed or known) and not (kind is Path and checks.readable and _is_locked(Path(value))):
             return kind(value)
-        return self._of_typer().coerce(value, param=param, ctx=ctx)
+        return self._of_typer().coerce(value, *args, **options)

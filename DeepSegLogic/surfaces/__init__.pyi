@@ -1,5 +1,5 @@
 from .export import WrittenSurfaces, export_surfaces, write_surfaces
-from .extract import make_surfaces, update_surfaces
+from .extract import make_surfaces
 from .fairing import SMOOTHING
 from .formats import FORMATS, Format, check_formats
 from .surface import Surface, SurfaceSet
@@ -14,6 +14,5 @@ __all__ = [
     "check_formats",
     "export_surfaces",
     "make_surfaces",
-    "update_surfaces",
     "write_surfaces",
 ]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..data.affine import ijk_to_ras_points, spacing_ijk
-from ..data.boxes import box_of, grown, matrix_of
+from ..data.boxes import box_of
 from ..data.label_map import LabelMap
-from ..data.types import LabelArray, Slices
+from ..data.types import LabelArray
 from ..util.errors import ResourceError, UsageError
 from ..util.free_memory import free_memory
 from ..util.given import checks_arguments
@@ -103,45 +103,6 @@ def make_surfaces(
             result.surfaces.append(Surface(structure, points, triangles))
     progress("surfaces", 1.0, "done")
     return result
-
-
-def update_surfaces(previous: SurfaceSet, label_map: LabelMap, changed: Slices, before: LabelArray) -> SurfaceSet:
-    """The surfaces after an edit: only those of structures in and next to the changed voxels are made again.
-
-    Args:
-        previous: the surfaces before the edit.
-        label_map: the voxels after it.
-        changed: (K, J, I) box that contains all changed voxels.
-        before: the voxels of that box before the edit.
-
-    Returns:
-        A new set. Surfaces that did not change are the same objects.
-
-    Raises:
-        ResourceError: not enough memory.
-    """
-    around = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in changed)
-    touched = (set(np.unique(before).tolist()) | set(np.unique(label_map.array[around]).tolist())) - {0}
-    renewed = [s.name for s in label_map.structures if s.value in touched]
-    kept = {s.structure.value: s for s in previous if s.structure.value not in touched}
-    if not renewed:
-        return SurfaceSet(list(previous), previous.smoothing)
-    # Neighbours are included so that shared boundaries are shared again; only the touched ones are replaced.
-    fresh = make_surfaces(_crop_around(label_map, touched), smoothing=previous.smoothing)
-    kept |= {s.structure.value: s for s in fresh if s.structure.value in touched}
-    return SurfaceSet([kept[s.value] for s in label_map.structures if s.value in kept], previous.smoothing)
-
-
-def _crop_around(label_map: LabelMap, values: set[int]) -> LabelMap:
-    """The part of a label map that contains some labels, with a margin of two voxels or three.
-
-    It starts at even indices, so that the vertices keep the colours that they have in the whole, see
-    :mod:`DeepSegLogic.surfaces.fairing`.
-    """
-    held = box_of(np.isin(label_map.array, list(values))) or (slice(0, 1), slice(0, 1), slice(0, 1))
-    k, j, i = (slice(s.start - s.start % 2, s.stop) for s in grown(held, 2, label_map.array.shape))
-    box = k, j, i
-    return LabelMap(label_map.array[box], matrix_of(box, label_map.ijk_to_ras), label_map.structures)
 
 
 def _net_of(label_map: LabelMap, values: list[int]) -> Net:

@@ -9,7 +9,7 @@ import trimesh
 from DeepSegLogic.data.affine import ijk_to_ras_points
 from DeepSegLogic.data.label_map import LabelMap
 from DeepSegLogic.data.terminology import structure_for
-from DeepSegLogic.surfaces import SMOOTHING, Surface, make_surfaces, update_surfaces
+from DeepSegLogic.surfaces import SMOOTHING, Surface, make_surfaces
 from DeepSegLogic.surfaces.mesh_quality import check_surfaces, is_sound
 from DeepSegLogic.util.errors import ResourceError, UsageError
 
@@ -186,24 +186,6 @@ def test_real_organs_keep_their_volume(shared_data):
     assert len(drifts) > 50
     assert np.median(drifts) <= 0.5
     assert max(drifts) <= 2
-
-
-def test_an_update_replaces_only_surfaces_that_the_edit_touched():
-    array = np.zeros((20, 40, 40), np.uint8)
-    array[5:15, 5:15, 5:15] = 1
-    array[5:15, 15:25, 5:15] = 2
-    array[5:15, 30:38, 30:38] = 3
-    labels = label_map(array)
-    before = make_surfaces(labels)
-    box = (slice(5, 8), slice(12, 18), slice(5, 10))
-    old = array[box].copy()
-    labels.array[box] = 1
-    after = update_surfaces(before, labels, box, old)
-    full = make_surfaces(labels)
-    assert after["s3"] is before["s3"]
-    for name in ("s1", "s2"):
-        np.testing.assert_array_equal(after[name].triangles, full[name].triangles)
-        np.testing.assert_allclose(after[name].points, full[name].points, atol=0.01)
 
 
 def test_the_checks_find_open_inverted_and_doubled_triangles():
