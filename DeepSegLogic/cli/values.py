@@ -27,8 +27,10 @@ def _is_locked(path: Path) -> bool:
 
 
 class _Conversion:
-    """What converts the value of a parameter, in place of what Typer makes for it. Neither is public, so Typer's may get
-    other arguments one day, which are handed on."""
+    """What converts the value of a parameter, in place of what Typer makes for it.
+
+    Neither is public, so Typer's may get other arguments one day, which are handed on.
+    """
 
     def __init__(self, parameter: Any) -> None:
         self._parameter, self._of_typer = parameter, parameter.get_runtime_param
