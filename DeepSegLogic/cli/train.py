@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..util.errors import Cancelled, UsageError
+from ..util.words import counted
 from .checks import before_reading
 from .console import Console, as_typed
 from .federated import (
@@ -242,7 +243,7 @@ def _tell(console: Console, output: Path, report: Report, outcomes: Sequence[Out
         console.say(f"Dice of each case: {work_folder(output) / SCORES}.")
     else:
         dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
-        console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
+        console.say(f"\n{counted(outcome.step, 'step')}, loss {outcome.loss:.3f}{dice}.")
     console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {as_typed(output)}`.")
     console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
     console.event(

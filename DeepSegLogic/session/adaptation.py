@@ -241,7 +241,7 @@ class Adaptation:
 
     def _collected(self, digest: str) -> None:
         self.refresh()
-        self._jobs.run.summary = _("Collected: {count} corrected cases of this model.").format(count=len(self.cases))
+        self._jobs.run.summary = _("Collected. Corrected cases of this model: {count}.").format(count=len(self.cases))
 
     def _learnt(self, notes: list[str]) -> None:
         self.refresh()

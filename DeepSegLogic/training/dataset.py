@@ -167,7 +167,7 @@ def _nnunet(folder: Path) -> list[CaseFiles]:
         if sorted(own) != list(range(count)):
             raise InputError(
                 f"The case {name} in {folder} has the images {', '.join(f'{n:04d}' for n in sorted(own))}, but "
-                f"dataset.json names {count} channels.",
+                f"dataset.json names {counted(count, 'channel')}.",
                 f"Put {', '.join(f'{name}_{n:04d}' for n in range(count))} into imagesTr.",
                 code="input.data",
             )

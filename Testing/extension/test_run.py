@@ -83,7 +83,7 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     ui.exportPathLineEdit.currentPath = str(tmp_path / "models")
     ui.exportButton.click()
     ready.wait(lambda: not ready.session.jobs.run.busy)
-    assert "files are in" in ui.statusLabel.text
+    assert "Files in" in ui.statusLabel.text
     mesh = trimesh.load_mesh(tmp_path / "models" / "lung_left.stl")
     assert mesh.is_watertight and mesh.volume == pytest.approx(corrected.sum() * voxel, rel=0.02)
     assert (tmp_path / "models" / "organs.glb").stat().st_size > 1000

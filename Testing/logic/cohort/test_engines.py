@@ -261,7 +261,7 @@ def test_ctrl_c_on_spark_ends_it_and_writes_the_tables(cohort, request, where):
     _, errors = process.communicate(timeout=120)
     ended = {row["case"]: row["status"] for row in rows(out / "cohort.csv")}
     left = [*ended.values()].count("cancelled")
-    assert (process.returncode, errors) == (130, f"Cancelled. {left} of 3 cases were not finished.\n")
+    assert (process.returncode, errors) == (130, f"Cancelled. Not finished: {left} of 3 cases.\n")
     assert set(ended) == {"a", "patient 2/b", "broken"} and left > (0 if where == "here" else 2)
     assert not list(out.rglob(".*"))
 

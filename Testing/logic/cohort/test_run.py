@@ -218,7 +218,7 @@ def test_cancelled_cases_leave_nothing(cohort):
 
 
 def test_the_measurements_of_a_cohort_that_was_not_finished_say_so(cohort, scheduler):
-    """Also if the caller stops asking. ``cohort.csv`` names all cases; once they ended, only the whole table is left."""
+    """Also if the caller stops asking. ``cohort.csv`` names all cases; only one table of measurements stays."""
     cases, settings = cohort
     whole, partial = settings.output / "measurements.csv", settings.output / "measurements-partial.csv"
     for run in (partial, whole, partial):
