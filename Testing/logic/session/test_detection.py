@@ -109,7 +109,7 @@ def test_a_failed_search_keeps_the_findings_and_another_volume_drops_them(sessio
     session.choices.set_volume(other)
     assert detection.findings == [] and detection.found is None
     detection.search()
-    assert ended(session).summary == "No lesions found." and detection.text.startswith("0 of 0")
+    assert ended(session).summary == "No lesions found." and detection.text.startswith("Findings shown: 0 of 0")
     detection.step(1)
     assert detection.at is None
     with pytest.raises(UsageError, match="no findings to write"):
