@@ -43,7 +43,7 @@ def write_results(
     cases: int,
     provenance: dict[str, Any] | None = None,
     fold: int = 0,
-    rights: Mapping[str, str] | None = None,
+    rights: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model, whole or not at all. The weights of a U-Net are in half precision.
 

@@ -76,6 +76,7 @@ def test_a_hidden_structure_stays_hidden_in_the_table_after_a_correction(lung):
     def told():
         return lung.ui.hiddenLabel.isVisibleTo(lung.ui.exportCollapsibleButton)
 
+    lung.ui.exportCollapsibleButton.collapsed = False
     assert not told()
     row().setCheckState(0, qt.Qt.Unchecked)
     lung.wait(told)
