@@ -79,9 +79,8 @@ def slices_of_scan(path: Path, warnings: list[str]) -> list[Slice]:
     scan = chosen(scans, folder, warnings)
     unplaced = [s for s in unplaced if s.tags.get("series") == scan[0].tags.get("series")]
     if unplaced:
-        warnings.append(
-            f"{counted(len(unplaced), 'slice')} of the series cannot be used: {unplaced[0].name} {unplaced[0].lacks}."
-        )
+        left = f"{counted(len(unplaced), 'slice')} of the series {'is' if len(unplaced) == 1 else 'are'} not used"
+        warnings.append(f"{left}: {unplaced[0].name} {unplaced[0].lacks}.")
     return sorted(scan, key=lambda s: float(s.position @ scan[0].normal))
 
 
