@@ -5,7 +5,7 @@ from pathlib import Path
 import qt
 import slicer
 
-from DeepSegLib import remedies
+from DeepSegLib import remedies, storedResult
 from DeepSegLib.i18n import tr as _
 from DeepSegLogic.results.label_files import DICOM_FORMATS
 from DeepSegLogic.surfaces.formats import FORMATS as SURFACE_FORMATS
@@ -23,6 +23,8 @@ class ExportSection:
         self.session.jobs.run_changed.connect(self.showRun)
         self.session.outcome.result_changed.connect(self.showDicom)
         self.session.outcome.files_exported.connect(self.showFiles)
+        sceneSession.lookChanged.connect(self.showHidden)
+        ui.hiddenLabel.visible = False
         self.showDicom()
 
     def showRun(self, run):
@@ -36,6 +38,11 @@ class ExportSection:
             box.checked = box.checked and not why
         self.ui.dicomLabel.text = why and _("No DICOM formats. {}").format(why)
         self.ui.dicomLabel.visible = bool(why)
+
+    def showHidden(self, node):
+        """Say that an export holds more than is seen, if it does."""
+        display = node.GetDisplayNode()
+        self.ui.hiddenLabel.visible = not all(map(display.GetSegmentVisibility, storedResult.segmentIDs(node)))
 
     def showFiles(self, paths):
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(paths[0].parent)))

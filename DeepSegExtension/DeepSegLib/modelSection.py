@@ -57,7 +57,7 @@ class ModelSection:
             button = self.ui.modelCollapsibleButton
             title = button.fontMetrics().elidedText(chosen.title, qt.Qt.ElideRight, WIDEST)  # else it widens the panel
             button.text = _("Model: {}").format(title)
-            count = _("{} structures.").format(len(chosen.structures))
+            count = _("Structures: {}.").format(len(chosen.structures))
             self.ui.modelLabel.text = " ".join(filter(None, (count, chosen.intended_use, *chosen.notes)))
         if chosen is not self._checked:  # reads all files of a model with code
             self._checked, self._untrusted = chosen, self._needsTrust(chosen)

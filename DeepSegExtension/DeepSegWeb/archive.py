@@ -12,6 +12,7 @@ from DeepSegLogic.refinement.undo import Entry
 from DeepSegLogic.results.label_files import DICOM_FORMATS
 from DeepSegLogic.session import Phase, Run
 from DeepSegLogic.util.errors import UsageError
+from DeepSegLogic.util.words import counted
 
 from .correcting import Correcting
 from .opening import Opening
@@ -84,7 +85,9 @@ class PageArchive:
             {
                 "uid": one.series,
                 "title": " · ".join(filter(None, (one.modality, one.description))),
-                "subtitle": " · ".join(filter(None, (_date(one.date), f"{one.images} images" if one.images else ""))),
+                "subtitle": " · ".join(
+                    filter(None, (_date(one.date), counted(one.images, "image") if one.images else ""))
+                ),
             }
             for one in found
         ]

@@ -51,6 +51,11 @@ def _export(app) -> None:
             html.Div("Everything in one file", classes="ds-section")
             _boxes(WHOLE_FORMATS)
             html.Div(
+                "Structures that are hidden in the views are exported, too.",
+                v_if=("rows.some((r) => r.found && !visible.includes(r.name))",),
+                classes="ds-note mt-2",
+            )
+            html.Div(
                 "Surfaces are in LPS coordinates. For research use only.",
                 classes="ds-note mt-2",
             )

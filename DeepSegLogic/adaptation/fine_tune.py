@@ -191,7 +191,8 @@ def _described(old: ModelCard, new: ModelCard, taught: Sequence[CorrectedCase]) 
         postprocess=old.postprocess,
         min_piece_ml={name: least for name, least in old.min_piece_ml.items() if name in new.structures},
         one_piece=[name for name in old.one_piece if name in new.structures],
-        description=f"{new.description} Made from {old.id}, version {old.version}, and {len(cases)} corrected cases.",
+        description=f"{new.description} Made from {old.id}, version {old.version}, and "
+        f"{counted(len(cases), 'corrected case')}.",
         provenance={**new.provenance, "adapted": facts},
     )
     _write_card(described)

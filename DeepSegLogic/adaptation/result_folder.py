@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap, changed_structures
 from ..data.volume import Volume, volume_digest
+from ..io.patients import patient_key
 from ..io.read import read_label_map
 from ..io.result_files import PROVENANCE, holds_voxels, label_map_in, label_maps_in, provenance_of
 from ..training.dataset import find_cases, patients_in
 from ..util.digests import file_digest
 from ..util.errors import InputError
+from .cases import SAME_GRID_MM
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class CorrectedResult:
         image: file or folder that was segmented.
         labels: file of the corrected labels.
         facts: its provenance.
-        patient: key of the patient, as a table beside the results says; else empty.
+        patient: key of the patient, as given, or as a table beside the results says; else empty.
     """
 
     folder: Path
@@ -55,23 +59,22 @@ class CorrectedResult:
                 code="input.data",
             )
 
-    def corrected(self, label_map: LabelMap) -> list[str]:
+    def corrected(self, label_map: LabelMap, volume: Volume) -> list[str]:
         """Names of the structures that were corrected, by a copy of the labels in another format that was not; all if
         there is none.
 
         Args:
-            label_map: as it is now.
+            label_map: as it is now, on the volume's grid.
         """
         names = [s.name for s in label_map.structures]
         for copy in (file for file in label_maps_in(self.folder) if file != self.labels and holds_voxels(file)):
             try:
                 if file_digest(copy) != self.facts["files"][copy.name]["digest"]:
                     continue
-                before = read_label_map(copy, self.image)
+                before = placed_on(volume, read_label_map(copy, self.image), SAME_GRID_MM)
             except (OSError, LookupError, TypeError, InputError):
                 continue
-            if before.array.shape == label_map.array.shape:
-                return changed_structures(self._as_before(before, label_map), label_map) or names
+            return changed_structures(self._as_before(before, label_map), label_map) or names
         return names
 
     def _as_before(self, copy: LabelMap, label_map: LabelMap) -> LabelMap:
@@ -86,20 +89,23 @@ class CorrectedResult:
         return replace(copy, array=table[copy.array], structures=[s for s in label_map.structures if s.name in known])
 
 
-def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedResult]:
+def corrected_results(data: Path, image: Path | None = None, patient: str = "") -> list[CorrectedResult]:
     """The results in a folder.
 
     Args:
         data: folder of one result, or of several.
         image: what was segmented, for a single result; None if it is in the folder or beside it.
+        patient: code of the patient of all of them; without, tables beside the results count.
 
     Raises:
-        InputError: there is no result, or its image is missing.
+        InputError: there is no result, its image is missing, or a table cannot be used.
     """
+    key = patient_key(patient)
     if image is not None and (labels := label_map_in(data)) is not None:
-        return [CorrectedResult(data, image, labels, provenance_of(data), _patient_beside(data))]
+        single = [CorrectedResult(data, image, labels, provenance_of(data), key)]
+        return single if key else _with_patients(single)
     try:
-        cases = find_cases(data)
+        cases = find_cases(data, patients=not key)
     except InputError as error:
         if error.code != "input.image":
             raise
@@ -113,19 +119,19 @@ def corrected_results(data: Path, image: Path | None = None) -> list[CorrectedRe
             f"Choose a folder of results: with a label map and {PROVENANCE}.",
             code="input.data",
         )
-    return [
-        CorrectedResult(
-            case.labels.parent,
-            case.image,
-            case.labels,
-            provenance_of(case.labels.parent),
-            case.patient or _patient_beside(case.labels.parent),
-        )
+    results = [
+        CorrectedResult(folder, case.image, case.labels, provenance_of(folder), key or case.patient)
         for case in found
+        for folder in [case.labels.parent]
     ]
+    return results if key else _with_patients(results, {data.resolve()})
 
 
-def _patient_beside(folder: Path) -> str:
-    """The patient of a result, by the table of the folder in which it lies."""
-    folder = folder.resolve()
-    return patients_in(folder.parent).get(folder.name, "")
+def _with_patients(results: list[CorrectedResult], known: Set[Path] = frozenset()) -> list[CorrectedResult]:
+    """Results with the patients that the tables in the folders around them name; those of some folders are known."""
+    folders = [result.folder.resolve() for result in results]
+    tables = {place: patients_in(place) for place in {folder.parent for folder in folders} - known}
+    return [
+        replace(result, patient=result.patient or tables.get(folder.parent, {}).get(folder.name, ""))
+        for result, folder in zip(results, folders, strict=True)
+    ]

@@ -50,7 +50,7 @@ def add(
 
     Only the structures that were corrected are learnt, or those that --structures names as right.
     """
-    from ..adaptation.cases import CorrectedCases
+    from ..adaptation.cases import SAME_GRID_MM, CorrectedCases
     from ..adaptation.result_folder import corrected_results
     from ..data.label_grid import placed_on
     from ..session.texts import collect_question
@@ -58,23 +58,21 @@ def add(
 
     console = Console(quiet, as_json)
     before_reading(result, image)
-    for found in corrected_results(result, image):
+    for found in corrected_results(result, image, patient):
         if not (name := model or found.model):
             raise UsageError(f"{found.folder} does not say which model made it.", "Use --model.", code="usage.model")
         cases = CorrectedCases(name)
         with console.working(), IsolatedReader(console.cancelled) as read:
             volume = read.volume(found.image)
             found.check(volume)
-            label_map = read.label_map(found.labels, found.image)
-            if label_map.array.shape != volume.shape_kji:  # empty margins were left out
-                label_map = placed_on(volume, label_map)
-        wanted = split(structures) or found.corrected(label_map)
+            label_map = placed_on(volume, read.label_map(found.labels, found.image), SAME_GRID_MM)
+        wanted = split(structures) or found.corrected(label_map, volume)
         names = [label_map.structure(n).name for n in wanted]
         if not (yes or (somebody_there() and typer.confirm(collect_question(str(cases.folder), volume.name, names)))):
             raise Cancelled(
                 f"{volume.name} was not collected. It needs your consent: answer the question, or use --yes."
             )
-        case = cases.add(volume, label_map, names, patient or found.patient)
+        case = cases.add(volume, label_map, names, found.patient)
         console.say(f"Collected {case.name} ({case.digest[7:19]}) for {cases.model}: {', '.join(case.structures)}.")
         console.event("collected", model=cases.model, digest=case.digest, structures=list(case.structures))
 

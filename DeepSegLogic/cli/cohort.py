@@ -247,6 +247,6 @@ def _tell(console: Console, outcomes: list[Outcome], output: Path, table: str) -
     console.say("Research use only.")
     console.event("result", output=str(output), cases=dict(counts))
     if counts["cancelled"]:
-        raise Cancelled(f"Cancelled. {counts['cancelled']} of {len(outcomes)} cases were not finished.")
+        raise Cancelled(f"Cancelled. Not finished: {counts['cancelled']} of {counted(len(outcomes), 'case')}.")
     if counts["failed"]:
         raise typer.Exit(1)

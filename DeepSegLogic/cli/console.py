@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
+_WIDEST = 1000  # letters of a line of a table in a file or pipe
 
 _IN_ASCII = {"≥": ">=", "≤": "<=", "−": "-", "→": "->"}
 
@@ -121,11 +122,16 @@ class Console:
             print(text)
 
     def show(self, renderable: RenderableType) -> None:
-        """Print a table or another Rich object for people."""
+        """Print a table or another Rich object for people; in a file or pipe as wide as it is."""
         if not self.quiet and not self.as_json:
             from rich.console import Console as Rich
+            from rich.measure import Measurement
 
-            Rich(highlight=False).print(renderable)
+            rich = Rich(highlight=False)
+            if not rich.is_terminal:
+                anything = rich.options.update_width(_WIDEST)
+                rich.width = max(rich.width, Measurement.get(rich, anything, renderable).maximum)
+            rich.print(renderable)
 
     def event(self, name: str, **facts: object) -> None:
         """Print an event for programs."""

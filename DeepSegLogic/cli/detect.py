@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..util.words import place_text
+from ..util.words import counted, place_text
 from .checks import before_reading
 from .console import Console
 from .models import obtain
@@ -119,7 +119,10 @@ def evaluate_boxes(
     if output is not None:
         write_scores(scores, output)
     console.show(_scores_table(scores))
-    console.say(f"{scores.found} findings, {scores.lesions} lesions in {scores.scans} scans. Research use only.")
+    console.say(
+        f"{counted(scores.found, 'finding')}, {counted(scores.lesions, 'lesion')} in {counted(scores.scans, 'scan')}. "
+        "Research use only."
+    )
     console.event(
         "result",
         scans=scores.scans,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..models.card import DEMO_MODEL
-from ..util.words import minus_text, signed_text
+from ..util.words import counted, minus_text, signed_text
 from .checks import before_reading, must_differ, must_end
 from .console import Console, as_typed
 from .options import Device, Image, Json, Quiet, given_path, output_file, path_argument
@@ -128,7 +128,7 @@ def enhance_train(
         )
     facts = cleaner.facts
     before, after = facts["test_error_hu"]
-    console.say(f"{facts['steps']} steps ({facts['training']}). Written to {output}.")
+    console.say(f"{counted(facts['steps'], 'step')} ({facts['training']}). Written to {output}.")
     told = f"Mean error on test slices that were made worse: {before:.2f} HU before, {after:.2f} HU after."
     if after > before:
         console.warning(f"{told} Compare it on your CTs before you use it.")
@@ -162,7 +162,7 @@ def _table(found: Changes) -> Table:
     from rich.table import Table
 
     more = len(found.drifts) - _MOST_ROWS
-    caption = f"and {more} structures that changed less" if more > 0 else ""
+    caption = f"and {counted(more, 'structure')} that changed less" if more > 0 else ""
     table = Table("Structure", "HU before", "HU after", "Change", caption=caption)
     for column in table.columns[1:]:
         column.justify = "right"

@@ -1,6 +1,7 @@
 """``deepseg estimate``: time and memory of a run, without running it."""
 
 from ..models.card import DEMO_MODEL
+from ..util.words import counted
 from .checks import before_reading
 from .console import Console
 from .options import Channel, Device, Image, Json, Model, Quality, Quiet, Roi, RoiMask, Structures, split
@@ -49,7 +50,7 @@ def estimate(
         console.warning(note.text + (" `deepseg segment` needs --force." if note.blocking else ""))
     if text := shown(scan):
         console.say(text)
-    console.say(f"{found.windows} windows, {found.settings.describe()}")
+    console.say(f"{counted(found.windows, 'window')}, {found.settings.describe()}")
     if found.at_most:
         console.say("At most, as the region that the model sees is still to be found:")
     console.say(f"About {found.seconds:.0f} s, {found.ram_bytes / 1e9:.1f} GB of memory")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..util.errors import UsageError
+from ..util.words import counted
 from .console import Console, as_typed
 
 if TYPE_CHECKING:
@@ -115,7 +116,10 @@ def run_server(console: Console, shared: Federated, recipe: Recipe, output: Path
     for sentence in state.warnings:
         console.warning(sentence)
     last = state.rounds[-1]
-    console.say(f"\n{last.number} rounds, {last.sites} sites in the last one, Dice {last.dice:.3f} on your patches.")
+    console.say(
+        f"\n{counted(last.number, 'round')}, {counted(last.sites, 'site')} in the last one, "
+        f"Dice {last.dice:.3f} on your patches."
+    )
     console.say(f"Model: {output}. Each round: {work_folder(output) / ROUNDS}.")
     console.event(
         "result",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..util.words import counted
 from .console import Console
 from .options import Json, Quiet, output_folder, path_argument
 
@@ -78,5 +79,5 @@ def send(
     archive = Archive(ArchiveSettings.from_environment())
     with console.working():
         count = archive.send(files, progress=console.progress, cancel=console.cancelled)
-    console.say(f"Sent {count} files")
+    console.say(f"Sent {counted(count, 'file')}")
     console.event("result", files=count)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..util.errors import Cancelled, UsageError
+from ..util.words import counted
 from .checks import before_reading
 from .console import Console, as_typed
 from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
@@ -73,7 +74,7 @@ def pretrain(
     for sentence in outcome.warnings:
         console.warning(sentence)
     difference = "loss" if contrast else "mean difference in standard deviations"
-    console.say(f"\n{outcome.step} steps, {difference} {outcome.loss:.3f}.")
+    console.say(f"\n{counted(outcome.step, 'step')}, {difference} {outcome.loss:.3f}.")
     console.say(f"Encoder: {output}. Use it with `deepseg train DATA -o FOLDER --from {as_typed(output)}`.")
     console.event("result", output=str(output), steps=outcome.step, loss=outcome.loss, warnings=outcome.warnings)
     if outcome.stopped:

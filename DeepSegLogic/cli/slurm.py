@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..util.atomic_write import atomic_path
 from ..util.errors import ResourceError, UsageError
+from ..util.words import counted
 
 SCRIPT = "cohort.sbatch"
 _MOST = 100  # tasks, unless asked for more; Slurm's own limit is 1001 by default
@@ -57,8 +58,8 @@ def array_script(arguments: Sequence[str], output: Path, count: int, tasks: int 
         f"#SBATCH --output={shlex.quote(folder + '/slurm-%A_%a.log')}",
         *(["#SBATCH --gpus-per-task=1", "#SBATCH --ntasks=1"] if gpu else ["#SBATCH --ntasks=1"]),
         "# Add what your cluster asks for: --partition, --account, --time, --mem, --cpus-per-task.",
-        f"# {count} cases. Once all tasks have ended, run the same command without --engine: it keeps what is done,",
-        "# repeats what failed, and writes the tables of all cases.",
+        f"# {counted(count, 'case')}. Once all tasks have ended, run the same command without --engine:",
+        "# it keeps what is done, repeats what failed, and writes the tables of all cases.",
         'export OMP_NUM_THREADS="${SLURM_CPUS_ON_NODE:-1}"',
         f'exec {command} --part "$SLURM_ARRAY_TASK_ID/{parts}"',
     ]

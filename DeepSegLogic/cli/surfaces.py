@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..surfaces.formats import FORMATS
+from ..util.words import counted
 from .checks import before_reading
 from .console import Console
 from .on_server import connected
@@ -103,7 +104,9 @@ def surfaces(
     if not joint and (max_error_mm is not None or triangles is not None):
         console.say("The surfaces were simplified one by one, so small gaps are possible. --joint avoids them.")
     console.show(_table(made))
-    console.say(f"\nWritten to {output}: {len(made.files)} files, including surfaces.json. Research use only.")
+    console.say(
+        f"\nWritten to {output}: {counted(len(made.files), 'file')}, including surfaces.json. Research use only."
+    )
     console.event(
         "result",
         output=str(output),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..util.errors import Cancelled, UsageError
+from ..util.words import counted
 from .checks import before_reading
 from .console import Console, as_typed
 from .federated import (
@@ -93,6 +94,8 @@ def train(
     fold: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="With --folds: train only this one, from 0.")
     ] = None,
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the model, for its card.")] = "",
+    citation: Annotated[str, typer.Option(metavar="TEXT", help="Whom to cite for the model, for its card.")] = "",
     federated: Role = "",
     address: Address = Federated.address,
     rounds: Rounds = Federated.rounds,
@@ -147,11 +150,12 @@ def train(
     }
     if federated == "client":
         decided |= {"--steps": steps, "--network": network, "--from": begin, "--spacing": spacing, "--patch": patch}
-        decided |= {"--batch": batch}
+        decided |= {"--batch": batch, "--licence": licence, "--citation": citation}
     shared.check([name for name, value in decided.items() if value])
     chosen = choose_device(device)
     require_packages(network or DEFAULT_NETWORK)
     factors(weight or [])
+    rights = _rights(licence=licence, citation=citation)
     before_reading(data)
     card = find_model(begin) if begin and not pretrained else None
     voxel, edges, given = numbers(spacing, "--spacing"), numbers(patch, "--patch"), budget(chosen)
@@ -190,7 +194,9 @@ def train(
         seconds = None if steps is not None else 60 * (minutes or _MINUTES)
         rate = rate_for(plan.network, optimizer)
         options = Options(steps=steps, seconds=seconds, optimizer=optimizer, rate=rate)
-        recipe = Recipe(report, plan, options, origin, loss=loss, weights=weights, device=chosen, encoder=encoder)
+        recipe = Recipe(
+            report, plan, options, origin, loss=loss, weights=weights, device=chosen, encoder=encoder, rights=rights
+        )
         lines = plan_lines(plan, report)
         if not federated:
             lines.append(held_out_line(report.patients, check_folds(recipe, folds, fold) if folds else None))
@@ -211,6 +217,24 @@ def train(
         _tell(console, output, report, outcomes, done)
     if outcomes[-1].stopped:
         raise Cancelled("Stopped. The best network so far was written; the same command continues the training.")
+
+
+def _rights(**given: str) -> dict[str, str]:
+    """What is given for the card of the model.
+
+    Raises:
+        UsageError: a card cannot hold it.
+    """
+    from ..models.card import ModelCard
+
+    rights = {name: text for name, text in given.items() if text}
+    try:
+        ModelCard.from_json({"id": "model", "title": "model", **rights})
+    except ValueError as error:
+        raise UsageError(
+            f"The card of a model cannot hold the {error}.", "Give a shorter line of letters.", code="usage.option"
+        ) from error
+    return rights
 
 
 def _check_names(loss: str, optimizer: str, fusion: str) -> None:
@@ -242,7 +266,7 @@ def _tell(console: Console, output: Path, report: Report, outcomes: Sequence[Out
         console.say(f"Dice of each case: {work_folder(output) / SCORES}.")
     else:
         dice = f", Dice {outcome.dice:.3f} on held-out patches" if outcome.dice is not None else ""
-        console.say(f"\n{outcome.step} steps, loss {outcome.loss:.3f}{dice}.")
+        console.say(f"\n{counted(outcome.step, 'step')}, loss {outcome.loss:.3f}{dice}.")
     console.say(f"Model: {output}. Use it with `deepseg segment IMAGE -o FOLDER -m {as_typed(output)}`.")
     console.say(f"Checkpoint, curves and prepared images (patients' data): {work_folder(output)}.")
     console.event(

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..util.words import counted
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -76,7 +78,7 @@ def cases_table(report: Report) -> Table:
 def plan_lines(plan: TrainingPlan, report: Report) -> list[tuple[str, str]]:
     """Name and value of each part of a plan, and how many patients there are if some have several cases."""
     patients, cases = len(report.patients), len(report.cases)
-    return [*([("Patients", f"{patients}, with {cases} cases")] if patients < cases else []), *plan.lines()]
+    return [*([("Patients", f"{patients}, with {counted(cases, 'case')}")] if patients < cases else []), *plan.lines()]
 
 
 def held_out_line(patients: Sequence[Sequence[str]], folds: Sequence[Sequence[str]] | None) -> tuple[str, str]:
@@ -91,9 +93,12 @@ def held_out_line(patients: Sequence[Sequence[str]], folds: Sequence[Sequence[st
     cases = sum(map(len, patients))
     if folds is not None:
         least, most = min(map(len, folds)), max(map(len, folds))
-        return "Held out", f"{least if least == most else f'{least} to {most}'} of {cases} cases by each fold"
+        return (
+            "Held out",
+            f"{least if least == most else f'{least} to {most}'} of {counted(cases, 'case')} by each fold",
+        )
     if count := len(names_held_out(patients)):
-        return "Held out", f"{count} of {cases} cases, for the Dice"
+        return "Held out", f"{count} of {counted(cases, 'case')}, for the Dice"
     return "Held out", "none, so there is no Dice: each patient has more than a fifth of the cases"
 
 

@@ -49,6 +49,7 @@ def web(
         from ..io.dicom.web_archive import Archive
 
         Archive(ArchiveSettings.from_environment())  # raises now what is wrong with the settings
+    print("DeepSeg is starting.", flush=True)  # loading takes seconds
     sys.argv[1:] = []  # trame parses the command line, too
     os.environ["WSLINK_READY_MSG"] = ""
     gc.disable()  # libraries are no garbage, and collecting goes through all of them again and again

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ..util.errors import Cancelled
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
-from .case import Outcome, Settings
+from .case import Outcome, Settings, failed
 from .cases import Case
 from .engines import engine_for
 from .signals import Signals, signals_in
@@ -31,7 +32,8 @@ def run_cohort(
 
     Each case gets a folder of results with its name. A case with complete results of the same input, model and
     settings is kept. A failed case does not stop the others. At the end, ``cohort.csv`` lists the outcomes and
-    ``measurements.csv`` the measurements of all cases.
+    ``measurements.csv`` the measurements of all cases; ``measurements-partial.csv`` takes its place if cases were not
+    finished.
 
     Args:
         workers: processes on this machine; 0 for one per GPU, or one. Each needs the memory of a run.
@@ -71,7 +73,7 @@ def run_cohort(
                 yield outcome
     finally:
         if outcomes:
-            write_tables(settings.output, [outcomes[case] for case in cases if case in outcomes], part)
+            write_tables(settings.output, [outcomes.get(case) or failed(case, Cancelled()) for case in cases], part)
 
 
 def _named(signals: Signals) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..util.errors import InputError
+from .affine import same_grid
 from .label_map import LabelMap
 from .types import FloatArray
 from .volume import Volume
@@ -19,12 +20,16 @@ def has_same_voxels(label_map: LabelMap, volume: Volume | LabelMap) -> bool:
     return aligned and bool(np.isclose(abs(np.linalg.det(to_labels)), 1))
 
 
-def placed_on(volume: Volume, label_map: LabelMap) -> LabelMap:
+def placed_on(volume: Volume, label_map: LabelMap, tolerance_mm: float = 1e-3) -> LabelMap:
     """The label map on the grid of the volume that it was made from, with a warning if a part lies outside of it.
+
+    One that is there already, to within ``tolerance_mm``, is returned as it is.
 
     Raises:
         InputError: they do not have the same voxels, or all that is labelled lies outside the volume.
     """
+    if label_map.shape_kji == volume.shape_kji and same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, tolerance_mm):
+        return label_map
     choose = "Choose the volume that was segmented."
     other_voxels = InputError(f"The label map does not have the voxels of {volume.name}.", choose, code="input.grid")
     if not has_same_voxels(label_map, volume):

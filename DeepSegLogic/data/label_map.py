@@ -99,7 +99,7 @@ class LabelMap(GridRecord):
         """Check what scripts give, see :class:`~DeepSegLogic.data.records.GridRecord`.
 
         Raises:
-            UsageError: labels that are no whole numbers from 0 on, or structures that are none.
+            UsageError: labels that are no whole numbers from 0 on, or structures that are none or have the value 0.
         """
         super().__post_init__()
         if self.array.dtype.kind == "i" and self.array.min(initial=0) < 0:
@@ -110,6 +110,12 @@ class LabelMap(GridRecord):
                 raise UsageError(
                     f"The structures of a LabelMap are a list of Structure, but {structure!r} is in it.",
                     'Give [Structure(1, "liver"), …].',
+                    code="usage.structures",
+                )
+            if structure.value < 1:
+                raise UsageError(
+                    f"The structure {structure.name} has the value {structure.value}, but 0 is the background.",
+                    "Give it a value from 1 on.",
                     code="usage.structures",
                 )
             if names.setdefault(structure.value, structure.name) != structure.name:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..util.errors import InputError
-from ..util.words import minus_text
+from ..util.words import counted, minus_text
 from .affine import same_grid
 from .types import VolumeArray
 from .volume import Volume
@@ -81,7 +81,7 @@ def reject_unusable_voxels(array: npt.NDArray[np.generic], name: Path | str) -> 
 def not_finite(name: Path | str, count: int) -> InputError:
     """The error for voxels that are NaN or infinite."""
     return InputError(
-        f"{name} has {count} voxels that are not numbers (NaN or infinite).",
+        f"{name} has {counted(count, 'voxel')} without a number (NaN or infinite).",
         "Replace them: in a CT by −1024 HU (air), in a label map by 0 (background).",
         code="input.not_finite",
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..io.files import opened
+from ..io.files import as_path, opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
 from ..util.tables import table_of, write_table
@@ -77,7 +77,7 @@ def read_findings_csv(path: Path | str) -> list[BoxFinding]:
         >>> read_findings_csv(path)[0].high
         (-50.0, 18.0, 106.0)
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     with opened(path) as file:
         content = file.read(_MOST_BYTES)
     try:

@@ -10,6 +10,7 @@ from ..data.volume import Volume
 from ..util.errors import InputError, ResourceError
 from ..util.free_memory import free_memory
 from ..util.progress import Cancel, Progress, check, share
+from ..util.words import counted
 from .degradations import between, thickened
 from .grids import slow_axis, thinner_by, thinner_matrix
 from .network import LOWEST_HU, Cleaner, corrections
@@ -61,7 +62,7 @@ def with_thin_slices(
 def _check(volume: Volume, axis: int, factor: int) -> None:
     if volume.array.shape[axis] < _LEAST_SLICES:
         raise InputError(
-            f"{volume.name} has {volume.array.shape[axis]} slices, too few to find what lies between them.",
+            f"{volume.name} has {counted(volume.array.shape[axis], 'slice')}, too few to find what lies between them.",
             f"Choose a CT of {_LEAST_SLICES} slices or more.",
             code="input.slices",
         )

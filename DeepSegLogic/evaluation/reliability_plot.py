@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+from ..util.words import counted
 from .calibration import BINS, Reliability
 from .plots import GRID, LINE, POINT, line, svg, text
 
@@ -42,7 +43,7 @@ def _diagram(title: str, bins: Reliability, left: float, top: float) -> list[str
     ]
     for believed, true, voxels in bins.points:
         x = left + min(int(believed * BINS), BINS - 1) * width
-        caption = escape(f"{title}: believed {believed:.2f}, true {true:.2f}, {voxels} voxels")
+        caption = escape(f"{title}: believed {believed:.2f}, true {true:.2f}, {counted(voxels, 'voxel')}")
         parts.append(
             f'<rect x="{x:.1f}" y="{bottom - true * _SIDE:.1f}" width="{width - 1:.1f}" height="{true * _SIDE:.1f}" '
             f'fill="{POINT}" fill-opacity="0.7"><title>{caption}</title></rect>'

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data.affine import ras_to_ijk
 from ..review.field_of_view import bounded
+from ..util.words import counted
 from .matching import Seen
 from .registration import Registration
 from .time_point import TimePoint
@@ -92,7 +93,7 @@ class Change:
             text += f", within the uncertainty of ±{_ml(self.uncertainty_ml)} ml"
         if self.doubling_days is not None:
             word = "doubles" if self.doubling_days > 0 else "halves"
-            text += f", {word} in {abs(self.doubling_days):.0f} days"
+            text += f", {word} in {counted(round(abs(self.doubling_days)), 'day')}"
         return text + {"merged": ", merged", "split": ", split"}.get(self.kind, "")
 
     @property

@@ -160,7 +160,7 @@ def _of_lesions(
     parts = [lesions_of(p, s.structure) for p, s in zip(points, (before, after), strict=True)]
     small = sum(count for _, count in parts)
     if small:
-        warnings.append(f"{title}: {small} pieces below {LEAST_ML} ml are not listed as lesions.")
+        warnings.append(f"{title}: pieces below {LEAST_ML} ml are not listed as lesions ({small}).")
     found = groups(parts[0][0], parts[1][0], registration)
     return [
         change_of(g.before, g.after, points, registration, days, title=title, name=before.structure.name, lesion=number)

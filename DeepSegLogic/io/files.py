@@ -6,10 +6,11 @@ import os
 import re
 import stat
 from io import BufferedReader
+from os import PathLike
 from pathlib import Path
 
 from ..util.atomic_write import is_unicode
-from ..util.errors import InputError, ResourceError
+from ..util.errors import InputError, ResourceError, UsageError
 
 
 def opened(path: Path) -> BufferedReader:
@@ -92,6 +93,21 @@ def must_fit(path: Path, announced: int) -> None:
             "Close other programs, or crop the volume. If it should be small, its header is damaged.",
             code="resource.memory",
         )
+
+
+def as_path(path: Path | str) -> Path:
+    """What a script gives as the path of a file or folder; ``~`` is the home folder.
+
+    Raises:
+        UsageError: it is no path.
+    """
+    if not isinstance(path, str | PathLike):
+        raise UsageError(
+            f"One path is wanted, not a {type(path).__name__}.",
+            "Give the path of the file. A DICOM series is given by its folder, or by one of its slices.",
+            code="usage.path",
+        )
+    return Path(path).expanduser()
 
 
 def must_exist(path: Path) -> None:

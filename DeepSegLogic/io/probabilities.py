@@ -10,7 +10,7 @@ import numpy as np
 from ..data.probabilities import TopProbabilities
 from ..util.atomic_write import atomic_path
 from ..util.errors import DeepSegError, InputError
-from .files import must_fit, opened
+from .files import as_path, must_fit, opened
 
 
 def write_probabilities(top: TopProbabilities, path: Path | str) -> None:
@@ -32,7 +32,7 @@ def read_probabilities(path: Path | str) -> TopProbabilities:
         InputError: the file is missing, damaged, or of another kind.
         ResourceError: not enough memory.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     try:
         with opened(path) as source:
             with zipfile.ZipFile(source) as archive:

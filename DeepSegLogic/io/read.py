@@ -66,7 +66,7 @@ def read_volume(path: Path | str) -> Volume:
         >>> ct.shape_kji, ct.orientation, ct.array.dtype.name
         ((15, 24, 26), 'RAS', 'int16')
     """
-    path = Path(path).expanduser()
+    path = files.as_path(path)
     files.must_exist(path)
     if path.is_file() and path.suffix.lower() == archive.SUFFIX:
         with archive.unpacked(path, IMAGE_SUFFIXES) as content:
@@ -113,7 +113,7 @@ def read_label_map(path: Path | str, source: Path | str | None = None) -> LabelM
         >>> [structure.name for structure in organs.structures][-3:]
         ['right_lung', 'left_lung', 'tissue']
     """
-    path = Path(path).expanduser()
+    path = files.as_path(path)
     files.must_exist(path)
     path = label_file(path)
     if path.is_dir() or files.is_dicom(path):
@@ -164,7 +164,7 @@ def voxel_type(path: Path | str) -> np.dtype[Any]:
     """
     import SimpleITK as sitk
 
-    with _opened(Path(path).expanduser()) as (reader, _):
+    with _opened(files.as_path(path)) as (reader, _):
         one_voxel = sitk.GetArrayViewFromImage(sitk.Image([1, 1, 1], reader.GetPixelID()))
         return np.asarray(one_voxel).dtype
 

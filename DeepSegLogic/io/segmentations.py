@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..data.affine import same_grid
 from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap
 from ..data.volume import Volume
@@ -76,6 +75,4 @@ def read_segmentation_of(volume: Volume, path: Path, tolerance_mm: float = 1e-3)
         label_map.warnings.append(
             f"{volume.name} was not opened from DICOM files: whether {file.name} is of the same patient is unknown."
         )
-    if label_map.array.shape == volume.shape_kji and same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, tolerance_mm):
-        return label_map
-    return placed_on(volume, label_map)
+    return placed_on(volume, label_map, tolerance_mm)

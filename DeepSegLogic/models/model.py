@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..util.errors import ModelError, first_line
 from ..util.version import how_to_install
+from ..util.words import counted
 from .backends import backend_for
 from .card import ModelCard, Part
 
@@ -154,7 +155,7 @@ def _check_channels(model: Model) -> None:
     named, expected = len(model.card.channels) or 1, model.plan.images if model.plan is not None else 1
     if named != expected:
         raise ModelError(
-            f"The card of {model.card.id} names {named} input channels, but its network takes {expected}.",
+            f"The card of {model.card.id} names {counted(named, 'input channel')}, but its network takes {expected}.",
             'Correct "channels" in its card, or import the model again.',
             code="model.card",
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..util.errors import ModelError
+from ..util.words import counted
 from .card import ModelCard
 from .files import CARD_FILE
 from .plan import Normalization, Padding, Plan, Resampling, triple
@@ -155,7 +156,10 @@ def plan_of(parser: ConfigParser, card: ModelCard, image: dict[str, Any], channe
     if overlapping and postprocess is not None and len(channels) > 1:
         raise unsupported(card, "postprocessing of overlapping structures")
     if len(labels) != len(channels) - (channels[0].lower() == "background"):
-        raise unsupported(card, f"a card with {len(labels)} structures for a network with {len(channels)} outputs")
+        raise unsupported(
+            card,
+            f"a card with {counted(len(labels), 'structure')} for a network with {counted(len(channels), 'output')}",
+        )
     return Plan(
         orientation=given.orientation,
         transpose=(2, 1, 0),  # MONAI's axes are (I, J, K)

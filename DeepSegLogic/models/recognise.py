@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..util.atomic_write import cannot_write
 from ..util.errors import ModelError, told_as
+from ..util.words import counted
 from .backends import backend_for, backends
 from .card import ModelCard, Part
 from .files import CARD_FILE, copy_files
@@ -88,7 +89,8 @@ def place(card: ModelCard, part: Part, source: Path, model_folder: Path) -> None
         )
     if marked is not None and marked != expected:
         raise ModelError(
-            f"The network in {source} marks {marked} structures, but {card.id} should have {expected} there.",
+            f"The network in {source} marks {counted(marked, 'structure')}, but {card.id} should have {expected} "
+            "there.",
             "Get the file again from its publisher.",
             code="model.import",
         )

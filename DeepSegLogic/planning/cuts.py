@@ -13,6 +13,7 @@ from ..data.affine import ras_to_ijk
 from ..data.label_map import LabelMap
 from ..data.types import ByteArray, FloatArray, PointsRas
 from ..util.errors import UsageError
+from ..util.words import counted
 from .subjects import point
 
 Position = tuple[float, float, float]
@@ -60,7 +61,9 @@ class Plane:
             UsageError: there are not three, or they lie on a line.
         """
         if len(points) != 3:
-            raise UsageError(f"A plane through {len(points)} points.", "Give three points.", code="usage.plane")
+            raise UsageError(
+                f"A plane through {counted(len(points), 'point')}.", "Give three points.", code="usage.plane"
+            )
         a, b, c = (point(p, "point of the plane") for p in points)
         normal = np.cross(b - a, c - a)
         if np.linalg.norm(normal) <= 1e-6 * np.linalg.norm(b - a) * np.linalg.norm(c - a):

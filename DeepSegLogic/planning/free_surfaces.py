@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..data.label_map import LabelMap
 from ..data.types import ByteArray, FloatArray
 from ..util.errors import UsageError
+from ..util.words import counted
 from .cuts import Position
 from .subjects import point
 
@@ -40,7 +41,7 @@ class FreeSurface:
             raise UsageError("The normal of the surface is 0.", "Give a direction.", code="usage.surface")
         if len(self.points) < 4:
             raise UsageError(
-                f"A surface through {len(self.points)} points.", "Give four at least.", code="usage.surface"
+                f"A surface through {counted(len(self.points), 'point')}.", "Give four at least.", code="usage.surface"
             )
         flat = self.along(np.array([point(p, "point of the surface") for p in self.points]))[:, :2]
         if pdist(flat).min() < _APART_MM:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..data.label_map import LabelMap, structure_named
-from ..io.files import opened
+from ..io.files import as_path, opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
 from ..util.json_schema import faults
@@ -85,7 +85,7 @@ def read_plan(path: Path | str) -> Plan:
         >>> read_plan(path).entries["distances"]
         [{'one': 'liver_tumor', 'other': 'portal_vein'}]
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     try:
         with opened(path) as file:
             text = file.read(_LARGEST + 1)

@@ -15,6 +15,7 @@ from ..data.terminology import structure_for
 from ..data.types import ByteArray, LabelArray
 from ..util.errors import UsageError
 from ..util.given import checks_arguments
+from ..util.words import counted
 from .cuts import Cut
 from .subjects import notes_on, subject
 
@@ -111,6 +112,7 @@ class Organ:
         self._at_border = np.logical_or.reduce([(i == 0) | (i == size - 1) for i, size in ends])
         self._notes = notes_on(label_map, [self.structure])
 
+    @checks_arguments
     def cut(self, cuts: Sequence[Cut], removed: Collection[int] = (1,)) -> Resection:
         """The volumes of the parts into which cuts divide the organ.
 
@@ -159,6 +161,7 @@ class Organ:
             (*self._notes, *notes),
         )
 
+    @checks_arguments
     def divided(self, cuts: Sequence[Cut]) -> LabelMap:
         """The label map with the parts as structures in the organ's place; all other structures stay.
 
@@ -189,7 +192,7 @@ class Organ:
         total = math.prod(len(cut.sides) for cut in cuts)
         if not cuts or total > _MOST_PARTS:
             raise UsageError(
-                f"{len(cuts)} cuts would make {total} parts of {self._title}.",
+                f"{counted(len(cuts), 'cut')} would make {total} parts of {self._title}.",
                 f"Give cuts that make 2 to {_MOST_PARTS} parts.",
                 code="usage.cuts",
             )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-from ..io.files import opened
-from ..util.errors import InputError
+from ..io.files import as_path, opened
+from ..util.errors import InputError, UsageError
 from ..util.json_schema import faults
 from ..util.json_text import json_of
 from ..util.resources import resource_path
@@ -45,6 +45,9 @@ class Point(Prompt):
     ras: Position
     kind = "point"
 
+    def __post_init__(self) -> None:
+        _check_positions(self, [self.ras])
+
 
 @dataclass(frozen=True)
 class Scribble(Prompt):
@@ -58,6 +61,9 @@ class Scribble(Prompt):
     points: tuple[Position, ...]
     radius_mm: float = 2.0
     kind = "scribble"
+
+    def __post_init__(self) -> None:
+        _check_positions(self, self.points)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,9 @@ class Box(Prompt):
     corners: tuple[Position, Position]
     kind = "box"
 
+    def __post_init__(self) -> None:
+        _check_positions(self, self.corners)
+
 
 @dataclass(frozen=True)
 class Lasso(Prompt):
@@ -85,6 +94,28 @@ class Lasso(Prompt):
 
     points: tuple[Position, ...]
     kind = "lasso"
+
+    def __post_init__(self) -> None:
+        _check_positions(self, self.points)
+
+
+def _check_positions(prompt: Prompt, positions: Iterable[Position]) -> None:
+    """Check what scripts give.
+
+    Raises:
+        UsageError: a position is not three finite numbers.
+    """
+    for position in positions:
+        try:
+            if len(position) == 3 and all(map(_is_finite, position)):
+                continue
+        except TypeError:  # no sequence, or not of numbers
+            pass
+        raise UsageError(
+            f"A position of a {prompt.kind} is {position!r}, not three finite numbers.",
+            "Give (R, A, S) in mm.",
+            code="usage.point",
+        )
 
 
 @dataclass(frozen=True)
@@ -118,7 +149,7 @@ def read_prompts(path: Path | str) -> PromptFile:
         >>> read_prompts(path).prompts
         [Point(structure='liver', positive=True, ras=(61.0, 20.5, 310.0))]
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     try:
         with opened(path) as file:
             content = json_of(file.read())

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data.affine import same_grid
 from ..data.label_grid import placed_on
 from ..data.label_map import LabelMap, Structure
 from ..data.types import Affine, FloatArray, LabelArray
@@ -86,8 +85,7 @@ def measure(
         blank = Volume(np.broadcast_to(np.int16(0), label_map.shape_kji), label_map.ijk_to_ras)
         rows = measure(label_map, blank, confidence, boundary_margin, cut)
         return [replace(row, mean_hu=None, sd_hu=None) for row in rows]
-    if label_map.shape_kji != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, 1e-2):
-        label_map = placed_on(volume, label_map)
+    label_map = placed_on(volume, label_map, 1e-2)
     if label_map.layers:
         rows = [row for layer in label_map.layers for row in measure(layer, volume, confidence, boundary_margin, cut)]
         by_name = {row.name: row for row in rows}

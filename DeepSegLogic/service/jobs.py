@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..util.errors import DeepSegError
+from ..util.words import counted
 from .files import private_folder, write_json
 from .settings import ServiceError, Settings
 
@@ -90,7 +91,8 @@ class Jobs:
                 raise ServiceError(
                     429,
                     "usage.rate",
-                    f"You have {self._settings.open_jobs} jobs waiting or running, the most that this server allows.",
+                    f"You have {counted(self._settings.open_jobs, 'job')} waiting or running, the most that this "
+                    "server allows.",
                     "Wait until one has ended.",
                 )
             job = Job(user, job_id, request, sorted(volumes), time.time())

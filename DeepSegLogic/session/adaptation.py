@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..adaptation.lineage import MINUTES, adapted_facts, check_can_learn
+from ..classify import thinned
 from ..data.label_map import LabelMap, changed_structures
+from ..data.volume import Volume, volume_digest
 from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
 from .choices import Choices
@@ -35,7 +37,8 @@ class Adaptation:
         cases: that were collected for the chosen model, the oldest first.
         offer: a new version of it that waits for a decision; None if there is none.
         minutes: to learn.
-        patient: whose image the result is: any code, or empty. It begins as the PatientID of the DICOM series.
+        patient: whose image the result is: any code, or empty. It begins as what it was for the last result of this
+            volume, else as the PatientID of the DICOM series.
         folder: where the cases are kept; None while no model is chosen that is here.
         why_not: why the chosen model cannot learn at all, in words; empty when it can.
         changed: something of this changed.
@@ -46,6 +49,8 @@ class Adaptation:
         self.offer: Offer | None = None
         self.minutes = MINUTES
         self.patient = ""
+        self._volume: Volume | None = None  # that the patient is of
+        self._patients: dict[str, str] = {}  # by volume
         self.folder: Path | None = None
         self.why_not = ""
         self.changed: Signal[Adaptation] = Signal()
@@ -203,15 +208,18 @@ class Adaptation:
         return self._choices.model
 
     def _look_at_result(self, result: Result | None) -> None:
-        """Ask whose image it is. What was typed for another result says nothing of this one."""
-        self.patient, volume = "", self._outcome.volume
+        """Ask whose image it is. What was typed for another volume says nothing of this one."""
+        if self._volume is not None and self.patient:
+            self._patients[_mark(self._volume)] = self.patient
+        self._volume = volume = self._outcome.volume
+        self.patient = self._patients.get(_mark(volume), "") if volume is not None and self._patients else ""
 
         def told(patient: str) -> None:
             if self._outcome.result is result and not self.patient:
                 self.patient = patient
                 self.changed.emit(self)
 
-        if volume is not None and volume.source:
+        if volume is not None and volume.source and not self.patient:
             self._jobs.submit_latest("patient_id", told, source=volume.source)
         self.changed.emit(self)
 
@@ -233,7 +241,7 @@ class Adaptation:
 
     def _collected(self, digest: str) -> None:
         self.refresh()
-        self._jobs.run.summary = _("Collected: {count} corrected cases of this model.").format(count=len(self.cases))
+        self._jobs.run.summary = _("Collected. Corrected cases of this model: {count}.").format(count=len(self.cases))
 
     def _learnt(self, notes: list[str]) -> None:
         self.refresh()
@@ -253,3 +261,8 @@ class Adaptation:
         self._choices.choose_structures(card.structures)  # also those that are new in this version
         facts = {"title": card.title, "version": card.version}
         self._jobs.run.summary = _("{title}, version {version}, is in use.").format_map(facts)
+
+
+def _mark(volume: Volume) -> str:
+    """What tells a volume from others, also when it is read again."""
+    return volume_digest(thinned(volume))

@@ -104,7 +104,7 @@ class Detection:
             return self.why_not
         accepted = sum(f.state == "accepted" for f in self.findings)
         facts = {"shown": len(self.shown), "all": len(self.findings), "accepted": accepted}
-        return _("{shown} of {all} findings are shown, {accepted} accepted.").format_map(facts)
+        return _("Findings shown: {shown} of {all}, accepted: {accepted}.").format_map(facts)
 
     # --- commands ------------------------------------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ class Detection:
 
     def _wrote(self, answer: dict[str, Any]) -> None:
         paths = [Path(path) for path in answer["files"]]
-        self._jobs.run.summary = _("{count} files are in {folder}.").format(count=len(paths), folder=paths[0].parent)
+        self._jobs.run.summary = _("Files in {folder}: {count}.").format(count=len(paths), folder=paths[0].parent)
         self._jobs.run.warnings += answer["notes"]
         self._outcome.take_files(paths)
 

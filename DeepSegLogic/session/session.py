@@ -293,8 +293,8 @@ class Session:
 
     def _wrote(self, written: list[str]) -> None:
         paths = [Path(path) for path in written]
-        self.jobs.run.summary = _("{count} files are in {folder}.").format(count=len(paths), folder=paths[0].parent)
+        self.jobs.run.summary = _("Files in {folder}: {count}.").format(count=len(paths), folder=paths[0].parent)
         self.outcome.take_files(paths)
 
     def _sent(self, count: int) -> None:
-        self.jobs.run.summary = _("{} files sent to the archive.").format(count)
+        self.jobs.run.summary = _("Files sent to the archive: {}.").format(count)

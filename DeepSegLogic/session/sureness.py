@@ -167,7 +167,7 @@ class Sureness:
         self.rows, self.other = found["rows"], found["other"]
         self.overlay = (found["map"], result.label_map.ijk_to_ras, _("Differences from {who}").format(who=title))
         facts = {"differ": sum(row.differs for row in self.rows), "count": len(self.rows)}
-        self._jobs.run.summary = _("{differ} of {count} structures differ.").format_map(facts)
+        self._jobs.run.summary = _("Structures that differ: {differ} of {count}.").format_map(facts)
         self.changed.emit(self)
 
     def _forget(self) -> None:

@@ -160,7 +160,7 @@ def comparison_text(scores: Sequence[Score]) -> str:
     """A comparison with a reference: mean Dice, and where it is lowest."""
     known = sorted((s for s in scores if math.isfinite(s.values["dice"])), key=lambda s: s.values["dice"])
     mean = sum(s.values["dice"] for s in known) / max(1, len(known))
-    text = _("Mean Dice {mean} over {count} structures.").format(mean=f"{mean:.3f}", count=len(known))
+    text = _("Mean Dice {mean}; structures: {count}.").format(mean=f"{mean:.3f}", count=len(known))
     lowest = ", ".join(f"{s.title} {s.values['dice']:.3f}" for s in known[:NAMED])
     return f"{text} {_('Lowest: {}.').format(lowest)}" if len(known) > NAMED else text
 

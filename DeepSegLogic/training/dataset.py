@@ -77,11 +77,12 @@ class CaseFiles:
         return self.labels.suffix.lower() == SCENE and self.labels == self.image
 
 
-def find_cases(data: Path) -> list[CaseFiles]:
+def find_cases(data: Path, patients: bool = True) -> list[CaseFiles]:
     """The cases of a data set, sorted by name.
 
     Args:
         data: a folder, a CSV, or a scene.
+        patients: whether ``patients.csv`` counts.
 
     Raises:
         InputError: there are none, one lacks its image or labels, or a table cannot be used.
@@ -106,7 +107,7 @@ def find_cases(data: Path) -> list[CaseFiles]:
             "Put the images into imagesTr as NAME_0000, NAME_0001, …, and the labels into labelsTr as NAME.",
             code="input.data",
         )
-    keys = patients_in(data, {case.name for case in cases})
+    keys = patients_in(data, {case.name for case in cases}) if patients else {}
     return sorted((replace(case, patient=keys.get(case.name, case.patient)) for case in cases), key=lambda c: c.name)
 
 
@@ -166,7 +167,7 @@ def _nnunet(folder: Path) -> list[CaseFiles]:
         if sorted(own) != list(range(count)):
             raise InputError(
                 f"The case {name} in {folder} has the images {', '.join(f'{n:04d}' for n in sorted(own))}, but "
-                f"dataset.json names {count} channels.",
+                f"dataset.json names {counted(count, 'channel')}.",
                 f"Put {', '.join(f'{name}_{n:04d}' for n in range(count))} into imagesTr.",
                 code="input.data",
             )

@@ -7,6 +7,8 @@ for the training as for a run.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ def write_results(
     cases: int,
     provenance: dict[str, Any] | None = None,
     fold: int = 0,
+    rights: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model, whole or not at all. The weights of a U-Net are in half precision.
 
@@ -51,11 +54,12 @@ def write_results(
         cases: number of subjects that were trained on.
         provenance: facts about the training for the card; None for a results folder without a card.
         fold: number of it, for a U-Net; other folds in ``folder`` stay, and are an ensemble with it.
+        rights: see :class:`~.recipe.Recipe`.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    card = model_card(plan, id_from(folder.resolve().name), title, provenance or {})
+    card = replace(model_card(plan, id_from(folder.resolve().name), title, provenance or {}), **(rights or {}))
     with atomic_folder(folder, last=CARD_FILE if provenance is not None else "") as temporary:
         if plan.is_unet:
             (temporary / f"fold_{fold}").mkdir()

@@ -160,7 +160,7 @@ def cross_validate(
         done.append(Fold(number, outcome, scores))
         facts = recipe.provenance(outcome) | {"folds": _folds(work, folds)}
         name = title or output.resolve().name
-        write_results(output, outcome.weights, plan, name, len(prepared), facts, number)
+        write_results(output, outcome.weights, plan, name, len(prepared), facts, number, recipe.rights)
         if outcome.stopped:
             break
     _write_scores(work, folds)

@@ -45,6 +45,7 @@ class Recipe:
         options: its ``batch`` is that of the plan.
         origin: the model to begin with.
         encoder: the pre-trained encoder to begin with, instead of a model.
+        rights: ``licence`` and ``citation`` of the model, for its card.
         keep_old: let it label what the cases do not, so that what it knew is kept.
         loss: one of :data:`~.losses.LOSSES`.
         weights: how much a structure counts in the loss, by name; 1 for those without.
@@ -60,6 +61,7 @@ class Recipe:
     weights: Mapping[str, float] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     encoder: Encoder | None = None
+    rights: Mapping[str, str] = field(default_factory=dict)
 
     def began_with(self) -> dict[str, Any] | None:
         """What the provenance says of the model or encoder to begin with."""

@@ -144,7 +144,8 @@ def train_recipe(
     if not ranks.is_first:
         return outcome
     name, plan = title or output.resolve().name, final_plan(recipe.plan, outcome)
-    write_results(output, outcome.weights, plan, name, len(prepared), recipe.provenance(outcome))
+    facts = recipe.provenance(outcome)
+    write_results(output, outcome.weights, plan, name, len(prepared), facts, rights=recipe.rights)
     return outcome
 
 

@@ -17,6 +17,7 @@ from ..models.backends.nnunet import architecture_in
 from ..models.card import ModelCard
 from ..models.model import Model, load_model
 from ..networks.table import TRAINABLE, build_network
+from ..util.words import counted
 from .beginnings import cannot_begin, check_trainable, regions_in
 from .checks import Report, joined_regions
 from .distillation import ClassDistillation, Distillation, RegionDistillation
@@ -81,7 +82,7 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
     own = plan.image_resampling
     for wrong, what in (
         (card.modality not in (None, report.modality), f"it was trained on {card.modality}, unlike these images"),
-        (plan.images != max(1, len(report.channels)), f"it takes {plan.images} images, unlike these cases"),
+        (plan.images != max(1, len(report.channels)), f"it takes {counted(plan.images, 'image')}, unlike these cases"),
         (plan.orientation != "RAS" or plan.transpose != (0, 1, 2), "its images are not in RAS orientation"),
         *(
             (rule.scheme not in ("ct", "zscore"), f"it scales intensities by {rule.scheme}")

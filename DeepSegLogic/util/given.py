@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from os import PathLike
 from typing import ParamSpec, TypeVar
@@ -25,8 +25,9 @@ _MAKERS = {"Volume": "Volume(array, ijk_to_ras)", "LabelMap": "LabelMap(array, i
 _OTHERS = {"numpy", "torch", "monai", "SimpleITK", "itk", "nibabel", "vtkmodules"}
 """Packages whose images and arrays are none of ours; they hold no place in space, or tell it in another way."""
 
-_LIST = re.compile(r"(list|Sequence|Collection|Iterable)\[(str|Prompt)\]( \| None)?$")
-"""Annotations of names and prompts."""
+_LIST = re.compile(r"(list|Sequence|Collection|Iterable)\[(str|Prompt|Cut)\]( \| None)?$")
+"""Annotations of names, prompts and cuts."""
+_PROMPTS = 'Give Point("liver", True, (r, a, s)), Scribble, Box or Lasso, or read_prompts(file).prompts.'
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -34,7 +35,8 @@ _T = TypeVar("_T")
 
 def checks_arguments(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """A function that refuses paths, bare arrays and images of other packages where it takes volumes, label maps and
-    the like, a text where it takes a list of names, and a single item where it takes several.
+    the like, None and other plain values there, a text where it takes a list of names, a single item where it takes
+    several, and what are no prompts among prompts.
 
     The annotations of its parameters tell; ``Path`` among them allows paths.
 
@@ -50,18 +52,23 @@ read_label_map('organs.seg.nrrd').
     """
     told = {name: str(annotation) for name, annotation in function.__annotations__.items()}
     wanted = {name: kinds for name, annotation in told.items() if (kinds := _kinds(annotation))}
-    lists = {name for name, annotation in told.items() if _LIST.match(annotation)}
+    lists = {name: found[2] for name, annotation in told.items() if (found := _LIST.match(annotation))}
+    alone = {name for name in wanted if {*re.findall(r"\w+", told[name])} <= {*_READERS, "None"}}
     names = list(inspect.signature(function).parameters)
     taker = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
     @wraps(function)
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+            if value is None and "None" in told.get(name, "None"):
+                continue
+            if name in alone and type(value).__module__ == "builtins" and not isinstance(value, str):
+                raise _unlike(value, wanted[name][0], name, taker)
             if name in wanted:
                 for one in value.values() if isinstance(value, Mapping) else [value]:
                     _check(one, wanted[name], name, taker)
-            elif name in lists and value is not None:
-                _check_several(value, name, taker)
+            elif name in lists:
+                _check_several(value, name, taker, lists[name])
         return function(*args, **kwargs)
 
     return checked
@@ -94,7 +101,14 @@ def _check(value: object, kinds: list[str], name: str, taker: str) -> None:
         raise UsageError(f"The {name} of {taker} is a {kind}, not a {given}.", remedy, code="usage.type")
 
 
-def _check_several(value: object, name: str, taker: str) -> None:
+def _unlike(value: object, kind: str, name: str, taker: str) -> UsageError:
+    given = "None" if value is None else type(value).__name__
+    return UsageError(
+        f"The {name} of {taker} is a {kind}, not {given}.", f"Give {_READERS[kind]}(file).", code="usage.type"
+    )
+
+
+def _check_several(value: object, name: str, taker: str, kind: str) -> None:
     check_list(value)
     if not isinstance(value, Iterable):
         raise UsageError(
@@ -102,3 +116,12 @@ def _check_several(value: object, name: str, taker: str) -> None:
             "Put it between brackets: […].",
             code="usage.type",
         )
+    if kind != "Prompt":
+        return
+    for one in [value] if isinstance(value, Mapping) else value if isinstance(value, Collection) else ():
+        if "Prompt" not in {base.__name__ for base in type(one).__mro__}:
+            raise UsageError(
+                f"The {name} of {taker} are prompts, but a {type(one).__name__} is among them.",
+                _PROMPTS,
+                code="usage.type",
+            )

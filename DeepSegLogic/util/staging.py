@@ -43,7 +43,7 @@ def staging_folder(parent: Path, prefix: str = PREFIX) -> Iterator[Path]:
     with ExitStack() as kept:
         kept.callback(_remove_empty, [place for place in (parent, *parent.parents) if not os.path.lexists(place)])
         for _ in range(_TRIES):
-            place = _made_in(parent, prefix)
+            place = _new_folder(parent, prefix)
             kept.callback(shutil.rmtree, place, ignore_errors=True)
             locked = kept.enter_context(_locked(place))
             if locked and (place / _LOCK).exists():
@@ -176,14 +176,14 @@ def flush(path: Path, deep: bool = True) -> None:
             os.close(file)
 
 
-def _made_in(parent: Path, prefix: str, tries: int = _TRIES) -> Path:
+def _new_folder(parent: Path, prefix: str, tries: int = _TRIES) -> Path:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"{prefix}{_HOST}-", dir=parent))
     except FileNotFoundError:  # another program had made the parent, and removed it at this moment
         if tries == 1:
             raise
-        return _made_in(parent, prefix, tries - 1)
+        return _new_folder(parent, prefix, tries - 1)
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

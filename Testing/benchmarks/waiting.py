@@ -229,7 +229,7 @@ def measured(step: str, tree: Path, variables: dict[str, str], ct: Path, folder:
             lines = []
             for line in process.stdout:
                 lines.append(line)
-                if step == "page":  # its link
+                if step == "page" and "http" in line:  # its link
                     times = watch.read("page ready")
                     process.terminate()
                     return times

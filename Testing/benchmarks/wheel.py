@@ -99,7 +99,7 @@ def opened(tree: Path, ct: Path, folder: Path, stack: ExitStack):
     server = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment, cwd=folder)
     stack.callback(server.wait, 30)
     stack.callback(server.terminate)
-    line = server.stdout.readline()
+    line = next(line for line in server.stdout if "http" in line)
     driver = stack.enter_context(sync_playwright())
     browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
     stack.callback(browser.close)

@@ -62,9 +62,9 @@ def start(source, temporary, *options, browser=None, stderr=None) -> Server:
     environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": THREADS, "BROWSER": str(browser)}
     popen = partial(forked.popen, WEB) if browser is stderr is None else subprocess.Popen
     process = popen(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", env=environment)
-    line = process.stdout.readline()
+    begin, line = process.stdout.readline(), process.stdout.readline()
     found = re.search(r"http://\S+", line)
-    assert found, line
+    assert begin == "DeepSeg is starting.\n" and found, begin + line
     return Server(found.group(), process, str(temporary))
 
 

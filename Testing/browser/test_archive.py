@@ -99,7 +99,7 @@ def test_a_series_comes_its_result_goes_and_comes_again(opened, pacs):
     for label in ("DICOM SEG", "RTSTRUCT", "DICOM SR"):
         dialog.get_by_label(label).check()
     dialog.get_by_role("button", name="Send to archive").click()
-    page.get_by_text("3 files sent to the archive.").wait_for(state="attached")
+    page.get_by_text("Files sent to the archive: 3.").wait_for(state="attached")
     archive = Archive(settings)
     kinds = [one.modality for one in archive.find(patient="4711")]
     assert sorted(kinds) == ["CT", "RTSTRUCT", "SEG", "SEG", "SR"]

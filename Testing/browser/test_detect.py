@@ -57,7 +57,7 @@ def test_find_decide_segment_and_take_home(page):
     find.click()
     table = page.get_by_role("table", name="Findings")
     table.wait_for()
-    page.get_by_text("2 of 2 findings are shown, 0 accepted.").wait_for()
+    page.get_by_text("Findings shown: 2 of 2, accepted: 0.").wait_for()
     wait_until(page, lambda: rows(page) == [[f"{n} bright spot", "16 × 16 × 16", "0.99", ""] for n in (1, 2)])
 
     page.get_by_role("button", name="Next", exact=True).click()

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from .conftest import DRAWN
-from .steps import answered, grey, probe, settled, wait_until
+from .steps import answered, choose_formats, grey, probe, settled, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -192,6 +192,14 @@ def test_the_legend_lists_what_is_shown_in_its_color(done):
     wait_until(page, lambda: item.locator(".ds-dot").evaluate(color) == row.locator(".ds-dot").evaluate(color))
     page.get_by_label("Show Left lung").uncheck()
     legend.get_by_text("Left lung", exact=True).wait_for(state="detached")
+    note = page.get_by_role("dialog", name="Export").get_by_text("hidden in the views are exported, too")
+    choose_formats(page, [])
+    note.wait_for()
+    page.keyboard.press("Escape")
     page.get_by_label("Show Left lung").check()
+    choose_formats(page, [])
+    note.wait_for(state="detached")
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Export").wait_for(state="hidden")
     button.click()
     legend.wait_for(state="detached")

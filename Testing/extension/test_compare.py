@@ -28,7 +28,7 @@ def test_a_reference_gives_a_table(ready):
     ui.compareButton.click()
     ready.wait(lambda: not ready.session.jobs.run.busy)
     dice = 2 * half.sum() / (half.sum() + mask.sum())
-    assert f"Mean Dice {dice:.3f} over 1 structures." in ui.statusLabel.text
+    assert f"Mean Dice {dice:.3f}; structures: 1." in ui.statusLabel.text
     assert "Structures only in the prediction, not scored" in ui.statusLabel.text
     (table,) = [n for n in slicer.util.getNodesByClass("vtkMRMLTableNode") if "comparison" in n.GetName()]
     others = ready.session.outcome.result.label_map.structures

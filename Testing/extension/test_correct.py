@@ -73,7 +73,14 @@ def test_a_hidden_structure_stays_hidden_in_the_table_after_a_correction(lung):
     def row():
         return next(r for r in lung.rows() if r.text(0) == "Right lung")
 
+    def told():
+        return lung.ui.hiddenLabel.isVisibleTo(lung.ui.exportCollapsibleButton)
+
+    lung.ui.exportCollapsibleButton.collapsed = False
+    assert not told()
     row().setCheckState(0, qt.Qt.Unchecked)
+    lung.wait(told)
+    assert "exported, too" in lung.ui.hiddenLabel.text
     before = lung.session.outcome.measurements
     lung.ui.addToButton.click()
     draw(lung, POINT, [lung.centre])
@@ -81,6 +88,8 @@ def test_a_hidden_structure_stays_hidden_in_the_table_after_a_correction(lung):
     assert row().checkState(0) == qt.Qt.Unchecked
     assert not lung.scene.resultNode.GetDisplayNode().GetSegmentVisibility("lung_right")
     assert next(r for r in lung.rows() if r.text(0) == "Left lung").checkState(0) == qt.Qt.Checked
+    row().setCheckState(0, qt.Qt.Checked)
+    lung.wait(lambda: not told())
 
 
 def test_a_stroke_fixes_all_that_it_runs_through(lung):

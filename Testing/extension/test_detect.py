@@ -37,7 +37,7 @@ def test_from_search_to_segment_and_files(finder, tmp_path):
     ui.detectButton.click()
     finder.wait(lambda: not session.jobs.run.busy)
     tree = ui.findingTree
-    assert tree.topLevelItemCount == 2 and "2 of 2 findings" in ui.detectLabel.text
+    assert tree.topLevelItemCount == 2 and "Findings shown: 2 of 2" in ui.detectLabel.text
     assert session.jobs.run.summary == "Findings: 2, listed under Find lesions."
     assert tree.topLevelItem(0).text(0) == "1 bright spot" and tree.topLevelItem(0).text(1) == "16 × 16 × 16"
     shown = np.array([node.GetCenter() for node in boxes()])

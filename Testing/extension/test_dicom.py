@@ -41,7 +41,7 @@ def export(user, folder, *formats):
     ui.exportPathLineEdit.currentPath = str(folder)
     ui.exportButton.click()
     user.wait(lambda: not user.session.jobs.run.busy)
-    assert "files are in" in ui.statusLabel.text, ui.statusLabel.text
+    assert "Files in" in ui.statusLabel.text, ui.statusLabel.text
 
 
 def test_a_corrected_result_goes_out_as_dicom(user, series, tmp_path):

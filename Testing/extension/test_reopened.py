@@ -147,7 +147,7 @@ def test_a_result_that_came_back_can_be_worked_with(worked, tmp_path):
     worked.ui.exportPathLineEdit.currentPath = str(tmp_path / "out")
     worked.ui.exportButton.click()
     worked.wait(lambda: not worked.session.jobs.run.busy)
-    assert "files are in" in worked.ui.statusLabel.text
+    assert "Files in" in worked.ui.statusLabel.text
     assert worked.ui.reviewList.count == 0 or worked.session.outcome.ignored
     worked.run()
     assert len(worked.rows()) > 5

@@ -83,7 +83,7 @@ def test_segment_correct_export(ready, desktop, tmp_path):
     ui.exportPathLineEdit.currentPath = str(tmp_path / "models")
     ui.exportButton.click()
     ready.wait(lambda: not ready.session.jobs.run.busy)
-    assert "files are in" in ui.statusLabel.text
+    assert "Files in" in ui.statusLabel.text
     mesh = trimesh.load_mesh(tmp_path / "models" / "lung_left.stl")
     assert mesh.is_watertight and mesh.volume == pytest.approx(corrected.sum() * voxel, rel=0.02)
     assert (tmp_path / "models" / "organs.glb").stat().st_size > 1000
@@ -167,7 +167,7 @@ def test_a_volume_under_a_transform(ready):
     ("array", "says"),
     [
         (np.zeros((20, 20, 20), np.int16), "empty"),
-        (np.full((20, 20, 20), np.nan, np.float32), "not numbers"),
+        (np.full((20, 20, 20), np.nan, np.float32), "without a number"),
         (np.abs(np.random.default_rng(0).normal(300, 90, (20, 30, 30))).astype(np.int16), "negative"),
         (np.random.default_rng(0).integers(-999, 999, (20, 20, 20, 3)).astype(np.int16), "several values"),
     ],

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.2
 _CONNECT_S = 3.0
+_ANSWER_S = 1.0
+_STREAM_REQUEST, _STREAM_FAILURE = 6, 8  # kinds of frames
+_NO_FILE = b"/jars/\r\n\r\n"  # web servers answer after an empty line
+_TLS_ALERT = b"\x15"
 _QUEUED = 2  # cases per slot that Spark knows of, so that none waits for the driver
 LOG = "spark.log"
 """What Spark's Java process says, in the folder of results."""
@@ -70,7 +75,7 @@ def run(
 
 
 def _must_answer(master: str) -> None:
-    """Check that somebody listens at a ``spark://`` master: Spark tries for more than a minute."""
+    """Check that a Spark listens at a ``spark://`` master: Spark tries for more than a minute, also at others."""
     if not master.startswith("spark://"):
         return
     places, end = master.removeprefix("spark://").split(","), time.monotonic() + _CONNECT_S
@@ -85,14 +90,29 @@ def _must_answer(master: str) -> None:
 
 
 def _why_unreachable(place: str) -> str:
-    """Why nobody listens at ``host:port``; empty if somebody does, or if Spark refuses the address at once."""
+    """Why no Spark listens at ``host:port``; empty if one may, or if Spark refuses the address at once."""
     try:
         parts = urlsplit(f"//{place}")
         if parts.hostname and parts.port:
-            socket.create_connection((parts.hostname, parts.port), _CONNECT_S).close()
+            with socket.create_connection((parts.hostname, parts.port), _CONNECT_S) as connection:
+                return "" if _may_be_spark(connection) else "what listens there is no Spark master"
         return ""
     except (OSError, ValueError) as error:  # ValueError: of a port or a name that cannot exist
         return getattr(error, "strerror", None) or str(error)
+
+
+def _may_be_spark(connection: socket.socket) -> bool:
+    """Whether what listens answers as Spark does, or not at all.
+
+    It is asked for a file that no Spark offers, in a frame of Spark's protocol: length, kind, length of the name, name.
+    """
+    connection.settimeout(_ANSWER_S)
+    try:
+        connection.sendall(struct.pack(">qbi", 13 + len(_NO_FILE), _STREAM_REQUEST, len(_NO_FILE)) + _NO_FILE)
+        said = connection.recv(9)
+    except OSError:  # silent, or it hangs up
+        return True
+    return not said or said[8:] == bytes([_STREAM_FAILURE]) or said[:1] == _TLS_ALERT  # which Spark 4 may want
 
 
 def _stop(context: SparkContext, signals: Signals, waiting: Iterable[Future[Outcome]]) -> None:

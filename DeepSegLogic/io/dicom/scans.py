@@ -15,6 +15,7 @@ import numpy as np
 
 from ...data.types import FloatArray
 from ...util.errors import InputError
+from ...util.words import counted
 from .files import Slice
 from .objects import SECONDARY_CAPTURE
 
@@ -271,4 +272,4 @@ def _named(scan: list[Slice], others: list[list[Slice]]) -> str:
     alike = [o[0].tags for o in others if o[0].tags.get("description") == tags.get("description")]
     telling = [k for k in _SHOWN if len({o.get(k) for o in alike}) > 1]
     told = "".join(f", {_SHOWN[k]} {tags.get(k) or 'not stated'}" for k in telling[:2])
-    return f"{name} ({tags.get('modality') or '?'}, {len(scan)} slices{told}, e.g. {scan[0].path.name})"
+    return f"{name} ({tags.get('modality') or '?'}, {counted(len(scan), 'slice')}{told}, e.g. {scan[0].path.name})"

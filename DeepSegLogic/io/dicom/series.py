@@ -17,6 +17,7 @@ from ...data.affine import LPS_TO_RAS
 from ...data.volume import Volume, compact
 from ...data.volume_checks import reject_unusable_voxels
 from ...util.errors import InputError
+from ...util.words import counted
 from ..files import is_slice, must_fit
 from ..headers.fields import check_unit, rectangular
 from .files import Slice, decoded, pixels, slices_in
@@ -78,7 +79,8 @@ def slices_of_scan(path: Path, warnings: list[str]) -> list[Slice]:
     scan = chosen(scans, folder, warnings)
     unplaced = [s for s in unplaced if s.tags.get("series") == scan[0].tags.get("series")]
     if unplaced:
-        warnings.append(f"{len(unplaced)} slices of the series are not used: {unplaced[0].name} {unplaced[0].lacks}.")
+        left = f"{counted(len(unplaced), 'slice')} of the series {'is' if len(unplaced) == 1 else 'are'} not used"
+        warnings.append(f"{left}: {unplaced[0].name} {unplaced[0].lacks}.")
     return sorted(scan, key=lambda s: float(s.position @ scan[0].normal))
 
 
@@ -163,16 +165,16 @@ def _without_duplicates(slices: list[Slice], warnings: list[str]) -> list[Slice]
                 code="input.dicom",
             )
     if exact:
-        warnings.append(f"{exact} slices occur twice; the duplicates are not used.")
+        warnings.append(f"Duplicates of {counted(exact, 'slice')} are not used.")
     if lossy:
         warnings.append(
-            f"{lossy} slices occur twice with slightly different values, as after lossy compression. One of the two is "
-            f"used, e.g. {kept[0].name}."
+            f"Duplicates of {counted(lossy, 'slice')} have slightly different values, as after lossy compression. "
+            f"One of the two is used, e.g. {kept[0].name}."
         )
     if boundary:
         warnings.append(
-            f"Two acquisitions have a slice at the same place ({len(boundary)} times). That of the later one is used, "
-            f"not {', '.join(boundary[:3])}."
+            f"Two acquisitions have a slice at the same place ({counted(len(boundary), 'time')}). "
+            f"That of the later one is used, not {', '.join(boundary[:3])}."
         )
     return kept
 

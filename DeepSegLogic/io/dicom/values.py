@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ...data.volume import compact
 from ...util.errors import InputError
+from ...util.words import counted
 from .files import Slice, pixels
 from .objects import Table, modality_table
 
@@ -41,7 +42,7 @@ def voxels_of(slices: list[Slice], warnings: list[str]) -> npt.NDArray[Any]:
         )
     if without:
         warnings.append(
-            f"{len(without)} slices do not say how to convert their values to HU ({_listed(without)}); they are "
+            f"The conversion to HU is unknown for {counted(len(without), 'slice')} ({_listed(without)}); they are "
             "converted like the others."
         )
     array = [_rescaled(s, stated[0]) if s in without else pixels(s) for s in slices]

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...util.errors import ModelError, first_line, last_line
 from ...util.file_names import is_file_name
+from ...util.words import counted
 from ..card import ModelCard
 from ..files import opened, read_json
 from ..model import Model, lacks_package, require_monai
@@ -160,7 +161,7 @@ def network_plan(card: ModelCard) -> Plan:
     intensity, images = network.get("intensity", "none"), len(card.channels) or 1
     named = intensity if isinstance(intensity, list) else [intensity] * images
     if len(named) != images:
-        raise _wrong(card, f'"intensity" for {len(named)} images (its "channels" are {images})')
+        raise _wrong(card, f'"intensity" for {counted(len(named), "image")} (its "channels" are {images})')
     rules = [_normalization(card, one) for one in named]
     labels = dict(enumerate(card.structures, start=1))
     linear = Resampling("torch", 1, 0, False)

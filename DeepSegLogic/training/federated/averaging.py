@@ -23,6 +23,7 @@ from flwr.server.strategy import FedAvg
 
 from ...util.errors import ModelError
 from ...util.progress import Cancel, Progress, check
+from ...util.words import counted
 from ..recipe import Recipe
 from .bounding import longest_update
 from .exchange import Layout, length
@@ -72,7 +73,9 @@ class Averaging(FedAvg):  # type: ignore[misc]
         check(self._cancel)
         number = self.before + server_round
         if failures:
-            self._warn(f"Round {number}: {len(failures)} of {len(failures) + len(results)} sites did not answer.")
+            self._warn(
+                f"Round {number}: {len(failures)} of {counted(len(failures) + len(results), 'site')} did not answer."
+            )
         good = self._bounded(number, self._readable(number, results))
         losses = [_loss(result.metrics) for _, result in good]
         averaged, _ = super().aggregate_fit(server_round, good, [])
@@ -95,7 +98,8 @@ class Averaging(FedAvg):  # type: ignore[misc]
         done = Round(number, len(good), cases, loss, self._measured(self._state.weights))
         self._state.rounds = [one for one in self._state.rounds if one.number != number] + [done]
         self._keep()
-        words = f"round {number} of {self._terms.rounds}, {len(good)} sites, loss {loss:.3f}, Dice {done.dice:.3f}"
+        words = f"round {number} of {self._terms.rounds}, {counted(len(good), 'site')}"
+        words += f", loss {loss:.3f}, Dice {done.dice:.3f}"
         self._progress("train", number / self._terms.rounds, words)
         return Parameters(self._layout.pack(self._state.weights), self._layout.kind), {}
 

@@ -21,6 +21,7 @@ from scipy.stats import norm
 from ...models.files import read_json
 from ...util.atomic_write import atomic_path
 from ...util.errors import InputError
+from ...util.words import counted
 from .exchange import is_variance, length
 
 DELTA = 1e-5
@@ -115,4 +116,4 @@ class Ledger:
         """What has been given away, in words."""
         value = epsilon(self.spent)
         bound = "no bound (a round without noise)" if math.isinf(value) else f"epsilon {value:.3g} at delta {DELTA:g}"
-        return f"{self.rounds} rounds sent, {bound}"
+        return f"{counted(self.rounds, 'round')} sent, {bound}"

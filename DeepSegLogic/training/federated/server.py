@@ -85,7 +85,8 @@ def serve(
     put_into(network, state.weights)
     weights = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
     cases = state.rounds[-1].cases
-    write_results(output, weights, plan, output.resolve().name, cases, _facts(recipe, terms, state))
+    facts, name = _facts(recipe, terms, state), output.resolve().name
+    write_results(output, weights, plan, name, cases, facts, rights=recipe.rights)
     return state
 
 

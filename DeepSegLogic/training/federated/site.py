@@ -26,6 +26,7 @@ from torch import nn
 
 from ...util.errors import Cancelled, InputError, ModelError, ResourceError
 from ...util.progress import Cancel, Progress, check, ignore_progress, never_cancel, share
+from ...util.words import counted
 from ..checks import Report
 from ..export import write_results
 from ..loop import Training
@@ -204,7 +205,7 @@ class Site(Client):  # type: ignore[misc]
         shared = [name for name in plan.structures if name in report.structures]
         for wrong, what in (
             (plan.modality != report.modality, f"{report.modality or 'of an unknown modality'}, not {plan.modality}"),
-            (plan.inputs != images, f"of {images} images, not {plan.inputs}"),
+            (plan.inputs != images, f"of {counted(images, 'image')}, not {plan.inputs}"),
             (plan.regions != report.regions, "labelled with other overlapping structures"),
             (not shared, f"without {', '.join(plan.structures)}"),
         ):

@@ -5,14 +5,18 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from DeepSegLogic.cli import main
-from DeepSegLogic.data.label_map import Structure
+from DeepSegLogic.data.affine import reorient
+from DeepSegLogic.data.label_map import LabelMap, Structure
 from DeepSegLogic.io import read_label_map, write_label_map, write_volume
 from DeepSegLogic.io.patients import patient_key
 from DeepSegLogic.models import find_model
+from DeepSegLogic.training import dataset
 from DeepSegLogic.util.digests import text_digest
+from DeepSegLogic.util.tables import read_table
 
 from ..training import phantom
 from .conftest import add_case
@@ -105,6 +109,40 @@ def test_a_table_that_gives_a_case_two_patients_is_refused(corrected, lab, capfd
     (corrected / "patients.csv").write_text("case,patient\nc10,P 1\nc10,P 2\n", "utf-8")
     assert main(["adapt", "add", str(corrected / "c10"), "--yes"]) == 3
     assert "gives the case c10 two patients" in capfd.readouterr().err and not lab.all()
+
+
+def test_a_table_beside_the_results_is_read_once_and_not_for_a_given_patient(corrected, lab, monkeypatch):
+    read = []
+    monkeypatch.setattr(dataset, "read_table", lambda path: read.append(path) or read_table(path))
+    (corrected / "patients.csv").write_text("case,patient\n", "utf-8")
+    assert main(["adapt", "add", str(corrected), "--yes", "-q"]) == 0
+    assert read == [corrected / "patients.csv"]
+    (corrected / "patients.csv").write_text("Praxis;Telefon\n", "utf-8")
+    one, image = str(corrected / "c10"), str(corrected / "c10.nii.gz")
+    for line in ([str(corrected)], [one], [one, "-i", image]):
+        assert main(["adapt", "add", *line, "--yes", "-q"]) == 3
+        assert main(["adapt", "add", *line, "--yes", "-q", "--patient", "P 5"]) == 0
+    assert [case.patient for case in lab.all()] == [patient_key("P 5")] * 2
+
+
+@pytest.mark.parametrize("orientation", ["RPI", "SRA"])
+def test_labels_whose_axes_run_otherwise_are_placed_on_the_image(corrected, lab, capsys, orientation):
+    """Reoriented, as another program may write them, every voxel lies where it was."""
+    file = corrected / "c10" / "segmentation.seg.nrrd"
+    expected = read_label_map(file)
+    array, matrix = reorient(expected.array, expected.ijk_to_ras, orientation)
+    told = []
+    for labels in (expected, LabelMap(array.copy(), matrix, expected.structures)):
+        write_label_map(labels, file)
+        capsys.readouterr()
+        assert main(["adapt", "add", str(corrected / "c10"), "--yes", "--json"]) == 0
+        told.append(set(events(capsys)[-1]["structures"]))
+    assert told[0] == told[1] >= {"spleen"}
+    [case] = lab.all()
+    kept = read_label_map(case.files.labels)
+    for structure in kept.structures:
+        [of_hand] = [s.value for s in expected.structures if s.name == structure.name]
+        assert np.array_equal(kept.array == structure.value, expected.array == of_hand)
 
 
 def test_a_killed_run_loses_neither_cases_nor_model(lab):

@@ -67,6 +67,7 @@ WRONG = {
     "part": "3",
     "server": "http://127.0.0.1:1",
     "weight": "liver",
+    **dict.fromkeys(("licence", "citation"), "rung \a bell"),
 }
 LATER = {
     "structures of surfaces and evaluate": "as the next",

@@ -40,6 +40,17 @@ def test_people_get_a_table_and_a_report(folders, tmp_path, capfd):
     assert "<svg" in (out / "report.html").read_text("utf-8")
 
 
+def test_a_table_in_a_file_or_pipe_is_not_cut(folders, monkeypatch, capfd):
+    """As narrow as the terminal may be that the program was started in."""
+    sides = [str(folders / side) for side in ("predictions", "references")]
+    printed = []
+    for width in ("300", "40"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main(["evaluate", *sides]) == 0
+        printed.append(capfd.readouterr().out)
+    assert "Surface" in printed[0] and printed[0] == printed[1]
+
+
 def test_programs_get_an_event(folders, capfd):
     case = [str(folders / "predictions" / "case_1.nii.gz"), str(folders / "references" / "case_1.seg.nrrd")]
     assert main(["evaluate", *case, "-s", "left_lung", "--tolerance-mm", "2", "--json"]) == 0

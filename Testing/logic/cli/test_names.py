@@ -67,7 +67,7 @@ NAMES = {
     "UID": "study",
     "MODALITY": "modality",
     "VERSION": "to",
-    "TEXT": "title licence",
+    "TEXT": "title licence citation",
     "FINGERPRINT": "fingerprint",
 }
 SHORT = {"i": "image", "f": "format", "m": "model", "o": "output", "p": "prompts", "q": "quiet", "s": "structures"}

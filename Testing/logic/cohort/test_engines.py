@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,7 @@ from free_ports import free_port
 from DeepSegLogic.cli import main
 from DeepSegLogic.cli.slurm import array_script, part_of
 from DeepSegLogic.cohort.engines import ENGINES, engine_for
+from DeepSegLogic.cohort.engines.on_spark import _why_unreachable
 from DeepSegLogic.cohort.runner import run_cohort
 from DeepSegLogic.util.errors import ResourceError, UsageError
 
@@ -261,7 +263,7 @@ def test_ctrl_c_on_spark_ends_it_and_writes_the_tables(cohort, request, where):
     _, errors = process.communicate(timeout=120)
     ended = {row["case"]: row["status"] for row in rows(out / "cohort.csv")}
     left = [*ended.values()].count("cancelled")
-    assert (process.returncode, errors) == (130, f"Cancelled. {left} of 3 cases were not finished.\n")
+    assert (process.returncode, errors) == (130, f"Cancelled. Not finished: {left} of 3 cases.\n")
     assert set(ended) == {"a", "patient 2/b", "broken"} and left > (0 if where == "here" else 2)
     assert not list(out.rglob(".*"))
 
@@ -301,6 +303,41 @@ def test_a_spark_master_that_listens_is_left_to_spark(cohort, monkeypatch, addre
         master = f"spark://{address.format(listens=place, closed=free_port())}"
         with pytest.raises(ResourceError, match="not installed"):
             list(run_cohort(*cohort, engine="spark", scheduler=master))
+
+
+def banner(connection):
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+    connection.recv(100)
+
+
+def web_server(connection):
+    while b"\r\n\r\n" not in connection.recv(100):
+        pass
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize("answer", [banner, web_server])
+def test_what_is_no_spark_master_is_told_within_seconds(cohort, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with suppress(OSError):  # closed
+                while True:
+                    connection, _ = server.accept()
+                    with connection, suppress(OSError):
+                        answer(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(ResourceError, match="what listens there is no Spark master") as caught:
+            list(run_cohort(*cohort, engine="spark", scheduler=f"spark://127.0.0.1:{server.getsockname()[1]}"))
+    assert time.monotonic() - began < 10 and "its web page" in caught.value.remedy
+
+
+def test_a_spark_master_is_known_by_its_answer(master, monkeypatch):
+    monkeypatch.setattr("DeepSegLogic.cohort.engines.on_spark._ANSWER_S", 60.0)
+    began = time.monotonic()
+    assert _why_unreachable(master.removeprefix("spark://")) == "" and time.monotonic() - began < 50
 
 
 def test_a_spark_master_that_is_just_starting_is_waited_for(cohort, monkeypatch):

@@ -217,6 +217,21 @@ def test_cancelled_cases_leave_nothing(cohort):
     assert not [path for path in settings.output.rglob("*") if path.name.startswith(".")]
 
 
+def test_the_measurements_of_a_cohort_that_was_not_finished_say_so(cohort, scheduler):
+    """Also if the caller stops asking. ``cohort.csv`` names all cases; only one table of measurements stays."""
+    cases, settings = cohort
+    whole, partial = settings.output / "measurements.csv", settings.output / "measurements-partial.csv"
+    for run in (partial, whole, partial):
+        for ended in run_cohort(cases, settings, scheduler=scheduler):
+            if run is partial and ended.status in ("done", "kept"):
+                break
+        told = {row["case"]: row["status"] for row in rows(settings.output / "cohort.csv")}
+        assert [name for name in (whole, partial) if name.exists()] == [run]
+        assert {row["case"] for row in rows(run)} == {case for case, how in told.items() if how in ("done", "kept")}
+        assert told.keys() == {"a", "broken", "patient 2/b"}
+        assert ("cancelled" in told.values()) == (run is partial)
+
+
 def test_a_worker_that_dies_of_a_case_is_told(cohort, scheduler):
     """As when the kernel kills it for its memory: each worker, as soon as it has torch."""
     cases, settings = cohort

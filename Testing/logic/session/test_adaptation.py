@@ -129,6 +129,17 @@ def test_what_the_user_typed_is_not_replaced_by_a_late_answer(session, tmp_path)
     assert session.adaptation.patient == "P 9"
 
 
+def test_a_code_stays_with_the_volume_also_when_it_is_read_again(session):
+    """As after the next run: the panel reads the volume from the scene for each."""
+    show(session, 10)
+    session.adaptation.patient = "P 9"
+    session.outcome.forget()
+    assert session.adaptation.patient == ""
+    for seed, code in ((10, "P 9"), (11, ""), (10, "P 9")):
+        show(session, seed)
+        assert session.adaptation.patient == code
+
+
 def test_unchanged_results_teach_all_of_their_structures(session):
     volume, labels = phantom.case(10)
     session.outcome.adopt(volume, phantom.label_map(volume, labels), {})

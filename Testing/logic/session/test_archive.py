@@ -52,7 +52,7 @@ def test_a_series_comes_and_its_result_goes(session, tmp_path, monkeypatch):
         with pytest.raises(UsageError, match="A task is running"):
             session.send(["sr"])
         assert wait(session).phase is Phase.DONE, session.jobs.run.error
-        assert session.jobs.run.summary == "3 files sent to the archive."
+        assert session.jobs.run.summary == "Files sent to the archive: 3."
         sent = {found.modality: found for found in archive.find(patient="P1")}
         assert sent.keys() == {"CT", "SEG", "RTSTRUCT", "SR"}
         for modality in ("SEG", "RTSTRUCT"):

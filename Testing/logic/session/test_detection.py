@@ -46,7 +46,7 @@ def test_a_session_from_search_to_files(session, tmp_path):
     assert detection.why_not == "Wait for the running task."
     run = ended(session)
     assert run.summary == "Findings: 3, listed under Find lesions."
-    assert detection.text == "3 of 3 findings are shown, 0 accepted."
+    assert detection.text == "Findings shown: 3 of 3, accepted: 0."
     centers = np.array([f.center_ras for f in detection.findings])
     assert np.linalg.norm(centers[:, None] - np.array(CENTERS), axis=2).min(0).max() < 4.5
     assert detection.at == 0 and shown == [detection.findings[0]]
@@ -81,7 +81,7 @@ def test_a_session_from_search_to_files(session, tmp_path):
     assert [s.name for s in more.structures] == ["bright_spot_1", "bright_spot_2"]
 
     detection.export(tmp_path / "out", ["csv", "mrk.json"])
-    assert "3 files are in" in ended(session).summary
+    assert ended(session).summary.startswith("Files in ") and session.jobs.run.summary.endswith(": 3.")
     rows = list(csv.DictReader((tmp_path / "out" / "findings.csv").read_text("utf-8").splitlines()))
     assert [row["state"] for row in rows] == ["accepted", "rejected"]
     assert len(json.loads((tmp_path / "out" / "findings.mrk.json").read_text("utf-8"))["markups"]) == 1
@@ -109,7 +109,7 @@ def test_a_failed_search_keeps_the_findings_and_another_volume_drops_them(sessio
     session.choices.set_volume(other)
     assert detection.findings == [] and detection.found is None
     detection.search()
-    assert ended(session).summary == "No lesions found." and detection.text.startswith("0 of 0")
+    assert ended(session).summary == "No lesions found." and detection.text.startswith("Findings shown: 0 of 0")
     detection.step(1)
     assert detection.at is None
     with pytest.raises(UsageError, match="no findings to write"):

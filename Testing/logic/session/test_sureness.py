@@ -116,7 +116,7 @@ def test_a_second_opinion_can_be_taken_over_and_undone(scripted):
     session.sureness.ask("augmentation")
     client.answer(opinion())
     session.poll()
-    assert session.jobs.run.summary == "1 of 1 structures differ." and session.sureness.rows[0].differs
+    assert session.jobs.run.summary == "Structures that differ: 1 of 1." and session.sureness.rows[0].differs
     correction = session.outcome.correction
     correction.take(session.sureness.taken(correction.label_map, "liver"))
     np.testing.assert_array_equal(correction.label_map.array, np.roll(ball(), 3, 2))

@@ -31,6 +31,6 @@ def test_a_comparison_tells_the_essential_first():
         Score("", title, title, {"dice": dice})
         for title, dice in (("A", 0.9), ("B", 0.5), ("C", math.nan), ("D", 0.7), ("E", 0.8))
     ]
-    expected = "Mean Dice 0.725 over 4 structures. Lowest: B 0.500, D 0.700, E 0.800."
+    expected = "Mean Dice 0.725; structures: 4. Lowest: B 0.500, D 0.700, E 0.800."
     assert comparison_text(scores) == expected
-    assert comparison_text(scores[:2]) == "Mean Dice 0.700 over 2 structures."
+    assert comparison_text(scores[:2]) == "Mean Dice 0.700; structures: 2."

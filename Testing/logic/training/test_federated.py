@@ -235,7 +235,7 @@ def test_a_stopped_server_goes_on_and_tls_protects_the_way(reports, tmp_path):
     calls: list[str] = []
 
     def after_a_round():
-        return any("round 1 of 2, 1 sites" in words for words in calls)
+        return any("round 1 of 2, 1 site," in words for words in calls)
 
     def told(stage, fraction, words):
         calls.append(words)

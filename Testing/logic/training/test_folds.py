@@ -237,9 +237,10 @@ def test_what_is_done_is_not_done_again_and_folds_can_be_trained_one_by_one(data
     for path, before in steps.items():
         again = [row.split(",")[3] for row in path.read_text("utf-8").splitlines() if row.endswith(",")]
         assert again == before
-    assert train(data, tmp_path / "one", "--folds", "3", "--fold", "2") == 0
+    assert train(data, tmp_path / "one", "--folds", "3", "--fold", "2", "--licence", "MIT") == 0
     assert [p.name for p in (tmp_path / "one").glob("fold_*")] == ["fold_2"]
-    assert len(load_model(find_model(tmp_path / "one")).networks) == 1
+    card = find_model(tmp_path / "one")
+    assert len(load_model(card).networks) == 1 and card.licence == "MIT"
     theirs, ours = (torch.load(folder / "fold_2" / "checkpoint_final.pth") for folder in (lab, tmp_path / "one"))
     weights = theirs["network_weights"]
     assert all(torch.equal(weights[name], tensor) for name, tensor in ours["network_weights"].items())

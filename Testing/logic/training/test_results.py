@@ -64,12 +64,13 @@ def test_the_format_that_keeps_most_is_read_and_the_others_tell_what_was_correct
     first = now.structures[0]
     now.array[tuple(np.argwhere(now.array == first.value)[0])] = 0
     write_label_map(now, result.labels)
-    assert result.corrected(now) == [first.name]
+    volume = read_volume(tmp_path / "ct")
+    assert result.corrected(now, volume) == [first.name]
     (folder / "segmentation.nii.gz").unlink()
-    assert result.corrected(now) == [first.name], "by the DICOM SEG"
+    assert result.corrected(now, volume) == [first.name], "by the DICOM SEG"
     for name in ("dcm-seg", "dcm-labelmap"):
         (folder / LABEL_MAP_FILES[name]).unlink()
-    assert result.corrected(now) == [s.name for s in now.structures], "contours do not tell"
+    assert result.corrected(now, volume) == [s.name for s in now.structures], "contours do not tell"
 
 
 def test_a_copy_that_was_corrected_counts(made, tmp_path):
@@ -80,8 +81,9 @@ def test_a_copy_that_was_corrected_counts(made, tmp_path):
     first = now.structures[0]
     now.array[tuple(np.argwhere(now.array == first.value)[0])] = 0
     write_label_map(now, copy)
+    volume = read_volume(tmp_path / "ct")
     for [result] in (corrected_results(tmp_path / "all", tmp_path / "ct"), corrected_results(tmp_path)):
-        assert result.labels == copy and result.corrected(read_label_map(copy)) == [first.name]
+        assert result.labels == copy and result.corrected(read_label_map(copy), volume) == [first.name]
     [files] = find_cases(tmp_path)
     assert files.labels == copy
 

@@ -42,12 +42,14 @@ def prepared(data, tmp_path_factory):
 
 
 def test_a_trained_model_segments_and_its_card_says_how_it_was_made(data, tmp_path, capsys):
-    command = ["train", str(data), "-o", str(tmp_path / "lab"), "--device", "cpu", "--json"]
+    rights = ["--licence", "CC-BY-4.0", "--citation", "Title, journal, year"]
+    command = ["train", str(data), "-o", str(tmp_path / "lab"), "--device", "cpu", "--json", *rights]
     assert main([*command, "--steps", "40", "--spacing", "5", "--patch", "16,16,16"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events[-1]["event"] == "result" and events[-1]["steps"] == 40 and events[-1]["dice"] > 0.1
     assert {"check", "prepare", "train"} <= {e["stage"] for e in events if e["event"] == "progress"}
     card = find_model(tmp_path / "lab")
+    assert (card.licence, card.citation) == ("CC-BY-4.0", "Title, journal, year")
     assert card.structures == ["liver", "spleen"] and card.provenance["steps"] == 40
     volume, labels = case(9)
     found = segment(volume, card, device="cpu").label_map.array
@@ -70,6 +72,7 @@ def test_a_trained_model_segments_and_its_card_says_how_it_was_made(data, tmp_pa
         (["--from", "nothing_of_this_name"], 4),
         (["--from", "ct_demo", "--network", "unet"], 2),
         (["--device", "tpu"], 2),
+        (["--licence", "MIT\nand more"], 2),
     ],
 )
 def test_options_that_cannot_be_used_are_told_before_anything_runs(data, tmp_path, options, code):

@@ -10,15 +10,22 @@ import pytest
 import SimpleITK as sitk
 
 from DeepSegLogic import (
+    Box,
     LabelMap,
+    Lasso,
+    Organ,
+    Plane,
     Point,
     Result,
+    Scribble,
     Structure,
     SurfaceSet,
     Volume,
     evaluate,
     make_surfaces,
     measure,
+    read_label_map,
+    read_volume,
     refine,
     segment,
     write_surfaces,
@@ -28,6 +35,8 @@ from DeepSegLogic.util.errors import UsageError
 VOXELS = np.zeros((4, 5, 6), np.int16)
 CT = Volume(VOXELS, np.diag([2.0, 2.0, 3.0, 1.0]))
 ORGANS = LabelMap(VOXELS.astype(np.uint8), CT.ijk_to_ras, [Structure(1, "liver", "Liver")])
+BLOCK = LabelMap(np.ones((4, 5, 6), np.uint8), CT.ijk_to_ras, ORGANS.structures)
+LIVER = Organ(BLOCK, "liver")
 
 SLIPS = {
     "array": (lambda: segment(VOXELS, "ct_demo"), r"volume of segment .* numpy's ndarray\. Give Volume\(array"),
@@ -55,6 +64,29 @@ SLIPS = {
     "no matrix": (lambda: Volume(VOXELS, "RAS"), r"4×4 matrix"),
     "probabilities": (lambda: LabelMap(VOXELS / 2, np.eye(4)), r"whole numbers .*not float64\. Round"),
     "negative labels": (lambda: LabelMap(VOXELS - 1, np.eye(4)), r"not int16 with negative values"),
+    "nothing": (
+        lambda: make_surfaces(None),
+        r"label_map of make_surfaces is a LabelMap, not None\. Give read_label_map",
+    ),
+    "number": (lambda: measure(ORGANS, 3), r"volume of measure is a Volume, not int"),
+    "label maps": (lambda: make_surfaces([ORGANS]), r"is a LabelMap, not list"),
+    "background": (
+        lambda: LabelMap(ORGANS.array, np.eye(4), [Structure(0, "air")]),
+        r"structure air has the value 0, but 0 is the background",
+    ),
+    "click in a slice": (lambda: Point("liver", True, (10, 20)), r"position of a point is \(10, 20\), not three"),
+    "stroke in a slice": (lambda: Scribble("liver", True, ((1, 2, 3), (4, 5))), r"scribble is \(4, 5\)"),
+    "corner": (lambda: Box("liver", True, ((1, 2, 3), (4, 5, float("nan")))), r"box is \(4, 5, nan\)"),
+    "one place of a curve": (lambda: Lasso("liver", True, (1, 2, 3)), r"lasso is 1, not three"),
+    "prompt as JSON": (
+        lambda: refine(ORGANS, [{"structure": "liver", "ras": [0, 0, 0]}]),
+        r"prompts of refine are prompts, but a dict is among them\. Give Point",
+    ),
+    "file of prompts": (lambda: refine(ORGANS, {"prompts": []}), r"a dict is among them"),
+    "slices": (lambda: read_volume(["1.dcm", "2.dcm"]), r"not a list\. .* DICOM series is given by its folder"),
+    "files": (lambda: read_label_map(("a.nii", "b.nii")), r"One path is wanted, not a tuple"),
+    "one plane": (lambda: LIVER.cut(Plane((0, 0, 0), (1, 0, 0))), r"cuts of cut are a list, not a single Plane"),
+    "one plane to divide": (lambda: LIVER.divided(Plane((0, 0, 0), (1, 0, 0))), r"cuts of divided are a list"),
     "names": (lambda: LabelMap(ORGANS.array, np.eye(4), {1: "liver"}), r"but 1 is in it\. Give \[Structure"),
 }
 
