@@ -100,6 +100,14 @@ def test_killed_from_outside_while_idle(client):
     assert alive_again(client)
 
 
+def test_a_worker_that_dies_takes_its_children_with_it(client):
+    client.submit("deaf")
+    grandchild = int(run_until(client, is_progress)[-1].message)
+    psutil.Process(client.hello["pid"]).kill()
+    assert run_until(client, is_end)[-1].error.code == KILLED
+    assert gone(grandchild)
+
+
 def test_killed_unnoticed_before_a_submit(client):
     client.call("ping")
     psutil.Process(client.hello["pid"]).kill()
