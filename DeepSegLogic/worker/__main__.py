@@ -17,6 +17,7 @@ def main(handlers: str) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
+    sys.stdout = sys.stderr  # which keeps no line back: after a crash, the log is complete
 
     import faulthandler
 
