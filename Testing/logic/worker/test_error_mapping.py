@@ -263,7 +263,7 @@ def test_an_interpreter_that_is_not_there(new_client):
 
 def test_an_interpreter_that_fails_at_once(new_client, tmp_path):
     python = tmp_path / ("python.bat" if windows else "python")
-    python.write_text("@exit 1\n" if windows else "#!/bin/sh\nexit 1\n", "utf-8")
+    python.write_bytes(b"@exit 1\r\n" if windows else b"#!/bin/sh\nexit 1\n")
     python.chmod(0o755)
     assert_refused(new_client(python=str(python)), r"could not start \(exit code 1")
 
