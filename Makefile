@@ -79,7 +79,8 @@ elsewhere: $(READY)
 	DEEPSEG_PRETEND=darwin $(BIN)/python -m pytest $(addprefix Testing/logic/,util worker io enhance) -k "not ($(ON_LINUX))"
 
 # Tests by Python for Windows and its packages, in Wine 10 or newer with a display: `make windows TESTS=Testing/logic/io`.
-# Each file has a process of its own, as a crash of Wine ends it. Wine has no NUMA, and not all that newer NumPys call.
+# Each file has a process of its own, as a crash of Wine ends it. Wine has no NUMA, no os.getppid, which torch's loaders
+# call, and not all that newer NumPys call.
 WINDOWS := .venv-windows
 windows: TESTS = Testing/logic
 windows: export WINEPREFIX = $(CURDIR)/$(WINDOWS)/wine
@@ -98,6 +99,7 @@ $(WINDOWS)/.ready: pyproject.toml constraints.txt Testing/elsewhere/python_for_w
 	$(WINDOWS)/uv/bin/uv pip install -q --target $(WINDOWS)/Lib/site-packages --no-build --python-version 3.12 \
 	  --python-platform x86_64-pc-windows-msvc -c constraints.txt -r pyproject.toml --extra test 'numpy<2.1'
 	printf 'Z:%s\n' $(CURDIR) $(CURDIR)/DeepSegExtension > $(WINDOWS)/Lib/site-packages/here.pth
+	echo 'import os; os.getppid = lambda: __import__("psutil").Process().ppid()' > $(WINDOWS)/Lib/site-packages/wine.pth
 	touch $@
 
 # Sends many requests to a server; LOAD_REQUESTS says how many, LOAD_SECONDS over which time.

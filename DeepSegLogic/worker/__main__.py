@@ -5,7 +5,6 @@ empty and stdout is stderr, which the client keeps as the log.
 """
 
 import os
-import signal
 import sys
 import threading
 from importlib import import_module
@@ -18,13 +17,16 @@ def main(handlers: str) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
+    sys.stdout = sys.stderr  # which keeps no line back: after a crash, the log is complete
 
     import faulthandler
 
+    from . import process_tree
     from .channel import Channel
     from .handshake import greet_client
     from .job_loop import Worker
 
+    process_tree.hold_children()
     faulthandler.enable()  # a crash in native code says where, in the log
     channel = Channel()
     channel.connect(reader, writer)
@@ -37,9 +39,7 @@ def main(handlers: str) -> None:
             worker.serve(channel)  # until the parent is gone, however it ended
             channel.close()
         finally:
-            if os.name != "nt" and os.getpgrp() == os.getpid():
-                os.killpg(0, signal.SIGKILL)  # including what libraries may have started
-            os._exit(0)  # the main thread may be deep in a library
+            process_tree.end_own()  # the main thread may be deep in a library
 
     threading.Thread(target=listen, name="deepseg-listen", daemon=True).start()
     worker.run()

@@ -154,7 +154,8 @@ class WorkerClient:
         """What happened since the last call. Call it every 50 to 100 ms."""
         self._collect()
         now = time.monotonic()
-        if any(deadline is not None and now > deadline for deadline in self._jobs.values()):
+        deadline = next(iter(self._jobs.values()), None)  # of the job that runs: the others wait for it
+        if deadline is not None and now > deadline:
             self.kill()
         if self.responding:
             self._told_hung = False
@@ -169,7 +170,7 @@ class WorkerClient:
         return events
 
     def cancel(self, job: int | None = None) -> None:
-        """Stop one job, or all. It ends with a ``Cancelled`` error, at the latest after ``grace`` seconds."""
+        """Stop one job, or all. It ends with a ``Cancelled`` error, at the latest ``grace`` seconds after its turn."""
         if self._connection is None:  # and so there are no jobs
             return
         chosen = [j for j, deadline in self._jobs.items() if deadline is None and job in (None, j)]
@@ -240,11 +241,18 @@ class WorkerClient:
             fields = {key: message[key] for key in ("stage", "fraction", "message") if key in message}
             self._events.append(Event(kind, job, **fields))
         elif kind == "result" and job in self._jobs:
-            del self._jobs[job]
+            self._remove(job)
             self._events.append(Event("result", job, value=message.get("value")))
         elif kind == "error" and job in self._jobs:
-            del self._jobs[job]
+            self._remove(job)
             self._events.append(_failed(job, from_message(message), message.get("traceback", "")))
+
+    def _remove(self, job: int) -> None:
+        """Forget a job that has ended; the grace of the next one, if it was cancelled, begins."""
+        del self._jobs[job]
+        following = next(iter(self._jobs), None)
+        if following is not None and self._jobs[following] is not None:
+            self._jobs[following] = time.monotonic() + self.grace
 
     def _ended(self, connection: Connection, reason: DeepSegError) -> None:
         """The worker has ended, and with it all its jobs."""

@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 from collections import deque
-from contextlib import suppress
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Protocol
 
 from ..util.errors import DeepSegError, ResourceError
 from ..util.openmp import openmp_settings
+from . import process_tree
 from . import shared_memory as shared
 from .channel import Channel
 from .error_mapping import why_it_died
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
-_NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # else Windows shows a console over Slicer
 
 
 class Link(Protocol):
@@ -94,7 +92,7 @@ class ProcessLink:
                     "PYTHONUTF8": "1",
                 },
                 start_new_session=True,  # a process group to kill; Ctrl+C goes to the client only
-                creationflags=_NO_WINDOW,
+                creationflags=process_tree.NO_WINDOW,
             )
         except OSError as error:
             raise ResourceError(
@@ -108,7 +106,7 @@ class ProcessLink:
 
     def kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            _kill_tree(self._process)
+            process_tree.kill(self._process)
 
     def why_it_ended(self, started: bool) -> DeepSegError:
         assert self._process is not None
@@ -116,7 +114,7 @@ class ProcessLink:
             exit_code = self._process.wait(2.0)
         except subprocess.TimeoutExpired:  # it closed its pipes but runs on
             exit_code = None
-        _kill_tree(self._process)  # also what it may have started
+        process_tree.kill(self._process)  # also what it may have started
         self._process.wait()
         self._logger.join(2.0)
         if self._process.stderr is not None:
@@ -129,12 +127,3 @@ class ProcessLink:
         assert self._process is not None and self._process.stderr is not None
         while line := self._process.stderr.readline(4096):  # progress bars may never end a line
             self.log.append(line.decode(errors="replace").rstrip())
-
-
-def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    if os.name == "nt":
-        end = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
-        subprocess.run(end, capture_output=True, check=False, creationflags=_NO_WINDOW)
-        return
-    with suppress(ProcessLookupError, PermissionError):  # all gone; macOS raises the latter for zombies
-        os.killpg(process.pid, signal.SIGKILL)  # its own group, see start_new_session

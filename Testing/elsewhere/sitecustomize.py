@@ -17,7 +17,7 @@ For modules of DeepSeg:
     - On Windows: folders cannot be opened; clocks tick 64 times a second; shared memory has whole pages and is gone
       once its last process closed it; whole numbers of NumPy 1 have 32 bits (those that its functions make, not those
       of ``astype(int)``); a process without ``CREATE_NO_WINDOW`` is an error, as a console would flash over Slicer;
-      ITK opens no paths beyond ASCII, but all files have short names.
+      ITK opens no paths beyond ASCII, but all files have short names; a job object ends the processes in it.
 
 Not imitated: what native code does to files (that it has them open does count), paths with backslashes and drives,
 paths that are too long, locks that also keep readers away, a case-insensitive look-up, names in NFD, delayed deletion,
@@ -318,6 +318,15 @@ def _get_short_name(path, buffer, size):
     return len(buffer.value)
 
 
+def _assign_process(*_):
+    """``AssignProcessToJobObject`` of this process, which leads its process group: the group ends with it."""
+    if os.getpgrp() == os.getpid():
+        end, _open_until_it_ends = os.pipe()
+        subprocess.Popen(["sh", "-c", "read nothing; kill -9 0"], stdin=end, stdout=subprocess.DEVNULL)
+        os.close(end)
+    return 1
+
+
 def _others(name):
     """What is other in a module."""
     if name == "sys":
@@ -337,7 +346,13 @@ def _others(name):
     if name == "SimpleITK":
         return _sitk()
     if name == "ctypes":
-        kernel = types.SimpleNamespace(GetShortPathNameW=_get_short_name)
+        kernel = types.SimpleNamespace(
+            GetShortPathNameW=_get_short_name,
+            CreateJobObjectW=lambda *_: 1,
+            SetInformationJobObject=lambda *_: 1,
+            GetCurrentProcess=lambda: -1,
+            AssignProcessToJobObject=_assign_process,
+        )
         return {"windll": types.SimpleNamespace(kernel32=kernel)}
     return {}
 

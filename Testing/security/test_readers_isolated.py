@@ -1,5 +1,6 @@
 """A file at which a library crashes costs a sentence: whoever asked for it lives on, and nothing is left."""
 
+import os
 import secrets
 import signal
 import tempfile
@@ -101,7 +102,8 @@ def test_a_scene_that_crashes_its_reader(broken_reader, tmp_path):
 @pytest.fixture
 def signals():
     """The program ignores requests to end while it ends; programs that later tests start would inherit that."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    closed = signal.SIGBREAK if os.name == "nt" else signal.SIGHUP
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, closed)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

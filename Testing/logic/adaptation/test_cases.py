@@ -1,6 +1,7 @@
 """Corrected cases on disk: private, complete or not there, and refused with a reason."""
 
 import json
+import os
 import stat
 from dataclasses import replace
 
@@ -67,6 +68,7 @@ def test_the_patient_is_that_of_the_dicom_series_unless_somebody_says_otherwise(
     assert cases.all()[-1] == replace(case, size_bytes=cases.all()[-1].size_bytes) and not case.damage
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
 def test_nobody_else_may_read_them(cases):
     case = add_case(cases, 1)
     for folder in (cases.folder, cases.folder / "cases", case.folder):

@@ -1,6 +1,7 @@
 """What goes wrong between a client and a server, each tried for real; the table in docs/server.md names these tests."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -251,6 +252,7 @@ def test_a_certificate_that_changed_gets_nothing(make_server, tmp_path):
     assert server.client().segment(ct(1), "plain").label_map.array.any()
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to look at a certificate")
 def test_an_expired_certificate_or_a_wrong_clock_is_no_matter_if_pinned(make_server, tmp_path, monkeypatch):
     monkeypatch.setattr(certificate, "_DAYS", 0)
     pair = own_certificate(tmp_path)

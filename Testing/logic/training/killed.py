@@ -1,10 +1,9 @@
 """A tiny training in a process of its own that kills itself: ``python killed.py FOLDER STEP`` (0: never)."""
 
-import os
-import signal
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 from torch.utils.data import Dataset
 
@@ -60,7 +59,7 @@ def main() -> None:
         nonlocal calls
         calls += 1
         if calls == last:
-            os.kill(os.getpid(), signal.SIGKILL)
+            psutil.Process().kill()
         return rule(*arguments)
 
     training(folder, loss=loss).run()

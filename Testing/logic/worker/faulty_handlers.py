@@ -87,7 +87,7 @@ def die(job, *, how, gate):
     while not Path(gate).exists():
         time.sleep(0.01)
     if how == "segfault":
-        faulthandler._sigsegv()
+        faulthandler._read_null()  # on Windows, a signal would only be an exit code
     elif how == "kill":
         psutil.Process().kill()
     elif how == "abort":

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +47,18 @@ def test_cancel_one_of_two(client):
     events = run_until(client, lambda e: is_end(e) and e.job == second)
     assert [(e.job, e.kind) for e in events if is_end(e)] == [(first, "result"), (second, "error")]
     assert "started" not in [e.kind for e in events if e.job == second]
+
+
+def test_cancelling_a_job_that_waits_leaves_the_one_that_runs(new_client):
+    """However long that one takes: it is not the job that does not stop."""
+    client = new_client(grace=0.2)
+    first, second = client.submit("count", to=100), client.submit("count", to=10_000)
+    run_until(client, is_progress)
+    client.cancel(second)
+    worker = client.hello["pid"]
+    events = run_until(client, lambda e: is_end(e) and e.job == second)
+    assert [(e.job, e.kind) for e in events if is_end(e)] == [(first, "result"), (second, "error")]
+    assert isinstance(events[-1].error, Cancelled) and client.call("ping")["pid"] == worker
 
 
 def test_cancel_while_starting(client):
@@ -98,6 +109,14 @@ def test_killed_from_outside_while_idle(client):
     run_until(client, lambda e: e.kind == "state" and e.message == "dead")
     assert client.reason.code == KILLED
     assert alive_again(client)
+
+
+def test_a_worker_that_dies_takes_its_children_with_it(client):
+    client.submit("deaf")
+    grandchild = int(run_until(client, is_progress)[-1].message)
+    psutil.Process(client.hello["pid"]).kill()
+    assert run_until(client, is_end)[-1].error.code == KILLED
+    assert gone(grandchild)
 
 
 def test_killed_unnoticed_before_a_submit(client):
@@ -238,12 +257,18 @@ def test_the_child_ends_itself_when_its_parent_is_gone(request_, handlers):
         shared.remove(name)
 
 
-@pytest.mark.parametrize(
-    "python, words",
-    [("/no/such/python", "cannot be started"), (shutil.which("false") or shutil.which("tree.com"), "could not start")],
-)
-def test_an_interpreter_that_does_not_work(new_client, python, words):
-    client = new_client(python=python)
+def test_an_interpreter_that_is_not_there(new_client):
+    assert_refused(new_client(python="/no/such/python"), "cannot be started")
+
+
+def test_an_interpreter_that_fails_at_once(new_client, tmp_path):
+    python = tmp_path / ("python.bat" if windows else "python")
+    python.write_bytes(b"@exit 1\r\n" if windows else b"#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    assert_refused(new_client(python=str(python)), r"could not start \(exit code 1")
+
+
+def assert_refused(client, words):
     with pytest.raises(ResourceError, match=words) as caught:
         client.call("ping")
     assert caught.value.code == "resource.worker" and caught.value.remedy
