@@ -123,7 +123,11 @@ def changed(body, **fields):
         (lambda b: changed(b, array=np.abs(b.array)), "denoise", "no negative values"),
         (lambda b: changed(b, array=np.zeros_like(b.array)), "denoise", "empty"),
         (lambda b: changed(b, array=np.zeros((0, 5, 5), np.int16)), "denoise", "not a 3D volume"),
-        (lambda b: changed(b, array=np.where(b.array > 50, np.nan, b.array.astype(np.float32))), "denoise", "not numb"),
+        (
+            lambda b: changed(b, array=np.where(b.array > 50, np.nan, b.array.astype(np.float32))),
+            "denoise",
+            "without a number",
+        ),
         (lambda b: changed(b, ijk_to_ras=np.diag([2.0, 2, 2, 1])), "slices", "thin already"),
         (lambda b: changed(b, array=b.array[:1]), "slices", "1 slice, too few"),
         (lambda b: changed(b, array=b.array[:3]), "slices", "3 slices, too few"),
