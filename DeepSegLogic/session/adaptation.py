@@ -209,7 +209,7 @@ class Adaptation:
 
     def _look_at_result(self, result: Result | None) -> None:
         """Ask whose image it is. What was typed for another volume says nothing of this one."""
-        if self._volume is not None and self.patient:
+        if self._volume is not None and (self.patient or self._patients):  # a code may have been cleared
             self._patients[_mark(self._volume)] = self.patient
         self._volume = volume = self._outcome.volume
         self.patient = self._patients.get(_mark(volume), "") if volume is not None and self._patients else ""

@@ -138,6 +138,9 @@ def test_a_code_stays_with_the_volume_also_when_it_is_read_again(session):
     for seed, code in ((10, "P 9"), (11, ""), (10, "P 9")):
         show(session, seed)
         assert session.adaptation.patient == code
+    session.adaptation.patient = ""
+    show(session, 10)
+    assert session.adaptation.patient == "", "it was cleared"
 
 
 def test_unchanged_results_teach_all_of_their_structures(session):
