@@ -37,6 +37,7 @@ _ANSWER_S = 1.0
 _STREAM_REQUEST, _STREAM_FAILURE = 6, 8  # kinds of frames
 _NO_FILE = b"/jars/\r\n\r\n"  # web servers answer after an empty line
 _TLS_ALERT = b"\x15"
+_OTHER = "what listens there is no Spark master"
 _QUEUED = 2  # cases per slot that Spark knows of, so that none waits for the driver
 LOG = "spark.log"
 """What Spark's Java process says, in the folder of results."""
@@ -80,7 +81,7 @@ def _must_answer(master: str) -> None:
         return
     places, end = master.removeprefix("spark://").split(","), time.monotonic() + _CONNECT_S
     while all(reasons := [_why_unreachable(place) for place in places]):
-        if time.monotonic() > end:  # until then it may be starting
+        if time.monotonic() > end or {*reasons} == {_OTHER}:  # where nothing listens, it may be starting
             raise ResourceError(
                 f"No Spark master answers at {master} ({'; '.join(reasons)}).",
                 "Start the master, or check its address, which its web page shows, and the network.",
@@ -95,7 +96,7 @@ def _why_unreachable(place: str) -> str:
         parts = urlsplit(f"//{place}")
         if parts.hostname and parts.port:
             with socket.create_connection((parts.hostname, parts.port), _CONNECT_S) as connection:
-                return "" if _may_be_spark(connection) else "what listens there is no Spark master"
+                return "" if _may_be_spark(connection) else _OTHER
         return ""
     except (OSError, ValueError) as error:  # ValueError: of a port or a name that cannot exist
         return getattr(error, "strerror", None) or str(error)

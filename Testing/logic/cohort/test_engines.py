@@ -317,13 +317,15 @@ def web_server(connection):
 
 
 @pytest.mark.parametrize("answer", [banner, web_server])
-def test_what_is_no_spark_master_is_told_within_seconds(cohort, answer):
+def test_what_is_no_spark_master_is_asked_once_and_told_within_seconds(cohort, answer):
+    asked = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
             with suppress(OSError):  # closed
                 while True:
-                    connection, _ = server.accept()
+                    connection, place = server.accept()
+                    asked.append(place)
                     with connection, suppress(OSError):
                         answer(connection)
 
@@ -331,7 +333,7 @@ def test_what_is_no_spark_master_is_told_within_seconds(cohort, answer):
         began = time.monotonic()
         with pytest.raises(ResourceError, match="what listens there is no Spark master") as caught:
             list(run_cohort(*cohort, engine="spark", scheduler=f"spark://127.0.0.1:{server.getsockname()[1]}"))
-    assert time.monotonic() - began < 10 and "its web page" in caught.value.remedy
+    assert time.monotonic() - began < 10 and len(asked) == 1 and "its web page" in caught.value.remedy
 
 
 def test_a_spark_master_is_known_by_its_answer(master, monkeypatch):
