@@ -232,7 +232,9 @@ def _rights(**given: str) -> dict[str, str]:
         ModelCard.from_json({"id": "model", "title": "model", **rights})
     except ValueError as error:
         raise UsageError(
-            f"The card of a model cannot hold the {error}.", "Give a shorter line of letters.", code="usage.option"
+            f"The card of a model cannot hold the {error}.",
+            "Give it as one short line, without tabs.",
+            code="usage.option",
         ) from error
     return rights
 
