@@ -29,14 +29,17 @@ def _is_locked(path: Path) -> bool:
 class _Conversion:
     """What converts the value of a parameter, in place of what Typer makes for it.
 
-    Neither is public, so Typer's may get other arguments one day, which are handed on.
+    Neither is public, so another Typer may ask for something else, which is handed on.
     """
 
     def __init__(self, parameter: Any) -> None:
         self._parameter, self._of_typer = parameter, parameter.get_runtime_param
 
-    def __call__(self) -> _Conversion:
+    def __call__(self, *args: Any, **options: Any) -> _Conversion:
         return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of_typer(), name)
 
     def coerce(self, value: Any, *args: Any, **options: Any) -> Any:
         """The converted value; as Typer's method of this name."""
@@ -45,7 +48,8 @@ class _Conversion:
         if value is None:
             return () if parameter.multiple or parameter.nargs == -1 else None
         typed = isinstance(value, str) and kind in (str, Path)
-        known = isinstance(kind, type) and isinstance(value, kind) and value == parameter.default
+        plain = type(kind) is type  # unlike list[str], which Python 3.10 takes for an instance of type
+        known = plain and isinstance(value, kind) and value == parameter.default
         if (typed or known) and not (kind is Path and checks.readable and _is_locked(Path(value))):
             return kind(value)
         return self._of_typer().coerce(value, *args, **options)

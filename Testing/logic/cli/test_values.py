@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import typer
 
 from DeepSegLogic.cli import _command_line
 from DeepSegLogic.cli.help import all_parameters
+from DeepSegLogic.cli.values import taken_simply
 
 TYPED = [
     "",
@@ -58,6 +60,16 @@ def test_values_are_those_of_typer(tmp_path, monkeypatch, locked):
             refused += isinstance(own, str)
     assert len(ONE) > 100
     assert refused > 100  # ranges and numbers are still checked
+
+
+def test_a_typer_that_converts_by_another_name_converts_itself(monkeypatch):
+    parameter = SimpleNamespace(
+        type_descriptor=SimpleNamespace(annotation=str, parameter_info=None),
+        get_runtime_param=lambda *_: SimpleNamespace(converted=str.upper),
+    )
+    monkeypatch.setattr("DeepSegLogic.cli.values.all_parameters", lambda _: [parameter])
+    taken_simply(None)
+    assert parameter.get_runtime_param("context").converted("a") == "A"
 
 
 @pytest.mark.parametrize(
