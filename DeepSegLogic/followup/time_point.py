@@ -12,7 +12,7 @@ from ..data.label_map import LabelMap
 from ..data.volume import Volume
 from ..evaluation.cases import the_case
 from ..io import read_label_map, read_volume
-from ..io.files import is_dicom
+from ..io.files import as_path, is_dicom
 from ..io.result_files import is_of_result, provenance_of, was_changed
 from ..review.measurements import Measurement, measure, read_measurements, same_voxels
 from ..util.errors import InputError
@@ -75,7 +75,7 @@ def read_time_point(
         >>> point.label_map.structures[5].name, point.volume is None, point.date
         ('left_lung', False, None)
     """
-    file, scan = the_case(Path(path)), None if ct is None else Path(ct)
+    file, scan = the_case(as_path(path)), None if ct is None else as_path(ct)
     point = TimePoint(read_labels(file, scan))
     if is_of_result(file) and (file.parent / "measurements.csv").is_file():
         _take_measured(point, file)
