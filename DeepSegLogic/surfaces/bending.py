@@ -59,19 +59,23 @@ def _bend_less_along(
 
 def mean_of_neighbours(quads: IndexArray, places: Columns) -> csr_matrix:
     """Sparse matrix (V, V) with the means of neighbours, weighted with cotangents; see :func:`bend_less`."""
-    from scipy.sparse import csr_matrix
+    means = _edges(quads, places)
+    sums = np.maximum(np.add.reduceat(means.data, means.indptr[:-1]), _LEAST)  # each vertex has edges
+    means.data /= np.repeat(sums, np.diff(means.indptr))
+    return means
+
+
+def _edges(quads: IndexArray, places: Columns) -> csr_matrix:
+    """Sparse matrix (V, V) with the cotangents of all edges, in both directions. Those of two faces are in it twice, as
+    adding them up takes many times as long."""
+    from scipy.sparse import coo_matrix
 
     a, b, c, d = quads.T
-    start, end = np.concatenate([a, c, a, c, a]), np.concatenate([b, b, d, d, c])
-    start, end = np.concatenate([start, end]), np.concatenate([end, start])
+    start, end = np.concatenate([a, c, a, c, a, b, b, d, d, c]), np.concatenate([b, b, d, d, c, a, c, a, c, a])
     weights = np.tile(_cotangents(quads, places).ravel(), 2)
-    count, vertices = len(start), places.shape[1]
-    # Sorts the edges by their start. Twofold ones stay two, as adding them up takes many times as long.
-    by_start = csr_matrix((weights, start, np.arange(count + 1, dtype=np.int32)), (count, vertices)).tocsc()
-    rows, weights = by_start.indptr, by_start.data
-    sums = np.maximum(np.add.reduceat(weights, rows[:-1]), _LEAST)
-    weights /= np.repeat(sums, np.diff(rows))
-    return csr_matrix((weights, end.take(by_start.indices), rows), (vertices, vertices))
+    edges = coo_matrix((weights, (start, end)), (places.shape[1],) * 2)
+    edges.has_canonical_format = True  # else SciPy adds up
+    return edges.tocsr()
 
 
 def _cotangents(quads: IndexArray, places: Columns) -> npt.NDArray[np.float32]:

@@ -15,14 +15,14 @@ from ..util.errors import ResourceError, UsageError
 from ..util.free_memory import free_memory
 from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from .fairing import SMOOTHING, fair
+from .fairing import SMOOTHING, fair, has_thick_slices
 from .manifold import ManifoldSurfaces
 from .self_intersections import repaired
 from .surface import Surface, SurfaceSet
 from .surface_net import Net, build_net
 
 _PIECE = 262144  # voxels per step, so that intermediate arrays stay in the processor's cache
-_BYTES_PER_VOXEL = 12  # measured at 384³ with 98 balls, faces and surfaces included
+_BYTES_PER_VOXEL, _BYTES_IF_THICK = 12, 18  # measured at 384³ with 98 balls, faces and surfaces included
 
 
 @checks_arguments
@@ -116,7 +116,7 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
     box = box_of(array)
     if box is None:
         return build_net(np.zeros((1, 1, 1), array.dtype))
-    _check_memory([s.stop - s.start for s in box])
+    _check_memory([s.stop - s.start for s in box], has_thick_slices(spacing_ijk(label_map.ijk_to_ras)))
     return build_net(array[box], [s.start for s in box])
 
 
@@ -130,9 +130,9 @@ def _values_of(array: LabelArray) -> set[int]:
     return set(np.unique(np.concatenate(values)).tolist())
 
 
-def _check_memory(shape: list[int]) -> None:
+def _check_memory(shape: list[int], thick: bool) -> None:
     """Raise :class:`ResourceError` if there is not enough memory for so many voxels, before the system ends the run."""
-    needed = _BYTES_PER_VOXEL * math.prod(shape)
+    needed = (_BYTES_IF_THICK if thick else _BYTES_PER_VOXEL) * math.prod(shape)
     free = free_memory()
     if needed > free:
         raise ResourceError(

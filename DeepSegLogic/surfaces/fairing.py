@@ -104,10 +104,15 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     moves, bends = _smoothed(net, start, [effort.along(along, spacing.min()) for along in spacing])
     choose_diagonals(net, start + moves, bends)
     del bends
-    if effort.steps and spacing.max() > _THICK * spacing.min():
+    if effort.steps and has_thick_slices(spacing):
         moves = _without_pleats(net, start, moves, spacing)
     restore_volumes(net, start, moves, LIMIT)
     return np.add(net.vertices, moves.T, dtype=np.float64)
+
+
+def has_thick_slices(spacing: FloatArray) -> bool:
+    """Whether voxels of this spacing are so much thicker than wide that surfaces are bent in mm."""
+    return bool(spacing.max() > _THICK * spacing.min())
 
 
 def _smoothed(net: Net, start: Columns, efforts: Sequence[_Effort]) -> tuple[Columns, Columns]:

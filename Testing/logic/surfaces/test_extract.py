@@ -1,6 +1,7 @@
 """Surfaces against closed formulas, and against trimesh's own idea of what a solid is."""
 
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -275,6 +276,14 @@ def test_too_little_memory_is_an_error_that_says_how_much_is_needed(monkeypatch)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     with pytest.raises(ResourceError, match=r"30×30×30 voxels need about 0\.0 GB"):
         make_surfaces(label_map(np.ones((30, 30, 30), np.uint8)))
+
+
+@pytest.mark.parametrize(("thickness", "enough"), [(1, True), (3, False)])
+def test_surfaces_of_thick_slices_need_more_memory(monkeypatch, thickness, enough):
+    monkeypatch.setattr("DeepSegLogic.surfaces.extract.free_memory", lambda: 15 * 20**3)
+    labels = label_map(np.ones((20, 20, 20), np.uint8), np.diag([1.0, 1, thickness, 1]))
+    with nullcontext() if enough else pytest.raises(ResourceError, match="20×20×20 voxels"):
+        assert make_surfaces(labels).surfaces
 
 
 def test_large_label_values_give_the_same_surfaces():
