@@ -9,6 +9,7 @@ from pathlib import Path
 from ..data.label_grid import on_common_grid
 from ..data.label_map import LabelMap, Structure, known_structure
 from ..io import read_label_map
+from ..io.files import as_path
 from ..io.probabilities import read_probabilities
 from ..io.result_files import is_of_result, provenance_of
 from ..models.find import models_here
@@ -211,9 +212,9 @@ def _keep_common(found: Evaluation, in_prediction: set[str], in_reference: set[s
 
 def _pairs(prediction: Path | str | LabelMap, reference: Path | str | LabelMap, match: str) -> Pairs:
     if not isinstance(prediction, LabelMap) and not isinstance(reference, LabelMap):
-        return find_pairs(Path(prediction), Path(reference), match)
+        return find_pairs(as_path(prediction), as_path(reference), match)
     sides = [
-        Path(name) if isinstance(side, LabelMap) else the_case(Path(side))
+        Path(name) if isinstance(side, LabelMap) else the_case(as_path(side))
         for name, side in (("prediction", prediction), ("reference", reference))
     ]
     return Pairs([CasePair("case", *sides)])

@@ -81,7 +81,7 @@ class Box(Prompt):
     kind = "box"
 
     def __post_init__(self) -> None:
-        _check_positions(self, self.corners)
+        _check_positions(self, self.corners, "two corners", 2)
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,18 @@ class Lasso(Prompt):
         _check_positions(self, self.points)
 
 
-def _check_positions(prompt: Prompt, positions: Iterable[Position]) -> None:
+def _check_positions(prompt: Prompt, positions: Iterable[Position], what: str = "positions", count: int = 0) -> None:
     """Check what scripts give.
 
     Raises:
-        UsageError: a position is not three finite numbers.
+        UsageError: there are none, or not ``count`` of them, or a position is not three finite numbers.
     """
-    for position in positions:
+    given = list(positions) if isinstance(positions, Iterable) else []
+    if len(given) != (count or len(given)) or not given:
+        raise UsageError(
+            f"A {prompt.kind} needs {what}, not {positions!r}.", "Give [(R, A, S), …] in mm.", code="usage.point"
+        )
+    for position in given:
         try:
             if len(position) == 3 and all(map(_is_finite, position)):
                 continue

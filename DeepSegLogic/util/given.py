@@ -110,6 +110,8 @@ def _unlike(value: object, kind: str, name: str, taker: str) -> UsageError:
 
 def _check_several(value: object, name: str, taker: str, kind: str) -> None:
     check_list(value)
+    if value is None:
+        raise UsageError(f"The {name} of {taker} are a list, not None.", "Give […].", code="usage.type")
     if not isinstance(value, Iterable):
         raise UsageError(
             f"The {name} of {taker} are a list, not a single {type(value).__name__}.",

@@ -79,6 +79,15 @@ SLIPS = {
     "stroke in a slice": (lambda: Scribble("liver", True, ((1, 2, 3), (4, 5))), r"scribble is \(4, 5\)"),
     "corner": (lambda: Box("liver", True, ((1, 2, 3), (4, 5, float("nan")))), r"box is \(4, 5, nan\)"),
     "one place of a curve": (lambda: Lasso("liver", True, (1, 2, 3)), r"lasso is 1, not three"),
+    "box of a corner": (
+        lambda: Box("liver", True, ((1, 2, 3),)),
+        r"box needs two corners, not \(\(1, 2, 3\),\)\. Give",
+    ),
+    "stroke of nothing": (lambda: Scribble("liver", True, ()), r"scribble needs positions, not \(\)"),
+    "no curve": (lambda: Lasso("liver", True, None), r"lasso needs positions, not None"),
+    "no prompts": (lambda: refine(ORGANS, None), r"prompts of refine are a list, not None\. Give"),
+    "no reference": (lambda: evaluate(ORGANS, None), r"One path is wanted, not a NoneType"),
+    "references": (lambda: evaluate("a.nii", ["b.nii"]), r"One path is wanted, not a list"),
     "prompt as JSON": (
         lambda: refine(ORGANS, [{"structure": "liver", "ras": [0, 0, 0]}]),
         r"prompts of refine are prompts, but a dict is among them\. Give Point",
