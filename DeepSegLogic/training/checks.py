@@ -141,7 +141,7 @@ def look_at(files: CaseFiles, show: Show | None = None) -> CaseFacts:
         more = f" and {len(beyond) - 1} more are" if len(beyond) > 1 else " is"
         facts.warnings.append(f"{beyond[0]}{more} labelled but not looked for: not learnt from this case.")
     facts.warnings += [
-        f"{name} has only {count} labelled voxel{'s' * (count > 1)}: see whether that is meant."
+        f"{name} has only {counted(count, 'labelled voxel')}: see whether that is meant."
         for name, count in facts.voxels.items()
         if 0 < count < FEW_VOXELS
     ]

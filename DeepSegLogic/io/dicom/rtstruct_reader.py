@@ -82,7 +82,7 @@ def read_rtstruct(path: Path, source: Path | str | None = None) -> LabelMap:
         else:
             outside += 1
     if outside:
-        warnings.append(f"{outside} contours of {path.name} lie outside the CT. They are left out.")
+        warnings.append(f"Contours of {path.name} that lie outside the CT are left out ({outside}).")
     planes: dict[int, list[tuple[int, Packed]]] = defaultdict(list)
     for (number, plane), found in curves.items():
         planes[number].append((plane, packed(mask_of(found, volume.shape_kji[1:]))))
@@ -134,6 +134,5 @@ def _plane(path: Path, points: FloatArray, volume: Volume) -> int:
 
 
 def _told(path: Path, count: int) -> list[str]:
-    return [f"{count} contours of {path.name} are open, or points. They enclose nothing and are left out."] * (
-        count > 0
-    )
+    told = f"Contours of {path.name} that are open, or points, enclose nothing and are left out ({count})."
+    return [told] * (count > 0)

@@ -165,7 +165,9 @@ def test_files_of_others(tmp_path):
     found = read_label_map(
         foreign(tmp_path / "a.dcm", series, [square(5, 30, 35.0), hole, square(0, 9, 100.0)]), series
     )
-    assert [s.title for s in found.structures] == ["GTV"] and "1 contours of a.dcm lie outside" in found.warnings[0]
+    assert [s.title for s in found.structures] == [
+        "GTV"
+    ] and "Contours of a.dcm that lie outside the CT are left out (1)." in found.warnings[0]
     (j, i), inside = np.indices(dicom_series.SHAPE[1:]), np.zeros(dicom_series.SHAPE, bool)
     x, y = i * 0.8 - 50, j * 0.9 - 60
     outer = (x >= -46) & (x < -26) & (y >= -50) & (y < -32)
@@ -197,7 +199,7 @@ def test_contours_that_cannot_be_used_are_refused(contours, kind, says, tmp_path
 def test_open_contours_are_told(tmp_path):
     series = dicom_series.write_series(tmp_path / "ct")
     found = read_label_map(foreign(tmp_path / "a.dcm", series, [square(5, 30, 35.0)], "OPEN_PLANAR"), series)
-    assert not found.array.any() and "are open, or points" in found.warnings[0]
+    assert not found.array.any() and "that are open, or points, enclose nothing" in found.warnings[0]
 
 
 def test_without_the_ct_or_with_another(case, tmp_path):
