@@ -110,7 +110,7 @@ def _may_be_spark(connection: socket.socket) -> bool:
     connection.settimeout(_ANSWER_S)
     try:
         connection.sendall(struct.pack(">qbi", 13 + len(_NO_FILE), _STREAM_REQUEST, len(_NO_FILE)) + _NO_FILE)
-        said = connection.recv(9)
+        said = connection.makefile("rb").read(9)
     except OSError:  # silent, or it hangs up
         return True
     return not said or said[8:] == bytes([_STREAM_FAILURE]) or said[:1] == _TLS_ALERT  # which Spark 4 may want
