@@ -30,8 +30,8 @@ class Outline:
             self._node = slicer.vtkMRMLSegmentationNode()
             self._node.SetName(NAME)
             self._node.SetSaveWithScene(False)
-            self._node.SetHideFromEditors(True)
             self._scene.AddNode(self._node)
+            self._node.SetHideFromEditors(True)  # not before: Slicer complains of a segmentation without an item
             self._node.CreateDefaultDisplayNodes()
             display = self._node.GetDisplayNode()
             display.SetSaveWithScene(False)
