@@ -120,6 +120,7 @@ def drag(kji_points, matrix):
     return seen
 
 
+@in_stand_in
 def test_a_stroke_is_dragged_in_a_slice_view(lung):
     import slicer
 
