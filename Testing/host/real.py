@@ -67,7 +67,7 @@ class RealHost:
     def _end_dialog(self):
         """Nobody is there to answer a dialog of Slicer itself: it is an error, and goes."""
         dialog = slicer.app.activeModalWidget()
-        if dialog is not None:
+        if dialog is not None and dialog.className() != "QProgressDialog":  # Slicer's own while it loads a scene
             LOOP.errors.append(AssertionError(f"Slicer asks: {dialog.windowTitle} {getattr(dialog, 'text', '')}"))
             dialog.reject()
 
