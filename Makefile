@@ -5,7 +5,7 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY  := $(VENV)/.ready
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder  # in order, the long files of browser/ come first
 
-.PHONY: demo web test tests check style types coverage docs elsewhere faults federated fuzz i18n kill load oldest strokes lint pictures windows clean
+.PHONY: demo web test tests check style types coverage docs elsewhere faults federated fuzz i18n kill load oldest strokes lint pictures slicer windows clean
 
 demo: $(READY)
 	$(BIN)/deepseg demo -o demo-output
@@ -126,6 +126,13 @@ pictures: $(READY)
 	PYTHONPATH=Testing $(BIN)/python Testing/tools/screenshots.py $(if $(CT),--ct $(CT))
 	$(if $(DETECTOR),$(BIN)/python Testing/tools/detection_faces.py panel $(DETECTOR))
 	$(if $(DETECTOR),$(BIN)/python Testing/tools/detection_faces.py page $(DETECTOR))
+
+# In a real Slicer whose DeepSeg is set up: make slicer SLICER=/path/to/Slicer [TESTS=Testing/extension/test_run.py]
+# Without a display it needs xvfb-run; for the tests beside DeepSegTest, pytest in Slicer's Python.
+slicer: export DEEPSEG_PYTEST = $(TESTS)
+slicer:
+	$(if $(DISPLAY),,xvfb-run -a) $(SLICER) --no-splash --disable-settings \
+	  --additional-module-paths "$(CURDIR)/DeepSegExtension" --python-script "$(CURDIR)/Testing/in_slicer.py"
 
 # The template for translators, with all texts of the panel.
 i18n:

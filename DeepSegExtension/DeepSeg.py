@@ -204,15 +204,15 @@ class DeepSegLogic(ScriptedLoadableModuleLogic):
 
 
 class DeepSegTest(ScriptedLoadableModuleTest):
-    """Runs in a real Slicer: the bundled model on Slicer's chest CT, a stroke in a slice view, a saved scene."""
+    """Runs in a real Slicer: the bundled model on a chest CT, a stroke in a slice view, a saved scene."""
 
     def runTest(self):
-        import SampleData
+        from DeepSegLogic.cli.demo import demo_ct
 
         slicer.mrmlScene.Clear()
         slicer.util.selectModule("DeepSeg")
         panel = slicer.modules.deepseg.widgetRepresentation().self()
-        result = panel.logic.segment(SampleData.downloadSample("CTChest"), quality="draft")
+        result = panel.logic.segment(slicer.util.loadVolume(str(demo_ct())), quality="draft")
         self.assertGreater(result.GetSegmentation().GetNumberOfSegments(), 10)
         self.strokeIsTaken(panel)
         self.sceneReopens(panel.logic.sceneSession)
@@ -246,4 +246,4 @@ class DeepSegTest(ScriptedLoadableModuleTest):
         slicer.util.loadScene(path)
         slicer.app.processEvents()
         self.assertEqual(scene.resultNode.GetName(), name)
-        self.assertEqual(scene.volumeNode.GetName(), "CTChest")
+        self.assertEqual(scene.volumeNode.GetName(), "CTChest4")

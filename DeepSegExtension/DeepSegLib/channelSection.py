@@ -43,7 +43,7 @@ class ChannelSection:
             self.scene.setChannelNode(name, node)
 
     def _build(self, names):
-        layout = self.ui.channelsLayout
+        layout = self.ui.channelsWidget.layout()  # not among the ui's variables: Slicer leaves out an empty layout
         while layout.rowCount():
             layout.removeRow(0)  # deletes the widgets, too
         self._selectors = {}

@@ -55,7 +55,9 @@ class CorrectSection:
         self._waiting = None  # the prompt that is outlined until it is accepted
         self._outlining, self._reaching = Newest(self._outline, later, OUTLINE_PAUSE_S), Newest(self._follow, later)
         self._kinds = {ui.pointButton: POINT, ui.strokeButton: STROKE, ui.boxButton: BOX}
+        self._kindGroup = qt.QButtonGroup(ui.mainWidget)  # autoExclusive would count the Segment Editor's buttons, too
         for button in self._kinds:
+            self._kindGroup.addButton(button)
             button.connect("toggled(bool)", self.onKind)
         ui.addToButton.connect("toggled(bool)", self.onAdd)
         ui.removeFromButton.connect("toggled(bool)", self.onRemove)

@@ -30,8 +30,8 @@ class Outline:
             self._node = slicer.vtkMRMLSegmentationNode()
             self._node.SetName(NAME)
             self._node.SetSaveWithScene(False)
-            self._node.SetHideFromEditors(True)
             self._scene.AddNode(self._node)
+            self._node.SetHideFromEditors(True)  # not before: Slicer complains of a segmentation without an item
             self._node.CreateDefaultDisplayNodes()
             display = self._node.GetDisplayNode()
             display.SetSaveWithScene(False)
@@ -43,6 +43,7 @@ class Outline:
     def hide(self):
         """Remove it."""
         if self._node is not None and self._node.GetScene() is not None:
-            self._scene.RemoveNode(self._node.GetDisplayNode())  # the scene would keep it
-            self._scene.RemoveNode(self._node)
+            display = self._node.GetDisplayNode()
+            self._scene.RemoveNode(self._node)  # first: Slicer crashes when its segments go without a display node
+            self._scene.RemoveNode(display)  # the scene would keep it
         self._node = None

@@ -32,9 +32,9 @@ def test_each_further_channel_has_a_selector_and_the_result_is_nnunets(tmp_path,
     choices.search_models("")
     choices.choose_model("three_images")
     assert ui.channelsWidget.visible and ui.inputSelectorLabel.text == "T2"
-    rows = range(ui.channelsLayout.rowCount())
+    rows = range(ui.channelsWidget.layout().rowCount())
     labels, selectors = (
-        [ui.channelsLayout.itemAt(row, role).widget() for row in rows]
+        [ui.channelsWidget.layout().itemAt(row, role).widget() for row in rows]
         for role in (qt.QFormLayout.LabelRole, qt.QFormLayout.FieldRole)
     )
     assert [label.text for label in labels] == ["PET", "T1"]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from .conftest import in_stand_in
+
 
 def test_models_and_structures(user):
     import qt
@@ -52,6 +54,7 @@ def test_a_model_that_must_be_installed_first(user, desktop, small):
     assert "needs another model:" in question and question.count("Size") == 2
 
 
+@in_stand_in
 def test_folders_are_chosen_as_folders(user, desktop, tmp_path):
     desktop.answers["Select folder"] = tmp_path
     for edit in (user.ui.exportPathLineEdit, user.ui.wheelsPathLineEdit):

@@ -9,6 +9,8 @@ import pytest
 
 from DeepSegLogic import read_volume
 
+from .conftest import in_stand_in
+
 
 def test_a_reference_gives_a_table(ready):
     import slicer
@@ -80,6 +82,7 @@ def test_an_earlier_scan_gives_a_table_and_a_report(ready):
     assert ready.desktop.messages[-1].text.endswith("report.html")
 
 
+@in_stand_in
 def test_the_days_between_two_dicom_series_come_from_their_dates(user, tmp_path, monkeypatch):
     import slicer
 

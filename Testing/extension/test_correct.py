@@ -5,6 +5,8 @@ import pytest
 
 from DeepSegLogic.session.reach import MOST_NOTCHES
 
+from .conftest import in_stand_in
+
 POINT, STROKE, BOX = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsCurveNode", "vtkMRMLMarkupsROINode"
 
 
@@ -127,6 +129,7 @@ def drag(kji_points, matrix):
     return seen
 
 
+@in_stand_in
 def test_a_stroke_is_dragged_in_a_slice_view(lung):
     import slicer
 
@@ -291,6 +294,14 @@ def test_without_a_structure_it_is_asked_for(ready):
     assert not ready.ui.addToButton.checked and not placing()
 
 
+def test_one_kind_of_prompt_is_pressed_also_when_it_is_pressed_again(lung):
+    kinds = lung.ui.pointButton, lung.ui.strokeButton, lung.ui.boxButton
+    for pressed in (*kinds, kinds[-1], kinds[0], kinds[0]):
+        pressed.click()
+        assert [button.checked for button in kinds] == [button is pressed for button in kinds]
+
+
+@in_stand_in
 def test_shortcuts_work_while_the_module_is_shown(lung, desktop):
     import slicer
     from PySide6 import QtTest

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property
 
@@ -155,6 +156,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         remote.SetCacheManager(cache)
         scene.SetCacheManager(cache)
         scene.SetDataIOManager(remote)
+        scene.AddObserver(scene.NodeAddedEvent, _refuse_hidden)
         self._logic.SetMRMLScene(scene)
         self._layout = LayoutManager(scene, self._logic)
         self._window = qSlicerMainWindow()
@@ -214,3 +216,11 @@ class qSlicerApplication(QtWidgets.QApplication):
     os = Property(str, lambda self: "linux")
     arch = Property(str, lambda self: "amd64")
     slicerUserSettingsFilePath = Property(str, lambda self: self._settings.fileName())
+
+
+@vtk.calldata_type(vtk.VTK_OBJECT)
+def _refuse_hidden(scene, _event, node) -> None:
+    """A node that is hidden when it is added gets no item in the subject hierarchy. Of a segmentation, Slicer prints
+    an error each time that its segments change then."""
+    if node.IsA("vtkMRMLSegmentationNode") and node.GetHideFromEditors() and not scene.IsImporting():
+        raise AssertionError(f"Hide {node.GetName()} after it is in the scene.")

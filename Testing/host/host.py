@@ -8,8 +8,8 @@ import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import namespaces, signals, slicer_modules
+from .answers import DIALOGS
 from .application import qSlicerApplication
-from .dialogs import DIALOGS
 from .event_loop import LOOP, own_time
 from .packaging import Pip
 from .pythonqt import unwrap, wrap
@@ -21,7 +21,7 @@ class Host:
     """One application per process; :func:`host.start` makes it.
 
     Attributes:
-        answers: a part of a dialog's text to its answer; see :class:`host.dialogs.Dialogs`.
+        answers: a part of a dialog's text to its answer; see :class:`host.answers.Dialogs`.
         messages: the dialogs that opened.
         errors: exceptions that left a slot or an observer. Slicer prints them; a test should look.
         pip: what packages are installed with, see :class:`host.packaging.Pip`.

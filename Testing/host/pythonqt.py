@@ -26,6 +26,7 @@ _ACCEPTED = {
     "bool": bool | int,
     **dict.fromkeys(("int", "uint", "double", "float"), int | float),
 }
+_TRUTH = {"isEmpty": False, "isValid": True, "isNull": False}  # in the order of PythonQt's generator
 _CONVERT = {"bool": bool, "int": int, "uint": int}
 _classes: dict[type, "ClassWrapper"] = {}
 _wrappers = WeakValueDictionary()
@@ -97,7 +98,11 @@ class Instance(metaclass=ClassWrapper):
         shiboken6.delete(self._object)
 
     def __bool__(self):
-        return shiboken6.isValid(self._object)
+        """PythonQt asks the object: an empty layout or menu is false, and so is a null picture."""
+        if not shiboken6.isValid(self._object):
+            return False
+        asked = next((name for name in _TRUTH if hasattr(type(self._object), name)), None)
+        return asked is None or getattr(self._object, asked)() == _TRUTH[asked]
 
     def __eq__(self, other):
         if self is other or not isinstance(other, Instance):

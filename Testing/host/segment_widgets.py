@@ -112,6 +112,9 @@ class qMRMLSegmentEditorWidget(SceneWidget):
         label.setFrameShape(QtWidgets.QFrame.StyledPanel)
         label.setMinimumHeight(80)
         QtWidgets.QVBoxLayout(self).addWidget(label)
+        option = QtWidgets.QRadioButton(self)  # of an effect; Qt counts it to the exclusive buttons around the editor
+        option.setChecked(True)
+        option.hide()
         self._told, self._node, self._shown, self._effect = {}, None, None, None
         self._segmentations, self._volumes = qMRMLNodeComboBox(), qMRMLNodeComboBox()
         self._segmentations.nodeTypes = ["vtkMRMLSegmentationNode"]

@@ -81,6 +81,16 @@ def test_one_object_has_one_wrapper_and_knows_its_children(qt):
         _ = label.text
 
 
+def test_what_is_empty_or_null_is_false_and_an_empty_layout_is_not_among_the_children_by_name(qt, slicer):
+    assert not qt.QPixmap() and not qt.QMenu() and qt.QLabel("")
+    widget = qt.QWidget()
+    layout = qt.QFormLayout(widget)
+    layout.objectName = "rows"
+    assert not layout and not hasattr(slicer.util.childWidgetVariables(widget), "rows")
+    layout.addRow("Name", qt.QLineEdit())
+    assert layout and slicer.util.childWidgetVariables(widget).rows is layout
+
+
 def test_signals_are_connected_by_their_signature(qt):
     button, got = qt.QPushButton("Go"), []
     button.checkable = True
