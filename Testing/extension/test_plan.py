@@ -402,7 +402,8 @@ def test_presets_views_clipping_and_pictures(planner, tmp_path):
     assert view.GetRulerType() == view.RulerTypeNone
 
     ui.copyPictureButton.click()
-    assert qt.QApplication.clipboard().image().width() == 64
+    window = slicer.app.layoutManager().threeDWidget(0).threeDView().renderWindow()
+    assert qt.QApplication.clipboard().image().width() == window.GetSize()[0]
     planner.desktop.answers["Folder for the pictures"] = tmp_path
     ui.savePicturesButton.click()
     planner.wait(lambda: not planner.session.jobs.run.busy)
