@@ -99,11 +99,6 @@ class CorrectSection:
         self.stop()
         self.ui.segmentEditor.setActiveEffectByName("")
 
-    def awaitScene(self):
-        """A scene is about to be loaded: the Segment Editor would take up a tool of it before it has a segmentation."""
-        self.leaveTools()
-        self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
-
     def close(self):
         """Leave the Segment Editor's node to the panel that follows, when the module is reloaded."""
         self.leaveTools()
@@ -298,17 +293,13 @@ class CorrectSection:
 
     def editResult(self):
         """Let the Segment Editor work on the result; its parameters live in a node of their own."""
-        if self.scene.isLoading:
-            return
         scene, editor, result = self.scene.scene, self.ui.segmentEditor, self.scene.resultNode
         node = scene.GetSingletonNode("DeepSegEditor", "vtkMRMLSegmentEditorNode")
         if node is None:
             node = slicer.vtkMRMLSegmentEditorNode()
             node.SetSingletonTag("DeepSegEditor")
             node = scene.AddNode(node)
-        if editor.mrmlSegmentEditorNode() is not node:
-            node.SetActiveEffectName("")  # the scene may have been saved while one was used
-            editor.setMRMLSegmentEditorNode(node)
+        editor.setMRMLSegmentEditorNode(node)
         editor.setSegmentationNode(result)
         if result is not None:  # before that it takes no volume
             editor.setSourceVolumeNode(self.scene.resultVolumeNode)

@@ -99,12 +99,11 @@ class Panel:
     def awaitScene(self):
         """A scene is about to be loaded: until its nodes are chosen, selectors lose theirs, which nobody asked for."""
         self._scene.isLoading = True
-        self._correct.awaitScene()
 
     def resume(self):
         """Go on with a scene that was loaded, or with an empty one."""
         self._restore()
-        self.leaveTools()
+        self.leaveTools()  # the scene may have been saved while one was used
         qt.QTimer.singleShot(0, self._selectNodes)
 
     def _restore(self):
