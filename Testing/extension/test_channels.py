@@ -31,6 +31,7 @@ def test_each_further_channel_has_a_selector_and_the_result_is_nnunets(tmp_path,
     import_model(KINDS / "channels", changes={"id": "three_images"})
     choices.search_models("")
     choices.choose_model("three_images")
+    choices.set_quality("standard")  # DeepSegTest leaves "draft" in a real Slicer
     assert ui.channelsWidget.visible and ui.inputSelectorLabel.text == "T2"
     rows = range(ui.channelsWidget.layout().rowCount())
     labels, selectors = (
