@@ -86,6 +86,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = DeepSegLogic()
         self.ui.setupButton.connect("clicked(bool)", self.onSetup)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneLoaded)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneLoaded)
         self._begin()
@@ -120,6 +121,10 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, _caller, _event):
         if self._panel is not None:
             self._panel.forgetScene()
+
+    def onSceneStartImport(self, _caller, _event):
+        if self._panel is not None:
+            self._panel.awaitScene()
 
     def onSceneLoaded(self, _caller, _event):
         if self._panel is not None:

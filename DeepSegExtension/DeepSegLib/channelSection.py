@@ -38,6 +38,8 @@ class ChannelSection:
         self.ui.channelsWidget.enabled = not (run.busy and run.frame)
 
     def onVolume(self, name, node):
+        if self.scene.isLoading:
+            return
         self.session.jobs.forget_run()
         with remedies.showingErrors(_("The volume cannot be used for {}.").format(name)):
             self.scene.setChannelNode(name, node)

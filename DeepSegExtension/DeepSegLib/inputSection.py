@@ -40,6 +40,8 @@ class InputSection:
         self.showReplace(sceneSession.replaceResult)
 
     def onVolume(self, node):
+        if self.scene.isLoading:
+            return
         self.session.jobs.forget_run()
         self.scene.setVolumeNode(node)
         self.session.choices.ask_scan()

@@ -96,6 +96,10 @@ class Panel:
         self.leaveTools()
         self._scene.forgetScene()
 
+    def awaitScene(self):
+        """A scene is about to be loaded: until its nodes are chosen, selectors lose theirs, which nobody asked for."""
+        self._scene.isLoading = True
+
     def resume(self):
         """Go on with a scene that was loaded, or with an empty one."""
         self._restore()
@@ -107,7 +111,7 @@ class Panel:
 
     def _save(self, _state):
         """Save the state at every change: Slicer does not tell when it saves a scene."""
-        if not (slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsImporting()):
+        if not (slicer.mrmlScene.IsClosing() or self._scene.isLoading):
             savedState.save(self._scene, self._logic.getParameterNode())
 
     def _selectNodes(self):
@@ -115,8 +119,9 @@ class Panel:
 
         Slicer's selectors choose nodes of their own when a scene was loaded or closed, after it says that it was.
         """
-        if not self._sections:
-            return  # closed meanwhile
+        if not self._sections or slicer.mrmlScene.IsImporting():
+            return  # closed meanwhile, or another scene follows
+        self._scene.isLoading = False
         self._correct.editResult()
         node = self._scene.volumeNode
         if node is None:
@@ -126,6 +131,9 @@ class Panel:
                 if not n.IsA("vtkMRMLLabelMapVolumeNode")
             ]
             node = volumes[0] if len(volumes) == 1 else None
-        self._ui.inputSelector.setCurrentNode(node)
-        if self._scene.volumeNode is not node:
-            self._scene.setVolumeNode(node)  # the selector showed it already
+        selector, choices = self._ui.inputSelector, self._scene.session.choices
+        blocked = selector.blockSignals(True)
+        selector.setCurrentNode(None)  # else it tells nobody of a node that it shows already
+        selector.blockSignals(blocked)
+        selector.setCurrentNode(node)
+        choices.channels_changed.emit(choices.channels)  # their selectors lost their nodes, too

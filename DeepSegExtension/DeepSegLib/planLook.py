@@ -31,6 +31,7 @@ class PlanLook:
         resections = [p.numbers for p in planning.entries if p.kind == "resections"] if planning is not None else []
         removed = {part["name"] for numbers in resections for part in numbers["parts"] if part["removed"]}
         display = node.GetDisplayNode()
+        display.Modified()  # Slicer's table of segments takes in new ones now; later it writes an old opacity back
         modifying = display.StartModify()
         display.SetOpacity3D(1.0)
         for structure in work.correction.label_map.structures:

@@ -59,23 +59,24 @@ class PlanSection:
         self.showPlan(outcome.planning)
 
     def showStructures(self, measurements):
-        """Offer what was found, and keep what is chosen where it is still there."""
-        if not measurements and self.session.outcome.result is not None:
+        """Offer what was found, parts of the plan as the organs that they are, and keep what is chosen."""
+        planning = self.session.outcome.planning
+        if not measurements and planning is not None:
             return self._showReadiness()  # they are being made; what is chosen stays until then
-        rows = sorted((row for row in measurements if row.voxels), key=lambda row: row.title)
+        found = planning.structures(measurements) if planning is not None else []
         for number, box in enumerate((self.ui.planOneComboBox, self.ui.planOtherComboBox)):
             chosen = box.currentData
             box.clear()
-            for row in rows:
-                box.addItem(row.title, row.name)
+            for structure in found:
+                box.addItem(structure.title, structure.name)
             index = box.findData(chosen)
-            box.currentIndex = index if index >= 0 else min(number, len(rows) - 1)
+            box.currentIndex = index if index >= 0 else min(number, len(found) - 1)
         self._showReadiness()
 
     def showCurrent(self, name):
         """A structure was chosen in the table: it is the one to plan with, too."""
-        one, other = self.ui.planOneComboBox, self.ui.planOtherComboBox
-        index = one.findData(name)
+        one, other, planning = self.ui.planOneComboBox, self.ui.planOtherComboBox, self.session.outcome.planning
+        index = one.findData(planning.whole(name) if planning is not None and name else name)
         if index < 0:
             return
         if other.currentIndex == index:
@@ -93,7 +94,7 @@ class PlanSection:
         tree.blockSignals(blocked)
         stale = planning is not None and not all(map(self.scene.plan.holds, planning.entries))
         self._tell(_("The result was changed: numbers marked with ? no longer hold. Press Recompute.") if stale else "")
-        self._showReadiness()
+        self.showStructures(self.session.outcome.measurements)  # a part is a structure once its resection is gone
 
     def showMoving(self, line):
         """A cut is dragged."""

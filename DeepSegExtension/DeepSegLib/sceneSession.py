@@ -20,6 +20,7 @@ class SceneSession:
         session: the state and the commands.
         volumeNode, resultNode: of the scene, or None.
         replaceResult: whether the next result replaces the last one.
+        isLoading: whether a scene is being loaded: what selectors choose meanwhile is not the user's choice.
         currentStructure: name of the one that prompts are for, or None.
         frames: of the time sequence segmented last, or None.
         corrections: of the result, in the scene.
@@ -45,7 +46,7 @@ class SceneSession:
         self.session.outcome.findings_changed.connect(self._onFindings)
         self.replaceChanged, self.resultShown, self.surfacesShown = Signal(), Signal(), Signal()
         self.currentChanged, self.lookChanged = Signal(), Signal()
-        self.replaceResult = False
+        self.replaceResult = self.isLoading = False
         self.currentStructure = self.frames = None
         self.inputError = self.resultError = ""
         self._channelNodeIDs = {}  # by name of the channel

@@ -8,7 +8,7 @@ from .evaluation import EvaluatedPlan, evaluate_plan, write_evaluated
 from .free_surfaces import FreeSurface
 from .margins import Inside, Margin, margin
 from .plan_file import Plan, cut_of, digest_of, parse_plan, read_plan, write_plan
-from .resections import Organ, Part, Resection, joined
+from .resections import Organ, Part, Resection, is_part, joined
 from .shapes import line_of, shape_of
 from .territories import Territories
 from .texts import lines, segment_title
@@ -48,6 +48,7 @@ __all__ = [
     "distance_map",
     "encasement",
     "evaluate_plan",
+    "is_part",
     "joined",
     "line_of",
     "lines",

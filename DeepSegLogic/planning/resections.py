@@ -230,6 +230,11 @@ class Organ:
         return LabelMap(array, label_map.ijk_to_ras, [*others, *parts], list(label_map.warnings))
 
 
+def is_part(name: str, organ: str) -> bool:
+    """Whether a structure has the name of a part of an organ, as :meth:`Organ.divided` gives them."""
+    return re.fullmatch(re.escape(organ) + r"_part_\d+", name) is not None
+
+
 def joined(label_map: LabelMap, organ: str) -> LabelMap:
     """A label map with the parts of an organ as that organ again; the same one if there are none.
 
@@ -237,8 +242,7 @@ def joined(label_map: LabelMap, organ: str) -> LabelMap:
         label_map: as from :meth:`Organ.divided`; it is not changed.
         organ: its name.
     """
-    pattern = re.compile(re.escape(organ) + r"_part_\d+")
-    parts = [s for s in label_map.structures if pattern.fullmatch(s.name)]
+    parts = [s for s in label_map.structures if is_part(s.name, organ)]
     if not parts or any(s.name == organ for s in label_map.structures):
         return label_map
     taken = {s.value for s in label_map.structures if s not in parts}

@@ -19,6 +19,9 @@ from .task import Phase, Run
 Answer = Callable[[Any], object]
 """Is called with the result of a request; see :mod:`DeepSegLogic.worker.handlers` for its type."""
 Failure = Callable[[DeepSegError], object]
+OF_A_VOLUME = ("segment", "open", "detect")
+"""Long tasks whose result takes the place of what is shown. Cancelled in their last moment, when their result is on its
+way, they bring none: its volume may be gone."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,9 @@ class Jobs:
         self.log.append(f"{time.strftime('%H:%M:%S')} {line}")
 
     def _finish(self, event: Event) -> None:
+        if event.job == self._task and self.run.phase is Phase.CANCELLING and self.run.task in OF_A_VOLUME:
+            self._fail(event, Cancelled())
+            return
         waiting, is_task = self._close(event.job), event.job == self._task
         if is_task:
             self.run.phase, self.run.fraction, self.run.remaining_s = Phase.DONE, 1.0, None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.label_map import LabelMap
+from ..data.label_map import LabelMap, Structure
 from ..refinement.undo import Entry
 from ..util.errors import UsageError
 from ..util.i18n import tr as _
@@ -17,6 +17,7 @@ from .planned import Planned, Steps, with_numbers
 
 if TYPE_CHECKING:
     from ..planning import Organ, Plan, Resection
+    from ..review.measurements import Measurement
 
 
 class Planning:
@@ -53,14 +54,26 @@ class Planning:
         """The result as it is now, with its parts joined to the organs that they were."""
         from ..planning import joined
 
-        organs = [planned.numbers["organ"] for planned in self.entries if planned.kind == "resections"]
-        state = organs, self._correction.history.done
+        state = self._divided, self._correction.history.done
         if self._joined is None or self._joined[0] != state:
             found = replace(self._correction.label_map)  # the correction gives its own other structures
-            for organ in organs:
+            for organ in self._divided:
                 found = joined(found, organ)
             self._joined = state, found
         return self._joined[1]
+
+    def structures(self, measurements: Iterable[Measurement]) -> list[Structure]:
+        """Those that an entry can name, by title: found in the result, and organs in place of their parts."""
+        empty = {row.name for row in measurements if not row.voxels}
+        return sorted((s for s in self.label_map.structures if s.name not in empty), key=lambda s: s.title)
+
+    def whole(self, name: str) -> str:
+        """The organ of a part that the plan made; any other structure is itself."""
+        from ..planning import is_part
+
+        if any(s.name == name for s in self.label_map.structures):
+            return name
+        return next((organ for organ in self._divided if is_part(name, organ)), name)
 
     def holds(self, planned: Planned) -> bool:
         """Whether the numbers of an entry are those of the result as it is now."""
@@ -265,6 +278,11 @@ class Planning:
         """The result was corrected: tell who shows the plan."""
         if self.entries:
             self._changed(self)
+
+    @property
+    def _divided(self) -> list[str]:
+        """The organs that have a resection."""
+        return [planned.numbers["organ"] for planned in self.entries if planned.kind == "resections"]
 
     @property
     def _steps(self) -> Steps:

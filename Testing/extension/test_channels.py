@@ -31,6 +31,7 @@ def test_each_further_channel_has_a_selector_and_the_result_is_nnunets(tmp_path,
     import_model(KINDS / "channels", changes={"id": "three_images"})
     choices.search_models("")
     choices.choose_model("three_images")
+    choices.set_quality("standard")  # DeepSegTest leaves "draft" in a real Slicer
     assert ui.channelsWidget.visible and ui.inputSelectorLabel.text == "T2"
     rows = range(ui.channelsWidget.layout().rowCount())
     labels, selectors = (
@@ -60,3 +61,29 @@ def test_each_further_channel_has_a_selector_and_the_result_is_nnunets(tmp_path,
 
     fresh.session.choices.choose_model("ct_demo")
     assert not fresh.ui.channelsWidget.visible and fresh.ui.inputSelectorLabel.text == "CT volume"
+
+
+def test_a_scene_that_is_added_takes_no_choice_away(tmp_path, monkeypatch, desktop, user, images):
+    """Slicer's selectors lose their nodes while it is loaded; there are several volumes to choose from."""
+    import qt
+    import slicer
+
+    monkeypatch.setenv("DEEPSEG_MODELS", str(tmp_path / "models"))
+    import_model(KINDS / "channels", changes={"id": "three_images"})
+    user.session.choices.search_models("")
+    user.session.choices.choose_model("three_images")
+    nodes = [user.load(*image) for image in images]
+    user.ui.inputSelector.setCurrentNode(nodes[0])
+    for name, node in zip(("PET", "T1"), nodes[1:], strict=True):
+        user.scene.setChannelNode(name, node)
+    assert user.ui.segmentButton.enabled
+    plain, path = slicer.vtkMRMLScene(), str(tmp_path / "plain.mrml")
+    plain.AddNewNodeByClass("vtkMRMLModelNode", "Somebody's model")
+    plain.SetURL(path)
+    assert plain.Commit(path)
+    slicer.util.loadScene(path)
+    desktop.pump(0.2)
+    assert [user.scene.volumeNode, *map(user.scene.channelNode, ("PET", "T1"))] == nodes
+    layout = user.ui.channelsWidget.layout()
+    shown = [layout.itemAt(row, qt.QFormLayout.FieldRole).widget().currentNode() for row in range(layout.rowCount())]
+    assert [user.ui.inputSelector.currentNode(), *shown] == nodes and user.ui.segmentButton.enabled

@@ -175,6 +175,29 @@ def test_a_plane_that_is_dragged_tells_the_volumes_and_its_parts_become_segments
     assert planner.scene.resultNode.GetSegmentation().GetSegment(parts[0]["name"]) is None
 
 
+def test_what_the_section_offers_can_be_planned_with_after_the_parts_became_segments(planner):
+    ui = planner.ui
+    ui.planeButton.click()
+    ui.partsButton.click()
+    planner.wait(lambda: any(row.text(0) == "Left lung, part 1" for row in planner.rows()))
+
+    def offered():
+        return [ui.planOneComboBox.itemData(n) for n in range(ui.planOneComboBox.count)]
+
+    assert offered() == [ONE, OTHER]
+    planner.choose_row("Left lung, part 2")
+    assert ui.planOneComboBox.currentData == ONE
+    for name in offered():
+        choose(ui.planOneComboBox, name)
+        for button in (ui.planeButton, ui.surfaceButton):
+            button.click()
+            assert planner.desktop.errors == []
+    assert [len(planned.entry["cuts"]) for planned in entries(planner)] == [3, 2]
+    # without its resection the parts are structures as any other
+    planner.session.outcome.planning.remove(0)
+    assert offered() == ["lung_left_part_1", "lung_left_part_2", OTHER]
+
+
 def test_a_saved_scene_and_a_plan_file_bring_the_plan_back(planner, tmp_path):
     import slicer
 
@@ -379,7 +402,8 @@ def test_presets_views_clipping_and_pictures(planner, tmp_path):
     assert view.GetRulerType() == view.RulerTypeNone
 
     ui.copyPictureButton.click()
-    assert qt.QApplication.clipboard().image().width() == 64
+    window = slicer.app.layoutManager().threeDWidget(0).threeDView().renderWindow()
+    assert qt.QApplication.clipboard().image().width() == window.GetSize()[0]
     planner.desktop.answers["Folder for the pictures"] = tmp_path
     ui.savePicturesButton.click()
     planner.wait(lambda: not planner.session.jobs.run.busy)

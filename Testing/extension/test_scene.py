@@ -48,6 +48,7 @@ def test_what_is_not_understood_is_left_out(ready, settings):
     import slicer
 
     session, node = ready.session, ready.panel.logic.getParameterNode()
+    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.StartImportEvent)
     node.SetParameter("Settings", settings)
     model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode")
     for role in ("InputVolume", "ResultSegmentation"):

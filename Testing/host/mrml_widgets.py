@@ -101,6 +101,7 @@ class qMRMLNodeComboBox(SceneWidget):
         self._combo.activated.connect(self._chosen)
         self._nodes, self._current, self._requested, self._attributes = [], None, None, {}
         self._sceneObserver = Observer(self, "_refill")
+        self._importObserver = Observer(self, "_startAnew")
         self._nodeObserver = Observer(self, "_rename")
 
     def currentNode(self):
@@ -163,28 +164,40 @@ class qMRMLNodeComboBox(SceneWidget):
 
     def _sceneChanged(self):
         self._sceneObserver.clear()
+        self._importObserver.clear()
         if self._scene is not None:
             kinds = slicer.vtkMRMLScene
             self._sceneObserver.watch(
                 self._scene, kinds.NodeAddedEvent, kinds.NodeRemovedEvent, kinds.EndBatchProcessEvent
             )
+            self._importObserver.watch(self._scene, kinds.EndImportEvent)
         self._refill()
+
+    def _startAnew(self):
+        """The real list is made anew once a scene was imported; modules may hear of it before or after that."""
+        self._list()
+        self.setCurrentNode(None)
+        if not self.noneEnabled:
+            self.setCurrentNodeIndex(0)
 
     def _refill(self):
         if self._scene is not None and self._scene.IsBatchProcessing():
             return
-        self._nodeObserver.clear()
         row, was_empty = self._row(), not self._nodes
-        self._nodes = [node for node in self._scene.GetNodes() if self._suits(node)] if self._scene else []
-        for node in self._nodes:
-            self._nodeObserver.watch(node, vtk.vtkCommand.ModifiedEvent)
-        self._fillCombo()
+        self._list()
         node, entries = self._current or self._requested, self._entries()
         if node is not None and node not in entries:
             node = entries[min(row, len(entries) - 1)] if entries else None
         if node is None and was_empty and not self.noneEnabled and self._nodes:
             node = self._nodes[0]
         self.setCurrentNode(node)
+
+    def _list(self):
+        self._nodeObserver.clear()
+        self._nodes = [node for node in self._scene.GetNodes() if self._suits(node)] if self._scene else []
+        for node in self._nodes:
+            self._nodeObserver.watch(node, vtk.vtkCommand.ModifiedEvent)
+        self._fillCombo()
 
     def _rename(self):
         before = self._combo.currentText()

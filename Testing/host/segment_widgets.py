@@ -132,6 +132,7 @@ class qMRMLSegmentEditorWidget(SceneWidget):
         for selector in (self._segmentations, self._volumes):  # which hear of the scene first
             blocked = selector.blockSignals(True)
             selector.setMRMLScene(self._scene)
+            selector._importObserver.clear()  # what Slicer's editor prints meanwhile cannot be prevented
             selector.blockSignals(blocked)
         if self._scene is not None:
             self._closed.watch(self._scene, slicer.vtkMRMLScene.EndCloseEvent)

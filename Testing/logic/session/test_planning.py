@@ -166,6 +166,28 @@ def test_parts_become_structures_and_the_plan_goes_on(session, organs):
     assert plan.stale
 
 
+def test_a_plan_names_organs_and_not_the_parts_that_it_made_of_them(session):
+    plan = session.outcome.planning
+
+    def offered():
+        return [s.name for s in plan.structures(session.outcome.measurements)]
+
+    assert offered() == ["liver", "tumor", "vein"] and plan.whole("tumor") == "tumor"
+    plan.divide("liver", PLANE)
+    plan.make_parts()
+    session.outcome.measure(session.outcome.correction.label_map)
+    done(session)
+    assert {row.name for row in session.outcome.measurements} == {"liver_part_1", "liver_part_2", "tumor", "vein"}
+    assert offered() == ["liver", "tumor", "vein"] and plan.whole("liver_part_2") == "liver"
+    for name in offered():
+        plan.divide(name, PLANE)
+    # without the resection the parts are structures as any other
+    plan.remove(0)
+    assert offered() == ["liver_part_1", "liver_part_2", "tumor", "vein"]
+    assert plan.whole("liver_part_2") == "liver_part_2" and plan.whole("liver") == "liver"
+    plan.divide("liver_part_2", PLANE)
+
+
 def test_a_plan_is_read_back_with_its_result(session, organs):
     plan = session.outcome.planning
     plan.divide("liver", PLANE)

@@ -1,5 +1,6 @@
 """A session with a real worker and the bundled model."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,20 @@ def test_cancel_and_failure_keep_the_last_good_result(session, small_ct, tmp_pat
     wait(session, lambda: not session.jobs.run.busy)
     assert session.jobs.run.phase is Phase.FAILED and session.outcome.result is kept
     assert "stopped" in str(session.jobs.run.error) and "stopped" in session.jobs.log[-1]
+
+
+def test_a_result_on_its_way_while_the_run_is_cancelled_is_dropped(session, small_ct):
+    """As when the scene is closed in the last moment of a run: the volume of its result is gone."""
+    session.choices.set_volume(small_ct)
+    session.segment()
+    jobs, end = session.jobs, time.monotonic() + 120
+    while not any(event.job == jobs._task and event.kind == "result" for event in jobs._heard):
+        jobs._heard.extend(session._client.poll())
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    jobs.cancel()
+    session.poll()
+    assert jobs.run.phase is Phase.CANCELLED and session.outcome.result is None
 
 
 def test_what_is_missing_is_said(session, small_ct):
