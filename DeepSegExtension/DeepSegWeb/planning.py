@@ -86,33 +86,31 @@ class PagePlan:
 
     def distance(self, one: str, other: str) -> None:
         """Measure the smallest distance between two structures."""
-        self._add("distances", {"one": self._whole(one), "other": self._whole(other)})
+        self._add("distances", {"one": one, "other": other})
 
     def diameters(self, structure: str) -> None:
         """Measure the longest diameter of a structure, and the longest across it."""
-        self._add("diameters", {"structure": self._whole(structure)})
+        self._add("diameters", {"structure": structure})
 
     def margin(self, structure: str, mm: Any, other: str | None, spare: bool) -> None:
         """Grow a structure by mm, maybe without another one."""
         with self._saying():
-            entry: dict[str, Any] = {"structure": self._whole(structure), "mm": float(mm or 0)}
-            self._add("margins", entry | ({"keep": [self._whole(other)]} if spare and other else {}))
+            entry: dict[str, Any] = {"structure": structure, "mm": float(mm or 0)}
+            self._add("margins", entry | ({"keep": [other]} if spare and other else {}))
 
     def distance_map(self, one: str, other: str) -> None:
         """Color the surface of a structure by its distance to another one."""
-        self._add("distance_maps", {"one": self._whole(one), "other": self._whole(other)})
+        self._add("distance_maps", {"one": one, "other": other})
 
     def vessel(self, structure: str) -> None:
         """Measure the diameters of a vessel along its center line."""
-        self._add("vessels", {"structure": self._whole(structure)})
+        self._add("vessels", {"structure": structure})
 
     def cut(self, organ: str, kind: str) -> None:
         """Cut a structure by a plane, an ellipsoid or a surface that can be dragged."""
         plan = self.work.plan
         with self._saying():
-            {"plane": plan.addPlane, "ellipsoid": plan.addEllipsoid, "surface": plan.addSurface}[kind](
-                self._whole(organ)
-            )
+            {"plane": plan.addPlane, "ellipsoid": plan.addEllipsoid, "surface": plan.addSurface}[kind](organ)
 
     def draw(self, what: str, current: str, other: str | None, along: bool) -> None:
         """Draw a branch or a path by clicks in the views, or end that."""
@@ -121,9 +119,9 @@ class PagePlan:
         with self._saying():
             placing.stop()
             if begins and what == "branch":
-                placing.branch(self._whole(current), self._whole(other) if along and other else None)
+                placing.branch(current, other if along else None)
             elif begins:
-                placing.path([self._whole(other)] if other else [])
+                placing.path([other] if other else [])
 
     def look(self, view: str) -> None:
         """Turn the 3D view."""
@@ -193,11 +191,6 @@ class PagePlan:
         with self._saying():
             change(value)
             self._scene.redraw()
-
-    def _whole(self, name: str) -> str:
-        """The organ of a part that the plan made, which the list of the result shows; any other structure is itself."""
-        planning = self._outcome.planning
-        return planning.whole(name) if planning is not None else name
 
     def _add(self, kind: str, entry: dict[str, Any]) -> None:
         self.state.alert = None

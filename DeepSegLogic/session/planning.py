@@ -71,9 +71,8 @@ class Planning:
         """The organ of a part that the plan made; any other structure is itself."""
         from ..planning import is_part
 
-        if any(s.name == name for s in self.label_map.structures):
-            return name
-        return next((organ for organ in self._divided if is_part(name, organ)), name)
+        organ = next((organ for organ in self._divided if is_part(name, organ)), None)
+        return name if organ is None or any(s.name == name for s in self.label_map.structures) else organ
 
     def holds(self, planned: Planned) -> bool:
         """Whether the numbers of an entry are those of the result as it is now."""

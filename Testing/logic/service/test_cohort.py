@@ -181,7 +181,7 @@ def test_cancelled_cases_stop_on_the_server_and_leave_nothing(make_server, cases
     assert run.statuses() == dict.fromkeys("012", "cancelled")
     jobs = lambda: requests.get(f"{server.url}/v1/jobs", headers=server.headers()).json()  # noqa: E731
     assert server.until(lambda: [job["state"] for job in jobs()] == ["cancelled"])
-    assert sorted(path.name for path in settings.output.iterdir()) == ["cohort.csv", "measurements.csv"]
+    assert sorted(path.name for path in settings.output.iterdir()) == ["cohort.csv", "measurements-partial.csv"]
 
 
 def test_what_is_refused_before_anything_is_sent(make_server, cases, settings, saved, monkeypatch):
