@@ -20,8 +20,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.affine import same_grid
+from ..data.label_grid import SAME_GRID_MM
 from ..data.label_map import LabelMap, only
+from ..data.records import on_same_grid
 from ..data.volume import Volume, volume_digest
 from ..data.volume_checks import reject_unusable
 from ..io.patients import patient_key, patient_of
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 MOST_CASES = 50
 """Corrected cases of one model."""
 
-SAME_GRID_MM = 0.05
 NEXT = "next"
 """Folder of a new version, and how the names of what belongs to it begin."""
 
@@ -142,7 +142,7 @@ class CorrectedCases:
 
         check_can_learn(find_model(self.model))
         kept = _of_structures(label_map, structures)
-        if kept.array.shape != volume.shape_kji or not same_grid(kept.ijk_to_ras, volume.ijk_to_ras, SAME_GRID_MM):
+        if not on_same_grid(kept, volume, SAME_GRID_MM):
             raise InputError(
                 f"The label map is not on the grid of {volume.name}.",
                 "Resample the labels to the image's grid (nearest neighbor).",

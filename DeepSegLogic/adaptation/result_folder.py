@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.label_grid import placed_on
+from ..data.label_grid import SAME_GRID_MM, placed_on
 from ..data.label_map import LabelMap, changed_structures
 from ..data.volume import Volume, volume_digest
 from ..io.patients import patient_key
@@ -18,7 +18,6 @@ from ..io.result_files import PROVENANCE, holds_voxels, label_map_in, label_maps
 from ..training.dataset import find_cases, patients_in
 from ..util.digests import file_digest
 from ..util.errors import InputError
-from .cases import SAME_GRID_MM
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ def add(
 
     Only the structures that were corrected are learnt, or those that --structures names as right.
     """
-    from ..adaptation.cases import SAME_GRID_MM, CorrectedCases
+    from ..adaptation.cases import CorrectedCases
     from ..adaptation.result_folder import corrected_results
-    from ..data.label_grid import placed_on
+    from ..data.label_grid import SAME_GRID_MM, placed_on
     from ..session.texts import collect_question
     from ..worker.isolated import IsolatedReader
 

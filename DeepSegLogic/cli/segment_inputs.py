@@ -36,13 +36,13 @@ def box_of(text: str, mask: Path | None) -> list[float] | None:
 
 def region(volume: Volume, source: Path, box: list[float] | None, mask: Path | None) -> LabelArray | list[float] | None:
     """The region of ``--roi`` or ``--roi-mask``, as :func:`DeepSegLogic.segmentation.segment` takes it."""
-    from ..data.affine import same_grid
+    from ..data.records import on_same_grid
     from ..util.errors import InputError
     from ..worker.isolated import read_label_map
 
     if mask is not None:
         marked = read_label_map(mask, source)  # where structures overlap, the array still covers all of them
-        if marked.array.shape != volume.shape_kji or not same_grid(marked.ijk_to_ras, volume.ijk_to_ras, 1e-2):
+        if not on_same_grid(marked, volume, 1e-2):
             raise InputError(
                 f"{mask} is not on the grid of {volume.name}.",
                 "Draw the region on that volume, or resample the mask to its grid.",

@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 
 from ..util.errors import InputError, UsageError
-from .affine import ijk_to_ras_points, ras_to_ijk, same_grid
+from .affine import ijk_to_ras_points, ras_to_ijk
+from .records import on_same_grid
 from .types import VolumeArray
 from .volume import Volume
 
@@ -101,7 +102,7 @@ def on_grid_of(volume: Volume, other: Volume, name: str) -> tuple[VolumeArray, l
     Raises:
         InputError: the two do not overlap.
     """
-    if other.shape_kji == volume.shape_kji and same_grid(other.ijk_to_ras, volume.ijk_to_ras):
+    if on_same_grid(other, volume):
         return other.array, []
     share, fill = covered(volume, other), float(other.array.min())
     if share == 0:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..util.errors import InputError
-from .affine import same_grid
 from .label_map import LabelMap
+from .records import on_same_grid
 from .types import FloatArray
 from .volume import Volume
+
+SAME_GRID_MM = 0.05
+"""Tolerance for labels that people drew: other programs round the header of an image and of its labels differently."""
 
 _MOST_VOXELS = 1 << 30
 
@@ -28,7 +31,7 @@ def placed_on(volume: Volume, label_map: LabelMap, tolerance_mm: float = 1e-3) -
     Raises:
         InputError: they do not have the same voxels, or all that is labelled lies outside the volume.
     """
-    if label_map.shape_kji == volume.shape_kji and same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, tolerance_mm):
+    if on_same_grid(label_map, volume, tolerance_mm):
         return label_map
     choose = "Choose the volume that was segmented."
     other_voxels = InputError(f"The label map does not have the voxels of {volume.name}.", choose, code="input.grid")

@@ -110,6 +110,11 @@ class GridRecord(ArrayRecord):
         yield "orientation", self.orientation
 
 
+def on_same_grid(one: GridRecord, other: GridRecord, tolerance_mm: float = 1e-3) -> bool:
+    """Whether two records have the same voxels in space, to within a tolerance of their matrices."""
+    return one.shape_kji == other.shape_kji and affine.same_grid(one.ijk_to_ras, other.ijk_to_ras, tolerance_mm)
+
+
 def _check_array(array: object, name: str) -> None:
     if not isinstance(array, np.ndarray):
         raise UsageError(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..util.errors import InputError
 from ..util.words import counted, minus_text
-from .affine import same_grid
+from .records import on_same_grid
 from .types import VolumeArray
 from .volume import Volume
 
@@ -145,7 +145,7 @@ def is_in_hu(volume: Volume) -> bool:
 
 def is_label_map_of(volume: Volume, other: Volume) -> bool:
     """Whether a volume on the voxels of another one looks like its label map, as many programs write them to NIfTI."""
-    if volume.shape_kji != other.shape_kji or not same_grid(volume.ijk_to_ras, other.ijk_to_ras):
+    if not on_same_grid(volume, other):
         return False
     holds = [v.modality is None and v.array.min() >= 0 and _holds_labels(v.array) for v in (volume, other)]
     return holds == [True, False]

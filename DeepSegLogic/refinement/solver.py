@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.affine import ijk_to_ras_points, ras_to_ijk, same_grid, sampled
+from ..data.affine import ijk_to_ras_points, ras_to_ijk, sampled
 from ..data.boxes import box_of, hull, placed
 from ..data.label_map import LabelMap
+from ..data.records import on_same_grid
 from ..data.types import Slices, VolumeArray
 from ..data.volume import Volume, volume_digest
 from ..util.errors import InputError, UsageError
@@ -190,7 +191,7 @@ def _image_on(label_map: LabelMap, volume: Volume | None) -> VolumeArray:
             "Give the volume that was segmented.",
             code="input.no_image",
         )
-    if volume.shape_kji == label_map.array.shape and same_grid(volume.ijk_to_ras, label_map.ijk_to_ras):
+    if on_same_grid(volume, label_map):
         return volume.array
     _must_cover(volume, label_map)
     return sampled(volume.array, volume.ijk_to_ras, label_map.array.shape, label_map.ijk_to_ras, mode="nearest")

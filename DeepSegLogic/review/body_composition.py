@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.affine import ijk_to_ras_points, same_grid
+from ..data.affine import ijk_to_ras_points
 from ..data.boxes import boxes_by_label
 from ..data.label_map import LabelMap, Structure, structure_named
+from ..data.records import on_same_grid
 from ..data.types import FloatArray, MaskArray
 from ..data.volume import Volume
 from ..util.errors import InputError
@@ -98,7 +99,7 @@ def body_composition(regions: LabelMap, volume: Volume, vertebrae: LabelMap | No
     """
     spine = vertebrae if vertebrae is not None else regions
     for label_map in (regions, spine):
-        if label_map.shape_kji != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras, 1e-2):
+        if not on_same_grid(label_map, volume, 1e-2):
             raise InputError(
                 "The label maps do not have the grid of the volume.",
                 "Choose the volume that was segmented.",

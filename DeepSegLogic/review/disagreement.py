@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..data.affine import ijk_to_ras_points, same_grid
+from ..data.affine import ijk_to_ras_points
 from ..data.boxes import box_of, hull, matrix_of
 from ..data.label_map import LabelMap, Structure, known_structure, label_dtype, structure_named
+from ..data.records import on_same_grid
 from ..data.types import ByteArray, LabelArray, MaskArray
 from ..util.errors import InputError, UsageError
 from ..util.tables import write_table
@@ -178,7 +179,7 @@ def _check(opinions: Sequence[LabelMap]) -> None:
     first = opinions[0]
     for other in opinions:
         other.without_overlaps("compared")
-        if other.array.shape != first.array.shape or not same_grid(other.ijk_to_ras, first.ijk_to_ras, 1e-2):
+        if not on_same_grid(other, first, 1e-2):
             raise InputError(
                 "The label maps are not on the same grid.", "Compare label maps of one volume.", code="input.grid"
             )

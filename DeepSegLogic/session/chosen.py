@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..classify.scan import Scan
-from ..data.affine import same_grid
+from ..data.records import on_same_grid
 from ..data.volume import Volume
 from .preflight import Preflight
 from .structure_presets import PRESETS, Group, groups_of, preset_names
@@ -25,8 +25,7 @@ def same_scan(one: Volume | None, other: Volume | None) -> bool:
     """Whether two volumes are the same scan, as far as name and grid tell: faces read it again at each run."""
     if one is None or other is None:
         return False
-    same_place = one.shape_kji == other.shape_kji and same_grid(one.ijk_to_ras, other.ijk_to_ras)
-    return one is other or (one.name == other.name and same_place)
+    return one is other or (one.name == other.name and on_same_grid(one, other))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..data.channels import on_grid_of
+from ..data.label_grid import SAME_GRID_MM
 from ..data.label_map import LabelMap
 from ..data.types import LabelArray, MaskArray, VolumeArray
 from ..data.volume import Volume
@@ -19,8 +20,6 @@ from ..io.slicer_scene import read_slicer_scene
 from ..util.errors import InputError
 from .dataset import CaseFiles
 from .regions import Combination, Regions, combinations_of, combined
-
-SAME_GRID_MM = 0.05
 
 
 @dataclass(frozen=True)
