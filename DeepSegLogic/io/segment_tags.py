@@ -39,7 +39,7 @@ NAMES = (
 """All tags, without the prefix."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class StoredFacts:
     """What is known of a stored result beside its voxels.
 
@@ -71,14 +71,14 @@ def stored_facts(segments: Sequence[dict[str, str]], run: str = "") -> StoredFac
     """
     first, told = segments[0] if segments else {}, _told(run)
     return StoredFacts(
-        _provenance(first, _words(told.get("enhanced"))),
-        _shares(segments, "confidence"),
-        _shares(segments, "boundary_margin"),
-        {(kind, s["structure"]) for s in segments if "structure" in s for kind in s.get("ignored", "").split()},
-        first.get("corrector", ""),
-        told["phase"] if told.get("phase") in PHASES else "",
-        [text for text in _list(told.get("warnings")) if isinstance(text, str)],
-        _words(told.get("as_run")),
+        provenance=_provenance(first, _words(told.get("enhanced"))),
+        confidence=_shares(segments, "confidence"),
+        boundary_margin=_shares(segments, "boundary_margin"),
+        ignored={(kind, s["structure"]) for s in segments if "structure" in s for kind in s.get("ignored", "").split()},
+        corrector=first.get("corrector", ""),
+        phase=told["phase"] if told.get("phase") in PHASES else "",
+        warnings=[text for text in _list(told.get("warnings")) if isinstance(text, str)],
+        as_run=_words(told.get("as_run")),
     )
 
 

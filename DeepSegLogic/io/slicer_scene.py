@@ -7,18 +7,17 @@ outside the archive (web addresses, other folders) is refused.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from ..data.affine import same_grid
 from ..data.label_grid import has_same_voxels, on_grid_of
 from ..data.label_map import LabelMap
-from ..data.run_record import Provenance
+from ..data.records import on_same_grid
 from ..data.volume import Volume
 from ..util.errors import InputError, ModelError
-from .segment_tags import PLAN, PREFIX, RUN, pairs_of, segments_in, stored_facts
+from .segment_tags import PLAN, PREFIX, RUN, StoredFacts, pairs_of, segments_in, stored_facts
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -29,27 +28,17 @@ _HEADER_BYTES = 1 << 20
 
 
 @dataclass
-class SlicerScene:
+class SlicerScene(StoredFacts):
     """The CT of a scene, its segmentation, and what DeepSeg had stored with it.
 
     Attributes:
         volume: the CT.
         label_map: the segmentation, on the volume's grid; None if there is none.
-        provenance, confidence, boundary_margin, ignored, corrector, phase, warnings, as_run: see
-            :class:`~DeepSegLogic.io.segment_tags.StoredFacts`.
         plan: content of a plan file that was stored with the segmentation; may be empty, or anything.
     """
 
     volume: Volume
     label_map: LabelMap | None = None
-    provenance: Provenance = field(default_factory=Provenance)
-    confidence: dict[str, float] = field(default_factory=dict)
-    boundary_margin: dict[str, float] = field(default_factory=dict)
-    ignored: set[tuple[str, str]] = field(default_factory=set)
-    corrector: str = ""
-    phase: str = ""
-    warnings: list[str] = field(default_factory=list)
-    as_run: dict[str, str] = field(default_factory=dict)
     plan: str = ""
 
 
@@ -119,7 +108,7 @@ class _Archive:
             volume.warnings.append(f"The scene has {len(drawn)} segmentations. This is {chosen.get('name')}.")
         file = self._content(chosen)
         label_map = read_label_map(file)
-        if label_map.array.shape != volume.shape_kji or not same_grid(label_map.ijk_to_ras, volume.ijk_to_ras):
+        if not on_same_grid(label_map, volume):
             if not has_same_voxels(label_map, volume):
                 warning = "The segmentation was on another grid than the CT. It was resampled to the CT."
                 volume.warnings.append(warning)
