@@ -10,13 +10,13 @@ import torch
 
 from ..data.types import FloatArray, ScalarArray
 from ..data.volume import Volume
+from ..data.volume_fixes import BODY_HU
 from .degradations import between, low_dose, thickened
 from .grids import ratio_of, slow_axis
 
 PATCH, DRAWN = 64, 48  # pixels of a patch, and patches from the same slices
 COARSEST_MM = 3.2  # pixels to learn from: planes are also binned, up to this size
 NOISE_HU, CUTOFFS, FACTORS = (6.0, 90.0), (0.3, 0.7), (2, 7)
-_AIR_HU = -500
 _TRIES = 20
 
 Sample = tuple[torch.Tensor, torch.Tensor]
@@ -118,7 +118,7 @@ def _patches(worse: ScalarArray, good: ScalarArray, rng: np.random.Generator, tu
         for _ in range(_TRIES):
             low = [int(rng.integers(n - s + 1)) for n, s in zip(good.shape[1:], size, strict=True)]
             box = (slice(None), slice(low[0], low[0] + size[0]), slice(low[1], low[1] + size[1]))
-            if good[box].mean() > _AIR_HU:
+            if good[box].mean() > BODY_HU:
                 break
         x, y = _filled(worse[box]), _filled(good[box])
         flips = tuple((np.flatnonzero(rng.random(2) < 0.5) + 1).tolist())

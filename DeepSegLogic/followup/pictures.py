@@ -13,6 +13,7 @@ from ..data.boxes import grown, matrix_of, whole
 from ..data.itk import sitk_image
 from ..data.types import MaskArray, ScalarArray, Slices
 from ..io.read import ijk_to_ras
+from ..results.preview import SOFT_TISSUE_HU
 from .coarse import coarse_grid
 from .registration import Registration
 from .time_point import TimePoint
@@ -25,7 +26,6 @@ COLORS = {"baseline": (230, 159, 0), "follow-up": (86, 180, 233)}
 BRIGHTER, DARKER = (240, 90, 90), (90, 140, 240)
 """RGB of voxels whose HU rose or fell by :data:`_SPAN_HU`."""
 
-_WINDOW_HU = (-160.0, 240.0)
 _SPAN_HU = 150.0
 _PANEL, _GAP, _BACKGROUND = 300, 6, (22, 24, 28)
 _VOXELS = 1.5e6  # of the grid that is drawn
@@ -108,7 +108,7 @@ def _cut(array: ScalarArray, axis: int, index: int, *, sharp: bool = False) -> P
 
 
 def _outlined(gray: Pixels, masks: list[npt.NDArray[np.bool_]]) -> Rgb:
-    low, high = _WINDOW_HU
+    low, high = SOFT_TISSUE_HU
     shade = np.clip((np.nan_to_num(gray, nan=low) - low) / (high - low), 0, 1) * 255
     rgb = np.repeat(shade[..., None], 3, 2).astype(np.uint8)
     for mask, color in zip(masks, COLORS.values(), strict=True):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from ..util.digests import text_digest
+from ..util.digests import SHA256, text_digest
 from . import archive, files
 from .read import IMAGE_SUFFIXES
-
-_KEY = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def patient_key(identifier: str) -> str:
@@ -20,7 +17,7 @@ def patient_key(identifier: str) -> str:
         (True, True)
     """
     identifier = identifier.strip()
-    return identifier if not identifier or _KEY.fullmatch(identifier) else text_digest(identifier)
+    return identifier if not identifier or SHA256.fullmatch(identifier) else text_digest(identifier)
 
 
 def patient_of(image: Path) -> str:

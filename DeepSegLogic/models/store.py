@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,7 +22,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..util.atomic_write import atomic_path, cannot_write
-from ..util.digests import file_digest
+from ..util.digests import SHA256, file_digest
 from ..util.errors import ModelError
 from ..util.file_names import is_file_name
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
@@ -35,7 +34,6 @@ from .files import CARD_FILE, folder_digests, model_files, read_json
 log = logging.getLogger(__name__)
 _POLL_S = 0.2
 _RECORDS = ("archives", "trusted")
-_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 class Store:
@@ -251,7 +249,7 @@ class Store:
                 values = known.setdefault(kind, {})
                 if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
                     raise ValueError(f'"{kind}" does not map names to texts')
-            if not all(map(_DIGEST.fullmatch, known["archives"].values())):
+            if not all(map(SHA256.fullmatch, known["archives"].values())):
                 raise ValueError('"archives" contains a value that is not a digest')
             return {kind: known[kind] for kind in _RECORDS}
         except (FileNotFoundError, NotADirectoryError):

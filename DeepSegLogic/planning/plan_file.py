@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from ..io.files import as_path, opened
 from ..util.atomic_write import atomic_path
 from ..util.errors import InputError
 from ..util.json_schema import faults
-from ..util.json_text import json_of
+from ..util.json_text import is_finite, json_of
 from ..util.resources import resource_path
 from .cuts import Cut, Ellipsoid, Plane
 from .free_surfaces import FreeSurface
@@ -186,7 +185,7 @@ def _validate(content: Any, path: Path | str) -> None:
         raise _bad(path, str(fault))
     for kind in KINDS:  # Python's JSON reads NaN and Infinity
         for number, entry in enumerate(content.get(kind, []), start=1):
-            if not all(map(_is_finite, _numbers(entry))):
+            if not all(map(is_finite, _numbers(entry))):
                 raise _bad(path, f"{kind} {number}: a number is not finite")
 
 
@@ -196,13 +195,6 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(inner)
     elif isinstance(value, int | float):
         yield value
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
 
 
 def _bad(path: Path | str, what: str) -> InputError:

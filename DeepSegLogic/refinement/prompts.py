@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 from ..io.files import as_path, opened
 from ..util.errors import InputError, UsageError
 from ..util.json_schema import faults
-from ..util.json_text import json_of
+from ..util.json_text import is_finite, json_of
 from ..util.resources import resource_path
 
 Position: TypeAlias = tuple[float, float, float]
@@ -112,7 +111,7 @@ def _check_positions(prompt: Prompt, positions: Iterable[Position], what: str = 
         )
     for position in given:
         try:
-            if len(position) == 3 and all(map(_is_finite, position)):
+            if len(position) == 3 and all(map(is_finite, position)):
                 continue
         except TypeError:  # no sequence, or not of numbers
             pass
@@ -207,15 +206,8 @@ def _validate(content: Any, path: Path | str) -> None:
         raise _bad(path, f"{_place(fault.place)}: {fault.what}")
     for number, entry in enumerate(content["prompts"], start=1):  # Python's JSON reads NaN and Infinity
         numbers = entry["ras"] if entry["type"] == "point" else [x for point in entry["ras"] for x in point]
-        if not all(map(_is_finite, [*numbers, entry.get("radius_mm", 1.0)])):
+        if not all(map(is_finite, [*numbers, entry.get("radius_mm", 1.0)])):
             raise _bad(path, f"prompt {number}: a coordinate is not a finite number")
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
 
 
 def _place(path: Iterable[str | int]) -> str:

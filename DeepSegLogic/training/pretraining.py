@@ -18,6 +18,7 @@ import torch
 from ..data.affine import reorient, spacing_kji
 from ..data.volume import volume_digest
 from ..data.volume_checks import ct_doubts, reject_unusable
+from ..data.volume_fixes import BODY_HU
 from ..inference.preprocessing import prepare
 from ..io.read import read_volume
 from ..networks.table import build_network
@@ -40,7 +41,6 @@ from .prepared import PreparedCase
 from .recipe import final_plan, initialize, smaller_patch
 from .run import check_output, require_packages, work_folder
 
-_AIR_HU = -500
 _SAMPLED = 10_000
 
 
@@ -63,7 +63,7 @@ def look_at_images(
             view, matrix = reorient(volume.array, volume.ijk_to_ras, "RAS")
             facts.shape, facts.spacing = view.shape, tuple(map(float, spacing_kji(matrix)))
             facts.not_ct, facts.digest = ct_doubts(volume, greys)[0], volume_digest(volume)
-            body = volume.array[volume.array > _AIR_HU]
+            body = volume.array[volume.array > BODY_HU]
             inside = body if body.size and not facts.not_ct else volume.array.ravel()
             facts.intensities = np.random.default_rng(0).choice(inside, (1, min(_SAMPLED, inside.size))).astype(float)
         cases.append(facts)

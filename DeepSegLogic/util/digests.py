@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
+SHA256 = re.compile("sha256:[0-9a-f]{64}")
 _BLOCK = 1 << 20
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 
@@ -29,3 +30,11 @@ def json_of(content: bytes) -> Any:
         raise ValueError("it holds a number that is too long") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def is_finite(number: float) -> bool:
+    """Whether a number can be computed with: Python's JSON reads NaN, Infinity and whole numbers of any length."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

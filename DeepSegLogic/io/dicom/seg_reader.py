@@ -24,14 +24,13 @@ from ..seg_nrrd import own_tags
 from ..segments import Segment
 from .frames import NoVolume, frames
 from .layers import Packed, Planes, label_map_of_planes, packed
-from .objects import compression
+from .objects import DEFLATED, compression
 from .reference import reference_volume
 from .seg_writer import MANUFACTURER
 
 SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation, and label map segmentation."""
 
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _ALIKE = 1e-3  # difference of directions and spacings of frames
 _OFF = 0.1  # of a voxel or of the distance of planes: rounding in headers
 _MOST_PLANES = 20_000
@@ -95,7 +94,7 @@ def must_not_be_deflated(path: Path) -> None:
         syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
     except Exception:  # no meta information: pydicom raises whatever its parser meets
         return
-    if syntax == _DEFLATED:
+    if syntax == DEFLATED:
         raise InputError(
             f"{path} is compressed as a whole (Deflated Explicit VR).",
             "Export it uncompressed (Explicit VR Little Endian).",
