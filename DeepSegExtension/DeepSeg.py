@@ -180,8 +180,7 @@ class DeepSegLogic(ScriptedLoadableModuleLogic):
         Raises:
             DeepSegError: what is wrong, and what to do.
         """
-        from DeepSegLogic.data.label_map import known_structure
-        from DeepSegLogic.data.terminology import structure_for
+        from DeepSegLogic.data.terminology import known_names
 
         scene = self.sceneSession
         session = scene.session
@@ -190,8 +189,7 @@ class DeepSegLogic(ScriptedLoadableModuleLogic):
         for name, node in (channels or {}).items():
             scene.setChannelNode(name, node)
         names = session.choices.structures.known
-        known = [structure_for(name, value) for value, name in enumerate(names, start=1)]
-        session.choices.choose_structures([known_structure(name, known).name for name in structures or names])
+        session.choices.choose_structures(known_names(structures or names, names))
         session.choices.set_quality(quality)
         scene.segment()
         while session.jobs.waiting:

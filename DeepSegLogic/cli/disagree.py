@@ -130,12 +130,10 @@ def _check_common(first: Sequence[str], second: Sequence[str]) -> None:
 
 def _check_known(names: Sequence[str], listed: Sequence[Sequence[str]]) -> None:
     """Refuse structures that no model lists before a volume is read; a model that lists none may have any."""
-    from ..data.label_map import known_structure
-    from ..data.terminology import structure_for
+    from ..data.terminology import known_names
 
-    known = [structure_for(name, value) for value, name in enumerate(dict.fromkeys(chain(*listed)), start=1)]
-    for name in names if all(listed) else ():
-        known_structure(name, known)
+    if all(listed):
+        known_names(names, dict.fromkeys(chain(*listed)))
 
 
 def _known_to(wanted: list[str] | None, model: LoadedModel) -> list[str] | None:

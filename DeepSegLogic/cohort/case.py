@@ -203,12 +203,10 @@ def _measured_again(
 def _elsewhere(volume: Volume, card: ModelCard, structures: list[str] | None) -> str:
     """Why nothing can be found in a volume; empty if something may be there, or its regions are not known."""
     from ..classify import finds_nothing, what_is
-    from ..data.label_map import known_structure
-    from ..data.terminology import structure_for
+    from ..data.terminology import known_names
     from ..session.scan_texts import shown
 
-    known = [structure_for(name, value) for value, name in enumerate(card.structures + card.on_request, start=1)]
-    names = card.structures if structures is None else [known_structure(name, known).name for name in structures]
+    names = card.structures if structures is None else known_names(structures, card.structures + card.on_request)
     scan = what_is(volume)
     return f"Skipped: {shown(scan)}; the structures lie elsewhere." if finds_nothing(scan, names) else ""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Iterable
 from colorsys import hsv_to_rgb
 from dataclasses import replace
 from functools import cache
 
 from ..util.resources import resource_path
-from .label_map import Code, Structure
+from .label_map import Code, Structure, known_structure
 
 ANATOMICAL_STRUCTURE = Code("SCT", "123037004", "Anatomical Structure")
 TISSUE = Code("SCT", "85756007", "Tissue")
@@ -34,6 +35,19 @@ def structure_for(name: str, value: int) -> Structure:
         type=TISSUE,
         laterality=side,
     )
+
+
+def known_names(given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The names of structures that are given by name or title, in any case.
+
+    Args:
+        known: names that may be given.
+
+    Raises:
+        UsageError: another one is given.
+    """
+    structures = [structure_for(name, value) for value, name in enumerate(known, start=1)]
+    return [known_structure(name, structures).name for name in given]
 
 
 def standard_structures() -> list[Structure]:
