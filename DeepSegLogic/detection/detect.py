@@ -23,8 +23,8 @@ from ..models.input_checks import check_volume
 from ..models.provenance import provenance
 from ..util.errors import ResourceError, UsageError
 from ..util.given import checks_arguments
+from ..util.packages import lacks_extra
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from ..util.version import how_to_install
 from .detector import Detector, WindowBoxes, load_detector
 from .finding import BoxFinding, BoxFindings
 from .masks import label_masks
@@ -137,13 +137,8 @@ def require_detection() -> None:
     try:
         import monai  # noqa: F401
     except ImportError as error:
-        raise UsageError(
-            "Detection needs MONAI, which is not installed.",
-            "Install it.",
-            code="usage.detection",
-            action="install_extra",
-            extra="detection",
-            how=how_to_install("detection"),
+        raise lacks_extra(
+            UsageError, "Detection needs MONAI, which is not installed.", "detection", code="usage.detection"
         ) from error
 
 

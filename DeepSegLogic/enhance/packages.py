@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..util.errors import ResourceError
-from ..util.packages import can_import
-from ..util.version import how_to_install
+from ..util.packages import can_import, lacks_extra
 
 _NEEDED = {"monai": "MONAI", "skimage": "scikit-image"}
 
@@ -21,11 +20,10 @@ def need_packages() -> None:
         ResourceError: one is not.
     """
     if missing := missing_packages():
-        raise ResourceError(
+        raise lacks_extra(
+            ResourceError,
             f"To enhance images, packages are needed that are not installed: {', '.join(missing)}.",
-            "Install them.",
+            "enhance",
             code="resource.package",
-            action="install_extra",
-            extra="enhance",
-            how=how_to_install("enhance"),
+            remedy="Install them.",
         )

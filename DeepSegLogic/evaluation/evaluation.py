@@ -16,9 +16,8 @@ from ..models.find import models_here
 from ..models.provenance import learnt_from
 from ..util.errors import InputError, ResourceError, UsageError
 from ..util.given import checks_arguments
-from ..util.packages import can_import
+from ..util.packages import can_import, lacks_extra
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from ..util.version import how_to_install
 from ..util.words import some_of
 from .calibration import Reliability
 from .cases import CasePair, Pairs, find_pairs, the_case
@@ -231,13 +230,12 @@ def _thresholds(tolerance_mm: float, lesion_iou: float) -> Thresholds:
 def _check_packages() -> None:
     missing = [name for package, name in (("monai", "MONAI"), ("skimage", "scikit-image")) if not can_import(package)]
     if missing:
-        raise ResourceError(
+        raise lacks_extra(
+            ResourceError,
             f"Evaluation needs packages that are not installed: {', '.join(missing)}.",
-            "Install them.",
+            "evaluation",
             code="resource.package",
-            action="install_extra",
-            extra="evaluation",
-            how=how_to_install("evaluation"),
+            remedy="Install them.",
         )
 
 

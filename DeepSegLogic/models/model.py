@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..util.errors import ModelError, first_line
-from ..util.version import how_to_install
+from ..util.packages import lacks_extra
 from ..util.words import counted
 from .backends import backend_for
 from .card import ModelCard, Part
@@ -92,13 +92,8 @@ def require_monai(card: ModelCard) -> None:
     try:
         import monai  # noqa: F401
     except ImportError as error:
-        raise ModelError(
-            f"The model {card.id} needs MONAI, which is not installed.",
-            "Install it.",
-            code="model.backend",
-            action="install_extra",
-            extra="monai",
-            how=how_to_install("monai"),
+        raise lacks_extra(
+            ModelError, f"The model {card.id} needs MONAI, which is not installed.", "monai", code="model.backend"
         ) from error
 
 

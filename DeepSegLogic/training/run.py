@@ -13,8 +13,8 @@ from ..models.backends import kind_of
 from ..networks.table import trainable
 from ..util.atomic_write import check_output_folder
 from ..util.errors import OutputError, ResourceError
+from ..util.packages import lacks_extra
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
-from ..util.version import how_to_install
 from .checks import Report
 from .encoder import is_encoder
 from .export import write_results
@@ -59,13 +59,8 @@ def require_packages(network: str) -> None:
     """
     needs = trainable(network).needs
     if find_spec("monai") is None:
-        raise ResourceError(
-            "Training needs MONAI, which is not installed.",
-            "Install it.",
-            code="resource.package",
-            action="install_extra",
-            extra="monai",
-            how=how_to_install("monai"),
+        raise lacks_extra(
+            ResourceError, "Training needs MONAI, which is not installed.", "monai", code="resource.package"
         )
     lacking = [name for name in needs if find_spec(name) is None]
     if lacking:

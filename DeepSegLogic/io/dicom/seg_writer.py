@@ -14,8 +14,8 @@ from ...data.terminology import ANATOMICAL_STRUCTURE, TISSUE
 from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
 from ...util.given import checks_arguments
-from ...util.packages import can_import
-from ...util.version import __version__, how_to_install
+from ...util.packages import can_import, lacks_extra
+from ...util.version import __version__
 from .algorithm import algorithm_of
 from .source import Source, source_of
 
@@ -26,13 +26,11 @@ _MOST_LETTERS = 64  # of a DICOM text of type LO
 def must_have_highdicom() -> None:
     """Raise :class:`UsageError` if highdicom is not installed."""
     if not can_import("highdicom"):
-        raise UsageError(
+        raise lacks_extra(
+            UsageError,
             "DICOM SEG needs the package highdicom, which is not installed.",
-            "Install it.",
+            "dicom",
             code="usage.dependency",
-            action="install_extra",
-            extra="dicom",
-            how=how_to_install("dicom"),
         )
 
 

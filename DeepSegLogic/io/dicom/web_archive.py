@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 
 from ...util.atomic_write import atomic_folder
 from ...util.errors import DeepSegError, InputError, ResourceError, UsageError
-from ...util.packages import can_import
+from ...util.packages import can_import, lacks_extra
 from ...util.progress import Cancel, Progress, check, ignore_progress, never_cancel
-from ...util.version import how_to_install
 from ...util.words import counted
 from ..files import is_dicom, must_exist
 from .archive_settings import PREFIX, ArchiveSettings, login, must_be_safe
@@ -59,13 +58,11 @@ class Archive:
 
     def __init__(self, settings: ArchiveSettings, timeout_s: float = 30.0) -> None:
         if not can_import("dicomweb_client"):
-            raise UsageError(
+            raise lacks_extra(
+                UsageError,
                 "An archive needs the package dicomweb-client, which is not installed.",
-                "Install it.",
+                "archive",
                 code="usage.dependency",
-                action="install_extra",
-                extra="archive",
-                how=how_to_install("archive"),
             )
         import requests
         from dicomweb_client import DICOMwebClient

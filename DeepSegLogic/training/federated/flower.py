@@ -20,7 +20,7 @@ from typing import Any
 
 from ...util.errors import ResourceError, UsageError
 from ...util.hosts import is_loopback
-from ...util.version import how_to_install
+from ...util.packages import lacks_extra
 
 TOKEN_VARIABLE = "DEEPSEG_FEDERATED_TOKEN"
 REFUSED = "refused"
@@ -119,13 +119,12 @@ def require_flower() -> None:
         ResourceError: it is not.
     """
     if find_spec("flwr") is None:
-        raise ResourceError(
+        raise lacks_extra(
+            ResourceError,
             "Training at several sites needs Flower, which is not installed.",
-            "Install it in an environment of its own: it wants other versions of what DeepSeg uses.",
+            "federated",
             code="resource.package",
-            action="install_extra",
-            extra="federated",
-            how=how_to_install("federated"),
+            remedy="Install it in an environment of its own: it wants other versions of what DeepSeg uses.",
         )
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
