@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ import numpy as np
 
 from .classify.phase_rule import median_hu, phase_from
 from .data.channels import by_number
-from .data.label_map import LabelMap, known_structure
+from .data.label_map import LabelMap
 from .data.records import ArrayRecord
 from .data.run_record import Provenance, RunChoices, RunPlan, Timings
-from .data.terminology import structure_for
+from .data.terminology import known_names, structure_for
 from .data.types import ByteArray
 from .data.volume import Volume, volume_digest
 from .models import Model, ModelCard, coarser_model, find_model, load_model
@@ -158,9 +158,7 @@ def segment(
     try:
         crop = run_chain(run, progress, cancel)
     except ResourceError as error:
-        other = coarser_model(model.card, wanted.values()) if error.code == "resource.memory" else None
-        if other is not None:
-            error.remedy += f" The model {other.id}, which is installed, takes less: its voxels are larger."
+        _suggest_coarser(error, model.card, wanted.values())
         raise
     progress("inference", 1.0, "done")
     progress("finish", 0.0, "")
@@ -180,15 +178,10 @@ def segment(
         top.volume_digest = volume_digest(volume)
     clock.lap("finish")
     progress("finish", 1.0, "done")
-    settings: RunChoices = {"structures": list(wanted.values()), "quality": quality, "device": str(chosen_device)}
+    choices: RunChoices = {"structures": list(wanted.values()), "quality": quality, "device": str(chosen_device)}
     if others:
-        settings["channels"] = {model.card.channels[number]: other.name for number, other in others.items()}
-    if uncertainty:
-        settings["uncertainty"] = True
-    if min_piece_ml > 0:
-        settings["min_piece_ml"] = min_piece_ml
-    if roi is not None:
-        settings["roi"] = "mask" if np.ndim(roi) > 1 else [float(x) for x in roi]
+        choices["channels"] = {model.card.channels[number]: other.name for number, other in others.items()}
+    choices |= _unusual_choices(uncertainty, min_piece_ml, roi)
     plan = joined_estimates(run.estimates) if run.estimates else None  # None: its region is known not to be there
     return Result(
         label_map,
@@ -196,7 +189,7 @@ def segment(
         run.boundary_margin,
         list(dict.fromkeys(warnings)),
         clock.laps,
-        provenance(model, settings, plan.settings.describe() if plan else "no network ran", crop),
+        provenance(model, choices, plan.settings.describe() if plan else "no network ran", crop),
         plan.as_json() if plan else {},
         top,
         run.uncertainty,
@@ -265,9 +258,27 @@ def check_request(card: ModelCard, structures: list[str] | None, quality: str) -
     if card.finds_boxes:
         raise only_finds_boxes(card)
     quality_named(quality)
-    known = [structure_for(n, value) for value, n in enumerate(card.structures + card.on_request, start=1)]
-    for name in (structures or []) if known else []:  # a card need not name them
-        known_structure(name, known)
+    if known := card.structures + card.on_request:  # a card need not name them
+        known_names(structures or [], known)
+
+
+def _suggest_coarser(error: ResourceError, card: ModelCard, wanted: Iterable[str]) -> None:
+    """Name an installed model that needs less memory, if that ran out, in the error's remedy."""
+    other = coarser_model(card, wanted) if error.code == "resource.memory" else None
+    if other is not None:
+        error.remedy += f" The model {other.id}, which is installed, takes less: its voxels are larger."
+
+
+def _unusual_choices(uncertainty: bool, min_piece_ml: float, roi: Roi | None) -> RunChoices:
+    """What the provenance of most results lacks."""
+    choices: RunChoices = {}
+    if uncertainty:
+        choices["uncertainty"] = True
+    if min_piece_ml > 0:
+        choices["min_piece_ml"] = min_piece_ml
+    if roi is not None:
+        choices["roi"] = "mask" if np.ndim(roi) > 1 else [float(x) for x in roi]
+    return choices
 
 
 def _loaded(model: str | Path | ModelCard | Model, progress: Progress) -> Model:
@@ -295,6 +306,5 @@ def _wanted(structures: list[str] | None, model: Model) -> dict[int, str]:
             "Name at least one structure, or leave it out for all.",
             code="usage.structures",
         )
-    known = [structure_for(n, v) for v, n in labels.items()]
-    wanted = {known_structure(name, known).name for name in structures}
+    wanted = known_names(structures, labels.values())
     return {v: n for v, n in sorted(labels.items()) if n in wanted}

@@ -22,7 +22,7 @@ from ..models.plan import Normalization, Plan
 from ..util.errors import first_line
 from ..util.progress import Cancel, Progress, check, share
 from .device import is_out_of_memory, lacks_operator
-from .engine import Engine, raise_explained
+from .engine import Engine, Prediction, raise_explained
 from .estimate import RunEstimate, estimate_run
 from .familiarity import TrainingStatistics, watched
 from .grid_plan import Grids, network_view
@@ -169,16 +169,28 @@ class VolumeRun:
             )
         progress("preprocess", 0.0, "resampling")
         estimate = estimate_run(self.seen, part.networks, plan, self.quality, self.device, self._grids)
+        prepared = self._prepared(part, plan, previous, estimate)
+        progress("preprocess", 1.0, "resampling")
+        self.clock.lap("preprocess")
+        check(cancel)
+        prediction = self._predicted(part, plan, prepared, estimate, progress, cancel)
+        self.clock.lap("inference")
+        self._mark(part, plan, prepared.grid.crop, prediction)
+
+    def _prepared(self, part: Model, plan: Plan, previous: LabelArray | None, estimate: RunEstimate) -> Prepared:
         try:
-            prepared = self._prepared(part, plan, previous)
+            if part is self.model:
+                return prepare(self.seen, plan, self.device, self._grids, self._seen_channels, previous)
+            return self._shared.prepared_for(plan)
         except (RuntimeError, MemoryError) as error:
             if self.device.type != "cpu" and is_out_of_memory(error):
                 raise
             raise_explained(error, estimate.settings)
-        progress("preprocess", 1.0, "resampling")
-        self.clock.lap("preprocess")
-        check(cancel)
 
+    def _predicted(
+        self, part: Model, plan: Plan, prepared: Prepared, estimate: RunEstimate, progress: Progress, cancel: Cancel
+    ) -> Prediction:
+        """What the networks of a part make of their input."""
         engine = Engine(
             part.networks,
             plan,
@@ -195,10 +207,16 @@ class VolumeRun:
             prediction = engine.run(prepared, progress, cancel)
         if trained is not None:
             self.warnings += trained.warning(prepared.image, plan.normalization, features, part.card.modality)
-        self.clock.lap("inference")
         self.warnings += prediction.warnings
         self.estimates.append(replace(estimate, settings=engine.settings))
+        return prediction
 
+    def _mark(self, part: Model, plan: Plan, crop: Slices, prediction: Prediction) -> None:
+        """Write a part's labels and what is known of them into the results.
+
+        Args:
+            crop: box of the prediction, as the network sees the volume.
+        """
         labels = prediction.labels
         if plan.postprocess is not None:
             labels = plan.postprocess(labels)
@@ -207,19 +225,20 @@ class VolumeRun:
         values = self._values_of(plan)
         marked = np.where(np.isin(values, list(self.marked)), values, 0)[labels]
         view, matrix = network_view(self.labels[self._box], self.seen.ijk_to_ras, plan)
-        crop = prepared.grid.crop
         np.copyto(view[crop], marked, where=marked > 0)
         meter = prediction.meter
         for known, found in ((self.confidence, meter.confidence()), (self.boundary_margin, meter.boundary_margin())):
             known |= {n: value for n, value in found.items() if n in self.wanted.values()}
         top = meter.top()
-        if self.model.card.postprocess is not None and top is not None:
+        if top is None:
+            return
+        if self.model.card.postprocess is not None:
             self._coarse = values[top.labels[0]], top.ijk_to_ras
-        if self.uncertainty is not None and top is not None:
+        if self.uncertainty is not None:
             # A voxel is as uncertain as the least certain network finds it.
             box = network_view(self.uncertainty[self._box], self.seen.ijk_to_ras, plan)[0][crop]
             np.maximum(box, top.uncertainty(box.shape, matrix_of(crop, matrix)), out=box)
-        if self.keep_probabilities and top is not None:
+        if self.keep_probabilities:
             self.tops.append(replace(top, labels=values[top.labels]))
 
     def _labels_of(self, stage: Model, progress: Progress, cancel: Cancel) -> LabelArray:
@@ -232,11 +251,6 @@ class VolumeRun:
         self.warnings += first.warnings
         self.estimates += first.estimates
         return first.labels
-
-    def _prepared(self, part: Model, plan: Plan, previous: LabelArray | None) -> Prepared:
-        if part is self.model:
-            return prepare(self.seen, plan, self.device, self._grids, self._seen_channels, previous)
-        return self._shared.prepared_for(plan)
 
     def _values_of(self, plan: Plan) -> npt.NDArray[np.uint8 | np.uint16]:
         """The model's label value by a part's; 0 for what is not reported."""

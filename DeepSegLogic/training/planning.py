@@ -147,10 +147,7 @@ def plan_training(
     chosen = trainable(network)
     if not report.structures:
         raise InputError("No case has a labelled voxel.", "Label at least one structure.", code="input.empty")
-    if spacing is not None and (len(spacing) != 3 or not all(0.1 <= s <= 20 for s in spacing)):
-        raise UsageError(f"The spacing {spacing} cannot be used.", "Give 0.1 to 20 mm.", code="usage.spacing")
-    if patch is not None and (len(patch) != 3 or not all(8 <= p <= 512 for p in patch)):
-        raise UsageError(f"The patch {patch} cannot be used.", "Give three sizes of 8 to 512.", code="usage.patch")
+    _check_sizes(spacing, patch)
     images = max(1, len(report.channels))
     _check_fusion(fusion, network, images)
     usable = [facts for facts in report.cases if facts.error is None]
@@ -169,18 +166,19 @@ def plan_training(
     found = topology(target, wanted)
     z, y, x = found.patch if not chosen.multiple else wanted
     stages = len(found.strides)
-    sizes = Sizes(
-        classes,
-        (z, y, x),
-        found.strides,
-        found.kernels,
-        width,
-        features(stages, width),
-        encoder_blocks(kind, stages),
-        decoder_blocks(kind, stages),
-        inputs=images if fusion == EARLY else 1,
+    described = chosen.describe(
+        Sizes(
+            classes,
+            (z, y, x),
+            found.strides,
+            found.kernels,
+            width,
+            features(stages, width),
+            encoder_blocks(kind, stages),
+            decoder_blocks(kind, stages),
+            inputs=images if fusion == EARLY else 1,
+        )
     )
-    described = chosen.describe(sizes)
     first, *further = _normalizations(usable, report)
     return TrainingPlan(
         network,
@@ -197,6 +195,13 @@ def plan_training(
         regions=report.regions,
         fusion=fusion,
     )
+
+
+def _check_sizes(spacing: Sequence[float] | None, patch: Sequence[float] | None) -> None:
+    if spacing is not None and (len(spacing) != 3 or not all(0.1 <= s <= 20 for s in spacing)):
+        raise UsageError(f"The spacing {spacing} cannot be used.", "Give 0.1 to 20 mm.", code="usage.spacing")
+    if patch is not None and (len(patch) != 3 or not all(8 <= p <= 512 for p in patch)):
+        raise UsageError(f"The patch {patch} cannot be used.", "Give three sizes of 8 to 512.", code="usage.patch")
 
 
 def _check_fusion(fusion: str, network: str, images: int) -> None:

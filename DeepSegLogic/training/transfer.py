@@ -16,6 +16,7 @@ from torch import nn
 from ..models.backends.nnunet import architecture_in
 from ..models.card import ModelCard
 from ..models.model import Model, load_model
+from ..models.plan import Plan
 from ..networks.table import TRAINABLE, build_network
 from ..util.words import counted
 from .beginnings import cannot_begin, check_trainable, regions_in
@@ -79,24 +80,7 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
     plan = model.plan
     if plan is None or not model.networks:
         raise cannot_begin(card, "it has several parts", "Give the folder of one part.")
-    own = plan.image_resampling
-    for wrong, what in (
-        (card.modality not in (None, report.modality), f"it was trained on {card.modality}, unlike these images"),
-        (plan.images != max(1, len(report.channels)), f"it takes {counted(plan.images, 'image')}, unlike these cases"),
-        (plan.orientation != "RAS" or plan.transpose != (0, 1, 2), "its images are not in RAS orientation"),
-        *(
-            (rule.scheme not in ("ct", "zscore"), f"it scales intensities by {rule.scheme}")
-            for rule in plan.normalizations
-        ),
-        (plan.spacing[0] <= 0, "it works slice by slice"),
-        (
-            plan.auxiliary > 0 or (plan.regions is None and list(plan.labels) != list(range(1, len(plan.labels) + 1))),
-            "labels of it have no name",
-        ),
-        (card.backend == "nnunet" and own.kind != "spline", "it resamples images in another way"),
-    ):
-        if wrong:
-            raise cannot_begin(card, what)
+    _check_images(card, plan, report)
     regions = regions_in(card) if plan.regions is not None else None
     if regions is not None and len(regions.values) != plan.channels:
         raise cannot_begin(card, "its files do not name all structures that overlap")
@@ -120,7 +104,7 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
             normalization=plan.normalization,
             architecture=_with_classes(architecture, len(structures) + (regions is None)),
             shape=plan.patch_size,
-            separate_z=own.separate,
+            separate_z=plan.image_resampling.separate,
             channels=report.channels,
             further=plan.further,
             regions=regions,
@@ -128,6 +112,27 @@ def begin_with(card: ModelCard, report: Report, batch: int = 2) -> Origin:
         {name: n for n, name in enumerate(old, plan.regions is None)},
         plan.regions is None,
     )
+
+
+def _check_images(card: ModelCard, plan: Plan, report: Report) -> None:
+    """Refuse a model whose images are others than those of a data set, or are made in a way that no training has."""
+    for wrong, what in (
+        (card.modality not in (None, report.modality), f"it was trained on {card.modality}, unlike these images"),
+        (plan.images != max(1, len(report.channels)), f"it takes {counted(plan.images, 'image')}, unlike these cases"),
+        (plan.orientation != "RAS" or plan.transpose != (0, 1, 2), "its images are not in RAS orientation"),
+        *(
+            (rule.scheme not in ("ct", "zscore"), f"it scales intensities by {rule.scheme}")
+            for rule in plan.normalizations
+        ),
+        (plan.spacing[0] <= 0, "it works slice by slice"),
+        (
+            plan.auxiliary > 0 or (plan.regions is None and list(plan.labels) != list(range(1, len(plan.labels) + 1))),
+            "labels of it have no name",
+        ),
+        (card.backend == "nnunet" and plan.image_resampling.kind != "spline", "it resamples images in another way"),
+    ):
+        if wrong:
+            raise cannot_begin(card, what)
 
 
 def grown(origin: Origin) -> tuple[nn.Module, dict[str, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,23 @@ SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 _OFF = 0.1  # of the distance of slices: rounding in contours
 
 
+class _Contour(NamedTuple):
+    """A contour: its ROI's number, geometric type, and points (N, 3) in RAS."""
+
+    roi: int
+    kind: str
+    points: FloatArray
+
+
+class _Content(NamedTuple):
+    """A structure set: its dataset, its structures, the UID of their frame of reference, and all contours."""
+
+    data: Any
+    segments: list[Segment]
+    frame: str
+    contours: list[_Contour]
+
+
 def read_rtstruct(path: Path, source: Path | str | None = None) -> LabelMap:
     """Read an RTSTRUCT: the voxels whose centres its contours enclose, by the even-odd rule.
 
@@ -37,8 +54,6 @@ def read_rtstruct(path: Path, source: Path | str | None = None) -> LabelMap:
         InputError: no CT or another patient's, damaged, or contours that do not lie on its slices.
         ResourceError: not enough memory.
     """
-    import pydicom
-
     if source is None:
         raise InputError(
             f"{path} holds contours (RTSTRUCT), which have no voxels without their CT.",
@@ -47,13 +62,41 @@ def read_rtstruct(path: Path, source: Path | str | None = None) -> LabelMap:
             action="give_image",
         )
     must_not_be_deflated(path)
+    found = _parsed(path)
+    volume = reference_volume(source, found.data, found.frame, path)
+    numbers = {segment.pop("roi"): segment["labelValue"] for segment in found.segments}
+    closed = [(numbers[c.roi], c.points) for c in found.contours if c.kind.startswith("CLOSED") and c.roi in numbers]
+    warnings = []
+    if ignored := len(found.contours) - len(closed):
+        warnings.append(
+            f"Contours of {path.name} that are open, or points, enclose nothing and are left out ({ignored})."
+        )
+    curves: dict[tuple[int, int], list[FloatArray]] = defaultdict(list)
+    outside = 0
+    for number, points in closed:
+        plane = _plane(path, points, volume)
+        if 0 <= plane < volume.shape_kji[0]:
+            curves[number, plane].append(ras_to_ijk(points, volume.ijk_to_ras)[:, :2])
+        else:
+            outside += 1
+    if outside:
+        warnings.append(f"Contours of {path.name} that lie outside the CT are left out ({outside}).")
+    planes: dict[int, list[tuple[int, Packed]]] = defaultdict(list)
+    for (number, plane), curve in curves.items():
+        planes[number].append((plane, packed(mask_of(curve, volume.shape_kji[1:]))))
+    return label_map_of_planes(path, planes, found.segments, volume.shape_kji, volume.ijk_to_ras.copy(), warnings)
+
+
+def _parsed(path: Path) -> _Content:
+    import pydicom
+
     try:
         data = pydicom.dcmread(path)
         rois = data.get("StructureSetROISequence") or []
         segments = [_described(roi, value, data) for value, roi in enumerate(rois, 1)]  # ROI numbers may be 0
         frames = {str(roi.get("ReferencedFrameOfReferenceUID") or "") for roi in rois}
         contours = [
-            (int(roi.ReferencedROINumber), line_of(contour.get("ContourGeometricType")), _points(contour))
+            _Contour(int(roi.ReferencedROINumber), line_of(contour.get("ContourGeometricType")), _points(contour))
             for roi in data.get("ROIContourSequence", [])
             for contour in roi.get("ContourSequence") or []
         ]
@@ -69,24 +112,7 @@ def read_rtstruct(path: Path, source: Path | str | None = None) -> LabelMap:
             "Export the structures of one CT.",
             code="input.format",
         )
-    volume = reference_volume(source, data, frames.pop(), path)
-    numbers = {segment.pop("roi"): segment["labelValue"] for segment in segments}
-    closed = [(numbers[roi], points) for roi, kind, points in contours if kind.startswith("CLOSED") and roi in numbers]
-    warnings = _told(path, len(contours) - len(closed))
-    curves: dict[tuple[int, int], list[FloatArray]] = defaultdict(list)
-    outside = 0
-    for number, points in closed:
-        plane = _plane(path, points, volume)
-        if 0 <= plane < volume.shape_kji[0]:
-            curves[number, plane].append(ras_to_ijk(points, volume.ijk_to_ras)[:, :2])
-        else:
-            outside += 1
-    if outside:
-        warnings.append(f"Contours of {path.name} that lie outside the CT are left out ({outside}).")
-    planes: dict[int, list[tuple[int, Packed]]] = defaultdict(list)
-    for (number, plane), found in curves.items():
-        planes[number].append((plane, packed(mask_of(found, volume.shape_kji[1:]))))
-    return label_map_of_planes(path, planes, segments, volume.shape_kji, volume.ijk_to_ras.copy(), warnings)
+    return _Content(data, segments, frames.pop(), contours)
 
 
 def _described(roi: Any, value: int, data: Any) -> Segment:
@@ -131,8 +157,3 @@ def _plane(path: Path, points: FloatArray, volume: Volume) -> int:
             code="input.geometry",
         )
     return plane
-
-
-def _told(path: Path, count: int) -> list[str]:
-    told = f"Contours of {path.name} that are open, or points, enclose nothing and are left out ({count})."
-    return [told] * (count > 0)
