@@ -270,6 +270,11 @@ def known_structure(name: str, structures: Iterable[Structure]) -> Structure:
     return found
 
 
+def with_voxels(label_map: LabelMap) -> list[Structure]:
+    """The structures that have voxels."""
+    return [s for s in label_map.structures if label_map.mask(s.name).any()]
+
+
 def identifier(name: str, value: int, taken: set[str]) -> str:
     """A :attr:`Structure.name` made of a name as people write it; unique among ``taken``, to which it is added."""
     found = name if re.fullmatch(r"\w+", name) else re.sub(r"\W+", "_", name.strip().lower()).strip("_")

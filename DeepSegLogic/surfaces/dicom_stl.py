@@ -7,12 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..data.label_map import Code, LabelMap, Structure
+from ..data.label_map import Code, LabelMap, Structure, with_voxels
 from ..data.run_record import Provenance
 from ..data.terminology import TISSUE
-from ..io.dicom.derived import derived_object, item
+from ..io.dicom.derived import coded, derived_object, item, reference_to, save
 from ..io.dicom.source import Source, source_of
-from ..util.atomic_write import atomic_path
 from ..util.errors import UsageError
 from ..util.progress import Cancel, Progress, ignore_progress, never_cancel
 from .export import export_surfaces
@@ -58,7 +57,7 @@ def write_dicom_stl(
     from pydicom.uid import generate_uid
 
     found = source_of(source, label_map)
-    present = [s.name for s in label_map.structures if label_map.mask(s.name).any()]
+    present = [s.name for s in with_voxels(label_map)]
     if not present:
         raise UsageError("The label map is empty: it has no surfaces.", "Choose another one.", code="usage.empty")
     surfaces = make_surfaces(label_map, present, progress=progress, cancel=cancel)
@@ -70,8 +69,7 @@ def write_dicom_stl(
         for number, (surface, file) in enumerate(zip(surfaces, files, strict=True), 1):
             data = _encapsulated(found, surface.structure, file.read_bytes(), number, text)
             data.SeriesInstanceUID = series
-            with atomic_path(Path(folder) / f"{file.stem}{SUFFIX}") as temporary:
-                data.save_as(temporary, enforce_file_format=True)
+            save(data, Path(folder) / f"{file.stem}{SUFFIX}")
     return found.warnings
 
 
@@ -84,19 +82,13 @@ def _encapsulated(source: Source[LabelMap], structure: Structure, stl: bytes, nu
     data.AcquisitionDateTime, data.BurnedInAnnotation = "", "NO"
     data.DocumentTitle = (structure.title or structure.name)[:64]
     data.ContentDescription = text[:64]
-    data.ConceptNameCodeSequence = [_coded(structure.type or TISSUE)]
-    images = [
-        item(ReferencedSOPClassUID=h.SOPClassUID, ReferencedSOPInstanceUID=h.SOPInstanceUID) for h in source.headers
-    ]
+    data.ConceptNameCodeSequence = [coded(structure.type or TISSUE)]
+    images = [reference_to(header) for header in source.headers]
     series = source.headers[0].SeriesInstanceUID
     data.SourceInstanceSequence = images
     data.ReferencedSeriesSequence = [item(SeriesInstanceUID=series, ReferencedInstanceSequence=images)]
-    data.MeasurementUnitsCodeSequence = [_coded(Code("UCUM", "mm", "mm"))]
+    data.MeasurementUnitsCodeSequence = [coded(Code("UCUM", "mm", "mm"))]
     data.MIMETypeOfEncapsulatedDocument = "model/stl"
     data.EncapsulatedDocumentLength = len(stl)
     data.EncapsulatedDocument = stl + b"\0" * (len(stl) % 2)
     return data
-
-
-def _coded(code: Code) -> Any:
-    return item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning[:64])

@@ -12,8 +12,8 @@ from ...data.affine import LPS_TO_RAS
 from ...data.run_record import Provenance
 from ...data.types import FloatArray
 from ...data.volume import Volume
-from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
+from .derived import save
 from .report_writer import identification_of, report_of
 from .seg_writer import must_have_highdicom
 from .source import Source, source_of
@@ -70,8 +70,7 @@ def write_box_report(
     algorithm = identification_of(provenance or {}, any(one.state == "accepted" for one in reported))
     groups = [_group(one, number, found, algorithm) for number, one in enumerate(reported, start=1)]
     dataset = report_of(groups, found.headers, "DeepSeg findings, research use only", number=303)
-    with atomic_path(Path(path)) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    save(dataset, path)
     return found.warnings
 
 

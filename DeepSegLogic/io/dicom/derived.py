@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...data.label_map import LabelMap
+from ...data.label_map import Code, LabelMap
+from ...util.atomic_write import atomic_path
 from ...util.version import __version__
-from .seg_writer import MANUFACTURER
 from .source import Source
 
 if TYPE_CHECKING:
     from pydicom.uid import UID
 
+MANUFACTURER = "DeepSeg"
 _TAKEN_OVER = (
     *("SpecificCharacterSet", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID"),
     *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyDescription"),
@@ -27,6 +29,26 @@ def item(**values: Any) -> Any:
     for keyword, value in values.items():
         setattr(made, keyword, value)
     return made
+
+
+def reference_to(image: Any) -> Any:
+    """The item of a sequence that refers to an image by its UIDs.
+
+    Args:
+        image: its header.
+    """
+    return item(ReferencedSOPClassUID=image.SOPClassUID, ReferencedSOPInstanceUID=image.SOPInstanceUID)
+
+
+def coded(code: Code) -> Any:
+    """The item of a sequence that holds a code."""
+    return item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning[:64])
+
+
+def save(dataset: Any, path: Path | str) -> None:
+    """Write a DICOM file, completely or not at all."""
+    with atomic_path(Path(path)) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
 
 
 def derived_object(source: Source[LabelMap], sop_class: UID, modality: str) -> Any:

@@ -11,12 +11,12 @@ import numpy as np
 from ...data.label_map import SIDES, Code, LabelMap, Structure
 from ...data.run_record import Provenance
 from ...data.terminology import ANATOMICAL_STRUCTURE, TISSUE
-from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
 from ...util.given import checks_arguments
 from ...util.version import __version__
 from .algorithm import algorithm_of
-from .seg_writer import MANUFACTURER, must_have_highdicom
+from .derived import MANUFACTURER, save
+from .seg_writer import must_have_highdicom
 from .source import Source, source_of
 
 _DIGITS = 6  # of a number: a DICOM text of type DS has at most 16 letters
@@ -86,8 +86,7 @@ def write_measurement_report(
             "The label map is empty: there is nothing to report.", "Choose another one.", code="usage.empty"
         )
     dataset = _report(present, found, provenance or {}, corrected)
-    with atomic_path(Path(path)) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    save(dataset, path)
     return found.warnings
 
 

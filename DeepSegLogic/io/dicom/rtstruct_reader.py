@@ -16,10 +16,10 @@ from ...util.errors import InputError
 from ..seg_nrrd import own_tags
 from ..segments import Segment
 from .contours import mask_of
+from .derived import MANUFACTURER
 from .layers import Packed, label_map_of_planes, packed
 from .reference import reference_volume
 from .seg_reader import line_of, must_not_be_deflated
-from .seg_writer import MANUFACTURER
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 _OFF = 0.1  # of the distance of slices: rounding in contours

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...data.label_map import LabelMap, Structure
+from ...data.label_map import LabelMap, Structure, with_voxels
 from ...data.run_record import Provenance
 from ...data.terminology import tg263_name
-from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
 from ...util.given import checks_arguments
 from .algorithm import Algorithm, algorithm_of
 from .contours import curves_of
-from .derived import derived_object, item
+from .derived import coded, derived_object, item, reference_to, save
 from .files import Slice
 from .source import Source, source_of
 
@@ -56,15 +55,14 @@ def write_rtstruct(
     """
     found = source_of(source, label_map)
     label_map = found.record
-    structures = [s for s in label_map.structures if label_map.mask(s.name).any()]
+    structures = with_voxels(label_map)
     if not structures:
         raise UsageError("The label map is empty: there is nothing to draw.", "Choose another one.", code="usage.empty")
     algorithm = algorithm_of(provenance, corrected)
     data = _structure_set(found)
     for number, structure in enumerate(structures, 1):
         _add(data, structure, number, found, algorithm)
-    with atomic_path(Path(path)) as temporary:
-        data.save_as(temporary, enforce_file_format=True)
+    save(data, path)
     return found.warnings
 
 
@@ -79,8 +77,7 @@ def _structure_set(source: Source[LabelMap]) -> Any:
     data.StructureSetLabel, data.StructureSetDescription = "DeepSeg", "Research use only"
     data.StructureSetDate, data.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     data.ApprovalStatus = "UNAPPROVED"
-    images = [item(ReferencedSOPClassUID=h.SOPClassUID, ReferencedSOPInstanceUID=h.SOPInstanceUID)
-              for h in source.headers]  # fmt: skip
+    images = [reference_to(header) for header in source.headers]
     series = item(SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=images)
     study = item(ReferencedSOPClassUID=_STUDY_CLASS, ReferencedSOPInstanceUID=first.StudyInstanceUID)
     study.RTReferencedSeriesSequence = [series]
@@ -104,10 +101,7 @@ def _add(data: Any, structure: Structure, number: int, source: Source[LabelMap],
     seen = item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="ORGAN", ROIInterpreter="")
     seen.ROIObservationDescription = title  # read back as the title
     if structure.type is not None:
-        code = structure.type
-        seen.RTROIIdentificationCodeSequence = [
-            item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning[:64])
-        ]
+        seen.RTROIIdentificationCodeSequence = [coded(structure.type)]
     data.RTROIObservationsSequence.append(seen)
 
 
@@ -118,7 +112,7 @@ def _contours(source: Source[LabelMap], structure: Structure) -> list[Any]:
     for k in np.flatnonzero(mask.any(axis=(1, 2))):
         plane = source.planes[k]
         header = source.headers[0 if plane.frame is not None else k]
-        image = item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+        image = reference_to(header)
         if plane.frame is not None:
             image.ReferencedFrameNumber = plane.frame + 1
         for curve in curves_of(mask[k]):

@@ -22,11 +22,11 @@ from ..files import must_fit, truncated
 from ..headers.fields import check_unit, rectangular
 from ..seg_nrrd import own_tags
 from ..segments import Segment
+from .derived import MANUFACTURER
 from .frames import NoVolume, frames
 from .layers import Packed, Planes, label_map_of_planes, packed
 from .objects import DEFLATED, compression
 from .reference import reference_volume
-from .seg_writer import MANUFACTURER
 
 SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation, and label map segmentation."""

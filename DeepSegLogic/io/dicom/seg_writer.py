@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...data.label_map import SIDES, Code, LabelMap, Structure
+from ...data.label_map import SIDES, Code, LabelMap, Structure, with_voxels
 from ...data.run_record import Provenance
 from ...data.terminology import ANATOMICAL_STRUCTURE, TISSUE
-from ...util.atomic_write import atomic_path
 from ...util.errors import UsageError
 from ...util.given import checks_arguments
 from ...util.packages import can_import, lacks_extra
 from ...util.version import __version__
 from .algorithm import algorithm_of
+from .derived import MANUFACTURER, save
 from .source import Source, source_of
 
-MANUFACTURER = "DeepSeg"
 _MOST_LETTERS = 64  # of a DICOM text of type LO
 
 
@@ -67,7 +66,7 @@ def write_dicom_seg(
     """
     must_have_highdicom()
     found = source_of(source, label_map)
-    _write(_segmentation(_present(label_map), found, provenance or {}, corrected, "BINARY"), path)
+    save(_segmentation(_present(label_map), found, provenance or {}, corrected, "BINARY"), path)
     return found.warnings
 
 
@@ -94,21 +93,16 @@ def write_dicom_labelmap(
             code="usage.format",
         )
     found = source_of(source, label_map)
-    _write(_segmentation(_present(label_map), found, provenance or {}, corrected, "LABELMAP"), path)
+    save(_segmentation(_present(label_map), found, provenance or {}, corrected, "LABELMAP"), path)
     return found.warnings
 
 
 def _present(label_map: LabelMap) -> list[Structure]:
     """The structures that have voxels; all if none has."""
-    present = [s for s in label_map.structures if label_map.mask(s.name).any()] or label_map.structures
+    present = with_voxels(label_map) or label_map.structures
     if not present:
         raise UsageError("The label map has no structures to write.", "Choose another one.", code="usage.empty")
     return present
-
-
-def _write(dataset: Any, path: Path | str) -> None:
-    with atomic_path(Path(path)) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
 
 
 def _segmentation(
