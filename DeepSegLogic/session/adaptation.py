@@ -88,14 +88,14 @@ class Adaptation:
         """Why the result cannot be collected, in words; empty when it can."""
         if self._outcome.result is None:
             return _("Segment a volume and correct the result first.")
-        return self.why_not or self._why_busy()
+        return self.why_not or self._jobs.run.why_wait
 
     @property
     def why_not_learn(self) -> str:
         """Why learning cannot start, in words; empty when it can."""
         if not self.cases:
             return self.why_not or _("Collect a corrected case first.")
-        return self.why_not or self._why_busy()
+        return self.why_not or self._jobs.run.why_wait
 
     @property
     def why_not_back(self) -> str:
@@ -103,7 +103,7 @@ class Adaptation:
         card = self._choices.model
         if card is None or not adapted_facts(card):
             return _("This model has no earlier version.")
-        return self._why_busy()
+        return self._jobs.run.why_wait
 
     def structures(self, label_map: LabelMap | None = None) -> list[str]:
         """Names of the structures that a case would teach: those that were corrected; all if none was.
@@ -186,7 +186,7 @@ class Adaptation:
             UsageError: a task is running.
             OutputError: a file cannot be deleted.
         """
-        self._check(self._why_busy())
+        self._check(self._jobs.run.why_wait)
         if self.offer is not None:
             self.offer.discard()
         self.refresh()
@@ -231,9 +231,6 @@ class Adaptation:
     def _corrected(self, label_map: LabelMap | None) -> LabelMap | None:
         correction = self._outcome.correction
         return label_map or (correction.label_map if correction is not None else None)
-
-    def _why_busy(self) -> str:
-        return _("Wait for the running task.") if self._jobs.run.busy else ""
 
     def _check(self, why_not: str) -> None:
         if why_not:

@@ -95,7 +95,7 @@ class Detection:
             return _("Import a model for detection first.")
         if self._choices.volume is None:
             return _("Load a CT first.")
-        return _("Wait for the running task.") if self._jobs.run.busy else ""
+        return self._jobs.run.why_wait
 
     @property
     def text(self) -> str:
@@ -245,10 +245,8 @@ class Detection:
         self.step(1)
 
     def _wrote(self, answer: dict[str, Any]) -> None:
-        paths = [Path(path) for path in answer["files"]]
-        self._jobs.run.summary = _("Files in {folder}: {count}.").format(count=len(paths), folder=paths[0].parent)
         self._jobs.run.warnings += answer["notes"]
-        self._outcome.take_files(paths)
+        self._outcome.take_files(answer["files"])
 
     def _chosen(self) -> tuple[BoxFinding, int]:
         if self.at is None:

@@ -79,7 +79,7 @@ class Drafting:
         from ..planning import digest_of
 
         endpoint = self.endpoint or the_endpoint()
-        result, volume, planning = self._outcome.result, self._outcome.volume, self._outcome.planning
+        result, volume = self._outcome.result, self._outcome.volume
         if result is None or volume is None:
             raise UsageError(_("Nothing to report."), _("Segment a volume first."), code="usage.empty")
 
@@ -97,7 +97,7 @@ class Drafting:
             label_map=label_map,
             volume=volume,
             confidence=self._outcome.belief_in(label_map)[0],
-            plan=planning.as_plan().as_json() if planning is not None and planning.entries else None,
+            plan=self._outcome.plan_content,
             changes=self._outcome.changes,
             endpoint=asdict(endpoint),
             hidden=sorted(self._outcome.ignored),

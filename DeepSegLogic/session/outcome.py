@@ -90,6 +90,11 @@ class Outcome:
         return "" if Path(source).exists() else _("The DICOM files of the CT are not there any more.")
 
     @property
+    def plan_content(self) -> dict[str, Any] | None:
+        """What is planned on the result, as the content of a plan file; None if nothing is."""
+        return self.planning.as_plan().as_json() if self.planning is not None and self.planning.entries else None
+
+    @property
     def measuring(self) -> bool:
         """Whether measurements are being made."""
         return self._jobs.asked("measure")
@@ -249,9 +254,10 @@ class Outcome:
         self.changes, self.interval = changes, interval
         self.changes_changed.emit(changes)
 
-    def take_files(self, paths: list[Path]) -> None:
-        """Note what an export wrote."""
-        self.exported = paths
+    def take_files(self, written: list[str]) -> None:
+        """Note what the task that now ends wrote."""
+        self.exported = paths = [Path(path) for path in written]
+        self._jobs.run.summary = _("Files in {folder}: {count}.").format(count=len(paths), folder=paths[0].parent)
         self.files_exported.emit(paths)
 
     def _clear(self) -> None:

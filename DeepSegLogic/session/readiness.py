@@ -40,4 +40,4 @@ def why_not(choices: Choices, run: Run) -> str:
     blocking = [note for note in choices.input.preflight.notes if note.blocking]
     if blocking and not choices.settings.force:
         return f"{blocking[0].text} {blocking[0].remedy}".strip()
-    return _("Wait for the running task.") if run.busy else ""
+    return run.why_wait

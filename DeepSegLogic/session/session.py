@@ -224,7 +224,9 @@ class Session:
         written = self._written(label_map)
         if formats == ["plan"] and written["plan"] is None:
             raise UsageError(_("The plan is empty."), _("Add a measurement or a plane."), code="usage.empty")
-        self.jobs.start("export", "export", self._wrote, folder=str(folder), formats=formats, **written, **options)
+        self.jobs.start(
+            "export", "export", self.outcome.take_files, folder=str(folder), formats=formats, **written, **options
+        )
 
     def send(self, formats: list[str], label_map: LabelMap | None = None, *, corrected: bool = False) -> None:
         """Send the result to the archive.
@@ -243,7 +245,7 @@ class Session:
     def _written(self, label_map: LabelMap | None) -> dict[str, Any]:
         """What an export writes of the result."""
         result, volume = self._shown(_("Nothing to export."))
-        planning, shown = self.outcome.planning, label_map or result.label_map
+        shown = label_map or result.label_map
         draft = self.drafting.of(shown)
         confidence, boundary_margin = self.outcome.belief_in(shown)
         return {
@@ -253,7 +255,7 @@ class Session:
             "confidence": confidence,
             "boundary_margin": boundary_margin,
             "provenance": result.provenance,
-            "plan": planning.as_plan().as_json() if planning is not None and planning.entries else None,
+            "plan": self.outcome.plan_content,
             "draft": draft.as_json() if draft is not None else None,
             "hidden": sorted(self.outcome.ignored),
         }
@@ -290,11 +292,6 @@ class Session:
         self.jobs.run.summary = changes_text(found["changes"], found["interval"])
         self.jobs.run.warnings += found["notes"]
         self.outcome.take_changes(found["changes"], found["interval"])
-
-    def _wrote(self, written: list[str]) -> None:
-        paths = [Path(path) for path in written]
-        self.jobs.run.summary = _("Files in {folder}: {count}.").format(count=len(paths), folder=paths[0].parent)
-        self.outcome.take_files(paths)
 
     def _sent(self, count: int) -> None:
         self.jobs.run.summary = _("Files sent to the archive: {}.").format(count)

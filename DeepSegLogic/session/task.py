@@ -98,6 +98,11 @@ class Run:
         return self.phase in (Phase.RUNNING, Phase.CANCELLING)
 
     @property
+    def why_wait(self) -> str:
+        """Why another one cannot start, in words; empty when it can."""
+        return _("Wait for the running task.") if self.busy else ""
+
+    @property
     def asks_estimate(self) -> bool:
         """Whether it ended, and the next run has to be estimated anew."""
         ended = self.phase in (Phase.DONE, Phase.CANCELLED)
