@@ -10,7 +10,7 @@ import typer
 from ..adaptation.lineage import MINUTES
 from ..util.errors import Cancelled, UsageError
 from ..util.words import size_text
-from .checks import before_reading
+from .checks import before_reading, must_be_one_duration
 from .console import Console, somebody_there
 from .options import Device, Json, ModelId, Quiet, Steps, Structures, Yes, given_path, path_argument, split
 
@@ -154,8 +154,7 @@ def run(
     from ..adaptation.fine_tune import adapt
 
     console, cases = Console(quiet, as_json), CorrectedCases(model)
-    if minutes is not None and steps is not None:
-        raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
+    must_be_one_duration(minutes, steps)
     with console.working():
         offer = adapt(
             model,

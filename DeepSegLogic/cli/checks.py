@@ -62,3 +62,13 @@ def must_end(file: Path, suffix: str) -> None:
     """
     if file.suffix.lower() != suffix:
         raise UsageError(f"{file} does not end with {suffix}.", "Choose another name.", code="usage.format")
+
+
+def must_be_one_duration(minutes: float | None, steps: int | None) -> None:
+    """Check that a training is not limited twice.
+
+    Raises:
+        UsageError: it is.
+    """
+    if minutes is not None and steps is not None:
+        raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")

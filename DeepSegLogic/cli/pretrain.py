@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ..util.errors import Cancelled, UsageError
+from ..util.errors import Cancelled
 from ..util.words import counted
-from .checks import before_reading
+from .checks import before_reading, must_be_one_duration
 from .console import Console, as_typed
 from .options import Batch, Device, Json, Minutes, Patch, Quiet, Spacing, Steps, output_folder, path_argument
 from .train import numbers
@@ -45,8 +45,7 @@ def pretrain(
     from ..training.run import budget, check_output, rate_for, require_packages, work_folder
 
     console = Console(quiet, as_json)
-    if minutes is not None and steps is not None:
-        raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
+    must_be_one_duration(minutes, steps)
     chosen = choose_device(device)
     require_packages(network)
     before_reading(images)

@@ -12,7 +12,7 @@ import typer
 
 from ..util.errors import Cancelled, UsageError
 from ..util.words import counted
-from .checks import before_reading
+from .checks import before_reading, must_be_one_duration
 from .console import Console, as_typed
 from .federated import (
     Address,
@@ -126,8 +126,7 @@ def train(
 
     first = Ranks.of_torchrun().is_first
     console = Console(quiet or not first, as_json and first)
-    if minutes is not None and steps is not None:
-        raise UsageError("Both --minutes and --steps are given.", "Give one of them.", code="usage.duration")
+    must_be_one_duration(minutes, steps)
     _check_names(loss, optimizer, fusion)
     if begin and (network or spacing or patch or fusion != "early"):
         raise UsageError(
