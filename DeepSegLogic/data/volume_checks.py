@@ -81,7 +81,7 @@ def reject_unusable_voxels(array: npt.NDArray[np.generic], name: Path | str) -> 
 def not_finite(name: Path | str, count: int) -> InputError:
     """The error for voxels that are NaN or infinite."""
     return InputError(
-        f"{name} has {counted(count, 'voxel')} without a number (NaN or infinite).",
+        f"{name} has {counted(count, 'voxel')} whose value is NaN or infinite.",
         "Replace them: in a CT by −1024 HU (air), in a label map by 0 (background).",
         code="input.not_finite",
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,6 @@ def write_outputs(
         OutputError: the folder cannot be written, or the disk is full.
         Cancelled: ``cancel`` said so.
     """
-    from ..io.probabilities import write_probabilities
     from ..surfaces import write_surfaces
     from .preview import write_preview
 
@@ -65,15 +65,7 @@ def write_outputs(
                 label_map, volume, temporary, labels, source=source, provenance=result.provenance, cut=result.cut
             )
             written = [pool.submit(write) for write in writers]
-            parts: list[Future[None]] = []
-            if result.uncertainty is not None:
-                grid, path = label_map.ijk_to_ras, temporary / "uncertainty.nii.gz"
-                parts.append(pool.submit(write_array, result.uncertainty, grid, path))
-            if result.enhanced is not None:
-                seen = result.enhanced
-                parts.append(pool.submit(write_array, seen.array, seen.ijk_to_ras, temporary / "enhanced.nii.gz"))
-            if result.probabilities is not None:
-                parts.append(pool.submit(write_probabilities, result.probabilities, temporary / "probabilities.npz"))
+            parts = [pool.submit(write) for write in _further_writers(result, temporary)]
             if not formats:
                 parts.append(pool.submit(write_preview, volume, label_map, temporary / "preview.png"))
             rows = measure(label_map, volume, result.confidence, result.boundary_margin, result.cut)
@@ -87,22 +79,38 @@ def write_outputs(
             made = write_surfaces(label_map, temporary / "surfaces", formats, progress=progress, cancel=cancel)
             write_preview(volume, label_map, temporary / "preview.png", surfaces=made.surfaces)
         progress("write", 0.9, "provenance")
-        facts = {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "input": identity(source) if source else {"name": volume.name},
-            "volume_digest": volume_digest(volume),
-            **result.provenance,
-            "timings_s": result.timings,
-            "plan": result.plan,
-            "warnings": result.warnings,
-            "intended_use": "Research use only.",
-            "files": facts_of_files(temporary),
-        }
+        facts = {**_facts(volume, result, source), "files": facts_of_files(temporary)}
         (temporary / PROVENANCE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         names = sorted(p.name + ("/" if p.is_dir() else "") for p in temporary.iterdir())
         check(cancel)
     progress("write", 1.0, "done")
     return rows, names
+
+
+def _further_writers(result: Result, folder: Path) -> Iterator[Callable[[], None]]:
+    """What writes the voxels that a result has beside its label map."""
+    from ..io.probabilities import write_probabilities
+
+    if result.uncertainty is not None:
+        yield partial(write_array, result.uncertainty, result.label_map.ijk_to_ras, folder / "uncertainty.nii.gz")
+    if result.enhanced is not None:
+        yield partial(write_array, result.enhanced.array, result.enhanced.ijk_to_ras, folder / "enhanced.nii.gz")
+    if result.probabilities is not None:
+        yield partial(write_probabilities, result.probabilities, folder / "probabilities.npz")
+
+
+def _facts(volume: Volume, result: Result, source: Path | None) -> dict[str, Any]:
+    """The provenance of a result, but for its files."""
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "input": identity(source) if source else {"name": volume.name},
+        "volume_digest": volume_digest(volume),
+        **result.provenance,
+        "timings_s": result.timings,
+        "plan": result.plan,
+        "warnings": result.warnings,
+        "intended_use": "Research use only.",
+    }
 
 
 def export_result(

@@ -167,7 +167,7 @@ def test_a_volume_under_a_transform(ready):
     ("array", "says"),
     [
         (np.zeros((20, 20, 20), np.int16), "empty"),
-        (np.full((20, 20, 20), np.nan, np.float32), "without a number"),
+        (np.full((20, 20, 20), np.nan, np.float32), "NaN or infinite"),
         (np.abs(np.random.default_rng(0).normal(300, 90, (20, 30, 30))).astype(np.int16), "negative"),
         (np.random.default_rng(0).integers(-999, 999, (20, 20, 20, 3)).astype(np.int16), "several values"),
     ],

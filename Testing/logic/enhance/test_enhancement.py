@@ -126,7 +126,7 @@ def changed(body, **fields):
         (
             lambda b: changed(b, array=np.where(b.array > 50, np.nan, b.array.astype(np.float32))),
             "denoise",
-            "without a number",
+            "NaN or infinite",
         ),
         (lambda b: changed(b, ijk_to_ras=np.diag([2.0, 2, 2, 1])), "slices", "thin already"),
         (lambda b: changed(b, array=b.array[:1]), "slices", "1 slice, too few"),

@@ -269,7 +269,7 @@ def bad_files(tmp_path):
     yield "missing .raw", tmp_path / "lost.mhd", "lost.raw"
     yield "2D", image("2d.png", VOXELS[0].astype(np.uint8)), "2D"
     yield "one slice", image("slice.nrrd", VOXELS[:1]), "single slice"
-    yield "NaN in NIfTI, which ITK makes 0", save(tmp_path / "nan.nii.gz", nan), "1 voxel without a number"
+    yield "NaN in NIfTI, which ITK makes 0", save(tmp_path / "nan.nii.gz", nan), "1 voxel whose value is NaN"
     yield "compressed, but named .nii", Path(shutil.copy(save(tmp_path / "z.nii.gz"), tmp_path / "z.nii")), "its name"
     yield "NIfTI without suffix", Path(shutil.copy(save(tmp_path / "n.nii"), tmp_path / "n")), "its name"
     nibabel.save(nibabel.Nifti2Image(VOXELS, oblique()), tmp_path / "two.nii")
@@ -300,7 +300,7 @@ def bad_files(tmp_path):
     yield "4D", image("4d.nrrd", np.stack([VOXELS, VOXELS])), "4D"
     yield "RGB", image("rgb.nrrd", RNG.integers(0, 255, (4, 5, 6, 3)).astype(np.uint8), vector=True), "RGB"
     yield "complex", image("complex.nrrd", VOXELS.astype(np.complex64)), "not a scalar"
-    yield "NaN", image("nan.nrrd", nan), "1 voxel without a number"
+    yield "NaN", image("nan.nrrd", nan), "1 voxel whose value is NaN"
     yield "infinite", image("inf.nrrd", inf), "2 voxels"
     yield "constant", image("constant.nrrd", np.full((4, 5, 6), -1000, np.int16)), "-1000"
     for case, offset, size in (("zero", 80, 0.0), ("negative", 84, -2.0), ("NaN", 80, np.nan)):

@@ -30,7 +30,7 @@ def test_what_blocks():
     mr.modality = "MR"
     nothing = Volume(np.zeros((4, 4, 4), np.int16), np.eye(4))
     hole = Volume(np.full((4, 4, 4), np.nan, np.float32), np.eye(4))
-    for volume, word in ((mr, "MR"), (nothing, "empty"), (hole, "without a number")):
+    for volume, word in ((mr, "MR"), (nothing, "empty"), (hole, "NaN or infinite")):
         found = preflight(volume, card)
         assert not found.ready
         assert word in found.notes[0].text and found.notes[0].remedy
