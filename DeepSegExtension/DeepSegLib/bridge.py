@@ -8,11 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 import slicer
 import vtk
-from vtk.util import numpy_support
 
 from DeepSegLib.i18n import tr as _
 from DeepSegLib.segmentImages import BINARY_LABELMAP, imagesOf, paste, shiftOf, voxelsOf
-from DeepSegLib.volumeNodes import toNumpy, worldMatrix
+from DeepSegLib.volumeNodes import fill, toNumpy, toVtk, worldMatrix
 from DeepSegLogic.data.boxes import box_of, matrix_of
 from DeepSegLogic.data.label_map import LabelMap, Structure, label_dtype, smallest_on_top
 from DeepSegLogic.data.volume import Volume
@@ -157,8 +156,7 @@ def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
 
     Structures without a surface get an empty one: Slicer wants the same representations in all segments.
     """
-    toNode = vtk.vtkMatrix4x4()
-    toNode.DeepCopy(np.linalg.inv(worldMatrix(segmentationNode)).ravel())
+    toNode = toVtk(np.linalg.inv(worldMatrix(segmentationNode)))
     made = {surface.structure.name: surface for surface in surfaces}
     segmentation = segmentationNode.GetSegmentation()
     with _atOnce(segmentationNode.GetScene()):
@@ -258,9 +256,6 @@ def _structure(segment, segmentID: str, value: int) -> Structure:
 
 def _orientedImage(array: np.ndarray, ijkToRas: np.ndarray):
     image = slicer.vtkOrientedImageData()
-    image.SetDimensions(*array.shape[::-1])
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(array.ravel(), deep=True))
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(ijkToRas.ravel())
-    image.SetGeometryFromImageToWorldMatrix(matrix)
+    fill(image, array)
+    image.SetGeometryFromImageToWorldMatrix(toVtk(ijkToRas))
     return image

@@ -1,9 +1,9 @@
 """Cuts of a plan as Slicer's own markups: a plane, an ROI, control points, or a curve per vessel branch."""
 
 import numpy as np
-import vtk
 
 from DeepSegLib.planNodes import YELLOW, displaysOf
+from DeepSegLib.volumeNodes import toVtk
 from DeepSegLogic import planning as plans
 
 _DIGITS = 3  # of a coordinate in mm, as in plan files
@@ -63,9 +63,7 @@ def _writeEllipsoid(nodes, cut, _low, _high):
     axes = np.array(ellipsoid.axes, float) / np.linalg.norm(ellipsoid.axes, axis=1, keepdims=True)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = axes.T, ellipsoid.center
-    placed = vtk.vtkMatrix4x4()
-    placed.DeepCopy(matrix.ravel())
-    node.GetObjectToNodeMatrix().DeepCopy(placed)
+    node.GetObjectToNodeMatrix().DeepCopy(toVtk(matrix))
     node.SetCenterWorld(*ellipsoid.center)
     node.SetSizeWorld(*(2 * r for r in ellipsoid.radii))
     _handles(node, scale=True)

@@ -1,8 +1,8 @@
 """Explanations of a result and second opinions on it, in a scene: a map over the volume, and what is taken over."""
 
 import slicer
-import vtk
-from vtk.util import numpy_support
+
+from DeepSegLib.volumeNodes import setVoxels
 
 COLORS = "vtkMRMLColorTableNodeWarm1"
 OPACITY = 0.5
@@ -79,13 +79,7 @@ class SceneSureness:
         node = slicer.vtkMRMLScalarVolumeNode()
         node.SetName(name)
         node.SetSaveWithScene(False)
-        image = vtk.vtkImageData()
-        image.SetDimensions(*array.shape[::-1])
-        image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(array.ravel(), deep=True))
-        node.SetAndObserveImageData(image)
-        matrix = vtk.vtkMatrix4x4()
-        matrix.DeepCopy(ijkToRas.ravel())
-        node.SetIJKToRASMatrix(matrix)
+        setVoxels(node, array, ijkToRas)
         self._scene.AddNode(node)
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()

@@ -80,18 +80,26 @@ def volumeToNode(volume: Volume, scene, like):
         like: gives window and level.
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(volume.name))
-    image = vtk.vtkImageData()
-    image.SetDimensions(*volume.shape_ijk)
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
-    node.SetAndObserveImageData(image)
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(volume.ijk_to_ras.ravel())
-    node.SetIJKToRASMatrix(matrix)
+    setVoxels(node, volume.array, volume.ijk_to_ras)
     node.SetAttribute(MODALITY, volume.modality)
     node.CreateDefaultDisplayNodes()
     if like.GetDisplayNode() is not None:
         node.GetDisplayNode().CopyContent(like.GetDisplayNode())
     return node
+
+
+def setVoxels(node, array: np.ndarray, ijkToRas: np.ndarray) -> None:
+    """Give a volume node voxels (K, J, I) and their place."""
+    image = vtk.vtkImageData()
+    fill(image, array)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(toVtk(ijkToRas))
+
+
+def fill(image, array: np.ndarray) -> None:
+    """Give image data of VTK voxels (K, J, I)."""
+    image.SetDimensions(*array.shape[::-1])
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(array.ravel(), deep=True))
 
 
 def easier(node, way):
@@ -133,3 +141,10 @@ def worldMatrix(node) -> np.ndarray:
 def toNumpy(matrix) -> np.ndarray:
     """A ``vtkMatrix4x4`` as a 4×4 array."""
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def toVtk(matrix: np.ndarray):
+    """A 4×4 array as a ``vtkMatrix4x4``."""
+    made = vtk.vtkMatrix4x4()
+    made.DeepCopy(matrix.ravel())
+    return made

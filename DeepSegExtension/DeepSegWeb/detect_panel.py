@@ -5,7 +5,7 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from .widgets import slider, title
+from .widgets import button, slider, title
 
 
 def detect_panel(app) -> None:
@@ -23,7 +23,7 @@ def detect_panel(app) -> None:
                 hide_details=True,
                 no_data_text="Import a model for detection first.",
             )
-            _button("Find", (app.find, "[detector, {force}]"), "!!detect_why_not || !!reading", "detect_why_not")
+            button("Find", (app.find, "[detector, {force}]"), "!!detect_why_not || !!reading", "detect_why_not")
         with html.Div(classes="mt-2"):
             slider("min_score", "Lowest score, {{ min_score.toFixed(2) }}")
         html.Div("{{ detect_told }}", classes="ds-note mb-1", raw_attrs=['role="status"'])
@@ -55,14 +55,9 @@ def detect_panel(app) -> None:
                 html.Td("{{ b.decision }}")
         seen = '@vue:mounted="$event.el.scrollIntoView({block: `end`})"'  # the drawer ends at Find, as a rule
         with html.Div(v_if=("boxes.length",), classes="d-flex flex-wrap ga-2 mt-1", raw_attrs=[seen]):
-            _button("Previous", (detecting.step, "[-1]"))
-            _button("Next", (detecting.step, "[1]"))
-            _button("Accept", (detecting.decide, "['accepted']"), "box_at < 0")
-            _button("Reject", (detecting.decide, "['rejected']"), "box_at < 0")
-            _button("Segment this", detecting.segment, "box_at < 0 || run.busy")
-            _button("Save findings", app.exporting.save_findings, "run.busy")
-
-
-def _button(label: str, click, disabled: str = "false", tip: str = "''") -> None:
-    """A small button; ``disabled`` and ``tip`` are expressions of the page."""
-    v3.VBtn(label, size="small", variant="tonal", click=click, disabled=(disabled,), raw_attrs=[f':title="{tip}"'])
+            button("Previous", (detecting.step, "[-1]"))
+            button("Next", (detecting.step, "[1]"))
+            button("Accept", (detecting.decide, "['accepted']"), "box_at < 0")
+            button("Reject", (detecting.decide, "['rejected']"), "box_at < 0")
+            button("Segment this", detecting.segment, "box_at < 0 || run.busy")
+            button("Save findings", app.exporting.save_findings, "run.busy")

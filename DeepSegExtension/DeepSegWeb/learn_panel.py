@@ -5,7 +5,7 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from .widgets import call, title
+from .widgets import button, call, title
 
 
 def learn_panel(app) -> None:
@@ -38,10 +38,10 @@ def learn_panel(app) -> None:
         ],
     )
     with html.Div(classes="d-flex flex-wrap ga-2 align-center mt-1"):
-        _button("Collect result", learning.ask, "!!learning.collect", "learning.collect")
-        _button("Go back", learning.back, "!!learning.back", "learning.back")
+        button("Collect result", learning.ask, "!!learning.collect", "learning.collect")
+        button("Go back", learning.back, "!!learning.back", "learning.back")
     with html.Div(classes="d-flex ga-2 align-center mt-2"):
-        _button("Learn", (learning.learn, "[minutes]"), "!!learning.learn", "learning.learn")
+        button("Learn", (learning.learn, "[minutes]"), "!!learning.learn", "learning.learn")
         html.Input(
             v_model=("minutes",),
             type="number",
@@ -64,15 +64,10 @@ def learn_panel(app) -> None:
                 html.Td("{{ row[3] }}", classes="num")
                 html.Td("{{ row[4] }}", classes="num")
         with html.Div(classes="d-flex ga-2 mt-1"):
-            _button("Accept", learning.accept, "run.busy")
+            button("Accept", learning.accept, "run.busy")
             discard = "asking = {kind: 'Discard', title: 'Discard', text: 'Delete the new version?'}"
-            _button("Discard", discard, "run.busy")
+            button("Discard", discard, "run.busy")
     _consent(app)
-
-
-def _button(label: str, click, disabled: str, tip: str = "''") -> None:
-    """A small button; ``disabled`` and ``tip`` are expressions of the page."""
-    v3.VBtn(label, size="small", variant="tonal", click=click, disabled=(disabled,), raw_attrs=[f':title="{tip}"'])
 
 
 def _consent(app) -> None:

@@ -12,7 +12,6 @@ from DeepSegLib import bridge, volumeNodes
 from DeepSegLib.planLook import PlanLook
 from DeepSegLib.sceneSession import SceneSession
 from trame_slicer.core import SlicerApp
-from vtk.util import numpy_support
 
 from DeepSegLogic.data.volume import Volume
 from DeepSegLogic.data.volume_checks import is_in_hu
@@ -91,13 +90,7 @@ class PageScene:
         """A new volume node without a display."""
         name = re.sub(r"""[&<>"']""", "_", volume.name)  # MRML writes these into file names as they are: broken XML
         node = self.app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        image = vtk.vtkImageData()
-        image.SetDimensions(*volume.shape_ijk)
-        image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(volume.array.ravel(), deep=True))
-        matrix = vtk.vtkMatrix4x4()
-        matrix.DeepCopy(volume.ijk_to_ras.ravel())
-        node.SetAndObserveImageData(image)
-        node.SetIJKToRASMatrix(matrix)
+        volumeNodes.setVoxels(node, volume.array, volume.ijk_to_ras)
         if volume.modality:
             node.SetAttribute("DICOM.Modality", volume.modality)
         node.SetAttribute(volumeNodes.WARNINGS, "\n".join(volume.warnings))

@@ -38,3 +38,8 @@ def slider(name: str, label: str, low: float = 0, high: float = 1, step: float =
         hide_details=True,
         raw_attrs=[f'aria-label="{label.partition(",")[0]}"'],
     )
+
+
+def button(label: str, click, disabled: str = "false", tip: str = "''") -> None:
+    """A small button; ``disabled`` and ``tip`` are expressions of the page."""
+    v3.VBtn(label, size="small", variant="tonal", click=click, disabled=(disabled,), raw_attrs=[f':title="{tip}"'])
