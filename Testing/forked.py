@@ -5,6 +5,7 @@ For tests that are about something else than a program's start. Only Linux forks
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -99,7 +100,7 @@ def _loaded(modules) -> socket.socket:
     return ours
 
 
-def _serve(channel: socket.socket) -> list:
+def _serve(channel: socket.socket) -> tuple:
     """Fork for each request, and tell the fork's process id and exit code. Returns in the forks only."""
     with selectors.DefaultSelector() as waiting:
         waiting.register(channel, selectors.EVENT_READ)
@@ -117,6 +118,10 @@ def _serve(channel: socket.socket) -> list:
                     sys.exit()
                 child = os.fork()
                 if child == 0:
+                    arguments, environment, folder, new_session = json.loads(request)
+                    if new_session:
+                        os.setsid()
+                    _tell(descriptors[3], os.getpid())  # now it can be killed with its group
                     for number in range(3):
                         os.dup2(descriptors[number], number)
                     for other in [*waiting.get_map().values()]:
@@ -125,8 +130,7 @@ def _serve(channel: socket.socket) -> list:
                             os.close(other.data[1])
                     for descriptor in (*descriptors, channel.detach()):
                         os.close(descriptor)
-                    return json.loads(request)
-                _tell(descriptors[3], child)
+                    return arguments, environment, folder
                 waiting.register(os.pidfd_open(child), selectors.EVENT_READ, (child, descriptors[3]))
                 for descriptor in descriptors[:3]:
                     os.close(descriptor)
@@ -137,7 +141,7 @@ def _tell(descriptor, number):
         os.write(descriptor, f"{number:{_WIDTH}}".encode())
 
 
-def _become(arguments, environment, folder, new_session) -> None:
+def _become(arguments, environment, folder) -> None:
     """Do what Python would do with these arguments."""
     os.environ.clear()
     os.environ.update(environment)
@@ -145,8 +149,6 @@ def _become(arguments, environment, folder, new_session) -> None:
     tempfile.tempdir = None  # it may have been asked for before
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
-    if new_session:
-        os.setsid()
     sys.argv = arguments[1:]
     if arguments[0] == "-m":
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
@@ -158,6 +160,7 @@ def _become(arguments, environment, folder, new_session) -> None:
 if __name__ == "__main__":
     for module in sys.argv[2:]:
         import_module(module)
+    gc.freeze()  # what is loaded is no garbage, and stays shared with the forks
     if os.fork():  # so that it is no child of the tests, some of which look at theirs
         os._exit(0)
     os.setsid()

@@ -5,6 +5,7 @@ from pathlib import Path
 import host
 import numpy as np
 import pytest
+from forked_workers import warm_workers as warm_workers
 
 from DeepSegLogic.io import read_volume
 

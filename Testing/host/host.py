@@ -14,6 +14,7 @@ from .event_loop import LOOP, own_time
 from .packaging import Pip
 from .pythonqt import unwrap, wrap
 
+_BETWEEN_S = 0.005  # between two passes of the event loop: a worker needs the processor more
 PANEL_WIDTH = 420
 
 
@@ -105,7 +106,7 @@ class Host:
                 return True
             if over:
                 return until is None
-            time.sleep(0.001)
+            time.sleep(_BETWEEN_S)
 
     def screenshot(self, widget, path, width: int = PANEL_WIDTH, height: int | None = None) -> Path:
         """Save a picture of a widget, at twice its size in pixels.

@@ -1,4 +1,5 @@
 import pytest
+from forked_workers import warm_workers as warm_workers
 
 from DeepSegLogic.session import Session
 
