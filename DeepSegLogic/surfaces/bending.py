@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..util.openmp import usable_cores
-from .surface import IndexArray
+from .surface import PIECE, IndexArray
 from .surface_net import Columns, cross
 
 if TYPE_CHECKING:
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
 _STEPS = 5
 _STEP = np.float32(0.4)  # of the gradient; up to half, steps converge if no weight is negative
-_MOMENTUM = np.float32(0.8)
+MOMENTUM = np.float32(0.8)
 _LEAST, _MOST = np.float32(0.02), np.float32(4)  # limits of a cotangent: angles beyond 90° count a little
 _FLAT = np.float32(1e-6)  # twice the area of a triangle that has none
-_PIECE = 16384  # faces per step, so that they stay in the processor's cache
 
 
 def bend_less(quads: IndexArray, places: Columns, low: Columns, high: Columns) -> Columns:
@@ -50,7 +49,7 @@ def _bend_less_along(
     """Projected gradient steps with momentum, along one axis."""
     before = places
     for _ in range(_STEPS):
-        ahead = places + _MOMENTUM * (places - before)
+        ahead = places + MOMENTUM * (places - before)
         before = places
         pull = mean @ ahead - ahead
         places = np.minimum(np.maximum(ahead - _STEP * (mean @ pull - pull), low), high)
@@ -82,9 +81,9 @@ def _cotangents(quads: IndexArray, places: Columns) -> npt.NDArray[np.float32]:
     """(5, F) of the sides ab, cb, ad and cd of faces, and of their diagonal ac: sums of the cotangents of the angles
     opposite to them, in these faces."""
     weights = np.empty((5, len(quads)), np.float32)
-    for at in range(0, len(quads), _PIECE):
-        piece = weights[:, at : at + _PIECE]
-        a, b, c, d = places.take(quads[at : at + _PIECE].T, 1).swapaxes(0, 1)
+    for at in range(0, len(quads), PIECE):
+        piece = weights[:, at : at + PIECE]
+        a, b, c, d = places.take(quads[at : at + PIECE].T, 1).swapaxes(0, 1)
         diagonal = c - a
         piece[4] = 0
         for corner, (side_a, side_c) in ((b, piece[:2]), (d, piece[2:4])):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from .corners import any_corner
+from .surface import PIECE
 from .surface_net import Columns, Net, cross
 
-_PIECE = 16384  # faces per step, so that they stay in the processor's cache
 _FLAT = 1e-6  # voxels⁶: a face that bends less may stay as it is
 _SHORTER = 2  # times the square of one diagonal, from where the other is much longer
 _TURN = [3, 0, 1, 2]  # corners of a face, from the other diagonal
@@ -29,8 +29,8 @@ def choose_diagonals(net: Net, places: Columns, bends: Columns) -> None:
             convex, and against it where it is hollow.
     """
     turned = np.zeros(len(net.quads), bool)
-    for at in range(0, len(turned), _PIECE):
-        quads = net.quads[at : at + _PIECE]
+    for at in range(0, len(turned), PIECE):
+        quads = net.quads[at : at + PIECE]
         a, b, c, d = places.take(quads.T, 1).swapaxes(0, 1)
         first, other = c - a, d - b
         normals = cross(first, other)

@@ -8,13 +8,12 @@ import numpy as np
 
 from ..data.affine import has_orthogonal_axes, spacing_ijk
 from ..data.types import Affine, FloatArray, MaskArray, PointsIjk
-from .surface import IndexArray
+from .surface import PIECE, IndexArray
 from .surface_net import cross
 from .voxel_faces import VoxelFaces, dots
 
 _TINY = 1e-300  # instead of nothing, to divide by
 _RINGS = 2  # of corners around a face that are looked at
-_PIECE = 16384  # pairs per step, so that they stay in the processor's cache
 
 
 def boundary_faces(mask: MaskArray, offset: Sequence[int], most: int) -> tuple[IndexArray, IndexArray]:
@@ -109,8 +108,8 @@ class _Neighbors:
             but: (N,) index of the quadrilateral that was compared before.
         """
         nearest, count = nearest.copy(), corners.shape[1]
-        for at in range(0, len(corners), max(1, _PIECE // count)):
-            row = self._row_of.take(corners[at : at + max(1, _PIECE // count)].ravel(), mode="clip")
+        for at in range(0, len(corners), max(1, PIECE // count)):
+            row = self._row_of.take(corners[at : at + max(1, PIECE // count)].ravel(), mode="clip")
             length = self._lengths.take(row)
             point = at + np.repeat(np.arange(len(row)) // count, length)
             entry = np.arange(len(point)) + np.repeat(self._starts.take(row) - np.cumsum(length) + length, length)
@@ -129,8 +128,8 @@ class _Neighbors:
 def _to_quads(points: FloatArray, places: FloatArray, quads: IndexArray) -> FloatArray:
     """Squared distances (N,) of points (3, N) to the two triangles of quadrilaterals (N, 4) of places (3, P)."""
     nearest = np.full(points.shape[1], np.inf)
-    for at in range(0, len(nearest), _PIECE):
-        part = slice(at, at + _PIECE)
+    for at in range(0, len(nearest), PIECE):
+        part = slice(at, at + PIECE)
         a, b, c, d = corners = [places.take(corner, 1) - points[:, part] for corner in quads[part].T]
         ab, bc, cd, da, ca = (cross(*ends) for ends in ((a, b), (b, c), (c, d), (d, a), (c, a)))
         outside = np.zeros(a.shape[1], np.int8)

@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, PointsIjk
 from ..util.openmp import usable_cores
-from .bending import bend_less
+from .bending import MOMENTUM, bend_less
 from .diagonals import choose_diagonals
-from .surface import IndexArray
+from .surface import PIECE, IndexArray
 from .surface_net import Columns, Net
 from .volume_preservation import restore_volumes
 
@@ -36,11 +36,9 @@ _HIGHEST = 200  # degree of a filter
 _EDGE = 0.35  # voxels by which removing longer waves, too, moves a vertex at a sharp edge
 _SLACK = 0.03  # voxels from where the removal of short waves leaves a vertex of a thin part or sharp edge
 _RINGS = 6  # of neighbours around thin parts and sharp edges, where long waves are not removed at the start
-_MOMENTUM = np.float32(0.8)
 _THICK = 1.25  # times as thick as voxels are wide, from where slices leave pleats
 _ROOM = np.float32(0.45)  # voxels that such steps may move a vertex; in the whole box, more triangles would cross
 _FINEST, _FINE = 0.7, 1.0  # mm, between which finer voxels get more steps
-_PIECE = 16384  # faces or vertices per step, so that they stay in the processor's cache
 _ALONG = np.float32(10)  # as many neighbours does one count on a line where three structures meet
 
 
@@ -172,7 +170,7 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     counts = (meeting > 0).sum(0, dtype=np.uint8)
     i, j, k = net.vertices.T
     second = (i + j + k - 1.5).astype(np.int32) & 1
-    pieces = min(count // _PIECE + 1, 4096)
+    pieces = min(count // PIECE + 1, 4096)
     piece = np.arange(count) // (count // pieces + 1) + second * pieces
     order = np.argsort((piece * 8 + counts).astype(np.uint16), kind="stable")  # fast for 16 bits
     counts = counts.take(order).astype(np.int32)
@@ -181,8 +179,8 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
     weights = np.repeat((1 / counts).astype(np.float32), counts)
     rows = np.insert(np.cumsum(counts, dtype=np.int32), 0, 0)
     columns = np.empty(len(weights), np.int32)
-    for at in range(0, count, _PIECE):
-        here = order[at : at + _PIECE]
+    for at in range(0, count, PIECE):
+        here = order[at : at + PIECE]
         neighbours = np.concatenate([back.take(here, 1), net.ahead.take(here, 1)]).T.ravel()
         found = neighbours.take(np.flatnonzero(neighbours >= 0))
         rank.take(found, out=columns[rows[at] : rows[at + len(here)]], mode="clip")  # checks would copy the result
@@ -268,7 +266,7 @@ def _bend_less(means: _Means, places: Coordinates, low: Coordinates, high: Coord
     before, pull = places.copy(), np.empty_like(places)
     for _ in range(steps):
         ahead = np.subtract(places, before, out=before)
-        ahead *= _MOMENTUM
+        ahead *= MOMENTUM
         ahead += places
         before = places
         for mine, others, mean_of_others, mean_of_mine in turns:
@@ -293,8 +291,8 @@ def _filtered(mean: csr_matrix, values: Coordinates, degrees: Sequence[int]) -> 
     results = {degree: weights[0] * before + weights[1] * last for degree, weights in filters.items()}
     for order in range(2, max(degrees) + 1):
         term = mean @ last
-        for at in range(0, len(term), _PIECE):
-            piece = slice(at, at + _PIECE)
+        for at in range(0, len(term), PIECE):
+            piece = slice(at, at + PIECE)
             part = term[piece]
             part *= np.float32(2)
             part -= before[piece]

@@ -24,6 +24,9 @@ Labels: TypeAlias = npt.NDArray[np.unsignedinteger | np.signedinteger]
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
+PIECE = 16384
+"""Vertices, faces or pairs of a step of a long computation, so that they stay in the processor's cache."""
+
 
 @dataclass(eq=False, repr=False)
 class Surface(ArrayRecord):

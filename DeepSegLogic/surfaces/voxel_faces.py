@@ -14,14 +14,13 @@ import numpy as np
 
 from ..data.affine import ras_to_ijk
 from ..data.types import Affine, FloatArray, MaskArray, PointsIjk, PointsRas, Triangles
-from .surface import IndexArray
+from .surface import PIECE, IndexArray
 from .surface_net import cross
 
 _NEAR = 0.499  # voxels from a corner along each axis; the limit of moves is 0.49
 _SURELY = 1e-6  # that a cross product points along a direction, in voxels³
 _MOST_OTHERS = 0.2  # of all triangles; with more of them the faces do not help
 _LARGEST, _ROUNDING = 4, 0.01  # voxels that such a triangle may extend over, and a margin for it
-_PIECE = 16384  # faces per step, so that they stay in the processor's cache
 
 
 @dataclass
@@ -69,7 +68,7 @@ class VoxelFaces:
         places, count = np.ascontiguousarray(self.places.T), len(self.places)
         directions = np.zeros((3, count))
         normals: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-        pieces = [slice(at, at + _PIECE) for at in range(0, len(self.quads), _PIECE)]
+        pieces = [slice(at, at + PIECE) for at in range(0, len(self.quads), PIECE)]
         for part in pieces:
             corners = self.quads[part].T
             a, b, c, d = places.take(corners, 1).swapaxes(0, 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from DeepSegLogic import LabelMap, Structure, make_surfaces
-from DeepSegLogic.surfaces import corners, diagonals, extract, fairing, surface_net, volume_preservation
+from DeepSegLogic.surfaces import bending, corners, diagonals, extract, fairing, surface_net, volume_preservation
 from DeepSegLogic.surfaces.surface_net import build_net
 
 OFFSET = (5, 2, 9)
@@ -45,8 +45,10 @@ def test_steps_of_any_size_give_the_same_surfaces(spacing, monkeypatch):
     labels = blocks(3, (16, 18, 12), 4)
     label_map = LabelMap(labels, np.diag([*spacing, 1.0]), [Structure(n, f"s{n}", f"S{n}") for n in range(1, 5)])
     expected = make_surfaces(label_map)
-    for module in (corners, diagonals, extract, fairing, surface_net):
+    for module in (corners, extract, surface_net):
         monkeypatch.setattr(module, "_PIECE", 61)
+    for module in (bending, diagonals, fairing):
+        monkeypatch.setattr(module, "PIECE", 61)
     monkeypatch.setattr(surface_net, "_LARGE_PIECE", 127)
     monkeypatch.setattr(volume_preservation, "_BLOCK", 61)
     for surface, other in zip(make_surfaces(label_map), expected, strict=True):
