@@ -70,12 +70,11 @@ def draft_report(
         found = read_measured(folder, read, volume)
     except (OSError, ValueError, LookupError) as error:
         raise _damaged(folder / "measurements.csv") from error
-    confidence = {row.name: row.confidence for row in found.rows if row.confidence is not None}
     scan = what_is(volume) if volume is not None else None
     table = table_of(
         found.label_map,
         found.rows,
-        confidence=confidence,
+        confidence=found.confidence,
         plan=plan,
         changes=changed,
         scan=scan,

@@ -24,13 +24,17 @@ def opened(path: Path) -> BufferedReader:
             raise not_a_file(path)
         return path.open("rb")
     except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.", "Check the path.", code="input.missing") from error
+        raise _missing(path) from error
     except OSError as error:
         raise InputError(
             f"{path} cannot be opened ({error.strerror or error}).",
             "Check the file and its permissions.",
             code="input.missing",
         ) from error
+
+
+def _missing(path: Path) -> InputError:
+    return InputError(f"There is no file {path}.", "Check the path.", code="input.missing")
 
 
 def not_a_file(path: Path) -> InputError:
@@ -117,7 +121,7 @@ def must_exist(path: Path) -> None:
         InputError: the file or folder is missing, empty, neither of both, or cannot be opened.
     """
     if not os.path.exists(path):  # noqa: PTH110 (raises in a folder that may not be entered)
-        raise InputError(f"There is no file {path}.", "Check the path.", code="input.missing")
+        raise _missing(path)
     must_be_unicode(path)
     if not (path.is_file() or path.is_dir()):
         raise not_a_file(path)

@@ -177,3 +177,8 @@ def _refused(folder: Path, why: str) -> ModelError:
         "Replace links by copies of the files, and keep only the model's own files there.",
         code="model.files",
     )
+
+
+def missing(path: Path) -> ModelError:
+    """The error for a file of a model that is not there."""
+    return ModelError(f"The model file {path} is missing.", "Install the model again.", code="model.missing")

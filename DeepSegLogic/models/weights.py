@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..util.errors import ModelError
-from .files import opened
+from .files import missing, opened
 
 _OLD_FORMAT = 5  # pickles one after the other, without checksums
 
@@ -32,9 +32,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with _numpy_numbers_allowed():
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ModelError(
-            f"The model file {path} is missing.", "Install the model again.", code="model.missing"
-        ) from None
+        raise missing(path) from None
     except MemoryError:
         raise
     except pickle.UnpicklingError as error:

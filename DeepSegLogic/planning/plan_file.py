@@ -126,6 +126,15 @@ def parse_plan(text: bytes, path: Path | str) -> Plan:
     return Plan(entries, content.get("title", ""), content.get("numbers"))
 
 
+def plan_in(content: dict[str, Any] | None) -> Plan | None:
+    """The plan that the values of a plan file hold, as :meth:`Plan.as_json` gives them; None for None.
+
+    Raises:
+        InputError: as :func:`read_plan`.
+    """
+    return None if content is None else parse_plan(json.dumps(content).encode(), "The plan")
+
+
 def cut_of(entry: dict[str, Any]) -> Cut:
     """The cut that an entry of a plan file describes.
 

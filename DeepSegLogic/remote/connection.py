@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import socket
 import ssl
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..util.address import Address
+from ..util.digests import certificate_digest
 from ..util.errors import DeepSegError, ResourceError, UsageError
 from ..util.progress import Cancel, check, never_cancel
 from .protocol import VERSION, error_from_json, json_from
@@ -42,8 +42,7 @@ def presented_fingerprint(address: Address) -> str:
             shown = connection.getpeercert(binary_form=True) or b""
     except (OSError, UnicodeError) as error:  # the second of a name that no machine can have
         raise unreachable(address.url) from error
-    digits = hashlib.sha256(shown).hexdigest().upper()
-    return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
+    return certificate_digest(shown)
 
 
 class Connection:

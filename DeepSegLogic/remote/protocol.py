@@ -105,4 +105,9 @@ def error_from_json(data: object) -> DeepSegError:
     """The inverse of :func:`error_to_json`; anything else gives an error that says so."""
     if isinstance(data, dict) and isinstance(data.get("message"), str):
         return from_message({**data, "message": data["message"][:2000], "remedy": str(data.get("remedy", ""))[:2000]})
+    return not_understood()
+
+
+def not_understood() -> DeepSegError:
+    """The error for an answer that is none of this protocol."""
     return DeepSegError("The server sent an answer that DeepSeg does not understand.", "Check its address.")

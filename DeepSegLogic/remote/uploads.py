@@ -12,7 +12,7 @@ from ..data.types import Affine
 from ..util.errors import DeepSegError
 from ..util.progress import Cancel, Progress, check
 from .connection import Connection
-from .protocol import GridHeader, as_bytes
+from .protocol import GridHeader, as_bytes, not_understood
 
 PIECE = 4 << 20
 _SLOW = 25e6  # bytes per second; below, packing is faster than sending
@@ -55,7 +55,7 @@ def upload(
 def _received(told: object) -> int:
     received = told.get("received") if isinstance(told, dict) else None
     if not isinstance(received, int) or received < 0:
-        raise DeepSegError("The server sent an answer that DeepSeg does not understand.", "Check its address.")
+        raise not_understood()
     return received
 
 

@@ -150,8 +150,9 @@ def export_result(
     Raises:
         UsageError, InputError, OutputError, Cancelled: nothing was written.
     """
-    from ..planning import parse_plan, write_plan
+    from ..planning import write_plan
     from ..planning.evaluation import PLAN_FILE
+    from ..planning.plan_file import plan_in
     from ..surfaces import check_formats, write_surfaces
     from .draft import Draft, write_draft
     from .report import write_report
@@ -160,7 +161,7 @@ def export_result(
     check_formats(meshes)
     labels = [f for f in formats if f in LABEL_FORMATS]
     check_labels(labels, source)
-    planned = parse_plan(json.dumps(plan).encode(), "The plan") if plan is not None else None
+    planned = plan_in(plan)
     with atomic_folder(folder) as temporary:
         for write in label_writers(
             label_map, volume, temporary, labels, source=source, provenance=provenance or {}, corrected=corrected

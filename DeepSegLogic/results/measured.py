@@ -35,6 +35,11 @@ class MeasuredResult:
     notes: tuple[str, ...] = ()
     hidden: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def confidence(self) -> dict[str, float]:
+        """Of the structures of which it is known."""
+        return {row.name: row.confidence for row in self.rows if row.confidence is not None}
+
 
 def read_measured(folder: Path, read: Callable[[Path], LabelMap], volume: Volume | None = None) -> MeasuredResult:
     """Read a result, and measure its label map again if that was corrected.

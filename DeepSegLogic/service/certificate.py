@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import ssl
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
 
+from ..util.digests import certificate_digest
 from ..util.errors import UsageError
 from .files import private_folder, write_bytes
 
@@ -38,8 +38,7 @@ def fingerprint(certificate: Path) -> str:
         raise UsageError(
             f"{certificate} is not a certificate.", "Give a file in PEM format.", code="usage.tls"
         ) from error
-    digits = hashlib.sha256(der).hexdigest().upper()
-    return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
+    return certificate_digest(der)
 
 
 def _make() -> tuple[bytes, bytes]:

@@ -27,3 +27,8 @@ def file_digest(*paths: Path, algorithm: str = "sha256") -> str:
 def text_digest(text: str) -> str:
     """Digest of a text."""
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def certificate_digest(certificate: bytes) -> str:
+    """The SHA-256 of a certificate (DER), as browsers and openssl show it: ``"A1:B2:…"``."""
+    return hashlib.sha256(certificate).digest().hex(":").upper()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...util.errors import ModelError, last_line
 from ..card import ModelCard
-from ..files import check_regular, read_json
+from ..files import check_regular, missing, read_json
 from ..model import Model
 from ..nnunet_cascade import stage_folder, stage_of
 from ..nnunet_plan import channels, configuration_of, early_architecture, labels_of, plan_of, trains_the_plans_network
@@ -214,9 +214,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = read_json(path)
     except FileNotFoundError:
-        raise ModelError(
-            f"The model file {path} is missing.", "Install the model again.", code="model.missing"
-        ) from None
+        raise missing(path) from None
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The model file {path} cannot be read: {error}.",

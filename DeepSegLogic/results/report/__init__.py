@@ -120,8 +120,7 @@ def _row(row: Measurement, label_map: LabelMap) -> str:
 
 def _findings(found: MeasuredResult, volume: Volume | None, hidden: Hidden) -> str:
     """What to check first, as the panel and the page list it."""
-    confidence = {row.name: row.confidence for row in found.rows if row.confidence is not None}
-    findings = review(found.label_map, confidence, what_is(volume) if volume is not None else None)
+    findings = review(found.label_map, found.confidence, what_is(volume) if volume is not None else None)
     listed = without(findings, hidden)
     reasons = "".join(f"<li>{escape(finding.reason)}</li>" for finding in listed)
     left = counted(len(findings) - len(listed), "finding")

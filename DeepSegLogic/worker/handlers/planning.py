@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from ..job_loop import Job
@@ -78,15 +77,16 @@ def draft(
     from ...drafting.draft import word
     from ...drafting.endpoint import Endpoint
     from ...drafting.table import table_of
-    from ...planning import parse_plan
+    from ...planning.plan_file import plan_in
     from ...results.preview import key_slices, write_preview
     from ...review.measurements import measure
     from ...util.staging import temporary_folder
 
     rows = measure(label_map, volume, confidence)
-    planned = parse_plan(json.dumps(plan).encode(), "The plan") if plan is not None else None
     scan = classify(job, volume=thinned(volume))
-    table = table_of(label_map, rows, confidence=confidence, plan=planned, changes=changes, scan=scan, hidden=hidden)
+    table = table_of(
+        label_map, rows, confidence=confidence, plan=plan_in(plan), changes=changes, scan=scan, hidden=hidden
+    )
     where, picture = Endpoint(**endpoint), None
     if where.pictures:
         with temporary_folder() as folder:
