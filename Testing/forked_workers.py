@@ -5,6 +5,7 @@ For tests that are about something else than a worker's start; their ``conftest.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -31,8 +32,8 @@ _STAND_IN = SimpleNamespace(
 
 @pytest.fixture(scope="module", autouse=True)
 def warm_workers():
-    """Workers of this process are forks, where it can fork them: not in a real Slicer, whose Python is another one."""
+    """Workers of this process are forks; not in a real Slicer, where they need another Python and its environment."""
     with pytest.MonkeyPatch.context() as patch:
-        if sys.platform == "linux" and transports.default_python() == sys.executable:
+        if sys.platform == "linux" and "SLICER_HOME" not in os.environ:
             patch.setattr(transports, "subprocess", _STAND_IN)
         yield
