@@ -64,10 +64,12 @@ class Correcting:
         self._applied = 0.0  # the state's reach that is shown
         self._greys: list[float] = []
         self._exported: tuple[Entry, ...] = ()
+        self._known: list[str] = []  # structures of the result
 
     def begin(self) -> None:
         """The result is another one, or gone."""
         self._exported = ()
+        self._known = self._names
         self._tell("")
 
     @property
@@ -278,7 +280,23 @@ class Correcting:
     def _text(self, entry) -> str:
         return entry_text(entry, self.work.correction.label_map)
 
+    @property
+    def _names(self) -> list[str]:
+        correction = self.work.correction
+        return [structure.name for structure in correction.label_map.structures] if correction is not None else []
+
+    def _follow(self) -> None:
+        """A step may bring structures, which are shown, and take others: one of the new ones is current instead."""
+        new = [name for name in self._names if name not in self._known]
+        gone = set(self._known).difference(self._names)
+        self._known = self._names
+        if new or gone:
+            self.state.visible = [name for name in self.state.visible if name not in gone] + new
+        if self.state.current in gone:
+            self.state.current = next(iter(new), "")
+
     def _tell(self, text: str) -> None:
+        self._follow()
         correction = self.work.correction
         self.state.told = text
         self.state.can_undo = self.work.resultCorrected
