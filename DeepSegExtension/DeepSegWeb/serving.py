@@ -56,6 +56,7 @@ def guard(
             handler.sendWrappedError = partial(_without_traceback, handler.sendWrappedError)
         gate.attach(web_server.app)
         waiting = WaitingConnections(web_server)
+        web_server.app.router.add_post("/paraview/", _no_launcher)
         Tabs(came).attach(web_server.app)
         transfers.attach(web_server.app)
         Uploads(transfers.folder, failed).attach(web_server.app, receivers)
@@ -136,6 +137,12 @@ class Tabs:
         finally:
             self._tabs.remove(queue)
         return response
+
+
+async def _no_launcher(_request: web.Request) -> web.Response:
+    """trame's page first asks for a launcher of servers, and then connects to this one; a refusal is an error in the
+    browser's console."""
+    return web.Response(status=204)
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:

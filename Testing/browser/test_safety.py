@@ -29,6 +29,7 @@ def test_nothing_is_asked_of_other_hosts(browser, server):
     page.set_default_timeout(60_000)
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda told: errors.append(told.text) if told.type in ("error", "warning") else None)
     page.goto(server.url)
     page.get_by_text("Research use only").wait_for()
     page.wait_for_timeout(1500)
