@@ -200,13 +200,16 @@ class Correcting:
                 self._tell_outline(self.work.corrections.preview(prompt, self._reach))
             except DeepSegError as error:
                 self.work.corrections.endPreview()
-                state.outlined = {}
                 self._tell(f"{error.message} {error.remedy_in(WORDS)}".strip())
+                self._tell_in(self._attention.hand, state.told)
 
     def _tell_outline(self, told: str) -> None:
-        """Also in the view that the hand is in: the drawer may be scrolled."""
-        self.state.outlined = {"view": self._attention.hand, "text": told}
+        self._tell_in(self._attention.hand, told)
         self._tell(told + ADJUST)
+
+    def _tell_in(self, view: str, text: str) -> None:
+        """Tell something in a view, where the hand is: the drawer may be scrolled, or hidden."""
+        self.state.outlined = {"view": view, "text": text}
 
     def _end_outline(self) -> bool:
         """Nothing is drawn any more; returns whether something was outlined."""
@@ -228,11 +231,17 @@ class Correcting:
             view, places: see :meth:`.drawing.Drawing.places`.
             notches: of the wheel, turned meanwhile; up is positive.
         """
-        found = self.editing.drawn(view, _array(places))
+        found, before = self.editing.drawn(view, _array(places)), self.steps
         self._end_outline()
         if found is None:
             return
-        pixels, ras_to_view = found
+        self._apply(*found, notches)
+        if self.steps == before and not self.session.jobs.run.busy:
+            with self.state as state:
+                self._tell_in(view, state.told)  # which says why nothing changed
+
+    def _apply(self, pixels, ras_to_view, notches) -> None:
+        """Do what the tool does where it was drawn with; see :meth:`.drawing.Drawing.places`."""
         places, normal = _in_slice(pixels, ras_to_view)
         if self.state.tool in PROMPTS:
             self._prompted(places, normal, notches)

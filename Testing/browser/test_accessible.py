@@ -68,8 +68,8 @@ BAR = """(controls) => controls.map((control) => {
   const right = control.matches(".v-chip") ? texts.getBoundingClientRect().right : box.right;
   return [control.ariaLabel || control.innerText, box.left, right - box.right > 1 ? Infinity : box.right];
 })"""
-"""Name, left and right edge of each control, read in one step: controls come and go with the window's width. A chip whose
-text does not fit into it has no right edge."""
+"""Name, left and right edge of each control, read in one step: controls come and go with the window's width. A chip
+whose text does not fit into it has no right edge."""
 
 
 def settled_bar(page) -> list[tuple[str, float, float]]:

@@ -342,6 +342,20 @@ def test_what_is_outlined_is_what_releasing_applies(done):
     undo_to(done, "Left lung", before)
 
 
+@pytest.mark.parametrize(("tool", "place"), [("Add", (0, 0)), ("Delete island", (200, -140))])
+def test_what_changes_nothing_says_so_in_the_view_too(done, tool, place):
+    """The drawer may be scrolled, or hidden."""
+    choose(done, "Left lung")
+    take(done, tool)
+    drag(done, place)
+    told = done.locator(".layout-grid-item .ds-outlined")
+    told.wait_for()
+    assert told.inner_text() in done.locator(".v-navigation-drawer").inner_text()
+    done.keyboard.press("Escape")
+    check_dropped(done)
+    told.wait_for(state="detached")
+
+
 def test_a_fast_spin_is_as_many_notches_and_no_more_than_there_are(done):
     choose(done, "Left lung")
     take(done, "Remove")

@@ -14,7 +14,7 @@ from DeepSegLogic.planning import distance, read_plan
 from DeepSegLogic.planning.plan_file import cut_of
 
 from .conftest import shown, start, stop
-from .steps import answered, cells, download, settled, unzip, wait_until
+from .steps import answered, cells, download, settled, take, unzip, wait_until
 from .test_touch import Fingers
 
 pytestmark = pytest.mark.timeout(600)
@@ -167,6 +167,27 @@ def test_a_button_counts_for_the_structure_that_was_pressed_last(page):
         }"""
     )
     wait_until(page, lambda: {"Spleen, diameters"} & plan(page).keys() and chosen(page) == ["Spleen"])
+
+
+def test_a_click_is_for_the_path_or_for_the_tool_whichever_was_taken_last(page):
+    page.get_by_role("button", name="Liver", exact=True).click()
+    take(page, "Remove")
+    path = page.get_by_role("button", name="Draw path")
+    path.click()
+    page.get_by_text("Click the entry in a slice, then the target.").wait_for()
+    page.get_by_role("button", name="Remove", exact=True, pressed=False).wait_for()
+    box = page.locator(".layout-grid-item").first.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for x in (-30, 10):
+        page.mouse.click(middle[0] + x, middle[1])
+        answered(page)
+    wait_until(page, lambda: "Straight path" in plan(page))
+    assert page.get_by_role("button", name="Undo", exact=True).is_disabled(), "nothing was corrected"
+    path.click()
+    page.get_by_role("button", name="End path").wait_for()
+    take(page, "Remove")
+    path.wait_for()
+    page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize("pause_ms", [0, 500])
