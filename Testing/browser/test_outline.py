@@ -192,3 +192,19 @@ def test_warnings_of_a_result_stay_when_the_next_task_has_none(scene):
     assert state.result_warnings == ["This CT is outside what the model was trained on."]
     shown.show_result(None)
     assert state.result_warnings == []
+
+
+def test_the_camera_turns_to_a_new_result_and_stays_when_all_corrections_are_undone(scene, monkeypatch):
+    binding, showing = (importlib.import_module(f"DeepSegWeb.{name}") for name in ("binding", "showing"))
+    correcting = SimpleNamespace(begin=lambda: None, tell_run=lambda: None)
+    shown = showing.Showing(State(binding.initial(), no_dicom=""), scene, correcting, say=lambda error: None)
+    looked = []
+    monkeypatch.setattr(scene, "look_at_surfaces", lambda: looked.append(True))
+    for results in (1, 2):
+        shown.show_result(scene.work.session.outcome.result)
+        shown.show_surfaces(None)
+        scene.work.corrections.prompt(MISSING, 0.5)
+        shown.show_surfaces(None)
+        scene.work.corrections.undo()
+        shown.show_surfaces(None)
+        assert len(looked) == results
