@@ -98,7 +98,7 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
     done.get_by_text("Left lung: point (").first.wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml > erased + 0.8 * (before - erased))
     drag(done, (0, 0))
-    done.get_by_text("Nothing changed: ").wait_for()
+    done.locator(".ds-note").get_by_text("Nothing changed: ").wait_for()
     assert not done.get_by_role("alert").is_visible()
     undo_to(done, "Left lung", erased)
     undo_to(done, "Left lung", before)
@@ -157,7 +157,7 @@ def test_what_is_drawn_is_seen_meanwhile(done):
         wait_until(done, lambda size=size: green() == pytest.approx([size, size], abs=5))
     done.mouse.move(x, y)  # a click where it belongs already
     done.mouse.up()
-    done.get_by_text("Nothing changed: ").wait_for()
+    done.locator(".ds-note").get_by_text("Nothing changed: ").wait_for()
 
 
 def test_draw_fills_one_slice(done, tmp_path):
