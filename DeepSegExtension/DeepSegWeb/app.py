@@ -271,6 +271,13 @@ class WebApp:
         def _(**_):
             self.correcting.use_tool()
 
+        @change("tool")
+        def _(tool, **_):
+            if tool:  # a click is for one of them
+                self.work.plan.placing.stop()
+
+        self.work.plan.placing.drawing.connect(lambda what: what and self.correcting.put_down())
+
         @change("reach")
         def _(**_):
             self.correcting.set_reach()

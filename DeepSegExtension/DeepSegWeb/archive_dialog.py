@@ -5,7 +5,7 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from .widgets import call, careful
+from .widgets import call, careful, dialog
 
 
 def archive_button(busy: tuple[str]) -> None:
@@ -23,9 +23,7 @@ def archive_dialog(app) -> None:
     """Fields to search by, and the series found."""
     find = call(app, app.archive.find, "[patient || '', study || '']")
     with (
-        v3.VDialog(
-            v_model=("searching",), max_width=560, scrollable=True, raw_attrs=['aria-label="Open from archive"']
-        ),
+        dialog('aria-label="Open from archive"', v_model=("searching",), max_width=560),
         v3.VCard(title="Open from archive", style="max-height: 85vh"),
     ):
         with html.Form(classes="px-6 d-flex flex-column ga-2", raw_attrs=[f'@submit.prevent="{find}"']):

@@ -64,10 +64,12 @@ class Correcting:
         self._applied = 0.0  # the state's reach that is shown
         self._greys: list[float] = []
         self._exported: tuple[Entry, ...] = ()
+        self._known: list[str] = []  # structures of the result
 
     def begin(self) -> None:
         """The result is another one, or gone."""
         self._exported = ()
+        self._known = self._names
         self._tell("")
 
     @property
@@ -198,13 +200,16 @@ class Correcting:
                 self._tell_outline(self.work.corrections.preview(prompt, self._reach))
             except DeepSegError as error:
                 self.work.corrections.endPreview()
-                state.outlined = {}
                 self._tell(f"{error.message} {error.remedy_in(WORDS)}".strip())
+                self._tell_in(self._attention.hand, state.told)
 
     def _tell_outline(self, told: str) -> None:
-        """Also in the view that the hand is in: the drawer may be scrolled."""
-        self.state.outlined = {"view": self._attention.hand, "text": told}
+        self._tell_in(self._attention.hand, told)
         self._tell(told + ADJUST)
+
+    def _tell_in(self, view: str, text: str) -> None:
+        """Tell something in a view, where the hand is: the drawer may be scrolled, or hidden."""
+        self.state.outlined = {"view": view, "text": text}
 
     def _end_outline(self) -> bool:
         """Nothing is drawn any more; returns whether something was outlined."""
@@ -226,11 +231,17 @@ class Correcting:
             view, places: see :meth:`.drawing.Drawing.places`.
             notches: of the wheel, turned meanwhile; up is positive.
         """
-        found = self.editing.drawn(view, _array(places))
+        found, before = self.editing.drawn(view, _array(places)), self.steps
         self._end_outline()
         if found is None:
             return
-        pixels, ras_to_view = found
+        self._apply(*found, notches)
+        if self.steps == before and not self.session.jobs.run.busy:
+            with self.state as state:
+                self._tell_in(view, state.told)  # which says why nothing changed
+
+    def _apply(self, pixels, ras_to_view, notches) -> None:
+        """Do what the tool does where it was drawn with; see :meth:`.drawing.Drawing.places`."""
         places, normal = _in_slice(pixels, ras_to_view)
         if self.state.tool in PROMPTS:
             self._prompted(places, normal, notches)
@@ -278,7 +289,23 @@ class Correcting:
     def _text(self, entry) -> str:
         return entry_text(entry, self.work.correction.label_map)
 
+    @property
+    def _names(self) -> list[str]:
+        correction = self.work.correction
+        return [structure.name for structure in correction.label_map.structures] if correction is not None else []
+
+    def _follow(self) -> None:
+        """A step may bring structures, which are shown, and take others: one of the new ones is current instead."""
+        new = [name for name in self._names if name not in self._known]
+        gone = set(self._known).difference(self._names)
+        self._known = self._names
+        if new or gone:
+            self.state.visible = [name for name in self.state.visible if name not in gone] + new
+        if self.state.current in gone:
+            self.state.current = next(iter(new), "")
+
     def _tell(self, text: str) -> None:
+        self._follow()
         correction = self.work.correction
         self.state.told = text
         self.state.can_undo = self.work.resultCorrected

@@ -10,7 +10,7 @@ from trame.widgets import vuetify3 as v3
 from DeepSegLogic.surfaces.formats import FORMATS
 
 from .panels import search_field
-from .widgets import call
+from .widgets import call, dialog
 
 SURFACE_FORMATS = {kind.suffix: kind.title for kind in FORMATS.values()}
 OTHER_FORMATS = {
@@ -38,7 +38,10 @@ def add_dialogs(app) -> None:
 
 
 def _export(app) -> None:
-    with v3.VDialog(v_model=("exporting",), max_width=420, raw_attrs=['aria-label="Export"']), v3.VCard(title="Export"):
+    with (
+        dialog('aria-label="Export"', v_model=("exporting",), max_width=420),
+        v3.VCard(title="Export", style="max-height: 90vh"),
+    ):
         with v3.VCardText():
             html.Div("Surfaces: one closed mesh per structure", classes="ds-section mt-0")
             with html.Div(classes="d-flex flex-wrap"):
@@ -80,7 +83,7 @@ def _export(app) -> None:
 
 def _models(app) -> None:
     with (
-        v3.VDialog(v_model=("choosing_model",), max_width=640, scrollable=True, raw_attrs=['aria-label="Models"']),
+        dialog('aria-label="Models"', v_model=("choosing_model",), max_width=640),
         v3.VCard(title="Models", style="max-height: 85vh"),
     ):
         with html.Div(classes="px-6 pb-2"):
@@ -115,11 +118,11 @@ def _ask(what: str, condition: str) -> None:
 
 def _question(app) -> None:
     with (
-        v3.VDialog(
+        dialog(
+            ':aria-label="asking?.text"',
             model_value=("!!asking",),
             update_modelValue="asking = null",
             max_width=460,
-            raw_attrs=[':aria-label="asking?.text"'],
         ),
         v3.VCard(title=("asking?.title",)),
     ):
@@ -147,7 +150,7 @@ def _question(app) -> None:
 
 def _shelf(app) -> None:
     with (
-        v3.VDialog(v_model=("browsing",), max_width=560, scrollable=True, raw_attrs=['aria-label="Open on server"']),
+        dialog('aria-label="Open on server"', v_model=("browsing",), max_width=560),
         v3.VCard(title=("shelf.name",), subtitle="Open on server", style="max-height: 85vh"),
     ):
         with v3.VCardText(classes="px-2"):

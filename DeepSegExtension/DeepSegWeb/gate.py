@@ -14,7 +14,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>DeepSeg</title>{head}
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>DeepSeg</title>
+<link rel="icon" href="data:,">{head}
 <body style="background:#15181c;color:#e6e8ea;font:16px sans-serif;display:grid;place-items:center;height:95vh">
 <main style="text-align:center">{main}</main></body></html>"""
 _REFUSED = "<h1>This link is incomplete or expired</h1><p>Open the link from the terminal: it contains the token.</p>"

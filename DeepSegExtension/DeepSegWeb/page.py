@@ -31,7 +31,7 @@ _COLORS = {
 }
 _THEME = {"theme": {"defaultTheme": "deepseg", "themes": {"deepseg": {"dark": True, "colors": _COLORS}}}}
 _NARROW = "700"  # pixels of a page whose drawer lies over the views
-_TIGHT = "$vuetify.display.width < (has_shelf || has_archive ? 1260 : 860)"  # windows get a line of their own
+_TIGHT = "$vuetify.display.width < (has_shelf || has_archive ? 1320 : 860)"  # windows get a line of their own
 
 
 def build_page(app, layouts) -> client.JSEval:

@@ -7,7 +7,7 @@ from trame.widgets import vuetify3 as v3
 
 from DeepSegLogic.planning.looks import PRESETS, VIEWS
 
-from .widgets import current_title, title
+from .widgets import title
 
 _SWITCHED = (
     "$event.target.checked ? [...row.removed, part.number] : row.removed.filter((number) => number !== part.number)"
@@ -21,7 +21,8 @@ def plan_panel(app) -> None:
         "Select the structure to plan with in the list.", v_if=("!current && !plan_rows.length",), classes="ds-note"
     )
     with html.Div(v_if=("current",)):
-        html.Div(current_title(), classes="text-body-2 font-weight-medium mb-2")
+        shown = "{{ plan_offered.find((s) => s.value === plan_current)?.title }}"
+        html.Div(shown, classes="text-body-2 font-weight-medium mb-2")
         _measures(app.planning)
     _table(app.planning)
     html.Div("{{ plan_told }}", v_if=("plan_told",), classes="ds-note mt-1", raw_attrs=['aria-live="polite"'])
@@ -41,7 +42,7 @@ def plan_panel(app) -> None:
 def _measures(plan) -> None:
     v3.VSelect(
         v_model=("plan_other",),
-        items=("rows.filter((r) => r.found && r.name !== current).map((r) => ({title: r.title, value: r.name}))",),
+        items=("plan_offered.filter((s) => s.value !== plan_current)",),
         label="Other structure",
         density="compact",
         variant="outlined",
@@ -49,14 +50,14 @@ def _measures(plan) -> None:
     )
     with _row():
         tip = "Smallest distance between the surfaces of the current and the other structure"
-        _button("Distance", (plan.distance, "[current, plan_other]"), "run.busy || !plan_other", tip)
+        _button("Distance", (plan.distance, "[plan_other]"), "run.busy || !plan_other", tip)
         tip = "Color the surface of the current structure by its distance to the other one"
-        _button("Distance map", (plan.distance_map, "[current, plan_other]"), "run.busy || !plan_other", tip)
+        _button("Distance map", (plan.distance_map, "[plan_other]"), "run.busy || !plan_other", tip)
     with _row():
         tip = "Longest diameter of the current structure, and the longest across it"
-        _button("Diameters", (plan.diameters, "[current]"), "run.busy", tip)
+        _button("Diameters", plan.diameters, "run.busy", tip)
         tip = "Diameters of the current structure along its center line"
-        _button("Vessel diameters", (plan.vessel, "[current]"), "run.busy", tip)
+        _button("Vessel diameters", plan.vessel, "run.busy", tip)
     with _row():
         tip = "Click the entry, then the target of a straight path"
         _drawing(plan, "path", tip)
@@ -66,7 +67,7 @@ def _measures(plan) -> None:
     with _row():
         for kind in ("plane", "ellipsoid", "surface"):
             tip = f"Cut the current structure; drag the {kind} in the views"
-            _button(f"Add {kind}", (plan.cut, f"[current, '{kind}']"), "!current", tip)
+            _button(f"Add {kind}", (plan.cut, f"['{kind}']"), "!current", tip)
     v3.VCheckbox(
         v_model=("plan_along",),
         label="Branches are of the other structure",
@@ -76,7 +77,7 @@ def _measures(plan) -> None:
     )
     with html.Div(classes="d-flex align-center ga-1 mt-2"):
         tip = "Grow the current structure, and report what lies inside"
-        call = (plan.margin, "[current, plan_mm, plan_other, plan_spare]")
+        call = (plan.margin, "[plan_mm, plan_other, plan_spare]")
         _button("Margin", call, "run.busy", tip)
         html.Input(
             v_model=("plan_mm",),
@@ -131,7 +132,7 @@ def _drawing(plan, what: str, tip: str) -> None:
         f"{{{{ plan_drawn === '{what}' ? 'End {what}' : 'Draw {what}' }}}}",
         size="small",
         variant="tonal",
-        click=(plan.draw, f"['{what}', current, plan_other, plan_along]"),
+        click=(plan.draw, f"['{what}', plan_other, plan_along]"),
         color=(f"plan_drawn === '{what}' ? 'primary' : undefined",),
         raw_attrs=[f'title="{tip}"'],
     )

@@ -28,6 +28,7 @@ HINTS = {
 }
 INITIAL = {"plan_other": None, "plan_mm": 10, "plan_spare": False, "plan_rows": [], "plan_told": "", "plan_undo": False}
 INITIAL |= {"plan_redo": False, "plan_along": False, "plan_drawn": "", "plan_hint": ""}
+INITIAL |= {"plan_offered": [], "plan_current": ""}
 INITIAL |= {"plan_look": None, "plan_clip": False, "plan_bar": False}
 
 
@@ -64,11 +65,16 @@ class PagePlan:
         self._outcome = self.work.session.outcome
         state.update(INITIAL)
         self._outcome.plan_changed.connect(self._show)
+        self._outcome.measurements_changed.connect(self._offer)
         self.work.plan.moving.connect(self._show_moving)
         self.work.plan.refused.connect(self._refuse)
         self.work.plan.placing.drawing.connect(
             lambda what: state.update({"plan_drawn": what, "plan_hint": HINTS[what]})
         )
+
+        @state.change("current")
+        def _(**_):
+            state.plan_current = self._current
 
         @state.change("plan_look")
         def _(plan_look, **_):
@@ -84,42 +90,42 @@ class PagePlan:
         def _(plan_bar, **_):
             self._shown_by(self._look.setScaleBar, plan_bar)
 
-    def distance(self, one: str, other: str) -> None:
-        """Measure the smallest distance between two structures."""
-        self._add("distances", {"one": one, "other": other})
+    def distance(self, other: str) -> None:
+        """Measure the smallest distance of the current structure to another one."""
+        self._add("distances", {"one": self._current, "other": other})
 
-    def diameters(self, structure: str) -> None:
-        """Measure the longest diameter of a structure, and the longest across it."""
-        self._add("diameters", {"structure": structure})
+    def diameters(self) -> None:
+        """Measure the longest diameter of the current structure, and the longest across it."""
+        self._add("diameters", {"structure": self._current})
 
-    def margin(self, structure: str, mm: Any, other: str | None, spare: bool) -> None:
-        """Grow a structure by mm, maybe without another one."""
-        with self._saying():
-            entry: dict[str, Any] = {"structure": structure, "mm": float(mm or 0)}
+    def margin(self, mm: Any, other: str | None, spare: bool) -> None:
+        """Grow the current structure by mm, maybe without another one."""
+        with self._anew():
+            entry: dict[str, Any] = {"structure": self._current, "mm": float(mm or 0)}
             self._add("margins", entry | ({"keep": [other]} if spare and other else {}))
 
-    def distance_map(self, one: str, other: str) -> None:
-        """Color the surface of a structure by its distance to another one."""
-        self._add("distance_maps", {"one": one, "other": other})
+    def distance_map(self, other: str) -> None:
+        """Color the surface of the current structure by its distance to another one."""
+        self._add("distance_maps", {"one": self._current, "other": other})
 
-    def vessel(self, structure: str) -> None:
-        """Measure the diameters of a vessel along its center line."""
-        self._add("vessels", {"structure": structure})
+    def vessel(self) -> None:
+        """Measure the diameters of the current structure, a vessel, along its center line."""
+        self._add("vessels", {"structure": self._current})
 
-    def cut(self, organ: str, kind: str) -> None:
-        """Cut a structure by a plane, an ellipsoid or a surface that can be dragged."""
+    def cut(self, kind: str) -> None:
+        """Cut the current structure by a plane, an ellipsoid or a surface that can be dragged."""
         plan = self.work.plan
-        with self._saying():
-            {"plane": plan.addPlane, "ellipsoid": plan.addEllipsoid, "surface": plan.addSurface}[kind](organ)
+        with self._anew():
+            {"plane": plan.addPlane, "ellipsoid": plan.addEllipsoid, "surface": plan.addSurface}[kind](self._current)
 
-    def draw(self, what: str, current: str, other: str | None, along: bool) -> None:
+    def draw(self, what: str, other: str | None, along: bool) -> None:
         """Draw a branch or a path by clicks in the views, or end that."""
         placing = self.work.plan.placing
         begins = placing.drawn != what
-        with self._saying():
+        with self._anew():
             placing.stop()
             if begins and what == "branch":
-                placing.branch(current, other if along else None)
+                placing.branch(self._current, other if along else None)
             elif begins:
                 placing.path([other] if other else [])
 
@@ -134,44 +140,41 @@ class PagePlan:
 
     def pictures(self, preset: str | None) -> None:
         """Write pictures from all standard views, and a turntable; the download starts when they are there."""
-        self.state.alert = None
-        with self._saying():
+        with self._anew():
             plan, folder = self.work.plan.planning, self._folder()
             plan.write_pictures(folder, preset or next(iter(PRESETS)), lambda _paths: self._written(folder))
 
     def set_removed(self, at: int, parts: list[int]) -> None:
         """Choose the parts of a resection that are taken out."""
-        with self._saying():
+        with self._anew():
             self.work.plan.planning.set_removed(at, parts)
 
     def remove(self, at: int) -> None:
         """Take an entry out of the plan."""
-        with self._saying():
+        with self._anew():
             self.work.plan.planning.remove(at)
 
     def undo(self) -> None:
         """Undo the last step of the plan."""
-        with self._saying():
+        with self._anew():
             self.work.plan.planning.undo()
 
     def redo(self) -> None:
         """Redo the step of the plan that was undone last."""
-        with self._saying():
+        with self._anew():
             self.work.plan.planning.redo()
 
     def recompute(self) -> None:
         """Compute all numbers again."""
-        with self._saying():
+        with self._anew():
             self.work.plan.planning.recompute()
 
     def make_parts(self) -> None:
         """Make the parts of all resections structures of the result."""
-        with self._saying():
+        with self._anew():
             step = self.work.plan.makeParts()
             self.state.plan_told = "The parts are structures of the result." if step else "They are structures already."
             if step:
-                self.state.visible = [s.name for s in self.work.correction.label_map.structures]
-                self.state.current = next(iter(step.changes_ml))  # the organ is none any more
                 self._corrected()
 
     def jump_to(self, at: int) -> None:
@@ -192,9 +195,31 @@ class PagePlan:
             change(value)
             self._scene.redraw()
 
-    def _add(self, kind: str, entry: dict[str, Any]) -> None:
+    def _anew(self) -> AbstractContextManager[None]:
+        """Takes the error of an earlier command away, and shows those of what is done within."""
         self.state.alert = None
-        with self._saying():
+        return self._saying()
+
+    @property
+    def _current(self) -> str:
+        """The structure to plan with: the page's current one, or the organ that it is a part of.
+
+        The server knows it first: a press on a name may still be on its way back to the page that presses a button.
+        """
+        planning, name = self._outcome.planning, self.state.current
+        return planning.whole(name) if planning is not None else name
+
+    def _offer(self, _changed: Any = None) -> None:
+        """Say what an entry can name."""
+        planning = self._outcome.planning
+        found = planning.structures(self._outcome.measurements) if planning is not None else []
+        self.state.plan_offered = [{"title": structure.title, "value": structure.name} for structure in found]
+        self.state.plan_current = self._current
+        if self.state.plan_other not in (structure.name for structure in found):
+            self.state.plan_other = None
+
+    def _add(self, kind: str, entry: dict[str, Any]) -> None:
+        with self._anew():
             self.work.plan.planning.add(kind, entry)
 
     def _show(self, planning: Planning | None) -> None:
@@ -205,6 +230,7 @@ class PagePlan:
         self.state.plan_told = "" if all(holds) else STALE
         self.state.plan_undo = planning is not None and planning.can_undo
         self.state.plan_redo = planning is not None and planning.can_redo
+        self._offer()  # a part is a structure once its resection is gone
         self._scene.redraw()
 
     def _row(self, at: int, planned: Planned, holds: bool) -> dict[str, Any]:

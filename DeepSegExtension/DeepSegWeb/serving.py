@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -53,9 +54,11 @@ def guard(
     @server.controller.add("on_server_bind")
     def _(web_server):
         for handler in web_server._ws_handlers:
-            handler.sendWrappedError = partial(_without_traceback, handler.sendWrappedError)
+            handler.sendWrappedMessage = partial(_unless_gone, handler.sendWrappedMessage)
+            handler.sendWrappedError = partial(_without_traceback, partial(_unless_gone, handler.sendWrappedError))
         gate.attach(web_server.app)
         waiting = WaitingConnections(web_server)
+        web_server.app.router.add_post("/paraview/", _no_launcher)
         Tabs(came).attach(web_server.app)
         transfers.attach(web_server.app)
         Uploads(transfers.folder, failed).attach(web_server.app, receivers)
@@ -138,8 +141,20 @@ class Tabs:
         return response
 
 
+async def _no_launcher(_request: web.Request) -> web.Response:
+    """trame's page first asks for a launcher of servers, and then connects to this one; a refusal is an error in the
+    browser's console."""
+    return web.Response(status=204)
+
+
 def _is_worth_logging(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+async def _unless_gone(send, *args, **options) -> None:
+    """Tell the page something; a tab that closes meanwhile is no error, which the terminal would show at length."""
+    with contextlib.suppress(ConnectionError):
+        await send(*args, **options)
 
 
 async def _without_traceback(send, rpcid, code, message, _data=None, client_id=None) -> None:

@@ -33,6 +33,7 @@ class Showing:
     def __init__(self, state, scene: PageScene, correcting: Correcting, say: Callable[[Exception], None]):
         self.state, self.scene, self.work, self._correcting, self._say = state, scene, scene.work, correcting, say
         self.session = scene.work.session
+        self._looked = False  # at the surfaces of the result
         jobs, choices, outcome = self.session.jobs, self.session.choices, self.session.outcome
         for changed, to_state, now in (
             (choices.input_changed, binding.input_state, choices.input),
@@ -68,7 +69,7 @@ class Showing:
 
     def show_result(self, result: Result | None) -> None:
         """Another result, or none any more."""
-        state = self.state
+        state, self._looked = self.state, False
         state.update({"rows": [], "findings": [], "tool": "", "current": "", "plan_look": None, "plan_clip": False})
         if result is None:
             self.scene.clear_result()
@@ -101,6 +102,7 @@ class Showing:
 
     def show_surfaces(self, _surfaces: SurfaceSet) -> None:
         """Look at the first surfaces of a result; and review it, now that it is corrected."""
-        if not self.work.resultCorrected:
+        if not self._looked:
+            self._looked = True
             self.scene.look_at_surfaces()
         self.session.outcome.review(self.work.labelMap())

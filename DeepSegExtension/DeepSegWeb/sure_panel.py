@@ -16,8 +16,7 @@ def sure_panel(app) -> None:
     title("Why and how sure")
     with html.Div(classes="d-flex align-center ga-2"):
         _choice("sure_method", [{"title": t, "value": n} for n, t in METHODS.items()], "Explain by")
-        shown = "(current || (rows.find((r) => r.found) || {}).name)"
-        _button("Explain", (sure.explain, f"[{shown}, sure_method]"), "Show which parts of the image speak for it")
+        _button("Explain", (sure.explain, "[sure_method]"), "Show which parts of the image speak for it")
     with html.Div(classes="d-flex align-center ga-2 mt-2"):
         _choice("sure_other", None, "Second opinion of")
         _button("Ask", (sure.ask, "[sure_other]"), "Segment again in another way, and show where the results differ")

@@ -39,11 +39,12 @@ class PageSureness:
         state.change("sure_visible")(lambda sure_visible, **_: work.sureness.setVisible(bool(sure_visible)))
         self._show(self._sureness)
 
-    def explain(self, structure: str, method: str) -> None:
-        """Explain a structure where it is thickest."""
+    def explain(self, method: str) -> None:
+        """Explain the current structure, or else the first one found, where it is thickest."""
+        found = (row["name"] for row in self._state.rows if row["found"])
         self._state.alert = None
         with self._saying():
-            self._work.sureness.explain(structure, method)
+            self._work.sureness.explain(self._state.current or next(found, ""), method)
 
     def ask(self, other: str) -> None:
         """Get a second opinion."""

@@ -16,6 +16,16 @@ def careful(app, method, values: str = "[]") -> str:
     return f"window.deepseg.careful(() => {call(app, method, values)})"
 
 
+def dialog(label: str, **options) -> v3.VDialog:
+    """A dialog.
+
+    Args:
+        label: its name for screen readers, as an attribute in a template has it: ``aria-label="Export"``.
+        options: see ``VDialog``.
+    """
+    return v3.VDialog(scrollable=True, raw_attrs=[label, '@after-leave="window.deepseg.giveBack()"'], **options)
+
+
 def title(text: str) -> None:
     """A heading."""
     html.Div(text, classes="ds-section", raw_attrs=['role="heading"', 'aria-level="2"'])

@@ -63,10 +63,23 @@ def check(page) -> None:
 
 
 BAR = """(controls) => controls.map((control) => {
-  const box = control.getBoundingClientRect();
-  return [control.ariaLabel || control.innerText, box.left, box.right];
+  const box = control.getBoundingClientRect(), texts = document.createRange();
+  texts.selectNodeContents(control.querySelector(".v-chip__content") ?? control);
+  const right = control.matches(".v-chip") ? texts.getBoundingClientRect().right : box.right;
+  return [control.ariaLabel || control.innerText, box.left, right - box.right > 1 ? Infinity : box.right];
 })"""
-"""Name, left and right edge of each control, read in one step: controls come and go with the window's width."""
+"""Name, left and right edge of each control, read in one step: controls come and go with the window's width. A chip
+whose text does not fit into it has no right edge."""
+
+
+SEEN = """() => {
+  const element = document.activeElement, outlined = [];
+  for (let e = element; e && outlined.length < 4; e = e.parentElement) outlined.push(getComputedStyle(e));
+  const width = (style) => (style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth));
+  return element === document.body || outlined.some((style) => width(style) >= 2)
+    || element.closest(".v-field--focused") !== null;
+}"""
+"""Whether what has the focus, or what stands for it, has an outline."""
 
 
 def settled_bar(page) -> list[tuple[str, float, float]]:
@@ -133,7 +146,7 @@ def test_the_bar_is_whole_at_every_width(page, everything):
     """Also with what opens files of the server and of an archive."""
     show = "(on) => ['has_shelf', 'has_archive'].forEach((name) => window.trame.state.set(name, on))"
     page.evaluate(show, everything)
-    for width in (320, 600, 690, 710, 790, 850, 870, 1001, 1250, 1270, 1280):
+    for width in (320, 600, 690, 710, 790, 850, 870, 1001, 1024, 1080, 1250, 1280, 1319, 1321):
         page.set_viewport_size({"width": width, "height": 720})
         controls = settled_bar(page)
         assert len(controls) > 6
@@ -174,3 +187,47 @@ def test_the_keyboard_goes_from_the_bar_through_the_drawer_to_the_views(page):
     stops = ["Open file", "DICOM folder", "Window: Bone", "Segment", "Axial view", "Axial slice", "Sagittal view"]
     places = [order.index(stop) for stop in stops]
     assert places == sorted(places), order
+
+
+def test_each_stop_of_the_keyboard_is_seen(page):
+    """By an outline, or by the frame of its field."""
+    page.get_by_role("button", name="Panel").focus()
+    unseen = set()
+    for _ in range(150):
+        page.keyboard.press("Tab")
+        if page.evaluate(SEEN) is False:
+            unseen.add(focused(page))
+        if focused(page) == "Sagittal slice":
+            break
+    assert unseen == set()
+
+
+def test_a_dialog_that_closes_gives_the_focus_back(page):
+    page.get_by_role("tab", name="Segment").click()
+    more = page.get_by_role("button", name="More models")
+    more.focus()
+    page.keyboard.press("Enter")
+    models = page.get_by_role("dialog", name="Models")
+    install = models.get_by_role("button", name="Install").first
+    install.focus()
+    page.keyboard.press("Enter")
+    question = page.get_by_role("dialog", name="will be downloaded from")
+    question.wait_for()
+    page.keyboard.press("Escape")
+    question.wait_for(state="hidden")
+    wait_until(page, lambda: install.evaluate("(button) => button === document.activeElement"))
+    page.keyboard.press("Escape")
+    models.wait_for(state="hidden")
+    wait_until(page, lambda: focused(page) == "More models")
+
+
+def test_the_buttons_of_a_dialog_are_seen_in_a_low_window(page):
+    """As at 150 % on a small screen: what is above them scrolls."""
+    page.set_viewport_size({"width": 853, "height": 533})
+    page.evaluate("window.trame.state.set('exporting', true)")
+    button = page.get_by_role("dialog", name="Export").get_by_role("button", name="Download")
+    button.wait_for()
+    box = settled(page, button.bounding_box)
+    assert box["y"] + box["height"] <= 533
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1280, "height": 720})

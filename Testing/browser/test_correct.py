@@ -98,7 +98,7 @@ def test_a_click_brings_back_what_a_stroke_erased(done):
     done.get_by_text("Left lung: point (").first.wait_for()
     wait_for_volume(done, "Left lung", lambda ml: ml > erased + 0.8 * (before - erased))
     drag(done, (0, 0))
-    done.get_by_text("Nothing changed: ").wait_for()
+    done.locator(".ds-note").get_by_text("Nothing changed: ").wait_for()
     assert not done.get_by_role("alert").is_visible()
     undo_to(done, "Left lung", erased)
     undo_to(done, "Left lung", before)
@@ -157,7 +157,7 @@ def test_what_is_drawn_is_seen_meanwhile(done):
         wait_until(done, lambda size=size: green() == pytest.approx([size, size], abs=5))
     done.mouse.move(x, y)  # a click where it belongs already
     done.mouse.up()
-    done.get_by_text("Nothing changed: ").wait_for()
+    done.locator(".ds-note").get_by_text("Nothing changed: ").wait_for()
 
 
 def test_draw_fills_one_slice(done, tmp_path):
@@ -340,6 +340,20 @@ def test_what_is_outlined_is_what_releasing_applies(done):
         change = settled(done, told.inner_text).partition("(")[2].partition(")")[0]
     done.get_by_text(f"Left lung, remove: lasso (Left lung {change})").wait_for()
     undo_to(done, "Left lung", before)
+
+
+@pytest.mark.parametrize(("tool", "place"), [("Add", (0, 0)), ("Delete island", (200, -140))])
+def test_what_changes_nothing_says_so_in_the_view_too(done, tool, place):
+    """The drawer may be scrolled, or hidden."""
+    choose(done, "Left lung")
+    take(done, tool)
+    drag(done, place)
+    told = done.locator(".layout-grid-item .ds-outlined")
+    told.wait_for()
+    assert told.inner_text() in done.locator(".v-navigation-drawer").inner_text()
+    done.keyboard.press("Escape")
+    check_dropped(done)
+    told.wait_for(state="detached")
 
 
 def test_a_fast_spin_is_as_many_notches_and_no_more_than_there_are(done):

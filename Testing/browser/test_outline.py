@@ -129,6 +129,7 @@ def correcting(scene):
         high=1,
         brush=9,
         outlined={},
+        visible=[],
     )
     correcting = importlib.import_module("DeepSegWeb.correcting").Correcting(state, scene)
     correcting.editing = SimpleNamespace(drop=lambda: None, use=lambda *_, **__: None)
@@ -155,7 +156,7 @@ def test_a_step_ends_the_outline_of_the_labels_before(scene):
     assert scene.app.scene.GetFirstNodeByName("DeepSegProposal") is None
 
 
-def test_what_is_drawn_on_and_changes_nothing_any_more_has_no_outline_told(correcting):
+def test_what_is_drawn_on_and_changes_nothing_any_more_says_so_in_place_of_what_was_outlined(scene, correcting):
     correcting.state.update(tool="remove", shape="lasso", current="liver")
     correcting._attention.hand = "Red"
     ras_to_view = np.eye(4)
@@ -165,7 +166,9 @@ def test_what_is_drawn_on_and_changes_nothing_any_more_has_no_outline_told(corre
     assert correcting.state.outlined == {"view": "Red", "text": correcting.state.told.partition(". Turn")[0]}
     correcting._sketch = np.array([(10.3, 10.3), (10.4, 10.3), (10.4, 10.4)]), ras_to_view  # between voxels
     correcting._outline()
-    assert correcting.state.outlined == {} and "nothing was corrected" in correcting.state.told
+    assert not scene.work.corrections.previewing
+    assert "nothing was corrected" in correcting.state.told
+    assert correcting.state.outlined == {"view": "Red", "text": correcting.state.told}
 
 
 def test_a_click_beside_all_islands_says_so(correcting):
@@ -189,3 +192,19 @@ def test_warnings_of_a_result_stay_when_the_next_task_has_none(scene):
     assert state.result_warnings == ["This CT is outside what the model was trained on."]
     shown.show_result(None)
     assert state.result_warnings == []
+
+
+def test_the_camera_turns_to_a_new_result_and_stays_when_all_corrections_are_undone(scene, monkeypatch):
+    binding, showing = (importlib.import_module(f"DeepSegWeb.{name}") for name in ("binding", "showing"))
+    correcting = SimpleNamespace(begin=lambda: None, tell_run=lambda: None)
+    shown = showing.Showing(State(binding.initial(), no_dicom=""), scene, correcting, say=lambda error: None)
+    looked = []
+    monkeypatch.setattr(scene, "look_at_surfaces", lambda: looked.append(True))
+    for results in (1, 2):
+        shown.show_result(scene.work.session.outcome.result)
+        shown.show_surfaces(None)
+        scene.work.corrections.prompt(MISSING, 0.5)
+        shown.show_surfaces(None)
+        scene.work.corrections.undo()
+        shown.show_surfaces(None)
+        assert len(looked) == results

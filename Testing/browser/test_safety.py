@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from free_ports import free_port
 
-from .conftest import start, stop
+from .conftest import DRAWN, start, stop, visit
 from .steps import wait_until
 
 pytestmark = pytest.mark.timeout(200)
@@ -29,6 +29,7 @@ def test_nothing_is_asked_of_other_hosts(browser, server):
     page.set_default_timeout(60_000)
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda told: errors.append(told.text) if told.type in ("error", "warning") else None)
     page.goto(server.url)
     page.get_by_text("Research use only").wait_for()
     page.wait_for_timeout(1500)
@@ -175,6 +176,23 @@ def test_a_silent_connection_is_told_until_it_speaks_again(browser, chest_ct, tm
     page.get_by_role("button", name="Open file").click(trial=True)
     page.close()
     stop(server)
+
+
+def test_a_tab_that_closes_while_pictures_come_is_no_error_in_the_terminal(browser, chest_ct, tmp_path):
+    with (tmp_path / "told").open("w+", encoding="utf-8") as told:
+        server = start(chest_ct, tmp_path, stderr=told)
+        for _ in range(4):
+            page = visit(browser, server.url)
+            page.get_by_text("128×128×34 voxels").wait_for()
+            page.wait_for_function(DRAWN)
+            slider = page.get_by_role("slider", name="Axial slice").first
+            slider.focus()
+            for _ in range(15):
+                slider.press("ArrowRight")
+            page.close()
+        stop(server)
+        told.seek(0)
+        assert told.read() == ""
 
 
 def test_a_server_killed_in_mid_run_is_told_and_its_worker_ends(browser, chest_ct, tmp_path):

@@ -204,6 +204,20 @@
     link.click();
   }
 
+  // A dialog that closes gives the focus back to where it came from; Vuetify does so for buttons of its own only.
+  let openers = [];
+  addEventListener("focusin", ({ target, relatedTarget }) => {
+    const dialog = target.closest?.(".v-dialog");
+    if (dialog && !openers.some((opener) => opener.dialog === dialog)) openers.push({ dialog, from: relatedTarget });
+  });
+  function giveBack() {
+    const open = ({ dialog }) => dialog.classList.contains("v-overlay--active");
+    const [closed] = openers.filter((opener) => !open(opener));
+    openers = openers.filter(open);
+    const now = document.activeElement;
+    if (closed && (now === document.body || closed.dialog.contains(now))) closed.from?.focus();
+  }
+
   // What trame and Vuetify leave out for screen readers and for those who zoom.
   document.querySelector("meta[name=viewport]").content = "width=device-width, initial-scale=1";
   new MutationObserver(() => {
@@ -244,6 +258,6 @@
     true,
   );
 
-  const called = { careful, copyPicture, enlarge, goOn, pick, pickEarlier, pickModel, pickPlan, pickReference };
+  const called = { careful, copyPicture, enlarge, giveBack, goOn, pick, pickEarlier, pickModel, pickPlan, pickReference };
   window.deepseg = { ...called, sendModel, cancelUpload, download };
 })();
