@@ -231,13 +231,18 @@ def test_what_a_reader_said_is_kept_with_the_node(scene):
 def test_surfaces_are_shaded_by_normals_that_point_outward(scene, left_handed):
     k, j, i = np.indices((15, 30, 30)) - np.array([7, 15, 15])[:, None, None, None]
     ball = ((k * 2.5) ** 2 + (j * 0.9) ** 2 + (i * 0.8) ** 2 < 10.0**2).astype(np.uint8)
-    labels = LabelMap(ball, matrix(left_handed), [structure_for("liver", 1)])
+    ball[0, 0, :2] = 2, 3
+    structures = [structure_for(name, value) for value, name in enumerate(("liver", "spleen", "stomach"), start=1)]
+    labels = LabelMap(ball, matrix(left_handed), structures)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    kinds = slicer.vtkSegmentation
+    told = {kinds.SegmentAdded: 0, kinds.SegmentModified: 0}  # what views and widgets follow, for each segment at once
+    for kind in told:
+        node.AddObserver(kind, lambda *_, kind=kind: told.update({kind: told[kind] + 1}))
     bridge.segmentationFromLabelMap(labels, node)
-    changes = []
-    scene.AddObserver(scene.EndBatchProcessEvent, lambda *_: changes.append(1))
+    assert told == {kinds.SegmentAdded: 1, kinds.SegmentModified: 0}
     bridge.surfacesToSegmentation(make_surfaces(labels), node)
-    assert len(changes) == 1 and not scene.IsBatchProcessing()  # for the views, one change of the whole scene
+    assert told == {kinds.SegmentAdded: 1, kinds.SegmentModified: 1} and not node.GetDisableModifiedEvent()
     mesh = node.GetSegmentation().GetSegment("liver").GetRepresentation(bridge.CLOSED_SURFACE)
     arrays = mesh.GetPoints().GetData(), mesh.GetPointData().GetNormals()
     points, normals = map(numpy_support.vtk_to_numpy, arrays)
