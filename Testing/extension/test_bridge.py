@@ -63,6 +63,22 @@ def test_volume_node_keeps_voxels_and_place(scene, left_handed):
     np.testing.assert_allclose(volume.ijk_to_ras, matrix(left_handed), atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.float64])
+def test_voxels_are_copied_once_and_follow_no_edit(scene, dtype):
+    array = np.random.default_rng(0).integers(0, 200, (5, 6, 7)).astype(dtype)
+    node = volume_node(scene, array, matrix())
+    first = volumeNodes.volumeFromNode(node)
+    assert volumeNodes.volumeFromNode(node, first).array is first.array
+    voxels = numpy_support.vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
+    voxels[-1] += 1
+    np.testing.assert_array_equal(first.array, array)
+    second = volumeNodes.volumeFromNode(node, first)
+    assert second.array.ravel()[-1] == array.ravel()[-1] + 1
+    assert not np.may_share_memory(second.array, voxels) and not np.may_share_memory(second.array, first.array)
+    shorter = Volume(first.array[:4], matrix())
+    np.testing.assert_array_equal(volumeNodes.volumeFromNode(node, shorter).array, second.array)
+
+
 def test_parent_transform_moves_the_volume(scene):
     array = np.zeros((5, 6, 7), np.int16)
     node = volume_node(scene, array, matrix())
