@@ -13,13 +13,10 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
-
-LONG_S = 0.1
 
 
 class Steps:
@@ -27,19 +24,18 @@ class Steps:
 
     def __init__(self):
         import qt
+        import slicer
 
-        self.found, self._ticks, self._timer = {}, [], qt.QTimer()
+        self.found, self._ticks, self._timer, self._app = {}, [], qt.QTimer(), slicer.app
         self._timer.interval = 5
         self._timer.connect("timeout()", lambda: self._ticks.append(time.thread_time()))
         self._timer.start()
 
     def pump(self, seconds, until=None):
         """Run the event loop for some time, or until something holds."""
-        import slicer
-
         end = time.perf_counter() + seconds
         while time.perf_counter() < end and not (until and until()):
-            slicer.app.processEvents()
+            self._app.processEvents()
             time.sleep(0.001)
 
     def __call__(self, name, do, until=None):
@@ -64,7 +60,7 @@ def measured(ct, scene):
     step.found["Slicer starts"] = time.process_time(), 0.0
     util.selectModule("Data")
     step("panel opens", lambda: util.selectModule("DeepSeg"))
-    step("panel left", lambda: util.selectModule("Data"))
+    util.selectModule("Data")
     step("panel entered again", lambda: util.selectModule("DeepSeg"))
     panel = slicer.modules.deepseg.widgetRepresentation().self()
     ui, work = panel.ui, panel.logic.sceneSession
@@ -90,18 +86,15 @@ def measured(ct, scene):
         interactor.SetEventPosition(width // 2 + x, height // 2 + y)
         interactor.InvokeEvent(f"{kind}Event")
 
-    def stroke(name, y):
-        step(f"{name}: begun", lambda: event("LeftButtonPress", 0, y))
-        step(f"{name}: drawn", lambda: event("MouseMove", 12, y))
-        step(f"{name}: released", lambda: event("LeftButtonRelease", 12, y), idle)
-
-    stroke("first stroke", 0)
-    stroke("second stroke", 20)
+    for name, y in (("first stroke", 0), ("second stroke", 20)):
+        step(f"{name}: begun", lambda y=y: event("LeftButtonPress", 0, y))
+        step(f"{name}: drawn", lambda y=y: event("MouseMove", 12, y))
+        step(f"{name}: released", lambda y=y: event("LeftButtonRelease", 12, y), idle)
     step("undo", ui.undoButton.click, idle)
     step("redo", ui.redoButton.click, idle)
     if not ui.show3DButton.checked:  # versions before showed surfaces after a correction
         step("Show in 3D", ui.show3DButton.click, idle)
-    step("hidden in 3D", ui.show3DButton.click)
+    ui.show3DButton.click()
     step("Show in 3D again", ui.show3DButton.click, idle)
     step("undo, in 3D", ui.undoButton.click, idle)
     ui.removeFromButton.checked = False
@@ -115,7 +108,6 @@ def measured(ct, scene):
     other = util.addVolumeFromArray(big, ijkToRAS=np.diag([-0.8, -0.8, 1.0, 1.0]), name="large")
     step("CT of 512×512×400 chosen", lambda: ui.inputSelector.setCurrentNode(other), idle)
     step("Segment pressed, 512×512×400", ui.segmentButton.click, lambda: session.jobs.run.fraction > 0)
-    session.close()
     return step.found
 
 
@@ -126,42 +118,35 @@ def main():
     parser.add_argument("--ct", type=Path, required=True, help="one that Slicer can load")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    trees = dict(variant.split("=", 1) for variant in options.variants)
-    found = {name: [] for name in trees}
+    trees, found = dict(variant.split("=", 1) for variant in options.variants), {}
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(options.repeats):
-            for name, tree in trees.items():
-                out, modules = f"{folder}/out.json", Path(tree).resolve() / "DeepSegExtension"
-                command = [options.slicer, "--no-splash", "--disable-settings", "--additional-module-paths", modules]
-                names = {"DEEPSEG_CT": str(options.ct.resolve()), "DEEPSEG_OUT": out}
-                subprocess.run(
-                    [*command, "--python-script", Path(__file__).resolve()], env={**os.environ, **names}, check=True
-                )
-                found[name].append(json.loads(Path(out).read_text()))
-    first, *others = (
-        {s: [statistics.median(t[s][k] for t in turns) for k in (0, 1)] for s in turns[0]} for turns in found.values()
-    )
-    print(f"| step | {' | '.join(f'{name}, processor | {name}, stutter' for name in list(trees)[1:])} |")
-    print(f"|---|{'---|' * 2 * len(others)}")
-    for name, times in first.items():
-        cells = []
-        for other in (o for o in others if name in o):
-            ratios = [f"{b / a:.2f}" if a else "" for a, b in zip(times, other[name], strict=True)]
-            cells += [ratios[0], ratios[1] + " !" * (other[name][1] > LONG_S)]
-        print(f"| {name}{' !' * (times[1] > LONG_S)} | {' | '.join(cells)} |")
+        names = {"DEEPSEG_CT": str(options.ct.resolve()), "DEEPSEG_OUT": f"{folder}/out.json"}
+        for name, tree in [*trees.items()] * options.repeats:
+            modules = ["--additional-module-paths", Path(tree).resolve() / "DeepSegExtension"]
+            script = ["--no-splash", "--disable-settings", "--python-script", Path(__file__).resolve()]
+            subprocess.run([options.slicer, *modules, *script], env={**os.environ, **names}, check=True)
+            out = Path(names["DEEPSEG_OUT"]).rename(f"{folder}/read.json")  # so that it is not read again
+            for step, times in json.loads(out.read_text()).items():
+                found.setdefault(step, {}).setdefault(name, []).append(times)
+    first, *others = trees
+    heads = [f"{name}, {kind}" for name in others for kind in ("processor", "stutter")]
+    print(f"| step | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}")
+    for step, turns in found.items():
+        medians = {name: [statistics.median(kind) for kind in zip(*t, strict=True)] for name, t in turns.items()}
+        base, cells = medians.pop(first, (0, 0)), []
+        for spent in medians.values():
+            cells += [f"{now / before:.2f}" if before else "" for now, before in zip(spent, base, strict=True)]
+            cells[-1] += " !" * (spent[1] > 0.1)
+        print(f"| {step}{' !' * (base[1] > 0.1)} | {' | '.join(cells)} |")
 
 
 if "DEEPSEG_OUT" in os.environ:
-    import traceback
-
     import slicer
 
     try:
-        times = measured(os.environ["DEEPSEG_CT"], os.environ["DEEPSEG_OUT"] + ".mrb")
-        Path(os.environ["DEEPSEG_OUT"]).write_text(json.dumps(times))
-        slicer.util.exit(0)
-    except Exception:
-        traceback.print_exc()
-        slicer.util.exit(1)
+        OUT = Path(os.environ["DEEPSEG_OUT"])
+        OUT.write_text(json.dumps(measured(os.environ["DEEPSEG_CT"], f"{OUT}.mrb")))
+    finally:
+        slicer.util.exit(0)  # without what was measured, this ends
 elif __name__ == "__main__":
-    sys.exit(main())
+    main()
