@@ -4,8 +4,7 @@
 
 A variant is a source tree; variants take turns, each in a Slicer of its own. Two figures for each step: the processor
 time of Slicer's main thread, and the longest such time between two ticks of a timer of 5 ms, which is what stutters.
-Other work on the machine changes both less than the clock. Ratios are to the first variant; steps that stutter for
-over 100 ms of processor time are marked. Compile the trees before (``python -m compileall``), as users have them.
+Ratios are to the first variant; ``!`` marks over 100 ms. Compile the trees before, as users have them.
 """
 
 import argparse
@@ -27,9 +26,8 @@ class Steps:
         import slicer
 
         self.found, self._ticks, self._timer, self._app = {}, [], qt.QTimer(), slicer.app
-        self._timer.interval = 5
         self._timer.connect("timeout()", lambda: self._ticks.append(time.thread_time()))
-        self._timer.start()
+        self._timer.start(5)
 
     def pump(self, seconds, until=None):
         """Run the event loop for some time, or until something holds."""
@@ -46,8 +44,7 @@ class Steps:
         assert until is None or until(), f"{name} never ended"
         self.pump(0.4)  # what views draw then
         ticks = [*self._ticks, time.thread_time()]
-        gaps = [after - before for before, after in pairwise(ticks)]
-        self.found[name] = ticks[-1] - ticks[0], max(gaps)
+        self.found[name] = ticks[-1] - ticks[0], max(after - before for before, after in pairwise(ticks))
 
 
 def measured(ct, scene):
@@ -56,8 +53,8 @@ def measured(ct, scene):
     import slicer
 
     step, util = Steps(), slicer.util
-    util.mainWindow().show()
     step.found["Slicer starts"] = time.process_time(), 0.0
+    util.mainWindow().show()
     util.selectModule("Data")
     step("panel opens", lambda: util.selectModule("DeepSeg"))
     util.selectModule("Data")
@@ -122,9 +119,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         names = {"DEEPSEG_CT": str(options.ct.resolve()), "DEEPSEG_OUT": f"{folder}/out.json"}
         for name, tree in [*trees.items()] * options.repeats:
-            modules = ["--additional-module-paths", Path(tree).resolve() / "DeepSegExtension"]
-            script = ["--no-splash", "--disable-settings", "--python-script", Path(__file__).resolve()]
-            subprocess.run([options.slicer, *modules, *script], env={**os.environ, **names}, check=True)
+            flags = ["--no-splash", "--disable-settings", "--python-script", Path(__file__).resolve()]
+            flags += ["--additional-module-paths", Path(tree).resolve() / "DeepSegExtension"]
+            subprocess.run([options.slicer, *flags], env={**os.environ, **names}, check=True)
             out = Path(names["DEEPSEG_OUT"]).rename(f"{folder}/read.json")  # so that it is not read again
             for step, times in json.loads(out.read_text()).items():
                 found.setdefault(step, {}).setdefault(name, []).append(times)
