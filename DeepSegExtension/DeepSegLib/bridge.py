@@ -162,7 +162,7 @@ def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
     toNode.DeepCopy(np.linalg.inv(worldMatrix(segmentationNode)).ravel())
     made = {surface.structure.name: surface for surface in surfaces}
     segmentation, display = segmentationNode.GetSegmentation(), segmentationNode.GetDisplayNode()
-    with _batch(segmentationNode.GetScene()), _atOnce(*filter(None, (segmentationNode, display))):
+    with _atOnce(*filter(None, (segmentationNode, display))):
         for index in range(segmentation.GetNumberOfSegments()):
             surface = made.get(segmentation.GetNthSegmentID(index))
             mesh = _shaded(surface, toNode) if surface else vtk.vtkPolyData()
@@ -171,16 +171,6 @@ def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
             display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
             display.SetVisibility3D(True)
         segmentationNode.Modified()
-
-
-@contextmanager
-def _batch(scene):
-    """Views begin anew at the end; else Slicer takes longer to close the scene than this takes."""
-    scene.StartState(scene.BatchProcessState)
-    try:
-        yield
-    finally:
-        scene.EndState(scene.BatchProcessState)
 
 
 @contextmanager
