@@ -33,9 +33,6 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
         tags: facts kept on each segment, e.g. model and version.
         ownTags: facts kept on single segments, by structure.
     """
-    segmentation = segmentationNode.GetSegmentation()
-    segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
-    emptySegmentation(segmentationNode)
     matrix = labelMap.ijk_to_ras
     if volumeNode is not None:
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
@@ -44,11 +41,15 @@ def segmentationFromLabelMap(labelMap: LabelMap, segmentationNode, volumeNode=No
     layers = labelMap.layers or [labelMap]
     images = [_orientedImage(layer.array, matrix) for layer in layers]  # each shared by the segments of a layer
     imageOf = {s.value: image for layer, image in zip(layers, images, strict=True) for s in layer.structures}
-    for structure in labelMap.structures:
-        own = (ownTags or {}).get(structure.name, {})
-        segment = newSegment(structure, {**(tags or {}), **own})
-        segment.AddRepresentation(BINARY_LABELMAP, imageOf.get(structure.value, images[0]))
-        segmentation.AddSegment(segment, structure.name)
+    segmentation = segmentationNode.GetSegmentation()
+    with _atOnce(segmentationNode):
+        segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
+        emptySegmentation(segmentationNode)
+        for structure in labelMap.structures:
+            own = (ownTags or {}).get(structure.name, {})
+            segment = newSegment(structure, {**(tags or {}), **own})
+            segment.AddRepresentation(BINARY_LABELMAP, imageOf.get(structure.value, images[0]))
+            segmentation.AddSegment(segment, structure.name)
 
 
 def newSegment(structure: Structure, tags):
@@ -158,13 +159,12 @@ def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
     """
     toNode = toVtk(np.linalg.inv(worldMatrix(segmentationNode)))
     made = {surface.structure.name: surface for surface in surfaces}
-    segmentation = segmentationNode.GetSegmentation()
-    with _atOnce(segmentationNode.GetScene()):
+    segmentation, display = segmentationNode.GetSegmentation(), segmentationNode.GetDisplayNode()
+    with _atOnce(*filter(None, (segmentationNode, display))):
         for index in range(segmentation.GetNumberOfSegments()):
             surface = made.get(segmentation.GetNthSegmentID(index))
             mesh = _shaded(surface, toNode) if surface else vtk.vtkPolyData()
             segmentation.GetNthSegment(index).AddRepresentation(CLOSED_SURFACE, mesh)
-        display = segmentationNode.GetDisplayNode()
         if display is not None:
             display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
             display.SetVisibility3D(True)
@@ -172,13 +172,14 @@ def surfacesToSegmentation(surfaces: SurfaceSet, segmentationNode) -> None:
 
 
 @contextmanager
-def _atOnce(scene):
-    """All views show the changes at the end; else each of them does so for each segment, which takes much longer."""
-    scene.StartState(scene.BatchProcessState)
+def _atOnce(*nodes):
+    """Nodes tell their changes at the end; else views and widgets follow each segment, which takes much longer."""
+    told = [(node, node.StartModify()) for node in nodes]
     try:
         yield
     finally:
-        scene.EndState(scene.BatchProcessState)
+        for node, before in told:
+            node.EndModify(before)
 
 
 def terminologyEntry(structure: Structure) -> str:

@@ -9,7 +9,6 @@ from DeepSegLib.i18n import tr as _
 from DeepSegLogic.session import SOLVER, Newest, entry_text
 from DeepSegLogic.session.newest import OUTLINE_PAUSE_S
 from DeepSegLogic.session.reach import reach_after
-from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
 from DeepSegLogic.util.i18n import mark as N_
 
@@ -92,7 +91,7 @@ class CorrectSection:
 
     def showRun(self, run):
         if run.task == "correct":
-            self._tell(run_text(run, remedies.words()))
+            self._tell(remedies.runText(run))
 
     def leaveTools(self):
         """Another module is shown, or another scene: put down what draws and paints."""

@@ -20,6 +20,8 @@ class InputSection:
 
     def __init__(self, ui, sceneSession):
         self.ui, self.scene, self.session = ui, sceneSession, sceneSession.session
+        self._drawn = None  # the scan whose field of view is drawn
+        ui.fieldOfViewLabel.visible = False
         ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolume)
         ui.openSegmentationButton.connect("clicked(bool)", self.onOpenSegmentation)
         ui.cropButton.connect("clicked(bool)", self.onCrop)
@@ -114,7 +116,9 @@ class InputSection:
         ui.forceCheckBox.visible = any(note.blocking for note in found.notes)
 
     def _showFieldOfView(self, scan):
-        picture = qt.QPixmap()
+        if scan is self._drawn:
+            return
+        self._drawn, picture = scan, qt.QPixmap()
         if scan is not None and scan.parts:
             picture.loadFromData(qt.QByteArray(outline_png(scan)))
             picture = picture.scaledToHeight(FIGURE_HEIGHT, qt.Qt.SmoothTransformation)

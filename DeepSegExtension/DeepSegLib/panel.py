@@ -1,5 +1,7 @@
 """The panel once everything is installed: its sections, what a saved scene brings back to them, and a timer."""
 
+import time
+
 import qt
 import slicer
 from slicer.i18n import translate
@@ -26,6 +28,7 @@ from DeepSegLib.sureSection import SureSection
 from DeepSegLogic.util.i18n import set_translator
 
 POLL_MS = 50
+PAUSE_S = 0.002
 SECTIONS = (
     InputSection,
     ChannelSection,
@@ -77,8 +80,13 @@ class Panel:
         self._selectNodes()
         self._timer = qt.QTimer()
         self._timer.interval = POLL_MS
-        self._timer.connect("timeout()", self._scene.poll)
+        self._timer.connect("timeout()", self._poll)
         self._timer.start()
+
+    def _poll(self):
+        if self._scene.session.jobs.waiting:
+            time.sleep(PAUSE_S)  # in Slicer, other threads run only then: those that talk with the worker
+        self._scene.poll()
 
     def close(self):
         """Take out of the views what is the panel's, and stop polling."""

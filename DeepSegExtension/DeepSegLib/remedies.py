@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import slicer
 
 from DeepSegLib.i18n import tr as _
+from DeepSegLogic.session.texts import run_text
 from DeepSegLogic.util.errors import DeepSegError
 
 
@@ -35,6 +36,11 @@ def words():
         "start_service": _("Or run on this computer: choose it under Advanced."),
         "trust_model": _("Select it in the Model section and press Trust."),
     }
+
+
+def runText(run):
+    """The state of the long task, in one line; Slicer's translation of all words takes longer than the rest."""
+    return run_text(run, words() if run.error is not None else {})
 
 
 @contextmanager

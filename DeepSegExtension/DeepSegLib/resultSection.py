@@ -154,7 +154,7 @@ class ResultSection:
             ui.opacitySlider.blockSignals(blocked)
         if node is None or storedResult.hasSurfaces(node):
             blocked = ui.show3DButton.blockSignals(True)
-            ui.show3DButton.checked = node is not None and bool(node.GetDisplayNode().GetVisibility3D())
+            ui.show3DButton.checked = node is not None and storedResult.showsSurfaces(node)
             ui.show3DButton.blockSignals(blocked)
 
     def _fill(self, measurements):

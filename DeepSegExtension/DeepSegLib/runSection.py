@@ -6,7 +6,6 @@ import slicer
 from DeepSegLib import remedies
 from DeepSegLib.i18n import tr as _
 from DeepSegLogic.session import Phase
-from DeepSegLogic.session.texts import run_text
 
 
 class RunSection:
@@ -33,7 +32,7 @@ class RunSection:
         ui.segmentButton.toolTip = "" if run.busy else why
         ui.progressBar.visible = run.busy
         ui.progressBar.value = round(1000 * run.fraction)
-        text = run_text(run, remedies.words()) or why
+        text = remedies.runText(run) or why
         ui.statusLabel.text = "\n".join([text, *self._ownWarnings(run)]) if not run.busy else text
 
     def _ownWarnings(self, run):

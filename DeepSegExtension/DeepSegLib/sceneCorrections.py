@@ -151,7 +151,7 @@ class SceneCorrections:
             self.resultShown()
             self._work.checkStructure()
             outcome.measure(labelMap)
-            if node.GetDisplayNode().GetVisibility3D():
+            if storedResult.showsSurfaces(node):
                 outcome.show_surfaces(labelMap)
         return entry
 

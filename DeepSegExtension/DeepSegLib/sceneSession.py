@@ -107,7 +107,7 @@ class SceneSession:
                     raise InputError(
                         _("{} is a time sequence without frames.").format(node.GetName()), _("Load its frames again.")
                     )
-                volume = volumeNodes.volumeFromNode(node)
+                volume = volumeNodes.volumeFromNode(node, self.session.choices.volume)
             except DeepSegError as error:
                 self.inputError = str(error)
         self.session.choices.set_volume(volume)

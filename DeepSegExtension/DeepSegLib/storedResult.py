@@ -173,6 +173,11 @@ def hasSurfaces(node):
     return node.GetSegmentation().ContainsRepresentation(bridge.CLOSED_SURFACE)
 
 
+def showsSurfaces(node):
+    """Whether a node shows surfaces in 3D: one that never had any is visible there, too, and shows nothing."""
+    return hasSurfaces(node) and bool(node.GetDisplayNode().GetVisibility3D())
+
+
 def voxelTime(node):
     """When the voxels of a segmentation last changed."""
     images = {segment.GetRepresentation(bridge.BINARY_LABELMAP) for segment in _segments(node)} - {None}

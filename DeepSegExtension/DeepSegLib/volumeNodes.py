@@ -14,8 +14,11 @@ SOURCE = "DeepSeg.Source"  # attribute of a volume's node: Volume.source; never 
 WARNINGS = "DeepSeg.Warnings"  # attribute of a volume's node: warnings of its reader, one sentence a line
 
 
-def volumeFromNode(node) -> Volume:
+def volumeFromNode(node, known=None) -> Volume:
     """The scalar volume of a ``vtkMRMLScalarVolumeNode``, where its parent transforms put it.
+
+    Args:
+        known: a volume whose voxels are used if they are the same, as copying takes longer than comparing.
 
     Raises:
         InputError: no image data, several components, a label map, or a non-linear transform.
@@ -36,13 +39,22 @@ def volumeFromNode(node) -> Volume:
     node.GetIJKToRASMatrix(ijkToRas)
     warnings = (node.GetAttribute(WARNINGS) or "").splitlines()
     return Volume(
-        compact(array).copy(),
+        _own(array, None if known is None else known.array),
         worldMatrix(node) @ toNumpy(ijkToRas),
         name,
         modalityOf(node),
         warnings,
         sourceOf(node),
     )
+
+
+def _own(array, known):
+    """Voxels as a :class:`Volume` holds them, not in the memory of the node; the known ones if they are the same."""
+    found = compact(array)
+    alike = known is not None and (known.dtype, known.shape) == (found.dtype, found.shape)
+    if alike and all(map(np.array_equal, known, found)):  # slice by slice: no copy, and the first difference ends it
+        return known
+    return found.copy() if np.may_share_memory(found, array) else found
 
 
 def modalityOf(node):

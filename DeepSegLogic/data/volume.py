@@ -61,6 +61,8 @@ class Volume(GridRecord):
 
 def compact(array: npt.NDArray[Any]) -> VolumeArray:
     """int16 where it holds all voxels exactly, else float32; C-contiguous."""
+    if array.dtype == np.int16:
+        return np.ascontiguousarray(array)
     fits = array.size == 0 or (array.min() >= -32768 and array.max() <= 32767)
     whole = array.dtype.kind in "iu" or (fits and bool((array == np.rint(array)).all()))
     if fits and whole:

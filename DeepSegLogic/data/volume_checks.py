@@ -101,17 +101,19 @@ def ct_doubts(volume: Volume, greys: tuple[float, float]) -> tuple[list[str], li
     array, (low, high) = volume.array, greys
     if high > CT_RANGE_HU[1] or (low < CT_RANGE_HU[0] and not _one_value_fills(array, low)):
         return [f"Its values reach from {minus_text(low)} to {minus_text(high)}, beyond what HU can be."], []
+    step = max(1, round((array.size / LOOK_VOXELS) ** (1 / 3)))
+    look = array[::step, ::step, ::step]
     beside = ""
     if low < PADDING_HU < high:
-        low, beside = float(array.min(where=array > PADDING_HU, initial=high)), " beside padding"
+        low, beside = _lowest_beside_padding(look, high), " beside padding"
+        if low > AIR_HU or high - low < SMALLEST_RANGE_HU:  # else all that is asked below is answered
+            low = _lowest_beside_padding(array, high)
     if low >= 0 and _holds_labels(array):
         return [SEGMENTATION], []
     if low >= 0:
         return [f"It has no negative values (lowest{beside}: {minus_text(low)}), but fat and air are below 0 HU."], []
     if high - low < SMALLEST_RANGE_HU:
         return [f"Its values span only {high - low:g}, less than soft tissue and air in HU."], []
-    step = max(1, round((array.size / LOOK_VOXELS) ** (1 / 3)))
-    look = array[::step, ::step, ::step]
     bone = (look > BONE_HU).mean()
     if bone > MOST_BONE:
         return [f"{bone:.0%} of it is above {BONE_HU} HU, as dense as bone: its values may be shifted up."], []
@@ -149,6 +151,10 @@ def is_label_map_of(volume: Volume, other: Volume) -> bool:
         return False
     holds = [v.modality is None and v.array.min() >= 0 and _holds_labels(v.array) for v in (volume, other)]
     return holds == [True, False]
+
+
+def _lowest_beside_padding(array: VolumeArray, high: float) -> float:
+    return float(array.min(where=array > PADDING_HU, initial=high))
 
 
 def _one_value_fills(array: VolumeArray, low: float) -> bool:

@@ -15,6 +15,7 @@ from ..refinement.undo import Entry, History
 from ..util.errors import UsageError
 from ..util.i18n import mark as N_
 from ..util.i18n import tr as _
+from ..util.lazy import import_ahead
 from ..util.words import change_text
 from .drawn import NAMES, check_drawn
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from ..refinement.proposal import Proposal
 
 BY_HAND = N_("By hand")
+
+
+def expect_corrections() -> None:
+    """A result will be there soon: import meanwhile what the first correction needs."""
+    import_ahead("DeepSegLogic.refinement.solver", "SimpleITK")
 
 
 class Correction:

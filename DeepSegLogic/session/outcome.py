@@ -17,7 +17,7 @@ from ..review.confidence import doubtful_first
 from ..review.findings import without
 from ..util.errors import DeepSegError, UsageError
 from ..util.i18n import tr as _
-from .correction import Correction
+from .correction import Correction, expect_corrections
 from .jobs import Jobs
 from .planning import Planning
 from .signal import Signal
@@ -181,6 +181,7 @@ class Outcome:
         self.as_run.update(as_run or {})
         self.result, self.volume = result, volume
         self.correction = Correction(result.label_map, volume, result.probabilities)
+        expect_corrections()
         self.planning = Planning(self._jobs, self.correction, self._show_plan)
         self.result_changed.emit(result)
         if plan is None or not self.planning.resume(plan):

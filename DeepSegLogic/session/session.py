@@ -19,6 +19,7 @@ from .adaptation import Adaptation
 from .archive import SessionArchive
 from .choices import Choices
 from .chosen import Place
+from .correction import expect_corrections
 from .detection import Detection
 from .drafting import Drafting
 from .jobs import Jobs
@@ -136,6 +137,7 @@ class Session:
             frame=frame,
             **enhance,
         )
+        expect_corrections()
 
     def correct(self, request: dict[str, Any], take: Callable[[dict[str, Any]], str]) -> None:
         """Let the model that is chosen as the correction method answer a prompt.

@@ -63,6 +63,22 @@ def test_volume_node_keeps_voxels_and_place(scene, left_handed):
     np.testing.assert_allclose(volume.ijk_to_ras, matrix(left_handed), atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.float64])
+def test_voxels_are_copied_once_and_follow_no_edit(scene, dtype):
+    array = np.random.default_rng(0).integers(0, 200, (5, 6, 7)).astype(dtype)
+    node = volume_node(scene, array, matrix())
+    first = volumeNodes.volumeFromNode(node)
+    assert volumeNodes.volumeFromNode(node, first).array is first.array
+    voxels = numpy_support.vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
+    voxels[-1] += 1
+    np.testing.assert_array_equal(first.array, array)
+    second = volumeNodes.volumeFromNode(node, first)
+    assert second.array.ravel()[-1] == array.ravel()[-1] + 1
+    assert not np.may_share_memory(second.array, voxels) and not np.may_share_memory(second.array, first.array)
+    shorter = Volume(first.array[:4], matrix())
+    np.testing.assert_array_equal(volumeNodes.volumeFromNode(node, shorter).array, second.array)
+
+
 def test_parent_transform_moves_the_volume(scene):
     array = np.zeros((5, 6, 7), np.int16)
     node = volume_node(scene, array, matrix())
@@ -231,13 +247,18 @@ def test_what_a_reader_said_is_kept_with_the_node(scene):
 def test_surfaces_are_shaded_by_normals_that_point_outward(scene, left_handed):
     k, j, i = np.indices((15, 30, 30)) - np.array([7, 15, 15])[:, None, None, None]
     ball = ((k * 2.5) ** 2 + (j * 0.9) ** 2 + (i * 0.8) ** 2 < 10.0**2).astype(np.uint8)
-    labels = LabelMap(ball, matrix(left_handed), [structure_for("liver", 1)])
+    ball[0, 0, :2] = 2, 3
+    structures = [structure_for(name, value) for value, name in enumerate(("liver", "spleen", "stomach"), start=1)]
+    labels = LabelMap(ball, matrix(left_handed), structures)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    kinds = slicer.vtkSegmentation
+    told = {kinds.SegmentAdded: 0, kinds.SegmentModified: 0}  # what views and widgets follow, for each segment at once
+    for kind in told:
+        node.AddObserver(kind, lambda *_, kind=kind: told.update({kind: told[kind] + 1}))
     bridge.segmentationFromLabelMap(labels, node)
-    changes = []
-    scene.AddObserver(scene.EndBatchProcessEvent, lambda *_: changes.append(1))
+    assert told == {kinds.SegmentAdded: 1, kinds.SegmentModified: 0}
     bridge.surfacesToSegmentation(make_surfaces(labels), node)
-    assert len(changes) == 1 and not scene.IsBatchProcessing()  # for the views, one change of the whole scene
+    assert told == {kinds.SegmentAdded: 1, kinds.SegmentModified: 1} and not node.GetDisableModifiedEvent()
     mesh = node.GetSegmentation().GetSegment("liver").GetRepresentation(bridge.CLOSED_SURFACE)
     arrays = mesh.GetPoints().GetData(), mesh.GetPointData().GetNormals()
     points, normals = map(numpy_support.vtk_to_numpy, arrays)

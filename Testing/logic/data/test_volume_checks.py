@@ -76,6 +76,22 @@ def test_what_only_the_header_can_tell(chest, made, said):
     assert not re.search(r"-\d", " ".join(reasons)), "a hyphen for a minus sign"
 
 
+@pytest.mark.parametrize(
+    ("lowest", "said"),
+    [
+        (-900, []),
+        (-450, ["It has no air (lowest value beside padding: −450); lungs and the surroundings are near −1000 HU."]),
+    ],
+)
+def test_the_lowest_value_counts_wherever_it_is(lowest, said):
+    """Large volumes are sampled, but one voxel beside the sampled ones may hold it."""
+    array = np.random.default_rng(3).integers(-100, 200, (201, 201, 201), dtype=np.int16)
+    array[:9, :9] = -2000
+    array[101, 101, 101] = lowest
+    _, doubts = doubts_of(Volume(array, np.diag([1.5, 1.5, 1.5, 1.0]), modality="CT"))
+    assert doubts == said
+
+
 def test_segmentations_are_known_from_pictures(chest, chest_segmentation):
     labels = read_label_map(chest_segmentation).array.astype(np.int16)
     picture = np.clip((chest.array + 160) * (255 / 400), 0, 255).astype(np.int16)  # a window, saved as 8 bits
