@@ -106,6 +106,11 @@ class Panel:
         self.leaveTools()  # the scene may have been saved while one was used
         qt.QTimer.singleShot(0, self._selectNodes)
 
+    def chooseOnlyVolume(self):
+        """A volume was loaded: without another one, it is the one to segment."""
+        if self._sections and not self._scene.isLoading and self._scene.volumeNode is None:
+            self._ui.inputSelector.setCurrentNode(_onlyVolume())
+
     def _restore(self):
         savedState.restore(self._scene, self._logic.getParameterNode())
 
@@ -123,17 +128,20 @@ class Panel:
             return  # closed meanwhile, or another scene follows
         self._scene.isLoading = False
         self._correct.editResult()
-        node = self._scene.volumeNode
-        if node is None:
-            volumes = [
-                n
-                for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-                if not n.IsA("vtkMRMLLabelMapVolumeNode")
-            ]
-            node = volumes[0] if len(volumes) == 1 else None
+        node = self._scene.volumeNode or _onlyVolume()
         selector, choices = self._ui.inputSelector, self._scene.session.choices
         blocked = selector.blockSignals(True)
         selector.setCurrentNode(None)  # else it tells nobody of a node that it shows already
         selector.blockSignals(blocked)
         selector.setCurrentNode(node)
         choices.channels_changed.emit(choices.channels)  # their selectors lost their nodes, too
+
+
+def _onlyVolume():
+    """The volume of the scene if there is one only, else None."""
+    volumes = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if node.GetImageData() is not None and not node.IsA("vtkMRMLLabelMapVolumeNode")
+    ]
+    return volumes[0] if len(volumes) == 1 else None

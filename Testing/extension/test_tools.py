@@ -26,6 +26,15 @@ def test_it_edits_the_result_in_its_volume(ready):
     assert editor.sourceVolumeNode() is ready.scene.volumeNode
 
 
+def test_it_paints_the_structure_that_is_chosen(ready):
+    editor = ready.ui.segmentEditor
+    ready.run()
+    ready.choose_row("Liver")
+    assert editor.currentSegmentID() == "liver"
+    ready.choose_row("Left lung")
+    assert editor.currentSegmentID() == "lung_left"
+
+
 def test_tools_are_put_down_before_the_scene_closes_and_stay_down_when_it_is_opened(painting, tmp_path):
     import slicer
 
