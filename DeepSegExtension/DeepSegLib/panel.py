@@ -22,6 +22,7 @@ from DeepSegLib.planSection import PlanSection
 from DeepSegLib.resultSection import ResultSection
 from DeepSegLib.runSection import RunSection
 from DeepSegLib.structureSection import StructureSection
+from DeepSegLib.style import Style
 from DeepSegLib.sureSection import SureSection
 from DeepSegLogic.util.i18n import set_translator
 
@@ -60,6 +61,7 @@ class Panel:
         self._ui, self._logic, self._scene = ui, logic, logic.sceneSession
         self._correct = CorrectSection(ui, self._scene)
         self._pictures = PictureSection(ui, self._scene)
+        self._style = Style(ui)
         self._sections = [kind(ui, self._scene) for kind in SECTIONS]
         self._restore()  # the sections show what this tells them
         choices = self._scene.session.choices
@@ -85,6 +87,7 @@ class Panel:
         self._timer.stop()
         self._correct.close()
         self._pictures.close()
+        self._style.close()
         self._sections = []
 
     def leaveTools(self):

@@ -88,9 +88,11 @@ class RealHost:
         slicer.util.selectModule(_ELSEWHERE)
         slicer.mrmlScene.Clear(False)
         self.pump(0)
-        for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
-            if node.GetModuleName() in self._loaded:  # the panel is there, and keeps in it what was chosen
-                slicer.mrmlScene.RemoveNode(node)
+        for name in self._loaded:  # the panel is still there, and has kept in a node what was chosen
+            getattr(slicer.modules, f"{name}Widget").cleanup()
+            for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
+                if node.GetModuleName() == name:
+                    slicer.mrmlScene.RemoveNode(node)
         failed = list(LOOP.errors)
         LOOP.clear()
         DIALOGS.clear()
