@@ -307,6 +307,7 @@ class CorrectSection:
             node = slicer.vtkMRMLSegmentEditorNode()
             node.SetSingletonTag("DeepSegEditor")
             node = scene.AddNode(node)
+        node.SetSaveWithScene(False)  # the editor cannot take up a tool of a scene that is still loaded
         editor.setMRMLSegmentEditorNode(node)
         editor.setSegmentationNode(result)
         if result is not None:  # before that it takes no volume
