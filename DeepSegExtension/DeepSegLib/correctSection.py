@@ -110,6 +110,7 @@ class CorrectSection:
     def close(self):
         """Leave the Segment Editor's node to the panel that follows, when the module is reloaded."""
         self.leaveTools()
+        self.ui.segmentEditor.setSegmentationNode(None)  # else it complains at each change of it that it has no node
         self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
 
     def onVolume(self, _node):

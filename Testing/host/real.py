@@ -90,9 +90,9 @@ class RealHost:
         self.pump(0)
         for name in self._loaded:  # the panel is still there, and has kept in a node what was chosen
             getattr(slicer.modules, f"{name}Widget").cleanup()
-            for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
-                if node.GetModuleName() == name:
-                    slicer.mrmlScene.RemoveNode(node)
+            node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLScriptedModuleNode")
+            if node is not None:
+                slicer.mrmlScene.RemoveNode(node)
         failed = list(LOOP.errors)
         LOOP.clear()
         DIALOGS.clear()
