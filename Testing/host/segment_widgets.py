@@ -147,7 +147,7 @@ class qMRMLSegmentEditorWidget(SceneWidget):
         if node is self._node:
             return
         if node is None and self._shown is not None:
-            raise AssertionError("Without a node, the Segment Editor prints an error at each change of its segmentation.")
+            raise AssertionError("Without a node, the Segment Editor prints an error when its segmentation changes.")
         self._nodeObserver.clear()
         self._node = node
         if node is not None:
