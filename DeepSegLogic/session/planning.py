@@ -140,8 +140,8 @@ class Planning:
             self._compute(entries, lambda found: found, plan.title)
 
     def resume(self, plan: Plan) -> bool:
-        """Show a plan that was saved with this result, perhaps with its parts as structures; its numbers are stale if the
-        result is another one.
+        """Show a plan that was saved with this result, perhaps with its parts as structures. Its numbers are stale if
+        the result is another one.
 
         Returns:
             Whether it has all numbers; else nothing changes.
