@@ -415,9 +415,9 @@ def test_the_outline_is_of_where_the_hand_stopped(lung):
     widget = slicer.app.layoutManager().sliceWidget("Red")
     interactor, view = widget.sliceView().interactor(), widget.mrmlSliceNode()
     view.JumpSliceByOffsetting(*(matrix @ [i, j, k, 1.0])[:3])
-    toXY = np.linalg.inv(slicer.util.arrayFromVTKMatrix(view.GetXYToRAS()))
 
     def point(voxel):
+        toXY = np.linalg.inv(slicer.util.arrayFromVTKMatrix(view.GetXYToRAS()))  # a wider panel makes the view narrower
         interactor.SetEventPosition(*(int(x) for x in np.rint((toXY @ matrix @ [*voxel[::-1], 1.0])[:2])))
 
     lung.paint("lung_left", lung.before)
