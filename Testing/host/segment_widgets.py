@@ -146,8 +146,6 @@ class qMRMLSegmentEditorWidget(SceneWidget):
     def setMRMLSegmentEditorNode(self, node):
         if node is self._node:
             return
-        if node is None and self._shown is not None:
-            raise AssertionError("Without a node, the Segment Editor prints an error when its segmentation changes.")
         self._nodeObserver.clear()
         self._node = node
         if node is not None:
