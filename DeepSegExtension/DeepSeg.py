@@ -5,7 +5,9 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -73,8 +75,6 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         if (slicer.app.majorVersion, slicer.app.minorVersion) < (5, 10):  # Python 3.9
-            import qt
-
             self.layout.addWidget(qt.QLabel(_("DeepSeg needs 3D Slicer 5.10 or newer.")))
             return
         from DeepSegLogic.util.resources import resource_path
@@ -89,6 +89,7 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneLoaded)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneLoaded)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
         self._begin()
 
     def cleanup(self):
@@ -129,6 +130,11 @@ class DeepSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneLoaded(self, _caller, _event):
         if self._panel is not None:
             self._panel.resume()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAdded(self, _caller, _event, node):
+        if self._panel is not None and node.IsA("vtkMRMLScalarVolumeNode"):
+            qt.QTimer.singleShot(0, self._panel.chooseOnlyVolume)  # once it has its voxels
 
     def _begin(self):
         """Show the panel once everything that it needs is installed."""

@@ -16,6 +16,7 @@ from DeepSegLogic.remote.server import Server
 from DeepSegLogic.service.users import Users
 
 HERE = Path(__file__).resolve().parent / "logic" / "service"
+CHECKOUT = str(HERE.parents[2])  # in Slicer, no pip has installed it
 
 
 class Running:
@@ -38,7 +39,7 @@ class Running:
                 env={
                     **os.environ,
                     "DEEPSEG_TEST_FOLDER": str(self.folder),
-                    "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])),
+                    "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), CHECKOUT, os.environ.get("PYTHONPATH")])),
                 },
                 stdout=subprocess.PIPE,
                 stderr=log,

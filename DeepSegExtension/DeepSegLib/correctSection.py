@@ -12,8 +12,8 @@ from DeepSegLogic.session.reach import reach_after
 from DeepSegLogic.util.errors import DeepSegError
 from DeepSegLogic.util.i18n import mark as N_
 
-ADJUST = N_("{} Turn the wheel to change more or less, release to apply.")
-ACCEPT = N_("{} Move the slider to change more or less, press Accept to apply.")
+ADJUST = N_("{}. Turn the wheel to change more or less, release to apply.")
+ACCEPT = N_("{}. Move the slider to change more or less, press Accept to apply.")
 READY = N_("{}: press Add or Remove, then draw in a view.")
 CHOOSE = N_("Click on a structure in the result list first.")
 HINTS = {
@@ -41,6 +41,13 @@ def later(seconds, call):
     qt.QTimer.singleShot(round(1000 * seconds), call)
 
 
+def plain(toolTip):
+    """A tooltip as it was written; Slicer makes rich text of it."""
+    document = qt.QTextDocument()
+    document.setHtml(toolTip)
+    return document.toPlainText()
+
+
 class CorrectSection:
     """A prompt takes effect when the mouse button that drew it is released; then the next one can be drawn.
 
@@ -66,7 +73,7 @@ class CorrectSection:
         ui.reachSlider.connect("valueChanged(int)", self.onReach)
         for name, key in KEYS.items():
             button = getattr(ui, name)
-            button.toolTip = f"{button.toolTip} ({key})"
+            button.toolTip = f"{plain(button.toolTip)} ({key})"
             self._shortcut(key).connect("activated()", button, "click()")
         self._escape = self._shortcut(qt.QKeySequence.Cancel)  # only while one draws: it is the Segment Editor's, too
         self._escape.enabled = False
@@ -83,7 +90,8 @@ class CorrectSection:
         self._invite()
 
     def showCurrent(self, _name):
-        """Prompts are for another structure now, also those of a tool that is pressed."""
+        """Prompts are for another structure now, also those of a tool that is pressed, and so is the Segment Editor."""
+        self._selectCurrent()
         if self.ui.addToButton.checked or self.ui.removeFromButton.checked:
             self._draw()
         else:
@@ -101,6 +109,7 @@ class CorrectSection:
     def close(self):
         """Leave the Segment Editor's node to the panel that follows, when the module is reloaded."""
         self.leaveTools()
+        self.ui.segmentEditor.setSegmentationNode(None)  # else it complains at each change of it that it has no node
         self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
 
     def onVolume(self, _node):
@@ -298,10 +307,18 @@ class CorrectSection:
             node = slicer.vtkMRMLSegmentEditorNode()
             node.SetSingletonTag("DeepSegEditor")
             node = scene.AddNode(node)
+        node.SetSaveWithScene(False)  # the editor cannot take up a tool of a scene that is still loaded
         editor.setMRMLSegmentEditorNode(node)
         editor.setSegmentationNode(result)
         if result is not None:  # before that it takes no volume
             editor.setSourceVolumeNode(self.scene.resultVolumeNode)
+            self._selectCurrent()
+
+    def _selectCurrent(self):
+        """Let the Segment Editor paint the structure that is chosen in the table."""
+        name, result = self.scene.currentStructure, self.scene.resultNode
+        if name is not None and result is not None and result.GetSegmentation().GetSegment(name) is not None:
+            self.ui.segmentEditor.setCurrentSegmentID(name)
 
     def _text(self, entry):
         return entry_text(entry, self.scene.correction.label_map)

@@ -45,5 +45,6 @@ class Outline:
         if self._node is not None and self._node.GetScene() is not None:
             display = self._node.GetDisplayNode()
             self._scene.RemoveNode(self._node)  # first: Slicer crashes when its segments go without a display node
-            self._scene.RemoveNode(display)  # the scene would keep it
+            if display.GetScene() is not None:  # the subject hierarchy may have removed it, the scene alone does not
+                self._scene.RemoveNode(display)
         self._node = None

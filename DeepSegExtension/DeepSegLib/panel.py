@@ -24,6 +24,7 @@ from DeepSegLib.planSection import PlanSection
 from DeepSegLib.resultSection import ResultSection
 from DeepSegLib.runSection import RunSection
 from DeepSegLib.structureSection import StructureSection
+from DeepSegLib.style import Style
 from DeepSegLib.sureSection import SureSection
 from DeepSegLogic.util.i18n import set_translator
 
@@ -63,6 +64,7 @@ class Panel:
         self._ui, self._logic, self._scene = ui, logic, logic.sceneSession
         self._correct = CorrectSection(ui, self._scene)
         self._pictures = PictureSection(ui, self._scene)
+        self._style = Style(ui)
         self._sections = [kind(ui, self._scene) for kind in SECTIONS]
         self._restore()  # the sections show what this tells them
         choices = self._scene.session.choices
@@ -93,6 +95,7 @@ class Panel:
         self._timer.stop()
         self._correct.close()
         self._pictures.close()
+        self._style.close()
         self._sections = []
 
     def leaveTools(self):
@@ -114,6 +117,11 @@ class Panel:
         self.leaveTools()  # the scene may have been saved while one was used
         qt.QTimer.singleShot(0, self._selectNodes)
 
+    def chooseOnlyVolume(self):
+        """A volume was loaded: without another one, it is the one to segment."""
+        if self._sections and not self._scene.isLoading and self._scene.volumeNode is None:
+            self._ui.inputSelector.setCurrentNode(_onlyVolume())
+
     def _restore(self):
         savedState.restore(self._scene, self._logic.getParameterNode())
 
@@ -131,17 +139,20 @@ class Panel:
             return  # closed meanwhile, or another scene follows
         self._scene.isLoading = False
         self._correct.editResult()
-        node = self._scene.volumeNode
-        if node is None:
-            volumes = [
-                n
-                for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-                if not n.IsA("vtkMRMLLabelMapVolumeNode")
-            ]
-            node = volumes[0] if len(volumes) == 1 else None
+        node = self._scene.volumeNode or _onlyVolume()
         selector, choices = self._ui.inputSelector, self._scene.session.choices
         blocked = selector.blockSignals(True)
         selector.setCurrentNode(None)  # else it tells nobody of a node that it shows already
         selector.blockSignals(blocked)
         selector.setCurrentNode(node)
         choices.channels_changed.emit(choices.channels)  # their selectors lost their nodes, too
+
+
+def _onlyVolume():
+    """The volume of the scene if there is one only, else None."""
+    volumes = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if node.GetImageData() is not None and not node.IsA("vtkMRMLLabelMapVolumeNode")
+    ]
+    return volumes[0] if len(volumes) == 1 else None

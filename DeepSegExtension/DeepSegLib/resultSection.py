@@ -33,6 +33,7 @@ class ResultSection:
         ui.statisticsButton.connect("clicked(bool)", self.onStatistics)
         sceneSession.resultShown.connect(self.showResult)
         sceneSession.lookChanged.connect(self.showLook)
+        sceneSession.surfacesShown.connect(self.showSurfaces)
         sceneSession.session.choices.input_changed.connect(self.showInput)
         self.outcome.measurements_changed.connect(self.showMeasurements)
         self.outcome.findings_changed.connect(self.showFindings)
@@ -41,7 +42,7 @@ class ResultSection:
         self.showFindings(self.outcome.findings)
 
     def showResult(self, result):
-        self._tableWanted = False  # that was of the last one
+        self._tableWanted = self._toFrame = False  # that was of the last one
         self._showLook()
         self._showTold(result)
         if result is not None:
@@ -112,9 +113,16 @@ class ResultSection:
     def onShow3D(self, on):
         if on:
             with remedies.showingErrors(_("The surfaces cannot be shown.")):
+                self._toFrame = not storedResult.hasSurfaces(self.scene.resultNode)
                 self.scene.showSurfaces()
         elif self.scene.resultNode is not None:
             self.scene.resultNode.GetDisplayNode().SetVisibility3D(False)
+
+    def showSurfaces(self, _surfaces):
+        """The first surfaces of a result: look at all of them, from where the user looks."""
+        if self._toFrame:
+            self._toFrame = False
+            qt.QTimer.singleShot(0, _frame3D)  # the views show them first
 
     def onStatistics(self, _checked=False):
         with remedies.showingErrors(_("There are no statistics.")):
@@ -193,3 +201,10 @@ class ResultSection:
 
     def _nameOf(self, item):
         return next((name for name, known in self._items.items() if known == item), None)
+
+
+def _frame3D():
+    layout = slicer.app.layoutManager()
+    for view in [layout.threeDWidget(index).threeDView() for index in range(layout.threeDViewCount)]:
+        view.resetFocalPoint()
+        view.resetCamera()

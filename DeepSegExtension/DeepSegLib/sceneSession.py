@@ -235,7 +235,10 @@ class SceneSession:
 
     def showSurfaces(self):
         """Extract the joint surfaces of the result and show them in 3D."""
-        self.session.outcome.show_surfaces(self.labelMap())
+        labelMap = self.labelMap()
+        if not storedResult.hasSurfaces(self.resultNode):  # what is corrected meanwhile is shown, too
+            bridge.surfacesToSegmentation([], self.resultNode)
+        self.session.outcome.show_surfaces(labelMap)
 
     def titleOf(self, structure):
         """What the scene calls a structure of the result: users may rename its segment."""

@@ -52,15 +52,7 @@ class Planning:
     @property
     def label_map(self) -> LabelMap:
         """The result as it is now, with its parts joined to the organs that they were."""
-        from ..planning import joined
-
-        state = self._divided, self._correction.history.done
-        if self._joined is None or self._joined[0] != state:
-            found = replace(self._correction.label_map)  # the correction gives its own other structures
-            for organ in self._divided:
-                found = joined(found, organ)
-            self._joined = state, found
-        return self._joined[1]
+        return self._whole_organs(self._divided)
 
     def structures(self, measurements: Iterable[Measurement]) -> list[Structure]:
         """Those that an entry can name, by title: found in the result, and organs in place of their parts."""
@@ -148,12 +140,14 @@ class Planning:
             self._compute(entries, lambda found: found, plan.title)
 
     def resume(self, plan: Plan) -> bool:
-        """Show a plan that was saved with this result; its numbers are stale if the result is another one.
+        """Show a plan that was saved with this result, perhaps with its parts as structures. Its numbers are stale if
+        the result is another one.
 
         Returns:
             Whether it has all numbers; else nothing changes.
         """
-        steps = None if plan.checked(self.label_map).stale else self._steps
+        whole = self._whole_organs([entry["organ"] for entry in plan.entries.get("resections", ())])
+        steps = None if plan.checked(whole).stale else self._steps
         known = with_numbers(plan, steps)
         if known is None:
             return False
@@ -277,6 +271,18 @@ class Planning:
         """The result was corrected: tell who shows the plan."""
         if self.entries:
             self._changed(self)
+
+    def _whole_organs(self, organs: list[str]) -> LabelMap:
+        """The result as it is now, with the parts of organs joined."""
+        from ..planning import joined
+
+        state = organs, self._correction.history.done
+        if self._joined is None or self._joined[0] != state:
+            found = replace(self._correction.label_map)  # the correction gives its own other structures
+            for organ in organs:
+                found = joined(found, organ)
+            self._joined = state, found
+        return self._joined[1]
 
     @property
     def _divided(self) -> list[str]:

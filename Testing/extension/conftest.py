@@ -51,6 +51,15 @@ class User:
         """Let the panel work until a condition holds, or something failed."""
         assert self.desktop.pump(240, until=lambda: self.desktop.errors or until()), "\n".join(self.session.jobs.log)
 
+    @staticmethod
+    def tip(widget):
+        """The tooltip of a widget; Slicer makes rich text of it, which this undoes."""
+        import qt
+
+        document = qt.QTextDocument()
+        document.setHtml(widget.toolTip)
+        return document.toPlainText()
+
     def rows(self):
         """The lines of the result's table."""
         return [self.ui.resultTree.topLevelItem(n) for n in range(self.ui.resultTree.topLevelItemCount)]

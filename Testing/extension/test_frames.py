@@ -119,6 +119,7 @@ def test_what_is_measured_while_the_sequence_plays_is_noted_in_no_other_frame(mo
     outcome = moving.session.outcome
     moving.wait(lambda: not outcome.measuring)
     assert moving.scene.resultNode.GetAttribute("DeepSeg.run") != there
+    moving.browser.SetPlaybackRateFps(0.001)  # a real Slicer goes on to the next frame by itself
     moving.browser.SetPlaybackActive(True)
     moving.browser.SetSelectedItemNumber(2)
     outcome.measure(outcome.result.label_map)

@@ -2,12 +2,15 @@
 
 import time
 
+import host
 import numpy as np
 import pytest
 import trimesh
 from host.event_loop import LOOP
 
 from DeepSegLogic.data.label_map import LabelMap
+
+from .conftest import in_stand_in
 
 
 def test_segment_correct_export(ready, desktop, tmp_path):
@@ -25,7 +28,8 @@ def test_segment_correct_export(ready, desktop, tmp_path):
         LOOP.clear()
         ready.run()
         blocks.append(desktop.longest_block)
-    assert min(blocks) < 0.1, desktop.longest_block_slot
+    limit = 0.5 if host.REAL else 0.1  # Slicer's own part is in it there: its editor, its views, without a GPU perhaps
+    assert min(blocks) < limit, desktop.longest_block_slot
     assert any("Segmenting" in text for text in texts)
     assert told[::2] == [("Measuring the structures.", 0)] * 2 and all(not text and count for text, count in told[1::2])
     assert ui.segmentButton.text == "Segment" and "Done" in ui.statusLabel.text
@@ -225,3 +229,39 @@ def test_a_script_leaves_the_processor_to_the_run(user, small, monkeypatch):
     node, begun = user.load(*small), time.monotonic()
     logic.segment(node, structures=["lung_left"])
     assert len(polls) < 200 * (time.monotonic() - begun) + 10
+
+
+@in_stand_in
+def test_the_first_surfaces_are_looked_at(ready, desktop):
+    import slicer
+
+    view = slicer.app.layoutManager().threeDWidget(0).threeDView()
+    ready.run()
+    before = view.resets
+    for count in (2, 2):  # once its middle, once its size; later the user's view stays
+        ready.ui.show3DButton.checked = True
+        ready.wait(lambda: ready.session.outcome.surfaces and not ready.session.jobs.waiting)
+        desktop.pump(0.1)
+        assert view.resets - before == count
+        ready.ui.show3DButton.checked = False
+
+
+def test_a_volume_that_is_loaded_alone_is_chosen(user, small, desktop):
+    import slicer
+
+    assert user.ui.inputSelector.currentNode() is None
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    desktop.pump(0.1)
+    assert user.ui.inputSelector.currentNode() is None
+    slicer.mrmlScene.RemoveNode(labels)
+    first = slicer.util.addVolumeFromArray(small[0])
+    desktop.pump(0.1)
+    assert user.ui.inputSelector.currentNode() is user.scene.volumeNode is first
+    slicer.util.addVolumeFromArray(small[0])
+    desktop.pump(0.1)
+    assert user.scene.volumeNode is first
+    slicer.mrmlScene.Clear(False)
+    for _ in range(2):
+        slicer.util.addVolumeFromArray(small[0])
+    desktop.pump(0.1)
+    assert user.ui.inputSelector.currentNode() is None, "either may be meant"

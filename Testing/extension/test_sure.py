@@ -20,7 +20,7 @@ def test_explain_ask_look_and_take(ready):
     assert ui.sureCollapsibleButton.enabled and ui.explainButton.enabled
     ready.choose_row("Left lung")
     ui.explainButton.click()
-    assert not ui.explainButton.enabled and ui.explainButton.toolTip == "A task is running."
+    assert not ui.explainButton.enabled and ready.tip(ui.explainButton) == "A task is running."
     ready.wait(lambda: not session.jobs.run.busy)
     node, opacity = foreground()
     assert node.GetName() == "Why Left lung" and opacity == 0.5

@@ -26,11 +26,21 @@ def test_it_edits_the_result_in_its_volume(ready):
     assert editor.sourceVolumeNode() is ready.scene.volumeNode
 
 
+def test_it_paints_the_structure_that_is_chosen(ready):
+    editor = ready.ui.segmentEditor
+    ready.run()
+    ready.choose_row("Liver")
+    assert editor.currentSegmentID() == "liver"
+    ready.choose_row("Left lung")
+    assert editor.currentSegmentID() == "lung_left"
+
+
 def test_tools_are_put_down_before_the_scene_closes_and_stay_down_when_it_is_opened(painting, tmp_path):
     import slicer
 
     path = str(tmp_path / "scene.mrb")
-    assert slicer.util.saveScene(path)  # with the tool in it
+    painting.ui.segmentEditor.mrmlSegmentEditorNode().SetSaveWithScene(True)  # with the tool in it, as earlier versions
+    assert slicer.util.saveScene(path)
     slicer.mrmlScene.Clear(False)
     painting.desktop.pump(0.1)
     assert tool_of(painting) == (None, "")
@@ -44,6 +54,20 @@ def test_tools_are_put_down_before_the_scene_closes_and_stay_down_when_it_is_ope
     assert tool_of(painting) == (None, "")
     painting.ui.segmentEditor.setActiveEffectByName("Paint")  # and can be taken up again
     assert tool_of(painting)[1] == "Paint"
+
+
+def test_no_tool_is_saved(painting, tmp_path):
+    import slicer
+
+    for scene in ("scene", "again"):
+        path = tmp_path / scene / "scene.mrml"
+        path.parent.mkdir()
+        assert slicer.util.saveScene(str(path))
+        assert "Paint" not in path.read_text()
+        slicer.mrmlScene.Clear(False)
+        slicer.util.loadScene(str(path))
+        painting.desktop.pump(0.1)
+        painting.ui.segmentEditor.setActiveEffectByName("Paint")
 
 
 def test_tools_are_put_down_with_another_module(painting):

@@ -132,3 +132,34 @@ def test_warnings_can_be_read_in_light_and_dark_style(user, small, window):
         assert (high + 0.05) / (low + 0.05) >= 4.5
     finally:
         application.setPalette(before)
+
+
+def test_warnings_follow_a_style_and_a_font_that_are_changed_meanwhile(ready, desktop):
+    application, label = QtWidgets.QApplication.instance(), unwrap(ready.ui.notesLabel)
+    before, font = application.palette(), application.font()
+    larger = QtGui.QFont(font)
+    larger.setPointSize(font.pointSize() + 5)
+    assert label.text()
+    try:
+        for window in ("#1e1e1e", "#efefef", "#323232"):
+            application.setPalette(QtGui.QPalette(QtGui.QColor(window)))
+            desktop.pump(0.1)
+            text = label.palette().color(QtGui.QPalette.WindowText)
+            low, high = sorted(map(_luminance, (text, QtGui.QColor(window))))
+            assert (high + 0.05) / (low + 0.05) >= 4.5
+        application.setFont(larger)
+        desktop.pump(0.1)
+        assert label.font().pointSize() == larger.pointSize()
+    finally:
+        application.setPalette(before)
+        application.setFont(font)
+
+
+def test_a_tool_in_use_can_be_seen_in_any_style(lung):
+    ui = lung.ui
+    ui.strokeButton.click()
+    ui.removeFromButton.click()
+    assert [unwrap(b).font().bold() for b in (ui.strokeButton, ui.removeFromButton)] == [True, True]
+    assert [unwrap(b).font().bold() for b in (ui.pointButton, ui.boxButton, ui.addToButton)] == [False] * 3
+    ui.removeFromButton.click()
+    assert not unwrap(ui.removeFromButton).font().bold()

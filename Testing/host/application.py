@@ -148,6 +148,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         self._logic.SetShareDirectory("share")
         self._modules, self._io = qSlicerModuleManager(), CoreIOManager()
         self._layout = self._window = None
+        self._displays: dict = {}  # of the nodes that are being removed
 
     def _openScene(self, scene):
         """Give the application its scene, with slice and 3D views as after Slicer's start."""
@@ -157,9 +158,25 @@ class qSlicerApplication(QtWidgets.QApplication):
         scene.SetCacheManager(cache)
         scene.SetDataIOManager(remote)
         scene.AddObserver(scene.NodeAddedEvent, _refuse_hidden)
+        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._removing)
+        scene.AddObserver(scene.NodeRemovedEvent, self._removed)
         self._logic.SetMRMLScene(scene)
         self._layout = LayoutManager(scene, self._logic)
         self._window = qSlicerMainWindow()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _removing(self, scene, _event, node):
+        if node.GetScene() is None:
+            raise AssertionError(f"{node.GetName() or node.GetID()} was removed before: Slicer prints an error.")
+        if node.IsA("vtkMRMLDisplayableNode") and not scene.IsClosing():
+            self._displays[node] = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _removed(self, scene, _event, node):
+        """The subject hierarchy removes the displays of a node."""
+        for display in self._displays.pop(node, ()):
+            if display is not None and display.GetScene() is scene:
+                scene.RemoveNode(display)
 
     def applicationLogic(self):
         return self._logic

@@ -12,7 +12,7 @@ from types import FunctionType
 from weakref import WeakValueDictionary
 
 import shiboken6
-from PySide6 import QtCore
+from PySide6 import QtCore, QtGui
 
 from . import signals
 from .enums import Enum, EnumType
@@ -225,10 +225,19 @@ def _write(prop, target, value) -> None:
     if isinstance(value, accepted) and value is not None:
         convert = int if prop.isEnumType() and not isinstance(value, str) else _CONVERT.get(kind, unwrap)
         if prop.write(target, convert(value)):
+            if name == "toolTip":
+                wrap_tool_tip(target)
             return
     raise AttributeError(
         f"Property '{name}' of type '{kind}' does not accept an object of type {type(value).__name__} ({value!r})"
     )
+
+
+def wrap_tool_tip(widget) -> None:
+    """Slicer's application turns a plain tooltip into rich text as soon as it is set, so that its lines are wrapped."""
+    text = widget.toolTip()
+    if text and not QtGui.Qt.mightBeRichText(text):
+        widget.setToolTip(QtGui.Qt.convertFromPlainText(text, QtCore.Qt.WhiteSpaceNormal))
 
 
 def _member(qt_class: type, name: str):

@@ -22,6 +22,7 @@ class RealHost:
 
     def __init__(self):
         self.answers, self.messages, self.errors = DIALOGS.answers, DIALOGS.messages, LOOP.errors
+        self._loaded: set[str] = set()
         slicer.util.messageBox = _message_box
         slicer.util.delayDisplay = lambda message, *_, **__: DIALOGS.open("information", message, default=True)
         qt.QFileDialog = _FileDialog
@@ -41,6 +42,7 @@ class RealHost:
     def load_module(self, path):
         """Open the panel of a module, a new one if one was shown before, and return its Python widget."""
         name = Path(path).stem
+        self._loaded.add(name)
         if hasattr(slicer.modules, f"{name}Widget"):
             slicer.util.reloadScriptedModule(name)
         slicer.util.selectModule(name)
@@ -86,6 +88,11 @@ class RealHost:
         slicer.util.selectModule(_ELSEWHERE)
         slicer.mrmlScene.Clear(False)
         self.pump(0)
+        for name in self._loaded:  # the panel is still there, and has kept in a node what was chosen
+            getattr(slicer.modules, f"{name}Widget").cleanup()
+            node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLScriptedModuleNode")
+            if node is not None:
+                slicer.mrmlScene.RemoveNode(node)
         failed = list(LOOP.errors)
         LOOP.clear()
         DIALOGS.clear()

@@ -2,10 +2,10 @@
 
 from xml.etree import ElementTree
 
-from PySide6 import QtCore, QtUiTools
+from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from . import ctk_widgets, mrml_widgets, segment_widgets, signals
-from .pythonqt import wrap
+from .pythonqt import wrap, wrap_tool_tip
 
 _STAND_INS = (
     *(*ctk_widgets.CLASSES, *mrml_widgets.CLASSES, *segment_widgets.CLASSES),
@@ -47,6 +47,8 @@ class QUiLoader(QtUiTools.QUiLoader):
         named = {child.objectName(): child for child in widget.findChildren(QtCore.QObject)}
         named[widget.objectName()] = widget
         _check_properties(root, named)
+        for child in widget.findChildren(QtWidgets.QWidget):
+            wrap_tool_tip(child)
         for connection in connections if connections is not None else ():
             self._connect(named, *(connection.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")))
         return widget

@@ -11,12 +11,22 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 # PythonQt's manners
 
 
+def test_a_tooltip_is_rich_text(qt):
+    button = qt.QPushButton("Go")
+    button.toolTip = "less < more"
+    assert button.toolTip == "<p>less &lt; more</p>"
+    button.toolTip = "<b>Go</b>"
+    assert button.toolTip == "<b>Go</b>"
+    button.toolTip = ""
+    assert button.toolTip == ""
+
+
 def test_a_property_is_an_attribute_and_not_a_call(qt):
     button = qt.QPushButton("Go")
     assert (button.text, button.enabled, button.checkable) == ("Go", True, False)
     button.text = "Stop"
-    button.setToolTip("a slot is a call")
-    assert (button.text, button.toolTip, button.isEnabled()) == ("Stop", "a slot is a call", True)
+    button.setStatusTip("a slot is a call")
+    assert (button.text, button.statusTip, button.isEnabled()) == ("Stop", "a slot is a call", True)
     with pytest.raises(TypeError, match="'str' object is not callable"):
         button.text()
     assert qt.QTreeWidgetItem(["a", "b"]).text(1) == "b"  # not a QObject: no properties

@@ -225,6 +225,22 @@ def test_a_plan_is_read_back_with_its_result(session, organs):
     assert len(session.outcome.planning.entries) == 2
 
 
+def test_a_plan_still_holds_with_a_result_whose_parts_were_saved_as_structures(session, organs):
+    plan = session.outcome.planning
+    plan.divide("liver", PLANE)
+    plan.make_parts()
+    saved = parse_plan(json.dumps(plan.as_plan().as_json()).encode(), "plan")
+    there = session.outcome.correction.label_map
+    assert not any(s.name == "liver" for s in there.structures)
+    session.outcome.adopt(session.outcome.volume, replace(there, array=there.array.copy()), {"model": {"id": "x"}})
+    again = session.outcome.planning
+    assert again.resume(saved) and not again.stale
+    array = there.array.copy()
+    array[array == next(s.value for s in there.structures if s.name == "liver_part_1")] = 0
+    session.outcome.adopt(session.outcome.volume, replace(there, array=array), {"model": {"id": "x"}})
+    assert session.outcome.planning.resume(saved) and session.outcome.planning.stale
+
+
 def test_an_empty_plan(session):
     plan = session.outcome.planning
     assert plan.as_plan().as_json() == {"format": "deepseg.plan", "version": 1, "units": "mm"}
