@@ -50,7 +50,9 @@ def with_walls(net: Net, axes: npt.NDArray[np.int8], around: Labels, origins: In
     marked[net.quads.take(narrow, 0).astype(np.intp)] = True
     _mark_starts(marked, net)
     faces = faces_at(marked, net.quads)
-    old, is_narrow = net.quads.take(faces, 0), np.isin(faces, narrow, assume_unique=True)
+    split = np.zeros(len(net.quads), bool)
+    split[narrow] = True
+    old, is_narrow = net.quads.take(faces, 0), split.take(faces)
     walls = _walls(old, net.low.take(faces), net.high.take(faces), is_narrow, marked)
     quads = net.quads.copy()
     quads[faces] = walls.before
@@ -85,7 +87,7 @@ def with_walls(net: Net, axes: npt.NDArray[np.int8], around: Labels, origins: In
         doubles=np.concatenate([net.doubles[:, kept], doubles], 1),
         nonmanifold=np.concatenate([net.nonmanifold, net.nonmanifold.take(narrow, 0)]),
         sheets=np.concatenate([sheets, sheets_behind]),
-        facing=_facing(axis[is_narrow], walls.before[is_narrow], behind),
+        facing=_facing(axis[is_narrow], walls.before[is_narrow], behind, meeting.shape[1]),
     )
 
 
@@ -215,7 +217,13 @@ def _walls(quads: IndexArray, low: Labels, high: Labels, is_narrow: MaskArray, m
     return _Walls(*walls, vertices[new])
 
 
-def _facing(axes: npt.NDArray[np.int8], before: IndexArray, behind: IndexArray) -> IndexArray:
-    """See :attr:`Net.facing <DeepSegLogic.surfaces.surface_net.Net.facing>`."""
-    pairs = np.stack([np.repeat(axes, 4), before.ravel(), behind.ravel()])
-    return np.unique(pairs[:, pairs[1] != pairs[2]], axis=1)
+def _facing(axes: npt.NDArray[np.int8], before: IndexArray, behind: IndexArray, count: int) -> IndexArray:
+    """See :attr:`Net.facing <DeepSegLogic.surfaces.surface_net.Net.facing>`.
+
+    Args:
+        count: number of the vertices.
+    """
+    apart = before != behind
+    axis = np.broadcast_to(axes[:, None], before.shape)[apart].astype(np.int64)
+    codes, higher = np.divmod(np.unique((axis * count + before[apart]) * count + behind[apart]), count)
+    return np.stack([*np.divmod(codes, count), higher])
