@@ -22,7 +22,8 @@ from .touching import edges_again
 if TYPE_CHECKING:
     from .surface_net import Columns, Net
 
-_RINGS = 2  # of faces from the background to where a contact counts as broad: strips of up to four faces are narrow
+_RINGS = 2  # of faces that are taken away: strips of up to four faces are narrow
+_GROWTH = 3  # rings that grow back; with as many as are taken, round contacts would lose parts of their rim
 
 Coordinates: TypeAlias = npt.NDArray[np.float32]
 """Of vertices along one axis (V,)."""
@@ -151,7 +152,7 @@ def _is_narrow(quads: IndexArray, count: int, around: Labels, origins: IndexArra
         taken = any_corner(reached.take(quads))
         broad[taken] = False
         reached[quads.take(taken, 0).astype(np.intp)] = True
-    for _ in range(_RINGS):
+    for _ in range(_GROWTH):
         inside = np.zeros(count, bool)
         inside[quads[broad].astype(np.intp)] = True
         broad[any_corner(inside.take(quads))] = True

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import vtk
 from scipy.ndimage import gaussian_filter
+from shapes import SHAPES, SPACINGS, label_map_of
 from vtk.util import numpy_support
 
 from DeepSegLogic.data.label_map import LabelMap
@@ -63,6 +64,12 @@ def inside(surface, points):
     return numpy_support.vtk_to_numpy(selected.GetOutput().GetPointData().GetArray("SelectedPoints")) > 0
 
 
+def both_sides(array, axis):
+    """Whether neither voxel of neighbours along an axis is background."""
+    filled = array > 0
+    return np.delete(filled, -1, axis) & np.delete(filled, 0, axis)
+
+
 @pytest.mark.parametrize("gap", [0.3, 0.5, 0.7])
 def test_slabs_a_part_of_a_voxel_apart_are_as_flat_as_by_themselves(gap):
     labels = layers(gap)
@@ -90,6 +97,14 @@ def test_only_broad_contacts_are_shared(width, shared):
     for surface in together:
         volume = mesh_volume_ml(surface.points, surface.triangles)
         assert volume == pytest.approx((array == surface.structure.value).sum() / 1000, abs=1e-9)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_a_broad_contact_is_shared_to_its_rim(spacing):
+    array = label_map_of(SHAPES["ball"], spacing, halves=True).array.astype(int)
+    voxel_faces = sum((np.diff(array, axis=axis) != 0)[both_sides(array, axis)].sum() for axis in range(3))
+    net = build_net(array.astype(np.uint8))
+    assert ((net.low > 0) & (net.high > 0)).sum() == voxel_faces
 
 
 @pytest.mark.parametrize("seed", range(4))
