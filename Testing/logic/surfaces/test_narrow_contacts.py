@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import vtk
 from scipy.ndimage import gaussian_filter
-from shapes import SHAPES, SPACINGS, label_map_of
 from vtk.util import numpy_support
 
 from DeepSegLogic.data.label_map import LabelMap
@@ -14,6 +13,8 @@ from DeepSegLogic.surfaces.fairing import SMOOTHING, fair
 from DeepSegLogic.surfaces.mesh_quality import mesh_volume_ml
 from DeepSegLogic.surfaces.surface import polydata
 from DeepSegLogic.surfaces.surface_net import build_net
+
+from .shapes import SHAPES, SPACINGS, label_map_of
 
 SLOPE = np.array([0.13, 0.07])  # of K along I and J, in voxels
 
