@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray, PointsIjk
 from ..util.openmp import usable_cores
 from .bending import MOMENTUM, bend_less
 from .diagonals import choose_diagonals
+from .narrow_contacts import Coordinates, facing_along, keep_order, middles
 from .surface import PIECE, IndexArray
 from .surface_net import Columns, Net
 from .volume_preservation import restore_volumes
@@ -73,9 +73,6 @@ SMOOTHING: dict[str, _Effort | None] = {
 }
 """Names of smoothings, from none to the strongest."""
 
-Coordinates: TypeAlias = npt.NDArray[np.float32]
-"""Coordinates of the vertices along one axis, or their moves, in voxels (V,)."""
-
 
 def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     """Smooth a net, and choose the diagonals along which its faces are split (``net`` is changed).
@@ -115,10 +112,15 @@ def has_thick_slices(spacing: FloatArray) -> bool:
 
 def _smoothed(net: Net, start: Columns, efforts: Sequence[_Effort]) -> tuple[Columns, Columns]:
     """Moves of the vertices, and how far they then lie from the means of their neighbours, both (3, V) in voxels."""
-    smoothed_along = partial(_smoothed_along, *_means_of_neighbours(net))
+    means, order = _means_of_neighbours(net)
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    facing = [rank.take(walls) for walls in facing_along(net)]
+    del rank
     moves, bends = np.empty_like(start), np.empty_like(start)
     with ThreadPoolExecutor(min(3, usable_cores())) as pool:
-        for axis, smoothed in enumerate(pool.map(smoothed_along, start, net.thin[::-1], efforts)):
+        along_axes = pool.map(partial(_smoothed_along, means, order), start, net.thin[::-1], facing, efforts)
+        for axis, smoothed in enumerate(along_axes):
             moves[axis], bends[axis] = smoothed
     return moves, bends
 
@@ -129,9 +131,11 @@ def _without_pleats(net: Net, start: Columns, moves: Columns, spacing: FloatArra
     lengths = (spacing / spacing.min()).astype(np.float32)[:, None]  # only their ratios count
     places = start + moves
     stay = net.thin[::-1] | (net.meeting > 2).any(0)
-    low = np.where(stay, places, np.minimum(places, start - _ROOM)) * lengths
-    high = np.where(stay, places, np.maximum(places, start + _ROOM)) * lengths
-    bent: Columns = bend_less(net.quads, places * lengths, low, high) / lengths
+    low = np.where(stay, places, np.minimum(places, start - _ROOM))
+    high = np.where(stay, places, np.maximum(places, start + _ROOM))
+    for along, walls, least, most in zip(places, facing_along(net), low, high, strict=True):
+        keep_order(middles(along, walls), walls, least, most)
+    bent: Columns = bend_less(net.quads, places * lengths, low * lengths, high * lengths) / lengths
     return bent - start
 
 
@@ -202,15 +206,18 @@ def _means_of_neighbours(net: Net) -> tuple[_Means, IndexArray]:
 
 
 def _smoothed_along(
-    means: _Means, order: IndexArray, start: Coordinates, thin: MaskArray, effort: _Effort
+    means: _Means, order: IndexArray, start: Coordinates, thin: MaskArray, facing: IndexArray, effort: _Effort
 ) -> tuple[Coordinates, Coordinates]:
     """Moves along one axis, and how far the vertices then lie from the means of their neighbours.
 
     Args:
         order: of the vertices in the matrices.
+        facing: (2, N) walls that face each other along this axis, in this order.
     """
     start = start.take(order)
-    places = _bend_less(means, *_filtered_within(means, start, thin.take(order), effort), effort.steps)
+    places, low, high = _filtered_within(means, start, thin.take(order), effort)
+    keep_order(middles(places, facing), facing, low, high)
+    places = _bend_less(means, _within(places, low, high), low, high, effort.steps)
     moves, bends = np.empty_like(start), np.empty_like(start)
     moves[order], bends[order] = places - start, places - means.all @ places
     return moves, bends

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray
+from .narrow_contacts import with_walls
 from .pieces import Pieces
 from .sheets import BITS, RINGS, several_sheets, sheet_numbers
 from .surface import Bytes, IndexArray, Labels
@@ -50,6 +51,8 @@ class Net:
         doubles: edges that start where another does, along the same axis; see :mod:`DeepSegLogic.surfaces.touching`.
         sheets: (F, 2, 4) uint8, at each corner the sheet of the low and of the high label's surface that the
             face belongs to, from 1 if there are several, as where voxels share only an edge or a corner; else 0.
+        facing: (3, N) axis, and the vertices of the lower and of the higher wall of narrow contacts, which must not
+            pass each other along it; see :mod:`DeepSegLogic.surfaces.narrow_contacts`.
     """
 
     vertices: Places
@@ -64,6 +67,7 @@ class Net:
     doubles: Doubles
     nonmanifold: MaskArray
     sheets: Bytes
+    facing: IndexArray
 
 
 def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
@@ -104,7 +108,7 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
     meeting = np.pad(meeting, ((0, 0), (0, len(origins))))
     doubles = separated(quads, axes, faces, ahead, meeting, copies)
     thin[:, len(points) :] = thin[:, origins]
-    return Net(
+    net = Net(
         _places(np.append(points, points[origins]), strides, offset),
         quads,
         np.concatenate(lows),
@@ -117,7 +121,9 @@ def build_net(labels: Labels, offset: Sequence[int] = (0, 0, 0)) -> Net:
         doubles,
         nonmanifold,
         sheets,
+        np.empty((3, 0), np.intp),
     )
+    return with_walls(net, axes, around, origins)
 
 
 def _between_labels(flat: Labels, strides: IndexArray) -> IndexArray:

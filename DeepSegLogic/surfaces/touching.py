@@ -82,11 +82,34 @@ def separated(
     first_copy = total - len(origins) + np.searchsorted(origins, vertex)
     new[face, corner] = np.where(copy > 0, first_copy + copy - 1, vertex)
     quads[faces] = new
-    u, v = (axis + 2) % 3, (axis + 1) % 3
+    return edges_again(old, new, axis, there, ahead, meeting)
+
+
+def edges_again(
+    old: IndexArray,
+    new: IndexArray,
+    axes: npt.NDArray[np.int8],
+    changed: MaskArray,
+    ahead: IndexArray,
+    meeting: Bytes,
+) -> Doubles:
+    """The edges at vertices after faces there got others.
+
+    Args:
+        old, new: (N, 4) the vertices of all faces at these vertices, before and after.
+        axes: (N,) across which the faces lie.
+        changed: (V,) these vertices.
+        ahead, meeting: see :class:`~DeepSegLogic.surfaces.surface_net.Net`; they are changed.
+
+    Returns:
+        The edges that ahead and meeting have no room for.
+    """
+    total = meeting.shape[1]
+    u, v = (axes + 2) % 3, (axes + 1) % 3
     sides = [(u, 0, 1), (v, 1, 2), (u, 3, 2), (v, 0, 3)]  # see the order of corners in build_net
     codes = []
     for along, start, end in sides:
-        some = np.flatnonzero(there.take(old[:, start]) | there.take(old[:, end]))
+        some = np.flatnonzero(changed.take(old[:, start]) | changed.take(old[:, end]))
         along = along.take(some).astype(np.int64)  # for the codes: numpy 1 keeps the type of arrays
         ahead[along, old[some, start]] = -1
         meeting[along, old[some, start]] = 0

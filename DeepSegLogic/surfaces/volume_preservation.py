@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..data.types import FloatArray, MaskArray
 from .corners import faces_at
+from .narrow_contacts import WallLimits
 from .surface import IndexArray
 from .surface_net import Columns, Net, cross, sums_at
 
@@ -32,6 +33,7 @@ def restore_volumes(net: Net, places: Columns, moves: Columns, limit: float) -> 
         moves: (3, V) of the smoothing, in voxels; they are changed.
         limit: largest move along an axis, in voxels.
     """
+    limits = WallLimits(net, limit)
     tolerance = np.maximum(_TOLERANCE * net.voxels, _LEAST)
     everywhere: tuple[Net, slice | IndexArray, MaskArray] = net, slice(None), np.ones(len(net.voxels), bool)
     part, vertices, whole = everywhere
@@ -43,7 +45,8 @@ def restore_volumes(net: Net, places: Columns, moves: Columns, limit: float) -> 
             missing = net.voxels - volumes
             missing[0] = 0.0  # the background takes the rest
         lacking = np.where(np.abs(missing) > tolerance, missing, 0.0)
-        after = _grown(before, lacking, sides, gradients, limit)
+        low, high = limits.of(moves, vertices)
+        after = _grown(before, lacking, sides, gradients, low, high)
         moves[:, vertices] = after
         missing -= sides.volumes(start + after) - volumes
         missing[0] = 0.0
@@ -77,8 +80,10 @@ def _part_around(net: Net, pieces: MaskArray) -> tuple[Net, IndexArray]:
     return part, vertices
 
 
-def _grown(moves: Columns, missing: FloatArray, sides: _Sides, gradients: Columns, limit: float) -> Columns:
-    """Moves (3, V) that add to each piece its missing volume, as far as the limit allows, by the linear model.
+def _grown(
+    moves: Columns, missing: FloatArray, sides: _Sides, gradients: Columns, low: Columns, high: Columns
+) -> Columns:
+    """Moves (3, V) that add to each piece its missing volume, as far as the limits allow, by the linear model.
 
     The step size of a piece adapts to the effect of its last step.
     """
@@ -91,7 +96,7 @@ def _grown(moves: Columns, missing: FloatArray, sides: _Sides, gradients: Column
             break
         steps += lacking * gain
         before = brought
-        grown, brought = sides.moved(moves, gradients, steps, limit)
+        grown, brought = sides.moved(moves, gradients, steps, low, high)
         rate = np.divide(brought - before, lacking, out=np.ones_like(lacking), where=lacking != 0)
         gain /= np.clip(rate, 0.5, 2.0)
     return grown
@@ -168,7 +173,9 @@ class _Sides:
         """By piece."""
         return self._by_piece(sums_at(self._pair, (gradients**2).sum(0), len(self._lower)), (1, 1))
 
-    def moved(self, moves: Columns, gradients: Columns, steps: FloatArray, limit: float) -> tuple[Columns, FloatArray]:
+    def moved(
+        self, moves: Columns, gradients: Columns, steps: FloatArray, low: Columns, high: Columns
+    ) -> tuple[Columns, FloatArray]:
         """Moves (3, V) with each piece's step along its gradient, within the limits; and, by piece, the volume that
         this brings by the linear model."""
         rates = (steps[self._lower] - steps[self._higher]).astype(np.float32)
@@ -182,7 +189,7 @@ class _Sides:
                 np.add.at(change[axis], at, further[axis] * rates.take(there))
             np.clip(change, -_LARGEST_STEP, _LARGEST_STEP, out=change)
             change += moves[:, block]
-            result[:, block] = np.clip(change, -limit, limit, out=change)
+            result[:, block] = np.clip(change, low[:, block], high[:, block], out=change)
             change -= moves[:, block]
             brought[block] = (change * gradient).sum(0)
             brought[self._vertices :][others] = (change.take(at, 1) * further).sum(0)

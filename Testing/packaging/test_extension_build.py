@@ -85,7 +85,7 @@ def test_catalogue_entry_and_icon():
     assert entry["scm_url"].endswith(".git") and entry["scm_revision"] == "main"
     cmake = (CHECKOUT / "CMakeLists.txt").read_text(encoding="utf-8")
     for line in re.findall(r"set\(EXTENSION_.*", cmake):
-        assert re.fullmatch(r'set\(EXTENSION_[A-Z]+ "[^"\n]+"\)', line), line  # one tight line each
+        assert re.fullmatch(r'set\(EXTENSION_[A-Z_]+ "[^"\n]+"\)', line), line  # one tight line each
     assert "find_package(Slicer REQUIRED)" in cmake
     from PIL import Image
 
