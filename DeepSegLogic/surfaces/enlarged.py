@@ -4,7 +4,8 @@ Many programs segment on a coarse grid, and repeat its slices until the result f
 staircase has steps of several voxels, which no vertex of a net can leave. On the coarse grid it is like any other.
 
 Where slices repeat, they form blocks. Of an enlarged map, all blocks begin where those of a uniform grid do, rounded to
-whole slices. A shape that is the same along a whole axis, as a box or a stair, may look so as well, and is left as it is.
+whole slices. Along each axis, slices either do so, or change one by one: a shape that is the same along a whole axis,
+as a stair, and an enlarged map that someone corrected in fine voxels, are left as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .surface_net import Net, Places
 _FEWEST = 8  # blocks, and slices that repeat one: fewer may be chance
 _LEAST_RATIO = 1.24  # slices per block; a little less than that of 1.5 and 1.2 mm
 _MOST_SINGLE = 4  # blocks of one slice in a row, of a grid with that ratio
-_MERGED = 8  # of as many blocks, one may be as long as several: neighbours that happen to be equal
+_MERGED = 4  # of as many blocks, one may be as long as several: neighbours that happen to be equal, or background
 _SCAN = 16  # slices that are looked at first; most maps need no more
 
 
@@ -64,16 +65,16 @@ def blocks_in(box: Slices, labels: Labels, others: Labels) -> list[Blocks] | Non
 
 
 def _blocks_of(labels: Labels) -> list[Blocks] | None:
-    """As above, or None if some axis has too few blocks to tell. Where an axis was not enlarged, each slice is one."""
+    """As above, but None if an axis has too few blocks to tell, too. Where it was not enlarged, each slice is one."""
     found = []
     for axis in range(3):
-        changes = _changes(labels, axis)
-        if changes is not None and len(changes) <= _FEWEST:
+        changes, count = _changes(labels, axis), labels.shape[axis]
+        blocks = _each(count) if changes is None else _on_grid(changes, count)
+        if blocks is None:
             return None
-        blocks = None if changes is None else _on_grid(changes, labels.shape[axis])
-        if blocks is not None:
+        if changes is not None:
             labels = labels.take(blocks.starts, axis)
-        found.append(blocks or _each(labels.shape[axis]))
+        found.append(blocks)
     return found
 
 
@@ -135,6 +136,8 @@ def _on_grid(changes: IndexArray, count: int) -> Blocks | None:
         changes: the slices that differ from those before them.
         count: number of slices.
     """
+    if len(changes) <= _FEWEST:
+        return None
     gaps = np.diff(changes)
     single = gaps <= gaps.min() + 1
     steps = np.where(single, 1, np.rint(gaps / gaps[single].mean())).astype(np.intp)
