@@ -20,7 +20,7 @@ from ..data.types import Affine, FloatArray, Slices
 from .surface import IndexArray, Labels
 from .surface_net import Net, Places
 
-_FEWEST = 8  # blocks, and slices that repeat one: fewer may be chance
+_FEWEST = 8  # blocks along each axis, and slices along one of them that repeat another: fewer may be chance
 _LEAST_RATIO = 1.24  # slices per block; a little less than that of 1.5 and 1.2 mm
 _MOST_SINGLE = 4  # blocks of one slice in a row, of a grid with that ratio
 _MERGED = 4  # of as many blocks, one may be as long as several: neighbours that happen to be equal, or background
@@ -37,6 +37,7 @@ class Blocks(NamedTuple):
             block that the volume's border cuts.
         size: slices per block.
         first: index of the slice where the middle of the first block lies, with a fraction.
+        repeats: number of slices that repeat the one before them, without those that lie between structures.
     """
 
     starts: IndexArray
@@ -44,6 +45,7 @@ class Blocks(NamedTuple):
     edges: FloatArray
     size: float
     first: float
+    repeats: int = 0
 
 
 def blocks_in(box: Slices, labels: Labels, others: Labels) -> list[Blocks] | None:
@@ -59,7 +61,7 @@ def blocks_in(box: Slices, labels: Labels, others: Labels) -> list[Blocks] | Non
     if found is None and others is not labels:
         around = whole(others.shape)
         found = _blocks_of(others)
-    if found is None or all(b.size == 1 for b in found):
+    if found is None or max(b.repeats for b in found) < _FEWEST:
         return None
     return [b._replace(starts=b.starts + s.start, first=b.first + s.start) for b, s in zip(found, around, strict=True)]
 
@@ -141,7 +143,7 @@ def _on_grid(changes: IndexArray, count: int) -> Blocks | None:
     gaps = np.diff(changes)
     single = gaps <= gaps.min() + 1
     steps = np.where(single, 1, np.rint(gaps / gaps[single].mean())).astype(np.intp)
-    if single.sum() < _FEWEST or (gaps[single] - 1).sum() < _FEWEST or (~single).sum() * _MERGED > len(gaps):
+    if single.sum() < _FEWEST or (~single).sum() * _MERGED > len(gaps):
         return None
     number = np.append(0, np.cumsum(steps))
     one, other = np.triu_indices(len(number), 1)
@@ -159,7 +161,8 @@ def _on_grid(changes: IndexArray, count: int) -> Blocks | None:
     starts[0], starts[number + before] = 0, changes
     first = float(edges[0] + size / 2)
     edges = (np.clip(edges, -0.5, count - 0.5) - first) / size
-    return Blocks(starts, np.diff(starts, append=count), edges, float(size), first)
+    repeats = int((gaps[single] - 1).sum())
+    return Blocks(starts, np.diff(starts, append=count), edges, float(size), first, repeats)
 
 
 def _each(count: int) -> Blocks:

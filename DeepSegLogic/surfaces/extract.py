@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -89,7 +88,7 @@ def make_surfaces(
     net, corners, ijk_to_ras = _net_of(label_map, [s.value for s in wanted], as_given=smoothing == "none")
     check(cancel)
     progress("surfaces", 0.2, "smoothing")
-    positions = fair(replace(net, vertices=corners), smoothing, spacing_ijk(ijk_to_ras))
+    positions = fair(net, smoothing, spacing_ijk(ijk_to_ras), corners)
     check(cancel)
     result = SurfaceSet(smoothing=smoothing)
     mirrored = np.linalg.det(ijk_to_ras[:3, :3]) < 0  # such a grid turns surfaces inside out

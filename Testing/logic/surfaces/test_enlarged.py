@@ -256,3 +256,25 @@ def test_a_map_of_which_one_structure_was_enlarged_stays(monkeypatch):
     labels = label_map(array)
     assert sizes(labels.array) is None
     assert_the_same(make_surfaces(labels), as_given(monkeypatch, labels))
+
+
+def test_surfaces_at_a_border_that_cuts_blocks_are_always_the_same():
+    """Also after other work left its numbers in the memory."""
+    whole = by_corners(label_map_of(SHAPES["ball"], (2, 2, 2), halves=True), (2.5,) * 3)
+    fine = cropped(whole, (slice(32, -30), slice(None), slice(None)))
+    first = make_surfaces(fine)
+    for _ in range(3):
+        spoiled = [np.full(n, np.nan, np.float32) for n in 2 * [len(s.points) * 3 for s in first]]
+        del spoiled
+        check_surfaces(first, fine)
+        assert_the_same(make_surfaces(fine), first)
+
+
+def test_shared_label_maps(shared_data):
+    """Only that of the DICOM series was enlarged, from 3 mm."""
+    from DeepSegLogic.io import read_label_map
+
+    for path in ("label_maps/s0327.nii.gz", "label_maps/s0328.nii.gz", "abdomen_ct/labels.nii.gz"):
+        assert sizes(read_label_map(shared_data / path).array) is None
+    fine = read_label_map(shared_data / "abdomen_ct_dicom" / "labels.nii.gz")
+    assert np.multiply(sizes(fine.array), fine.spacing_kji) == pytest.approx([3, 3, 3], rel=0.1)
