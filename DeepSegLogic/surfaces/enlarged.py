@@ -160,7 +160,7 @@ def _on_grid(changes: IndexArray, count: int) -> Blocks | None:
     starts = np.ceil(edges[:-1]).astype(np.intp)
     starts[0], starts[number + before] = 0, changes
     first = float(edges[0] + size / 2)
-    edges = (np.clip(edges, -0.5, count - 0.5) - first) / size
+    edges = np.asarray((np.clip(edges, -0.5, count - 0.5) - first) / size, np.float64)
     repeats = int((gaps[single] - 1).sum())
     return Blocks(starts, np.diff(starts, append=count), edges, float(size), first, repeats)
 
