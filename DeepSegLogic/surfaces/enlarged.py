@@ -160,10 +160,10 @@ def _on_grid(changes: IndexArray, count: int) -> Blocks | None:
     starts = np.ceil(edges[:-1]).astype(np.intp)
     starts[0], starts[number + before] = 0, changes
     first = float(edges[0] + size / 2)
-    edges = np.asarray((np.clip(edges, -0.5, count - 0.5) - first) / size, np.float64)
+    ends: FloatArray = (np.clip(edges, -0.5, count - 0.5) - first) / size
     repeats = int((gaps[single] - 1).sum())
-    return Blocks(starts, np.diff(starts, append=count), edges, float(size), first, repeats)
+    return Blocks(starts, np.diff(starts, append=count), ends, float(size), first, repeats)
 
 
 def _each(count: int) -> Blocks:
-    return Blocks(np.arange(count), np.ones(count, np.intp), np.arange(count + 1) - 0.5, 1.0, 0.0)
+    return Blocks(np.arange(count), np.ones(count, np.intp), np.arange(count + 1, dtype=np.float64) - 0.5, 1.0, 0.0)
