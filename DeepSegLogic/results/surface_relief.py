@@ -47,8 +47,9 @@ def surface_relief(
     pixel = pixel_mm([part.stop - part.start for part in box], spacing, wide)
     to_view, depth_mm = _view(box, ijk_to_ras, spacing)
     shown = [(s, (s.points @ to_view[:3, :3].T + to_view[:3, 3]).astype(np.float32)) for s in surfaces]
-    # Surfaces of a few voxels keep their volume by bulging out of the box.
+    # Surfaces of a few voxels, or on a coarser grid, keep their volume by bulging out of the box.
     pixel = max([pixel, *(float(np.abs(points[:, :2]).max(initial=0)) / (_ROOM * wide) for _, points in shown)])
+    depth_mm = max([depth_mm, *(float(np.abs(points[:, 2]).max(initial=0)) / _ROOM for _, points in shown)])
     nearest = np.zeros(wide * wide, np.int64)
     palette = [np.array(background, np.float32)]
     for number, (surface, points) in enumerate(shown, start=1):

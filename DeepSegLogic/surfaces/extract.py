@@ -10,16 +10,17 @@ import numpy as np
 from ..data.affine import ijk_to_ras_points, spacing_ijk
 from ..data.boxes import box_of
 from ..data.label_map import LabelMap
-from ..data.types import LabelArray
+from ..data.types import Affine, LabelArray
 from ..util.errors import ResourceError, UsageError
 from ..util.free_memory import free_memory
 from ..util.given import checks_arguments
 from ..util.progress import Cancel, Progress, check, ignore_progress, never_cancel
+from .enlarged import blocks_in, coarse_matrix, cut_at_borders, volumes
 from .fairing import SMOOTHING, fair, has_thick_slices
 from .manifold import ManifoldSurfaces
 from .self_intersections import repaired
 from .surface import Surface, SurfaceSet
-from .surface_net import Net, build_net
+from .surface_net import Net, Places, build_net
 
 _PIECE = 262144  # voxels per step, so that intermediate arrays stay in the processor's cache
 _BYTES_PER_VOXEL = 12  # measured at 384³ with 98 balls, faces and surfaces included
@@ -84,31 +85,36 @@ def make_surfaces(
         result.surfaces.sort(key=lambda s: s.structure.value)
         return result
     progress("surfaces", 0.0, "boundaries")
-    net = _net_of(label_map, [s.value for s in wanted])
+    net, corners, ijk_to_ras = _net_of(label_map, [s.value for s in wanted], as_given=smoothing == "none")
     check(cancel)
     progress("surfaces", 0.2, "smoothing")
-    positions = fair(net, smoothing, spacing_ijk(label_map.ijk_to_ras))
+    positions = fair(net, smoothing, spacing_ijk(ijk_to_ras), corners)
     check(cancel)
     result = SurfaceSet(smoothing=smoothing)
-    mirrored = np.linalg.det(label_map.ijk_to_ras[:3, :3]) < 0  # such a grid turns surfaces inside out
+    mirrored = np.linalg.det(ijk_to_ras[:3, :3]) < 0  # such a grid turns surfaces inside out
     if repair_crossings:
         progress("surfaces", 0.5, "crossing triangles")
-        positions = repaired(net, positions, label_map.ijk_to_ras, cancel)
+        positions = repaired(net, positions, corners, ijk_to_ras, cancel)
     manifold = ManifoldSurfaces(net, positions)
     for done, structure in enumerate(wanted):
         check(cancel)
         progress("surfaces", 0.6 + 0.4 * done / len(wanted), structure.title)
         if structure.value in manifold.labels:
             points, triangles, _ = manifold.of(structure.value, mirrored)
-            points = ijk_to_ras_points(points, label_map.ijk_to_ras)
+            points = ijk_to_ras_points(points, ijk_to_ras)
             result.surfaces.append(Surface(structure, points, triangles))
     progress("surfaces", 1.0, "done")
     return result
 
 
-def _net_of(label_map: LabelMap, values: list[int]) -> Net:
-    """The net of some labels, from the part of the volume that contains them."""
-    array = label_map.array
+def _net_of(label_map: LabelMap, values: list[int], as_given: bool) -> tuple[Net, Places, Affine]:
+    """The net of some labels, from the part of the volume that contains them; where its vertices start, and the 4×4
+    matrix of its grid.
+
+    Args:
+        as_given: do not take an enlarged label map back to its coarse grid.
+    """
+    array, ijk_to_ras = label_map.array, label_map.ijk_to_ras
     present = _values_of(array)
     if not present <= {0, *values}:
         keep = np.zeros(max(present) + 1, array.dtype)
@@ -116,9 +122,18 @@ def _net_of(label_map: LabelMap, values: list[int]) -> Net:
         array = keep.take(array)
     box = box_of(array)
     if box is None:
-        return build_net(np.zeros((1, 1, 1), array.dtype))
-    _check_memory([s.stop - s.start for s in box], has_thick_slices(spacing_ijk(label_map.ijk_to_ras)))
-    return build_net(array[box], [s.start for s in box])
+        net = build_net(np.zeros((1, 1, 1), array.dtype))
+        return net, net.vertices, ijk_to_ras
+    blocks = None if as_given else blocks_in(box, array, label_map.array)
+    if blocks is not None:
+        array, ijk_to_ras = array[np.ix_(*(b.starts for b in blocks))], coarse_matrix(blocks, ijk_to_ras)
+        box = box_of(array) or box
+    _check_memory([s.stop - s.start for s in box], has_thick_slices(spacing_ijk(ijk_to_ras)))
+    net = build_net(array[box], [s.start for s in box])
+    if blocks is None:
+        return net, net.vertices, ijk_to_ras
+    net.voxels = volumes(net, blocks)
+    return net, cut_at_borders(net.vertices, blocks), ijk_to_ras
 
 
 def _values_of(array: LabelArray) -> set[int]:

@@ -24,7 +24,7 @@ from .bending import MOMENTUM, bend_less
 from .diagonals import choose_diagonals
 from .narrow_contacts import Coordinates, facing_along, keep_order, middles
 from .surface import PIECE, IndexArray
-from .surface_net import Columns, Net
+from .surface_net import Columns, Net, Places
 from .volume_preservation import restore_volumes
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ SMOOTHING: dict[str, _Effort | None] = {
 """Names of smoothings, from none to the strongest."""
 
 
-def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
+def fair(net: Net, smoothing: str, spacing: FloatArray, corners: Places) -> PointsIjk:
     """Smooth a net, and choose the diagonals along which its faces are split (``net`` is changed).
 
     The energy and the box have no terms in which axes mix, so each axis is a problem of its own, whatever the spacing.
@@ -85,15 +85,16 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     Args:
         smoothing: a key of :data:`SMOOTHING`.
         spacing: (3,) of the voxels along (I, J, K), in mm.
+        corners: (V, 3) (I, J, K) indices where the net's vertices start: its own, but at a border that cuts voxels.
 
     Returns:
         (V, 3) (I, J, K) indices of the net's vertices.
     """
     effort = SMOOTHING[smoothing]
     if effort is None or len(net.quads) == 0:
-        return net.vertices.astype(np.float64)
-    start = np.empty((3, len(net.vertices)), np.float32)
-    for along, places in zip(start, net.vertices.T, strict=True):
+        return corners.astype(np.float64)
+    start = np.empty(corners.T.shape, np.float32)
+    for along, places in zip(start, corners.T, strict=True):
         middle = places.mean(dtype=np.float64)  # near the origin, 32 bits are precise enough
         np.subtract(places, middle, out=along, dtype=np.float64, casting="same_kind")
     moves, bends = _smoothed(net, start, [effort.along(along, spacing.min()) for along in spacing])
@@ -102,7 +103,7 @@ def fair(net: Net, smoothing: str, spacing: FloatArray) -> PointsIjk:
     if effort.steps and has_thick_slices(spacing):
         moves = _without_pleats(net, start, moves, spacing)
     restore_volumes(net, start, moves, LIMIT)
-    return np.add(net.vertices, moves.T, dtype=np.float64)
+    return np.add(corners, moves.T, dtype=np.float64)
 
 
 def has_thick_slices(spacing: FloatArray) -> bool:

@@ -13,7 +13,7 @@ from ..util.progress import Cancel, check, never_cancel
 from .corners import faces_at
 from .manifold import ManifoldSurfaces
 from .surface import IndexArray
-from .surface_net import Net
+from .surface_net import Net, Places
 from .voxel_faces import voxel_faces
 
 _ROUNDS = 14  # the last one moves vertices all the way back
@@ -41,14 +41,16 @@ def crossing_pairs(points: PointsRas, triangles: Triangles, suspects: IndexArray
     return suspects[np.asarray(pairs, np.int64).reshape(-1, 2)]
 
 
-def repaired(net: Net, positions: PointsIjk, ijk_to_ras: Affine, cancel: Cancel = never_cancel) -> PointsIjk:
+def repaired(
+    net: Net, positions: PointsIjk, corners: Places, ijk_to_ras: Affine, cancel: Cancel = never_cancel
+) -> PointsIjk:
     """Positions of the net's vertices with which no triangles of a structure cross each other.
 
     In each round, vertices of crossing triangles move a quarter of the way back to their corners of voxels, where
     nothing crosses. A shared boundary moves for both structures, so no gap opens. Without libigl nothing changes.
 
     Args:
-        positions: (V, 3) (I, J, K) indices.
+        positions, corners: (V, 3) (I, J, K) indices, after and before the smoothing.
 
     Returns:
         The same, as a new array.
@@ -71,7 +73,9 @@ def repaired(net: Net, positions: PointsIjk, ijk_to_ras: Affine, cancel: Cancel 
             crossed[vertices[vertices >= 0]] = True
         if not crossed.any():
             break
-        moves = positions[crossed] - net.vertices[crossed]
+        walls = net.facing[1:]
+        crossed[walls[:, crossed.take(walls).any(0)]] = True  # walls that face each other move alike: they stay in order
+        moves = positions[crossed] - corners[crossed]
         positions[crossed] -= moves / 4 if remaining else moves
         faces = faces_at(crossed, net.quads)
         labels = (set(net.low[faces].tolist()) | set(net.high[faces].tolist())) - {0}

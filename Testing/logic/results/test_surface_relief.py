@@ -92,3 +92,12 @@ def test_what_bulges_out_of_its_box_is_whole_in_the_picture(edge, spacing):
     array[4 : 4 + edge, 4 : 4 + edge, 4 : 4 + edge] = 1
     shown = picture(made(array, np.diag([*spacing, 1.0]))).any(-1)
     assert shown.any() and not any(rim.any() for rim in (shown[0], shown[-1], shown[:, 0], shown[:, -1]))
+
+
+def test_what_bulges_out_of_its_box_hides_what_lies_behind():
+    array = np.zeros((12, 30, 12), np.uint8)
+    array[:, 20:24], array[:, 14:18] = 1, 2
+    box = slice(0, 12), slice(0, 8), slice(0, 12)
+    shown = surface_relief(make_surfaces(made(array)), box, np.eye(4), BLACK, SIZE)
+    assert shown[..., 0].any()
+    assert not shown[..., 1].any()
