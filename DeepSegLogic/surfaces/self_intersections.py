@@ -74,7 +74,7 @@ def repaired(
         if not crossed.any():
             break
         walls = net.facing[1:]
-        crossed[walls[:, crossed.take(walls).any(0)]] = True  # walls that face each other move alike: they stay in order
+        crossed[walls[:, crossed.take(walls).any(0)]] = True  # walls that face each other stay in order
         moves = positions[crossed] - corners[crossed]
         positions[crossed] -= moves / 4 if remaining else moves
         faces = faces_at(crossed, net.quads)

@@ -11,6 +11,7 @@ from DeepSegLogic.data.terminology import structure_for
 from DeepSegLogic.surfaces import make_surfaces
 from DeepSegLogic.surfaces.fairing import SMOOTHING, fair
 from DeepSegLogic.surfaces.mesh_quality import mesh_volume_ml
+from DeepSegLogic.surfaces.self_intersections import repaired
 from DeepSegLogic.surfaces.surface import polydata
 from DeepSegLogic.surfaces.surface_net import build_net
 
@@ -117,9 +118,11 @@ def test_walls_stay_in_order_and_structures_do_not_overlap(seed, spacing):
     axis, lower, higher = net.facing
     np.testing.assert_array_equal(net.vertices[lower], net.vertices[higher])
     for smoothing in SMOOTHING:
-        positions = fair(build_net(array), smoothing, np.array(spacing))
-        assert (positions[lower, 2 - axis] <= positions[higher, 2 - axis] + 1e-6).all()
-        assert np.abs(positions - net.vertices).max() < 0.5
+        net = build_net(array)
+        positions = fair(net, smoothing, np.array(spacing), net.vertices)
+        for places in (positions, repaired(net, positions, net.vertices, np.diag([*spacing, 1.0]))):
+            assert (places[lower, 2 - axis] <= places[higher, 2 - axis] + 1e-6).all()
+            assert np.abs(places - net.vertices).max() < 0.5
     surfaces = list(make_surfaces(label_map(array, spacing)))
     rng = np.random.default_rng(seed)
     points = rng.uniform(-0.5, np.array(array.shape[::-1]) - 0.5, (60000, 3)) * spacing
