@@ -1,4 +1,5 @@
-"""Pictures of surfaces of slices of 4.5 mm, side by side: Slicer's default and ours, and what each smoothing does.
+"""Pictures of surfaces, side by side: Slicer's default and ours, of slices of 4.5 mm (all structures are made, some are
+shown) and of an enlarged label map; and what each smoothing does.
 
     python Testing/benchmarks/surfaces_pictures.py --data ../shared/data -o Resources/Screenshots
 
@@ -75,15 +76,22 @@ def chosen(label_map, names):
     return LabelMap(np.where(keep, label_map.array, 0).astype(label_map.array.dtype), label_map.ijk_to_ras, structures)
 
 
+def both(label_map):
+    return [(method, make(method, label_map)[0]) for method in ("Slicer default", "DeepSeg")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("-o", "--output", type=Path, default=Path("Resources/Screenshots"))
     options = parser.parse_args()
     fine = read_label_map(Path(options.data) / "label_maps" / "s0327.nii.gz")
-    thick = chosen(thinned(fine, 3), ORGANS)
-    columns = [(method, make(method, thick)[0]) for method in ("Slicer default", "DeepSeg")]
-    picture(options.output / "surfaces.png", columns, thick.structures, (0.3, 1, 0.7), 1.5, 460)
+    thick = thinned(fine, 3)
+    organs = [thick.structure(name) for name in ORGANS]
+    picture(options.output / "surfaces.png", both(thick), organs, (0.3, 1, 0.7), 1.5, 460)
+    enlarged = read_label_map(Path(options.data) / "abdomen_ct_dicom" / "labels.nii.gz")
+    organs = [s for s in enlarged.structures if s.name in (*ORGANS, "aorta")]
+    picture(options.output / "enlarged.png", both(enlarged), organs, (0.2, 1, 0.45), 1.5, 300)
     liver = chosen(thick, LIVER)
     columns = []
     for smoothing in SMOOTHING:
