@@ -138,13 +138,14 @@ class WallLimits:
 
 
 def _is_narrow(quads: IndexArray, count: int, around: Labels, origins: IndexArray) -> MaskArray:
-    """Which faces between two structures (rows of quads) belong to no broad contact: what is left of one is taken away
-    ring by ring, from the background on, and what then remains grows back."""
+    """Which faces between two structures (rows of quads) belong to no broad contact: those that do not come back when
+    rings of faces are taken away, from the background on, and what remains grows again."""
     used = np.zeros(count, bool)
     used[quads.astype(np.intp)] = True
     at = np.flatnonzero(used)
     first = count - len(origins)
-    own = np.where(at < first, at, origins.take(np.maximum(at - first, 0), mode="clip") if len(origins) else at)
+    own, is_copy = at.copy(), at >= first
+    own[is_copy] = origins[at[is_copy] - first]
     reached = np.zeros(count, bool)
     reached[at] = around.take(own, 1).min(0) == 0
     broad = np.ones(len(quads), bool)

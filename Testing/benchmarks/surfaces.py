@@ -146,7 +146,7 @@ def faults(meshes, label_map):
 
 
 def boundaries(meshes, label_map):
-    """Of the pairs of structures that touch, those whose two surfaces differ there: a gap or an overlap.
+    """Of the pairs of structures that touch broadly, those whose two surfaces differ there: a gap or an overlap.
 
     Points of one surface that lie nearest to voxel faces between the two must lie on the other surface; a median
     distance of more than a hundredth of a voxel counts.
