@@ -113,14 +113,14 @@ class ResultSection:
     def onShow3D(self, on):
         if on:
             with remedies.showingErrors(_("The surfaces cannot be shown.")):
-                self._toFrame = not storedResult.hasSurfaces(self.scene.resultNode)
+                self._toFrame |= not storedResult.hasSurfaces(self.scene.resultNode)
                 self.scene.showSurfaces()
         elif self.scene.resultNode is not None:
             self.scene.resultNode.GetDisplayNode().SetVisibility3D(False)
 
     def showSurfaces(self, _surfaces):
         """The first surfaces of a result: look at all of them, from where the user looks."""
-        if self._toFrame:
+        if self._toFrame and self.ui.show3DButton.checked:
             self._toFrame = False
             qt.QTimer.singleShot(0, _frame3D)  # the views show them first
 

@@ -144,7 +144,7 @@ class SceneCorrections:
             self.endPreview()  # it was of the labels before
             node, labelMap, outcome = self._work.resultNode, self._work.correction.label_map, self._work.session.outcome
             box = hull([step.box for step in (entry, *undone)])
-            in3D = storedResult.showsSurfaces(node)  # before its voxels change
+            had = storedResult.hasSurfaces(node) or outcome.surfaces is not None  # which go when somebody paints
             new = storedResult.matchStructures(node, labelMap)
             there = {s.name for s in labelMap.structures}
             bridge.updateSegments(labelMap, node, there & {*entry.changes_ml, *new}, box)
@@ -152,7 +152,7 @@ class SceneCorrections:
             self.resultShown()
             self._work.checkStructure()
             outcome.measure(labelMap)
-            if in3D:
+            if had and node.GetDisplayNode().GetVisibility3D():
                 outcome.show_surfaces(labelMap)
         return entry
 

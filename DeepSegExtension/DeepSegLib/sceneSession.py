@@ -236,7 +236,9 @@ class SceneSession:
     def showSurfaces(self):
         """Extract the joint surfaces of the result and show them in 3D."""
         labelMap = self.labelMap()
-        if not storedResult.hasSurfaces(self.resultNode):  # what is corrected meanwhile is shown, too
+        if storedResult.hasSurfaces(self.resultNode):
+            self.resultNode.GetDisplayNode().SetVisibility3D(True)
+        else:  # what is corrected meanwhile is shown, too
             bridge.surfacesToSegmentation([], self.resultNode)
         self.session.outcome.show_surfaces(labelMap)
 
@@ -348,8 +350,12 @@ class SceneSession:
                 self.corrections.noteBelief()
 
     def _onSurfaces(self, surfaces):
-        if surfaces is not None and self.resultNode is not None:
-            bridge.surfacesToSegmentation(surfaces, self.resultNode)
+        node = self.resultNode
+        if surfaces is not None and node is not None:
+            hidden = storedResult.hasSurfaces(node) and not storedResult.showsSurfaces(node)
+            bridge.surfacesToSegmentation(surfaces, node)
+            if hidden:  # while they were made
+                node.GetDisplayNode().SetVisibility3D(False)
             self.surfacesShown.emit(surfaces)
 
     def _showResult(self, result):

@@ -70,24 +70,40 @@ def test_clicks_correct_one_structure_with_one_undo(lung):
     assert np.array_equal(lung.shown("lung_left"), lung.erased)
 
 
+def surface_of_left_lung(lung):
+    return lung.scene.resultNode.GetSegmentation().GetSegment("lung_left").GetRepresentation("Closed surface")
+
+
+def check_surface(lung):
+    """The surface in 3D is that of the voxels as they are now."""
+    lung.wait(lambda: not lung.session.jobs.waiting)
+    mass = vtkMassProperties()
+    mass.SetInputData(surface_of_left_lung(lung))
+    expected = np.count_nonzero(lung.shown("lung_left")) * abs(np.linalg.det(lung.session.outcome.volume.ijk_to_ras))
+    assert mass.GetVolume() == pytest.approx(expected, rel=1e-3)
+
+
 def test_surfaces_follow_a_correction_only_once_somebody_asked_for_them(lung):
-    ui, segmentation = lung.ui, lung.scene.resultNode.GetSegmentation()
-
-    def surface():
-        return segmentation.GetSegment("lung_left").GetRepresentation("Closed surface")
-
+    ui = lung.ui
     ui.addToButton.click()
     draw(lung, POINT, [lung.centre])
     lung.wait(lambda: not lung.session.jobs.waiting)
-    assert surface() is None and not ui.show3DButton.checked
+    assert surface_of_left_lung(lung) is None and not ui.show3DButton.checked
     ui.undoButton.click()
     ui.show3DButton.click()
-    ui.redoButton.click()  # while the surfaces of before are made
-    lung.wait(lambda: not lung.session.jobs.waiting)
-    mass = vtkMassProperties()
-    mass.SetInputData(surface())
-    expected = np.count_nonzero(lung.shown("lung_left")) * abs(np.linalg.det(lung.session.outcome.volume.ijk_to_ras))
-    assert mass.GetVolume() == pytest.approx(expected, rel=1e-3)
+    for button in (ui.redoButton, ui.undoButton, ui.redoButton):  # while the surfaces of before are made
+        button.click()
+    check_surface(lung)
+
+
+def test_surfaces_follow_undo_of_what_was_painted(lung):
+    """VTK's surfaces go with the voxels that they were made of."""
+    lung.ui.show3DButton.click()
+    check_surface(lung)
+    lung.paint("lung_left", lung.before)
+    lung.ui.undoButton.click()
+    check_surface(lung)
+    assert lung.ui.show3DButton.checked
 
 
 def test_a_hidden_structure_stays_hidden_in_the_table_after_a_correction(lung):
@@ -113,21 +129,6 @@ def test_a_hidden_structure_stays_hidden_in_the_table_after_a_correction(lung):
     assert next(r for r in lung.rows() if r.text(0) == "Left lung").checkState(0) == qt.Qt.Checked
     row().setCheckState(0, qt.Qt.Checked)
     lung.wait(lambda: not told())
-
-
-def test_a_correction_makes_no_surfaces_before_they_are_asked_for(lung):
-    from DeepSegLib import storedResult
-
-    lung.ui.addToButton.click()
-    draw(lung, POINT, [lung.centre])
-    assert np.array_equal(lung.shown("lung_left"), lung.scene.correction.label_map.mask("lung_left"))
-    lung.wait(lambda: not lung.session.jobs.waiting)
-    assert not storedResult.hasSurfaces(lung.scene.resultNode) and not lung.ui.show3DButton.checked
-    lung.ui.show3DButton.click()
-    lung.wait(lambda: storedResult.hasSurfaces(lung.scene.resultNode))
-    shown = lung.session.outcome.surfaces
-    lung.ui.undoButton.click()
-    lung.wait(lambda: lung.session.outcome.surfaces is not shown)  # from now on, they follow
 
 
 def test_a_stroke_fixes_all_that_it_runs_through(lung):

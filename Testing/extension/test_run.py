@@ -246,6 +246,34 @@ def test_the_first_surfaces_are_looked_at(ready, desktop):
         ready.ui.show3DButton.checked = False
 
 
+@in_stand_in
+def test_the_first_surfaces_are_looked_at_when_they_were_hidden_and_shown_before_they_came(ready, desktop):
+    import slicer
+
+    view = slicer.app.layoutManager().threeDWidget(0).threeDView()
+    ready.run()
+    before = view.resets
+    for on in (True, False, True):
+        ready.ui.show3DButton.checked = on
+    ready.wait(lambda: ready.session.outcome.surfaces and not ready.session.jobs.waiting)
+    desktop.pump(0.1)
+    assert view.resets - before == 2
+
+
+def test_surfaces_that_are_hidden_while_they_are_made_stay_hidden(ready, desktop):
+    button = ready.ui.show3DButton
+    ready.run()
+    for on in (True, False):
+        button.checked = on
+    ready.wait(lambda: ready.session.outcome.surfaces and not ready.session.jobs.waiting)
+    desktop.pump(0.1)
+    display = ready.scene.resultNode.GetDisplayNode()
+    assert not button.checked and not display.GetVisibility3D()
+    button.checked = True
+    ready.wait(lambda: not ready.session.jobs.waiting)
+    assert button.checked and display.GetVisibility3D()
+
+
 def test_a_volume_that_is_loaded_alone_is_chosen(user, small, desktop):
     import slicer
 
