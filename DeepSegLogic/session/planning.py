@@ -52,7 +52,7 @@ class Planning:
     @property
     def label_map(self) -> LabelMap:
         """The result as it is now, with its parts joined to the organs that they were."""
-        return self._whole_organs(self._divided)
+        return self._whole_organs(_divided(self.entries))
 
     def structures(self, measurements: Iterable[Measurement]) -> list[Structure]:
         """Those that an entry can name, by title: found in the result, and organs in place of their parts."""
@@ -63,7 +63,7 @@ class Planning:
         """The organ of a part that the plan made; any other structure is itself."""
         from ..planning import is_part
 
-        organ = next((organ for organ in self._divided if is_part(name, organ)), None)
+        organ = next((organ for organ in _divided(self.entries) if is_part(name, organ)), None)
         return name if organ is None or any(s.name == name for s in self.label_map.structures) else organ
 
     def holds(self, planned: Planned) -> bool:
@@ -146,11 +146,11 @@ class Planning:
         Returns:
             Whether it has all numbers; else nothing changes.
         """
-        whole = self._whole_organs([entry["organ"] for entry in plan.entries.get("resections", ())])
-        steps = None if plan.checked(whole).stale else self._steps
-        known = with_numbers(plan, steps)
+        known = with_numbers(plan, None)
         if known is None:
             return False
+        if not plan.checked(self._whole_organs(_divided(known))).stale:
+            known = tuple(replace(planned, since=self._steps) for planned in known)
         self.title, self.entries = plan.title, known
         self._changed(self)
         return True
@@ -285,11 +285,6 @@ class Planning:
         return self._joined[1]
 
     @property
-    def _divided(self) -> list[str]:
-        """The organs that have a resection."""
-        return [planned.numbers["organ"] for planned in self.entries if planned.kind == "resections"]
-
-    @property
     def _steps(self) -> Steps:
         """The corrections made so far; making parts corrects nothing."""
         return tuple(step for step in self._correction.history.done if not any(step is a for a in self._applied))
@@ -328,3 +323,8 @@ class Planning:
         if self._organ is None or self._organ[:2] != (name, steps):
             self._organ = name, steps, Organ(self.label_map, name)
         return self._organ[2].cut([cut_of(cut) for cut in entry["cuts"]], entry.get("removed", [1]))
+
+
+def _divided(entries: Iterable[Planned]) -> list[str]:
+    """The names of organs that have a resection; an entry of a file may give a title or label value instead."""
+    return [planned.numbers["organ"] for planned in entries if planned.kind == "resections"]
