@@ -108,7 +108,7 @@ class Planning:
         """
         if any((planned.kind, planned.entry) == (kind, entry) for planned in self.entries):
             raise UsageError(_("The plan has this already."), _("Choose other structures."), code="usage.plan")
-        self._compute([(kind, entry)], lambda found: (*self.entries, *found))
+        self._compute(self.label_map, [(kind, entry)], lambda found: (*self.entries, *found))
 
     def recompute(self) -> None:
         """Start to compute all numbers again.
@@ -120,6 +120,7 @@ class Planning:
             raise UsageError(_("The plan is empty."), _("Add a measurement or a plane."), code="usage.empty")
         before = self.entries
         self._compute(
+            self.label_map,
             [(planned.kind, planned.entry) for planned in before],
             lambda found: found if self.entries is before else self.entries,
         )
@@ -133,11 +134,12 @@ class Planning:
         """
         entries = [(kind, entry) for kind, of_kind in plan.entries.items() for entry in of_kind]
         known = with_numbers(plan, self._steps)
-        if known is not None and not plan.checked(self.label_map).stale:
+        whole = self._whole_organs(_divided([*self.entries, *(known or ())]))
+        if known is not None and not plan.checked(whole).stale:
             self.title = plan.title
             self._put(known)
         else:
-            self._compute(entries, lambda found: found, plan.title)
+            self._compute(whole, entries, lambda found: found, plan.title)
 
     def resume(self, plan: Plan) -> bool:
         """Show a plan that was saved with this result, perhaps with its parts as structures. Its numbers are stale if
@@ -155,11 +157,13 @@ class Planning:
         self._changed(self)
         return True
 
-    def _compute(self, wanted: Sequence[tuple[str, dict[str, Any]]], join: Any, title: str | None = None) -> None:
+    def _compute(
+        self, whole: LabelMap, wanted: Sequence[tuple[str, dict[str, Any]]], join: Any, title: str | None = None
+    ) -> None:
         from ..planning.plan_file import KINDS
 
         entries = {kind: [e for k, e in wanted if k == kind] for kind in KINDS}
-        now, steps = self.label_map, self._steps
+        steps = self._steps
 
         def answered(answer: dict[str, Any]) -> None:
             numbers, shapes = ({k: iter(v) for k, v in of.items()} for of in (answer["numbers"], answer["shapes"]))
@@ -168,7 +172,7 @@ class Planning:
             self._jobs.run.warnings += answer["notes"]
             self._put(join(tuple(found)))
 
-        self._jobs.start("plan", "plan", answered, label_map=now, entries={k: v for k, v in entries.items() if v})
+        self._jobs.start("plan", "plan", answered, label_map=whole, entries={k: v for k, v in entries.items() if v})
 
     def write_pictures(self, folder: Path, preset: str, written: Callable[[list[Path]], None]) -> None:
         """Start to write pictures of the result and the plan into a folder.
