@@ -52,7 +52,7 @@ class Planning:
     @property
     def label_map(self) -> LabelMap:
         """The result as it is now, with its parts joined to the organs that they were."""
-        return self._whole_organs(self._divided)
+        return self._whole_organs(_divided(self.entries))
 
     def structures(self, measurements: Iterable[Measurement]) -> list[Structure]:
         """Those that an entry can name, by title: found in the result, and organs in place of their parts."""
@@ -63,7 +63,7 @@ class Planning:
         """The organ of a part that the plan made; any other structure is itself."""
         from ..planning import is_part
 
-        organ = next((organ for organ in self._divided if is_part(name, organ)), None)
+        organ = next((organ for organ in _divided(self.entries) if is_part(name, organ)), None)
         return name if organ is None or any(s.name == name for s in self.label_map.structures) else organ
 
     def holds(self, planned: Planned) -> bool:
@@ -108,7 +108,7 @@ class Planning:
         """
         if any((planned.kind, planned.entry) == (kind, entry) for planned in self.entries):
             raise UsageError(_("The plan has this already."), _("Choose other structures."), code="usage.plan")
-        self._compute([(kind, entry)], lambda found: (*self.entries, *found))
+        self._compute(self.label_map, [(kind, entry)], lambda found: (*self.entries, *found))
 
     def recompute(self) -> None:
         """Start to compute all numbers again.
@@ -120,6 +120,7 @@ class Planning:
             raise UsageError(_("The plan is empty."), _("Add a measurement or a plane."), code="usage.empty")
         before = self.entries
         self._compute(
+            self.label_map,
             [(planned.kind, planned.entry) for planned in before],
             lambda found: found if self.entries is before else self.entries,
         )
@@ -133,11 +134,12 @@ class Planning:
         """
         entries = [(kind, entry) for kind, of_kind in plan.entries.items() for entry in of_kind]
         known = with_numbers(plan, self._steps)
-        if known is not None and not plan.checked(self.label_map).stale:
+        whole = self._whole_organs(_divided([*self.entries, *(known or ())]))
+        if known is not None and not plan.checked(whole).stale:
             self.title = plan.title
             self._put(known)
         else:
-            self._compute(entries, lambda found: found, plan.title)
+            self._compute(whole, entries, lambda found: found, plan.title)
 
     def resume(self, plan: Plan) -> bool:
         """Show a plan that was saved with this result, perhaps with its parts as structures. Its numbers are stale if
@@ -146,20 +148,22 @@ class Planning:
         Returns:
             Whether it has all numbers; else nothing changes.
         """
-        whole = self._whole_organs([entry["organ"] for entry in plan.entries.get("resections", ())])
-        steps = None if plan.checked(whole).stale else self._steps
-        known = with_numbers(plan, steps)
+        known = with_numbers(plan, None)
         if known is None:
             return False
+        if not plan.checked(self._whole_organs(_divided(known))).stale:
+            known = tuple(replace(planned, since=self._steps) for planned in known)
         self.title, self.entries = plan.title, known
         self._changed(self)
         return True
 
-    def _compute(self, wanted: Sequence[tuple[str, dict[str, Any]]], join: Any, title: str | None = None) -> None:
+    def _compute(
+        self, whole: LabelMap, wanted: Sequence[tuple[str, dict[str, Any]]], join: Any, title: str | None = None
+    ) -> None:
         from ..planning.plan_file import KINDS
 
         entries = {kind: [e for k, e in wanted if k == kind] for kind in KINDS}
-        now, steps = self.label_map, self._steps
+        steps = self._steps
 
         def answered(answer: dict[str, Any]) -> None:
             numbers, shapes = ({k: iter(v) for k, v in of.items()} for of in (answer["numbers"], answer["shapes"]))
@@ -168,7 +172,7 @@ class Planning:
             self._jobs.run.warnings += answer["notes"]
             self._put(join(tuple(found)))
 
-        self._jobs.start("plan", "plan", answered, label_map=now, entries={k: v for k, v in entries.items() if v})
+        self._jobs.start("plan", "plan", answered, label_map=whole, entries={k: v for k, v in entries.items() if v})
 
     def write_pictures(self, folder: Path, preset: str, written: Callable[[list[Path]], None]) -> None:
         """Start to write pictures of the result and the plan into a folder.
@@ -285,11 +289,6 @@ class Planning:
         return self._joined[1]
 
     @property
-    def _divided(self) -> list[str]:
-        """The organs that have a resection."""
-        return [planned.numbers["organ"] for planned in self.entries if planned.kind == "resections"]
-
-    @property
     def _steps(self) -> Steps:
         """The corrections made so far; making parts corrects nothing."""
         return tuple(step for step in self._correction.history.done if not any(step is a for a in self._applied))
@@ -328,3 +327,8 @@ class Planning:
         if self._organ is None or self._organ[:2] != (name, steps):
             self._organ = name, steps, Organ(self.label_map, name)
         return self._organ[2].cut([cut_of(cut) for cut in entry["cuts"]], entry.get("removed", [1]))
+
+
+def _divided(entries: Iterable[Planned]) -> list[str]:
+    """The names of organs that have a resection; an entry of a file may give a title or label value instead."""
+    return [planned.numbers["organ"] for planned in entries if planned.kind == "resections"]

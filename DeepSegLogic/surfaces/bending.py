@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _STEPS = 5
 _STEP = np.float32(0.4)  # of the gradient; up to half, steps converge if no weight is negative
-MOMENTUM = np.float32(0.8)
+MOMENTUM = np.float32(0.8)  # how much of a step the next one begins with
 _LEAST, _MOST = np.float32(0.02), np.float32(4)  # limits of a cotangent: angles beyond 90° count a little
 _FLAT = np.float32(1e-6)  # twice the area of a triangle that has none
 

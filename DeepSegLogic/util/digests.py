@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 SHA256 = re.compile("sha256:[0-9a-f]{64}")
+"""What these digests look like."""
+
 _BLOCK = 1 << 20
 
 

@@ -19,7 +19,7 @@ SECONDARY_CAPTURE = f"{_STORAGE}7"  # with its multi-frame kinds, whose UIDs beg
 NOT_SLICES = tuple(f"{_STORAGE}{part}" for part in ("11.", "30", "66", "481."))
 _TEXT_ONLY = tuple(f"{_STORAGE}{part}" for part in ("88.", "104.", "9.", "67", "77.1.5.4"))  # reports, documents
 Table: TypeAlias = tuple[int, npt.NDArray[np.integer[Any]], str]
-DEFLATED = "1.2.840.10008.1.2.1.99"
+DEFLATED = "1.2.840.10008.1.2.1.99"  # transfer syntax of a file that is compressed as a whole
 _CLASS_ELEMENT, _TABLE_ELEMENT = 0x00080016, 0x00283000
 
 

@@ -82,8 +82,8 @@ def read_rtstruct(path: Path, source: Path | str | None = None) -> LabelMap:
     if outside:
         warnings.append(f"Contours of {path.name} that lie outside the CT are left out ({outside}).")
     planes: dict[int, list[tuple[int, Packed]]] = defaultdict(list)
-    for (number, plane), curve in curves.items():
-        planes[number].append((plane, packed(mask_of(curve, volume.shape_kji[1:]))))
+    for (number, plane), drawn in curves.items():
+        planes[number].append((plane, packed(mask_of(drawn, volume.shape_kji[1:]))))
     return label_map_of_planes(path, planes, found.segments, volume.shape_kji, volume.ijk_to_ras.copy(), warnings)
 
 

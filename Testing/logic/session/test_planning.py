@@ -241,6 +241,37 @@ def test_a_plan_still_holds_with_a_result_whose_parts_were_saved_as_structures(s
     assert session.outcome.planning.resume(saved) and session.outcome.planning.stale
 
 
+@pytest.mark.parametrize("organ", ["Liver", "liver", "LIVER", "1"])
+def test_parts_are_known_however_a_plan_file_names_their_organ(session, organs, organ):
+    """Its entries stay as they were written; only the numbers have the structure's name."""
+    plan = session.outcome.planning
+    plan.divide(organ, PLANE)
+    plan.make_parts()
+    saved = parse_plan(json.dumps(plan.as_plan().as_json()).encode(), "plan")
+    assert saved.entries["resections"][0]["organ"] == organ
+    there = session.outcome.correction.label_map
+    session.outcome.adopt(session.outcome.volume, replace(there, array=there.array.copy()), {"model": {"id": "x"}})
+    assert session.outcome.planning.resume(saved) and not session.outcome.planning.stale
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_plan_file_is_opened_on_a_result_whose_parts_were_saved_as_structures(session, organs, stale):
+    plan = session.outcome.planning
+    plan.divide("Liver", PLANE)
+    (expected,) = plan.entries
+    plan.make_parts()
+    saved = plan.as_plan()
+    saved.numbers["stale"] = stale  # then they are computed anew
+    saved = parse_plan(json.dumps(saved.as_json()).encode(), "plan")
+    there = session.outcome.correction.label_map
+    session.outcome.adopt(session.outcome.volume, replace(there, array=there.array.copy()), {"model": {"id": "x"}})
+    again = session.outcome.planning
+    again.take(saved)
+    if stale:
+        done(session)
+    assert not again.stale and again.entries[0].numbers == expected.numbers
+
+
 def test_an_empty_plan(session):
     plan = session.outcome.planning
     assert plan.as_plan().as_json() == {"format": "deepseg.plan", "version": 1, "units": "mm"}
