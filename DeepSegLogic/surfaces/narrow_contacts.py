@@ -202,8 +202,7 @@ def _walls(quads: IndexArray, low: Labels, high: Labels, is_narrow: MaskArray, m
     one, other = at = at.reshape(codes.shape)
     joined = ~is_narrow.take(face)
     one, other = one[joined], other[joined]
-    first = np.arange(len(present))  # of those with the same vertex
-    last = None
+    first, last = np.arange(len(present)), np.empty(0, np.intp)  # of those with the same vertex
     while not np.array_equal(first, last):
         last = first.copy()
         least = np.minimum(first[one], first[other])
@@ -216,7 +215,7 @@ def _walls(quads: IndexArray, low: Labels, high: Labels, is_narrow: MaskArray, m
     numbers[new] = len(marked) + np.arange(len(new))
     walls = np.stack([quads, quads])
     walls[:, face, corner] = numbers[first].take(at)
-    return _Walls(*walls, vertices[new])
+    return _Walls(walls[0], walls[1], vertices[new])
 
 
 def _facing(axes: npt.NDArray[np.int8], before: IndexArray, behind: IndexArray, count: int) -> IndexArray:
