@@ -22,7 +22,7 @@ from ..data.types import FloatArray, MaskArray, PointsIjk
 from ..util.openmp import usable_cores
 from .bending import MOMENTUM, bend_less
 from .diagonals import choose_diagonals
-from .narrow_contacts import Coordinates, facing_along, keep_order, middles
+from .narrow_contacts import Coordinates, facing_along, keep_order
 from .surface import PIECE, IndexArray
 from .surface_net import Columns, Net, Places
 from .volume_preservation import restore_volumes
@@ -135,7 +135,7 @@ def _without_pleats(net: Net, start: Columns, moves: Columns, spacing: FloatArra
     low = np.where(stay, places, np.minimum(places, start - _ROOM))
     high = np.where(stay, places, np.maximum(places, start + _ROOM))
     for along, walls, least, most in zip(places, facing_along(net), low, high, strict=True):
-        keep_order(middles(along, walls), walls, least, most)
+        keep_order(along, walls, least, most)
     bent: Columns = bend_less(net.quads, places * lengths, low * lengths, high * lengths) / lengths
     return bent - start
 
@@ -217,7 +217,7 @@ def _smoothed_along(
     """
     start = start.take(order)
     places, low, high = _filtered_within(means, start, thin.take(order), effort)
-    keep_order(middles(places, facing), facing, low, high)
+    keep_order(places, facing, low, high)
     places = _bend_less(means, _within(places, low, high), low, high, effort.steps)
     moves, bends = np.empty_like(start), np.empty_like(start)
     moves[order], bends[order] = places - start, places - means.all @ places

@@ -29,12 +29,8 @@ Coordinates: TypeAlias = npt.NDArray[np.float32]
 """Of vertices along one axis (V,)."""
 
 
-Walls: TypeAlias = tuple[IndexArray, IndexArray] | IndexArray
-"""The vertices of lower walls (N,), and those of the higher walls that they face."""
-
-
 def with_walls(net: Net, axes: npt.NDArray[np.int8], around: Labels, origins: IndexArray) -> Net:
-    """The net with two walls in place of each face of a narrow contact.
+    """The net with two walls in place of each face of a narrow contact (``net`` is changed).
 
     Args:
         axes: (F,) across which the faces lie.
@@ -55,14 +51,12 @@ def with_walls(net: Net, axes: npt.NDArray[np.int8], around: Labels, origins: In
     split[narrow] = True
     old, is_narrow = net.quads.take(faces, 0), split.take(faces)
     walls = _walls(old, net.low.take(faces), net.high.take(faces), is_narrow, marked)
-    quads = net.quads.copy()
-    quads[faces] = walls.before
+    net.quads[faces] = walls.before
     behind = walls.behind[is_narrow]
-    low, high, pieces, sheets = net.low.copy(), net.high.copy(), net.pieces.copy(), net.sheets.copy()
-    high[narrow] = pieces[1, narrow] = 0
-    sheets[narrow, 1] = 0
-    pieces_behind, sheets_behind = net.pieces.take(narrow, 1), net.sheets.take(narrow, 0)
-    pieces_behind[0], sheets_behind[:, 0] = 0, 0
+    high, pieces, sheets = net.high.take(narrow), net.pieces.take(narrow, 1), net.sheets.take(narrow, 0)
+    pieces[0], sheets[:, 0] = 0, 0
+    net.high[narrow] = net.pieces[1, narrow] = 0
+    net.sheets[narrow, 1] = 0
     room = (0, 0), (0, len(walls.origins))
     ahead, meeting = np.pad(net.ahead, room, constant_values=-1), np.pad(net.meeting, room)
     axis = axes.take(faces)
@@ -78,16 +72,16 @@ def with_walls(net: Net, axes: npt.NDArray[np.int8], around: Labels, origins: In
     return replace(
         net,
         vertices=np.concatenate([net.vertices, net.vertices.take(walls.origins, 0)]),
-        quads=np.concatenate([quads, behind.astype(np.int32)]),
-        low=np.append(low, np.zeros_like(low, shape=len(narrow))),
-        high=np.append(high, net.high.take(narrow)),
-        pieces=np.concatenate([pieces, pieces_behind], 1),
+        quads=np.concatenate([net.quads, behind.astype(np.int32)]),
+        low=np.append(net.low, np.zeros_like(high)),
+        high=np.append(net.high, high),
+        pieces=np.concatenate([net.pieces, pieces], 1),
         ahead=ahead,
         meeting=meeting,
         thin=np.concatenate([net.thin, net.thin.take(walls.origins, 1)], 1),
         doubles=np.concatenate([net.doubles[:, kept], doubles], 1),
         nonmanifold=np.concatenate([net.nonmanifold, net.nonmanifold.take(narrow, 0)]),
-        sheets=np.concatenate([sheets, sheets_behind]),
+        sheets=np.concatenate([net.sheets, sheets]),
         facing=_facing(axis[is_narrow], walls.before[is_narrow], behind, meeting.shape[1]),
     )
 
@@ -97,19 +91,16 @@ def facing_along(net: Net) -> list[IndexArray]:
     return [net.facing[1:, net.facing[0] == axis] for axis in (2, 1, 0)]
 
 
-def middles(places: Coordinates, facing: Walls) -> Coordinates:
-    """(N,) the middles between walls that face each other along an axis."""
-    lower, higher = facing
-    return np.asarray((places.take(lower) + places.take(higher)) / 2)
-
-
-def keep_order(middle: Coordinates, facing: Walls, low: Coordinates, high: Coordinates) -> None:
-    """Keep each wall on its side of the middle.
+def keep_order(places: Coordinates, facing: IndexArray, low: Coordinates, high: Coordinates) -> None:
+    """Keep each wall on its side of the middle between it and the one that it faces.
 
     Args:
-        low, high: (V,) the lowest and highest places of vertices, which are changed; or their places, twice.
+        places: (V,) where the vertices are along an axis.
+        facing: (2, N) the vertices of the lower and the higher wall.
+        low, high: (V,) the lowest and highest places that they may have next, which are changed.
     """
     lower, higher = facing
+    middle = (places.take(lower) + places.take(higher)) / 2
     np.minimum.at(high, lower, middle)
     np.maximum.at(low, higher, middle)
 
@@ -130,10 +121,10 @@ class WallLimits:
 
     def of(self, moves: Columns, vertices: slice | IndexArray) -> tuple[Columns, Columns]:
         """The least and the largest moves (3, N) of some vertices, after all have moved so far."""
-        for along, (lower, higher), low, high in zip(moves, self._facing, self._low, self._high, strict=True):
-            if len(lower):
-                high[lower], low[higher] = self._limit, -self._limit
-                keep_order(middles(along, (lower, higher)), (lower, higher), low, high)
+        for along, facing, low, high in zip(moves, self._facing, self._low, self._high, strict=True):
+            if facing.size:
+                high[facing[0]], low[facing[1]] = self._limit, -self._limit
+                keep_order(along, facing, low, high)
         return self._low[:, vertices], self._high[:, vertices]
 
 
