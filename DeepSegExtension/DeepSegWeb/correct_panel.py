@@ -11,7 +11,7 @@ from DeepSegLogic.session.reach import MOST_NOTCHES, NOTCHES
 
 from .correctors import corrector_list
 from .editing import BRUSHES, LIMITED, PROMPTS
-from .widgets import current_title, slider, title
+from .widgets import slider, title
 
 
 def correct_panel(app) -> None:
@@ -20,7 +20,8 @@ def correct_panel(app) -> None:
     html.Div("Select a structure in the list first.", v_if=("!current",), classes="ds-note")
     with html.Div(v_else=True):
         with html.Div(classes="d-flex align-center justify-space-between mb-1"):
-            html.Span(current_title(), classes="text-body-2 font-weight-medium")
+            current = "{{ rows.find((r) => r.name === current)?.title }}"
+            html.Span(current, classes="text-body-2 font-weight-medium")
             with html.Div():
                 _icon("mdi-undo", "Undo", "Control+Z", app.correcting.undo, "!can_undo")
                 _icon("mdi-redo", "Redo", "Control+Y Control+Shift+Z", app.correcting.redo, "!can_redo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from .widgets import button, call, title
+from .widgets import button, call, dialog, title
 
 
 def learn_panel(app) -> None:
@@ -72,11 +72,11 @@ def learn_panel(app) -> None:
 
 def _consent(app) -> None:
     with (
-        v3.VDialog(
+        dialog(
+            'aria-label="Collect result"',
             model_value=("!!collecting",),
             update_modelValue="collecting = ''",
             max_width=460,
-            raw_attrs=['aria-label="Collect result"'],
         ),
         v3.VCard(title="Collect result"),
     ):

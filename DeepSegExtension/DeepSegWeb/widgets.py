@@ -31,11 +31,6 @@ def title(text: str) -> None:
     html.Div(text, classes="ds-section", raw_attrs=['role="heading"', 'aria-level="2"'])
 
 
-def current_title() -> str:
-    """What shows the title of the current structure."""
-    return "{{ rows.find((r) => r.name === current)?.title }}"
-
-
 def slider(name: str, label: str, low: float = 0, high: float = 1, step: float = 0.05) -> None:
     """A slider of a number of the state; its name is the label up to a comma."""
     html.Div(label, classes="ds-note")

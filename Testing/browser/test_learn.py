@@ -48,6 +48,8 @@ def test_a_correction_is_collected_learnt_accepted_and_taken_back(page):
     question.get_by_text("It is a patient's image.").wait_for()
     assert "/" not in question.inner_text(), "paths of the server are not the browser's business"
     question.get_by_role("button", name="Cancel").click()
+    question.wait_for(state="hidden")
+    wait_until(page, lambda: collect.evaluate("(button) => button === document.activeElement"))
     assert not cases.all()
     page.get_by_label("Patient", exact=True).fill("P 7")
     collect.click()
